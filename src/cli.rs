@@ -1,0 +1,776 @@
+//! Every flag once. Each row of [`ROWS`] gives a flag, its environment name, its key in the settings file, its
+//! default, its limits and its help; the help text, the man page and the settings reference are printed from it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::settings::Secret;
+use crate::units::{format_size, format_time};
+
+/// Exit status: asked to stop, or the answer is yes.
+pub const EXIT_OK: u8 = 0;
+/// Exit status: the answer is no. `validate` refused the config, `status --healthy` found no healthy collector.
+pub const EXIT_NO: u8 = 1;
+/// Exit status: a bad flag or command. Source: `EX_USAGE` of sysexits(3).
+pub const EXIT_USAGE: u8 = 64;
+/// Exit status: a bug in the agent. Source: `EX_SOFTWARE` of sysexits(3).
+pub const EXIT_BUG: u8 = 70;
+/// Exit status: bad settings. Source: `EX_CONFIG` of sysexits(3).
+pub const EXIT_SETTINGS: u8 = 78;
+
+/// What the agent is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Command {
+    /// Run the agent.
+    #[default]
+    Run,
+    /// Read the settings, ask the source once, validate what it offers.
+    Validate,
+    /// Print what runs.
+    Status,
+    /// Go back to the config before the last good one.
+    Rollback,
+    /// Print the version.
+    Version,
+    /// Print [`help`].
+    Help,
+}
+
+/// The commands, their names and their help.
+pub static COMMANDS: &[(Command, &str, &str)] = &[
+    (Command::Run, "run", "Run the agent. This is the default."),
+    (Command::Validate, "validate", "Read the settings, ask the config source once, validate; start nothing."),
+    (Command::Status, "status", "What runs, since when, from where; --healthy for probes, --json for machines."),
+    (Command::Rollback, "rollback", "Back to the config before the last good one; --clear forgets refused configs."),
+    (Command::Version, "version", "Print the version."),
+    (Command::Help, "help", "Print this text."),
+];
+
+/// The commands that read the settings.
+const READS_SETTINGS: &[Command] = &[Command::Run, Command::Validate, Command::Status, Command::Rollback];
+const EVERY: &[Command] =
+    &[Command::Run, Command::Validate, Command::Status, Command::Rollback, Command::Version, Command::Help];
+
+/// One flag, or one key of the settings file.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// The key in the settings file, `config.poll_every`. A flag that is no setting has a key of the same form.
+    pub key: &'static str,
+    /// What values it takes, and within which limits.
+    pub takes: Takes,
+    /// What happens if nothing is said. Empty: nothing is set.
+    pub default: &'static str,
+    /// One or two sentences, without the default.
+    pub help: &'static str,
+    /// Where it may be given.
+    pub kind: Kind,
+}
+
+/// The kind of value of a row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Takes {
+    /// No value: the flag alone says it.
+    Nothing,
+    /// Any text, under the name that help shows for it.
+    Text(&'static str),
+    /// One of the words between the bars.
+    Choice(&'static str),
+    /// A time between two limits.
+    Time(Duration, Duration),
+    /// A number of bytes between two limits.
+    Size(u64, u64),
+    /// A whole number between two limits.
+    Number(i64, i64),
+    /// A list of texts, in the settings file only.
+    List,
+    /// A map from names to texts, in the settings file only.
+    Map,
+}
+
+/// Where a row may be given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Flag, environment and settings file.
+    Setting,
+    /// The settings file only: it has more than one value.
+    File,
+    /// A flag of these commands; if it takes a value, the environment too.
+    Flag(&'static [Command]),
+}
+
+use Takes::{Choice, List, Map, Nothing, Number, Size, Text, Time};
+
+/// Every flag and every setting, in the order in which help shows them.
+#[rustfmt::skip] // A row is a line.
+pub static ROWS: &[Row] = &[
+    flag("settings", Text("PATH"), "/etc/otelet/otelet.yaml", READS_SETTINGS, "The settings file. The default one may be missing."),
+
+    setting("config.url", Text("URL"), "", "Where configs come from: http://, https://, file:// or a path. An unchanged config costs one 304; a file is watched, not polled."),
+    setting("config.poll_every", Time(ms(100), hours(24)), "30s", "Time between polls."),
+    setting("config.timeout", Time(secs(1), secs(600)), "30s", "Time for one exchange with the source in all."),
+    setting("config.max_size", Size(KIB, 64 * MIB), "4MiB", "A config above this size is refused."),
+    file_only("config.headers", Map, "Headers sent with each request, by name."),
+    setting("config.bearer_token_file", Text("PATH"), "", "A file with a token to send as `Authorization: Bearer`. Read again when it changes."),
+    setting("config.ca_file", Text("PATH"), "", "Certificate authorities to trust, in PEM, instead of the built-in ones."),
+    setting("config.client_cert_file", Text("PATH"), "", "The certificate to show to the server, in PEM. Needs the key."),
+    setting("config.client_key_file", Text("PATH"), "", "The private key of that certificate, in PEM."),
+    setting("config.http_proxy", Text("URL"), "", "Proxy for http://. Without it: http_proxy, HTTP_PROXY."),
+    setting("config.https_proxy", Text("URL"), "", "Proxy for https://. Without it: https_proxy, HTTPS_PROXY."),
+    setting("config.no_proxy", Text("HOSTS"), "", "Hosts to reach without a proxy, separated by commas. Without it: no_proxy, NO_PROXY."),
+
+    setting("collector.path", Text("PATH"), "otelcol-contrib, from PATH", "The collector to run. A name without a slash is looked up in PATH. If nothing is said, otelcol-contrib, otelcol and otelcol-* are tried in turn."),
+    file_only("collector.args", List, "More arguments for the collector."),
+    file_only("collector.env", Map, "More environment variables for the collector, by name."),
+    setting("collector.stop_timeout", Time(ms(0), secs(600)), "35s", "Time that a stopping collector has before it is killed."),
+    setting("collector.probation", Time(ms(0), hours(1)), "30s", "Time that a new config has to stay healthy for before it is the last good one."),
+    setting("collector.log", Choice("pass|drop"), "pass", "What happens to the collector's own log lines."),
+    setting("collector.log_rate", Size(KIB, 1024 * MIB), "64KiB", "Log lines of the collector above this many bytes per second are dropped and counted."),
+    setting("collector.memory_limit", Size(16 * MIB, 16 * 1024 * 1024 * MIB), "", "Memory for the collector: 90 % of it is its GOMEMLIMIT, and a cgroup holds it where the agent may make one."),
+    setting("collector.nice", Number(-20, 19), "", "Scheduling priority of the collector, -20 (first) to 19 (last)."),
+    setting("collector.oom_score_adj", Number(-1000, 1000), "", "How soon the kernel kills the collector when memory runs out, -1000 (never) to 1000 (first)."),
+    setting("collector.run_as", Text("USER[:GROUP]"), "", "Run the collector as this user and group, by name or number."),
+
+    file_only("attributes", Map, "Resource attributes of this host, by name."),
+    setting("state_dir", Text("PATH"), "/var/lib/otelet", "Where the last good config is kept."),
+    setting("runtime_dir", Text("PATH"), "/run/otelet", "Where the status and the files of the running collector are."),
+    setting("log_level", Choice("error|warn|info|debug|trace"), "info", "The least important log line to print."),
+
+    flag("json", Nothing, "", &[Command::Status], "Print the status as JSON."),
+    flag("healthy", Nothing, "", &[Command::Status], "Print no more than a line; exit with 0 if the collector is healthy, else with 1."),
+    flag("clear", Nothing, "", &[Command::Rollback], "Stay on this config, and forget which ones were refused."),
+    flag("help", Nothing, "", EVERY, "Print this text. Also -h."),
+    flag("version", Nothing, "", EVERY, "Print the version."),
+];
+
+/// A command line, read but not yet judged: values of settings are checked by [`crate::settings::load`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Invocation {
+    /// What to do.
+    pub command: Command,
+    /// The settings file, if named by flag.
+    pub settings: Option<PathBuf>,
+    /// `status --json`
+    pub json: bool,
+    /// `status --healthy`
+    pub healthy: bool,
+    /// `rollback --clear`
+    pub clear: bool,
+    /// Settings given by flag: key and value, in order. A proxy's URL may hold a password.
+    flags: Vec<(&'static str, Secret)>,
+}
+
+impl Invocation {
+    /// The value that the flag of this setting was given. The last one counts.
+    pub fn flag(&self, key: &str) -> Option<&str> {
+        self.flags.iter().rev().find(|(known, _)| *known == key).map(|(_, value)| value.expose())
+    }
+}
+
+/// What is wrong with a command line. Its exit status is [`EXIT_USAGE`].
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(String);
+
+/// Reads a command line, without the name of the program.
+///
+/// `--flag=value` and `--flag value` are the same. A repeated flag counts as its last value.
+///
+/// # Errors
+///
+/// [`UsageError`] for an unknown command or flag (with the nearest known one), a missing or needless value, text
+/// that is not UTF-8, and a flag that the command has no use for. No value is repeated in it.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {
+    use lexopt::Arg;
+
+    let mut parser = lexopt::Parser::from_args(args);
+    let mut command = None;
+    let mut given: Vec<&Row> = Vec::new();
+    let mut invocation = Invocation::default();
+    while let Some(arg) = parser.next().map_err(|e| UsageError(e.to_string()))? {
+        let row = match arg {
+            Arg::Short('h') => ROWS.iter().find(|row| row.key == "help").expect("help has a row"),
+            Arg::Short(other) => return Err(unknown_flag(&format!("-{other}"))),
+            Arg::Long(name) => by_flag(name)?,
+            Arg::Value(name) if command.is_none() => {
+                command = Some(by_name(&name.to_string_lossy())?);
+                continue;
+            }
+            Arg::Value(_) => {
+                return Err(UsageError("one command is enough; values of flags follow the flag".to_owned()));
+            }
+        };
+        given.push(row);
+        let name = row.flag().expect("it was found by its flag");
+        if row.takes == Nothing {
+            if parser.optional_value().is_some() {
+                return Err(UsageError(format!("{name} takes no value")));
+            }
+            match row.key {
+                "json" => invocation.json = true,
+                "healthy" => invocation.healthy = true,
+                "clear" => invocation.clear = true,
+                "help" => command = Some(Command::Help),
+                _ => command = Some(Command::Version),
+            }
+            continue;
+        }
+        let value = match parser.optional_value() {
+            Some(value) => Some(value),
+            None => parser.value().ok().filter(|value| !value.as_encoded_bytes().starts_with(b"--")),
+        };
+        let value = value.ok_or_else(|| UsageError(format!("{name} needs a value: {name}={}", row.value())))?;
+        if row.key == "settings" {
+            invocation.settings = Some(value.into());
+            continue;
+        }
+        let value = value.into_string().map_err(|_| UsageError(format!("{name}: its value is not UTF-8")))?;
+        invocation.flags.push((row.key, value.into()));
+    }
+    invocation.command = command.unwrap_or_default();
+    // Help helps whatever else was said.
+    if invocation.command == Command::Help {
+        return Ok(invocation);
+    }
+    match given.iter().find(|row| !row.commands().contains(&invocation.command)) {
+        None => Ok(invocation),
+        Some(row) => Err(UsageError(format!(
+            "{} does not go with {}, only with {}",
+            row.flag().expect("it was found by its flag"),
+            name_of(invocation.command),
+            row.commands().iter().map(|command| name_of(*command)).collect::<Vec<_>>().join(", "),
+        ))),
+    }
+}
+
+impl Row {
+    /// The flag, `--config-poll-every`. `None` for what stands in the settings file only.
+    pub fn flag(&self) -> Option<String> {
+        (self.kind != Kind::File).then(|| format!("--{}", self.key.replace(['.', '_'], "-")))
+    }
+
+    /// The environment name, `OTELET_CONFIG_POLL_EVERY`. `None` for what takes no single value.
+    pub fn env(&self) -> Option<String> {
+        let has = self.kind != Kind::File && self.takes != Nothing;
+        has.then(|| format!("OTELET_{}", self.key.replace('.', "_").to_ascii_uppercase()))
+    }
+
+    /// The name that help gives the value: `TIME`, `pass|drop`.
+    pub fn value(&self) -> &'static str {
+        match self.takes {
+            Nothing => "",
+            Text(name) | Choice(name) => name,
+            Time(..) => "TIME",
+            Size(..) => "SIZE",
+            Number(..) => "NUMBER",
+            List => "LIST",
+            Map => "MAP",
+        }
+    }
+
+    /// What is expected, in words for an error.
+    pub fn expected(&self) -> String {
+        match self.takes {
+            Time(..) => "TIME such as 30s".to_owned(),
+            Size(..) => "SIZE such as 4MiB".to_owned(),
+            Number(..) => "a whole NUMBER".to_owned(),
+            Choice(words) => format!("one of {}", words.replace('|', ", ")),
+            List => "a list such as [a, b]".to_owned(),
+            Map => "a map such as {name: value}".to_owned(),
+            Text(name) => name.to_owned(),
+            Nothing => "nothing".to_owned(),
+        }
+    }
+
+    /// The limits, `100ms to 24h`, if it has some.
+    pub fn limits(&self) -> Option<String> {
+        match self.takes {
+            Time(least, most) => Some(format!("{} to {}", format_time(least), format_time(most))),
+            Size(least, most) => Some(format!("{} to {}", format_size(least), format_size(most))),
+            Number(least, most) => Some(format!("{least} to {most}")),
+            Nothing | Text(_) | Choice(_) | List | Map => None,
+        }
+    }
+
+    fn commands(&self) -> &'static [Command] {
+        match self.kind {
+            Kind::Flag(commands) => commands,
+            Kind::Setting | Kind::File => READS_SETTINGS,
+        }
+    }
+
+    /// `--config-url=URL`
+    fn flag_with_value(&self) -> Option<String> {
+        let flag = self.flag()?;
+        Some(if self.takes == Nothing { flag } else { format!("{flag}={}", self.value()) })
+    }
+
+    /// The part of the key before the last point: rows of one section stand together.
+    fn section(&self) -> &'static str {
+        self.key.rsplit_once('.').map_or("", |(section, _)| section)
+    }
+}
+
+/// The row of a key of the settings file.
+pub fn setting_row(key: &str) -> Option<&'static Row> {
+    settings().find(|row| row.key == key)
+}
+
+/// The rows that are keys of the settings file.
+pub fn settings() -> impl Iterator<Item = &'static Row> {
+    ROWS.iter().filter(|row| !matches!(row.kind, Kind::Flag(_)))
+}
+
+/// What `otelet help` prints: at most 100 columns.
+pub fn help() -> String {
+    let mut text = "otelet: keeps an OpenTelemetry Collector running on its newest good config\n\n\
+         Usage: otelet [run | validate | status | rollback | version] [--flag=value ...]\n\n"
+        .to_owned();
+    for (_, name, help) in COMMANDS {
+        text += &format!("  {name:<10} {help}\n");
+    }
+    let mut section = None;
+    for row in ROWS {
+        let Some(flag) = row.flag_with_value() else {
+            continue;
+        };
+        let group = (row.section(), row.takes == Nothing);
+        if section.replace(group) != Some(group) {
+            text += "\n";
+        }
+        text += &entry(&flag, row);
+    }
+    text += "\nOnly in the settings file:\n\n";
+    for row in ROWS.iter().filter(|row| row.kind == Kind::File) {
+        text += &entry(row.key, row);
+    }
+    text += "\nEach setting is a flag, a variable and a key in the settings file, and counts in this order:\n\
+         --config-url, OTELET_CONFIG_URL, config.url.\n\
+         Exit status: 0 asked to stop, 1 refused or not healthy, 64 bad flag, 70 bug in the agent,\n\
+         78 bad settings.\n";
+    text
+}
+
+/// The man page otelet(8), in roff.
+pub fn man() -> String {
+    let mut text = format!(
+        ".TH OTELET 8 \"\" \"otelet {}\" \"System Administration\"\n\
+         .SH NAME\notelet \\- keeps an OpenTelemetry Collector running on its newest good config\n\
+         .SH SYNOPSIS\n.B otelet\n\
+         [run | validate | status | rollback | version] [\\-\\-flag=value ...]\n\
+         .SH DESCRIPTION\n\
+         otelet finds the Collector of this host, takes its config from a URL or a file, has the Collector validate \
+         it, and runs the Collector on it. A config that is refused, or that does not stay healthy through its \
+         probation, is replaced by the last good one.\n\
+         .SH COMMANDS\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    for (_, name, help) in COMMANDS {
+        text += &format!(".TP\n.B {}\n{}\n", roff(name), roff(help));
+    }
+    text += ".SH OPTIONS\nEach setting is a flag, an environment variable and a key in the settings file, and counts \
+             in this order. An empty variable counts as not set; an empty flag or key unsets what has no default.\n";
+    for row in ROWS.iter().filter(|row| row.kind != Kind::File) {
+        let flag = row.flag_with_value().expect("only rows of the file have no flag");
+        text += &format!(".TP\n.B {}\n{}", roff(&flag), roff(row.help));
+        text += &facts(row).map(|facts| roff(&facts)).collect::<String>();
+        text += "\n";
+    }
+    text += ".SH SETTINGS FILE\nYAML. In each value ${env:NAME} stands for a variable, ${env:NAME:\\-text} for a \
+             variable or else the text, ${file:PATH} for the content of a file, and $$ for a dollar sign. Besides \
+             the keys of the flags above:\n";
+    for row in ROWS.iter().filter(|row| row.kind == Kind::File) {
+        text += &format!(".TP\n.B {}\n{}\n", roff(row.key), roff(row.help));
+    }
+    text += ".SH FILES\n";
+    for row in ROWS.iter().filter(|row| row.default.starts_with('/')) {
+        text += &format!(".TP\n.I {}\n{}\n", roff(row.default), roff(row.help));
+    }
+    text += ".SH EXIT STATUS\n\
+             .TP\n.B 0\nAsked to stop, or the answer is yes.\n\
+             .TP\n.B 1\nThe config was refused, or the collector is not healthy.\n\
+             .TP\n.B 64\nA bad flag.\n\
+             .TP\n.B 70\nA bug in the agent.\n\
+             .TP\n.B 78\nBad settings.\n\
+             .SH SIGNALS\n\
+             .TP\n.B SIGHUP\nRead the settings again and ask the source at once.\n\
+             .TP\n.B SIGTERM, SIGINT\nStop the collector, then the agent; a second one does so at once.\n";
+    text
+}
+
+/// The settings as a Markdown table, for the README.
+pub fn settings_reference() -> String {
+    let mut text = "| key | flag | environment | default | meaning |\n|---|---|---|---|---|\n".to_owned();
+    for row in ROWS.iter().filter(|row| row.takes != Nothing) {
+        let key = if setting_row(row.key).is_some() { row.key } else { "" };
+        let limits = row.limits().map_or(String::new(), |limits| format!(" From {limits}."));
+        let cells = [
+            code(key),
+            code(&row.flag_with_value().unwrap_or_default()),
+            code(&row.env().unwrap_or_default()),
+            code(row.default),
+            format!("{}{limits}", row.help),
+        ];
+        text += &format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
+    }
+    text
+}
+
+/// The known word that `word` was most likely meant to be: few letters off, or the same after a `.` or `-`.
+pub(crate) fn nearest<S: AsRef<str>>(word: &str, known: impl IntoIterator<Item = S>) -> Option<S> {
+    let word = word.to_ascii_lowercase();
+    let tail = word.trim_start_matches('-');
+    let most = match word.trim_start_matches('-').len() {
+        0..=4 => 1,
+        5..=8 => 2,
+        _ => 3,
+    };
+    let score = |known: &str| {
+        let same_tail = known.strip_suffix(tail).is_some_and(|head| head.ends_with(['.', '-']));
+        if same_tail && !tail.is_empty() { 1 } else { distance(&word, known, most) }
+    };
+    known
+        .into_iter()
+        .map(|known| (score(known.as_ref()), known))
+        .filter(|(score, _)| *score <= most)
+        .min_by_key(|(score, _)| *score)
+        .map(|(_, known)| known)
+}
+
+/// Text for a message: at most 60 characters, control characters made visible.
+pub(crate) fn clip(text: &str) -> String {
+    let mut clipped: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+    if text.chars().nth(60).is_some() {
+        clipped += "...";
+    }
+    clipped
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+const fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+const fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const fn hours(count: u64) -> Duration {
+    Duration::from_secs(count * 3600)
+}
+
+const fn setting(key: &'static str, takes: Takes, default: &'static str, help: &'static str) -> Row {
+    Row { key, takes, default, help, kind: Kind::Setting }
+}
+
+const fn file_only(key: &'static str, takes: Takes, help: &'static str) -> Row {
+    Row { key, takes, default: "", help, kind: Kind::File }
+}
+
+const fn flag(
+    key: &'static str,
+    takes: Takes,
+    default: &'static str,
+    commands: &'static [Command],
+    help: &'static str,
+) -> Row {
+    Row { key, takes, default, help, kind: Kind::Flag(commands) }
+}
+
+fn name_of(command: Command) -> &'static str {
+    COMMANDS.iter().find(|(known, ..)| *known == command).map_or("", |(_, name, _)| name)
+}
+
+fn by_name(name: &str) -> Result<Command, UsageError> {
+    if let Some((command, ..)) = COMMANDS.iter().find(|(_, known, _)| *known == name) {
+        return Ok(*command);
+    }
+    let known = COMMANDS.iter().map(|(_, known, _)| *known);
+    let way_out = match nearest(name, known.clone()) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("the commands are {}", known.collect::<Vec<_>>().join(", ")),
+    };
+    Err(UsageError(format!("unknown command \"{}\"; {way_out}", clip(name))))
+}
+
+fn by_flag(name: &str) -> Result<&'static Row, UsageError> {
+    let flag = format!("--{name}");
+    ROWS.iter().find(|row| row.flag().as_ref() == Some(&flag)).ok_or_else(|| unknown_flag(&flag))
+}
+
+fn unknown_flag(flag: &str) -> UsageError {
+    if let Some(row) = ROWS
+        .iter()
+        .find(|row| row.kind == Kind::File && row.key.replace(['.', '_'], "-") == flag.trim_start_matches('-'))
+    {
+        return UsageError(format!("{flag} has more than one value: set {} in the settings file", row.key));
+    }
+    let way_out = match nearest(flag, ROWS.iter().filter_map(Row::flag)) {
+        Some(near) => format!("did you mean {near}?"),
+        None => "otelet help lists them".to_owned(),
+    };
+    UsageError(format!("unknown flag {}; {way_out}", clip(flag)))
+}
+
+/// A row of help: its name on the left, what it means on the right.
+fn entry(name: &str, row: &Row) -> String {
+    const LEFT: usize = 35;
+    const WIDTH: usize = 100;
+    let mut meaning = row.help.to_owned();
+    if !row.default.is_empty() {
+        meaning += &format!(" [{}]", row.default);
+    }
+    let mut left = format!("  {name}");
+    let mut text = String::new();
+    if left.len() + 2 > LEFT {
+        text = format!("{left}\n");
+        left.clear();
+    }
+    for line in wrap(&meaning, WIDTH - LEFT) {
+        text += &format!("{left:<LEFT$}{line}\n");
+        left.clear();
+    }
+    text
+}
+
+/// Default, limits and environment name, as sentences after the help.
+fn facts(row: &Row) -> impl Iterator<Item = String> {
+    let default = (!row.default.is_empty()).then(|| format!(" Default: {}.", row.default));
+    let limits = row.limits().map(|limits| format!(" From {limits}."));
+    let names = row.env().map(|env| match setting_row(row.key) {
+        Some(_) => format!(" Also: {env}, {}.", row.key),
+        None => format!(" Also: {env}."),
+    });
+    default.into_iter().chain(limits).chain(names)
+}
+
+/// Escapes text for roff: what would be a hyphen, an escape, or a request at the start of a line.
+fn roff(text: &str) -> String {
+    let escaped = text.replace('\\', "\\e").replace('-', "\\-");
+    if escaped.starts_with(['.', '\'']) { format!("\\&{escaped}") } else { escaped }
+}
+
+fn code(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("`{text}`") }
+}
+
+/// Breaks text between words into lines of at most `width` characters.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("it starts with a line");
+        if line.is_empty() {
+            *line = word.to_owned();
+        } else if line.len() + 1 + word.len() <= width {
+            *line += " ";
+            *line += word;
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+/// Letters to insert, remove, replace or swap with their neighbour to make one word the other; more than `most` is
+/// not counted out.
+fn distance(one: &str, other: &str, most: usize) -> usize {
+    let (a, b) = (one.as_bytes(), other.as_bytes());
+    if a.len().abs_diff(b.len()) > most {
+        return most + 1;
+    }
+    // rows[i][j] is the distance between the first i letters of one and the first j of the other.
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Invocation {
+        parse(line.split_whitespace().map(OsString::from)).unwrap()
+    }
+
+    fn refused(line: &str) -> String {
+        parse(line.split_whitespace().map(OsString::from)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn nothing_said_means_run() {
+        assert_eq!(parsed(""), Invocation::default());
+        assert_eq!(parsed("").command, Command::Run);
+    }
+
+    #[test]
+    fn each_command_goes_by_its_name() {
+        for (command, name, _) in COMMANDS {
+            assert_eq!(parsed(name).command, *command);
+        }
+    }
+
+    #[test]
+    fn a_value_follows_an_equals_sign_or_a_space() {
+        for line in ["--config-poll-every=5s run", "run --config-poll-every 5s"] {
+            assert_eq!(parsed(line).flag("config.poll_every"), Some("5s"));
+        }
+        assert_eq!(parsed("--collector-nice -5").flag("collector.nice"), Some("-5"));
+        assert_eq!(parsed("--config-url=").flag("config.url"), Some(""));
+        assert_eq!(parsed("--settings=a.yaml").settings, Some(PathBuf::from("a.yaml")));
+    }
+
+    #[test]
+    fn a_repeated_flag_counts_as_its_last_value() {
+        assert_eq!(parsed("--config-url=a --config-url=b").flag("config.url"), Some("b"));
+    }
+
+    #[test]
+    fn flags_without_a_value_go_with_their_command_in_any_order() {
+        let status = parsed("--json status --healthy");
+        assert!(status.json && status.healthy && !status.clear);
+        assert!(parsed("rollback --clear").clear);
+    }
+
+    #[test]
+    fn help_and_version_are_commands_and_flags() {
+        for line in ["help", "--help", "-h", "status -h", "--clear --help", "validate --help"] {
+            assert_eq!(parsed(line).command, Command::Help, "{line}");
+        }
+        assert_eq!(parsed("--version").command, Command::Version);
+    }
+
+    #[test]
+    fn an_unknown_flag_names_the_nearest_known_one() {
+        assert_eq!(refused("--config-ulr=x"), "unknown flag --config-ulr; did you mean --config-url?");
+        assert_eq!(refused("--poll-every=1s"), "unknown flag --poll-every; did you mean --config-poll-every?");
+        assert_eq!(refused("--config.url=x"), "unknown flag --config.url; did you mean --config-url?");
+        assert_eq!(refused("--frobnicate"), "unknown flag --frobnicate; otelet help lists them");
+        assert_eq!(refused("-x"), "unknown flag -x; otelet help lists them");
+        assert_eq!(
+            refused("--collector-args=-v"),
+            "--collector-args has more than one value: set collector.args in the settings file"
+        );
+    }
+
+    #[test]
+    fn an_unknown_command_names_the_nearest_known_one() {
+        assert_eq!(refused("statsu"), "unknown command \"statsu\"; did you mean status?");
+        assert_eq!(
+            refused("frob"),
+            "unknown command \"frob\"; the commands are run, validate, status, rollback, version, help"
+        );
+        assert_eq!(refused("run status"), "one command is enough; values of flags follow the flag");
+    }
+
+    #[test]
+    fn a_flag_not_meant_for_the_command_is_refused() {
+        assert_eq!(refused("status --clear"), "--clear does not go with status, only with rollback");
+        assert_eq!(
+            refused("version --state-dir=x"),
+            "--state-dir does not go with version, only with run, validate, status, rollback"
+        );
+    }
+
+    #[test]
+    fn a_missing_or_needless_value_is_refused() {
+        assert_eq!(refused("--config-url"), "--config-url needs a value: --config-url=URL");
+        assert_eq!(refused("--config-url --json"), "--config-url needs a value: --config-url=URL");
+        assert_eq!(refused("status --json=hunter2"), "--json takes no value");
+    }
+
+    #[test]
+    fn values_of_flags_are_not_printed_for_debugging() {
+        assert!(!format!("{:?}", parsed("--config-http-proxy=http://u:hunter2@p")).contains("hunter2"));
+    }
+
+    #[test]
+    fn flag_and_environment_name_come_from_the_key() {
+        let row = setting_row("config.poll_every").unwrap();
+        assert_eq!(row.flag().unwrap(), "--config-poll-every");
+        assert_eq!(row.env().unwrap(), "OTELET_CONFIG_POLL_EVERY");
+        assert_eq!(ROWS[0].env().unwrap(), "OTELET_SETTINGS");
+        assert_eq!(setting_row("collector.env").unwrap().flag(), None);
+        assert!(setting_row("json").is_none() && setting_row("settings").is_none());
+    }
+
+    #[test]
+    fn no_key_stands_twice_and_none_is_the_section_of_another() {
+        for (number, row) in ROWS.iter().enumerate() {
+            for other in &ROWS[number + 1..] {
+                assert_ne!(row.key, other.key);
+                assert!(!other.key.starts_with(&format!("{}.", row.key)));
+            }
+        }
+    }
+
+    #[test]
+    fn help_names_every_flag_and_key_within_100_columns() {
+        let help = help();
+        for row in ROWS {
+            assert!(help.contains(&row.flag_with_value().unwrap_or(row.key.to_owned())), "{}", row.key);
+        }
+        for line in help.lines() {
+            assert!(line.len() <= 100, "{} columns: {line}", line.len());
+        }
+        assert!(help.contains("Time between polls. [30s]\n"));
+        assert!(help.contains("  run        Run the agent. This is the default.\n"));
+    }
+
+    #[test]
+    fn the_man_page_is_roff_that_hides_no_line() {
+        let man = man();
+        assert!(man.starts_with(".TH OTELET 8 "));
+        assert!(man.contains(
+            ".TP\n.B \\-\\-config\\-poll\\-every=TIME\nTime between polls. Default: 30s. From 100ms to 24h. \
+             Also: OTELET_CONFIG_POLL_EVERY, config.poll_every.\n"
+        ));
+        for line in man.lines() {
+            let request = line.split(' ').next().unwrap();
+            assert!(!line.starts_with('\''), "{line}");
+            assert!(
+                !line.starts_with('.') || [".TH", ".SH", ".TP", ".B", ".I"].contains(&request),
+                "a line that roff takes for a request: {line}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_reference_has_a_line_of_five_cells_for_every_setting() {
+        let reference = settings_reference();
+        for row in settings() {
+            assert!(reference.contains(&format!("| `{}` |", row.key)), "{}", row.key);
+        }
+        for line in reference.lines() {
+            assert_eq!(line.replace("\\|", "").matches('|').count(), 6, "{line}");
+        }
+        assert!(
+            reference
+                .contains("| `collector.log` | `--collector-log=pass\\|drop` | `OTELET_COLLECTOR_LOG` | `pass` | ")
+        );
+    }
+
+    #[test]
+    fn the_nearest_word_is_near() {
+        let words = ["url", "poll_every", "timeout", "config.url"];
+        assert_eq!(nearest("urI", words), Some("url"));
+        assert_eq!(nearest("Poll_Every", words), Some("poll_every"));
+        assert_eq!(nearest("timout", words), Some("timeout"));
+        assert_eq!(nearest("ulr", words), Some("url"));
+        assert_eq!(nearest("xyz", words), None);
+        assert_eq!(nearest("", words), None);
+        assert_eq!(nearest(&"a".repeat(1 << 20), words), None);
+    }
+}

@@ -1,0 +1,539 @@
+//! Handles the collector: finds it, has it validate, starts it, passes its lines on, probes it, reports its end.
+//!
+//! All of it runs on the main thread: a child ends with the thread that started it.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use smol::future::{self, FutureExt as _};
+use smol::process::Command;
+
+use crate::config::{self, Capabilities, Inspected, Witness};
+use crate::decide::{self, Child, ConfigHash, Exit, Probe, SpawnFailure, Verdict};
+use crate::log::{Relay, Tail};
+use crate::os::{self, Launch, NotifySocket, Output};
+use crate::settings::{CollectorLog, CollectorSettings, DEFAULT_COLLECTOR};
+use crate::store::{self, Store};
+
+/// The variable by which an agent knows a collector that an earlier one left. Configs may use it too.
+pub const MARKER: &str = "OTELET_INSTANCE_UID";
+
+/// Names that are looked for on PATH when `collector.path` says nothing else, in this order.
+const NAMES: [&str; 2] = [DEFAULT_COLLECTOR, "otelcol"];
+
+/// How long the collector may take to validate a config.
+const VALIDATE_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long it may take to answer a probe.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
+/// The watchdog interval given to a collector with an `sd_notify` extension.
+const WATCHDOG: Duration = Duration::from_secs(30);
+
+/// What is needed to start a collector. Made anew when the settings change.
+#[derive(Debug, Clone)]
+pub struct Launcher {
+    /// The settings.
+    pub settings: CollectorSettings,
+    /// Attributes of the resource that the collector reports as.
+    pub identity: Vec<(String, String)>,
+    /// Who the agent is.
+    pub instance_uid: String,
+    /// Where bodies are.
+    pub store: Store,
+    /// Where overlays and sockets are.
+    pub runtime_dir: PathBuf,
+    /// Processes that somebody waits for, so that PID 1 does not take them away.
+    pub children: Rc<RefCell<BTreeSet<u32>>>,
+}
+
+/// A collector that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// What the decisions know of it.
+    pub child: Child,
+    /// How it is probed.
+    pub probe: Rc<Prober>,
+    /// The last of what it printed.
+    pub tail: Rc<RefCell<Tail>>,
+    /// What it prints.
+    pub relay: Rc<RefCell<Relay>>,
+    process: smol::process::Child,
+    output: Output,
+    port: Option<u16>,
+}
+
+impl Launcher {
+    /// The program, by `collector.path` or found on PATH.
+    ///
+    /// # Errors
+    ///
+    /// In words, if there is none.
+    pub fn program(&self) -> Result<PathBuf, String> {
+        let path = &self.settings.path;
+        if path.is_absolute() {
+            return Ok(path.clone());
+        }
+        if path.as_os_str() != DEFAULT_COLLECTOR {
+            let missing = || format!("collector.path: there is no {} on PATH", path.display());
+            return on_path(|name| name == path.as_os_str()).ok_or_else(missing);
+        }
+        NAMES
+            .iter()
+            .find_map(|wanted| on_path(|name| name == *wanted))
+            .or_else(|| on_path(|name| name.to_str().is_some_and(|name| name.starts_with("otelcol-"))))
+            .ok_or_else(|| {
+                "there is no otelcol-contrib, otelcol or otelcol-* on PATH; install a collector or set collector.path"
+                    .into()
+            })
+    }
+
+    /// What tells one collector binary from another without running it: path, size and time of change.
+    pub fn stamp(&self) -> Option<String> {
+        let program = self.program().ok()?;
+        let metadata = fs::metadata(&program).ok()?;
+        let changed = metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some(format!("{} {} {}.{:09}", program.display(), metadata.len(), changed.as_secs(), changed.subsec_nanos()))
+    }
+
+    /// Asks the collector which extensions it has that can vouch for its health.
+    ///
+    /// # Errors
+    ///
+    /// In words, if it cannot be asked.
+    pub async fn capabilities(&self) -> Result<Capabilities, String> {
+        let path = self.runtime_dir.join("capabilities.yaml");
+        self.write_for_collector(&path, config::PROBE_CONFIG.as_bytes())?;
+        let (_, said) = self.ask(&["validate".as_ref(), "--config".as_ref(), path.as_os_str()]).await?;
+        let _ = fs::remove_file(&path);
+        Ok(config::capabilities(&String::from_utf8_lossy(&said)))
+    }
+
+    /// Has the collector validate a kept body with the overlay that it would run with, and nothing else.
+    pub async fn validate(&self, hash: ConfigHash, capabilities: Capabilities) -> Verdict {
+        match self.validate_or(hash, capabilities).await {
+            Ok(verdict) => verdict,
+            Err(why) => Verdict::Unable(why),
+        }
+    }
+
+    async fn validate_or(&self, hash: ConfigHash, capabilities: Capabilities) -> Result<Verdict, String> {
+        let inspected = match self.inspect(hash)? {
+            Ok(inspected) => inspected,
+            Err(refusal) => return Ok(Verdict::Refused(refusal)),
+        };
+        let body = self.store.config_path(hash);
+        let overlay = config::overlay(&inspected, capabilities, free_port()?, &self.identity);
+        let overlay_path = self.runtime_dir.join("validate-overlay.yaml");
+        let mut arguments = vec!["validate".as_ref(), "--config".as_ref(), body.as_os_str()];
+        if !overlay.text.is_empty() {
+            self.write_for_collector(&overlay_path, overlay.text.as_bytes())?;
+            arguments.extend(["--config".as_ref(), overlay_path.as_os_str()]);
+        }
+        let (status, said) = self.ask(&arguments).await?;
+        let _ = fs::remove_file(&overlay_path);
+        if status.success() {
+            return Ok(Verdict::Passed);
+        }
+        let words = config::last_words(&said);
+        match status.code() {
+            Some(_) if !words.is_empty() => Ok(Verdict::Refused(words)),
+            Some(code) => Ok(Verdict::Refused(format!("validate ended with code {code} and said nothing"))),
+            // Memory ran out, perhaps, or a person did it.
+            None => Err(format!("validate was ended by {}", describe(status))),
+        }
+    }
+
+    /// Starts the collector on a kept body.
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnFailure`] if anything is missing for it; a later attempt may work.
+    pub fn spawn(&self, hash: ConfigHash, capabilities: Capabilities, now: Instant) -> Result<Running, SpawnFailure> {
+        self.spawn_or(hash, capabilities, now).map_err(|reason| SpawnFailure { reason })
+    }
+
+    fn spawn_or(&self, hash: ConfigHash, capabilities: Capabilities, now: Instant) -> Result<Running, String> {
+        let inspected = self.inspect(hash)??;
+        let overlay = config::overlay(&inspected, capabilities, free_port()?, &self.identity);
+        let body = self.store.config_path(hash);
+        self.let_collector_read(&body)?;
+        let program = self.program()?;
+        let (mut command, output) = self.command(&program)?;
+        command.arg("--config").arg(&body);
+        if !overlay.text.is_empty() {
+            let path = self.runtime_dir.join("overlay.yaml");
+            self.write_for_collector(&path, overlay.text.as_bytes())?;
+            command.arg("--config").arg(path);
+        }
+        command.args(&self.settings.args);
+        let (probe, port) = match overlay.witness {
+            Witness::HealthCheck { host, port, path } => {
+                let address: IpAddr =
+                    host.parse().map_err(|_| format!("health_check endpoint {host}: not an address"))?;
+                let request = format!("GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n");
+                let ours = inspected.health_check.is_none().then_some(port);
+                (Prober::HealthCheck { address: SocketAddr::new(address, port), request }, ours)
+            }
+            Witness::SdNotify => {
+                let path = self.runtime_dir.join("collector-notify.sock");
+                let user = self.user()?;
+                let socket = NotifySocket::new(&path, user).map_err(|error| format!("{}: {error}", path.display()))?;
+                os::let_pass(&self.runtime_dir, user)
+                    .map_err(|error| format!("{}: {error}", self.runtime_dir.display()))?;
+                command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
+                (Prober::SdNotify { socket, heard: RefCell::new(Heard::default()) }, None)
+            }
+            Witness::Alive => (Prober::Alive, None),
+        };
+        let process = start(&mut command, &program)?;
+        // The writing ends of the pipe are in the command: the end of output is seen only when they are closed.
+        drop(command);
+        let pid = process.id();
+        self.children.borrow_mut().insert(pid);
+        let relay = Relay::new(self.settings.log == CollectorLog::Pass, self.settings.log_rate, now);
+        Ok(Running {
+            child: Child { pid, witness: probe.witness() },
+            probe: Rc::new(probe),
+            tail: Rc::default(),
+            relay: Rc::new(RefCell::new(relay)),
+            process,
+            output,
+            port,
+        })
+    }
+
+    /// Checks a kept body again: its hash, and what the overlay must know of it.
+    fn inspect(&self, hash: ConfigHash) -> Result<Result<Inspected, String>, String> {
+        let body = self.store.verify(hash).map_err(|error| error.chain())?;
+        Ok(config::inspect(&body).map_err(|refusal| refusal.to_string()))
+    }
+
+    /// Runs the collector for an answer.
+    async fn ask(&self, arguments: &[&std::ffi::OsStr]) -> Result<(ExitStatus, Vec<u8>), String> {
+        let program = self.program()?;
+        let (mut command, output) = self.command(&program)?;
+        command.args(arguments).kill_on_drop(true);
+        for argument in arguments {
+            let path = Path::new(argument);
+            if path.is_absolute() {
+                self.let_collector_read(path)?;
+            }
+        }
+        let mut process = start(&mut command, &program)?;
+        drop(command);
+        let pid = process.id();
+        self.children.borrow_mut().insert(pid);
+        let _forget = Forget(&self.children, pid);
+        let mut tail = Tail::default();
+        let read = async {
+            let mut buffer = vec![0; 4096];
+            while let Ok(length @ 1..) = output.read(&mut buffer).await {
+                tail.add(&buffer[..length]);
+            }
+        };
+        let ended = async {
+            let (status, ()) = future::zip(process.status(), read).await;
+            Some(status)
+        };
+        let late = async {
+            os::until(Instant::now() + VALIDATE_LIMIT).await;
+            None
+        };
+        let status = ended.or(late).await;
+        match status {
+            Some(Ok(status)) => Ok((status, tail.bytes())),
+            Some(Err(error)) => Err(format!("{}: {error}", program.display())),
+            None => {
+                os::kill_group(pid);
+                Err(format!("{} did not answer within {}s", program.display(), VALIDATE_LIMIT.as_secs()))
+            }
+        }
+    }
+
+    /// The collector's program with the environment and the limits that it runs in, and the pipe on which it prints.
+    fn command(&self, program: &Path) -> Result<(Command, Output), String> {
+        let (output, ours) = os::output().map_err(|error| format!("cannot make a pipe: {error}"))?;
+        let theirs = ours.try_clone().map_err(|error| format!("cannot make a pipe: {error}"))?;
+        let mut command = std::process::Command::new(program);
+        // What is meant for the agent alone: its own service manager's socket, its settings, which may be secret.
+        for (name, _) in std::env::vars_os() {
+            let name_text = name.to_string_lossy();
+            if name_text.starts_with("OTELET_")
+                || matches!(&*name_text, "NOTIFY_SOCKET" | "WATCHDOG_USEC" | "WATCHDOG_PID")
+            {
+                command.env_remove(&name);
+            }
+        }
+        command.env(MARKER, &self.instance_uid);
+        let mut launch = Launch {
+            user: self.user()?,
+            nice: self.settings.nice,
+            oom_score_adj: self.settings.oom_score_adj,
+            cgroup: None,
+        };
+        if let Some(limit) = self.settings.memory_limit {
+            // Go's collector works harder near this soft limit; the last tenth is for what Go does not count.
+            command.env("GOMEMLIMIT", (limit / 10 * 9).to_string());
+            launch.cgroup = os::memory_cgroup(limit)
+                .inspect_err(|why| {
+                    log::debug!("collector.memory_limit is advised to the collector, not enforced: {why}")
+                })
+                .ok();
+        }
+        for (name, value) in &self.settings.env {
+            command.env(name, value.expose());
+        }
+        os::prepare(&mut command, launch);
+        let mut command = Command::from(command);
+        command.stdin(Stdio::null()).stdout(Stdio::from(ours)).stderr(Stdio::from(theirs));
+        Ok((command, output))
+    }
+
+    fn user(&self) -> Result<Option<os::User>, String> {
+        self.settings.run_as.as_deref().map(os::user).transpose()
+    }
+
+    fn write_for_collector(&self, path: &Path, bytes: &[u8]) -> Result<(), String> {
+        store::write_atomically(path, bytes).map_err(|error| error.chain())?;
+        self.let_collector_read(path)
+    }
+
+    fn let_collector_read(&self, path: &Path) -> Result<(), String> {
+        let user = self.user()?;
+        if user.is_none() {
+            return Ok(());
+        }
+        let [state, configs] = self.store.passages();
+        let pass = [&state, &configs, &self.runtime_dir].iter().try_for_each(|directory| os::let_pass(directory, user));
+        pass.and_then(|()| os::let_read(path, user))
+            .map_err(|error| format!("{}: cannot be given to collector.run_as: {error}", path.display()))
+    }
+}
+
+impl Running {
+    /// Passes on what the collector prints, until it has ended. Completes with its end.
+    pub async fn attend(mut self, children: Rc<RefCell<BTreeSet<u32>>>) -> Exit {
+        let pid = self.child.pid;
+        let (output, tail, relay) = (&self.output, &self.tail, &self.relay);
+        let mut buffer = vec![0; 8192];
+        let read = async {
+            while let Ok(length @ 1..) = output.read(&mut buffer).await {
+                tail.borrow_mut().add(&buffer[..length]);
+                relay.borrow_mut().take(&buffer[..length], Instant::now());
+                // Others have their turn, however fast a collector prints.
+                future::yield_now().await;
+            }
+            future::pending::<()>().await;
+        };
+        let hear = async {
+            if let Prober::SdNotify { socket, heard } = &*self.probe {
+                while let Ok(message) = socket.receive().await {
+                    heard.borrow_mut().take(&message, Instant::now());
+                }
+            }
+            future::pending::<()>().await;
+        };
+        let status = self
+            .process
+            .status()
+            .or(async {
+                future::zip(read, hear).await;
+                future::pending().await
+            })
+            .await;
+        // What it printed last is still in the pipe, which holds 64 KiB. Grandchildren may go on printing: not for us.
+        let mut rest = [0; 4096];
+        for _ in 0..32 {
+            match self.output.read_now(&mut rest) {
+                0 => break,
+                length => {
+                    self.tail.borrow_mut().add(&rest[..length]);
+                    self.relay.borrow_mut().take(&rest[..length], Instant::now());
+                }
+            }
+        }
+        self.relay.borrow_mut().finish();
+        os::sweep_group(pid);
+        children.borrow_mut().remove(&pid);
+        let last_words = config::last_words(&self.tail.borrow().bytes());
+        let stolen_port =
+            self.port.is_some_and(|port| last_words.contains(&format!(":{port}")) && last_words.contains("in use"));
+        let how = status.map_or_else(|error| error.to_string(), describe);
+        Exit { how, last_words, stolen_port }
+    }
+}
+
+/// Takes a process off the list of those that somebody waits for.
+struct Forget<'a>(&'a RefCell<BTreeSet<u32>>, u32);
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.0.borrow_mut().remove(&self.1);
+    }
+}
+
+/// How a collector's health is seen.
+#[derive(Debug)]
+pub enum Prober {
+    /// Ask its `health_check`.
+    HealthCheck {
+        /// Where.
+        address: SocketAddr,
+        /// What is sent.
+        request: String,
+    },
+    /// Listen to what it says by itself.
+    SdNotify {
+        /// Where it says it.
+        socket: NotifySocket,
+        /// What it said.
+        heard: RefCell<Heard>,
+    },
+    /// See that it is there.
+    Alive,
+}
+
+/// What a collector said on its notify socket.
+#[derive(Debug, Default)]
+pub struct Heard {
+    ready: bool,
+    watchdog: Option<Instant>,
+}
+
+impl Heard {
+    fn take(&mut self, message: &str, now: Instant) {
+        for line in message.lines() {
+            match line {
+                "READY=1" => self.ready = true,
+                "WATCHDOG=1" => self.watchdog = Some(now),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Prober {
+    fn witness(&self) -> decide::Witness {
+        match self {
+            Self::HealthCheck { .. } => decide::Witness::HealthCheck,
+            Self::SdNotify { .. } => decide::Witness::SdNotify,
+            Self::Alive => decide::Witness::Alive,
+        }
+    }
+
+    /// Looks once.
+    pub async fn probe(&self, pid: u32) -> Probe {
+        if os::is_stopped(pid) {
+            return Probe::Silent("its process is stopped".into());
+        }
+        match self {
+            Self::HealthCheck { address, request } => ask_health(*address, request).await,
+            Self::SdNotify { heard, .. } => {
+                let Heard { ready, watchdog } = *heard.borrow();
+                match watchdog {
+                    _ if !ready => Probe::Silent("it has not said READY=1 yet".into()),
+                    Some(last) if last.elapsed() > WATCHDOG => {
+                        Probe::Silent("it does not say WATCHDOG=1 any more".into())
+                    }
+                    Some(_) | None => Probe::Healthy,
+                }
+            }
+            Self::Alive => Probe::Healthy,
+        }
+    }
+}
+
+async fn ask_health(address: SocketAddr, request: &str) -> Probe {
+    let mut answer = [0; 64];
+    let answered = async { os::ask(address, request.as_bytes(), &mut answer).await.map_err(|error| error.to_string()) };
+    let late = async {
+        os::until(Instant::now() + PROBE_LIMIT).await;
+        Err(format!("no answer within {}s", PROBE_LIMIT.as_secs()))
+    };
+    match answered.or(late).await {
+        Err(why) => Probe::Silent(format!("health_check at {address}: {why}")),
+        Ok(length) => match status_code(&answer[..length]) {
+            Some("200") => Probe::Healthy,
+            Some(code) => Probe::Unhealthy(format!("health_check at {address} answered {code}")),
+            None => Probe::Silent(format!("health_check at {address}: what answers there does not speak HTTP")),
+        },
+    }
+}
+
+/// The status code in the first line of an HTTP/1 answer.
+fn status_code(answer: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(answer.get(..12)?).ok()?;
+    let (version, code) = text.split_at(9);
+    (version.starts_with("HTTP/1.") && code.bytes().all(|byte| byte.is_ascii_digit())).then_some(code)
+}
+
+fn start(command: &mut Command, program: &Path) -> Result<smol::process::Child, String> {
+    command.spawn().map_err(|error| os::describe_spawn_error(program, &error))
+}
+
+/// `code 1` or `signal 9`.
+fn describe(status: ExitStatus) -> String {
+    match status.code() {
+        Some(code) => format!("code {code}"),
+        // "signal: 9 (SIGKILL)" on Unix.
+        None => status.to_string().replace("signal: ", "signal "),
+    }
+}
+
+/// A TCP port on loopback that was free a moment ago.
+fn free_port() -> Result<u16, String> {
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map(|address| address.port());
+    port.map_err(|error| format!("no free port on 127.0.0.1 for the collector's health_check: {error}"))
+}
+
+/// The first program on PATH whose name is wanted.
+fn on_path(wanted: impl Fn(&std::ffi::OsStr) -> bool) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).find_map(|directory| {
+        let mut found: Vec<PathBuf> = fs::read_dir(directory)
+            .ok()?
+            .flatten()
+            .filter(|entry| {
+                let name = entry.file_name();
+                let name = Path::new(&name);
+                let stem =
+                    if name.extension().is_some_and(|it| it == "exe") { name.with_extension("") } else { name.into() };
+                wanted(stem.as_os_str())
+            })
+            .map(|entry| entry.path())
+            .filter(|path| path.is_file())
+            .collect();
+        found.sort();
+        found.into_iter().next()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_http_answer_has_a_status_code() {
+        assert_eq!(status_code(b"HTTP/1.1 200 OK\r\n"), Some("200"));
+        assert_eq!(status_code(b"HTTP/1.0 503 Service"), Some("503"));
+        assert_eq!(status_code(b"SSH-2.0-OpenSSH_9.2"), None);
+        assert_eq!(status_code(b"HTTP/1.1"), None);
+    }
+
+    #[test]
+    fn a_collector_that_says_ready_and_watchdog_is_heard() {
+        let mut heard = Heard::default();
+        heard.take("READY=1\nSTATUS=running", Instant::now());
+        assert!(heard.ready && heard.watchdog.is_none());
+        heard.take("WATCHDOG=1", Instant::now());
+        assert!(heard.watchdog.is_some());
+    }
+}

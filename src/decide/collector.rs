@@ -1,0 +1,517 @@
+//! Keeps one collector alive: when it is started, probed, stopped and killed, and never two at a time.
+//!
+//! What should run is set by [`Collector::want`]; what happens comes in as [`Input`]. Each phase meets each input below.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::health::{Finding, Health};
+use super::{Action, ConfigHash, Due, Moment, Notice, Probe, Witness, backoff};
+
+/// The least time between two starts, and the delay of a restart after the first crash.
+pub const FIRST_DELAY: Duration = Duration::from_millis(50);
+
+/// The longest delay of a restart.
+pub const CAP: Duration = Duration::from_secs(60);
+
+/// A run at least this long makes the next delay the first again.
+const STABLE: Duration = Duration::from_secs(60);
+
+/// Time between attempts to start a collector that cannot be started.
+const HELD: Duration = Duration::from_secs(8);
+
+/// The kernel may hold a killed process for a while: ask again after this long.
+const KILL_AGAIN: Duration = Duration::from_secs(5);
+
+/// Starts in a row that may fail because somebody took the port that the agent had picked, before it counts as a crash.
+const STOLEN_PORTS: u32 = 3;
+
+/// A collector that has been started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Child {
+    /// Its process, also its process group.
+    pub pid: u32,
+    /// What vouches for its health.
+    pub witness: Witness,
+}
+
+/// Why a collector could not be started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpawnFailure {
+    /// For people.
+    pub reason: String,
+}
+
+/// How a collector ended.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Exit {
+    /// For people: `code 1` or `signal 9`.
+    pub how: String,
+    /// The last of what it printed, made short.
+    pub last_words: String,
+    /// It ended because the port that the agent picked for it was taken.
+    pub stolen_port: bool,
+}
+
+/// The last end that nobody asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LastExit {
+    /// How it ended, or why it was ended.
+    pub how: String,
+    /// The last of what it printed.
+    pub last_words: String,
+    /// When.
+    pub at: SystemTime,
+}
+
+/// What the collector is doing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Phase {
+    /// Nothing runs and nothing is wanted.
+    Idle,
+    /// It cannot be started; tried again now and then.
+    Held {
+        /// When it is tried again.
+        retry: Due,
+        /// Why it cannot be started.
+        reason: String,
+    },
+    /// It will be started.
+    Waiting {
+        /// When.
+        until: Instant,
+    },
+    /// It is being started.
+    Starting {
+        /// With which config.
+        config: ConfigHash,
+    },
+    /// It runs.
+    Up {
+        /// Its process.
+        pid: u32,
+        /// With which config.
+        config: ConfigHash,
+        /// Since when.
+        since: Instant,
+        /// What vouches for its health.
+        witness: Witness,
+        /// What is known of its health.
+        health: Health,
+    },
+    /// It was asked to end.
+    Stopping {
+        /// Its process.
+        pid: u32,
+        /// With which config it ran; unknown of one that an earlier agent left.
+        config: Option<ConfigHash>,
+        /// When it is killed if it has not ended by then.
+        kill_at: Instant,
+        /// Whether it had to be ended because it hung.
+        hung: Option<String>,
+    },
+}
+
+/// What happens to the collector.
+#[derive(Debug)]
+pub enum Input {
+    /// Time has passed, or what is wanted has changed.
+    Due,
+    /// The answer to [`Action::Spawn`].
+    Spawned(Result<Child, SpawnFailure>),
+    /// A process ended.
+    Exited {
+        /// Which.
+        pid: u32,
+        /// How.
+        exit: Exit,
+    },
+    /// A probe ended.
+    Probed {
+        /// Of which process.
+        pid: u32,
+        /// What it saw.
+        probe: Probe,
+    },
+    /// Start it anew: its arguments or environment have changed.
+    Restart,
+    /// Whatever is ending ends now.
+    Hurry,
+}
+
+/// A run that ended badly, for whoever chose its config.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failed {
+    /// The config that it ran on.
+    pub config: ConfigHash,
+    /// Why, in the collector's words where there are any.
+    pub reason: String,
+}
+
+/// The collector, as the agent knows it.
+#[derive(Debug)]
+pub struct Collector {
+    /// Time between asking it to stop and killing it.
+    pub stop_timeout: Duration,
+    /// The config that is being tried, judged more strictly.
+    pub on_trial: Option<ConfigHash>,
+    phase: Phase,
+    wanted: Option<ConfigHash>,
+    last_start: Option<Instant>,
+    crashes: u32,
+    crashed: Option<ConfigHash>,
+    stolen_ports: u32,
+    restarts: u64,
+    last_exit: Option<LastExit>,
+}
+
+impl Collector {
+    /// Nothing runs yet, but perhaps an `orphan` of an earlier agent, which is asked to end.
+    pub fn new(orphan: Option<u32>, stop_timeout: Duration, now: Instant, out: &mut Vec<Action>) -> Self {
+        let phase = match orphan {
+            Some(pid) => {
+                out.push(Action::Tell(Notice::OrphanFound { pid }));
+                out.push(Action::Terminate(pid));
+                Phase::Stopping { pid, config: None, kill_at: now + stop_timeout, hung: None }
+            }
+            None => Phase::Idle,
+        };
+        Self {
+            stop_timeout,
+            on_trial: None,
+            phase,
+            wanted: None,
+            last_start: None,
+            crashes: 0,
+            crashed: None,
+            stolen_ports: 0,
+            restarts: 0,
+            last_exit: None,
+        }
+    }
+
+    /// Says which config should run; takes effect with the next input.
+    pub fn want(&mut self, config: Option<ConfigHash>) {
+        self.wanted = config;
+    }
+
+    /// Takes one input. Answers with a run that ended badly, if one did.
+    pub fn on(&mut self, input: Input, at: Moment, out: &mut Vec<Action>) -> Option<Failed> {
+        let phase = std::mem::replace(&mut self.phase, Phase::Idle);
+        let (phase, failed) = match phase {
+            Phase::Idle => (self.idle(input, at, out), None),
+            Phase::Held { retry, reason } => (self.held(retry, reason, input, at, out), None),
+            Phase::Waiting { until } => (self.waiting(until, input, at, out), None),
+            Phase::Starting { config } => self.starting(config, input, at, out),
+            Phase::Up { pid, config, since, witness, health } => {
+                self.up(Run { pid, config, since, witness, health }, input, at, out)
+            }
+            Phase::Stopping { pid, config, kill_at, hung } => {
+                (self.stopping(pid, config, kill_at, hung, input, at, out), None)
+            }
+        };
+        self.phase = phase;
+        failed
+    }
+
+    /// When it next wants an [`Input::Due`].
+    pub fn due(&self) -> Option<Due> {
+        match &self.phase {
+            Phase::Idle | Phase::Starting { .. } => None,
+            Phase::Held { retry, .. } => Some(*retry),
+            Phase::Waiting { until } => Some(Due::at(*until)),
+            Phase::Up { health, .. } => Some(health.due()),
+            Phase::Stopping { kill_at, .. } => Some(Due::at(*kill_at)),
+        }
+    }
+
+    /// What it is doing.
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Whether no process of it is left.
+    pub fn is_down(&self) -> bool {
+        match self.phase {
+            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } => true,
+            Phase::Starting { .. } | Phase::Up { .. } | Phase::Stopping { .. } => false,
+        }
+    }
+
+    /// The config that it runs on.
+    pub fn running(&self) -> Option<ConfigHash> {
+        match self.phase {
+            Phase::Up { config, .. } => Some(config),
+            Phase::Stopping { config, .. } => config,
+            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } | Phase::Starting { .. } => None,
+        }
+    }
+
+    /// Since when it has been healthy on this config, if it is.
+    pub fn healthy_since(&self, on: ConfigHash) -> Option<Instant> {
+        match &self.phase {
+            Phase::Up { config, health, .. } if *config == on && health.is_healthy() => health.healthy_since(),
+            _ => None,
+        }
+    }
+
+    /// Starts after an end that nobody asked for.
+    pub fn restarts(&self) -> u64 {
+        self.restarts
+    }
+
+    /// The last end that nobody asked for.
+    pub fn last_exit(&self) -> Option<&LastExit> {
+        self.last_exit.as_ref()
+    }
+
+    fn idle(&mut self, input: Input, at: Moment, out: &mut Vec<Action>) -> Phase {
+        match input {
+            Input::Due | Input::Restart => self.waiting(self.earliest(at.now), Input::Due, at, out),
+            // Only an answer to a spawn of ours could come, and there is none out.
+            Input::Spawned(_) | Input::Exited { .. } | Input::Probed { .. } | Input::Hurry => Phase::Idle,
+        }
+    }
+
+    fn held(&mut self, retry: Due, reason: String, input: Input, at: Moment, out: &mut Vec<Action>) -> Phase {
+        match input {
+            Input::Due => match self.wanted {
+                None => Phase::Idle,
+                Some(config) if retry.reached(at.now) => self.start(config, at.now, out),
+                Some(_) => Phase::Held { retry, reason },
+            },
+            // The settings may name another binary now.
+            Input::Restart => Phase::Waiting { until: self.earliest(at.now) },
+            Input::Spawned(_) | Input::Exited { .. } | Input::Probed { .. } | Input::Hurry => {
+                Phase::Held { retry, reason }
+            }
+        }
+    }
+
+    fn waiting(&mut self, until: Instant, input: Input, at: Moment, out: &mut Vec<Action>) -> Phase {
+        match input {
+            Input::Due | Input::Restart => match self.wanted {
+                None => Phase::Idle,
+                // Another config than the one that crashed does not wait for its sins.
+                Some(config) if self.crashed.is_some_and(|crashed| crashed != config) => {
+                    self.forgive();
+                    self.waiting(self.earliest(at.now), Input::Due, at, out)
+                }
+                Some(config) if at.now >= until => self.start(config, at.now, out),
+                Some(_) => Phase::Waiting { until },
+            },
+            Input::Spawned(_) | Input::Exited { .. } | Input::Probed { .. } | Input::Hurry => Phase::Waiting { until },
+        }
+    }
+
+    fn starting(
+        &mut self,
+        config: ConfigHash,
+        input: Input,
+        at: Moment,
+        out: &mut Vec<Action>,
+    ) -> (Phase, Option<Failed>) {
+        match input {
+            Input::Spawned(Ok(Child { pid, witness })) => {
+                out.push(Action::Tell(Notice::CollectorStarted { pid, config, witness }));
+                (Phase::Up { pid, config, since: at.now, witness, health: Health::new(at.now) }, None)
+            }
+            Input::Spawned(Err(SpawnFailure { reason })) => {
+                let news = self.last_exit.as_ref().is_none_or(|last| last.how != reason);
+                if news {
+                    out.push(Action::Tell(Notice::CollectorHeld { reason: reason.clone() }));
+                    self.last_exit = Some(LastExit { how: reason.clone(), last_words: String::new(), at: at.wall });
+                }
+                (Phase::Held { retry: Due { at: at.now + HELD, slack: HELD }, reason }, None)
+            }
+            // What is wanted is looked at again when the start has been answered.
+            Input::Due | Input::Restart | Input::Exited { .. } | Input::Probed { .. } | Input::Hurry => {
+                (Phase::Starting { config }, None)
+            }
+        }
+    }
+
+    fn up(&mut self, mut run: Run, input: Input, at: Moment, out: &mut Vec<Action>) -> (Phase, Option<Failed>) {
+        match input {
+            Input::Due => {
+                if self.wanted != Some(run.config) {
+                    return (self.stop(run, None, at.now, out), None);
+                }
+                if run.health.lost(at.now) {
+                    let probe = Probe::Silent("a probe was never answered".into());
+                    return self.up_probed(run, probe, at, out);
+                }
+                if run.health.begin(at.now) {
+                    out.push(Action::Probe(run.pid));
+                }
+                (run.into_phase(), None)
+            }
+            Input::Probed { pid, probe } if pid == run.pid => self.up_probed(run, probe, at, out),
+            Input::Exited { pid, exit } if pid == run.pid => self.crash(run, exit, at, out),
+            Input::Restart => (self.stop(run, None, at.now, out), None),
+            // Of an earlier run, or nothing that concerns a collector which is up.
+            Input::Probed { .. } | Input::Exited { .. } | Input::Spawned(_) => (run.into_phase(), None),
+            Input::Hurry => {
+                let phase = self.stop(run, None, at.now, out);
+                (self.hurry(phase, at.now, out), None)
+            }
+        }
+    }
+
+    fn up_probed(&mut self, mut run: Run, probe: Probe, at: Moment, out: &mut Vec<Action>) -> (Phase, Option<Failed>) {
+        let was_healthy = run.health.is_healthy();
+        let first = run.health.healthy_since().is_none();
+        let on_trial = self.on_trial == Some(run.config);
+        let finding = run.health.on_probe(probe, on_trial, at);
+        let config = run.config;
+        match finding {
+            Finding::Fine => {
+                if run.health.is_healthy() {
+                    self.stolen_ports = 0;
+                    if first {
+                        out.push(Action::Tell(Notice::CollectorHealthy { config, after: at.now - run.since }));
+                    } else if !was_healthy {
+                        out.push(Action::Tell(Notice::CollectorWellAgain));
+                    }
+                } else if was_healthy && let Some(why) = run.health.trouble() {
+                    out.push(Action::Tell(Notice::CollectorUnhealthy { why: why.into() }));
+                }
+                (run.into_phase(), None)
+            }
+            Finding::Hung(reason) => {
+                out.push(Action::Tell(Notice::CollectorHung { why: reason.clone() }));
+                self.count_failure(&run, at.now);
+                self.last_exit = Some(LastExit { how: reason.clone(), last_words: String::new(), at: at.wall });
+                (self.stop(run, Some(reason.clone()), at.now, out), Some(Failed { config, reason }))
+            }
+            // It answers: away from a trial that is reported, and left to recover.
+            Finding::Sick(reason) => {
+                let failed = on_trial.then(|| Failed { config, reason: format!("unhealthy: {reason}") });
+                (run.into_phase(), failed)
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one phase")]
+    fn stopping(
+        &mut self,
+        pid: u32,
+        config: Option<ConfigHash>,
+        kill_at: Instant,
+        hung: Option<String>,
+        input: Input,
+        at: Moment,
+        out: &mut Vec<Action>,
+    ) -> Phase {
+        let same = Phase::Stopping { pid, config, kill_at, hung: hung.clone() };
+        match input {
+            Input::Exited { pid: ended, exit } if ended == pid => {
+                out.push(Action::Tell(Notice::CollectorStopped { pid, how: exit.how }));
+                match (self.wanted, hung) {
+                    (None, _) => Phase::Idle,
+                    (Some(wanted), Some(_)) if self.crashed == Some(wanted) => {
+                        self.restarts += 1;
+                        self.wait(at, out)
+                    }
+                    (Some(_), _) => Phase::Waiting { until: self.earliest(at.now) },
+                }
+            }
+            Input::Due if at.now >= kill_at => {
+                out.push(Action::Tell(Notice::CollectorKilled { pid, after: self.stop_timeout }));
+                out.push(Action::Kill(pid));
+                Phase::Stopping { pid, config, kill_at: at.now + KILL_AGAIN, hung }
+            }
+            Input::Hurry => self.hurry(same, at.now, out),
+            Input::Due | Input::Exited { .. } | Input::Spawned(_) | Input::Probed { .. } | Input::Restart => same,
+        }
+    }
+
+    /// An end that nobody asked for, whatever its code: a fatal error of a component ends the real one with 0.
+    fn crash(&mut self, run: Run, exit: Exit, at: Moment, out: &mut Vec<Action>) -> (Phase, Option<Failed>) {
+        let config = run.config;
+        if exit.stolen_port && self.stolen_ports < STOLEN_PORTS {
+            self.stolen_ports += 1;
+            out.push(Action::Tell(Notice::PortStolen));
+            return (Phase::Waiting { until: self.earliest(at.now) }, None);
+        }
+        self.count_failure(&run, at.now);
+        self.restarts += 1;
+        let lived = at.now - run.since;
+        let Exit { how, last_words, .. } = exit;
+        self.last_exit = Some(LastExit { how: how.clone(), last_words: last_words.clone(), at: at.wall });
+        out.push(Action::Tell(Notice::CollectorExited { how: how.clone(), lived, last_words: last_words.clone() }));
+        let reason = match last_words.is_empty() {
+            true => format!("collector exited: {how} after {}", crate::units::seconds(lived)),
+            false => last_words,
+        };
+        (self.wait(at, out), Some(Failed { config, reason }))
+    }
+
+    /// Waits for the next start: at once after the first failure, longer after each further one.
+    fn wait(&mut self, at: Moment, out: &mut Vec<Action>) -> Phase {
+        let attempt = self.crashes.saturating_sub(1);
+        let delay = match attempt {
+            0 => Duration::ZERO,
+            _ => backoff::full_jitter(attempt, FIRST_DELAY * 2, CAP, at.dice),
+        };
+        let until = self.earliest(at.now).max(at.now + delay);
+        out.push(Action::Tell(Notice::RestartPlanned { restart: self.crashes, delay: until - at.now }));
+        Phase::Waiting { until }
+    }
+
+    fn start(&mut self, config: ConfigHash, now: Instant, out: &mut Vec<Action>) -> Phase {
+        self.last_start = Some(now);
+        out.push(Action::Spawn(config));
+        Phase::Starting { config }
+    }
+
+    fn stop(&mut self, run: Run, hung: Option<String>, now: Instant, out: &mut Vec<Action>) -> Phase {
+        out.push(Action::Terminate(run.pid));
+        Phase::Stopping { pid: run.pid, config: Some(run.config), kill_at: now + self.stop_timeout, hung }
+    }
+
+    fn hurry(&self, phase: Phase, now: Instant, out: &mut Vec<Action>) -> Phase {
+        match phase {
+            Phase::Stopping { pid, config, hung, .. } => {
+                out.push(Action::Kill(pid));
+                Phase::Stopping { pid, config, kill_at: now + KILL_AGAIN, hung }
+            }
+            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } | Phase::Starting { .. } | Phase::Up { .. } => {
+                phase
+            }
+        }
+    }
+
+    /// The earliest time of the next start.
+    fn earliest(&self, now: Instant) -> Instant {
+        self.last_start.map_or(now, |start| now.max(start + FIRST_DELAY))
+    }
+
+    fn count_failure(&mut self, run: &Run, now: Instant) {
+        if now - run.since >= STABLE || self.crashed != Some(run.config) {
+            self.forgive();
+        }
+        self.crashes += 1;
+        self.crashed = Some(run.config);
+    }
+
+    fn forgive(&mut self) {
+        self.crashes = 0;
+        self.crashed = None;
+    }
+}
+
+/// The parts of [`Phase::Up`], to be handed about.
+struct Run {
+    pid: u32,
+    config: ConfigHash,
+    since: Instant,
+    witness: Witness,
+    health: Health,
+}
+
+impl Run {
+    fn into_phase(self) -> Phase {
+        let Self { pid, config, since, witness, health } = self;
+        Phase::Up { pid, config, since, witness, health }
+    }
+}

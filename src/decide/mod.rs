@@ -1,0 +1,383 @@
+//! Decides, and touches nothing: events in, actions out.
+//!
+//! Time, wall time and randomness come in with each event ([`Moment`]); what is to be done goes out as [`Action`]s, and
+//! whoever does it reports back with one [`Event`]. There is no I/O, no clock and no randomness in this folder: the lints
+//! below hold the wall, `.clippy.toml` names what stands behind it.
+//!
+//! `collector` keeps one collector alive, `rollout` decides which configuration it should run, `poll` decides when the source is
+//! asked, `health` judges probes, `sample` paces host samples. [`Agent`] lets them meet: after each event it compares
+//! what is wanted with what is.
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod backoff;
+pub mod collector;
+pub mod health;
+pub mod notice;
+pub mod poll;
+pub mod report;
+pub mod rollout;
+pub mod sample;
+#[cfg(test)]
+mod simulation;
+
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
+
+pub use collector::{Child, Exit, LastExit, Phase, SpawnFailure};
+pub use health::{Probe, Witness};
+pub use notice::{Level, Notice};
+pub use poll::{Exchanged, Exchanges};
+pub use report::{Report, Status};
+pub use rollout::{Candidate, Record, Refused, Verdict};
+
+/// SHA-256 of a configuration's body, byte for byte as it was offered.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConfigHash(pub [u8; 32]);
+
+impl ConfigHash {
+    /// All 64 hexadecimal digits, as in file names, status and reports.
+    pub fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Reads what [`hex`](Self::hex) wrote.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+/// The first eight digits: enough for a person to tell configs apart in a log.
+impl fmt::Display for ConfigHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ConfigHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What the outside gives to each decision.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// The monotonic clock.
+    pub now: Instant,
+    /// The wall clock, for what people read; it may jump and decides nothing.
+    pub wall: SystemTime,
+    /// A fresh random number, for jitter.
+    pub dice: u64,
+}
+
+/// A time at which something is to be done, and how much later still serves: one wake-up then does several things.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Due {
+    /// Not before.
+    pub at: Instant,
+    /// Not later than this after `at`.
+    pub slack: Duration,
+}
+
+impl Due {
+    /// Exactly at this time.
+    pub fn at(at: Instant) -> Self {
+        Self { at, slack: Duration::ZERO }
+    }
+
+    /// Whether the time has come.
+    pub fn reached(&self, now: Instant) -> bool {
+        now >= self.at
+    }
+
+    /// The time at which it can wait no longer.
+    pub fn latest(&self) -> Instant {
+        self.at + self.slack
+    }
+}
+
+/// What the settings say that decisions depend on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Params {
+    /// Whether there is a source to ask: without one the last good config simply runs.
+    pub has_source: bool,
+    /// Time between polls.
+    pub poll_every: Duration,
+    /// Time between asking the collector to stop and killing it.
+    pub stop_timeout: Duration,
+    /// How long a new config must stay healthy to become the last good one.
+    pub probation: Duration,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A deadline was reached; also harmless at any other time.
+    Due,
+    /// An exchange with the source ended.
+    Exchanged(Exchanged),
+    /// The source may have changed, or a person wants it asked: ask at once.
+    Nudged,
+    /// The body of an offered config is on disk, or could not be put there.
+    Kept {
+        /// Which config.
+        hash: ConfigHash,
+        /// The reason, when it failed.
+        result: Result<(), String>,
+    },
+    /// The collector's own `validate` ended.
+    Validated {
+        /// Which config.
+        hash: ConfigHash,
+        /// What it said.
+        verdict: Verdict,
+    },
+    /// A [`Record`] is on disk, or could not be put there.
+    Recorded {
+        /// Which write, as numbered in [`Action::Record`].
+        generation: u64,
+        /// The reason, when it failed.
+        result: Result<(), String>,
+    },
+    /// The collector was started, or could not be.
+    Spawned(Result<Child, SpawnFailure>),
+    /// A collector ended.
+    Exited {
+        /// Its process.
+        pid: u32,
+        /// How.
+        exit: Exit,
+    },
+    /// A probe of the collector's health ended.
+    Probed {
+        /// Its process.
+        pid: u32,
+        /// What was seen.
+        probe: Probe,
+    },
+    /// The settings were read again.
+    Reconfigured {
+        /// What decisions depend on.
+        params: Params,
+        /// The collector must be started anew to see the change.
+        restart: bool,
+    },
+    /// A person wants the config before the last good one.
+    RollBack,
+    /// A person wants refused configs to be tried again.
+    ClearRefused,
+    /// End in order.
+    Stop,
+    /// End at once.
+    StopNow,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Ask the source; answered by [`Event::Exchanged`].
+    Exchange {
+        /// What the source is told.
+        report: Box<Report>,
+        /// Whether "unchanged" is an answer that serves.
+        conditional: bool,
+    },
+    /// Put the offered body on disk; answered by [`Event::Kept`].
+    Keep(ConfigHash),
+    /// Have the collector validate a kept body; answered by [`Event::Validated`].
+    Validate(ConfigHash),
+    /// End a validation that is running; its answer still comes.
+    EndValidation,
+    /// Put the record on disk; answered by [`Event::Recorded`].
+    Record {
+        /// Counts up; a later write holds all that an earlier one did.
+        generation: u64,
+        /// What to write.
+        record: Record,
+    },
+    /// Start the collector; answered by [`Event::Spawned`].
+    Spawn(ConfigHash),
+    /// Ask the collector to end.
+    Terminate(u32),
+    /// End the collector and its process group now.
+    Kill(u32),
+    /// Look at the collector's health; answered by [`Event::Probed`].
+    Probe(u32),
+    /// Take a sample of the host.
+    Sample,
+    /// Log it, and keep it for reports.
+    Tell(Notice),
+    /// Tell the person who asked what became of it.
+    Answer(Result<String, String>),
+    /// Nothing is left to do: end the process.
+    Quit,
+}
+
+/// The agent: every decision it will ever make, as state.
+#[derive(Debug)]
+pub struct Agent {
+    params: Params,
+    collector: collector::Collector,
+    rollout: rollout::Rollout,
+    poll: poll::Poll,
+    sample: sample::Sampling,
+    ending: Ending,
+}
+
+/// How far the end has come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Ending {
+    No,
+    /// Since then; only the collector still has deadlines.
+    InOrder(Instant),
+    Done,
+}
+
+impl Agent {
+    /// Starts from what the disk holds. `orphan` is a collector that an earlier agent left running: it ends first.
+    pub fn new(params: Params, record: Record, orphan: Option<u32>, at: Moment) -> (Self, Vec<Action>) {
+        let mut actions = Vec::new();
+        let (collector, rollout) = (
+            collector::Collector::new(orphan, params.stop_timeout, at.now, &mut actions),
+            rollout::Rollout::new(record, at, &mut actions),
+        );
+        let mut agent = Self {
+            collector,
+            rollout,
+            poll: poll::Poll::new(params.has_source, at.now),
+            sample: sample::Sampling::new(at.now),
+            ending: Ending::No,
+            params,
+        };
+        agent.settle(at, &mut actions);
+        (agent, actions)
+    }
+
+    /// Takes one event, answers with what is to be done.
+    pub fn on(&mut self, event: Event, at: Moment) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let out = &mut actions;
+        match event {
+            Event::Due => {}
+            Event::Exchanged(exchanged) => {
+                self.poll.on_exchanged(&exchanged, self.params.poll_every, self.collector.running(), at, out);
+                match exchanged {
+                    Exchanged::Offered(hash) => self.rollout.on_offered(hash, out),
+                    Exchanged::Malformed { hash, reason } => self.rollout.on_malformed(hash, reason, at, out),
+                    Exchanged::Unchanged | Exchanged::Empty | Exchanged::Failed { .. } => {}
+                }
+            }
+            Event::Nudged => self.poll.nudge(at.now),
+            Event::Kept { hash, result } => self.rollout.on_kept(hash, result, out),
+            Event::Validated { hash, verdict } => self.rollout.on_validated(hash, verdict, at, out),
+            Event::Recorded { generation, result } => self.rollout.on_recorded(generation, result, at, out),
+            Event::Spawned(result) => self.collect(collector::Input::Spawned(result), at, out),
+            Event::Exited { pid, exit } => self.collect(collector::Input::Exited { pid, exit }, at, out),
+            Event::Probed { pid, probe } => self.collect(collector::Input::Probed { pid, probe }, at, out),
+            Event::Reconfigured { params, restart } => {
+                self.poll.reconfigure(params.has_source, at.now);
+                self.collector.stop_timeout = params.stop_timeout;
+                self.params = params;
+                if restart {
+                    self.collect(collector::Input::Restart, at, out);
+                }
+            }
+            Event::RollBack => {
+                let answer = self.rollout.roll_back(at.wall, out);
+                out.push(Action::Answer(answer));
+            }
+            Event::ClearRefused => {
+                let answer = self.rollout.clear_refused(out);
+                self.poll.nudge(at.now);
+                out.push(Action::Answer(Ok(answer)));
+            }
+            Event::Stop => {
+                self.begin_to_end(at.now, out);
+            }
+            Event::StopNow => {
+                self.begin_to_end(at.now, out);
+                self.collect(collector::Input::Hurry, at, out);
+            }
+        }
+        self.settle(at, out);
+        actions
+    }
+
+    /// The latest time at which the agent wants to be asked again. There always is one.
+    pub fn deadline(&self) -> Instant {
+        if let Ending::InOrder(since) = self.ending {
+            return self.collector.due().map_or(since + self.params.stop_timeout, |due| due.latest());
+        }
+        [self.collector.due(), self.rollout.due(), self.promotion_due(), self.poll.due()]
+            .into_iter()
+            .flatten()
+            .map(|due| due.latest())
+            .fold(self.sample.due().latest(), Instant::min)
+    }
+
+    /// What is true now, computed from the state.
+    pub fn report(&self) -> Report {
+        report::compute(&self.collector, &self.rollout, &self.poll)
+    }
+
+    /// Compares what is wanted with what is, and does what has come due. One wake-up serves all of it.
+    fn settle(&mut self, at: Moment, out: &mut Vec<Action>) {
+        if self.ending == Ending::Done {
+            return;
+        }
+        if let Ending::InOrder(_) = self.ending {
+            self.collector.want(None);
+            self.collect(collector::Input::Due, at, out);
+            if self.collector.is_down() {
+                self.ending = Ending::Done;
+                out.push(Action::Quit);
+            }
+            return;
+        }
+        self.collector.want(self.rollout.wanted());
+        self.collect(collector::Input::Due, at, out);
+        if self.promotion_due().is_some_and(|due| due.reached(at.now)) {
+            self.rollout.promote(out);
+        }
+        self.rollout.on_due(at, out);
+        if self.poll.begin(at.now) {
+            let conditional = !self.rollout.needs_body();
+            out.push(Action::Exchange { report: Box::new(self.report()), conditional });
+        }
+        if self.sample.begin(at.now) {
+            out.push(Action::Sample);
+        }
+    }
+
+    fn begin_to_end(&mut self, now: Instant, out: &mut Vec<Action>) {
+        if self.ending == Ending::No {
+            self.ending = Ending::InOrder(now);
+            out.push(Action::EndValidation);
+        }
+    }
+
+    /// Gives an input to the collector's state and what comes of it to the rollout.
+    fn collect(&mut self, input: collector::Input, at: Moment, out: &mut Vec<Action>) {
+        self.collector.on_trial = self.rollout.on_trial();
+        if let Some(failed) = self.collector.on(input, at, out) {
+            self.rollout.on_failed(failed.config, failed.reason, at, out);
+            if self.ending == Ending::No {
+                self.collector.want(self.rollout.wanted());
+            }
+        }
+    }
+
+    /// When the candidate will have survived its probation, if nothing happens until then.
+    fn promotion_due(&self) -> Option<Due> {
+        let candidate = self.rollout.on_trial()?;
+        Some(Due::at(self.collector.healthy_since(candidate)? + self.params.probation))
+    }
+}

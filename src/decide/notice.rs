@@ -1,0 +1,206 @@
+//! What the agent says in its log: what happened, and what comes next.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{ConfigHash, Witness};
+use crate::units::seconds;
+
+/// How much it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Something changed that belongs in a timeline.
+    Info,
+    /// Something failed, and the agent is dealing with it.
+    Warn,
+    /// Only for whoever looks closely.
+    Debug,
+}
+
+/// One thing worth saying.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "the fields are what the sentences below say")]
+pub enum Notice {
+    OrphanFound { pid: u32 },
+    CollectorStarted { pid: u32, config: ConfigHash, witness: Witness },
+    CollectorHealthy { config: ConfigHash, after: Duration },
+    CollectorUnhealthy { why: String },
+    CollectorWellAgain,
+    CollectorHeld { reason: String },
+    CollectorHung { why: String },
+    CollectorExited { how: String, lived: Duration, last_words: String },
+    CollectorStopped { pid: u32, how: String },
+    CollectorKilled { pid: u32, after: Duration },
+    RestartPlanned { restart: u32, delay: Duration },
+    PortStolen,
+    ConfigOffered { hash: ConfigHash },
+    TrialBegins { hash: ConfigHash },
+    Applied { hash: ConfigHash },
+    Refused { hash: ConfigHash, reason: String, running: Option<ConfigHash> },
+    StillRefused { hash: ConfigHash },
+    RolledBack { from: ConfigHash, to: ConfigHash, reason: String },
+    NothingToReturnTo { hash: ConfigHash },
+    Withdrawn { hash: ConfigHash, good: ConfigHash },
+    CannotValidate { hash: ConfigHash, why: String, delay: Duration },
+    CannotRecord { why: String, delay: Duration },
+    Lost { message: String },
+    RefusalsCleared { number: usize },
+    ExchangeFailed { message: String, delay: Duration, running: Option<ConfigHash>, news: bool },
+    SourceBack { failures: u32 },
+}
+
+impl Notice {
+    /// How much it matters.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::CollectorStarted { .. }
+            | Self::CollectorHealthy { .. }
+            | Self::CollectorWellAgain
+            | Self::CollectorStopped { .. }
+            | Self::ConfigOffered { .. }
+            | Self::TrialBegins { .. }
+            | Self::Applied { .. }
+            | Self::Withdrawn { .. }
+            | Self::RefusalsCleared { .. }
+            | Self::SourceBack { .. } => Level::Info,
+            Self::OrphanFound { .. }
+            | Self::CollectorUnhealthy { .. }
+            | Self::CollectorHeld { .. }
+            | Self::CollectorHung { .. }
+            | Self::CollectorExited { .. }
+            | Self::CollectorKilled { .. }
+            | Self::RestartPlanned { .. }
+            | Self::PortStolen
+            | Self::Refused { .. }
+            | Self::StillRefused { .. }
+            | Self::RolledBack { .. }
+            | Self::NothingToReturnTo { .. }
+            | Self::CannotValidate { .. }
+            | Self::CannotRecord { .. }
+            | Self::Lost { .. } => Level::Warn,
+            // A server that is away for a month is one line, not a million.
+            Self::ExchangeFailed { news, .. } => {
+                if *news {
+                    Level::Warn
+                } else {
+                    Level::Debug
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OrphanFound { pid } => {
+                write!(f, "found collector {pid} of an earlier agent; it is stopped before another one starts")
+            }
+            Self::CollectorStarted { pid, config, witness } => {
+                write!(f, "collector started: pid {pid}, config {config}, watched by {witness}")
+            }
+            Self::CollectorHealthy { config, after } => {
+                write!(f, "collector healthy: config {config}, {} after its start", seconds(*after))
+            }
+            Self::CollectorUnhealthy { why } => {
+                write!(f, "collector gives no good sign of health: {why}; asking again soon")
+            }
+            Self::CollectorWellAgain => f.write_str("collector healthy again"),
+            Self::CollectorHeld { reason } => {
+                write!(f, "collector cannot be started: {reason}; trying again every few seconds")
+            }
+            Self::CollectorHung { why } => write!(f, "collector hangs: {why}; stopping it"),
+            Self::CollectorExited { how, lived, last_words } => {
+                write!(f, "collector exited: {how} after {}", seconds(*lived))?;
+                if last_words.is_empty() { Ok(()) } else { write!(f, "; its last words: {last_words}") }
+            }
+            Self::CollectorStopped { pid, how } => write!(f, "collector stopped: pid {pid}, {how}"),
+            Self::CollectorKilled { pid, after } => {
+                write!(f, "collector {pid} did not end within collector.stop_timeout {}; killing it", seconds(*after))
+            }
+            Self::RestartPlanned { restart, delay } => write!(f, "collector restart {restart} in {}", seconds(*delay)),
+            Self::PortStolen => f.write_str(
+                "somebody took the port picked for the collector's health_check; starting it with another one",
+            ),
+            Self::ConfigOffered { hash } => write!(f, "config {hash} offered; validating it"),
+            Self::TrialBegins { hash } => write!(f, "config {hash} is valid; changing to it"),
+            Self::Applied { hash } => write!(f, "config {hash} applied; it has survived its probation"),
+            Self::Refused { hash, reason, running: Some(running) } => {
+                write!(f, "config {hash} refused: {reason}; staying on {running}")
+            }
+            Self::Refused { hash, reason, running: None } => {
+                write!(f, "config {hash} refused: {reason}; waiting for another one")
+            }
+            Self::StillRefused { hash } => write!(
+                f,
+                "config {hash} is offered again and was refused before; `otelet rollback --clear` has it tried again"
+            ),
+            Self::RolledBack { from, to, reason } => write!(f, "config {from} failed: {reason}; restored {to}"),
+            Self::NothingToReturnTo { hash } => {
+                write!(
+                    f,
+                    "config {hash} failed and there is no earlier one; trying it again until it works or another comes"
+                )
+            }
+            Self::Withdrawn { hash, good } => write!(f, "config {hash} is no longer offered; back to {good}"),
+            Self::CannotValidate { hash, why, delay } => {
+                write!(f, "config {hash} cannot be validated: {why}; next try in {}", seconds(*delay))
+            }
+            Self::CannotRecord { why, delay } => {
+                write!(f, "cannot write the state: {why}; next try in {}, all goes on from memory", seconds(*delay))
+            }
+            Self::Lost { message } => write!(f, "{message}; it will be fetched again"),
+            Self::RefusalsCleared { number } => write!(f, "{number} refused configs may be tried again"),
+            Self::ExchangeFailed { message, delay, running, .. } => {
+                write!(f, "config poll failed: {message}; next try in {}", seconds(*delay))?;
+                match running {
+                    Some(running) => write!(f, ", still on {running}"),
+                    None => Ok(()),
+                }
+            }
+            Self::SourceBack { failures } => write!(f, "config source answers again after {failures} failed polls"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_happened_and_what_comes_next() {
+        let hash = ConfigHash([0x7f; 32]);
+        let line = |notice: Notice| notice.to_string();
+
+        assert_eq!(
+            line(Notice::ExchangeFailed {
+                message: "https://c.example/v1: answered 503".into(),
+                delay: Duration::from_secs(41),
+                running: Some(hash),
+                news: true,
+            }),
+            "config poll failed: https://c.example/v1: answered 503; next try in 41s, still on 7f7f7f7f"
+        );
+        assert_eq!(
+            line(Notice::CollectorExited {
+                how: "signal 9".into(),
+                lived: Duration::from_secs(12),
+                last_words: String::new()
+            }),
+            "collector exited: signal 9 after 12s"
+        );
+        assert_eq!(
+            line(Notice::Refused { hash, reason: "unknown type".into(), running: None }),
+            "config 7f7f7f7f refused: unknown type; waiting for another one"
+        );
+    }
+
+    #[test]
+    fn the_same_failure_again_is_not_news() {
+        let level = |news| {
+            Notice::ExchangeFailed { message: String::new(), delay: Duration::ZERO, running: None, news }.level()
+        };
+        assert_eq!(level(true), Level::Warn);
+        assert_eq!(level(false), Level::Debug);
+    }
+}

@@ -1,0 +1,244 @@
+//! Decides when the source is asked: jittered while it answers, backing off while it does not, never twice at a time.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{Action, ConfigHash, Due, Moment, Notice, backoff};
+
+/// The base of the backoff after a failed exchange.
+const BASE: Duration = Duration::from_secs(2);
+
+/// The least time to the next try after a failed exchange.
+const LEAST: Duration = Duration::from_millis(500);
+
+/// The longest time between tries, unless polls are further apart than that anyway.
+const CAP: Duration = Duration::from_secs(300);
+
+/// A server that asks for more than this is not obeyed: a typing error there must not cost a visit here.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// How an exchange ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Exchanged {
+    /// Nothing new.
+    Unchanged,
+    /// An empty body, which is never a reason to stop anything.
+    Empty,
+    /// A config that passed the agent's own checks.
+    Offered(ConfigHash),
+    /// A body that the collector need not even be shown.
+    Malformed {
+        /// Its hash.
+        hash: ConfigHash,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No answer that serves.
+    Failed {
+        /// Why.
+        message: String,
+        /// How long the server wants to be left alone.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// Exchanges so far, by what came of them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Exchanges {
+    /// A body came.
+    pub offered: u64,
+    /// Nothing new.
+    pub unchanged: u64,
+    /// No answer that serves, or an empty body.
+    pub failed: u64,
+    /// Why the last one failed; none once one has succeeded.
+    pub last_error: Option<String>,
+    /// When the last good answer came.
+    pub last_success: Option<SystemTime>,
+}
+
+/// When the source is asked next.
+#[derive(Debug)]
+pub struct Poll {
+    next: Option<Instant>,
+    in_flight: bool,
+    nudged: bool,
+    failures: u32,
+    exchanges: Exchanges,
+}
+
+impl Poll {
+    /// The first exchange is due at once.
+    pub fn new(has_source: bool, now: Instant) -> Self {
+        Self {
+            next: has_source.then_some(now),
+            in_flight: false,
+            nudged: false,
+            failures: 0,
+            exchanges: Exchanges::default(),
+        }
+    }
+
+    /// Whether to ask now.
+    pub fn begin(&mut self, now: Instant) -> bool {
+        let due = !self.in_flight && self.next.is_some_and(|next| now >= next);
+        if due {
+            self.in_flight = true;
+            self.nudged = false;
+        }
+        due
+    }
+
+    /// Ask at once, or right after the exchange that is out.
+    pub fn nudge(&mut self, now: Instant) {
+        self.nudged = true;
+        self.next = self.next.map(|next| next.min(now));
+    }
+
+    /// The settings may have brought or taken the source; a changed one is asked at once.
+    pub fn reconfigure(&mut self, has_source: bool, now: Instant) {
+        self.next = has_source.then_some(now);
+        self.nudged = has_source;
+        self.failures = 0;
+    }
+
+    /// Takes the end of an exchange and plans the next.
+    pub fn on_exchanged(
+        &mut self,
+        exchanged: &Exchanged,
+        every: Duration,
+        running: Option<ConfigHash>,
+        at: Moment,
+        out: &mut Vec<Action>,
+    ) {
+        self.in_flight = false;
+        let delay = match exchanged {
+            Exchanged::Unchanged => {
+                self.exchanges.unchanged += 1;
+                self.succeeded(every, at, out)
+            }
+            Exchanged::Offered(_) | Exchanged::Malformed { .. } => {
+                self.exchanges.offered += 1;
+                self.succeeded(every, at, out)
+            }
+            Exchanged::Empty => self.failed("the source answered with an empty body", None, every, running, at, out),
+            Exchanged::Failed { message, retry_after } => self.failed(message, *retry_after, every, running, at, out),
+        };
+        if self.next.is_some() {
+            self.next = Some(if self.nudged { at.now } else { at.now + delay });
+        }
+    }
+
+    /// When the next exchange is due. None while one is out: its end is an event.
+    pub fn due(&self) -> Option<Due> {
+        if self.in_flight { None } else { self.next.map(Due::at) }
+    }
+
+    /// Exchanges so far.
+    pub fn exchanges(&self) -> &Exchanges {
+        &self.exchanges
+    }
+
+    fn succeeded(&mut self, every: Duration, at: Moment, out: &mut Vec<Action>) -> Duration {
+        if self.failures > 0 {
+            out.push(Action::Tell(Notice::SourceBack { failures: self.failures }));
+        }
+        self.failures = 0;
+        self.exchanges.last_error = None;
+        self.exchanges.last_success = Some(at.wall);
+        backoff::about(every, at.dice)
+    }
+
+    fn failed(
+        &mut self,
+        message: &str,
+        retry_after: Option<Duration>,
+        every: Duration,
+        running: Option<ConfigHash>,
+        at: Moment,
+        out: &mut Vec<Action>,
+    ) -> Duration {
+        let jittered = backoff::full_jitter(self.failures, BASE, CAP.max(every), at.dice);
+        let wished = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+        let delay = match wished {
+            Duration::ZERO => jittered.max(LEAST),
+            // A little later than asked, so that all agents do not come back in the same second.
+            _ => wished + backoff::full_jitter(0, BASE, BASE, at.dice),
+        };
+        // The first failure is news, and so is a new reason; the same again and again is not.
+        let news = self.exchanges.last_error.as_deref() != Some(message);
+        out.push(Action::Tell(Notice::ExchangeFailed { message: message.into(), delay, running, news }));
+        self.failures = self.failures.saturating_add(1);
+        self.exchanges.failed += 1;
+        self.exchanges.last_error = Some(message.into());
+        delay
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY: Duration = Duration::from_secs(30);
+
+    fn at(now: Instant, dice: u64) -> Moment {
+        Moment { now, wall: SystemTime::UNIX_EPOCH, dice }
+    }
+
+    fn failed(retry_after: Option<Duration>) -> Exchanged {
+        Exchanged::Failed { message: "answered 503".into(), retry_after }
+    }
+
+    /// Delay of the next exchange after this one.
+    fn delay(poll: &mut Poll, exchanged: &Exchanged, dice: u64) -> Duration {
+        let t0 = Instant::now();
+        poll.on_exchanged(exchanged, EVERY, None, at(t0, dice), &mut Vec::new());
+        poll.due().expect("a poll is planned").latest() - t0
+    }
+
+    #[test]
+    fn a_second_exchange_never_starts_while_one_is_out() {
+        let t0 = Instant::now();
+        let mut poll = Poll::new(true, t0);
+
+        assert!(poll.begin(t0));
+        poll.nudge(t0);
+        assert!(!poll.begin(t0 + Duration::from_secs(3600)));
+        poll.on_exchanged(&Exchanged::Unchanged, EVERY, None, at(t0, 0), &mut Vec::new());
+        assert!(poll.begin(t0), "the nudge was not forgotten");
+    }
+
+    #[test]
+    fn polls_are_jittered_by_a_tenth() {
+        let mut poll = Poll::new(true, Instant::now());
+        assert_eq!(delay(&mut poll, &Exchanged::Unchanged, 0), EVERY * 9 / 10);
+        assert!(delay(&mut poll, &Exchanged::Unchanged, u64::MAX) > EVERY);
+    }
+
+    #[test]
+    fn failures_back_off_up_to_five_minutes_and_one_success_ends_that() {
+        let mut poll = Poll::new(true, Instant::now());
+        let delays: Vec<_> = (0..12).map(|_| delay(&mut poll, &failed(None), u64::MAX).as_secs_f64().round()).collect();
+        assert_eq!(&delays[..4], [2.0, 4.0, 8.0, 16.0]);
+        assert_eq!(delays[11], 300.0);
+
+        delay(&mut poll, &Exchanged::Unchanged, 0);
+        assert!(delay(&mut poll, &failed(None), u64::MAX) <= BASE);
+    }
+
+    #[test]
+    fn retry_after_is_obeyed_up_to_an_hour() {
+        let mut poll = Poll::new(true, Instant::now());
+        assert_eq!(delay(&mut poll, &failed(Some(Duration::from_secs(120))), 0), Duration::from_secs(120));
+        let year = Duration::from_secs(365 * 86_400);
+        assert_eq!(delay(&mut poll, &failed(Some(year)), 0), LONGEST_RETRY_AFTER);
+    }
+
+    #[test]
+    fn without_a_source_nothing_is_asked() {
+        let t0 = Instant::now();
+        let mut poll = Poll::new(false, t0);
+        poll.nudge(t0);
+        assert!(!poll.begin(t0));
+        assert_eq!(poll.due(), None);
+    }
+}

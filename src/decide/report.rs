@@ -1,0 +1,130 @@
+//! What is true now, computed from the state and never stored beside it.
+
+use std::fmt;
+use std::time::Instant;
+
+use super::collector::{Collector, LastExit, Phase};
+use super::poll::{Exchanges, Poll};
+use super::rollout::{Refused, Rollout};
+use super::{ConfigHash, Witness};
+
+/// Remote config status, in OpAMP's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Nothing was ever received.
+    Unset,
+    /// What was received last is being checked or tried.
+    Applying,
+    /// What was received last runs and has survived its probation.
+    Applied,
+    /// What was received last does not run, for a reason.
+    Failed,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unset => "unset",
+            Self::Applying => "applying",
+            Self::Applied => "applied",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+/// What every exchange carries, and what `otelet status` shows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// What became of the config received last.
+    pub status: Status,
+    /// Why it failed, else empty.
+    pub message: String,
+    /// The hash received last.
+    pub remote: Option<ConfigHash>,
+    /// The config that the collector runs on.
+    pub effective: Option<ConfigHash>,
+    /// The newest config that survived its probation.
+    pub last_good: Option<ConfigHash>,
+    /// The one before.
+    pub previous: Option<ConfigHash>,
+    /// The config in its probation.
+    pub candidate: Option<ConfigHash>,
+    /// Configs that were refused, oldest first.
+    pub refused: Vec<Refused>,
+    /// The collector.
+    pub collector: CollectorReport,
+    /// Exchanges so far.
+    pub exchanges: Exchanges,
+    /// When the next one is due, unless one is out.
+    pub next_exchange: Option<Instant>,
+}
+
+/// What is known of the collector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CollectorReport {
+    /// What it is doing: idle, held, waiting, starting, up, stopping.
+    pub state: &'static str,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Since when it runs.
+    pub since: Option<Instant>,
+    /// What vouches for its health.
+    pub witness: Option<Witness>,
+    /// Whether it is up and the witness vouches for it.
+    pub healthy: bool,
+    /// What the last probe complained of, or why it cannot be started.
+    pub trouble: Option<String>,
+    /// Starts after an end that nobody asked for.
+    pub restarts: u64,
+    /// The last end that nobody asked for.
+    pub last_exit: Option<LastExit>,
+}
+
+pub(super) fn compute(collector: &Collector, rollout: &Rollout, poll: &Poll) -> Report {
+    let record = rollout.record();
+    let (status, message) = status(rollout);
+    Report {
+        status,
+        message,
+        remote: record.remote,
+        effective: collector.running(),
+        last_good: record.last_good,
+        previous: record.previous,
+        candidate: rollout.on_trial(),
+        refused: record.refused.clone(),
+        collector: collector_report(collector),
+        exchanges: poll.exchanges().clone(),
+        next_exchange: poll.due().map(|due| due.at),
+    }
+}
+
+fn status(rollout: &Rollout) -> (Status, String) {
+    let Some(remote) = rollout.record().remote else {
+        return (Status::Unset, String::new());
+    };
+    if let Some(refused) = rollout.barred(remote) {
+        return (Status::Failed, refused.reason.clone());
+    }
+    if let Some(trouble) = rollout.trouble(remote) {
+        return (Status::Failed, trouble.into());
+    }
+    if rollout.record().last_good == Some(remote) && rollout.on_trial().is_none() {
+        return (Status::Applied, String::new());
+    }
+    (Status::Applying, String::new())
+}
+
+fn collector_report(collector: &Collector) -> CollectorReport {
+    let (state, pid, since, witness, healthy, trouble) = match collector.phase() {
+        Phase::Idle => ("idle", None, None, None, false, None),
+        Phase::Held { reason, .. } => ("held", None, None, None, false, Some(reason.clone())),
+        Phase::Waiting { .. } => ("waiting", None, None, None, false, None),
+        Phase::Starting { .. } => ("starting", None, None, None, false, None),
+        Phase::Up { pid, since, witness, health, .. } => {
+            ("up", Some(*pid), Some(*since), Some(*witness), health.is_healthy(), health.trouble().map(str::to_owned))
+        }
+        Phase::Stopping { pid, hung, .. } => ("stopping", Some(*pid), None, None, false, hung.clone()),
+    };
+    let (restarts, last_exit) = (collector.restarts(), collector.last_exit().cloned());
+    CollectorReport { state, pid, since, witness, healthy, trouble, restarts, last_exit }
+}

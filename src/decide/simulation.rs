@@ -1,0 +1,514 @@
+//! Replays thousands of made-up histories against the agent, from seeds, without a clock or a process.
+//!
+//! Each history is a world with a disk, a config server and collectors of all characters, disturbed at random: crashes,
+//! hangs, stolen ports, lost disks, a missing binary, a server that is away or changes its mind, people who roll back,
+//! and the agent itself killed at any moment. What must hold in all of them:
+//!
+//! 1. At most one collector is alive, over the life of many agents.
+//! 2. The agent is never without a deadline, none is further away than an hour, and acting on it moves it on.
+//! 3. A config becomes the last good one only after it was healthy throughout its probation.
+//! 4. A refused config is not tried again until something else was offered or a person asks.
+//! 5. Within a bounded made-up time after the last disturbance the newest good config runs, and says so.
+//! 6. Two starts are never closer to each other than the first delay.
+//! 7. Every exchange carries a report, and the report is true: what it calls effective is what runs.
+//! 8. Asked to stop, the agent stops its collector first, and leaves nothing.
+//! 9. What was decided is on disk within a bounded made-up time after the disk works again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::*;
+
+const SEEDS: u64 = 2_000;
+const STEPS: u32 = 300;
+
+/// Longest way back: a poll that was put off, the backoff of a crash, the stop timeout, a probation.
+const BACK_WITHIN: Duration = Duration::from_secs(20 * 60);
+
+const PROBATION: Duration = Duration::from_secs(30);
+
+#[test]
+fn every_history_keeps_the_promises() {
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed);
+        for _ in 0..STEPS {
+            world.step();
+        }
+        world.calm_down();
+        world.stop();
+    }
+}
+
+/// What a config does to a collector. Chosen by its first byte, so that it is the same each time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Character {
+    Good,
+    Malformed,
+    FailsValidation,
+    DiesAtStart,
+    DiesLater,
+    Hangs,
+    Sick,
+    NeverReady,
+}
+
+fn character(hash: ConfigHash) -> Character {
+    use Character::*;
+    match hash.0[0] {
+        0..=3 => Good,
+        4 => Malformed,
+        5 => FailsValidation,
+        6 => DiesAtStart,
+        7 => DiesLater,
+        8 => Hangs,
+        9 => Sick,
+        10 => NeverReady,
+        _ => Good,
+    }
+}
+
+struct Process {
+    config: Option<ConfigHash>,
+    since: Instant,
+    /// Since when each probe was answered well.
+    well_since: Option<Instant>,
+    ignores_terminate: bool,
+    stopped: bool,
+}
+
+struct World {
+    seed: u64,
+    random: u64,
+    now: Instant,
+    agent: Agent,
+    disk: Record,
+    disk_full: bool,
+    server: Option<ConfigHash>,
+    server_away: bool,
+    binary_missing: bool,
+    processes: BTreeMap<u32, Process>,
+    next_pid: u32,
+    pending: Vec<(Instant, Event)>,
+    last_spawn: Option<Instant>,
+    last_good: Option<ConfigHash>,
+    /// Told by the agent, and not lifted since by another offer or a person.
+    refused: BTreeSet<ConfigHash>,
+    person: bool,
+    quit: bool,
+    quiet: bool,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let now = Instant::now_for_tests();
+        let mut random = seed;
+        let dice = splitmix(&mut random);
+        let at = Moment { now, wall: SystemTime::UNIX_EPOCH, dice };
+        let (agent, actions) = Agent::new(params(), Record::default(), None, at);
+        let mut world = Self {
+            seed,
+            random,
+            now,
+            agent,
+            disk: Record::default(),
+            disk_full: false,
+            server: Some(hash(0)),
+            server_away: false,
+            binary_missing: false,
+            processes: BTreeMap::new(),
+            next_pid: 100,
+            pending: Vec::new(),
+            last_spawn: None,
+            last_good: None,
+            refused: BTreeSet::new(),
+            person: false,
+            quit: false,
+            quiet: false,
+        };
+        world.perform(actions);
+        world
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        splitmix(&mut self.random) % limit
+    }
+
+    fn millis(&mut self, most: u64) -> Duration {
+        Duration::from_millis(self.below(most))
+    }
+
+    /// One thing happens: mostly what was going to happen next, sometimes a disturbance.
+    fn step(&mut self) {
+        match self.below(10) {
+            0 => self.disturb(),
+            _ => self.let_time_pass(),
+        }
+    }
+
+    fn disturb(&mut self) {
+        match self.below(14) {
+            0..=3 => self.server = Some(hash(self.below(12) as u8)),
+            4 => self.server_away = !self.server_away,
+            5 => self.binary_missing = !self.binary_missing,
+            6 => self.disk_full = !self.disk_full,
+            7 => {
+                self.person = true;
+                self.feed(Event::RollBack);
+            }
+            8 => {
+                self.person = true;
+                self.feed(Event::ClearRefused);
+            }
+            9 => self.feed(Event::Nudged),
+            10 => self.kill_agent(),
+            11 => {
+                let restart = self.below(2) == 0;
+                self.feed(Event::Reconfigured { params: params(), restart });
+            }
+            _ => {
+                let pids: Vec<u32> = self.processes.keys().copied().collect();
+                if let Some(&pid) = pids.first() {
+                    match self.below(3) {
+                        0 => self.end(pid, "signal 9", Duration::ZERO),
+                        1 => {
+                            if let Some(process) = self.processes.get_mut(&pid) {
+                                process.stopped = true;
+                            }
+                        }
+                        _ => {
+                            if let Some(process) = self.processes.get_mut(&pid) {
+                                process.ignores_terminate = true;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The agent dies as by SIGKILL; another one starts from the disk. Its collector lives on if it can.
+    fn kill_agent(&mut self) {
+        self.pending.retain(|(_, event)| matches!(event, Event::Exited { .. }));
+        let orphan = self.processes.keys().next().copied();
+        let dice = self.below(u64::MAX);
+        let (agent, actions) = Agent::new(params(), self.disk.clone(), orphan, self.moment(dice));
+        self.agent = agent;
+        self.last_good = self.disk.last_good;
+        // It knows of refusals only what its disk took.
+        self.refused.retain(|hash| self.disk.refused.iter().any(|refused| refused.hash == *hash));
+        // A new agent knows nothing of the starts of the one before.
+        self.last_spawn = None;
+        self.perform(actions);
+    }
+
+    fn let_time_pass(&mut self) {
+        let deadline = self.agent.deadline();
+        assert!(
+            deadline <= self.now + Duration::from_secs(3601),
+            "{}: a deadline in {:?}",
+            self.seed,
+            deadline - self.now
+        );
+        let next = self.pending.iter().map(|(time, _)| *time).min();
+        if let Some(time) = next.filter(|time| *time <= deadline) {
+            self.now = self.now.max(time);
+            let index = self.pending.iter().position(|(when, _)| *when == time).expect("just found");
+            let (_, event) = self.pending.remove(index);
+            if let Event::Exited { pid, .. } = &event {
+                self.processes.remove(pid);
+            }
+            self.feed(event);
+        } else {
+            self.now = self.now.max(deadline);
+            self.feed(Event::Due);
+            assert!(
+                self.agent.deadline() > self.now,
+                "{}: acting on the deadline did not move it: {:#?}",
+                self.seed,
+                self.agent
+            );
+        }
+    }
+
+    fn moment(&self, dice: u64) -> Moment {
+        Moment { now: self.now, wall: SystemTime::UNIX_EPOCH, dice }
+    }
+
+    fn feed(&mut self, event: Event) {
+        if self.quit {
+            return;
+        }
+        match &event {
+            Event::Exchanged(Exchanged::Offered(hash) | Exchanged::Malformed { hash, .. }) => {
+                self.refused.retain(|refused| refused == hash);
+            }
+            Event::ClearRefused => self.refused.clear(),
+            _ => {}
+        }
+        let dice = self.below(u64::MAX);
+        let actions = self.agent.on(event, self.moment(dice));
+        self.check_last_good();
+        self.perform(actions);
+    }
+
+    fn check_last_good(&mut self) {
+        let good = self.agent.rollout.record().last_good;
+        if good != self.last_good && !self.person {
+            let hash = good.expect("a last good config never vanishes");
+            let proven = self.processes.values().any(|process| {
+                process.config == Some(hash) && process.well_since.is_some_and(|since| self.now >= since + PROBATION)
+            });
+            assert!(proven, "{}: {hash} became the last good config without a probation", self.seed);
+        }
+        self.last_good = good;
+        self.person = false;
+    }
+
+    fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            self.perform_one(action);
+        }
+        let running = self.agent.report().effective;
+        if let Some(config) = running {
+            let real = self.processes.values().any(|process| process.config == Some(config));
+            let ending = self.pending.iter().any(|(_, event)| matches!(event, Event::Exited { .. }));
+            assert!(real || ending, "{}: the report calls {config} effective, and it does not run", self.seed);
+        }
+    }
+
+    fn perform_one(&mut self, action: Action) {
+        match action {
+            Action::Exchange { report, conditional } => {
+                assert_eq!(*report, self.agent.report(), "{}: the report of an exchange is of another time", self.seed);
+                let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Exchanged(_))).count();
+                assert_eq!(out, 0, "{}: a second exchange while one is out", self.seed);
+                let delay = self.millis(3_000);
+                let answer = self.answer(conditional);
+                self.pending.push((self.now + delay, Event::Exchanged(answer)));
+            }
+            Action::Keep(hash) => {
+                self.assert_not_barred(hash);
+                let result = if self.disk_full { Err("no space left on device".into()) } else { Ok(()) };
+                self.later(200, Event::Kept { hash, result });
+            }
+            Action::Validate(hash) => {
+                self.assert_not_barred(hash);
+                let verdict = if self.binary_missing {
+                    Verdict::Unable("no such file".into())
+                } else if character(hash) == Character::FailsValidation {
+                    Verdict::Refused("unknown component".into())
+                } else {
+                    Verdict::Passed
+                };
+                self.later(2_000, Event::Validated { hash, verdict });
+            }
+            Action::Record { generation, record } => {
+                let result = if self.disk_full { Err("no space left on device".into()) } else { Ok(()) };
+                if result.is_ok() {
+                    self.disk = record;
+                }
+                self.later(300, Event::Recorded { generation, result });
+            }
+            Action::Spawn(config) => self.spawn(config),
+            Action::Terminate(pid) => {
+                let drain = self.millis(5_000);
+                if self.processes.get(&pid).is_some_and(|process| !process.ignores_terminate && !process.stopped) {
+                    self.end(pid, "code 0", drain);
+                }
+            }
+            Action::Kill(pid) => self.end(pid, "signal 9", Duration::from_millis(1)),
+            Action::Probe(pid) => {
+                let probe = self.probe(pid);
+                self.later(1_000, Event::Probed { pid, probe });
+            }
+            Action::Quit => {
+                assert!(self.processes.is_empty(), "{}: the agent quit and left a collector", self.seed);
+                self.quit = true;
+            }
+            Action::Tell(Notice::Refused { hash, .. } | Notice::RolledBack { from: hash, .. }) => {
+                self.refused.insert(hash);
+            }
+            Action::EndValidation | Action::Sample | Action::Tell(_) | Action::Answer(_) => {}
+        }
+    }
+
+    fn later(&mut self, most: u64, event: Event) {
+        let delay = self.millis(most);
+        self.pending.push((self.now + delay, event));
+    }
+
+    fn assert_not_barred(&self, hash: ConfigHash) {
+        assert!(!self.refused.contains(&hash), "{}: {hash} was refused and is tried again", self.seed);
+    }
+
+    fn spawn(&mut self, config: ConfigHash) {
+        self.assert_not_barred(config);
+        assert!(self.processes.is_empty(), "{}: a second collector is started", self.seed);
+        if let Some(last) = self.last_spawn {
+            assert!(self.now >= last + collector::FIRST_DELAY, "{}: two starts within the first delay", self.seed);
+        }
+        self.last_spawn = Some(self.now);
+        if self.binary_missing {
+            let failure = SpawnFailure { reason: "no such file".into() };
+            self.pending.push((self.now, Event::Spawned(Err(failure))));
+            return;
+        }
+        let pid = self.next_pid;
+        self.next_pid += 1;
+        let process = Process {
+            config: Some(config),
+            since: self.now,
+            well_since: None,
+            ignores_terminate: false,
+            stopped: false,
+        };
+        self.processes.insert(pid, process);
+        self.pending.push((self.now, Event::Spawned(Ok(Child { pid, witness: Witness::HealthCheck }))));
+        match character(config) {
+            Character::DiesAtStart => {
+                let after = self.millis(500);
+                self.end(pid, "code 1", after);
+            }
+            Character::DiesLater => {
+                let after = self.millis(60_000);
+                self.end(pid, "code 0", after);
+            }
+            _ => {
+                if !self.quiet && self.below(10) == 0 {
+                    let exit = Exit { how: "code 1".into(), last_words: "address in use".into(), stolen_port: true };
+                    self.pending.push((self.now + Duration::from_millis(20), Event::Exited { pid, exit }));
+                }
+            }
+        }
+    }
+
+    /// The process ends after a while, unless it is about to end earlier anyway.
+    fn end(&mut self, pid: u32, how: &str, after: Duration) {
+        let time = self.now + after;
+        let known =
+            self.pending.iter_mut().find(|(_, event)| matches!(event, Event::Exited { pid: p, .. } if *p == pid));
+        match known {
+            Some((when, _)) => *when = (*when).min(time),
+            None if self.processes.contains_key(&pid) => {
+                self.pending.push((time, Event::Exited { pid, exit: Exit { how: how.into(), ..Exit::default() } }));
+            }
+            None => {}
+        }
+    }
+
+    fn probe(&mut self, pid: u32) -> Probe {
+        let now = self.now;
+        let Some(process) = self.processes.get_mut(&pid) else {
+            return Probe::Silent("connection refused".into());
+        };
+        let up = now - process.since;
+        let character = process.config.map_or(Character::Good, character);
+        let probe = match character {
+            _ if process.stopped => Probe::Silent("stopped".into()),
+            Character::NeverReady => Probe::Silent("connection refused".into()),
+            Character::Hangs if up > Duration::from_secs(5) => Probe::Silent("no answer".into()),
+            Character::Sick if up > Duration::from_secs(5) => Probe::Unhealthy("answered 503".into()),
+            _ => Probe::Healthy,
+        };
+        match probe {
+            Probe::Healthy => {
+                process.well_since.get_or_insert(now);
+            }
+            // One or two misses are forgiven, so they do not end what counts as well here.
+            Probe::Silent(_) | Probe::Unhealthy(_) => {}
+        }
+        probe
+    }
+
+    fn answer(&mut self, conditional: bool) -> Exchanged {
+        if self.server_away {
+            let retry_after = (self.below(3) == 0).then(|| self.millis(60_000));
+            return Exchanged::Failed { message: "answered 503".into(), retry_after };
+        }
+        match self.server {
+            None => Exchanged::Empty,
+            Some(hash) if conditional && self.agent.rollout.record().remote == Some(hash) => Exchanged::Unchanged,
+            Some(hash) if character(hash) == Character::Malformed => {
+                Exchanged::Malformed { hash, reason: "not YAML".into() }
+            }
+            Some(hash) => Exchanged::Offered(hash),
+        }
+    }
+
+    /// No more disturbances: everything must come right by itself.
+    fn calm_down(&mut self) {
+        self.quiet = true;
+        (self.server_away, self.binary_missing, self.disk_full) = (false, false, false);
+        let end = self.now + BACK_WITHIN;
+        while self.disk != *self.agent.rollout.record() {
+            assert!(self.now < end, "{}: never on disk: {:#?}", self.seed, self.agent);
+            self.let_time_pass();
+        }
+        // A new config that nobody has tried, so that nothing that happened can be held against it.
+        let newest = ConfigHash([200; 32]);
+        self.server = Some(newest);
+        let end = self.now + BACK_WITHIN;
+        let is_back = |agent: &Agent| {
+            let report = agent.report();
+            report.status == Status::Applied && report.effective == Some(newest) && report.collector.healthy
+        };
+        while !is_back(&self.agent) {
+            assert!(self.now < end, "{}: not back: {:#?}", self.seed, self.agent);
+            self.let_time_pass();
+        }
+    }
+
+    fn stop(&mut self) {
+        let end = self.now + Duration::from_secs(120);
+        self.feed(if self.seed.is_multiple_of(2) { Event::Stop } else { Event::StopNow });
+        while !self.quit {
+            assert!(self.now < end, "{}: does not stop: {:#?}", self.seed, self.agent);
+            self.let_time_pass_while_stopping();
+        }
+    }
+
+    fn let_time_pass_while_stopping(&mut self) {
+        let next = self.pending.iter().map(|(time, _)| *time).min();
+        match next {
+            Some(_) => self.let_time_pass(),
+            None => {
+                self.now += Duration::from_secs(1);
+                self.feed(Event::Due);
+            }
+        }
+    }
+}
+
+fn params() -> Params {
+    Params {
+        has_source: true,
+        poll_every: Duration::from_secs(30),
+        stop_timeout: Duration::from_secs(35),
+        probation: PROBATION,
+    }
+}
+
+fn hash(number: u8) -> ConfigHash {
+    ConfigHash([number; 32])
+}
+
+/// SplitMix64: tiny, and good enough to choose what happens next.
+fn splitmix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// A place on the monotonic clock to count from. There is no other way to get one.
+trait Origin {
+    fn now_for_tests() -> Instant;
+}
+
+impl Origin for Instant {
+    #[expect(clippy::disallowed_methods, reason = "an Instant cannot be made up; all that follows only adds to it")]
+    fn now_for_tests() -> Instant {
+        Instant::now()
+    }
+}

@@ -1,0 +1,23 @@
+//! otelet: a very small agent that keeps an existing OpenTelemetry Collector running on its newest good configuration.
+//!
+//! The map: `decide` decides and touches nothing. Everything beside it does what it is told and reports back. `run` is
+//! where they meet: the only place that waits, reads the clock or draws a random number.
+//!
+//! Deliberately absent: a listening port; a Collector; a second place that knows what should run; state that is stored
+//! though it could be computed.
+
+pub mod cli;
+pub mod collector;
+pub mod config;
+pub mod decide;
+pub mod host;
+pub mod http;
+pub mod log;
+pub mod os;
+pub mod run;
+pub mod settings;
+pub mod source;
+pub mod status;
+pub mod store;
+pub mod units;
+pub mod validate;

@@ -1,0 +1,250 @@
+//! Log lines of the agent and of its collector, to stderr, whole lines only and never waiting for whoever reads them.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use log::{Level, LevelFilter};
+
+use crate::{os, units};
+
+/// Lines that stderr would not take.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// The longest line of the collector that is passed on, in bytes; what is longer is cut.
+const LONGEST_LINE: usize = 16 * 1024;
+
+/// Sets the logger up. Under journald each line gets its priority as `<N>`, and no time: the journal has its own.
+pub fn init(level: LevelFilter) {
+    let journal = under_journald();
+    let logger = env_logger::Builder::new()
+        .filter_level(LevelFilter::Trace)
+        .target(env_logger::Target::Pipe(Box::new(Stderr)))
+        .format(move |buffer, record| {
+            let text = record.args().to_string();
+            let mut line = String::with_capacity(text.len() + 40);
+            if journal {
+                let _ = write!(line, "<{}>", priority(record.level()));
+            } else {
+                let _ = write!(line, "{} {:<5} ", units::rfc3339(SystemTime::now()), record.level());
+            }
+            // One record is one line, whatever a server or a collector managed to get into it.
+            line.extend(text.chars().map(|c| if c.is_control() { ' ' } else { c }));
+            line.push('\n');
+            buffer.write_all(line.as_bytes())
+        })
+        .build();
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// Changes the level, after the settings were read again.
+pub fn set_level(level: LevelFilter) {
+    log::set_max_level(level);
+}
+
+/// Lines that stderr would not take so far, of the agent and of the collector.
+pub fn lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
+/// systemd says which file journald reads; it only counts if that is our stderr, but whoever redirects it knows why.
+fn under_journald() -> bool {
+    std::env::var_os("JOURNAL_STREAM").is_some()
+}
+
+/// syslog's priority, as in sd-daemon(3).
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+/// stderr as the logger sees it.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !os::write_log(bytes) {
+            LOST.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Passes the collector's lines on, keeps the last of them for reports, and drops what exceeds the rate.
+#[derive(Debug)]
+pub struct Relay {
+    pass: bool,
+    /// Bytes a second, and as many at once four times over.
+    rate: u64,
+    credit: u64,
+    counted: Instant,
+    line: Vec<u8>,
+    overlong: bool,
+    dropped: u64,
+    said: u64,
+}
+
+impl Relay {
+    /// A relay for one run of the collector.
+    pub fn new(pass: bool, rate: u64, now: Instant) -> Self {
+        let credit = rate.saturating_mul(4);
+        Self { pass, rate, credit, counted: now, line: Vec::new(), overlong: false, dropped: 0, said: 0 }
+    }
+
+    /// Takes what the collector printed, in whatever pieces it came.
+    pub fn take(&mut self, bytes: &[u8], now: Instant) {
+        if !self.pass {
+            return;
+        }
+        let earned = now.saturating_duration_since(self.counted).as_millis() as u64 * self.rate / 1000;
+        if earned > 0 {
+            self.credit = (self.credit + earned).min(self.rate.saturating_mul(4));
+            self.counted = now;
+        }
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = LONGEST_LINE - self.line.len().min(LONGEST_LINE);
+            self.overlong |= piece.len() > room + 1;
+            self.line.extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.ends_with(b"\n") {
+                self.end_line();
+            }
+        }
+    }
+
+    /// Passes on what has no end of line yet.
+    pub fn finish(&mut self) {
+        if !self.line.is_empty() {
+            self.end_line();
+        }
+    }
+
+    /// Lines that were not passed on.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Lines dropped since this was last asked: the log says so now and then.
+    pub fn newly_dropped(&mut self) -> u64 {
+        let new = self.dropped - self.said;
+        self.said = self.dropped;
+        new
+    }
+
+    fn end_line(&mut self) {
+        if self.line.last() == Some(&b'\n') {
+            self.line.pop();
+        }
+        if self.overlong {
+            self.line.extend_from_slice(b"...");
+        }
+        self.line.push(b'\n');
+        let cost = self.line.len() as u64;
+        if cost <= self.credit && os::write_log(&self.line) {
+            self.credit -= cost;
+        } else {
+            self.dropped += 1;
+        }
+        self.line.clear();
+        self.line.shrink_to(1024);
+        self.overlong = false;
+    }
+}
+
+/// The last bytes of what somebody printed.
+#[derive(Debug, Default)]
+pub struct Tail(std::collections::VecDeque<u8>);
+
+/// Bytes of the collector's output that are kept for reports.
+const KEPT: usize = 8 * 1024;
+
+impl Tail {
+    /// Adds to it; the oldest are forgotten.
+    pub fn add(&mut self, bytes: &[u8]) {
+        let bytes = &bytes[bytes.len().saturating_sub(KEPT)..];
+        let excess = (self.0.len() + bytes.len()).saturating_sub(KEPT);
+        self.0.drain(..excess);
+        self.0.extend(bytes);
+    }
+
+    /// What there is.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.0.iter().copied().collect()
+    }
+}
+
+/// Says something at most once a minute, for what may happen thousands of times.
+#[derive(Debug)]
+pub struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    /// Nothing was said yet.
+    pub const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// Whether to say it now.
+    pub fn now(&self, now: Instant) -> bool {
+        let Ok(mut last) = self.0.lock() else { return false };
+        let due = last.is_none_or(|last| now >= last + Duration::from_secs(60));
+        if due {
+            *last = Some(now);
+        }
+        due
+    }
+}
+
+impl Default for Seldom {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_holds_the_last_bytes_and_no_more() {
+        let mut tail = Tail::default();
+        tail.add(&[1; KEPT]);
+        tail.add(b"end");
+        assert_eq!(tail.bytes().len(), KEPT);
+        assert!(tail.bytes().ends_with(b"\x01end"));
+        tail.add(&[2; 3 * KEPT]);
+        assert_eq!(tail.bytes(), vec![2; KEPT]);
+    }
+
+    #[test]
+    fn a_flood_is_cut_to_the_rate_and_counted() {
+        let t0 = Instant::now();
+        let mut relay = Relay::new(true, 1, t0);
+        relay.take(b"a\nbbbbbbbbbbbbbbbb\n", t0);
+        assert_eq!(relay.newly_dropped(), 1, "the long line exceeds the credit of four bytes");
+        assert_eq!(relay.newly_dropped(), 0);
+        assert_eq!(relay.dropped(), 1);
+    }
+
+    #[test]
+    fn a_line_without_end_is_bounded() {
+        let t0 = Instant::now();
+        let mut relay = Relay::new(true, 1, t0);
+        for _ in 0..1000 {
+            relay.take(&[b'x'; 1000], t0);
+        }
+        assert!(relay.line.capacity() <= 2 * LONGEST_LINE);
+        relay.finish();
+        assert_eq!(relay.dropped(), 1);
+    }
+}

@@ -1,0 +1,125 @@
+//! Parses, runs, and ends with an exit status.
+
+use std::process::ExitCode;
+
+use otelet::cli::{self, Command, Invocation};
+use otelet::settings::{self, Settings, World};
+use otelet::status::{self, Verb};
+use otelet::store::{self, Store, StoreError};
+use otelet::{decide, run, validate};
+
+fn main() -> ExitCode {
+    let status = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(invocation) => dispatch(invocation),
+        Err(error) => {
+            eprintln!("otelet: {error}");
+            cli::EXIT_USAGE
+        }
+    };
+    ExitCode::from(status)
+}
+
+fn dispatch(invocation: Invocation) -> u8 {
+    match invocation.command {
+        Command::Help => {
+            print(&cli::help());
+            return cli::EXIT_OK;
+        }
+        Command::Version => {
+            print(concat!("otelet ", env!("CARGO_PKG_VERSION"), "\n"));
+            return cli::EXIT_OK;
+        }
+        Command::Run | Command::Validate | Command::Status | Command::Rollback => {}
+    }
+    let settings = match settings::load(&invocation, &World::real()) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("otelet: {}", store::chain(&error));
+            return error.exit_status();
+        }
+    };
+    match invocation.command {
+        Command::Run => run::run(invocation, settings),
+        Command::Validate => validate::validate(&settings),
+        Command::Status => show_status(&invocation, &settings),
+        Command::Rollback => roll_back(&invocation, &settings),
+        Command::Version | Command::Help => unreachable!("answered above"),
+    }
+}
+
+/// A reader that has gone away is no reason to panic.
+fn print(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn show_status(invocation: &Invocation, settings: &Settings) -> u8 {
+    let fresh = status::fresh(&settings.runtime_dir, |_| true);
+    if invocation.healthy {
+        return match fresh.map(|status| status.complaint()) {
+            Ok(None) => cli::EXIT_OK,
+            Ok(Some(why)) | Err(why) => {
+                println!("{why}");
+                cli::EXIT_NO
+            }
+        };
+    }
+    let (status, trouble) = match fresh {
+        Ok(status) => (status, None),
+        // What was written last still says something.
+        Err(why) => match status::read(&settings.runtime_dir) {
+            Ok(status) => (status, Some(why)),
+            Err(_) => {
+                eprintln!("otelet: {why}");
+                return cli::EXIT_NO;
+            }
+        },
+    };
+    if invocation.json {
+        let text = serde_json::to_string_pretty(&status).expect("maps with string keys and numbers only");
+        print(&format!("{text}\n"));
+    } else {
+        print(&status.screen());
+    }
+    match trouble {
+        None => cli::EXIT_OK,
+        Some(why) => {
+            eprintln!("otelet: {why}");
+            cli::EXIT_NO
+        }
+    }
+}
+
+fn roll_back(invocation: &Invocation, settings: &Settings) -> u8 {
+    let verb = if invocation.clear { Verb::ClearRefused } else { Verb::RollBack };
+    let running = status::read(&settings.runtime_dir).is_ok_and(|status| status.agent_is_alive());
+    let done = if running { status::request(&settings.runtime_dir, verb) } else { roll_back_on_disk(verb, settings) };
+    match done {
+        Ok(text) => {
+            println!("{text}");
+            cli::EXIT_OK
+        }
+        Err(why) => {
+            eprintln!("otelet: {why}");
+            cli::EXIT_NO
+        }
+    }
+}
+
+/// No agent runs: the next one finds the state as the person wants it.
+fn roll_back_on_disk(verb: Verb, settings: &Settings) -> Result<String, String> {
+    let store = Store::new(&settings.state_dir);
+    store.lock().map_err(|error| match error {
+        StoreError::InUse { .. } => "an agent runs on this state directory with another runtime_dir; name it".into(),
+        error => error.chain(),
+    })?;
+    let (mut memory, warnings) = store.load();
+    warnings.iter().for_each(|warning| eprintln!("otelet: {warning}"));
+    let (record, answer) =
+        decide::rollout::on_disk(memory.record, verb == Verb::RollBack, std::time::SystemTime::now());
+    let text = answer?;
+    memory.record = record;
+    memory.validators = None;
+    store.save(&memory).map_err(|error| error.chain())?;
+    Ok(text)
+}

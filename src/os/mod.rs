@@ -1,0 +1,46 @@
+//! Where operating systems meet: the same function names in each file, and nothing else of the agent knows which one it is on.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+mod watch;
+
+#[cfg(unix)]
+pub use unix::*;
+#[cfg(unix)]
+pub use watch::Watch;
+
+/// What a person or a service manager asks for by a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// End in order; a second one ends at once. SIGTERM, SIGINT.
+    Stop,
+    /// Read the settings again and ask the source. SIGHUP.
+    Reload,
+    /// Look for a request, write the status. SIGUSR1.
+    Poke,
+    /// A child has ended, perhaps not one of ours. SIGCHLD, as PID 1 only.
+    ChildEnded,
+}
+
+/// How the collector's process differs from the agent's.
+#[derive(Debug, Default)]
+pub struct Launch {
+    /// User and groups to run as.
+    pub user: Option<User>,
+    /// Added to the niceness, -20 to 19.
+    pub nice: Option<i32>,
+    /// -1000 to 1000; the higher, the sooner the kernel ends it when memory is short.
+    pub oom_score_adj: Option<i32>,
+    /// A cgroup of its own, opened for writing at `cgroup.procs`.
+    pub cgroup: Option<std::fs::File>,
+}
+
+/// A user by number, with the primary group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}

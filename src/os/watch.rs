@@ -1,0 +1,195 @@
+//! Watches a file for changes, through every symbolic link on the way to it: Kubernetes swaps the link `..data`, two hops
+//! away from the file, and touches nothing else.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+
+/// The longest chain of links that is followed, as in the kernel.
+const LINKS: usize = 40;
+
+/// An inotify instance on all directories in which a change can mean another content of the file.
+#[derive(Debug)]
+pub struct Watch {
+    fd: OwnedFd,
+    path: PathBuf,
+    places: Vec<(i32, PathBuf, Vec<u8>)>,
+}
+
+impl Watch {
+    /// Begins to watch. A file that does not exist yet is watched for by its nearest existing directory.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel gives no inotify instance or watch (`fs.inotify.max_user_instances`, `max_user_watches`).
+    pub fn new(path: &Path) -> io::Result<Self> {
+        let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let mut watch = Self { fd, path: path.into(), places: Vec::new() };
+        watch.arm()?;
+        Ok(watch)
+    }
+
+    /// Completes when the file may have changed.
+    ///
+    /// # Errors
+    ///
+    /// As the kernel says.
+    pub async fn changed(&mut self) -> io::Result<()> {
+        loop {
+            super::readable(&self.fd).await;
+            if self.drain()? {
+                self.arm()?;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Watches each directory on the way anew: a swapped link leads to other ones.
+    fn arm(&mut self) -> io::Result<()> {
+        let flags = WatchFlags::CLOSE_WRITE
+            | WatchFlags::CREATE
+            | WatchFlags::DELETE
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::MOVED_TO
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
+            | WatchFlags::ATTRIB
+            | WatchFlags::ONLYDIR;
+        let mut places = Vec::new();
+        for (directory, name) in steps(&self.path) {
+            match inotify::add_watch(&self.fd, &directory, flags) {
+                Ok(id) => places.push((id, directory, name.as_bytes().to_vec())),
+                // Gone in this moment, or not ours to see: the steps before it are watched.
+                Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::ACCESS) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for (id, _, _) in &self.places {
+            if !places.iter().any(|(kept, _, _)| kept == id) {
+                // Already gone with its directory, perhaps.
+                let _ = inotify::remove_watch(&self.fd, *id);
+            }
+        }
+        self.places = places;
+        Ok(())
+    }
+
+    /// Reads all events. Whether one of them concerns a name on the way to the file.
+    fn drain(&mut self) -> io::Result<bool> {
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 2048];
+        let mut reader = inotify::Reader::new(&self.fd, &mut buffer);
+        let mut concerned = false;
+        loop {
+            match reader.next() {
+                Ok(event) => {
+                    let name = event.file_name().map(|name| name.to_bytes().to_vec());
+                    concerned |= match name {
+                        // A file being created is not complete yet: its CLOSE_WRITE follows. A link or a hard link is
+                        // complete at once, and only a look can tell; reading it early costs one refused offer less
+                        // than missing it.
+                        Some(name) => self.places.iter().any(|(id, directory, step)| {
+                            *id == event.wd() && *step == name && !is_fresh_file(event.events(), directory, &name)
+                        }),
+                        // The directory itself, or an overflow of the queue: look at everything.
+                        None => true,
+                    };
+                }
+                Err(rustix::io::Errno::AGAIN) => return Ok(concerned),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Whether this is the creation of a regular file, which is still being written.
+fn is_fresh_file(events: inotify::ReadFlags, directory: &Path, name: &[u8]) -> bool {
+    events.contains(inotify::ReadFlags::CREATE)
+        && fs::symlink_metadata(directory.join(OsStr::from_bytes(name))).is_ok_and(|it| it.is_file())
+}
+
+/// Each directory that is looked into on the way to the file, with the name that is looked up there: links are followed as
+/// the kernel does. Only directories that are asked for a link or for the file itself matter, and those in which the
+/// first missing part would appear.
+fn steps(path: &Path) -> Vec<(PathBuf, std::ffi::OsString)> {
+    let mut steps = Vec::new();
+    let mut todo: Vec<std::ffi::OsString> = Vec::new();
+    push_components(&mut todo, path);
+    let mut at = PathBuf::from("/");
+    let mut links = 0;
+    while let Some(name) = todo.pop() {
+        if name == ".." {
+            at.pop();
+            continue;
+        }
+        let here = at.join(&name);
+        match fs::symlink_metadata(&here) {
+            Ok(metadata) if metadata.is_symlink() && links < LINKS => {
+                links += 1;
+                steps.push((at.clone(), name));
+                if let Ok(target) = fs::read_link(&here) {
+                    if target.is_absolute() {
+                        at = PathBuf::from("/");
+                    }
+                    push_components(&mut todo, &target);
+                }
+            }
+            Ok(_) => {
+                if todo.is_empty() {
+                    steps.push((at.clone(), name));
+                }
+                at = here;
+            }
+            Err(_) => {
+                steps.push((at, name));
+                break;
+            }
+        }
+    }
+    steps
+}
+
+/// Puts the parts of a path on the stack, so that the first is on top.
+fn push_components(todo: &mut Vec<std::ffi::OsString>, path: &Path) {
+    for component in path.components().rev() {
+        match component {
+            Component::Normal(name) => todo.push(name.to_owned()),
+            Component::ParentDir => todo.push("..".into()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn names(path: &Path, root: &Path) -> Vec<String> {
+        let steps = steps(path);
+        let below = steps.iter().filter_map(|(directory, name)| {
+            directory.join(name).strip_prefix(root).ok().map(|step| step.display().to_string())
+        });
+        below.collect()
+    }
+
+    #[test]
+    fn each_link_on_the_way_is_watched() {
+        let root = std::env::temp_dir().join(format!("otelet-watch-{}", std::process::id()));
+        let root = root.as_path();
+        fs::create_dir_all(root.join("..2026_01")).expect("a temporary directory");
+        let root = &root.canonicalize().expect("it exists");
+        fs::write(root.join("..2026_01/config.yaml"), "a: b").expect("writable");
+        let _ = symlink("..2026_01", root.join("..data"));
+        let _ = symlink("..data/config.yaml", root.join("config.yaml"));
+
+        assert_eq!(names(&root.join("config.yaml"), root), ["config.yaml", "..data", "..2026_01/config.yaml"]);
+        assert_eq!(names(&root.join("missing/config.yaml"), root), ["missing"]);
+        fs::remove_dir_all(root).expect("ours");
+    }
+}

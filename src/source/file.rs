@@ -1,0 +1,187 @@
+//! A config in a file. It is read only when it has changed, and only if it is a regular file of a size that is allowed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use super::{Failure, Offer};
+use crate::http::{Stamp, read_regular, stamp};
+use crate::units::format_size;
+
+/// How old a change must be for the file to count as known. Clocks of file systems tick slowly (Linux: up to 10 ms, FAT:
+/// 2 s), so a second change within the same tick would go unnoticed.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// The file that the settings name.
+pub struct Config {
+    path: PathBuf,
+    max_size: u64,
+    /// What was read last, once it is old enough to be told from the next.
+    seen: Mutex<Option<Identity>>,
+}
+
+/// What tells one config from the next without reading it.
+#[derive(Debug, Clone, PartialEq)]
+struct Identity {
+    /// Where the links lead: in Kubernetes a new config is a new folder behind the link `..data`.
+    resolved: PathBuf,
+    stamp: Stamp,
+}
+
+impl Config {
+    /// Any path will do; it need not exist yet.
+    pub fn new(path: PathBuf, max_size: u64) -> Self {
+        Self { path, max_size, seen: Mutex::default() }
+    }
+
+    /// The path as the settings name it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the file, or finds it unchanged if `conditional`.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] of the kind `missing`, `size` or `read`.
+    pub fn read(&self, conditional: bool) -> Result<Offer, Failure> {
+        let mut seen = self.seen.lock().expect("no panic while it is held");
+        let before = self.identity()?;
+        if conditional && *seen == Some(before.clone()) {
+            return Ok(Offer::Unchanged);
+        }
+        *seen = None;
+        if before.stamp.len > self.max_size {
+            let [size, limit] = [before.stamp.len, self.max_size].map(format_size);
+            let why = format!("is {size}, larger than config.max_size {limit}");
+            return Err(self.failure("size", &why));
+        }
+        let body = read_regular(&before.resolved, self.max_size).map_err(|e| self.unreadable(&e))?;
+        if self.identity()? != before || body.len() as u64 != before.stamp.len {
+            return Err(self.failure("read", "changed while it was read; waiting for its writer"));
+        }
+        let age = SystemTime::now().duration_since(before.stamp.modified);
+        if age.is_ok_and(|age| age >= SETTLED) {
+            *seen = Some(before);
+        }
+        Ok(Offer::of(body))
+    }
+
+    fn identity(&self) -> Result<Identity, Failure> {
+        let resolved = self.path.canonicalize().map_err(|e| self.unreadable(&e))?;
+        let stamp = stamp(&resolved).map_err(|e| self.unreadable(&e))?;
+        Ok(Identity { resolved, stamp })
+    }
+
+    fn unreadable(&self, error: &std::io::Error) -> Failure {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => self.failure("missing", "does not exist yet; waiting for it"),
+            std::io::ErrorKind::Other => self.failure("read", &error.to_string()),
+            _ => self.failure("read", &format!("cannot read: {error}")),
+        }
+    }
+
+    fn failure(&self, kind: &'static str, why: &str) -> Failure {
+        Failure { message: format!("{}: {why}", self.path.display()), kind, retry_after: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::http::tests::Dir;
+
+    /// Writes a file and makes it old enough to be remembered.
+    fn write_old(path: &Path, body: &str, age: u64) {
+        fs::write(path, body).unwrap();
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+    }
+
+    fn body(offer: Result<Offer, Failure>) -> String {
+        match offer {
+            Ok(Offer::Config { body }) => String::from_utf8(body.to_vec()).unwrap(),
+            other => panic!("a config, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_once_until_it_changes() {
+        let dir = Dir::new();
+        let path = dir.path("config.yaml");
+        write_old(&path, "a: 1", 60);
+        let config = Config::new(path.clone(), 100);
+
+        assert_eq!(body(config.read(true)), "a: 1");
+        assert_eq!(config.read(true), Ok(Offer::Unchanged));
+        assert_eq!(body(config.read(false)), "a: 1", "when asked for it again");
+        assert_eq!(config.read(true), Ok(Offer::Unchanged));
+
+        write_old(&path, "a: 2", 50);
+        assert_eq!(body(config.read(true)), "a: 2", "same size, another time");
+        write_old(&path, "a: 33", 50);
+        assert_eq!(body(config.read(true)), "a: 33");
+    }
+
+    #[test]
+    fn a_file_written_just_now_is_read_again_since_its_time_cannot_tell() {
+        let dir = Dir::new();
+        let path = dir.path("config.yaml");
+        let config = Config::new(path.clone(), 100);
+        fs::write(&path, "a: 1").unwrap();
+        assert_eq!(body(config.read(true)), "a: 1");
+        fs::write(&path, "a: 2").unwrap();
+        assert_eq!(body(config.read(true)), "a: 2");
+    }
+
+    #[test]
+    fn a_path_that_leads_elsewhere_is_a_change_even_if_size_and_time_are_the_same() {
+        let dir = Dir::new();
+        let identity = |name| {
+            let path = dir.path(name);
+            write_old(&path, "a: 1", 60);
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+            Config::new(path, 100).identity().unwrap()
+        };
+        let (one, two) = (identity("one"), identity("two"));
+        assert_eq!(one.stamp, two.stamp);
+        assert_ne!(one, two);
+        assert_eq!(one, identity("one"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_with_the_way_out() {
+        let dir = Dir::new();
+        let path = dir.path("config.yaml");
+        let config = Config::new(path.clone(), 2048);
+        let shown = path.display();
+
+        let missing = config.read(true).unwrap_err();
+        assert_eq!(missing.message, format!("{shown}: does not exist yet; waiting for it"));
+        assert_eq!(missing.kind, "missing");
+
+        fs::write(&path, vec![b'#'; 2049]).unwrap();
+        let large = config.read(true).unwrap_err();
+        assert_eq!(large.message, format!("{shown}: is 2049B, larger than config.max_size 2KiB"));
+        assert_eq!(large.kind, "size");
+
+        fs::write(&path, " \n").unwrap();
+        assert_eq!(config.read(true), Ok(Offer::Empty));
+
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        let folder = config.read(true).unwrap_err();
+        assert_eq!(folder.message, format!("{shown}: not a regular file"));
+        assert_eq!(folder.kind, "read");
+    }
+
+    #[test]
+    fn a_file_without_end_is_no_file() {
+        // On Windows there is no such path, which is a failure as well.
+        let failure = Config::new("/dev/zero".into(), 100).read(true).unwrap_err();
+        assert!(["read", "missing"].contains(&failure.kind), "{failure}");
+    }
+}

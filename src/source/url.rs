@@ -1,0 +1,371 @@
+//! A config by plain GET from a web server: any server that serves a file will do, and one that knows ETags answers an
+//! unchanged config with a 304 of some hundred bytes.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard};
+
+use super::{Failure, Offer, Protocol, Validators};
+use crate::decide::Report;
+use crate::http::{self, HttpError, Method, Request, Response, Stamp, USER_AGENT, check_header, parse_url, public};
+
+/// What is asked for: YAML under its names, and anything else rather than nothing.
+const ACCEPT: &str = "application/yaml, text/yaml, application/x-yaml, */*;q=0.1";
+
+/// The most bytes of a file with a token; the largest in use, those of cloud identities, take about 4 KB.
+const MAX_TOKEN: u64 = 8 * 1024;
+
+/// The protocol: stateless but for the validators of the last answer.
+pub struct Get {
+    url: String,
+    /// The URL as it may be printed.
+    shown: String,
+    headers: Vec<(String, String)>,
+    token_file: Option<PathBuf>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    validators: Validators,
+    /// Whether the request that is out may be answered with 304.
+    conditional: bool,
+    /// The value of `Authorization`, and the state of the file that it came from.
+    token: Option<(Stamp, String)>,
+}
+
+impl Get {
+    /// Checks all that can be checked without asking; the token's file may come later.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError::Settings`] for a URL or header that can never be sent, and for a token file beside a header
+    /// `Authorization`.
+    pub fn new(url: &str, headers: Vec<(String, String)>, token_file: Option<PathBuf>) -> Result<Self, HttpError> {
+        let shown = public(&parse_url(url)?);
+        for (name, value) in &headers {
+            check_header(name, value)?;
+        }
+        let has = |name| headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
+        if token_file.is_some() && has("authorization") {
+            return Err(HttpError::Settings {
+                what: "config.bearer_token_file".into(),
+                why: "config.headers has Authorization as well; keep one of them".into(),
+            });
+        }
+        let mut all = Vec::new();
+        for (name, value) in [("User-Agent", USER_AGENT), ("Accept", ACCEPT)] {
+            if !has(name) {
+                all.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        all.extend(headers);
+        Ok(Self { url: url.to_owned(), shown, headers: all, token_file, state: Mutex::default() })
+    }
+
+    fn ask(&self, conditional: bool) -> Result<Request, Failure> {
+        let mut state = self.lock();
+        let mut headers = self.headers.clone();
+        if let Some(authorization) = self.authorization(&mut state)? {
+            headers.push(("Authorization".into(), authorization));
+        }
+        let Validators { etag, last_modified } = state.validators.clone();
+        state.conditional = conditional && (etag.is_some() || last_modified.is_some());
+        if conditional {
+            headers.extend(etag.map(|etag| ("If-None-Match".into(), etag)));
+            headers.extend(last_modified.map(|date| ("If-Modified-Since".into(), date)));
+        }
+        Ok(Request { method: Method::Get, url: self.url.clone(), headers, body: Vec::new() })
+    }
+
+    fn read(&self, response: Response) -> Result<Offer, Failure> {
+        let mut state = self.lock();
+        let advice = match response.status {
+            200 => {
+                let offer = Offer::of(response.body);
+                // With a blank body there is nothing that the next answer could be "unchanged" from.
+                state.validators = match offer {
+                    Offer::Config { .. } => {
+                        Validators { etag: response.etag, last_modified: response.last_modified }.bounded()
+                    }
+                    Offer::Unchanged | Offer::Empty => Validators::default(),
+                };
+                return Ok(offer);
+            }
+            304 if state.conditional => return Ok(Offer::Unchanged),
+            304 => " although nothing was known to be unchanged; is there a cache between?",
+            401 | 403 => "; check config.headers and config.bearer_token_file",
+            404 | 410 => "; check config.url",
+            407 => "; the proxy wants a user and password: http://user:password@host:port",
+            100..=399 => "; 200 or 304 were expected",
+            _ => "",
+        };
+        let error = HttpError::Status { url: self.shown.clone(), status: response.status, advice };
+        Err(Failure { retry_after: response.retry_after, ..error.into() })
+    }
+
+    /// The value of `Authorization`, read again when the file has changed: tokens are short-lived.
+    fn authorization(&self, state: &mut State) -> Result<Option<String>, Failure> {
+        let Some(path) = &self.token_file else {
+            return Ok(None);
+        };
+        let bad = |why: &dyn std::fmt::Display| Failure {
+            message: format!("config.bearer_token_file {}: {why}", path.display()),
+            kind: "settings",
+            retry_after: None,
+        };
+        let stamp = http::stamp(path).map_err(|error| bad(&error))?;
+        if let Some((seen, value)) = &state.token
+            && *seen == stamp
+        {
+            return Ok(Some(value.clone()));
+        }
+        let bytes = http::read_regular(path, MAX_TOKEN).map_err(|error| bad(&error))?;
+        let token = bytes.trim_ascii();
+        if token.is_empty() {
+            return Err(bad(&"is empty; write the token into it"));
+        }
+        // RFC 6750 allows no more in a token than graphic ASCII; the token itself is never printed.
+        let text = std::str::from_utf8(token).ok();
+        let Some(text) = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic())) else {
+            return Err(bad(&"is not one token: it has spaces, line breaks or other characters in it"));
+        };
+        let value = format!("Bearer {text}");
+        state.token = Some((stamp, value.clone()));
+        Ok(Some(value))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while it is held")
+    }
+}
+
+impl Protocol for Get {
+    /// A plain server learns nothing from the report.
+    fn request(&self, _report: &Report, conditional: bool) -> Result<Request, Failure> {
+        self.ask(conditional)
+    }
+
+    fn offer(&self, response: Response) -> Result<Offer, Failure> {
+        self.read(response)
+    }
+
+    fn validators(&self) -> Validators {
+        self.lock().validators.clone()
+    }
+
+    fn seed(&self, validators: Validators) {
+        self.lock().validators = validators.bounded();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::http::test_server::{Answer, Server, etag};
+    use crate::http::tests::{Dir, settings};
+
+    struct Plain {
+        client: http::Client,
+        get: Get,
+    }
+
+    impl Plain {
+        fn of(server: &Server) -> Self {
+            Self::with(server, &[], None)
+        }
+
+        fn with(server: &Server, headers: &[(&str, &str)], token: Option<&Path>) -> Self {
+            let headers = headers.iter().map(|(k, v)| (k.to_string(), v.to_string()));
+            Self {
+                client: http::Client::new(&settings()).unwrap(),
+                get: Get::new(&server.url(), headers.collect(), token.map(Into::into)).unwrap(),
+            }
+        }
+
+        fn exchange(&self, conditional: bool) -> Result<Offer, Failure> {
+            let request = self.get.ask(conditional)?;
+            self.get.read(self.client.send(&request)?)
+        }
+    }
+
+    fn config(body: &[u8]) -> Result<Offer, Failure> {
+        Ok(Offer::Config { body: body.into() })
+    }
+
+    #[test]
+    fn a_config_comes_byte_for_byte_and_its_second_poll_is_a_304() {
+        let server = Server::new();
+        server.offer("receivers: {}\r\n# \u{fc}\n");
+        let plain = Plain::of(&server);
+
+        assert_eq!(plain.exchange(true), config("receivers: {}\r\n# \u{fc}\n".as_bytes()));
+        assert_eq!(plain.exchange(true), Ok(Offer::Unchanged));
+        let asked = server.requests();
+        assert_eq!(asked[0].header("if-none-match"), None);
+        assert_eq!(asked[1].header("if-none-match"), Some(&*etag("receivers: {}\r\n# \u{fc}\n".as_bytes())));
+        assert_eq!(asked[1].method, "GET");
+        assert_eq!(asked[1].header("accept"), Some(ACCEPT));
+        assert_eq!(asked[1].header("user-agent"), Some(USER_AGENT));
+        assert_eq!(asked[1].header("accept-encoding"), None);
+        let traffic = plain.client.traffic();
+        assert!((200..1000).contains(&traffic.sent), "{traffic:?}");
+        assert!((100..1000).contains(&traffic.received), "{traffic:?}");
+
+        server.offer("receivers: {otlp: {}}");
+        assert_eq!(plain.exchange(true), config(b"receivers: {otlp: {}}"));
+    }
+
+    #[test]
+    fn an_unconditional_exchange_brings_the_body_again() {
+        let server = Server::new();
+        server.offer("a: 1");
+        let plain = Plain::of(&server);
+        assert_eq!(plain.exchange(true), config(b"a: 1"));
+        assert_eq!(plain.exchange(false), config(b"a: 1"));
+    }
+
+    #[test]
+    fn a_304_that_nobody_asked_for_is_a_failure() {
+        let server = Server::new();
+        server.answer(Answer::status(304));
+        let failure = Plain::of(&server).exchange(true).unwrap_err();
+        assert!(failure.message.contains("answered 304 although"), "{failure}");
+    }
+
+    #[test]
+    fn validators_are_seeded_sent_and_given_out() {
+        let server = Server::new();
+        server.answer(Answer::status(304));
+        let plain = Plain::of(&server);
+        let kept =
+            Validators { etag: Some("\"51c0\"".into()), last_modified: Some("Sun, 06 Nov 1994 08:49:37 GMT".into()) };
+        plain.get.seed(kept.clone());
+        assert_eq!(plain.exchange(true), Ok(Offer::Unchanged));
+        assert_eq!(plain.get.validators(), kept);
+        let asked = &server.requests()[0];
+        assert_eq!(asked.header("if-none-match"), kept.etag.as_deref());
+        assert_eq!(asked.header("if-modified-since"), kept.last_modified.as_deref());
+    }
+
+    #[test]
+    fn a_body_of_white_space_is_empty_and_leaves_no_validators() {
+        let server = Server::new();
+        server.offer(" \n");
+        let plain = Plain::of(&server);
+        assert_eq!(plain.exchange(true), Ok(Offer::Empty));
+        assert_eq!(plain.get.validators(), Validators::default());
+    }
+
+    #[test]
+    fn other_statuses_are_failures_with_advice_and_keep_the_validators() {
+        let server = Server::new();
+        server.offer("a: 1");
+        let plain = Plain::of(&server);
+        plain.exchange(true).unwrap();
+
+        for (status, advice) in [
+            (204, "answered 204; 200 or 304 were expected"),
+            (206, "answered 206; 200 or 304 were expected"),
+            (401, "answered 401; check config.headers and config.bearer_token_file"),
+            (403, "answered 403; check config.headers and config.bearer_token_file"),
+            (404, "answered 404; check config.url"),
+            (429, "answered 429"),
+            (500, "answered 500"),
+        ] {
+            server.answer(Answer::status(status));
+            let failure = plain.exchange(true).unwrap_err();
+            assert_eq!(failure.message, format!("{}: {advice}", server.url()));
+            assert_eq!(failure.kind, "status");
+            assert_eq!(failure.retry_after, None);
+        }
+        server.offer("a: 1");
+        assert_eq!(plain.exchange(true), Ok(Offer::Unchanged));
+    }
+
+    #[test]
+    fn retry_after_comes_with_the_failure_in_both_forms() {
+        let server = Server::new();
+        let plain = Plain::of(&server);
+        let later = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(1_090));
+        let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000));
+        for (headers, wait) in
+            [(vec![("Retry-After", "120")], 120), (vec![("Retry-After", &*later), ("Date", &*date)], 90)]
+        {
+            let headers = headers.into_iter().map(|(k, v)| (k.into(), v.into()));
+            server.answer(Answer::Status(503, headers.collect(), b"busy".to_vec()));
+            let failure = plain.exchange(true).unwrap_err();
+            assert_eq!(failure.retry_after, Some(Duration::from_secs(wait)));
+        }
+    }
+
+    #[test]
+    fn headers_of_the_settings_are_sent_and_replace_ours() {
+        let server = Server::new();
+        server.offer("a: 1");
+        let headers = [("X-Fleet", "edge"), ("user-agent", "theirs")];
+        Plain::with(&server, &headers, None).exchange(true).unwrap();
+        let asked = &server.requests()[0];
+        assert_eq!(asked.header("x-fleet"), Some("edge"));
+        assert_eq!(asked.header("user-agent"), Some("theirs"));
+    }
+
+    #[test]
+    fn settings_that_can_never_work_are_refused_without_their_secrets() {
+        let with = |url: &str, name: &str, value: &str| {
+            let headers = vec![(name.to_owned(), value.to_owned())];
+            Get::new(url, headers, Some("token".into())).err().map(|e| e.to_string())
+        };
+        let good = "https://c.example/v1";
+        assert_eq!(with(good, "X-Key", "s3cret"), None);
+        for (refused, why) in [
+            (with(good, "X-Key", "s3cret\n"), "config.headers.X-Key: its value has a line break"),
+            (with(good, "X Key", "s3cret"), "config.headers.X Key: not the name of a header"),
+            (with(good, "Content-Length", "s3cret"), "config.headers.Content-Length: is set by the agent"),
+            (with(good, "authorization", "s3cret"), "config.bearer_token_file: config.headers has"),
+            (with("ftp://c.example", "a", "b"), "config.url: must start with http:// or https://"),
+            (with("https://u:s3cret@c.example", "a", "b"), "config.url: has a user or password in it"),
+            (with("c.example/v1", "a", "b"), "config.url: not a URL"),
+        ] {
+            let refused = refused.unwrap();
+            assert!(refused.starts_with(why), "{refused}");
+            assert!(!refused.contains("s3cret"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn the_bearer_token_is_read_again_when_its_file_changes() {
+        let dir = Dir::new();
+        let path = dir.path("token");
+        let server = Server::new();
+        server.offer("a: 1");
+        let plain = Plain::with(&server, &[], Some(&path));
+
+        let missing = plain.exchange(true).unwrap_err();
+        assert_eq!(missing.kind, "settings");
+        assert!(missing.message.starts_with("config.bearer_token_file "), "{missing}");
+        assert!(server.requests().is_empty());
+
+        let sent = || {
+            plain.exchange(true).unwrap();
+            let asked = server.requests().pop().unwrap();
+            asked.header("authorization").unwrap().to_owned()
+        };
+        std::fs::write(&path, "first\n").unwrap();
+        assert_eq!(sent(), "Bearer first");
+        std::fs::write(&path, "second-token").unwrap();
+        assert_eq!(sent(), "Bearer second-token");
+
+        for (content, why) in [
+            ("\n", "is empty; write the token into it"),
+            ("two words", "is not one token: it has spaces, line breaks or other characters in it"),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            let failure = plain.exchange(true).unwrap_err();
+            let named = format!("config.bearer_token_file {}: {why}", path.display());
+            assert_eq!(failure.message, named);
+        }
+    }
+}

@@ -1,0 +1,454 @@
+//! The status: written by the agent to its runtime directory, read by `otelet status` and by whoever likes JSON.
+//!
+//! The agent writes it when something changes, and when it is poked: so it costs nothing while nothing happens, and an
+//! agent that does not answer a poke is known to hang.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::decide::{ConfigHash, Moment, Report};
+use crate::host::Sample;
+use crate::{os, store, units};
+
+/// How long a running agent may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+
+/// Time between looks for the answer.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// `status.json`. Times are RFC 3339 in UTC, hashes SHA-256 in hex, sizes bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The agent.
+    pub agent: AgentStatus,
+    /// Its child.
+    pub collector: CollectorStatus,
+    /// What it runs on, and what was offered.
+    pub config: ConfigStatus,
+    /// Round trips with the source.
+    pub exchanges: ExchangesStatus,
+    /// What was lost, by kind.
+    pub losses: Losses,
+    /// The last sample of the host.
+    pub host: HostStatus,
+    /// What became of the last request by a person.
+    pub answer: Option<Answer>,
+    /// When this was written.
+    pub written_at: String,
+}
+
+/// The agent itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
+pub struct AgentStatus {
+    pub version: String,
+    pub pid: u32,
+    /// With the pid, a name that is not used twice: clock ticks since boot.
+    pub start: u64,
+    pub instance_uid: String,
+    pub since: String,
+    /// running, stopping, stopped.
+    pub state: String,
+    pub memory_bytes: Option<u64>,
+}
+
+/// The collector.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
+pub struct CollectorStatus {
+    pub path: String,
+    /// idle, held, waiting, starting, up, stopping.
+    pub state: String,
+    pub pid: Option<u32>,
+    pub since: Option<String>,
+    pub config: Option<String>,
+    /// health_check, sd_notify, alive.
+    pub witness: Option<String>,
+    pub healthy: bool,
+    pub trouble: Option<String>,
+    pub restarts: u64,
+    pub last_exit: Option<ExitStatus>,
+    pub memory_bytes: Option<u64>,
+}
+
+/// The last end that nobody asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
+pub struct ExitStatus {
+    pub how: String,
+    pub at: String,
+    pub last_words: String,
+}
+
+/// Configurations.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
+pub struct ConfigStatus {
+    pub source: Option<String>,
+    /// unset, applying, applied, failed.
+    pub remote_config_status: String,
+    pub message: String,
+    pub remote_hash: Option<String>,
+    pub effective_hash: Option<String>,
+    pub last_good_hash: Option<String>,
+    pub previous_hash: Option<String>,
+    pub candidate_hash: Option<String>,
+    pub effective_path: Option<String>,
+    pub refused: Vec<RefusedStatus>,
+}
+
+/// A config that was refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
+pub struct RefusedStatus {
+    pub hash: String,
+    pub reason: String,
+    pub at: String,
+    pub times: u32,
+    /// Whether it is still not tried when it is offered.
+    pub barred: bool,
+}
+
+/// Exchanges with the source since the agent started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
+pub struct ExchangesStatus {
+    pub offered: u64,
+    pub unchanged: u64,
+    pub failed: u64,
+    pub last_error: Option<String>,
+    pub last_success: Option<String>,
+    pub next_at: Option<String>,
+}
+
+/// What was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Losses {
+    /// Lines of the collector over `collector.log_rate`, or that stderr would not take.
+    pub collector_log_lines: u64,
+    /// Lines of the agent that stderr would not take.
+    pub agent_log_lines: u64,
+}
+
+/// The last sample of the host.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
+pub struct HostStatus {
+    pub name: String,
+    pub memory_total_bytes: Option<u64>,
+    pub memory_used_bytes: Option<u64>,
+    pub load_1m: Option<f64>,
+}
+
+/// What became of a request by a person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Which request.
+    pub id: String,
+    /// Whether it was done.
+    pub done: bool,
+    /// In words.
+    pub text: String,
+}
+
+/// What a person asks of a running agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Tells it from others.
+    pub id: String,
+    /// What.
+    pub verb: Verb,
+}
+
+/// The requests there are.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// Back to the config before the last good one.
+    RollBack,
+    /// Let refused configs be tried again.
+    ClearRefused,
+}
+
+/// What the status needs to know beside the report.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "each goes where its name is above")]
+pub struct Facts<'a> {
+    pub instance_uid: &'a str,
+    pub started: SystemTime,
+    pub state: &'a str,
+    pub source: Option<String>,
+    pub collector_path: String,
+    pub effective_path: Option<PathBuf>,
+    pub losses: Losses,
+    pub sample: &'a Sample,
+    pub host_name: &'a str,
+    pub answer: Option<Answer>,
+}
+
+impl Status {
+    /// Puts together what is known.
+    pub fn new(report: &Report, facts: Facts<'_>, at: Moment) -> Self {
+        let wall = |instant: Instant| {
+            let time = match instant.checked_duration_since(at.now) {
+                Some(ahead) => at.wall + ahead,
+                None => at.wall.checked_sub(at.now - instant).unwrap_or(SystemTime::UNIX_EPOCH),
+            };
+            units::rfc3339(time)
+        };
+        let hex = |hash: Option<ConfigHash>| hash.map(|hash| hash.hex());
+        let collector = &report.collector;
+        let pid = std::process::id();
+        Self {
+            agent: AgentStatus {
+                version: env!("CARGO_PKG_VERSION").into(),
+                pid,
+                start: os::process_start(pid).unwrap_or_default(),
+                instance_uid: facts.instance_uid.into(),
+                since: units::rfc3339(facts.started),
+                state: facts.state.into(),
+                memory_bytes: facts.sample.agent_memory,
+            },
+            collector: CollectorStatus {
+                path: facts.collector_path,
+                state: collector.state.into(),
+                pid: collector.pid,
+                since: collector.since.map(wall),
+                config: hex(report.effective),
+                witness: collector.witness.map(|it| it.to_string()),
+                healthy: collector.healthy,
+                trouble: collector.trouble.clone(),
+                restarts: collector.restarts,
+                last_exit: collector.last_exit.as_ref().map(|exit| ExitStatus {
+                    how: exit.how.clone(),
+                    at: units::rfc3339(exit.at),
+                    last_words: exit.last_words.clone(),
+                }),
+                memory_bytes: facts.sample.collector_memory,
+            },
+            config: ConfigStatus {
+                source: facts.source,
+                remote_config_status: report.status.to_string(),
+                message: report.message.clone(),
+                remote_hash: hex(report.remote),
+                effective_hash: hex(report.effective),
+                last_good_hash: hex(report.last_good),
+                previous_hash: hex(report.previous),
+                candidate_hash: hex(report.candidate),
+                effective_path: facts.effective_path.map(|path| path.display().to_string()),
+                refused: report
+                    .refused
+                    .iter()
+                    .map(|it| RefusedStatus {
+                        hash: it.hash.hex(),
+                        reason: it.reason.clone(),
+                        at: units::rfc3339(it.at),
+                        times: it.times,
+                        barred: it.barred,
+                    })
+                    .collect(),
+            },
+            exchanges: ExchangesStatus {
+                offered: report.exchanges.offered,
+                unchanged: report.exchanges.unchanged,
+                failed: report.exchanges.failed,
+                last_error: report.exchanges.last_error.clone(),
+                last_success: report.exchanges.last_success.map(units::rfc3339),
+                next_at: report.next_exchange.map(wall),
+            },
+            losses: facts.losses,
+            host: HostStatus {
+                name: facts.host_name.into(),
+                memory_total_bytes: facts.sample.memory_total,
+                memory_used_bytes: facts.sample.memory_used,
+                load_1m: facts.sample.load_1m,
+            },
+            answer: facts.answer,
+            written_at: units::rfc3339(at.wall),
+        }
+    }
+
+    /// The same without what changes all the time: two that are alike in this need not both be written.
+    pub fn essence(&self) -> Self {
+        let mut essence = self.clone();
+        essence.written_at.clear();
+        essence.agent.memory_bytes = None;
+        essence.collector.memory_bytes = None;
+        essence.collector.since = None;
+        essence.host = HostStatus::default();
+        essence.losses = Losses::default();
+        essence.exchanges = ExchangesStatus {
+            offered: 0,
+            unchanged: 0,
+            failed: 0,
+            last_success: None,
+            next_at: None,
+            last_error: self.exchanges.last_error.clone(),
+        };
+        essence
+    }
+
+    /// Whether the agent that wrote this is alive, here.
+    pub fn agent_is_alive(&self) -> bool {
+        self.agent.state != "stopped" && os::process_start(self.agent.pid) == Some(self.agent.start)
+    }
+
+    /// Why this is not healthy, if it is not.
+    pub fn complaint(&self) -> Option<String> {
+        let collector = &self.collector;
+        if collector.healthy {
+            return None;
+        }
+        let why = collector.trouble.as_deref().or(match collector.state.as_str() {
+            "idle" => Some("there is no config to run yet"),
+            _ => None,
+        });
+        Some(match why {
+            Some(why) => format!("collector is {}: {why}", collector.state),
+            None => format!("collector is {}", collector.state),
+        })
+    }
+
+    /// One screen for people.
+    pub fn screen(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| {
+            if !value.is_empty() {
+                let _ = writeln!(text, "{name:<12}{value}");
+            }
+        };
+        let (agent, collector, config) = (&self.agent, &self.collector, &self.config);
+        let megabytes = |bytes: Option<u64>| {
+            bytes.map_or(String::new(), |bytes| format!(", {:.1} MiB", bytes as f64 / 1_048_576.0))
+        };
+        line(
+            "agent",
+            format!(
+                "otelet {}, {}, pid {}, since {}{}",
+                agent.version,
+                agent.state,
+                agent.pid,
+                agent.since,
+                megabytes(agent.memory_bytes)
+            ),
+        );
+        line("uid", agent.instance_uid.clone());
+        let mut doing = collector.state.clone();
+        if let Some(pid) = collector.pid {
+            let _ = write!(doing, ", pid {pid}");
+        }
+        if let Some(since) = &collector.since {
+            let _ = write!(doing, ", since {since}");
+        }
+        if let Some(witness) = &collector.witness {
+            let _ = write!(doing, ", {} by {witness}", if collector.healthy { "healthy" } else { "not healthy" });
+        }
+        line("collector", format!("{doing}{}", megabytes(collector.memory_bytes)));
+        line("", collector.path.clone());
+        line("trouble", collector.trouble.clone().unwrap_or_default());
+        line("restarts", collector.restarts.to_string());
+        if let Some(exit) = &collector.last_exit {
+            line("last exit", format!("{}, {}", exit.at, exit.how));
+            line("", exit.last_words.clone());
+        }
+        line("config", short(config.effective_hash.as_deref()));
+        line("offered", format!("{}, {}", short(config.remote_hash.as_deref()), config.remote_config_status));
+        line("", config.message.clone());
+        line("last good", short(config.last_good_hash.as_deref()));
+        line("previous", short(config.previous_hash.as_deref()));
+        line("source", config.source.clone().unwrap_or_else(|| "none: set config.url".into()));
+        let exchanges = &self.exchanges;
+        line(
+            "exchanges",
+            format!("{} offered, {} unchanged, {} failed", exchanges.offered, exchanges.unchanged, exchanges.failed),
+        );
+        line("", exchanges.last_error.clone().unwrap_or_default());
+        for refused in config.refused.iter().rev() {
+            let again = if refused.barred { "" } else { ", may be tried again" };
+            line("refused", format!("{} at {}{again}: {}", short(Some(&refused.hash)), refused.at, refused.reason));
+        }
+        let lost = self.losses.collector_log_lines + self.losses.agent_log_lines;
+        if lost > 0 {
+            line("lost", format!("{lost} log lines"));
+        }
+        text
+    }
+}
+
+fn short(hash: Option<&str>) -> String {
+    hash.map_or_else(|| "none".into(), |hash| hash.chars().take(8).collect())
+}
+
+/// Where the agent writes it.
+pub fn path(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("status.json")
+}
+
+/// Where a person's request is put.
+pub fn request_path(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("request.json")
+}
+
+/// Reads what was written last.
+///
+/// # Errors
+///
+/// In words, with the way out.
+pub fn read(runtime_dir: &Path) -> Result<Status, String> {
+    let path = path(runtime_dir);
+    let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            format!("{}: no agent has written its status there; is it running, with this runtime_dir?", path.display())
+        }
+        _ => format!("{}: cannot read: {error}", path.display()),
+    })?;
+    serde_json::from_slice(&bytes).map_err(|error| format!("{}: not a status of this version: {error}", path.display()))
+}
+
+/// Has a running agent write a fresh status, and waits for it.
+///
+/// # Errors
+///
+/// In words, if it does not run or does not answer.
+pub fn fresh(runtime_dir: &Path, awaited: impl Fn(&Status) -> bool) -> Result<Status, String> {
+    let old = read(runtime_dir)?;
+    if !old.agent_is_alive() {
+        return Err(format!("agent is not running; its last status is of {}", old.written_at));
+    }
+    let before = changed(runtime_dir);
+    os::poke(old.agent.pid).map_err(|error| {
+        format!("agent {} cannot be asked: {error}; run this as its user or as root", old.agent.pid)
+    })?;
+    let limit = Instant::now() + ANSWER_LIMIT;
+    while Instant::now() < limit {
+        if changed(runtime_dir) != before
+            && let Ok(status) = read(runtime_dir)
+            && awaited(&status)
+        {
+            return Ok(status);
+        }
+        std::thread::sleep(LOOK);
+    }
+    Err(format!("agent {} does not answer within {}", old.agent.pid, units::seconds(ANSWER_LIMIT)))
+}
+
+fn changed(runtime_dir: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path(runtime_dir)).ok()?.modified().ok()
+}
+
+/// Puts a request where the agent looks, and waits for its answer.
+///
+/// # Errors
+///
+/// In words, if there is no answer, or it is no.
+pub fn request(runtime_dir: &Path, verb: Verb) -> Result<String, String> {
+    let request = Request { id: uuid::Uuid::now_v7().to_string(), verb };
+    let text = serde_json::to_vec(&request).expect("two strings");
+    store::write_atomically(&request_path(runtime_dir), &text).map_err(|error| error.chain())?;
+    let answered = |status: &Status| status.answer.as_ref().is_some_and(|answer| answer.id == request.id);
+    let answer = fresh(runtime_dir, answered)?.answer.expect("just looked at");
+    if answer.done { Ok(answer.text) } else { Err(answer.text) }
+}

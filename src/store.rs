@@ -1,0 +1,679 @@
+//! The state directory: who the agent is, which configs it knows, and what became of them.
+//!
+//! ```text
+//! instance_uid         who this agent is (JSON: the uid, and a fingerprint of the host it was made on)
+//! state.json           last good, previous, candidate and refused configs by hash; what the source said last
+//! state.json.old       the one before, read when the newer one is torn
+//! configs/HASH.yaml    the bodies, byte for byte; HASH is their SHA-256, so a torn one is noticed
+//! lock                 held while an agent runs
+//! *.broken-TIME        what was found torn, empty or foreign, set aside
+//! ```
+//!
+//! A file is written to a temporary name, synced, renamed, and the directory synced: after a power cut there is the old
+//! one or the new one. Nothing found here is ever a reason not to start.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::config::Capabilities;
+use crate::decide::{Candidate, ConfigHash, Record, Refused};
+use crate::os;
+use crate::source::Validators;
+
+/// The most that is read of a state file, in bytes; a larger one is foreign.
+const LARGEST_STATE: u64 = 1024 * 1024;
+
+/// The most that is read of a body. The source has its own, lower limit.
+const LARGEST_BODY: u64 = 64 * 1024 * 1024;
+
+/// Torn files that are kept for a person to look at.
+const BROKEN_KEPT: usize = 4;
+
+/// What is wrong with the state directory.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another agent runs on it.
+    #[error(
+        "{path}: another agent is running on this state directory; stop it, or give this one a state_dir of its own"
+    )]
+    InUse {
+        /// The lock.
+        path: PathBuf,
+    },
+    /// A file or directory cannot be read or written.
+    #[error("{path}: cannot {what}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// What is read is not what was written.
+    #[error("{path}: {size} bytes, the most read is {limit}")]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+        /// Its size, in bytes.
+        size: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// A body whose hash is not its name.
+    #[error("{path}: is not what was written there: its SHA-256 is {found}")]
+    Torn {
+        /// Which.
+        path: PathBuf,
+        /// The hash of what is there.
+        found: ConfigHash,
+    },
+}
+
+impl StoreError {
+    /// The message with its causes, in one line.
+    pub fn chain(&self) -> String {
+        chain(self)
+    }
+}
+
+/// The hash of a body.
+pub fn hash(body: &[u8]) -> ConfigHash {
+    let digest = ring::digest::digest(&ring::digest::SHA256, body);
+    ConfigHash(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+}
+
+/// An error and its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+/// What the state directory holds beside the decisions.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Memory {
+    /// What decisions go on from.
+    pub record: Record,
+    /// What the source said of its last body, with the location that said it.
+    pub validators: Option<(String, Validators)>,
+    /// What the collector can do, with the binary of which this is known.
+    pub capabilities: Option<(String, Capabilities)>,
+}
+
+/// The state directory.
+#[derive(Debug, Clone)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+impl Store {
+    /// The store in this directory. Nothing is touched yet.
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// Makes the directory where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if that cannot be done.
+    pub fn create(&self) -> Result<(), StoreError> {
+        let configs = self.dir.join("configs");
+        os::private_dir(&configs).map_err(|cause| StoreError::Io { path: configs, what: "make the directory", cause })
+    }
+
+    /// Keeps other agents off this directory for the life of the process.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::InUse`] if one is there already, [`StoreError::Io`] on a read-only file system, for example.
+    pub fn lock(&self) -> Result<(), StoreError> {
+        let path = self.lock_path();
+        os::lock(&path).map_err(|cause| match cause.kind() {
+            io::ErrorKind::WouldBlock => StoreError::InUse { path },
+            _ => StoreError::Io { path, what: "lock", cause },
+        })
+    }
+
+    /// The file that a running agent holds.
+    pub fn lock_path(&self) -> PathBuf {
+        self.dir.join("lock")
+    }
+
+    /// Where the body of this config is, or would be.
+    pub fn config_path(&self, hash: ConfigHash) -> PathBuf {
+        self.dir.join("configs").join(format!("{}.yaml", hash.hex()))
+    }
+
+    /// The directories that the collector passes through to its config.
+    pub fn passages(&self) -> [PathBuf; 2] {
+        [self.dir.clone(), self.dir.join("configs")]
+    }
+
+    /// Puts a body on disk under its hash.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if it cannot be made durable.
+    pub fn keep(&self, hash: ConfigHash, body: &[u8]) -> Result<(), StoreError> {
+        if self.verify(hash).is_ok() {
+            return Ok(());
+        }
+        self.create()?;
+        write_durably(&self.config_path(hash), body)
+    }
+
+    /// Whether the body of this config is on disk as it was received.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if it is missing, torn or unreadable.
+    pub fn verify(&self, hash: ConfigHash) -> Result<Vec<u8>, StoreError> {
+        let path = self.config_path(hash);
+        let body = read(&path, LARGEST_BODY)?;
+        match self::hash(&body) {
+            found if found == hash => Ok(body),
+            found => Err(StoreError::Torn { path, found }),
+        }
+    }
+
+    /// Puts what must survive on disk, and sweeps out bodies that nothing refers to any more.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if it cannot be made durable; the old state is then still there.
+    pub fn save(&self, memory: &Memory) -> Result<(), StoreError> {
+        self.create()?;
+        let path = self.dir.join("state.json");
+        let text = serde_json::to_vec_pretty(&StateFile::from(memory)).expect("maps with string keys and numbers only");
+        let temporary = write_synced(&path, &text)?;
+        // Between the two renames only the old state is there, under its other name.
+        let old = self.dir.join("state.json.old");
+        match fs::rename(&path, &old) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::Io { path: old, what: "rename", cause });
+            }
+            Ok(()) | Err(_) => {}
+        }
+        fs::rename(&temporary, &path).map_err(|cause| StoreError::Io { path: path.clone(), what: "rename", cause })?;
+        os::sync_dir(&self.dir).map_err(|cause| StoreError::Io { path: self.dir.clone(), what: "sync", cause })?;
+        self.sweep(&memory.record);
+        Ok(())
+    }
+
+    /// Reads what there is. What cannot be read is set aside and said in the second value, never an error.
+    pub fn load(&self) -> (Memory, Vec<String>) {
+        let mut warnings = Vec::new();
+        let mut memory = ["state.json", "state.json.old"]
+            .iter()
+            .find_map(|name| self.load_state(&self.dir.join(name), &mut warnings))
+            .unwrap_or_default();
+        let record = &mut memory.record;
+        record.candidate = record.candidate.filter(|candidate| self.intact(candidate.hash, "candidate", &mut warnings));
+        record.previous = record.previous.filter(|hash| self.intact(*hash, "previous", &mut warnings));
+        record.last_good = record.last_good.filter(|hash| self.intact(*hash, "last good", &mut warnings));
+        if record.last_good.is_none()
+            && let Some(previous) = record.previous.take()
+        {
+            warnings.push(format!("the last good config is gone; going back to the one before, {previous}"));
+            record.last_good = Some(previous);
+        }
+        // Without the body a "not modified" would be an answer to a question that was not asked.
+        if record
+            .remote
+            .is_none_or(|hash| self.verify(hash).is_err() && !record.refused.iter().any(|it| it.hash == hash))
+        {
+            memory.validators = None;
+        }
+        (memory, warnings)
+    }
+
+    /// Who this agent is. Made once; made anew when the directory has been copied to another host.
+    pub fn identity(&self) -> (String, Vec<String>) {
+        let mut warnings = Vec::new();
+        let path = self.dir.join("instance_uid");
+        let host = fingerprint();
+        let known = match read(&path, LARGEST_STATE) {
+            Ok(bytes) => match serde_json::from_slice::<IdentityFile>(&bytes) {
+                Ok(identity) if Uuid::parse_str(&identity.instance_uid).is_ok() => Some(identity),
+                wrong => {
+                    let why = wrong.err().map_or_else(|| "it holds no UUID".into(), |error| error.to_string());
+                    warnings.push(set_aside(&path, &why));
+                    None
+                }
+            },
+            Err(StoreError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                warnings.push(error.chain());
+                None
+            }
+        };
+        if let Some(identity) = &known {
+            if identity.host == host || host.is_empty() {
+                return (identity.instance_uid.clone(), warnings);
+            }
+            if !identity.host.is_empty() {
+                warnings.push(format!(
+                    "{}: instance uid {} was made on another host; this one gets a new uid",
+                    path.display(),
+                    identity.instance_uid
+                ));
+            }
+        }
+        // A uid made where the host could not be told from others stays, and is bound to this host now.
+        let kept = known.filter(|identity| identity.host.is_empty()).map(|identity| identity.instance_uid);
+        let identity = IdentityFile { instance_uid: kept.unwrap_or_else(|| Uuid::now_v7().to_string()), host };
+        let text = serde_json::to_vec(&identity).expect("two strings");
+        if let Err(error) = self.create().and_then(|()| write_durably(&path, &text)) {
+            warnings.push(format!("{}; the instance uid will be another one after the next start", error.chain()));
+        }
+        (identity.instance_uid, warnings)
+    }
+
+    fn load_state(&self, path: &Path, warnings: &mut Vec<String>) -> Option<Memory> {
+        match read(path, LARGEST_STATE) {
+            Ok(bytes) => match serde_json::from_slice::<StateFile>(&bytes) {
+                Ok(state) => Some(Memory::from(state)),
+                Err(error) => {
+                    warnings.push(set_aside(path, &error.to_string()));
+                    None
+                }
+            },
+            Err(StoreError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                warnings.push(error.chain());
+                None
+            }
+        }
+    }
+
+    fn intact(&self, hash: ConfigHash, which: &str, warnings: &mut Vec<String>) -> bool {
+        match self.verify(hash) {
+            Ok(_) => true,
+            Err(error @ StoreError::Torn { .. }) => {
+                warnings.push(format!("{which} config: {}", set_aside(&self.config_path(hash), &error.to_string())));
+                false
+            }
+            Err(error) => {
+                warnings.push(format!("{which} config: {}", error.chain()));
+                false
+            }
+        }
+    }
+
+    /// Removes bodies that are not referred to. What cannot be removed is tried again the next time.
+    fn sweep(&self, record: &Record) {
+        let kept: BTreeSet<PathBuf> =
+            [record.remote, record.last_good, record.previous, record.candidate.map(|it| it.hash)]
+                .into_iter()
+                .flatten()
+                .map(|hash| self.config_path(hash))
+                .collect();
+        let Ok(entries) = fs::read_dir(self.dir.join("configs")) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            // A body that is being written at this moment has its name with `.new` behind it.
+            let whole =
+                if path.extension().is_some_and(|it| it == "new") { path.with_extension("") } else { path.clone() };
+            let ours = whole.extension().is_some_and(|it| it == "yaml");
+            if ours && !kept.contains(&whole) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// The fingerprint of this host: a hash, so that the machine id itself is not spread about.
+fn fingerprint() -> String {
+    let id = os::host_fingerprint();
+    if id.is_empty() { String::new() } else { hash(format!("otelet {id}").as_bytes()).hex() }
+}
+
+/// Reads a file of at most this many bytes.
+fn read(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
+    let tell = |what| move |cause| StoreError::Io { path: path.into(), what, cause };
+    let file = File::open(path).map_err(tell("open"))?;
+    let size = file.metadata().map_err(tell("read"))?.len();
+    if size > limit {
+        return Err(StoreError::TooLarge { path: path.into(), size, limit });
+    }
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes).map_err(tell("read"))?;
+    Ok(bytes)
+}
+
+/// Writes a file so that there is the old one or the new one, whatever happens in between.
+pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let temporary = write_synced(path, bytes)?;
+    let tell = |what| move |cause| StoreError::Io { path: path.into(), what, cause };
+    fs::rename(&temporary, path).map_err(tell("rename"))?;
+    os::sync_dir(path.parent().unwrap_or(Path::new("."))).map_err(tell("sync the directory of"))
+}
+
+/// Writes a file that need not survive a power cut, but is never seen half written.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] with what was tried.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let temporary = temporary(path);
+    let tell = |what| move |cause| StoreError::Io { path: path.into(), what, cause };
+    os::private_file(&temporary).and_then(|mut file| file.write_all(bytes)).map_err(tell("write"))?;
+    fs::rename(&temporary, path).map_err(tell("rename"))
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+    let temporary = temporary(path);
+    let write = || -> io::Result<()> {
+        let mut file = os::private_file(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    match write() {
+        Ok(()) => Ok(temporary),
+        Err(cause) => {
+            // Half a file on a full disk is in the way of a whole one.
+            let _ = fs::remove_file(&temporary);
+            Err(StoreError::Io { path: path.into(), what: "write", cause })
+        }
+    }
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
+/// Renames what cannot be read, so that a person can look at it and nobody stumbles over it again.
+fn set_aside(path: &Path, why: &str) -> String {
+    let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".broken-{seconds}"));
+    let aside = PathBuf::from(aside);
+    forget_old_broken(path);
+    match fs::rename(path, &aside) {
+        Ok(()) => format!("{}: cannot be used: {why}; set aside as {}", path.display(), aside.display()),
+        Err(error) => format!("{}: cannot be used: {why}; and not set aside: {error}", path.display()),
+    }
+}
+
+fn forget_old_broken(path: &Path) {
+    let Some(directory) = path.parent() else { return };
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    let mut broken: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.to_string_lossy().contains(".broken-"))
+        .collect();
+    broken.sort();
+    for path in broken.iter().rev().skip(BROKEN_KEPT - 1) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// `instance_uid`, as it is on disk.
+#[derive(Debug, Serialize, Deserialize)]
+struct IdentityFile {
+    /// A UUID, as text.
+    instance_uid: String,
+    host: String,
+}
+
+/// `state.json`, as it is on disk.
+#[derive(Debug, Serialize, Deserialize)]
+struct StateFile {
+    version: u32,
+    remote: Option<HexHash>,
+    last_good: Option<HexHash>,
+    previous: Option<HexHash>,
+    candidate: Option<CandidateFile>,
+    refused: Vec<RefusedFile>,
+    validators: Option<(String, Validators)>,
+    capabilities: Option<(String, Capabilities)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct CandidateFile {
+    hash: HexHash,
+    attempts: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct RefusedFile {
+    hash: HexHash,
+    reason: String,
+    /// Unix time, in seconds.
+    at: u64,
+    times: u32,
+    barred: bool,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct HexHash(ConfigHash);
+
+impl From<HexHash> for String {
+    fn from(hash: HexHash) -> Self {
+        hash.0.hex()
+    }
+}
+
+impl TryFrom<String> for HexHash {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        ConfigHash::from_hex(&text).map(Self).ok_or_else(|| format!("{text:?} is not a SHA-256 in hex"))
+    }
+}
+
+impl From<&Memory> for StateFile {
+    fn from(memory: &Memory) -> Self {
+        let record = &memory.record;
+        Self {
+            version: 1,
+            remote: record.remote.map(HexHash),
+            last_good: record.last_good.map(HexHash),
+            previous: record.previous.map(HexHash),
+            candidate: record.candidate.map(|it| CandidateFile { hash: HexHash(it.hash), attempts: it.attempts }),
+            refused: record.refused.iter().map(RefusedFile::from).collect(),
+            validators: memory.validators.clone(),
+            capabilities: memory.capabilities.clone(),
+        }
+    }
+}
+
+impl From<&Refused> for RefusedFile {
+    fn from(refused: &Refused) -> Self {
+        let at = refused.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self {
+            hash: HexHash(refused.hash),
+            reason: refused.reason.clone(),
+            at,
+            times: refused.times,
+            barred: refused.barred,
+        }
+    }
+}
+
+impl From<StateFile> for Memory {
+    fn from(state: StateFile) -> Self {
+        let refused = |it: RefusedFile| Refused {
+            hash: it.hash.0,
+            reason: it.reason,
+            // A broken clock may have written anything: what cannot be a time is the epoch.
+            at: SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(it.at)).unwrap_or(SystemTime::UNIX_EPOCH),
+            times: it.times,
+            barred: it.barred,
+        };
+        let record = Record {
+            remote: state.remote.map(|it| it.0),
+            last_good: state.last_good.map(|it| it.0),
+            previous: state.previous.map(|it| it.0),
+            candidate: state.candidate.map(|it| Candidate { hash: it.hash.0, attempts: it.attempts }),
+            refused: state.refused.into_iter().map(refused).collect(),
+        };
+        Self { record, validators: state.validators, capabilities: state.capabilities }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("otelet-store-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            Self(path)
+        }
+
+        fn store(&self) -> Store {
+            let store = Store::new(&self.0);
+            store.create().expect("a temporary directory");
+            store
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn kept(store: &Store, body: &str) -> ConfigHash {
+        let hash = hash(body.as_bytes());
+        store.keep(hash, body.as_bytes()).expect("there is room");
+        hash
+    }
+
+    fn memory(store: &Store) -> Memory {
+        let hash = kept(store, "good");
+        let refused = Refused {
+            hash: super::hash(b"bad"),
+            reason: "unknown type".into(),
+            at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000),
+            times: 2,
+            barred: true,
+        };
+        let record = Record {
+            remote: Some(hash),
+            last_good: Some(hash),
+            previous: Some(kept(store, "older")),
+            candidate: Some(Candidate { hash: kept(store, "newer"), attempts: 1 }),
+            refused: vec![refused],
+        };
+        Memory { record, ..Memory::default() }
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded() {
+        let dir = Dir::new("roundtrip");
+        let store = dir.store();
+        let memory = memory(&store);
+
+        store.save(&memory).expect("there is room");
+
+        assert_eq!(store.load(), (memory, vec![]));
+    }
+
+    #[test]
+    fn bodies_that_nothing_refers_to_are_swept_out() {
+        let dir = Dir::new("sweep");
+        let store = dir.store();
+        let memory = memory(&store);
+        let stray = kept(&store, "stray");
+
+        store.save(&memory).expect("there is room");
+
+        assert!(store.verify(stray).is_err());
+        assert!(store.verify(memory.record.last_good.expect("set above")).is_ok());
+    }
+
+    #[test]
+    fn a_torn_state_is_set_aside_and_the_one_before_is_used() {
+        let dir = Dir::new("torn");
+        let store = dir.store();
+        let memory = memory(&store);
+        store.save(&memory).expect("there is room");
+        store.save(&memory).expect("there is room");
+        fs::write(dir.0.join("state.json"), "{\"version\": 1, \"rem").expect("writable");
+
+        let (loaded, warnings) = store.load();
+
+        assert_eq!(loaded, memory);
+        assert_eq!(warnings.len(), 1);
+        assert!(
+            warnings[0].contains("state.json: cannot be used: ") && warnings[0].contains("set aside as"),
+            "{warnings:?}"
+        );
+    }
+
+    #[test]
+    fn torn_empty_and_foreign_files_are_never_an_error() {
+        let dir = Dir::new("foreign");
+        let store = dir.store();
+        for junk in [&b""[..], b"\0\0\0\0", b"[]", b"null", b"{}", &[0xff; 4096]] {
+            for name in ["state.json", "state.json.old", "instance_uid"] {
+                fs::write(dir.0.join(name), junk).expect("writable");
+            }
+            let (memory, warnings) = store.load();
+            assert_eq!(memory, Memory::default());
+            assert_eq!(warnings.len(), 2);
+            assert_eq!(store.identity().1.len(), 1);
+            assert_eq!(store.identity().1, Vec::<String>::new(), "the new one is kept");
+        }
+        let broken = fs::read_dir(&dir.0)
+            .expect("ours")
+            .flatten()
+            .filter(|it| it.file_name().to_string_lossy().contains("broken"));
+        assert!(broken.count() <= BROKEN_KEPT, "no more than a few are kept");
+    }
+
+    #[test]
+    fn a_torn_last_good_body_falls_back_to_the_one_before() {
+        let dir = Dir::new("body");
+        let store = dir.store();
+        let memory = memory(&store);
+        store.save(&memory).expect("there is room");
+        let good = memory.record.last_good.expect("set above");
+        fs::write(store.config_path(good), "goo").expect("writable");
+
+        let (loaded, warnings) = store.load();
+
+        assert_eq!(loaded.record.last_good, memory.record.previous);
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert_eq!(loaded.validators, None);
+    }
+
+    #[test]
+    fn a_copied_state_directory_gets_a_uid_of_its_own() {
+        let dir = Dir::new("clone");
+        let store = dir.store();
+        let (first, _) = store.identity();
+        assert_eq!(store.identity(), (first.clone(), vec![]));
+
+        let cloned = format!("{{\"instance_uid\": \"{first}\", \"host\": \"{}\"}}", "ab".repeat(32));
+        fs::write(dir.0.join("instance_uid"), cloned).expect("writable");
+        if fingerprint().is_empty() {
+            return; // A host without a machine id cannot tell itself from another.
+        }
+        let (second, warnings) = store.identity();
+        assert_ne!(first, second);
+        assert!(warnings[0].contains("was made on another host; this one gets a new uid"), "{warnings:?}");
+        assert_eq!(store.identity(), (second.clone(), vec![]));
+    }
+}

@@ -1,0 +1,93 @@
+//! `otelet validate`: the settings, one exchange with the source, the collector's own `validate`. Starts nothing.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Instant;
+
+use smol::LocalExecutor;
+
+use crate::cli;
+use crate::collector::Launcher;
+use crate::decide::{Agent, Moment, Params, Record, Verdict};
+use crate::settings::Settings;
+use crate::source::{Offer, Source};
+use crate::store::{self, Store};
+use crate::{config, os, units};
+
+/// Directory for what the collector is shown, gone afterwards.
+struct Workspace(PathBuf);
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Says step by step what works, and answers with the exit status.
+pub fn validate(settings: &Settings) -> u8 {
+    println!("settings: good");
+    match check(settings) {
+        Ok(()) => cli::EXIT_OK,
+        Err(why) => {
+            println!("{why}");
+            cli::EXIT_NO
+        }
+    }
+}
+
+fn check(settings: &Settings) -> Result<(), String> {
+    let source = Source::new(&settings.config).map_err(|error| format!("source: {error}"))?;
+    let at = Moment { now: Instant::now(), wall: std::time::SystemTime::now(), dice: 0 };
+    let params = Params {
+        has_source: true,
+        poll_every: settings.config.poll_every,
+        stop_timeout: settings.collector.stop_timeout,
+        probation: settings.collector.probation,
+    };
+    let report = Agent::new(params, Record::default(), None, at).0.report();
+    let offer = source.exchange(&report, false).map_err(|failure| format!("source: {failure}"))?;
+    let body = match offer {
+        Offer::Config { body } => body,
+        Offer::Empty | Offer::Unchanged => return Err(format!("source: {} offers an empty config", source.describe())),
+    };
+    let hash = store::hash(&body);
+    println!("source: {} offers config {hash}, {} bytes", source.describe(), body.len());
+    config::inspect(&body).map_err(|refusal| format!("config: {refusal}"))?;
+
+    let workspace = Workspace(std::env::temp_dir().join(format!("otelet-validate-{}", uuid::Uuid::now_v7())));
+    let store = Store::new(&workspace.0);
+    store.keep(hash, &body).map_err(|error| error.chain())?;
+    let launcher = Launcher {
+        settings: settings.collector.clone(),
+        identity: settings.attributes.clone(),
+        instance_uid: "validate".into(),
+        store,
+        runtime_dir: workspace.0.clone(),
+        children: Rc::new(RefCell::default()),
+    };
+    let program = launcher.program().map_err(|why| format!("collector: {why}"))?;
+    let started = Instant::now();
+    let verdict = os::block_on(async {
+        let executor = LocalExecutor::new();
+        let driver = executor.spawn(smol::process::driver());
+        let verdict = executor.run(async {
+            smol::future::yield_now().await;
+            match launcher.capabilities().await {
+                Ok(capabilities) => launcher.validate(hash, capabilities).await,
+                Err(why) => Verdict::Unable(why),
+            }
+        });
+        let verdict = verdict.await;
+        drop(driver);
+        verdict
+    });
+    match verdict.map_err(|error| format!("collector: {error}"))? {
+        Verdict::Passed => {
+            println!("collector: {} takes it, asked for {}", program.display(), units::seconds(started.elapsed()));
+            Ok(())
+        }
+        Verdict::Refused(why) => Err(format!("collector: {} refuses it: {why}", program.display())),
+        Verdict::Unable(why) => Err(format!("collector: cannot be asked: {why}")),
+    }
+}

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use smol::future::{self, FutureExt as _};
 use smol::process::Command;
 
-use crate::config::{self, Capabilities, Inspected, Witness};
+use crate::config::{self, Capabilities, Inspected, Overlay, Witness};
 use crate::decide::{self, Child, ConfigHash, Exit, Probe, SpawnFailure, Verdict};
 use crate::log::{Relay, Tail};
 use crate::os::{self, Launch, NotifySocket, Output};
@@ -129,7 +129,7 @@ impl Launcher {
             Err(refusal) => return Ok(Verdict::Refused(refusal)),
         };
         let body = self.store.config_path(hash);
-        let overlay = config::overlay(&inspected, capabilities, free_port()?, &self.identity);
+        let overlay = self.overlay(&inspected, capabilities);
         let overlay_path = self.runtime_dir.join("validate-overlay.yaml");
         let mut arguments = vec!["validate".as_ref(), "--config".as_ref(), body.as_os_str()];
         if !overlay.text.is_empty() {
@@ -161,7 +161,7 @@ impl Launcher {
 
     fn spawn_or(&self, hash: ConfigHash, capabilities: Capabilities, now: Instant) -> Result<Running, String> {
         let inspected = self.inspect(hash)??;
-        let overlay = config::overlay(&inspected, capabilities, free_port()?, &self.identity);
+        let overlay = self.overlay(&inspected, capabilities);
         let body = self.store.config_path(hash);
         self.let_collector_read(&body)?;
         let program = self.program()?;
@@ -207,6 +207,13 @@ impl Launcher {
             output,
             port,
         })
+    }
+
+    fn overlay(&self, inspected: &Inspected, mut capabilities: Capabilities) -> Overlay {
+        // A host without loopback, or without a free port, still gets its collector, watched less well.
+        let port = free_port().inspect_err(|error| log::warn!("no port on 127.0.0.1 for a health_check: {error}"));
+        capabilities.health_check &= port.is_ok();
+        config::overlay(inspected, capabilities, port.unwrap_or_default(), &self.identity)
     }
 
     /// Checks a kept body again: its hash, and what the overlay must know of it.
@@ -488,10 +495,8 @@ fn describe(status: ExitStatus) -> String {
 }
 
 /// A TCP port on loopback that was free a moment ago.
-fn free_port() -> Result<u16, String> {
-    let port =
-        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map(|address| address.port());
-    port.map_err(|error| format!("no free port on 127.0.0.1 for the collector's health_check: {error}"))
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// The first program on PATH whose name is wanted.

@@ -145,6 +145,8 @@ struct Runner {
     invocation: Invocation,
     settings: Settings,
     started: SystemTime,
+    /// In clock ticks since boot: with the pid, a name that is not used twice.
+    start: u64,
     instance_uid: String,
     host_name: String,
     store: Store,
@@ -157,7 +159,8 @@ struct Runner {
     source: Option<Arc<Source>>,
     watch: Option<Task<()>>,
     memory: Memory,
-    offered: Option<(ConfigHash, Arc<[u8]>)>,
+    /// The config offered last, and its body for as long as it is not on disk.
+    offered: Option<(ConfigHash, Option<Arc<[u8]>>)>,
     validation: Option<Task<()>>,
     collector: Option<(u32, Rc<Prober>, Rc<RefCell<Relay>>)>,
     children: Rc<RefCell<BTreeSet<u32>>>,
@@ -200,6 +203,7 @@ impl Runner {
         let (agent, actions) = Agent::new(params(&settings), memory.record.clone(), orphan, at);
         let mut runner = Self {
             started: at.wall,
+            start: os::process_start(std::process::id()).unwrap_or_default(),
             host_name: host::name(),
             messages,
             sender,
@@ -281,6 +285,12 @@ impl Runner {
     fn feed(&mut self, event: Event) {
         let actions = self.agent.on(event, self.moment());
         self.perform_all(actions);
+        // On disk, or not wanted: the body need not be held in memory too.
+        if let Some((hash, body)) = &mut self.offered
+            && !self.agent.awaits_body(*hash)
+        {
+            *body = None;
+        }
     }
 
     fn moment(&self) -> Moment {
@@ -392,13 +402,13 @@ impl Runner {
     fn take_exchange(&mut self, end: ExchangeEnd) {
         let current = self.source.as_ref().is_some_and(|source| Arc::ptr_eq(source, &end.source));
         let exchanged = match end.outcome {
-            _ if !current => Exchanged::Unchanged,
+            _ if !current => Exchanged::Replaced,
             Err(Failure { message, retry_after, .. }) => Exchanged::Failed { message, retry_after },
             Ok(None) if end.empty => Exchanged::Empty,
             Ok(None) => Exchanged::Unchanged,
             Ok(Some(Arrived { hash, body, malformed })) => {
                 self.memory.validators = Some((end.source.describe(), end.source.validators()));
-                self.offered = Some((hash, body));
+                self.offered = Some((hash, Some(body)));
                 match malformed {
                     Some(reason) => Exchanged::Malformed { hash, reason },
                     None => Exchanged::Offered(hash),
@@ -406,19 +416,13 @@ impl Runner {
             }
         };
         self.feed(Event::Exchanged(exchanged));
-        // On disk, or not wanted: it need not be held in memory too.
-        if self.writes == 0
-            && let Some((_, body)) = &mut self.offered
-        {
-            *body = Arc::new([]);
-        }
     }
 
     // ---- The disk ----------------------------------------------------------------------------------------------
 
     fn keep(&mut self, hash: ConfigHash) -> Option<Event> {
         let body = match &self.offered {
-            Some((offered, body)) if *offered == hash => body.clone(),
+            Some((offered, Some(body))) if *offered == hash => body.clone(),
             _ => return Some(Event::Kept { hash, result: Err("its body is gone".into()) }),
         };
         let (sender, store) = (self.sender.clone(), self.store.clone());
@@ -696,6 +700,7 @@ impl Runner {
         let facts = Facts {
             instance_uid: &self.instance_uid,
             started: self.started,
+            start: self.start,
             state,
             source: self.source.as_ref().map(|source| source.describe()),
             collector_path: collector,

@@ -179,6 +179,7 @@ pub enum Verb {
 pub struct Facts<'a> {
     pub instance_uid: &'a str,
     pub started: SystemTime,
+    pub start: u64,
     pub state: &'a str,
     pub source: Option<String>,
     pub collector_path: String,
@@ -201,12 +202,11 @@ impl Status {
         };
         let hex = |hash: Option<ConfigHash>| hash.map(|hash| hash.hex());
         let collector = &report.collector;
-        let pid = std::process::id();
         Self {
             agent: AgentStatus {
                 version: env!("CARGO_PKG_VERSION").into(),
-                pid,
-                start: os::process_start(pid).unwrap_or_default(),
+                pid: std::process::id(),
+                start: facts.start,
                 instance_uid: facts.instance_uid.into(),
                 since: units::rfc3339(facts.started),
                 state: facts.state.into(),

@@ -187,6 +187,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::origin;
     use std::time::SystemTime;
 
     fn at(now: Instant) -> Moment {
@@ -199,7 +200,7 @@ mod tests {
 
     #[test]
     fn two_misses_in_a_row_are_forgiven_and_three_are_not() {
-        let t0 = Instant::now();
+        let t0 = origin();
         let mut health = Health::new(t0);
         assert_eq!(health.on_probe(Probe::Healthy, false, at(t0)), Finding::Fine);
 
@@ -214,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_collector_that_is_still_starting_has_a_minute() {
-        let t0 = Instant::now();
+        let t0 = origin();
         let mut health = Health::new(t0);
         for second in 0..60 {
             let now = t0 + Duration::from_secs(second);
@@ -225,7 +226,7 @@ mod tests {
 
     #[test]
     fn probes_come_soon_while_it_matters_and_seldom_when_all_is_well() {
-        let t0 = Instant::now();
+        let t0 = origin();
         let mut health = Health::new(t0);
         assert_eq!(health.due(), Due::at(t0 + FIRST));
 
@@ -239,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_probe_without_an_answer_is_noticed() {
-        let t0 = Instant::now();
+        let t0 = origin();
         let mut health = Health::new(t0);
         assert!(health.begin(t0 + FIRST));
         assert!(!health.begin(t0 + SOON), "one probe at a time");

@@ -232,6 +232,13 @@ pub struct Agent {
     ending: Ending,
 }
 
+/// A place on the monotonic clock for tests to count from. There is no other way to get one.
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "an Instant cannot be made up; tests only add to it")]
+fn origin() -> Instant {
+    Instant::now()
+}
+
 /// How far the end has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Ending {
@@ -272,7 +279,7 @@ impl Agent {
                 match exchanged {
                     Exchanged::Offered(hash) => self.rollout.on_offered(hash, out),
                     Exchanged::Malformed { hash, reason } => self.rollout.on_malformed(hash, reason, at, out),
-                    Exchanged::Unchanged | Exchanged::Empty | Exchanged::Failed { .. } => {}
+                    Exchanged::Unchanged | Exchanged::Empty | Exchanged::Replaced | Exchanged::Failed { .. } => {}
                 }
             }
             Event::Nudged => self.poll.nudge(at.now),
@@ -321,6 +328,11 @@ impl Agent {
             .flatten()
             .map(|due| due.latest())
             .fold(self.sample.due().latest(), Instant::min)
+    }
+
+    /// Whether the offered body of this config is still to be put on disk.
+    pub fn awaits_body(&self, hash: ConfigHash) -> bool {
+        self.rollout.awaits_body(hash)
     }
 
     /// What is true now, computed from the state.

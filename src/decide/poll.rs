@@ -32,6 +32,8 @@ pub enum Exchanged {
         /// What is wrong with it.
         reason: String,
     },
+    /// Of a source that was replaced while it was asked: no news of the new one.
+    Replaced,
     /// No answer that serves.
     Failed {
         /// Why.
@@ -120,6 +122,7 @@ impl Poll {
                 self.exchanges.offered += 1;
                 self.succeeded(every, at, out)
             }
+            Exchanged::Replaced => Duration::ZERO,
             Exchanged::Empty => self.failed("the source answered with an empty body", None, every, running, at, out),
             Exchanged::Failed { message, retry_after } => self.failed(message, *retry_after, every, running, at, out),
         };
@@ -177,6 +180,7 @@ impl Poll {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::origin;
 
     const EVERY: Duration = Duration::from_secs(30);
 
@@ -190,14 +194,14 @@ mod tests {
 
     /// Delay of the next exchange after this one.
     fn delay(poll: &mut Poll, exchanged: &Exchanged, dice: u64) -> Duration {
-        let t0 = Instant::now();
+        let t0 = origin();
         poll.on_exchanged(exchanged, EVERY, None, at(t0, dice), &mut Vec::new());
         poll.due().expect("a poll is planned").latest() - t0
     }
 
     #[test]
     fn a_second_exchange_never_starts_while_one_is_out() {
-        let t0 = Instant::now();
+        let t0 = origin();
         let mut poll = Poll::new(true, t0);
 
         assert!(poll.begin(t0));
@@ -209,14 +213,14 @@ mod tests {
 
     #[test]
     fn polls_are_jittered_by_a_tenth() {
-        let mut poll = Poll::new(true, Instant::now());
+        let mut poll = Poll::new(true, origin());
         assert_eq!(delay(&mut poll, &Exchanged::Unchanged, 0), EVERY * 9 / 10);
         assert!(delay(&mut poll, &Exchanged::Unchanged, u64::MAX) > EVERY);
     }
 
     #[test]
     fn failures_back_off_up_to_five_minutes_and_one_success_ends_that() {
-        let mut poll = Poll::new(true, Instant::now());
+        let mut poll = Poll::new(true, origin());
         let delays: Vec<_> = (0..12).map(|_| delay(&mut poll, &failed(None), u64::MAX).as_secs_f64().round()).collect();
         assert_eq!(&delays[..4], [2.0, 4.0, 8.0, 16.0]);
         assert_eq!(delays[11], 300.0);
@@ -227,7 +231,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_obeyed_up_to_an_hour() {
-        let mut poll = Poll::new(true, Instant::now());
+        let mut poll = Poll::new(true, origin());
         assert_eq!(delay(&mut poll, &failed(Some(Duration::from_secs(120))), 0), Duration::from_secs(120));
         let year = Duration::from_secs(365 * 86_400);
         assert_eq!(delay(&mut poll, &failed(Some(year)), 0), LONGEST_RETRY_AFTER);
@@ -235,7 +239,7 @@ mod tests {
 
     #[test]
     fn without_a_source_nothing_is_asked() {
-        let t0 = Instant::now();
+        let t0 = origin();
         let mut poll = Poll::new(false, t0);
         poll.nudge(t0);
         assert!(!poll.begin(t0));

@@ -17,9 +17,14 @@ const FINAL: u32 = 3;
 /// Starts of the agent with the same config still in its probation, after which that config is suspected of them.
 const ATTEMPTS: u32 = 3;
 
-/// The base and the cap of the backoff for what the host would not do: write a file, run a validation.
+/// The base of the backoff for what the host would not do: write a file, run a validation.
 const RETRY_BASE: Duration = Duration::from_secs(4);
-const RETRY_CAP: Duration = Duration::from_secs(120);
+
+/// Its cap for a validation: a collector that is installed at last does not wait long for its first config.
+const VALIDATE_CAP: Duration = Duration::from_secs(16);
+
+/// Its cap for writes: a full disk is not helped by more of them.
+const WRITE_CAP: Duration = Duration::from_secs(120);
 
 /// What the disk holds of all this: everything that must survive the agent.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -195,6 +200,11 @@ impl Rollout {
         })
     }
 
+    /// Whether the body of this config is still to be put on disk.
+    pub fn awaits_body(&self, hash: ConfigHash) -> bool {
+        self.next == Some(hash) || self.check == Check::Keeping(hash)
+    }
+
     /// The passing trouble with this config.
     pub fn trouble(&self, hash: ConfigHash) -> Option<&str> {
         self.trouble.as_ref().filter(|trouble| trouble.hash == hash).map(|trouble| trouble.message.as_str())
@@ -283,7 +293,7 @@ impl Rollout {
                 self.check = Check::Recording { hash, generation: self.generation };
             }
             Verdict::Unable(why) => {
-                let delay = backoff::full_jitter(self.tries, RETRY_BASE, RETRY_CAP, at.dice).max(RETRY_BASE / 4);
+                let delay = backoff::full_jitter(self.tries, RETRY_BASE, VALIDATE_CAP, at.dice).max(RETRY_BASE / 4);
                 self.tries += 1;
                 self.trouble(hash).is_none_or(|known| known != why).then(|| {
                     out.push(Action::Tell(Notice::CannotValidate { hash, why: why.clone(), delay }));
@@ -300,7 +310,7 @@ impl Rollout {
         match &result {
             Ok(()) => self.write_failures = 0,
             Err(why) => {
-                let delay = backoff::full_jitter(self.write_failures, RETRY_BASE, RETRY_CAP, at.dice).max(RETRY_BASE);
+                let delay = backoff::full_jitter(self.write_failures, RETRY_BASE, WRITE_CAP, at.dice).max(RETRY_BASE);
                 if self.write_failures == 0 {
                     out.push(Action::Tell(Notice::CannotRecord { why: why.clone(), delay }));
                 }

@@ -40,10 +40,11 @@ impl Sampling {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::origin;
 
     #[test]
     fn a_sample_rides_on_a_wake_up_that_comes_anyway_and_forces_one_only_at_its_latest() {
-        let t0 = Instant::now();
+        let t0 = origin();
         let mut sampling = Sampling::new(t0);
 
         assert!(sampling.begin(t0));

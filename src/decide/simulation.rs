@@ -100,7 +100,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let now = Instant::now_for_tests();
+        let now = origin();
         let mut random = seed;
         let dice = splitmix(&mut random);
         let at = Moment { now, wall: SystemTime::UNIX_EPOCH, dice };
@@ -499,16 +499,4 @@ fn splitmix(state: &mut u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
-}
-
-/// A place on the monotonic clock to count from. There is no other way to get one.
-trait Origin {
-    fn now_for_tests() -> Instant;
-}
-
-impl Origin for Instant {
-    #[expect(clippy::disallowed_methods, reason = "an Instant cannot be made up; all that follows only adds to it")]
-    fn now_for_tests() -> Instant {
-        Instant::now()
-    }
 }

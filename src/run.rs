@@ -172,6 +172,7 @@ struct Runner {
     request: Option<String>,
     answer: Option<Answer>,
     written: Option<Status>,
+    serial: u64,
     stops: u32,
     stopped_at: Option<Instant>,
     quit: bool,
@@ -222,6 +223,7 @@ impl Runner {
             request: None,
             answer: None,
             written: None,
+            serial: 0,
             stops: 0,
             stopped_at: None,
             quit: false,
@@ -709,6 +711,7 @@ impl Runner {
             sample: &self.sample,
             host_name: &self.host_name,
             answer: self.answer.clone(),
+            serial: self.serial + 1,
         };
         let status = Status::new(&report, facts, self.moment());
         let essence = status.essence();
@@ -717,7 +720,10 @@ impl Runner {
         }
         let text = serde_json::to_vec(&status).expect("maps with string keys and numbers only");
         match store::write_atomically(&status::path(&self.runtime_dir), &text) {
-            Ok(()) => self.written = Some(essence),
+            Ok(()) => {
+                self.serial += 1;
+                self.written = Some(essence);
+            }
             Err(error) => log::debug!("{}", error.chain()),
         }
     }

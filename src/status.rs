@@ -36,6 +36,8 @@ pub struct Status {
     pub host: HostStatus,
     /// What became of the last request by a person.
     pub answer: Option<Answer>,
+    /// Counts up with each one that is written: two may fall into one tick of the clock.
+    pub serial: u64,
     /// When this was written.
     pub written_at: String,
 }
@@ -188,6 +190,7 @@ pub struct Facts<'a> {
     pub sample: &'a Sample,
     pub host_name: &'a str,
     pub answer: Option<Answer>,
+    pub serial: u64,
 }
 
 impl Status {
@@ -267,6 +270,7 @@ impl Status {
                 load_1m: facts.sample.load_1m,
             },
             answer: facts.answer,
+            serial: facts.serial,
             written_at: units::rfc3339(at.wall),
         }
     }
@@ -275,6 +279,7 @@ impl Status {
     pub fn essence(&self) -> Self {
         let mut essence = self.clone();
         essence.written_at.clear();
+        essence.serial = 0;
         essence.agent.memory_bytes = None;
         essence.collector.memory_bytes = None;
         essence.collector.since = None;
@@ -418,14 +423,13 @@ pub fn fresh(runtime_dir: &Path, awaited: impl Fn(&Status) -> bool) -> Result<St
     if !old.agent_is_alive() {
         return Err(format!("agent is not running; its last status is of {}", old.written_at));
     }
-    let before = changed(runtime_dir);
     os::poke(old.agent.pid).map_err(|error| {
         format!("agent {} cannot be asked: {error}; run this as its user or as root", old.agent.pid)
     })?;
     let limit = Instant::now() + ANSWER_LIMIT;
     while Instant::now() < limit {
-        if changed(runtime_dir) != before
-            && let Ok(status) = read(runtime_dir)
+        if let Ok(status) = read(runtime_dir)
+            && status.serial != old.serial
             && awaited(&status)
         {
             return Ok(status);
@@ -433,10 +437,6 @@ pub fn fresh(runtime_dir: &Path, awaited: impl Fn(&Status) -> bool) -> Result<St
         std::thread::sleep(LOOK);
     }
     Err(format!("agent {} does not answer within {}", old.agent.pid, units::seconds(ANSWER_LIMIT)))
-}
-
-fn changed(runtime_dir: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path(runtime_dir)).ok()?.modified().ok()
 }
 
 /// Puts a request where the agent looks, and waits for its answer.

@@ -1,0 +1,47 @@
+//! The promises that need a real Collector: the tests marked `#[ignore = "needs a real Collector: ..."]`, run with
+//! `OTELET_COLLECTOR` set. A test that cannot do its work on this machine prints `skipped: REASON`, which is shown here.
+
+use crate::check::{Outcome, count};
+use crate::command::run;
+use crate::{collector, places};
+
+/// Runs the step.
+pub fn step() -> Outcome {
+    let collector = match collector::find() {
+        Ok(path) => path,
+        Err(reason) => return Outcome::Skipped(format!("real: not run: {reason}")),
+    };
+    let ran = run(
+        "real promises",
+        places::cargo()
+            .args(["test", "--package", "otelet", "--test", "promises", "--locked", "--"])
+            .args(["--ignored", "--test-threads=2", "--show-output"])
+            .env("OTELET_COLLECTOR", &collector),
+    );
+    let ran = match ran {
+        Ok(ran) => ran,
+        Err(reason) => return Outcome::Failed(reason),
+    };
+    if !ran.ok() {
+        return Outcome::Failed(ran.output);
+    }
+    for line in ran.output.lines().filter(|line| line.starts_with("test ")) {
+        println!("  {line}");
+    }
+    let skipped: Vec<&str> =
+        ran.output.lines().filter(|line| line.trim_start().starts_with("skipped:")).map(str::trim).collect();
+    for line in &skipped {
+        println!("  {line}");
+    }
+    let sums = count(&ran.output);
+    if sums.starts_with("0 passed") {
+        return Outcome::Failed(format!(
+            "no test of the promises is marked as needing a real Collector\n{}",
+            ran.output
+        ));
+    }
+    Outcome::Passed(match skipped.len() {
+        0 => format!("{sums}; nothing skipped"),
+        some => format!("{sums}; {some} said why they could not do all, above"),
+    })
+}

@@ -1,0 +1,112 @@
+//! What the project does besides being built and tested: `cargo xtask VERB`, one file per verb. It treats the agent
+//! as a black box: it builds and runs the `otelet` binary and links nothing of it.
+
+mod check;
+mod collector;
+mod command;
+mod console;
+mod demo;
+mod places;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask: what the project does besides being built and tested
+
+Usage: cargo xtask VERB [--flag ...]
+
+  demo        Run the agent with a real Collector through good and bad configs, and show what happens.
+    --exit        End by itself: 0 if each step was really observed.
+  collector   Find or build a Collector; its path is the last line of stdout.
+    --target=T    For another machine, as a Rust target: aarch64-unknown-linux-musl. [this machine]
+    --small       Only the small distribution of targets/collector, from the cache or built by Go.
+    --pin         Write the official release's checksums to targets/collector/release.sha256.
+  check       What CI calls: format, lints, licences and bans, the pure core, tests.
+    --real        Also the tests that need a real Collector.
+    --skip=A,B    Leave steps out by name; the summary says so.
+
+Exit status: 0 done, 1 something failed, 64 bad flag.
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let verb = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let done = match verb.as_str() {
+        "collector" => collector::verb(&rest),
+        "check" => check::verb(&rest),
+        "demo" => demo::verb(&rest),
+        "" | "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(Failure::Usage(format!("{other}: no such verb; the verbs are collector, check and demo"))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Failed(message)) => {
+            eprintln!("{} {message}", console::stderr().red("error:"));
+            ExitCode::FAILURE
+        }
+        Err(Failure::Usage(message)) => {
+            eprintln!("{} {message}", console::stderr().red("error:"));
+            ExitCode::from(64)
+        }
+    }
+}
+
+/// Why a verb did not end well.
+pub enum Failure {
+    /// Something that was tried failed: exit status 1.
+    Failed(String),
+    /// The command line cannot be understood: exit status 64.
+    Usage(String),
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Failure {
+        Failure::Failed(message)
+    }
+}
+
+/// The flags of one verb: `--name`, `--name=value` or `--name value`.
+pub struct Flags<'a> {
+    verb: &'static str,
+    rest: std::slice::Iter<'a, String>,
+    inline: Option<&'a str>,
+}
+
+impl<'a> Flags<'a> {
+    /// Reads the flags of `verb` from `args`.
+    pub fn new(verb: &'static str, args: &'a [String]) -> Flags<'a> {
+        Flags { verb, rest: args.iter(), inline: None }
+    }
+
+    /// The next flag without its value.
+    pub fn next_name(&mut self) -> Option<&'a str> {
+        let arg = self.rest.next()?;
+        match arg.split_once('=') {
+            Some((name, value)) => {
+                self.inline = Some(value);
+                Some(name)
+            }
+            None => {
+                self.inline = None;
+                Some(arg)
+            }
+        }
+    }
+
+    /// The value of the flag last read.
+    pub fn value(&mut self, name: &str) -> Result<&'a str, Failure> {
+        self.inline
+            .take()
+            .or_else(|| self.rest.next().map(String::as_str))
+            .ok_or_else(|| Failure::Usage(format!("{name}: needs a value: {name}=VALUE")))
+    }
+
+    /// The error for a flag that the verb does not have.
+    pub fn unknown(&self, name: &str) -> Failure {
+        Failure::Usage(format!("{name}: `{}` has no such flag; `cargo xtask help` lists them", self.verb))
+    }
+}

@@ -19,7 +19,7 @@ use crate::decide::{self, Child, ConfigHash, Exit, Probe, SpawnFailure, Verdict}
 use crate::log::{Relay, Tail};
 use crate::os::{self, Launch, NotifySocket, Output};
 use crate::settings::{CollectorLog, CollectorSettings, DEFAULT_COLLECTOR};
-use crate::store::{self, Store};
+use crate::store::{self, Binary, Store};
 
 /// The variable by which an agent knows a collector that an earlier one left. Configs may use it too.
 pub const MARKER: &str = "OTELET_INSTANCE_UID";
@@ -102,12 +102,19 @@ impl Launcher {
         Some(format!("{} {} {}.{:09}", program.display(), metadata.len(), changed.as_secs(), changed.subsec_nanos()))
     }
 
-    /// Asks the collector which extensions it has that can vouch for its health.
+    /// Asks the collector which version it is, and which extensions it has that can vouch for its health.
     ///
     /// # Errors
     ///
     /// In words, if it cannot be asked.
-    pub async fn capabilities(&self) -> Result<Capabilities, String> {
+    pub async fn binary(&self) -> Result<Binary, String> {
+        let stamp = self.stamp().unwrap_or_default();
+        let (_, said) = self.ask(&["--version".as_ref()]).await?;
+        let version = version(&String::from_utf8_lossy(&said));
+        Ok(Binary { stamp, version, capabilities: self.capabilities().await? })
+    }
+
+    async fn capabilities(&self) -> Result<Capabilities, String> {
         let path = self.runtime_dir.join("capabilities.yaml");
         self.write_for_collector(&path, config::PROBE_CONFIG.as_bytes())?;
         let (_, said) = self.ask(&["validate".as_ref(), "--config".as_ref(), path.as_os_str()]).await?;
@@ -494,6 +501,16 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
+/// The version in `otelcol-contrib version 0.149.0`, or nothing.
+fn version(said: &str) -> String {
+    let line = said.lines().find(|line| line.contains(" version ")).unwrap_or_default();
+    line.rsplit(' ')
+        .next()
+        .filter(|word| word.starts_with(|c: char| c.is_ascii_digit() || c == 'v'))
+        .unwrap_or_default()
+        .into()
+}
+
 /// A TCP port on loopback that was free a moment ago.
 fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
@@ -524,6 +541,13 @@ fn on_path(wanted: impl Fn(&std::ffi::OsStr) -> bool) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_collector_says_its_version() {
+        assert_eq!(version("otelcol-contrib version 0.149.0\n"), "0.149.0");
+        assert_eq!(version("otelcol version v1.2.3-dev\n"), "v1.2.3-dev");
+        assert_eq!(version("flag provided but not defined\n"), "");
+    }
 
     #[test]
     fn only_an_http_answer_has_a_status_code() {

@@ -23,9 +23,9 @@ use crate::host::{self, Host, Sample};
 use crate::log::Relay;
 use crate::os::{self, Signal};
 use crate::settings::{self, Location, Settings, World};
-use crate::source::{Failure, Offer, Source};
+use crate::source::{self, Failure, Offer, Source};
 use crate::status::{self, Answer, Facts, Losses, Status, Verb};
-use crate::store::{self, Memory, Store, StoreError};
+use crate::store::{self, Binary, Memory, Store, StoreError};
 
 /// Stack of the short-lived threads, in bytes. The tests of `http` and `config` run on one of this size.
 const STACK: usize = 256 * 1024;
@@ -43,7 +43,7 @@ const EXIT_CANTCREAT: u8 = 73;
 enum Message {
     Event(Event),
     Exchanged(Box<ExchangeEnd>),
-    Capabilities(Option<(String, Capabilities)>),
+    Binary(Binary),
     Signal(Signal),
 }
 
@@ -148,7 +148,7 @@ struct Runner {
     /// In clock ticks since boot: with the pid, a name that is not used twice.
     start: u64,
     instance_uid: String,
-    host_name: String,
+    host_identity: host::Identity,
     store: Store,
     runtime_dir: PathBuf,
     executor: Rc<LocalExecutor<'static>>,
@@ -205,7 +205,7 @@ impl Runner {
         let mut runner = Self {
             started: at.wall,
             start: os::process_start(std::process::id()).unwrap_or_default(),
-            host_name: host::name(),
+            host_identity: host::identity(),
             messages,
             sender,
             agent,
@@ -279,7 +279,7 @@ impl Runner {
                 self.feed(event);
             }
             Message::Exchanged(end) => self.take_exchange(*end),
-            Message::Capabilities(known) => self.memory.capabilities = known,
+            Message::Binary(binary) => self.memory.binary = Some(binary),
             Message::Signal(signal) => self.take_signal(signal),
         }
     }
@@ -312,7 +312,7 @@ impl Runner {
     /// Does one thing. What is known at once is answered at once.
     fn perform(&mut self, action: Action) -> Option<Event> {
         match action {
-            Action::Exchange { report, conditional } => return self.exchange(*report, conditional),
+            Action::Exchange { report, conditional } => return self.exchange(&report, conditional),
             Action::Keep(hash) => return self.keep(hash),
             Action::Record { generation, record } => return self.record(generation, record),
             Action::Validate(hash) => self.validate(hash),
@@ -381,16 +381,17 @@ impl Runner {
         }))
     }
 
-    fn exchange(&mut self, report: crate::decide::Report, conditional: bool) -> Option<Event> {
+    fn exchange(&mut self, report: &crate::decide::Report, conditional: bool) -> Option<Event> {
         let Some(source) = self.source.clone() else {
             let message = "config source cannot be used, see the error above; mend the settings and send SIGHUP".into();
             return Some(Event::Exchanged(Exchanged::Failed { message, retry_after: None }));
         };
         let known = self.offered.as_ref().map(|(hash, _)| *hash);
+        let report = source::Report { status: self.status(report, "running") };
         let trusted = [self.memory.record.last_good, self.memory.record.previous];
         let (sender, store) = (self.sender.clone(), self.store.clone());
         let started = work("exchange", move || {
-            let offer = source.exchange(&report, conditional);
+            let offer = source.exchange(&report, conditional).map(|answer| answer.offer);
             let empty = offer == Ok(Offer::Empty);
             let outcome = offer.map(|offer| match offer {
                 Offer::Unchanged | Offer::Empty => None,
@@ -475,8 +476,8 @@ impl Runner {
 
     fn launcher(&self) -> Launcher {
         let mut identity = vec![("service.instance.id".to_owned(), self.instance_uid.clone())];
-        if !self.host_name.is_empty() {
-            identity.push(("host.name".into(), self.host_name.clone()));
+        if !self.host_identity.name.is_empty() {
+            identity.push(("host.name".into(), self.host_identity.name.clone()));
         }
         identity.retain(|(name, _)| !self.settings.attributes.iter().any(|(given, _)| given == name));
         identity.extend(self.settings.attributes.iter().cloned());
@@ -492,8 +493,8 @@ impl Runner {
 
     /// What the collector can do, if that is known of this very binary.
     fn known_capabilities(&self, launcher: &Launcher) -> Option<Capabilities> {
-        let (stamp, capabilities) = self.memory.capabilities.as_ref()?;
-        (launcher.stamp().as_ref() == Some(stamp)).then_some(*capabilities)
+        let binary = self.memory.binary.as_ref()?;
+        (launcher.stamp().as_ref() == Some(&binary.stamp)).then_some(binary.capabilities)
     }
 
     fn validate(&mut self, hash: ConfigHash) {
@@ -503,10 +504,10 @@ impl Runner {
         self.validation = Some(self.executor.spawn(async move {
             let verdict = match known {
                 Some(capabilities) => launcher.validate(hash, capabilities).await,
-                None => match launcher.capabilities().await {
-                    Ok(capabilities) => {
-                        let stamped = launcher.stamp().map(|stamp| (stamp, capabilities));
-                        send(&sender, Message::Capabilities(stamped));
+                None => match launcher.binary().await {
+                    Ok(binary) => {
+                        let capabilities = binary.capabilities;
+                        send(&sender, Message::Binary(binary));
                         launcher.validate(hash, capabilities).await
                     }
                     Err(why) => Verdict::Unable(why),
@@ -521,7 +522,7 @@ impl Runner {
         // A binary that was replaced is taken to be as able as the one before, until the next validation asks it.
         let capabilities = self
             .known_capabilities(&launcher)
-            .or(self.memory.capabilities.as_ref().map(|(_, it)| *it))
+            .or(self.memory.binary.as_ref().map(|binary| binary.capabilities))
             .unwrap_or_default();
         let running = launcher.spawn(hash, capabilities, Instant::now())?;
         let child = running.child.clone();
@@ -687,33 +688,12 @@ impl Runner {
 
     /// Writes the status if something in it has changed that matters.
     fn publish(&mut self, last: bool) {
-        let report = self.agent.report();
-        let relay = self.collector.as_ref().map_or(0, |(_, _, relay)| relay.borrow().dropped());
-        let losses = Losses {
-            collector_log_lines: self.losses.collector_log_lines + relay,
-            agent_log_lines: crate::log::lost(),
-        };
         let state = match (last, self.stops) {
             (true, _) => "stopped",
             (false, 0) => "running",
             (false, _) => "stopping",
         };
-        let collector = self.settings.collector.path.display().to_string();
-        let facts = Facts {
-            instance_uid: &self.instance_uid,
-            started: self.started,
-            start: self.start,
-            state,
-            source: self.source.as_ref().map(|source| source.describe()),
-            collector_path: collector,
-            effective_path: report.effective.map(|hash| self.store.config_path(hash)),
-            losses,
-            sample: &self.sample,
-            host_name: &self.host_name,
-            answer: self.answer.clone(),
-            serial: self.serial + 1,
-        };
-        let status = Status::new(&report, facts, self.moment());
+        let status = self.status(&self.agent.report(), state);
         let essence = status.essence();
         if self.written.as_ref() == Some(&essence) {
             return;
@@ -726,6 +706,33 @@ impl Runner {
             }
             Err(error) => log::debug!("{}", error.chain()),
         }
+    }
+
+    /// Everything that is known now: for the status file and for the source.
+    fn status(&self, report: &crate::decide::Report, state: &str) -> Status {
+        let relay = self.collector.as_ref().map_or(0, |(_, _, relay)| relay.borrow().dropped());
+        let losses = Losses {
+            collector_log_lines: self.losses.collector_log_lines + relay,
+            agent_log_lines: crate::log::lost(),
+        };
+        let collector = self.settings.collector.path.display().to_string();
+        let facts = Facts {
+            instance_uid: &self.instance_uid,
+            started: self.started,
+            start: self.start,
+            state,
+            source: self.source.as_ref().map(|source| source.describe()),
+            collector_path: collector,
+            effective_path: report.effective.map(|hash| self.store.config_path(hash)),
+            losses,
+            sample: &self.sample,
+            host: &self.host_identity,
+            attributes: &self.settings.attributes,
+            collector_version: self.memory.binary.as_ref().map(|binary| binary.version.as_str()).unwrap_or_default(),
+            answer: self.answer.clone(),
+            serial: self.serial + 1,
+        };
+        Status::new(report, facts, self.moment())
     }
 }
 

@@ -3,6 +3,7 @@
 //! The agent writes it when something changes, and when it is poked: so it costs nothing while nothing happens, and an
 //! agent that does not answer a poke is known to hang.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -54,6 +55,7 @@ pub struct AgentStatus {
     pub since: String,
     /// running, stopping, stopped.
     pub state: String,
+    pub attributes: BTreeMap<String, String>,
     pub memory_bytes: Option<u64>,
 }
 
@@ -62,6 +64,7 @@ pub struct AgentStatus {
 #[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
 pub struct CollectorStatus {
     pub path: String,
+    pub version: String,
     /// idle, held, waiting, starting, up, stopping.
     pub state: String,
     pub pid: Option<u32>,
@@ -140,6 +143,10 @@ pub struct Losses {
 #[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
 pub struct HostStatus {
     pub name: String,
+    pub id: String,
+    pub os_type: String,
+    pub os_version: String,
+    pub arch: String,
     pub memory_total_bytes: Option<u64>,
     pub memory_used_bytes: Option<u64>,
     pub load_1m: Option<f64>,
@@ -188,7 +195,9 @@ pub struct Facts<'a> {
     pub effective_path: Option<PathBuf>,
     pub losses: Losses,
     pub sample: &'a Sample,
-    pub host_name: &'a str,
+    pub host: &'a crate::host::Identity,
+    pub attributes: &'a [(String, String)],
+    pub collector_version: &'a str,
     pub answer: Option<Answer>,
     pub serial: u64,
 }
@@ -213,10 +222,12 @@ impl Status {
                 instance_uid: facts.instance_uid.into(),
                 since: units::rfc3339(facts.started),
                 state: facts.state.into(),
+                attributes: facts.attributes.iter().cloned().collect(),
                 memory_bytes: facts.sample.agent_memory,
             },
             collector: CollectorStatus {
                 path: facts.collector_path,
+                version: facts.collector_version.into(),
                 state: collector.state.into(),
                 pid: collector.pid,
                 since: collector.since.map(wall),
@@ -264,7 +275,11 @@ impl Status {
             },
             losses: facts.losses,
             host: HostStatus {
-                name: facts.host_name.into(),
+                name: facts.host.name.clone(),
+                id: facts.host.id.clone(),
+                os_type: facts.host.os_type.clone(),
+                os_version: facts.host.os_version.clone(),
+                arch: facts.host.arch.clone(),
                 memory_total_bytes: facts.sample.memory_total,
                 memory_used_bytes: facts.sample.memory_used,
                 load_1m: facts.sample.load_1m,

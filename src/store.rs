@@ -108,8 +108,19 @@ pub struct Memory {
     pub record: Record,
     /// What the source said of its last body, with the location that said it.
     pub validators: Option<(String, Validators)>,
-    /// What the collector can do, with the binary of which this is known.
-    pub capabilities: Option<(String, Capabilities)>,
+    /// What is known of the collector's binary.
+    pub binary: Option<Binary>,
+}
+
+/// What is known of a collector's binary, so that a start without network need not ask it again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Binary {
+    /// Path, size and time of change: what tells it from another.
+    pub stamp: String,
+    /// As it prints it itself, `0.149.0`; empty if it does not.
+    pub version: String,
+    /// Which of the extensions it has that can vouch for its health.
+    pub capabilities: Capabilities,
 }
 
 /// The state directory.
@@ -441,7 +452,7 @@ struct StateFile {
     candidate: Option<CandidateFile>,
     refused: Vec<RefusedFile>,
     validators: Option<(String, Validators)>,
-    capabilities: Option<(String, Capabilities)>,
+    binary: Option<Binary>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -489,7 +500,7 @@ impl From<&Memory> for StateFile {
             candidate: record.candidate.map(|it| CandidateFile { hash: HexHash(it.hash), attempts: it.attempts }),
             refused: record.refused.iter().map(RefusedFile::from).collect(),
             validators: memory.validators.clone(),
-            capabilities: memory.capabilities.clone(),
+            binary: memory.binary.clone(),
         }
     }
 }
@@ -524,7 +535,7 @@ impl From<StateFile> for Memory {
             candidate: state.candidate.map(|it| Candidate { hash: it.hash.0, attempts: it.attempts }),
             refused: state.refused.into_iter().map(refused).collect(),
         };
-        Self { record, validators: state.validators, capabilities: state.capabilities }
+        Self { record, validators: state.validators, binary: state.binary }
     }
 }
 

@@ -10,8 +10,10 @@ use smol::LocalExecutor;
 use crate::cli;
 use crate::collector::Launcher;
 use crate::decide::{Agent, Moment, Params, Record, Verdict};
+use crate::host::{self, Sample};
 use crate::settings::Settings;
-use crate::source::{Offer, Source};
+use crate::source::{self, Offer, Source};
+use crate::status::{Facts, Losses, Status};
 use crate::store::{self, Store};
 use crate::{config, os, units};
 
@@ -45,9 +47,26 @@ fn check(settings: &Settings) -> Result<(), String> {
         stop_timeout: settings.collector.stop_timeout,
         probation: settings.collector.probation,
     };
-    let report = Agent::new(params, Record::default(), None, at).0.report();
-    let offer = source.exchange(&report, false).map_err(|failure| format!("source: {failure}"))?;
-    let body = match offer {
+    let nothing_yet = Agent::new(params, Record::default(), None, at).0.report();
+    let facts = Facts {
+        instance_uid: "",
+        started: at.wall,
+        start: 0,
+        state: "validating",
+        source: Some(source.describe()),
+        collector_path: settings.collector.path.display().to_string(),
+        collector_version: "",
+        effective_path: None,
+        losses: Losses::default(),
+        sample: &Sample::default(),
+        host: &host::identity(),
+        attributes: &settings.attributes,
+        answer: None,
+        serial: 0,
+    };
+    let report = source::Report { status: Status::new(&nothing_yet, facts, at) };
+    let answer = source.exchange(&report, false).map_err(|failure| format!("source: {failure}"))?;
+    let body = match answer.offer {
         Offer::Config { body } => body,
         Offer::Empty | Offer::Unchanged => return Err(format!("source: {} offers an empty config", source.describe())),
     };
@@ -73,8 +92,8 @@ fn check(settings: &Settings) -> Result<(), String> {
         let driver = executor.spawn(smol::process::driver());
         let verdict = executor.run(async {
             smol::future::yield_now().await;
-            match launcher.capabilities().await {
-                Ok(capabilities) => launcher.validate(hash, capabilities).await,
+            match launcher.binary().await {
+                Ok(binary) => launcher.validate(hash, binary.capabilities).await,
                 Err(why) => Verdict::Unable(why),
             }
         });

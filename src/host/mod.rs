@@ -55,9 +55,36 @@ impl Default for Host {
     }
 }
 
-/// The host's name; empty if it has none.
-pub fn name() -> String {
-    System::host_name().unwrap_or_default()
+/// Who the host is, in the words of OpenTelemetry's resource conventions. What is not known is empty.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Identity {
+    /// `host.name`
+    pub name: String,
+    /// `host.id`: the machine id.
+    pub id: String,
+    /// `os.type`: linux, windows.
+    pub os_type: String,
+    /// `os.version`, with the distribution's name.
+    pub os_version: String,
+    /// `host.arch`: amd64, arm64, arm32.
+    pub arch: String,
+}
+
+/// Reads it once; none of it changes while the agent runs.
+pub fn identity() -> Identity {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "arm" => "arm32",
+        other => other,
+    };
+    Identity {
+        name: System::host_name().unwrap_or_default(),
+        id: crate::os::host_fingerprint(),
+        os_type: std::env::consts::OS.into(),
+        os_version: System::long_os_version().unwrap_or_default(),
+        arch: arch.into(),
+    }
 }
 
 fn known(value: u64) -> Option<u64> {

@@ -11,9 +11,29 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::Report;
 use crate::http::{Client, HttpError, HttpSettings, Request, Response, Traffic, parse_url, public};
 use crate::settings::{ConfigSettings, Location};
+use crate::status::Status;
+
+/// What an exchange tells the server, whatever the protocol: all that is known, computed when it is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The agent, its collector, its configs, its host.
+    pub status: Status,
+}
+
+/// What an answer says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The config, if there is one.
+    pub offer: Offer,
+}
+
+impl From<Offer> for Answer {
+    fn from(offer: Offer) -> Self {
+        Self { offer }
+    }
+}
 
 /// What an exchange brought.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,7 +120,7 @@ pub trait Protocol: Send + Sync {
     /// # Errors
     ///
     /// A [`Failure`] for every answer that brings neither a config nor the news that there is none.
-    fn offer(&self, response: Response) -> Result<Offer, Failure>;
+    fn offer(&self, response: Response) -> Result<Answer, Failure>;
 
     /// What to remember for the next start, when the config of the last answer is kept as well.
     fn validators(&self) -> Validators {
@@ -160,9 +180,9 @@ impl Source {
     /// # Errors
     ///
     /// A [`Failure`]; none of them ends the source.
-    pub fn exchange(&self, report: &Report, conditional: bool) -> Result<Offer, Failure> {
+    pub fn exchange(&self, report: &Report, conditional: bool) -> Result<Answer, Failure> {
         match &self.kind {
-            Kind::File(file) => file.read(conditional),
+            Kind::File(file) => Ok(file.read(conditional)?.into()),
             Kind::Server { client, protocol, .. } => {
                 protocol.offer(client.send(&protocol.request(report, conditional)?)?)
             }

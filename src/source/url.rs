@@ -4,8 +4,7 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
-use super::{Failure, Offer, Protocol, Validators};
-use crate::decide::Report;
+use super::{Answer, Failure, Offer, Protocol, Report, Validators};
 use crate::http::{self, HttpError, Method, Request, Response, Stamp, USER_AGENT, check_header, parse_url, public};
 
 /// What is asked for: YAML under its names, and anything else rather than nothing.
@@ -145,8 +144,8 @@ impl Protocol for Get {
         self.ask(conditional)
     }
 
-    fn offer(&self, response: Response) -> Result<Offer, Failure> {
-        self.read(response)
+    fn offer(&self, response: Response) -> Result<Answer, Failure> {
+        Ok(self.read(response)?.into())
     }
 
     fn validators(&self) -> Validators {

@@ -107,7 +107,7 @@ pub static ROWS: &[Row] = &[
     flag("settings", Text("PATH"), "/etc/otelet/otelet.yaml", READS_SETTINGS, "The settings file. The default one may be missing."),
 
     setting("config.url", Text("URL"), "", "Where configs come from: http://, https://, file:// or a path. An unchanged config costs one 304; a file is watched, not polled."),
-    setting("config.poll_every", Time(ms(100), hours(24)), "30s", "Time between polls."),
+    setting("config.poll_every", Time(ms(10), hours(24)), "30s", "Time between polls."),
     setting("config.timeout", Time(secs(1), secs(600)), "30s", "Time for one exchange with the source in all."),
     setting("config.max_size", Size(KIB, 64 * MIB), "4MiB", "A config above this size is refused."),
     file_only("config.headers", Map, "Headers sent with each request, by name."),

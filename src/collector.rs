@@ -489,6 +489,9 @@ fn status_code(answer: &[u8]) -> Option<&str> {
 }
 
 fn start(command: &mut Command, program: &Path) -> Result<smol::process::Child, String> {
+    if let Some(why) = os::foreign(program) {
+        return Err(why);
+    }
     command.spawn().map_err(|error| os::describe_spawn_error(program, &error))
 }
 

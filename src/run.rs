@@ -656,8 +656,8 @@ impl Runner {
             (collector, settings.attributes.clone())
         };
         let restart = apart_from_supervision(&old) != apart_from_supervision(&self.settings);
+        // This asks the source as well.
         self.feed(Event::Reconfigured { params: params(&self.settings), restart });
-        self.feed(Event::Nudged);
     }
 
     fn look_for_request(&mut self) {

@@ -237,7 +237,10 @@ impl Rollout {
         } else if self.on_trial() == Some(hash) || self.checking() == Some(hash) {
             self.next = None;
         } else {
-            out.push(Action::Tell(Notice::ConfigOffered { hash }));
+            // The same again because the host could not hold it is not news.
+            if self.trouble(hash).is_none() {
+                out.push(Action::Tell(Notice::ConfigOffered { hash }));
+            }
             self.next = Some(hash);
             self.advance(out);
         }

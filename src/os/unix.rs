@@ -486,6 +486,33 @@ pub fn describe_spawn_error(program: &Path, error: &io::Error) -> String {
     }
 }
 
+/// What is wrong with a program whose first bytes say that the kernel would not run it.
+///
+/// Asked before it is started, because std does that by `execvp`, and glibc's has a shell read what the kernel refuses: a
+/// binary for another architecture, or half a download, would be taken for a script. musl's does not.
+pub fn foreign(program: &Path) -> Option<String> {
+    let mut start = [0; 2];
+    let read = File::open(program).and_then(|mut file| file.read(&mut start)).ok()?;
+    let runs = match elf_machine(program) {
+        Some(machine) => {
+            let host = rustix::system::uname().machine().to_string_lossy().into_owned();
+            let known: &[&str] = match &*host {
+                "x86_64" => &["x86_64", "x86"],
+                "aarch64" | "armv8l" => &["aarch64", "arm"],
+                "riscv64" => &["riscv64"],
+                arm if arm.starts_with("arm") => &["arm"],
+                // Not known well enough to judge.
+                _ => return None,
+            };
+            // An emulator may be registered: `/proc/sys/fs/binfmt_misc` has two files of its own.
+            let emulators = fs::read_dir("/proc/sys/fs/binfmt_misc").map_or(0, |entries| entries.flatten().count());
+            known.contains(&&*machine) || emulators > 2
+        }
+        None => read == 2 && start == *b"#!",
+    };
+    (!runs).then(|| describe_spawn_error(program, &rustix::io::Errno::NOEXEC.into()))
+}
+
 /// The architecture in an ELF header. Source: `e_machine`, bytes 18 and 19 (elf(5)).
 fn elf_machine(program: &Path) -> Option<String> {
     let mut header = [0; 20];

@@ -1,0 +1,106 @@
+//! A refused config is remembered, on disk too, and left alone until something else was offered or a person asks.
+
+use super::host::{Host, config, scripted, stdout};
+use super::server::Answer;
+
+/// A server that knows nothing of 304: it sends the whole body each time.
+fn always(body: &str) -> Answer {
+    Answer::Status(200, Vec::new(), body.into())
+}
+
+#[test]
+fn it_is_not_shown_to_the_collector_again_however_often_it_is_offered() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    let bad = scripted("bad", &["refuse no"]);
+    host.server.answer(always(&bad));
+    agent.failed(&bad);
+
+    host.more_polls(5);
+
+    assert_eq!(host.validations(&bad), 1);
+    assert_eq!(agent.logged("refused: no"), 1, "said once");
+}
+
+#[test]
+fn one_that_died_in_its_probation_is_not_started_again() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    let bad = scripted("bad", &["exit 1 after 100ms"]);
+    host.server.answer(always(&bad));
+    agent.failed(&bad);
+    host.runs("good");
+
+    host.more_polls(5);
+
+    assert_eq!(host.starts_on(&bad), 1);
+    assert_eq!(host.starts().len(), 3);
+}
+
+#[test]
+fn it_is_remembered_by_the_next_agent() {
+    let host = Host::new();
+    let mut agent = host.agent_running(&config("good"));
+    let bad = scripted("bad", &["exit 1 after 100ms"]);
+    host.server.answer(always(&bad));
+    agent.failed(&bad);
+    host.runs("good");
+    agent.wait_status("a good end of it", |status| status.collector.healthy);
+    assert_eq!(agent.stop(), 0);
+
+    let agent = host.agent().start();
+
+    agent.failed(&bad);
+    host.more_polls(3);
+    assert_eq!(host.starts_on(&bad), 1);
+    host.runs("good");
+}
+
+#[test]
+fn another_offer_in_between_lifts_it() {
+    let host = Host::new();
+    let (good, bad) = (config("good"), scripted("bad", &["refuse no"]));
+    let agent = host.agent_running(&good);
+    host.server.offer(&*bad);
+    agent.failed(&bad);
+
+    host.server.offer(&*good);
+    agent.applied(&good);
+    host.server.offer(&*bad);
+    agent.failed(&bad);
+
+    assert_eq!(host.validations(&bad), 2);
+    assert_eq!(agent.written_status().unwrap().config.refused[0].times, 2);
+}
+
+#[test]
+fn two_servers_that_disagree_do_not_make_it_change_back_and_forth_for_ever() {
+    let host = Host::new();
+    let (good, bad) = (config("good"), scripted("bad", &["refuse no"]));
+    let agent = host.agent_running(&good);
+
+    for _ in 0..5 {
+        host.server.offer(&*bad);
+        agent.failed(&bad);
+        host.server.offer(&*good);
+        agent.applied(&good);
+    }
+
+    assert_eq!(host.validations(&bad), 3, "after that only a person can ask for it");
+}
+
+#[test]
+fn a_person_can_have_it_tried_again() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    let bad = scripted("bad", &["refuse no"]);
+    host.server.offer(&*bad);
+    agent.failed(&bad);
+
+    let cleared = host.otelet(&["rollback", "--clear"]);
+
+    assert_eq!(cleared.status.code(), Some(0));
+    assert_eq!(stdout(&cleared), "1 refused configs may be tried again when they are offered\n");
+    host.wait("another validation", || (host.validations(&bad) == 2).then_some(()));
+    agent.failed(&bad);
+}

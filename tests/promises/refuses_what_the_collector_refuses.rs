@@ -1,0 +1,120 @@
+//! What the collector would not run never replaces what runs, and the refusal is told in the collector's own words.
+
+use super::host::{Host, Signal, config, hash, scripted, short, signal};
+
+#[test]
+fn a_config_that_the_collector_refuses_changes_nothing_and_is_reported_in_its_words() {
+    let host = Host::new();
+    let (good, bad) = (config("good"), scripted("bad", &["refuse 'exporters' unknown type: \"otlpp\""]));
+    let agent = host.agent_running(&good);
+    let pid = host.runs("good");
+
+    host.server.offer(&*bad);
+
+    assert_eq!(agent.failed(&bad), "'exporters' unknown type: \"otlpp\"");
+    agent.logs(&format!(
+        "config {} refused: 'exporters' unknown type: \"otlpp\"; staying on {}",
+        short(&bad),
+        short(&good)
+    ));
+    let status = agent.applied_still(&good);
+    assert_eq!(status.collector.pid, Some(pid), "it runs as before");
+    assert_eq!(status.config.refused.len(), 1);
+    assert_eq!(status.config.refused[0].hash, hash(&bad));
+    assert_eq!(host.starts().len(), 1);
+}
+
+#[test]
+fn what_is_no_config_at_all_is_not_even_shown_to_the_collector() {
+    let host = Host::new();
+    let good = config("good");
+    let agent = host.agent_running(&good);
+    for (body, complaint) in [
+        ("service: {pipelines: {traces: {receivers: [otlp]", "config is not well-formed YAML: "),
+        ("<html><body>Sign in</body></html>", "config has no pipelines"),
+        ("receivers: {otlp: {}}\n", "config has no pipelines"),
+        ("service: {pipelines: {}}\n", "config has no pipelines"),
+        ("a: \u{0}\n", "control character U+0000"),
+    ] {
+        host.server.offer(body);
+
+        let message = agent.failed(body);
+        assert!(message.contains(complaint), "{body:?}: {message}");
+        assert_eq!(host.validations(body), 0, "{body:?}");
+    }
+    assert_eq!(host.starts().len(), 1);
+}
+
+#[test]
+fn a_body_that_is_not_utf_8_is_refused() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    let body = [config("latin").as_bytes(), b"# caf\xe9\n"].concat();
+
+    host.server.offer(body.clone());
+
+    let line = agent.logs("is not UTF-8 at byte");
+    assert!(line.contains(&hash(&body)[..8]) && line.contains("line 7; save it as UTF-8"), "{line}");
+}
+
+#[test]
+fn a_yaml_bomb_is_refused_and_the_collector_runs_on() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..60 {
+        let before = level - 1;
+        bomb += &format!("a{level}: &a{level} [{}]\n", vec![format!("*a{before}"); 9].join(", "));
+    }
+    bomb += "service: {pipelines: {traces: *a59}}\n";
+
+    host.server.offer(&*bomb);
+
+    let message = agent.failed(&bomb);
+    assert!(message.starts_with("config has more than 500 aliases"), "{message}");
+    assert_eq!(host.starts().len(), 1);
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_without_reading_it_all() {
+    let host = Host::new();
+    host.set("config.max_size", "64KiB");
+    let good = config("good");
+    let agent = host.agent_running(&good);
+
+    host.server.offer([good.as_bytes(), &vec![b'#'; 64 * 1024]].concat());
+
+    agent.logs("larger than config.max_size 64KiB");
+    assert_eq!(host.starts().len(), 1);
+}
+
+#[test]
+fn a_validation_that_hangs_does_not_keep_a_crashed_collector_from_coming_back() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    let body = scripted("slow", &["validate-hang"]);
+    host.server.offer(&*body);
+    host.wait("the validation", || (host.validations(&body) == 1).then_some(()));
+
+    signal(host.collector(), Signal::KILL);
+
+    assert_eq!(host.started(2).label(), "good");
+    drop(agent);
+}
+
+#[test]
+fn a_validation_that_somebody_kills_is_no_verdict_and_is_repeated() {
+    let host = Host::new();
+    let body = scripted("new", &["validate-takes 1500ms"]);
+    host.server.offer(&*body);
+    let agent = host.agent().start();
+    let validator = host.wait("the validation", || {
+        host.journal().into_iter().find(|entry| entry.event == "validate" && entry.detail.contains(&hash(&body)))
+    });
+
+    signal(validator.pid, Signal::KILL);
+
+    agent.logs("cannot be validated: validate was ended by signal 9");
+    agent.applied(&body);
+    assert_eq!(host.validations(&body), 2);
+}

@@ -1,0 +1,93 @@
+//! A collector that ends without having been asked to is started again: at once, then later and later.
+
+use std::time::Duration;
+
+use super::host::{Host, Signal, config, hash, scripted, signal};
+
+#[test]
+fn it_is_back_on_the_same_config_at_once() {
+    let host = Host::new();
+    let good = config("good");
+    let agent = host.agent_running(&good);
+    let old = host.runs("good");
+
+    signal(old, Signal::KILL);
+
+    assert_ne!(host.started(2).pid, old);
+    let line = agent.logs("collector restart 1 in ");
+    let delay = otelet::units::parse_time(line.rsplit_once(' ').unwrap().1).unwrap();
+    assert!(delay < Duration::from_millis(100), "{line}");
+    let status = agent.applied(&good);
+    assert_eq!(status.collector.restarts, 1);
+    assert_eq!(status.collector.last_exit.unwrap().how, "signal 9 (SIGKILL)");
+}
+
+#[test]
+fn whatever_the_exit_code() {
+    for code in [0, 1, 2, 127, 255] {
+        let host = Host::new();
+        host.server.offer(scripted("short-lived", &[&format!("exit {code} after 80ms")]));
+        let agent = host.agent().start();
+
+        host.started(2);
+        agent.logs(&format!("collector exited: code {code} after "));
+    }
+}
+
+#[test]
+fn one_that_keeps_crashing_is_given_more_and_more_time() {
+    let host = Host::new();
+    host.server.offer(scripted("crashes", &["exit 1 after 0ms"]));
+    let agent = host.agent().start();
+
+    host.started(5);
+
+    // Full jitter: each delay is between nothing and a ceiling that doubles. What is sure is that they are counted.
+    agent.logs("collector restart 4 in ");
+    let status = agent.wait_status("four restarts", |status| status.collector.restarts >= 4);
+    assert_eq!(status.collector.last_exit.unwrap().how, "code 1");
+}
+
+#[test]
+fn another_config_does_not_wait_for_the_sins_of_the_one_before() {
+    let host = Host::new();
+    host.server.offer(scripted("crashes", &["exit 1 after 0ms"]));
+    let agent = host.agent().start();
+    host.started(5);
+    let good = config("good");
+
+    host.server.offer(&*good);
+
+    agent.applied(&good);
+    signal(host.collector(), Signal::KILL);
+    agent.logs_times("collector restart 1 in ", 2);
+}
+
+#[test]
+fn its_last_words_are_in_the_log_and_in_the_status() {
+    let host = Host::new();
+    host.server.offer(scripted("talks", &["exit 1 after 80ms", "error the disk is full"]));
+    let agent = host.agent().start();
+
+    agent.logs("; its last words: the disk is full");
+    let status = agent.wait_status("an exit", |status| status.collector.last_exit.is_some());
+    assert_eq!(status.collector.last_exit.unwrap().last_words, "the disk is full");
+}
+
+#[test]
+fn what_it_left_in_its_process_group_is_swept_out() {
+    let host = Host::new();
+    host.server.offer(scripted("forks", &["fork", "ignore-sigterm"]));
+    let agent = host.agent().start();
+    host.started(1);
+    let forked = host.wait("a grandchild", || host.journal().into_iter().find(|entry| entry.event == "forked"));
+
+    signal(host.collector(), Signal::KILL);
+
+    super::host::gone(forked.detail.parse().unwrap());
+    host.started(2);
+    assert_eq!(
+        agent.wait_status("a restart", |status| status.collector.restarts == 1).config.effective_hash,
+        Some(hash(scripted("forks", &["fork", "ignore-sigterm"])))
+    );
+}

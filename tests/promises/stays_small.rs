@@ -1,0 +1,193 @@
+//! Idle, the agent is hardly there: two threads, ten descriptors, a handful of wake-ups a minute, and it does not grow.
+//!
+//! Wake-ups are the kernel's own count of voluntary context switches, of all threads together.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use super::host::{Agent, Host, config, wait_for};
+
+/// Promised in the README.
+const THREADS: usize = 2;
+const THREADS_WHILE_ASKING: usize = 3;
+const DESCRIPTORS: usize = 10;
+const WAKE_UPS_A_MINUTE: u64 = 15;
+const GROWTH_KIB: u64 = 256;
+
+#[test]
+fn it_has_two_threads_and_ten_descriptors_when_idle() {
+    let host = Host::new();
+    host.set("config.poll_every", "1h");
+    let agent = host.agent_running(&config("good"));
+
+    assert_eq!(settled(&agent), THREADS);
+    let open = descriptors(&agent);
+    assert!(open.len() <= DESCRIPTORS, "{open:#?}");
+}
+
+#[test]
+fn a_watched_file_costs_one_more_descriptor_and_stays_within_them() {
+    let host = Host::new();
+    let path = host.path("config.yaml");
+    fs::write(&path, config("good")).unwrap();
+    host.set("config.url", &path.display().to_string());
+    let agent = host.agent().start();
+    agent.applied(&config("good"));
+
+    assert_eq!(settled(&agent), THREADS);
+    let open = descriptors(&agent);
+    assert!(open.iter().any(|target| target.contains("inotify")), "{open:#?}");
+    assert!(open.len() <= DESCRIPTORS, "{open:#?}");
+}
+
+#[test]
+fn an_exchange_that_hangs_is_one_thread_more_and_no_second_one() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    host.server.answer(super::server::Answer::Stall);
+    let asked = host.server.requests().len();
+    host.server.wait_for_requests(asked + 1);
+
+    // Each of these would like to ask at once.
+    for _ in 0..20 {
+        agent.signal(super::host::Signal::HUP);
+        agent.logs("settings read again");
+    }
+
+    assert!(threads(&agent) <= THREADS_WHILE_ASKING, "{} threads", threads(&agent));
+}
+
+#[test]
+fn it_sleeps_while_nothing_happens() {
+    let host = Host::new();
+    host.set("config.poll_every", "30s");
+    let agent = host.agent_running(&config("good"));
+    settled(&agent);
+
+    let (wake_ups, time) = count_wake_ups(&agent, Duration::from_secs(10));
+
+    // A sixth of a minute holds one tick at the most, and perhaps a poll.
+    let limit = WAKE_UPS_A_MINUTE * 2 / 3;
+    println!("{wake_ups} wake-ups in {time:?}");
+    assert!(wake_ups <= limit, "{wake_ups} wake-ups in {time:?}, promised are {limit}");
+}
+
+#[test]
+fn nothing_is_written_while_nothing_changes() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    settled(&agent);
+    let before = files(&host);
+
+    host.more_polls(20);
+
+    assert_eq!(files(&host), before);
+}
+
+#[test]
+fn it_does_not_grow_over_a_thousand_polls() {
+    let host = Host::new();
+    host.set("config.poll_every", "10ms");
+    let agent = host.agent_running(&config("good"));
+    host.more_polls(200);
+    settled(&agent);
+    let (memory, open) = (anonymous_kib(&agent), descriptors(&agent).len());
+
+    for _ in 0..10 {
+        host.more_polls(100);
+    }
+
+    settled(&agent);
+    let now = anonymous_kib(&agent);
+    println!("anonymous memory {memory} KiB, {now} KiB after 1,000 more polls");
+    assert!(now <= memory + GROWTH_KIB, "{memory} KiB before, {now} KiB after");
+    assert!(descriptors(&agent).len() <= open + 1, "a poll that is out has a socket: {:#?}", descriptors(&agent));
+}
+
+#[test]
+#[ignore = "takes a minute and wants a release build: cargo xtask check --real"]
+fn a_minute_has_fifteen_wake_ups_at_the_most() {
+    let host = Host::new();
+    host.set("config.poll_every", "30s");
+    let agent = host.agent_running(&config("good"));
+    settled(&agent);
+
+    let (wake_ups, time) = count_wake_ups(&agent, Duration::from_secs(60));
+
+    println!(
+        "{wake_ups} wake-ups in {time:?}, {} KiB anonymous, {} KiB resident",
+        anonymous_kib(&agent),
+        resident_kib(&agent)
+    );
+    assert!(wake_ups <= WAKE_UPS_A_MINUTE, "{wake_ups} wake-ups in {time:?}, promised are {WAKE_UPS_A_MINUTE}");
+}
+
+/// Waits until what happened last has been dealt with: no exchange is out, no check runs. Returns the number of threads.
+fn settled(agent: &Agent) -> usize {
+    wait_for("two threads", || (threads(agent) <= THREADS).then_some(()), || format!("{} threads", threads(agent)));
+    threads(agent)
+}
+
+/// Counts for this long. It is the time itself that is to pass here.
+fn count_wake_ups(agent: &Agent, time: Duration) -> (u64, Duration) {
+    let (began, before) = (Instant::now(), wake_ups(agent));
+    wait_for_time(began + time);
+    (wake_ups(agent) - before, began.elapsed())
+}
+
+/// Waits for the clock, in pieces: the patience for a condition is shorter than this may be.
+fn wait_for_time(at: Instant) {
+    while Instant::now() < at {
+        let piece = at.min(Instant::now() + Duration::from_secs(10));
+        wait_for("the time", || (Instant::now() >= piece).then_some(()), String::new);
+    }
+}
+
+fn threads(agent: &Agent) -> usize {
+    fs::read_dir(format!("/proc/{}/task", agent.pid())).unwrap().count()
+}
+
+/// What the agent has open, but for what it was given by whoever runs the tests.
+fn descriptors(agent: &Agent) -> Vec<String> {
+    let own = fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().flatten();
+    let inherited: Vec<_> =
+        fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|fd| fs::read_link(fd.path()).ok()).collect();
+    own.filter_map(|fd| {
+        let target = fs::read_link(fd.path()).ok()?;
+        let standard = fd.file_name().to_str().is_some_and(|name| name.len() == 1 && name < "3");
+        (standard || !inherited.contains(&target)).then(|| format!("{} {}", fd.file_name().display(), target.display()))
+    })
+    .collect()
+}
+
+fn wake_ups(agent: &Agent) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", agent.pid())).unwrap().flatten();
+    let status = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+    status.filter_map(|status| field(&status, "voluntary_ctxt_switches:")).sum()
+}
+
+fn anonymous_kib(agent: &Agent) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
+    field(&status, "RssAnon:").expect("Linux 4.5 and later")
+}
+
+fn resident_kib(agent: &Agent) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
+    field(&status, "VmRSS:").expect("always there")
+}
+
+fn field(status: &str, name: &str) -> Option<u64> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+}
+
+/// Every file of the agent with the time of its last change.
+fn files(host: &Host) -> Vec<(std::path::PathBuf, std::time::SystemTime)> {
+    let directories = [host.state_dir(), host.state_dir().join("configs"), host.runtime_dir()];
+    let mut files: Vec<_> = directories
+        .iter()
+        .flat_map(|directory| fs::read_dir(directory).unwrap().flatten())
+        .map(|entry| (entry.path(), entry.metadata().unwrap().modified().unwrap()))
+        .collect();
+    files.sort();
+    files
+}

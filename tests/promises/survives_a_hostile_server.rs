@@ -1,0 +1,183 @@
+//! Whatever the server does, a dying collector is started again as quickly as ever, and the agent's memory has a bound.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use super::host::{Agent, Host, PATIENCE, Signal, config, signal, wait_for, wall};
+use super::server::Answer;
+
+/// How much longer a restart may take than with a server that behaves.
+const MOST: Duration = Duration::from_millis(200);
+
+/// Growth of the agent's memory that a hostile server may cause, beyond the largest body that is allowed, in KiB.
+const MEMORY: u64 = 16 * 1024;
+
+/// Kills the collector. Answers with the time until the next one has started.
+fn restart(host: &Host) -> Duration {
+    let count = host.starts().len();
+    let killed = wall();
+    signal(host.collector(), Signal::KILL);
+    host.started(count + 1).at.saturating_sub(killed)
+}
+
+/// The most memory that the process ever had, in KiB. Source: `VmHWM` in proc(5).
+fn peak_memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// A host on which configs are good as soon as they are healthy.
+fn host() -> Host {
+    let host = Host::new();
+    host.set("collector.probation", "0s");
+    host.set("config.max_size", "1MiB");
+    host
+}
+
+/// Another config, so that the next crash is the first one again; then this answer, which the agent waits for.
+fn be_hostile(host: &Host, agent: &Agent, answer: Answer) {
+    host.server.offer(config("second"));
+    agent.applied(&config("second"));
+    let before = host.server.requests().len();
+    host.server.answer(answer);
+    // One that was on its way may still have got the old answer.
+    host.server.wait_for_requests(before + 2);
+}
+
+fn restarts_as_quickly_with(answer: Answer) {
+    let host = host();
+    let agent = host.agent_running(&config("first"));
+    let (before, baseline) = (peak_memory(agent.pid()), restart(&host));
+
+    be_hostile(&host, &agent, answer);
+    let gap = restart(&host);
+
+    assert!(gap <= baseline + MOST, "{gap:?}, and {baseline:?} with a server that behaves");
+    assert_eq!(host.runs("second"), host.collector());
+    agent.wait_status("a healthy collector", |status| status.collector.healthy && status.collector.restarts == 2);
+    let after = peak_memory(agent.pid());
+    assert!(after - before <= 1024 + MEMORY, "memory rose from {before} to {after} KiB");
+}
+
+#[test]
+fn one_that_accepts_and_stalls() {
+    let host = host();
+    host.set("config.timeout", "600s");
+    let agent = host.agent_running(&config("first"));
+    let baseline = restart(&host);
+    host.server.offer(config("second"));
+    agent.applied(&config("second"));
+    let before = host.server.requests().len();
+    host.server.answer(Answer::Stall);
+    host.server.wait_for_requests(before + 1);
+
+    let gap = restart(&host);
+
+    assert!(gap <= baseline + MOST, "{gap:?}, and {baseline:?} with a server that behaves");
+}
+
+#[test]
+fn one_that_sends_a_byte_a_second() {
+    let host = host();
+    let agent = host.agent_running(&config("first"));
+    let baseline = restart(&host);
+    host.server.offer(config("second"));
+    agent.applied(&config("second"));
+    let before = host.server.requests().len();
+    host.server.answer(Answer::Trickle(Duration::from_secs(1)));
+    host.server.wait_for_requests(before + 1);
+
+    let gap = restart(&host);
+
+    assert!(gap <= baseline + MOST, "{gap:?}, and {baseline:?} with a server that behaves");
+}
+
+#[test]
+fn one_whose_body_never_ends() {
+    restarts_as_quickly_with(Answer::NeverEnding);
+}
+
+#[test]
+fn one_whose_head_never_ends() {
+    let start = b"HTTP/1.1 200 OK\r\n".to_vec();
+    restarts_as_quickly_with(Answer::Endless(start, b"X-More: and more of the same\r\n".to_vec()));
+}
+
+#[test]
+fn one_that_promises_ten_gigabytes() {
+    restarts_as_quickly_with(Answer::HugeContentLength);
+}
+
+#[test]
+fn one_that_resets_in_the_middle() {
+    restarts_as_quickly_with(Answer::ResetMidBody);
+}
+
+#[test]
+fn one_that_answers_garbage() {
+    restarts_as_quickly_with(Answer::Garbage);
+}
+
+#[test]
+fn one_that_redirects_in_circles() {
+    restarts_as_quickly_with(Answer::RedirectLoop);
+}
+
+#[test]
+fn one_that_sends_the_largest_body_again_and_again() {
+    let mut body = config("largest");
+    body += &"# and so on\n".repeat(((1 << 20) - body.len()) / 12);
+    // Refused before it is looked at closely would be too easy: it is a config that is good and large.
+    restarts_as_quickly_with(Answer::Status(200, Vec::new(), body.replace("# largest", "# second").into()));
+}
+
+#[test]
+fn there_is_never_a_second_exchange_while_one_is_out() {
+    let host = host();
+    host.set("config.timeout", "1s");
+    let agent = host.agent_running(&config("first"));
+    let before = host.server.requests().len();
+    host.server.answer(Answer::Stall);
+    host.server.wait_for_requests(before + 1);
+
+    // Each of these asks at once, or right after the one that is out.
+    (0..5).for_each(|_| agent.signal(Signal::HUP));
+
+    let asked = host.server.wait_for_requests(before + 3);
+    for pair in asked[before..].windows(2) {
+        let gap = pair[1].at - pair[0].at;
+        assert!(gap >= Duration::from_millis(900), "asked again after {gap:?}, but each takes its timeout of 1 s");
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask check --real"]
+fn one_whose_name_is_never_resolved() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can give the agent a resolver of its own");
+        return;
+    }
+    // A name server that never answers, where the resolver's file of a mount namespace of its own says it is.
+    let silent = UdpSocket::bind("127.0.0.153:53").expect("port 53 of this address is free");
+    let host = host();
+    host.set("config.url", "http://config.example/config.yaml");
+    host.set("config.timeout", "600s");
+    fs::write(host.path("resolv.conf"), "nameserver 127.0.0.153\noptions timeout:30\n").unwrap();
+    fs::write(host.path("start"), "mount --bind resolv.conf /etc/resolv.conf && exec \"$@\"\n").unwrap();
+    host.set("config.http_proxy", &host.server.at(""));
+    let agent = host.agent_running(&config("first"));
+    let baseline = restart(&host);
+    drop(agent);
+
+    host.unset("config.http_proxy");
+    let agent = host.agent().under(&["unshare", "-m", "sh", "start"]).start();
+    host.runs("first");
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    silent.recv(&mut [0; 512]).expect("the agent asks for the name");
+    wait_for("a healthy collector", || agent.written_status().filter(|status| status.collector.healthy), String::new);
+    let gap = restart(&host);
+
+    assert!(gap <= baseline + MOST, "{gap:?}, and {baseline:?} with a server that behaves");
+}

@@ -20,7 +20,9 @@ const LONGEST_LINE: usize = 16 * 1024;
 pub fn init(level: LevelFilter) {
     let journal = under_journald();
     let logger = env_logger::Builder::new()
-        .filter_level(LevelFilter::Trace)
+        // ureq would print whole requests at these levels, tokens and passwords included.
+        .filter_level(LevelFilter::Off)
+        .filter_module("otelet", LevelFilter::Trace)
         .target(env_logger::Target::Pipe(Box::new(Stderr)))
         .format(move |buffer, record| {
             let text = record.args().to_string();

@@ -387,8 +387,12 @@ impl Runner {
             return Some(Event::Exchanged(Exchanged::Failed { message, retry_after: None }));
         };
         let known = self.offered.as_ref().map(|(hash, _)| *hash);
+        // A collector may be held because its config was lost or torn on disk: the source has it still.
+        let wanted = report.candidate.or(report.last_good);
+        let lost = report.collector.state == "held" && wanted.is_some_and(|hash| self.store.verify(hash).is_err());
+        let conditional = conditional && !lost;
+        let trusted = [report.candidate, self.memory.record.last_good, self.memory.record.previous];
         let report = source::Report { status: self.status(report, "running") };
-        let trusted = [self.memory.record.last_good, self.memory.record.previous];
         let (sender, store) = (self.sender.clone(), self.store.clone());
         let started = work("exchange", move || {
             let offer = source.exchange(&report, conditional).map(|answer| answer.offer);

@@ -380,7 +380,15 @@ pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let temporary = temporary(path);
     let tell = |what| move |cause| StoreError::Io { path: path.into(), what, cause };
-    os::private_file(&temporary).and_then(|mut file| file.write_all(bytes)).map_err(tell("write"))?;
+    let write = || os::private_file(&temporary).and_then(|mut file| file.write_all(bytes));
+    let written = match (write(), path.parent()) {
+        // Somebody tidied the directory away: it is needed for more than this file.
+        (Err(cause), Some(directory)) if cause.kind() == io::ErrorKind::NotFound => {
+            os::private_dir(directory).and_then(|()| write())
+        }
+        (written, _) => written,
+    };
+    written.map_err(tell("write"))?;
     fs::rename(&temporary, path).map_err(tell("rename"))
 }
 

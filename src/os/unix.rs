@@ -576,23 +576,39 @@ impl Output {
 /// Writes to the agent's stderr, but never waits for its reader: a log driver that stalls must not stall supervision.
 /// Returns whether all of it was written.
 ///
-/// A pipe that polls as writable takes 4096 bytes (`PIPE_BUF`) without blocking, so that much is written at a time.
+/// A pipe that polls as writable takes 4096 bytes (`PIPE_BUF`) without blocking, so that much is written at a time. A
+/// line that could not be ended is ended before the next one begins.
 pub fn write_log(bytes: &[u8]) -> bool {
-    let stderr = io::stderr();
-    for chunk in bytes.chunks(4096) {
-        let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
-        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        let ready = rustix::event::poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0);
-        if !ready || fds[0].revents().intersects(PollFlags::ERR | PollFlags::NVAL) {
+    static CUT: AtomicBool = AtomicBool::new(false);
+    if CUT.load(Ordering::Relaxed) {
+        if !write_without_waiting(b"\n") {
             return false;
         }
-        let mut rest = chunk;
-        while !rest.is_empty() {
-            match rustix::io::write(&stderr, rest) {
-                Ok(written) => rest = &rest[written..],
-                Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return false,
-            }
+        CUT.store(false, Ordering::Relaxed);
+    }
+    for (number, chunk) in bytes.chunks(4096).enumerate() {
+        if !write_without_waiting(chunk) {
+            CUT.store(number > 0, Ordering::Relaxed);
+            return false;
+        }
+    }
+    true
+}
+
+fn write_without_waiting(chunk: &[u8]) -> bool {
+    let stderr = io::stderr();
+    let mut fds = [PollFd::new(&stderr, PollFlags::OUT)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let ready = rustix::event::poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0);
+    if !ready || fds[0].revents().intersects(PollFlags::ERR | PollFlags::NVAL) {
+        return false;
+    }
+    let mut rest = chunk;
+    while !rest.is_empty() {
+        match rustix::io::write(&stderr, rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
         }
     }
     true
@@ -788,6 +804,25 @@ pub fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
+/// Opens a regular file for reading, or the one that a link leads to. It never waits, not even for the writer of a FIFO
+/// that takes the file's place between the look and the opening.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::Other`] for anything but a regular file, beside what the kernel says.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let regular = |metadata: fs::Metadata| match metadata.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::other("not a regular file")),
+    };
+    // The look before spares devices, some of which do something when they are merely opened.
+    regular(fs::metadata(path)?)?;
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    regular(file.metadata()?)?;
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -825,5 +860,29 @@ mod tests {
             describe_spawn_error(missing, &not_found),
             "/nowhere/otelcol: no such file; set collector.path or put the collector there"
         );
+    }
+
+    #[test]
+    fn a_fifo_that_takes_the_place_of_a_file_is_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+        let dir = std::env::temp_dir().join(format!("otelet-open-{}", std::process::id()));
+        private_dir(&dir).unwrap();
+        let [path, file, fifo] = ["path", "file", "fifo"].map(|name| dir.join(name));
+        fs::write(&path, "a").unwrap();
+        let said: Vec<String> = std::thread::scope(|scope| {
+            let swapping = scope.spawn(|| {
+                for _ in 0..2_000 {
+                    mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
+                    fs::rename(&fifo, &path).unwrap();
+                    fs::write(&file, "a").unwrap();
+                    fs::rename(&file, &path).unwrap();
+                }
+            });
+            let opened = std::iter::from_fn(|| (!swapping.is_finished()).then(|| open_regular(&path)));
+            opened.filter_map(|file| Some(file.err()?.to_string())).collect()
+        });
+        assert!(!said.is_empty() && said.iter().all(|error| error == "not a regular file"), "{said:?}");
+        fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -334,14 +334,18 @@ impl Agent {
 
     /// Waits until so many lines of the log contain this, and returns the last of these.
     pub fn logs_times(&self, text: &str, times: usize) -> String {
+        self.logs_within(PATIENCE, text, times)
+    }
+
+    /// The same with another patience, for what takes long by its nature.
+    pub fn logs_within(&self, patience: Duration, text: &str, times: usize) -> String {
         let find = |log: &str| log.lines().filter(|line| line.contains(text)).nth(times - 1).map(str::to_owned);
         let log = self.log.text.lock().unwrap();
-        let (log, waited) = self.log.grown.wait_timeout_while(log, PATIENCE, |log| find(log).is_none()).unwrap();
+        let (log, _) = self.log.grown.wait_timeout_while(log, patience, |log| find(log).is_none()).unwrap();
         let found = find(&log);
         // The lock is needed again to show the log.
         drop(log);
-        assert!(!waited.timed_out(), "waited {PATIENCE:?} in vain for line {times} of the log with {text:?}");
-        found.unwrap()
+        found.unwrap_or_else(|| panic!("waited {patience:?} in vain for line {times} of the log with {text:?}"))
     }
 
     /// How many lines of the log contain this so far.

@@ -33,21 +33,17 @@ fn host() -> Host {
 fn a_collector_that_vanished_is_started_when_it_is_back() {
     let other = if cfg!(target_arch = "aarch64") { "x86_64" } else { "aarch64" };
     let foreign = format!("is built for {other}, this host is {}", std::env::consts::ARCH);
-    let troubles: [(&dyn Fn(&Path), &str); 3] = [
-        (&|path| fs::remove_file(path).unwrap(), "no such file; set collector.path or put the collector there"),
-        (
-            &|path| {
-                fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
-            },
-            "permission denied; is it executable, and is its file system mounted noexec?",
-        ),
-        (
-            &|path| {
-                fs::remove_file(path).unwrap();
-                install_for_another_architecture(path);
-            },
-            &foreign,
-        ),
+    type Trouble<'a> = (&'a dyn Fn(&Path), &'a str);
+    let remove = |path: &Path| fs::remove_file(path).unwrap();
+    let forbid = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+    let replace = |path: &Path| {
+        fs::remove_file(path).unwrap();
+        install_for_another_architecture(path);
+    };
+    let troubles: [Trouble; 3] = [
+        (&remove, "no such file; set collector.path or put the collector there"),
+        (&forbid, "permission denied; is it executable, and is its file system mounted noexec?"),
+        (&replace, &foreign),
     ];
     let good = config("good");
     // All three at once, since the agent looks for it every few seconds only.

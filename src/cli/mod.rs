@@ -1,5 +1,8 @@
 //! Every flag once. Each row of [`ROWS`] gives a flag, its environment name, its key in the settings file, its
-//! default, its limits and its help; the help text, the man page and the settings reference are printed from it.
+//! default, its limits and its help; `pages` prints the help text, the man page and the settings reference from it.
+
+mod nearest;
+mod pages;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,6 +10,8 @@ use std::time::Duration;
 
 use crate::settings::Secret;
 use crate::units::{format_size, format_time};
+pub(crate) use nearest::{clip, nearest};
+pub use pages::{help, man, settings_reference};
 
 /// Exit status: asked to stop, or the answer is yes.
 pub const EXIT_OK: u8 = 0;
@@ -120,7 +125,7 @@ pub static ROWS: &[Row] = &[
     setting("config.no_proxy", Text("HOSTS"), "", "Hosts to reach without a proxy, separated by commas. Without it: no_proxy, NO_PROXY."),
 
     setting("collector.path", Text("PATH"), "otelcol-contrib, from PATH", "The collector to run. A name without a slash is looked up in PATH. If nothing is said, otelcol-contrib, otelcol and otelcol-* are tried in turn."),
-    file_only("collector.args", List, "More arguments for the collector."),
+    file_only("collector.args", List, "More arguments for the collector, but neither --config nor --set: only checked configs run."),
     file_only("collector.env", Map, "More environment variables for the collector, by name."),
     setting("collector.stop_timeout", Time(ms(0), secs(600)), "35s", "Time that a stopping collector has before it is killed."),
     setting("collector.probation", Time(ms(0), hours(1)), "30s", "Time that a new config has to stay healthy for before it is the last good one."),
@@ -321,131 +326,6 @@ pub fn settings() -> impl Iterator<Item = &'static Row> {
     ROWS.iter().filter(|row| !matches!(row.kind, Kind::Flag(_)))
 }
 
-/// What `otelet help` prints: at most 100 columns.
-pub fn help() -> String {
-    let mut text = "otelet: keeps an OpenTelemetry Collector running on its newest good config\n\n\
-         Usage: otelet [run | validate | status | rollback | version] [--flag=value ...]\n\n"
-        .to_owned();
-    for (_, name, help) in COMMANDS {
-        text += &format!("  {name:<10} {help}\n");
-    }
-    let mut section = None;
-    for row in ROWS {
-        let Some(flag) = row.flag_with_value() else {
-            continue;
-        };
-        let group = (row.section(), row.takes == Nothing);
-        if section.replace(group) != Some(group) {
-            text += "\n";
-        }
-        text += &entry(&flag, row);
-    }
-    text += "\nOnly in the settings file:\n\n";
-    for row in ROWS.iter().filter(|row| row.kind == Kind::File) {
-        text += &entry(row.key, row);
-    }
-    text += "\nEach setting is a flag, a variable and a key in the settings file, and counts in this order:\n\
-         --config-url, OTELET_CONFIG_URL, config.url.\n\
-         Exit status: 0 asked to stop, 1 refused or not healthy, 64 bad flag, 70 bug in the agent,\n\
-         78 bad settings.\n";
-    text
-}
-
-/// The man page otelet(8), in roff.
-pub fn man() -> String {
-    let mut text = format!(
-        ".TH OTELET 8 \"\" \"otelet {}\" \"System Administration\"\n\
-         .SH NAME\notelet \\- keeps an OpenTelemetry Collector running on its newest good config\n\
-         .SH SYNOPSIS\n.B otelet\n\
-         [run | validate | status | rollback | version] [\\-\\-flag=value ...]\n\
-         .SH DESCRIPTION\n\
-         otelet finds the Collector of this host, takes its config from a URL or a file, has the Collector validate \
-         it, and runs the Collector on it. A config that is refused, or that does not stay healthy through its \
-         probation, is replaced by the last good one.\n\
-         .SH COMMANDS\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    for (_, name, help) in COMMANDS {
-        text += &format!(".TP\n.B {}\n{}\n", roff(name), roff(help));
-    }
-    text += ".SH OPTIONS\nEach setting is a flag, an environment variable and a key in the settings file, and counts \
-             in this order. An empty variable counts as not set; an empty flag or key unsets what has no default.\n";
-    for row in ROWS.iter().filter(|row| row.kind != Kind::File) {
-        let flag = row.flag_with_value().expect("only rows of the file have no flag");
-        text += &format!(".TP\n.B {}\n{}", roff(&flag), roff(row.help));
-        text += &facts(row).map(|facts| roff(&facts)).collect::<String>();
-        text += "\n";
-    }
-    text += ".SH SETTINGS FILE\nYAML. In each value ${env:NAME} stands for a variable, ${env:NAME:\\-text} for a \
-             variable or else the text, ${file:PATH} for the content of a file, and $$ for a dollar sign. Besides \
-             the keys of the flags above:\n";
-    for row in ROWS.iter().filter(|row| row.kind == Kind::File) {
-        text += &format!(".TP\n.B {}\n{}\n", roff(row.key), roff(row.help));
-    }
-    text += ".SH FILES\n";
-    for row in ROWS.iter().filter(|row| row.default.starts_with('/')) {
-        text += &format!(".TP\n.I {}\n{}\n", roff(row.default), roff(row.help));
-    }
-    text += ".SH EXIT STATUS\n\
-             .TP\n.B 0\nAsked to stop, or the answer is yes.\n\
-             .TP\n.B 1\nThe config was refused, or the collector is not healthy.\n\
-             .TP\n.B 64\nA bad flag.\n\
-             .TP\n.B 70\nA bug in the agent.\n\
-             .TP\n.B 78\nBad settings.\n\
-             .SH SIGNALS\n\
-             .TP\n.B SIGHUP\nRead the settings again and ask the source at once.\n\
-             .TP\n.B SIGTERM, SIGINT\nStop the collector, then the agent; a second one does so at once.\n";
-    text
-}
-
-/// The settings as a Markdown table, for the README.
-pub fn settings_reference() -> String {
-    let mut text = "| key | flag | environment | default | meaning |\n|---|---|---|---|---|\n".to_owned();
-    for row in ROWS.iter().filter(|row| row.takes != Nothing) {
-        let key = if setting_row(row.key).is_some() { row.key } else { "" };
-        let limits = row.limits().map_or(String::new(), |limits| format!(" From {limits}."));
-        let cells = [
-            code(key),
-            code(&row.flag_with_value().unwrap_or_default()),
-            code(&row.env().unwrap_or_default()),
-            code(row.default),
-            format!("{}{limits}", row.help),
-        ];
-        text += &format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
-    }
-    text
-}
-
-/// The known word that `word` was most likely meant to be: few letters off, or the same after a `.` or `-`.
-pub(crate) fn nearest<S: AsRef<str>>(word: &str, known: impl IntoIterator<Item = S>) -> Option<S> {
-    let word = word.to_ascii_lowercase();
-    let tail = word.trim_start_matches('-');
-    let most = match word.trim_start_matches('-').len() {
-        0..=4 => 1,
-        5..=8 => 2,
-        _ => 3,
-    };
-    let score = |known: &str| {
-        let same_tail = known.strip_suffix(tail).is_some_and(|head| head.ends_with(['.', '-']));
-        if same_tail && !tail.is_empty() { 1 } else { distance(&word, known, most) }
-    };
-    known
-        .into_iter()
-        .map(|known| (score(known.as_ref()), known))
-        .filter(|(score, _)| *score <= most)
-        .min_by_key(|(score, _)| *score)
-        .map(|(_, known)| known)
-}
-
-/// Text for a message: at most 60 characters, control characters made visible.
-pub(crate) fn clip(text: &str) -> String {
-    let mut clipped: String = text.chars().take(60).flat_map(char::escape_debug).collect();
-    if text.chars().nth(60).is_some() {
-        clipped += "...";
-    }
-    clipped
-}
-
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
@@ -512,89 +392,6 @@ fn unknown_flag(flag: &str) -> UsageError {
         None => "otelet help lists them".to_owned(),
     };
     UsageError(format!("unknown flag {}; {way_out}", clip(flag)))
-}
-
-/// A row of help: its name on the left, what it means on the right.
-fn entry(name: &str, row: &Row) -> String {
-    const LEFT: usize = 35;
-    const WIDTH: usize = 100;
-    let mut meaning = row.help.to_owned();
-    if !row.default.is_empty() {
-        meaning += &format!(" [{}]", row.default);
-    }
-    let mut left = format!("  {name}");
-    let mut text = String::new();
-    if left.len() + 2 > LEFT {
-        text = format!("{left}\n");
-        left.clear();
-    }
-    for line in wrap(&meaning, WIDTH - LEFT) {
-        text += &format!("{left:<LEFT$}{line}\n");
-        left.clear();
-    }
-    text
-}
-
-/// Default, limits and environment name, as sentences after the help.
-fn facts(row: &Row) -> impl Iterator<Item = String> {
-    let default = (!row.default.is_empty()).then(|| format!(" Default: {}.", row.default));
-    let limits = row.limits().map(|limits| format!(" From {limits}."));
-    let names = row.env().map(|env| match setting_row(row.key) {
-        Some(_) => format!(" Also: {env}, {}.", row.key),
-        None => format!(" Also: {env}."),
-    });
-    default.into_iter().chain(limits).chain(names)
-}
-
-/// Escapes text for roff: what would be a hyphen, an escape, or a request at the start of a line.
-fn roff(text: &str) -> String {
-    let escaped = text.replace('\\', "\\e").replace('-', "\\-");
-    if escaped.starts_with(['.', '\'']) { format!("\\&{escaped}") } else { escaped }
-}
-
-fn code(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("`{text}`") }
-}
-
-/// Breaks text between words into lines of at most `width` characters.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let line = lines.last_mut().expect("it starts with a line");
-        if line.is_empty() {
-            *line = word.to_owned();
-        } else if line.len() + 1 + word.len() <= width {
-            *line += " ";
-            *line += word;
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    lines
-}
-
-/// Letters to insert, remove, replace or swap with their neighbour to make one word the other; more than `most` is
-/// not counted out.
-fn distance(one: &str, other: &str, most: usize) -> usize {
-    let (a, b) = (one.as_bytes(), other.as_bytes());
-    if a.len().abs_diff(b.len()) > most {
-        return most + 1;
-    }
-    // rows[i][j] is the distance between the first i letters of one and the first j of the other.
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                least = least.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(least);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]
@@ -714,63 +511,5 @@ mod tests {
                 assert!(!other.key.starts_with(&format!("{}.", row.key)));
             }
         }
-    }
-
-    #[test]
-    fn help_names_every_flag_and_key_within_100_columns() {
-        let help = help();
-        for row in ROWS {
-            assert!(help.contains(&row.flag_with_value().unwrap_or(row.key.to_owned())), "{}", row.key);
-        }
-        for line in help.lines() {
-            assert!(line.len() <= 100, "{} columns: {line}", line.len());
-        }
-        assert!(help.contains("Time between polls. [30s]\n"));
-        assert!(help.contains("  run        Run the agent. This is the default.\n"));
-    }
-
-    #[test]
-    fn the_man_page_is_roff_that_hides_no_line() {
-        let man = man();
-        assert!(man.starts_with(".TH OTELET 8 "));
-        assert!(man.contains(
-            ".TP\n.B \\-\\-config\\-poll\\-every=TIME\nTime between polls. Default: 30s. From 100ms to 24h. \
-             Also: OTELET_CONFIG_POLL_EVERY, config.poll_every.\n"
-        ));
-        for line in man.lines() {
-            let request = line.split(' ').next().unwrap();
-            assert!(!line.starts_with('\''), "{line}");
-            assert!(
-                !line.starts_with('.') || [".TH", ".SH", ".TP", ".B", ".I"].contains(&request),
-                "a line that roff takes for a request: {line}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_reference_has_a_line_of_five_cells_for_every_setting() {
-        let reference = settings_reference();
-        for row in settings() {
-            assert!(reference.contains(&format!("| `{}` |", row.key)), "{}", row.key);
-        }
-        for line in reference.lines() {
-            assert_eq!(line.replace("\\|", "").matches('|').count(), 6, "{line}");
-        }
-        assert!(
-            reference
-                .contains("| `collector.log` | `--collector-log=pass\\|drop` | `OTELET_COLLECTOR_LOG` | `pass` | ")
-        );
-    }
-
-    #[test]
-    fn the_nearest_word_is_near() {
-        let words = ["url", "poll_every", "timeout", "config.url"];
-        assert_eq!(nearest("urI", words), Some("url"));
-        assert_eq!(nearest("Poll_Every", words), Some("poll_every"));
-        assert_eq!(nearest("timout", words), Some("timeout"));
-        assert_eq!(nearest("ulr", words), Some("url"));
-        assert_eq!(nearest("xyz", words), None);
-        assert_eq!(nearest("", words), None);
-        assert_eq!(nearest(&"a".repeat(1 << 20), words), None);
     }
 }

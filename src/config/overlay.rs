@@ -1,0 +1,247 @@
+//! The second `--config`: what the agent adds to a body, and how the collector's health is seen with it. Pure.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Endpoint, Inspected};
+
+/// The extension that the agent adds if the body has none.
+const HEALTH_CHECK: &str = "health_check/otelet";
+const SD_NOTIFY: &str = "sd_notify/otelet";
+
+/// A config that no collector takes: what `validate` says about it lists the extensions that the collector has, which
+/// `components` does not do faithfully (it leaves out those that were renamed). See [`capabilities`].
+pub const PROBE_CONFIG: &str = "extensions: {otelet_probe: {}}\n";
+
+/// Which extensions a collector has that can witness its health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// The one that answers over HTTP.
+    pub health_check: bool,
+    /// The one that talks to `NOTIFY_SOCKET`.
+    pub sd_notify: bool,
+}
+
+/// The second `--config`, and how to see that the collector is well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlay {
+    /// YAML. Empty if there is nothing to add: then no second `--config` is passed.
+    pub text: String,
+    /// How the collector's health is seen.
+    pub witness: Witness,
+}
+
+/// How the health of a collector is seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Witness {
+    /// Its `health_check` answers 200.
+    HealthCheck {
+        /// An IP address, without brackets.
+        host: String,
+        /// A TCP port.
+        port: u16,
+        /// Starts with `/`.
+        path: String,
+    },
+    /// It says `READY=1` and `WATCHDOG=1` on `NOTIFY_SOCKET`.
+    SdNotify,
+    /// Its process is there.
+    Alive,
+}
+
+/// Reads from the error about [`PROBE_CONFIG`] which extensions the collector has; nothing, if it says anything else.
+///
+/// 0.149.0 says `'extensions' unknown type: "otelet_probe" for id: "otelet_probe" (valid values: [health_check
+/// file_storage])`, in no particular order, and ends with 1.
+pub fn capabilities(stderr: &str) -> Capabilities {
+    let list = stderr
+        .split_once("\"otelet_probe\"")
+        .and_then(|(_, rest)| rest.split_once("(valid values: ["))
+        .and_then(|(_, rest)| rest.split_once(']'))
+        .map_or("", |(list, _)| list);
+    let has = |name| list.split([' ', ',']).any(|word| word == name);
+    Capabilities { health_check: has("health_check"), sd_notify: has("sd_notify") }
+}
+
+/// Makes the second `--config` for a body: a `health_check` on a loopback port if the body has none that can be probed,
+/// or an `sd_notify` if that is all that the collector has, and the identity of this agent as resource attributes of
+/// the collector's own telemetry.
+///
+/// The collector merges mappings deeply and replaces lists, hence `service.extensions` is repeated. A null in the body
+/// (`extensions:`) merges like an empty mapping; a string (`extensions: ${file:x}`) would be replaced, hence nothing is
+/// added beside one. Resource attributes of the overlay win over the body's of the same name, hence a body that has its
+/// own keeps them alone. An attribute whose name contains `::` is left out: the collector reads that as a path.
+pub fn overlay(
+    inspected: &Inspected,
+    capabilities: Capabilities,
+    free_port: u16,
+    identity: &[(String, String)],
+) -> Overlay {
+    let addable = inspected.extensions_readable;
+    let mut added = None;
+    let witness = if let Some(Endpoint { host, port, path }) = inspected.health_check.clone() {
+        Witness::HealthCheck { host, port, path }
+    } else if addable && capabilities.health_check {
+        added = Some((HEALTH_CHECK, format!("{{endpoint: {}}}", quoted(&format!("127.0.0.1:{free_port}"), true))));
+        Witness::HealthCheck { host: "127.0.0.1".to_owned(), port: free_port, path: "/".to_owned() }
+    } else if inspected.has_sd_notify {
+        Witness::SdNotify
+    } else if addable && capabilities.sd_notify {
+        added = Some((SD_NOTIFY, "{}".to_owned()));
+        Witness::SdNotify
+    } else {
+        Witness::Alive
+    };
+
+    let mut text = String::new();
+    let mut service = String::new();
+    if let Some((id, config)) = added {
+        let listed = inspected.extensions.iter().map(String::as_str).filter(|listed| *listed != id);
+        let ids: Vec<String> = listed.chain([id]).map(|id| quoted(id, true)).collect();
+        text = format!("extensions:\n  {id}: {config}\n");
+        service = format!("  extensions: [{}]\n", ids.join(", "));
+    }
+    let attributes = identity.iter().filter(|(name, _)| !name.is_empty() && !name.contains("::"));
+    let attributes: String =
+        attributes.map(|(name, value)| format!("      {}: {}\n", quoted(name, false), quoted(value, true))).collect();
+    if !inspected.has_telemetry_resource && !attributes.is_empty() {
+        service += &format!("  telemetry:\n    resource:\n{attributes}");
+    }
+    if !service.is_empty() {
+        text += &format!("service:\n{service}");
+    }
+    Overlay { text, witness }
+}
+
+/// A string as YAML in double quotes, of which the collector makes the same string again.
+///
+/// JSON's quoting would not do: it leaves U+007F to U+009F, U+FEFF and U+FFFE as they are, at which the parser stops, and
+/// U+0085, U+2028 and U+2029, which it takes for line ends. In values a `$` is doubled, since the collector expands
+/// `${env:X}` there; it does not in keys.
+fn quoted(text: &str, value: bool) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '$' if value => out.push_str("$$"),
+            '\0'..=' ' | '\u{7f}'..='\u{a0}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+                if c != ' ' =>
+            {
+                out += &format!("\\u{:04x}", u32::from(c));
+            }
+            _ => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::characters;
+    use super::super::tests::{GOOD, check};
+    use super::super::walk::kind;
+    use super::*;
+
+    fn inspected(extensions: &[&str]) -> Inspected {
+        let extensions: Vec<String> = extensions.iter().map(|id| (*id).to_owned()).collect();
+        let has_sd_notify = extensions.iter().any(|id| kind(id) == "sd_notify");
+        Inspected { extensions, extensions_readable: true, has_sd_notify, ..Inspected::default() }
+    }
+
+    fn pairs(identity: &[(&str, &str)]) -> Vec<(String, String)> {
+        identity.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    const NONE: Capabilities = Capabilities { health_check: false, sd_notify: false };
+    const HEALTH: Capabilities = Capabilities { health_check: true, sd_notify: false };
+    const NOTIFY: Capabilities = Capabilities { health_check: false, sd_notify: true };
+    const BOTH: Capabilities = Capabilities { health_check: true, sd_notify: true };
+
+    #[test]
+    fn an_overlay_repeats_the_extensions_and_adds_one() {
+        let made = overlay(&inspected(&["a", "health_check/x"]), BOTH, 4711, &[]);
+        assert_eq!(
+            made.text,
+            "extensions:\n  health_check/otelet: {endpoint: \"127.0.0.1:4711\"}\n\
+             service:\n  extensions: [\"a\", \"health_check/x\", \"health_check/otelet\"]\n"
+        );
+        let (host, path) = ("127.0.0.1".to_owned(), "/".to_owned());
+        assert_eq!(made.witness, Witness::HealthCheck { host, port: 4711, path });
+
+        let made = overlay(&inspected(&["a"]), NOTIFY, 4711, &[]);
+        assert_eq!(
+            made.text,
+            "extensions:\n  sd_notify/otelet: {}\n\
+             service:\n  extensions: [\"a\", \"sd_notify/otelet\"]\n"
+        );
+        assert_eq!(made.witness, Witness::SdNotify);
+    }
+
+    #[test]
+    fn nothing_to_add_is_an_empty_overlay() {
+        let empty = |witness| Overlay { text: String::new(), witness };
+        assert_eq!(overlay(&inspected(&["a"]), NONE, 1, &[]), empty(Witness::Alive));
+        let unreadable = Inspected { has_telemetry_resource: true, ..Inspected::default() };
+        assert_eq!(overlay(&unreadable, BOTH, 1, &pairs(&[("a", "b")])), empty(Witness::Alive));
+        let own = inspected(&["sd_notify/mine"]);
+        assert_eq!(overlay(&own, NOTIFY, 1, &[]), empty(Witness::SdNotify));
+
+        let (host, path) = ("127.0.0.1".to_owned(), "/health".to_owned());
+        let checked = overlay(&check(GOOD).unwrap(), BOTH, 1, &[]);
+        assert_eq!(checked, empty(Witness::HealthCheck { host, port: 13133, path }));
+    }
+
+    #[test]
+    fn the_identity_is_added_unless_the_body_has_its_own() {
+        let identity =
+            pairs(&[("service.instance.id", "1"), ("a::b", "a path"), ("", "nameless"), ("$k", "${env:X} $$")]);
+        let made = overlay(&check(GOOD).unwrap(), BOTH, 1, &identity);
+        assert_eq!(
+            made.text,
+            "service:\n  telemetry:\n    resource:\n      \"service.instance.id\": \"1\"\n      \
+             \"$k\": \"$${env:X} $$$$\"\n"
+        );
+        let own = Inspected { has_telemetry_resource: true, ..inspected(&[]) };
+        assert_eq!(overlay(&own, NONE, 1, &identity).text, "");
+    }
+
+    #[test]
+    fn any_string_survives_quoting() {
+        let codes = (0..0x3000_u32).chain(0xd700..0x1_0100).chain([0x1_f600, 0x10_ffff]);
+        let every: String = codes.filter_map(char::from_u32).collect();
+        let read: String = serde_yaml::from_str(&quoted(&every, false)).unwrap();
+        assert_eq!(read, every);
+        assert_eq!(characters(quoted(&every, false).as_bytes()).err(), None);
+        let odd = "a\"\\\n\u{85}\u{1f600}$é/ ";
+        assert_eq!(quoted(odd, true), "\"a\\\"\\\\\\u000a\\u0085\u{1f600}$$é/ \"");
+
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..500 {
+            let text: String = (0..20).map(|_| random.char(..)).collect();
+            assert_eq!(serde_yaml::from_str::<String>(&quoted(&text, false)).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn capabilities_are_read_from_the_collectors_refusal() {
+        let said = |list: &str| {
+            capabilities(&format!(
+                "Error: failed to get config: cannot unmarshal the configuration: decoding failed \
+                 due to the following error(s):\n\n'extensions' unknown type: \"otelet_probe\" for \
+                 id: \"otelet_probe\" (valid values: [{list}])\n"
+            ))
+        };
+        assert_eq!(said("health_check file_storage"), HEALTH);
+        assert_eq!(said("zpages sd_notify health_check"), BOTH);
+        assert_eq!(said("health_checkv2 file_storage"), NONE);
+        assert_eq!(said(""), NONE);
+        for other in [
+            "",
+            "Segmentation fault",
+            "(valid values: [health_check])",
+            "\"otelet_probe\" (valid values: [health_check",
+        ] {
+            assert_eq!(capabilities(other), NONE, "{other}");
+        }
+    }
+}

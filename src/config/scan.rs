@@ -1,0 +1,596 @@
+//! The count of what a body would cost to parse, taken before it is parsed. Pure, in one pass, and without memory of
+//! its own beyond the depth.
+
+use super::Refusal;
+
+/// The most nodes that a body may have: scalars, starts and ends of mappings and sequences, anchors, aliases, tags and
+/// values that are left out. A line `key: value` counts for three, so that this is 33,000 lines or 1 MB of them.
+///
+/// The parser keeps about 100 bytes and the text for each. Measured on x86_64 (`VmHWM`): a config of 2,000 lines takes
+/// 0.4 MiB beside the body, the worst body of 4 MiB takes 17 MiB.
+pub const NODE_LIMIT: usize = 100_000;
+
+/// How deep mappings and sequences may be nested. Real configs stay below 20.
+pub const DEPTH_LIMIT: usize = 64;
+
+/// The most aliases (`*name`): they are what makes a small text long to walk.
+pub const ALIAS_LIMIT: usize = 500;
+
+/// The longest single scalar, in bytes of its source text.
+pub const SCALAR_LIMIT: usize = 256 << 10;
+
+/// The most that `%` directives may take, in bytes: a tag prefix is repeated at each tag that uses it.
+pub const DIRECTIVE_LIMIT: usize = 64;
+
+/// Counts what the YAML parser is going to keep, before it does: it holds all of a document in memory, at some 100
+/// bytes for each node, and `[,[,[,` makes a node of every other byte.
+///
+/// This follows libyaml's scanner closely enough to see the same tokens: where indentation, quotes, block scalars and
+/// comments begin and end is what decides whether a `[` is one. Text that is not YAML may be miscounted, since the
+/// parser stops at the first error and this does not. A test holds that it never counts too little.
+pub(super) struct Scan<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: usize,
+    /// In characters, as libyaml has it.
+    column: usize,
+
+    nodes: usize,
+    aliases: usize,
+    directives: usize,
+
+    /// The column of the innermost block collection, -1 outside of all, and of those around it.
+    indent: isize,
+    indents: Vec<isize>,
+    /// Whether each open `[` or `{` is a `{`.
+    flow: Vec<bool>,
+    /// The token that a `:` would make a key, by line and column: one outside of all flow collections and one in each.
+    keys: Vec<Option<(usize, usize)>>,
+    key_allowed: bool,
+    /// The last token was `:` or `?`, so that a `-` at the same indentation begins a sequence.
+    after_key: bool,
+
+    document: Document,
+}
+
+/// How far the scan is with the document that the collector reads.
+#[derive(Clone, Copy)]
+enum Document {
+    Before,
+    Within,
+    Ended { line: usize },
+}
+
+impl<'a> Scan<'a> {
+    /// At the start of a text, which is UTF-8 without a byte order mark.
+    pub(super) fn new(text: &'a str) -> Self {
+        Self {
+            text: text.as_bytes(),
+            at: 0,
+            line: 1,
+            column: 0,
+            nodes: 0,
+            aliases: 0,
+            directives: 0,
+            indent: -1,
+            indents: Vec::new(),
+            flow: Vec::new(),
+            keys: vec![None],
+            key_allowed: true,
+            after_key: false,
+            document: Document::Before,
+        }
+    }
+
+    /// The number of nodes, 0 for an empty document.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TooComplex`] and [`Refusal::SecondDocument`].
+    pub(super) fn count(mut self) -> Result<usize, Refusal> {
+        loop {
+            self.pass_blanks();
+            self.unroll(self.column as isize);
+            let Some(&byte) = self.text.get(self.at) else {
+                return Ok(self.nodes);
+            };
+            self.token(byte)?;
+            self.limits()?;
+        }
+    }
+
+    fn limits(&self) -> Result<(), Refusal> {
+        let depth = self.indents.len() + self.flow.len();
+        let limits = [
+            ("nodes", self.nodes, NODE_LIMIT),
+            ("levels of nesting", depth, DEPTH_LIMIT),
+            ("aliases", self.aliases, ALIAS_LIMIT),
+            ("bytes of % directives", self.directives, DIRECTIVE_LIMIT),
+        ];
+        match limits.into_iter().find(|(_, seen, limit)| seen > limit) {
+            Some((what, _, limit)) => Err(self.too_complex(what, limit)),
+            None => Ok(()),
+        }
+    }
+
+    fn too_complex(&self, what: &'static str, limit: usize) -> Refusal {
+        Refusal::TooComplex { what, limit, line: self.line }
+    }
+
+    fn token(&mut self, byte: u8) -> Result<(), Refusal> {
+        if self.column == 0 && byte == b'%' {
+            let from = self.at;
+            while self.at < self.text.len() && self.break_len() == 0 {
+                self.skip();
+            }
+            self.directives += self.at - from;
+            return Ok(());
+        }
+        if self.at_indicator() {
+            self.document = match self.document {
+                Document::Before if byte == b'.' => Document::Before,
+                Document::Before => Document::Within,
+                Document::Within => Document::Ended { line: self.line },
+                ended @ Document::Ended { .. } => ended,
+            };
+            self.unroll(-1);
+            self.forget_key();
+            self.key_allowed = false;
+            self.at += 3;
+            self.column += 3;
+            return Ok(());
+        }
+        if let Document::Ended { line } = self.document {
+            return Err(Refusal::SecondDocument { line });
+        }
+        self.document = Document::Within;
+
+        let in_flow = !self.flow.is_empty();
+        let in_mapping = self.flow.last() == Some(&true);
+        let alone = self.blank_at(1);
+        let after_key = std::mem::take(&mut self.after_key);
+        match byte {
+            b'[' | b'{' => {
+                self.nodes += 2;
+                self.save_key();
+                self.flow.push(byte == b'{');
+                self.keys.push(None);
+                self.key_allowed = true;
+                self.skip();
+            }
+            b']' | b'}' => {
+                // The value of a last key without one.
+                self.nodes += usize::from(in_mapping);
+                self.forget_key();
+                if self.flow.pop().is_some() {
+                    self.keys.pop();
+                }
+                self.key_allowed = false;
+                self.skip();
+            }
+            b',' => {
+                self.nodes += usize::from(in_mapping);
+                self.forget_key();
+                self.key_allowed = true;
+                self.skip();
+            }
+            b'-' if alone => {
+                self.nodes += 1;
+                if !in_flow && !self.roll(self.column) && after_key {
+                    self.nodes += 2;
+                }
+                self.forget_key();
+                self.key_allowed = true;
+                self.skip();
+            }
+            b'?' if in_flow || alone => {
+                self.nodes += if in_flow && !in_mapping { 4 } else { 2 };
+                self.roll(self.column);
+                self.forget_key();
+                self.key_allowed = !in_flow;
+                self.after_key = true;
+                self.skip();
+            }
+            b':' if in_flow || alone => {
+                // The value, if it is left out; a pair in a sequence is a mapping of its own.
+                self.nodes += if in_flow && !in_mapping { 3 } else { 1 };
+                match self.take_key() {
+                    Some(column) => {
+                        self.roll(column);
+                        self.key_allowed = false;
+                    }
+                    None => {
+                        self.nodes += 1;
+                        self.roll(self.column);
+                        self.key_allowed = !in_flow;
+                    }
+                }
+                self.after_key = true;
+                self.skip();
+            }
+            b'*' | b'&' => {
+                self.nodes += 1;
+                self.aliases += usize::from(byte == b'*');
+                self.save_key();
+                self.key_allowed = false;
+                self.after_key = after_key;
+                self.skip();
+                while self.text.get(self.at).is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-')) {
+                    self.skip();
+                }
+            }
+            b'!' => {
+                self.nodes += 2;
+                self.save_key();
+                self.key_allowed = false;
+                self.after_key = after_key;
+                self.tag();
+            }
+            b'|' | b'>' if !in_flow => self.scalar(|scan| {
+                scan.forget_key();
+                scan.key_allowed = true;
+                scan.block_scalar();
+            })?,
+            b'"' | b'\'' => self.scalar(|scan| {
+                scan.save_key();
+                scan.key_allowed = false;
+                scan.quoted(byte);
+            })?,
+            _ => self.scalar(|scan| {
+                scan.save_key();
+                scan.key_allowed = false;
+                let from = scan.at;
+                scan.plain();
+                if scan.at == from {
+                    // What cannot begin a token ends the parser.
+                    scan.skip();
+                }
+            })?,
+        }
+        Ok(())
+    }
+
+    /// Passes white space and comments.
+    fn pass_blanks(&mut self) {
+        loop {
+            if self.column == 0 && self.rest().starts_with(b"\xef\xbb\xbf") {
+                self.skip();
+            }
+            while let Some(b' ' | b'\t') = self.text.get(self.at)
+                && (self.text[self.at] == b' ' || !self.flow.is_empty() || !self.key_allowed)
+            {
+                self.skip();
+            }
+            if self.text.get(self.at) == Some(&b'#') {
+                while self.at < self.text.len() && self.break_len() == 0 {
+                    self.skip();
+                }
+            }
+            if self.break_len() == 0 {
+                // A tab here is an error to the parser; passing it keeps this going.
+                if self.text.get(self.at) != Some(&b'\t') {
+                    return;
+                }
+                self.skip();
+            } else {
+                self.skip_break();
+                if self.flow.is_empty() {
+                    self.key_allowed = true;
+                }
+            }
+        }
+    }
+
+    fn scalar(&mut self, pass: impl FnOnce(&mut Self)) -> Result<(), Refusal> {
+        let from = self.at;
+        self.nodes += 1;
+        pass(self);
+        if self.at - from > SCALAR_LIMIT {
+            return Err(self.too_complex("bytes in one scalar", SCALAR_LIMIT));
+        }
+        Ok(())
+    }
+
+    fn plain(&mut self) {
+        let indent = self.indent + 1;
+        let in_flow = !self.flow.is_empty();
+        let mut broken = false;
+        loop {
+            if self.at_indicator() || self.text.get(self.at) == Some(&b'#') {
+                break;
+            }
+            while !self.blank_at(0) {
+                let byte = self.text[self.at];
+                let ends =
+                    byte == b':' && self.blank_at(1) || in_flow && matches!(byte, b',' | b'[' | b']' | b'{' | b'}');
+                if ends {
+                    break;
+                }
+                broken = false;
+                self.skip();
+            }
+            if self.at == self.text.len() || !self.blank_at(0) {
+                break;
+            }
+            while self.at < self.text.len() && self.blank_at(0) {
+                if self.break_len() == 0 {
+                    self.skip();
+                } else {
+                    self.skip_break();
+                    broken = true;
+                }
+            }
+            if !in_flow && (self.column as isize) < indent {
+                break;
+            }
+        }
+        if broken {
+            self.key_allowed = true;
+        }
+    }
+
+    fn quoted(&mut self, quote: u8) {
+        self.skip();
+        while let Some(&byte) = self.text.get(self.at) {
+            if self.break_len() > 0 {
+                self.skip_break();
+            } else if byte == b'\\' && quote == b'"' {
+                self.skip();
+                if self.break_len() > 0 {
+                    self.skip_break();
+                } else if self.at < self.text.len() {
+                    self.skip();
+                }
+            } else if byte == quote {
+                self.skip();
+                if quote == b'"' || self.text.get(self.at) != Some(&quote) {
+                    return;
+                }
+                self.skip();
+            } else {
+                self.skip();
+            }
+        }
+    }
+
+    fn block_scalar(&mut self) {
+        self.skip();
+        let mut indent = 0;
+        while let Some(byte @ (b'+' | b'-' | b'1'..=b'9')) = self.text.get(self.at) {
+            if byte.is_ascii_digit() {
+                indent = self.indent.max(0) + isize::from(byte - b'0');
+            }
+            self.skip();
+        }
+        while self.at < self.text.len() && self.break_len() == 0 {
+            self.skip();
+        }
+        self.skip_break();
+        self.block_breaks(&mut indent);
+        while self.column as isize == indent && self.at < self.text.len() {
+            while self.at < self.text.len() && self.break_len() == 0 {
+                self.skip();
+            }
+            self.skip_break();
+            self.block_breaks(&mut indent);
+        }
+    }
+
+    /// Passes empty lines and indentation; finds out the indentation if it is 0.
+    fn block_breaks(&mut self, indent: &mut isize) {
+        let mut widest = 0;
+        loop {
+            while (*indent == 0 || (self.column as isize) < *indent) && self.text.get(self.at) == Some(&b' ') {
+                self.skip();
+            }
+            widest = widest.max(self.column as isize);
+            if self.break_len() == 0 {
+                break;
+            }
+            self.skip_break();
+        }
+        if *indent == 0 {
+            *indent = widest.max(self.indent + 1).max(1);
+        }
+    }
+
+    fn tag(&mut self) {
+        let verbatim = self.rest().starts_with(b"!<");
+        let in_flow = !self.flow.is_empty();
+        while !self.blank_at(0) {
+            let byte = self.text[self.at];
+            if !verbatim && in_flow && matches!(byte, b',' | b'[' | b']' | b'{' | b'}') {
+                break;
+            }
+            self.skip();
+            if verbatim && byte == b'>' {
+                break;
+            }
+        }
+    }
+
+    /// Begins a block collection if the column is further in than the one around it; says whether it did.
+    fn roll(&mut self, column: usize) -> bool {
+        let begins = self.flow.is_empty() && self.indent < column as isize;
+        if begins {
+            self.nodes += 2;
+            self.indents.push(self.indent);
+            self.indent = column as isize;
+        }
+        begins
+    }
+
+    fn unroll(&mut self, column: isize) {
+        while self.flow.is_empty() && self.indent > column {
+            self.indent = self.indents.pop().expect("an indentation was kept when this one began");
+        }
+    }
+
+    fn save_key(&mut self) {
+        if self.key_allowed {
+            *self.key() = Some((self.line, self.column));
+        }
+    }
+
+    fn forget_key(&mut self) {
+        *self.key() = None;
+    }
+
+    /// The column of the key that a `:` on this line belongs to.
+    fn take_key(&mut self) -> Option<usize> {
+        let here = self.line;
+        self.key().take().filter(|(line, _)| *line == here).map(|(_, column)| column)
+    }
+
+    fn key(&mut self) -> &mut Option<(usize, usize)> {
+        self.keys.last_mut().expect("there is one for the outside of all flow collections")
+    }
+
+    fn rest(&self) -> &[u8] {
+        &self.text[self.at..]
+    }
+
+    /// Whether `---` or `...` stands here, alone at the start of a line.
+    fn at_indicator(&self) -> bool {
+        self.column == 0 && (self.rest().starts_with(b"---") || self.rest().starts_with(b"...")) && self.blank_at(3)
+    }
+
+    /// Whether white space, a line's end or the text's end is so many bytes ahead.
+    fn blank_at(&self, ahead: usize) -> bool {
+        let at = self.at + ahead;
+        matches!(self.text.get(at), None | Some(b' ' | b'\t')) || break_len(&self.text[at..]) > 0
+    }
+
+    fn break_len(&self) -> usize {
+        break_len(self.rest())
+    }
+
+    fn skip(&mut self) {
+        self.at += match self.text[self.at] {
+            ..0xc0 => 1,
+            0xc0..0xe0 => 2,
+            0xe0..0xf0 => 3,
+            0xf0.. => 4,
+        };
+        self.column += 1;
+    }
+
+    fn skip_break(&mut self) {
+        let len = self.break_len();
+        if len > 0 {
+            self.at += len;
+            self.line += 1;
+            self.column = 0;
+        }
+    }
+}
+
+/// The bytes of the line's end here, 0 if there is none: CR, LF, both, NEL, LS or PS.
+fn break_len(text: &[u8]) -> usize {
+    match text {
+        [b'\r', b'\n', ..] | [0xc2, 0x85, ..] => 2,
+        [b'\r' | b'\n', ..] => 1,
+        [0xe2, 0x80, 0xa8 | 0xa9, ..] => 3,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_yaml::Value;
+
+    use super::super::tests::GOOD;
+    use super::*;
+
+    /// What the parser makes of a value: an event for each scalar, two for each collection.
+    fn events(value: &Value) -> usize {
+        match value {
+            Value::Sequence(items) => 2 + items.iter().map(events).sum::<usize>(),
+            Value::Mapping(items) => 2 + items.iter().map(|(key, value)| events(key) + events(value)).sum::<usize>(),
+            Value::Tagged(tagged) => events(&tagged.value),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
+        }
+    }
+
+    fn first_document(text: &str) -> Option<Value> {
+        let document = serde_yaml::Deserializer::from_str(text).next()?;
+        serde::Deserialize::deserialize(document).ok()
+    }
+
+    #[test]
+    fn the_count_is_never_below_what_the_parser_makes() {
+        let parts = [
+            "a",
+            "b",
+            "- ",
+            "-",
+            ": ",
+            ":",
+            "? ",
+            "[",
+            "]",
+            "{",
+            "}",
+            ",",
+            ", ",
+            "\"",
+            "'",
+            "#",
+            " #",
+            "|",
+            ">",
+            "|2",
+            ">-",
+            "\n",
+            "\n",
+            "\n ",
+            "\n  ",
+            "\n   ",
+            "\r\n",
+            "\t",
+            "&a ",
+            "!t ",
+            "!<x,> ",
+            "\\",
+            "\\\"",
+            "''",
+            "...",
+            "\n---\n",
+            "\n...\n",
+            "%",
+            "\u{85}",
+            "\u{2028}",
+            "é",
+            " ",
+            "\n- ",
+            "\na: ",
+            "\n  b: ",
+            "[a]",
+            "{a: b}",
+            "\n\u{feff}",
+            "a: b",
+            "- a",
+        ];
+        let mut random = fastrand::Rng::with_seed(2026);
+        let mut parsed = 0;
+        for _ in 0..60_000 {
+            let length = random.usize(1..14);
+            let text: String = (0..length).map(|_| parts[random.usize(..parts.len())]).collect();
+            let Ok(counted) = Scan::new(&text).count() else {
+                continue;
+            };
+            // A document that is empty is a null that nobody wrote.
+            if let Some(value) = first_document(&text).filter(|value| *value != Value::Null) {
+                parsed += 1;
+                let made = events(&value);
+                assert!(counted >= made, "{text:?}: counted {counted}, made {made}: {value:?}");
+            }
+        }
+        assert!(parsed > 5_000, "only {parsed} of the texts were YAML");
+
+        // Nor is it far above.
+        let made = events(&first_document(GOOD).unwrap());
+        let counted = Scan::new(GOOD).count().unwrap();
+        assert!(counted <= made * 2, "counted {counted}, made {made}");
+    }
+}

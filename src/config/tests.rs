@@ -1,0 +1,346 @@
+//! What is taken, what is refused, and what is seen in a body.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_yaml::Value;
+
+use super::walk::ID_LIMIT;
+use super::*;
+
+pub(super) const GOOD: &str = "\
+receivers:
+  otlp: {protocols: {http: {endpoint: 127.0.0.1:4318}}}
+exporters:
+  nop:
+extensions:
+  health_check: {endpoint: 127.0.0.1:13133, path: /health}
+  file_storage: {directory: /tmp}
+processors:
+  transform:
+    log_statements:
+      - context: log
+        statements:
+          - set(attributes[\"it's\"], \"a [b\") where body != \"#\" # a 'comment' [
+          - |-
+            keep_keys(attributes, [\"x\", 'y
+          - >2
+              folded { text
+service:
+  extensions: [health_check, file_storage]
+  telemetry: {metrics: {level: none}}
+  pipelines:
+    traces: {receivers: [otlp], exporters: [nop]}
+";
+
+pub(super) fn check(body: &str) -> Result<Inspected, Refusal> {
+    inspect(body.as_bytes())
+}
+
+/// [`GOOD`] with one part replaced.
+fn with(part: &str, other: &str) -> String {
+    assert!(GOOD.contains(part), "{part}");
+    GOOD.replacen(part, other, 1)
+}
+
+fn probed(settings: &str) -> Option<String> {
+    let part = "health_check: {endpoint: 127.0.0.1:13133, path: /health}";
+    let Endpoint { host, port, path } = check(&with(part, settings)).unwrap().health_check?;
+    Some(format!("{host} {port} {path}"))
+}
+
+#[test]
+fn a_good_body_tells_what_the_overlay_needs() {
+    let (host, path) = ("127.0.0.1".to_owned(), "/health".to_owned());
+    let expected = Inspected {
+        extensions: vec!["health_check".to_owned(), "file_storage".to_owned()],
+        extensions_readable: true,
+        health_check: Some(Endpoint { host, port: 13133, path }),
+        has_sd_notify: false,
+        has_telemetry_resource: false,
+    };
+    assert_eq!(check(GOOD), Ok(expected));
+}
+
+#[test]
+fn what_the_collector_takes_is_taken() {
+    let json = r#"{"service":{"pipelines":{"traces":{"receivers":["otlp"]}}},"a":"\ud7ff\/"}"#;
+    for body in [
+        format!("\u{feff}{GOOD}"),
+        GOOD.replace('\n', "\r\n"),
+        GOOD.replace('\n', "\r"),
+        with("service:", "service:\t# tab"),
+        format!("---\n{GOOD}...\n"),
+        format!("%YAML 1.1\n---\n{GOOD}"),
+        format!("{GOOD}---\n"),
+        format!("{GOOD}# \u{1f600} \u{a0}\n"),
+        with("level: none", "level: !foo none"),
+        with("level: none", "level: !!str none"),
+        with("{metrics: {level: none}}", "\n    metrics: &a {level: none}\n    x: *a"),
+        with("  pipelines:", "  pipelines: !foo"),
+        json.to_owned(),
+        "service: ${file:service.yaml}".to_owned(),
+        "service: {pipelines: '${file:pipelines.yaml}'}".to_owned(),
+        "service::pipelines::traces: {receivers: [otlp]}".to_owned(),
+        "service: {<<: &x {pipelines: {traces: }}}".to_owned(),
+    ] {
+        assert_eq!(check(&body).err(), None, "{body}");
+    }
+}
+
+#[test]
+fn a_refusal_says_where_and_why() {
+    let refused = |body: &[u8]| inspect(body).unwrap_err().to_string();
+
+    for empty in ["", " \n\n", "# only this\n", "---\n", "~\n", "---\n...\n", "%YAML 1.1\n", "\u{feff}"] {
+        assert_eq!(check(empty), Err(Refusal::Empty), "{empty:?}");
+    }
+    assert_eq!(refused(b""), "config is empty; an empty config never replaces a running one");
+    assert_eq!(refused(b"a: 1\nb: \xe9\n"), "config is not UTF-8 at byte 8 (line 2); save it as UTF-8");
+    assert_eq!(
+        refused(b"a: 1\n# \x1b[31m\n"),
+        "config has the control character U+001B on line 2; \
+         YAML takes it only as an escape in double quotes"
+    );
+    assert_eq!(
+        refused(format!("{GOOD}---\nb: 2\n").as_bytes()),
+        "config has a second YAML document on line 23, which the collector would ignore; \
+         join the two or remove the `---`"
+    );
+    for body in [
+        "a: 1",
+        "[]",
+        "text",
+        "service:",
+        "service: {}",
+        "service: x",
+        "service: [a]",
+        "service: {pipelines: }",
+        "service: {pipelines: {}}",
+        "service: {pipelines: [a]}",
+        "service: {pipelines: 1}",
+    ] {
+        assert_eq!(check(body), Err(Refusal::NoPipelines), "{body}");
+    }
+    assert_eq!(
+        Refusal::NoPipelines.to_string(),
+        "config has no pipelines; `service.pipelines` must be a mapping with at least one, such as `traces:`"
+    );
+    assert_eq!(
+        refused(b"a: ["),
+        "config is not well-formed YAML: did not find expected node content at line 2 column 1, \
+         while parsing a flow node"
+    );
+    assert!(
+        refused(b"a:\n\tb: 1\n").contains("cannot start any token at line 2 column 1"),
+        "{}",
+        refused(b"a:\n\tb: 1\n")
+    );
+    assert_eq!(refused(b"a: *b\n"), "config is not well-formed YAML: unknown anchor at line 1 column 4");
+    assert_eq!(refused(&vec![b'#'; BODY_LIMIT + 1]), "config is 67108865 bytes, the most taken is 67108864");
+}
+
+#[test]
+fn extensions_are_repeated_only_if_they_can_be_read() {
+    let readable = |part: &str, other: &str| check(&with(part, other)).unwrap().extensions_readable;
+    let list = "[health_check, file_storage]";
+
+    assert!(readable(list, ""));
+    assert!(readable(list, "[]"));
+    assert!(readable("  extensions: [health_check, file_storage]\n", ""));
+    assert!(readable(list, "\n  - health_check\n  - 'file_storage'"));
+    assert!(!readable(list, "${file:extensions.yaml}"));
+    assert!(!readable(list, "[health_check, '${env:MORE}']"));
+    assert!(!readable(list, "[health_check, 1]"));
+    let nested = check(&with(list, "[health_check, [a]]")).unwrap_err().to_string();
+    assert!(nested.contains("a list where a name is expected at line 19"), "{nested}");
+    assert!(!readable(list, "{health_check: }"));
+    assert!(!readable("service:\n", "service:\n  <<: {}\n"));
+    assert!(!readable("service:\n", "service::telemetry: {}\nservice:\n"));
+    let unread = check("extensions: ${file:x}\nservice: {pipelines: {traces: }}").unwrap();
+    assert!(!unread.extensions_readable);
+
+    let unread = check(&with(list, "[health_check, 1]")).unwrap();
+    assert_eq!((unread.extensions.len(), unread.health_check), (0, None));
+    assert!(!readable(list, &format!("[{}]", "a,".repeat(ID_LIMIT + 1))));
+    assert!(!readable(list, &format!("[{}]", "a".repeat(ID_LIMIT + 1))));
+}
+
+#[test]
+fn a_health_check_is_probed_where_it_can_be_read() {
+    let at = |settings: &str| probed(&format!("health_check: {settings}"));
+    let some = |text: &str| Some(text.to_owned());
+
+    assert_eq!(at(""), some("127.0.0.1 13133 /"));
+    assert_eq!(at("{}"), some("127.0.0.1 13133 /"));
+    assert_eq!(at("{endpoint: 'localhost:1'}"), some("127.0.0.1 1 /"));
+    assert_eq!(at("{endpoint: '0.0.0.0:1'}"), some("127.0.0.1 1 /"));
+    assert_eq!(at("{endpoint: ':1', path: /a}"), some("127.0.0.1 1 /a"));
+    assert_eq!(at("{endpoint: '[::]:1'}"), some("127.0.0.1 1 /"));
+    assert_eq!(at("{endpoint: '[::1]:1'}"), some("::1 1 /"));
+    assert_eq!(at("{endpoint: 10.1.2.3:65535, response_body: {}}"), some("10.1.2.3 65535 /"));
+    let aliased = "b: &b 'localhost:2'\n  health_check: {endpoint: *b}";
+    assert_eq!(probed(aliased), some("127.0.0.1 2 /"));
+
+    for settings in [
+        "{endpoint: '${env:POD_IP}:13133'}",
+        "{endpoint: '$HOST:1'}",
+        "{endpoint: 'host.example:1'}",
+        "{endpoint: '::1:1'}",
+        "{endpoint: 'localhost:http'}",
+        "{endpoint: 'localhost:0'}",
+        "{endpoint: 'localhost:65536'}",
+        "{endpoint: localhost}",
+        "{endpoint: 13133}",
+        "{endpoint: }",
+        "{endpoint: [a]}",
+        "{path: health}",
+        "{path: '/a b'}",
+        "{path: \"/a\\r\\nb\"}",
+        "{tls: {cert_file: a}}",
+        "{auth: {authenticator: a}}",
+        "{transport: unix}",
+        "{use_v2: true}",
+        "{<<: {tls: {}}}",
+        "${file:x}",
+        "[]",
+        "1",
+    ] {
+        assert_eq!(at(settings), None, "{settings}");
+    }
+    // Not enabled, not configured, another type, and the first of two.
+    let not_enabled = with("[health_check, file_storage]", "[file_storage]");
+    assert_eq!(check(&not_enabled).unwrap().health_check, None);
+    assert_eq!(probed("other:"), None);
+    assert_eq!(probed("health_checkv2:"), None);
+    let two = with("  health_check: {", "  health_check/b: {endpoint: ':9'}\n  health_check: {");
+    let two = two.replace("[health_check,", "[health_check/b, health_check,");
+    assert_eq!(check(&two).unwrap().health_check.unwrap().port, 9);
+}
+
+#[test]
+fn a_resource_of_the_bodys_own_is_seen() {
+    let has = |telemetry: &str| {
+        let body = with("{metrics: {level: none}}", telemetry);
+        check(&body).unwrap().has_telemetry_resource
+    };
+    assert!(!has(""));
+    assert!(!has("{resource: }"));
+    assert!(has("{resource: {a: b}}"));
+    assert!(has("{resource: {}}"));
+    assert!(has("{resource: '${file:x}'}"));
+    assert!(has("${file:telemetry.yaml}"));
+    assert!(has("{<<: {resource: {a: b}}}"));
+    assert!(check("service: ${file:service.yaml}").unwrap().has_telemetry_resource);
+}
+
+#[test]
+fn bombs_are_refused_before_they_go_off() {
+    let times = |text: &str| text.repeat((4 << 20) / text.len());
+    let laugh = |n: usize| format!("a{n}: &a{n} [{}]\n", format!("*a{},", n - 1).repeat(200));
+    let laughs: String = (1..10).map(laugh).collect();
+    let deep: String = (0..2000).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
+    for (name, bomb, what) in [
+        ("laughs", format!("a0: &a0 x\n{laughs}"), "aliases"),
+        ("brackets", times("["), "levels of nesting"),
+        ("brackets on lines", times("[\n"), "levels of nesting"),
+        ("braces", times("{a: "), "levels of nesting"),
+        ("dashes", times("- "), "levels of nesting"),
+        ("deep", deep, "levels of nesting"),
+        ("explicit keys", times("? "), "levels of nesting"),
+        ("commas", format!("[{}", times("a,")), "nodes"),
+        ("colons", format!("{{{}", times(":,")), "nodes"),
+        ("list", times("- a\n"), "nodes"),
+        ("mapping", times("a:\n"), "nodes"),
+        ("empty entries", times("-\n"), "nodes"),
+        ("anchors", times("- &a\n"), "nodes"),
+        ("tags", times("- !a\n"), "nodes"),
+        ("merge keys", format!("a: &a {{}}\n{}", times("<<: *a\n")), "aliases"),
+        ("tag prefix", format!("%TAG ! {}\n---\n", "a".repeat(70)), "bytes of % directives"),
+        ("directives", times("%A\n"), "bytes of % directives"),
+        ("plain", times("a"), "bytes in one scalar"),
+        ("plain over lines", times("a\n"), "bytes in one scalar"),
+        ("double quotes", format!("\"{}", times("\\L")), "bytes in one scalar"),
+        ("single quotes", format!("'{}", times("''")), "bytes in one scalar"),
+        ("block", format!("a: |\n{}", times(" \n")), "bytes in one scalar"),
+    ] {
+        match check(&bomb) {
+            Err(Refusal::TooComplex { what: said, .. }) => assert_eq!(said, what, "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    assert_eq!(
+        check(&format!("a:\n  {}", "[".repeat(100))).unwrap_err().to_string(),
+        "config has more than 64 levels of nesting by line 2; \
+         split it, or leave out what is generated"
+    );
+    // Nothing is kept of further documents; they are not even looked for.
+    let documents = format!("{GOOD}{}", times("---\n"));
+    assert_eq!(check(&documents).err(), None);
+}
+
+#[test]
+fn the_largest_bodies_that_are_taken_need_little_stack() {
+    let lines: String = (0..33_000).map(|n| format!("  key{n}: value\n")).collect();
+    let nested = format!("x: {}{}\n", "[".repeat(60), "]".repeat(60));
+    let aliases = format!("x: &x [{}]\ny: [{}]\n", "a, ".repeat(1000), "*x, ".repeat(ALIAS_LIMIT));
+    let long = format!("x: \"{}\"\n", "a".repeat(SCALAR_LIMIT - 2));
+    for part in [format!("x:\n{lines}"), nested, aliases, long] {
+        let body = format!("{GOOD}{part}");
+        let small = thread::Builder::new().stack_size(256 << 10);
+        small.spawn(move || check(&body).unwrap()).unwrap().join().unwrap();
+    }
+}
+
+#[test]
+fn no_mutation_of_a_config_makes_it_panic_or_hang() {
+    let pieces = [
+        "[",
+        "]",
+        "{",
+        "}",
+        ": ",
+        "- ",
+        "\"",
+        "'",
+        "|\n",
+        ">\n",
+        "&a ",
+        "*a",
+        "!!binary ",
+        "<<: ",
+        "\0",
+        "${",
+        "\n---\n",
+        "? ",
+        "\n",
+        "\u{feff}",
+        "\u{2028}",
+    ];
+    let mut random = fastrand::Rng::with_seed(42);
+    let both = Capabilities { health_check: true, sd_notify: true };
+    let begun = Instant::now();
+    for _ in 0..6_000 {
+        let mut body = GOOD.as_bytes().to_vec();
+        for _ in 0..random.usize(1..6) {
+            let at = random.usize(..body.len());
+            let to = (at + random.usize(..20)).min(body.len());
+            let part = body[at..to].to_vec();
+            match random.u8(..4) {
+                0 => drop(body.drain(at..to)),
+                1 => body[at] = random.u8(..),
+                2 => drop(body.splice(at..at, pieces[random.usize(..pieces.len())].bytes())),
+                _ => {
+                    let to = random.usize(..body.len());
+                    drop(body.splice(to..to, part));
+                }
+            }
+        }
+        if let Ok(seen) = inspect(&body) {
+            let made = overlay(&seen, both, 1, &[]);
+            assert!(serde_yaml::from_str::<Value>(&made.text).is_ok(), "{}", made.text);
+        }
+        last_words(&body);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}

@@ -1,0 +1,175 @@
+//! What a server answered: the parts of its head that count, and where a redirect may lead. Pure.
+
+use std::time::{Duration, SystemTime};
+
+use ureq::http::{HeaderMap, HeaderName, Uri, header};
+
+use super::url::{is_https, parse_url, port, public};
+use super::{Method, Traffic};
+
+/// The longest `Retry-After` that is believed.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response {
+    /// Any status, also those that mean failure.
+    pub status: u16,
+    /// The `ETag` header.
+    pub etag: Option<String>,
+    /// The `Last-Modified` header.
+    pub last_modified: Option<String>,
+    /// How long the server wants to be left alone; at most a day.
+    pub retry_after: Option<Duration>,
+    /// The `Location` header.
+    pub location: Option<String>,
+    /// The body of a 2xx answer; that of others is not read.
+    pub body: Vec<u8>,
+    /// What this took on the wire, TLS and proxy included, TCP's own headers not.
+    pub traffic: Traffic,
+}
+
+impl Response {
+    /// An answer that has no body yet. `now` counts where the server does not say what time it has.
+    pub fn head(status: u16, headers: &HeaderMap, now: SystemTime) -> Self {
+        let date = text(headers, header::DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+        let owned = |name| text(headers, name).map(str::to_owned);
+        Self {
+            status,
+            etag: owned(header::ETAG),
+            last_modified: owned(header::LAST_MODIFIED),
+            retry_after: text(headers, header::RETRY_AFTER).and_then(|value| retry_after(value, date.unwrap_or(now))),
+            location: owned(header::LOCATION),
+            body: Vec::new(),
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// Where it sends us, if it does.
+    pub(super) fn redirects(&self) -> Option<&str> {
+        let location = self.location.as_deref()?;
+        matches!(self.status, 301 | 302 | 303 | 307 | 308).then_some(location)
+    }
+}
+
+/// How the body is encoded, if it is.
+pub(super) fn encoding(headers: &HeaderMap) -> Option<&str> {
+    text(headers, header::CONTENT_ENCODING).filter(|encoding| !encoding.eq_ignore_ascii_case("identity"))
+}
+
+/// A header of visible ASCII; others count as absent.
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The time to wait that a `Retry-After` header asks for, either in seconds or as a date; at most a day.
+///
+/// `now` is best the server's own `Date`, since the clocks of edge hosts are often wrong.
+pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than fit mean very long.
+        value.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs)
+    } else {
+        let date = httpdate::parse_http_date(value).ok()?;
+        date.duration_since(now).unwrap_or_default()
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
+}
+
+/// Where a redirect leads, if it may be followed.
+///
+/// # Errors
+///
+/// In words, with the target and the way out.
+pub fn redirect(from: &Uri, location: &str, status: u16, method: Method) -> Result<Uri, String> {
+    if method == Method::Post && status < 307 {
+        return Err(format!("answered a POST with {status}; only 307 and 308 keep its body"));
+    }
+    let authority = from.authority().map_or("", |authority| authority.as_str());
+    let base = format!("{}://{authority}", from.scheme_str().unwrap_or("http"));
+    let location = location.split('#').next().unwrap_or("");
+    let absolute = if location.starts_with("//") {
+        format!("{}:{location}", from.scheme_str().unwrap_or("http"))
+    } else if location.starts_with('/') {
+        base + location
+    } else if location.starts_with('?') {
+        base + from.path() + location
+    } else if location.split(['/', '?']).next().is_some_and(|start| start.contains(':')) {
+        location.to_owned()
+    } else {
+        let folder = from.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+        format!("{base}{folder}/{location}")
+    };
+    let to = parse_url(&absolute).map_err(|_| "redirects to something that is not a usable http:// or https:// URL")?;
+
+    let same_host = from.host().unwrap_or("").eq_ignore_ascii_case(to.host().unwrap_or(""));
+    let same_port = port(from) == port(&to);
+    let why = match (is_https(from), is_https(&to)) {
+        _ if !same_host => "another host",
+        (true, false) => "which is not encrypted",
+        (false, true) if same_port || (port(from), port(&to)) == (80, 443) => return Ok(to),
+        _ if same_port => return Ok(to),
+        _ => "another port",
+    };
+    Err(format!("redirects to {}, {why}; set config.url to it if that is right", public(&to)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_redirect_may_lead() {
+        let to = |from: &str, location: &str| {
+            let from = from.parse().unwrap();
+            redirect(&from, location, 302, Method::Get).map(|to| to.to_string())
+        };
+        let ok = |url: &str| Ok(url.to_owned());
+        let from = "https://c.example/a/b?x=y";
+        assert_eq!(to(from, "/c"), ok("https://c.example/c"));
+        assert_eq!(to(from, "c?d=e"), ok("https://c.example/a/c?d=e"));
+        assert_eq!(to(from, "c?d=http://e"), ok("https://c.example/a/c?d=http://e"));
+        assert_eq!(to(from, "?d=e"), ok("https://c.example/a/b?d=e"));
+        assert_eq!(to(from, "//C.example/c"), ok("https://C.example/c"));
+        assert_eq!(to(from, "https://c.example:443/c"), ok("https://c.example:443/c"));
+        assert_eq!(to("http://c.example/a", "https://c.example/a"), ok("https://c.example/a"));
+        assert_eq!(to("http://c.example:81", "https://c.example:81"), ok("https://c.example:81/"));
+
+        for (from, location, why) in [
+            (from, "http://c.example/a", "redirects to http://c.example/a, which is not encrypted"),
+            (from, "https://d.example/a?k=v", "redirects to https://d.example/a, another host"),
+            (from, "https://c.example.evil/", "redirects to https://c.example.evil/, another host"),
+            (from, "//d.example/", "redirects to https://d.example/, another host"),
+            (from, "https://c.example:8443/", "redirects to https://c.example:8443/, another port"),
+            ("http://c.example:81", "https://c.example", "redirects to https://c.example/, another port"),
+            (from, "https://c.example@d.example/", "redirects to something that is not a usable"),
+            (from, "ftp://c.example/", "redirects to something that is not a usable"),
+            (from, "javascript:alert(1)", "redirects to something that is not a usable"),
+            (from, "https://", "redirects to something that is not a usable"),
+            (from, "https://c.example:x/", "redirects to something that is not a usable"),
+            (from, "https://c.example:65536/", "redirects to something that is not a usable"),
+        ] {
+            let refused = to(from, location).unwrap_err();
+            assert!(refused.starts_with(why), "{location}: {refused}");
+        }
+
+        let post = |status| redirect(&from.parse().unwrap(), "/c", status, Method::Post).is_ok();
+        assert_eq!([301, 302, 303, 307, 308].map(post), [false, false, false, true, true]);
+    }
+
+    #[test]
+    fn the_wait_that_a_server_asks_for() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let wait = |value| retry_after(value, now).map(|wait| wait.as_secs());
+        assert_eq!(wait("0"), Some(0));
+        assert_eq!(wait(" 120 "), Some(120));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:51:07 GMT"), Some(90));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
+        assert_eq!(wait("Sat, 06 Nov 2094 08:49:37 GMT"), Some(86_400));
+        assert_eq!(wait("99999999999999999999999999"), Some(86_400));
+        for nonsense in ["", "-1", "1.5", "soon", "+3"] {
+            assert_eq!(wait(nonsense), None, "{nonsense}");
+        }
+    }
+}

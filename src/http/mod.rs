@@ -1,0 +1,327 @@
+//! One request, one answer over HTTP/1.1, with a limit on everything: time, bytes, redirects.
+//!
+//! It blocks, so it is called from short-lived threads only. It never weakens TLS, never goes to another host than it
+//! was told, keeps no connection and no cookie, decodes no compression, and takes proxies from the settings alone.
+//!
+//! The rooms: `url` what may be asked, `proxy` by which way, `tls` whom to trust, `wire` what ureq is allowed to do
+//! below all that, `answer` what came back, `error` what did not, `files` the small files that requests are made from.
+
+mod answer;
+mod error;
+mod files;
+mod proxy;
+mod tls;
+mod url;
+mod wire;
+
+#[cfg(test)]
+#[path = "../../tests/promises/server.rs"]
+pub(crate) mod test_server;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use ureq::http::{HeaderName, HeaderValue, Uri, header};
+use ureq::tls::TlsConfig;
+use ureq::{Agent, Body, Proxy};
+
+pub use answer::{Response, redirect, retry_after};
+pub use error::HttpError;
+pub(crate) use files::{Stamp, read_regular, stamp};
+pub use proxy::{bypasses_proxy, parse_proxy};
+use tls::Tls;
+use url::{is_https, port};
+pub use url::{parse_url, public};
+pub use wire::Traffic;
+use wire::Wire;
+
+/// The most redirects that are followed.
+pub const MAX_REDIRECTS: usize = 5;
+
+/// Sent with each request that has none of its own, and to proxies.
+pub const USER_AGENT: &str = concat!("otelet/", env!("CARGO_PKG_VERSION"));
+
+/// The most bytes that a mere promise of the server makes us reserve.
+const MAX_RESERVE: u64 = 4 * 1024 * 1024;
+
+/// What all requests of a [`Client`] have in common.
+#[derive(Clone)]
+pub struct HttpSettings {
+    /// For everything from resolving the name to the last byte of the answer, redirects included.
+    pub timeout: Duration,
+    /// The most bytes of an answer's body.
+    pub max_size: u64,
+    /// PEM file with the CAs to trust **instead of** the built-in public ones.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file with the client certificate and its intermediates.
+    pub client_cert_file: Option<PathBuf>,
+    /// PEM file with the key of the client certificate, not encrypted.
+    pub client_key_file: Option<PathBuf>,
+    /// Proxy for http:// URLs, `http://[user:password@]host[:port]`; empty for none.
+    pub http_proxy: Option<String>,
+    /// Proxy for https:// URLs, likewise.
+    pub https_proxy: Option<String>,
+    /// Where no proxy is used, see [`bypasses_proxy`].
+    pub no_proxy: String,
+}
+
+/// The methods that are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Without a body.
+    Get,
+    /// With a body, even if it is empty.
+    Post,
+}
+
+/// What is sent.
+#[derive(Clone)]
+pub struct Request {
+    /// How.
+    pub method: Method,
+    /// Where to: http:// or https://, without user and password.
+    pub url: String,
+    /// Names and values; they may hold secrets, so nobody prints them.
+    pub headers: Vec<(String, String)>,
+    /// What [`Method::Post`] sends.
+    pub body: Vec<u8>,
+}
+
+/// Checks that a header can be sent, and that it is not one of those which HTTP itself needs.
+///
+/// # Errors
+///
+/// [`HttpError::Settings`] that names the header but never the value.
+pub fn check_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), HttpError> {
+    let bad = |why: &str| HttpError::Settings { what: format!("config.headers.{name}"), why: why.into() };
+    let key = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| bad("not the name of a header; use letters, digits and -"))?;
+    let ours = [
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "accept-encoding",
+        "expect",
+        "upgrade",
+        "proxy-authorization",
+    ];
+    if ours.contains(&key.as_str()) {
+        return Err(bad("is set by the agent itself; leave it out"));
+    }
+    let value = HeaderValue::from_str(value)
+        .map_err(|_| bad("its value has a line break or another character that HTTP forbids"))?;
+    Ok((key, value))
+}
+
+/// Sends requests, one at a time: who comes second waits.
+pub struct Client {
+    settings: HttpSettings,
+    http_proxy: Option<Proxy>,
+    https_proxy: Option<Proxy>,
+    wire: Arc<Wire>,
+    built: Mutex<Built>,
+}
+
+/// What is made once and kept: the agents, until a file with certificates changes.
+struct Built {
+    tls: Tls,
+    agents: Vec<(Route, Agent)>,
+}
+
+/// One of the four ways to a server; each has an agent of its own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Route {
+    tls: bool,
+    proxied: bool,
+}
+
+impl Client {
+    /// Checks the settings. The files that they name are read with the first request, so that they may still come.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError::Settings`] for a proxy that is not `http://host:port`, and for a client certificate without key or
+    /// a key without certificate.
+    pub fn new(settings: &HttpSettings) -> Result<Self, HttpError> {
+        let proxy = |setting, proxy: &Option<String>| match proxy.as_deref() {
+            None | Some("") => Ok(None),
+            Some(proxy) => parse_proxy(setting, proxy).map(Some),
+        };
+        let needs = |given: &str, missing| {
+            Err(HttpError::Settings { what: given.into(), why: format!("needs {missing} as well") })
+        };
+        match (&settings.client_cert_file, &settings.client_key_file) {
+            (Some(_), None) => return needs("config.client_cert_file", "config.client_key_file"),
+            (None, Some(_)) => return needs("config.client_key_file", "config.client_cert_file"),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        Ok(Self {
+            settings: settings.clone(),
+            http_proxy: proxy("config.http_proxy", &settings.http_proxy)?,
+            https_proxy: proxy("config.https_proxy", &settings.https_proxy)?,
+            wire: Arc::default(),
+            built: Mutex::new(Built { tls: Tls::new(), agents: Vec::new() }),
+        })
+    }
+
+    /// What all requests together took on the wire, also those that failed.
+    pub fn traffic(&self) -> Traffic {
+        self.wire.traffic()
+    }
+
+    /// Sends one request and waits for the whole answer.
+    ///
+    /// Redirects are followed up to [`MAX_REDIRECTS`] times within the same host, scheme and port, or from http to
+    /// https on the same host when the port stays or goes from 80 to 443; so no header reaches another server. A POST
+    /// follows 307 and 308 only.
+    ///
+    /// # Errors
+    ///
+    /// An [`HttpError`], whatever the server does, within the time limit. One thing may take longer: the
+    /// system's resolver knows no limit, but after it nothing more is sent.
+    pub fn send(&self, request: &Request) -> Result<Response, HttpError> {
+        // Held for the whole exchange: the limits and counts in `wire` are those of one request.
+        let mut built = self.built.lock().expect("no panic while it is held");
+        let before = self.traffic();
+        // Chunks, heads, certificates and early hints come on top of the body, but not without end.
+        let allowance = 256 * 1024 + self.settings.max_size.saturating_mul(2);
+        self.wire.begin(self.settings.timeout, allowance);
+
+        let mut uri = parse_url(&request.url)?;
+        for _ in 0..=MAX_REDIRECTS {
+            let mut response = self.once(&mut built, &uri, request)?;
+            if let Some(location) = response.redirects() {
+                let next = redirect(&uri, location, response.status, request.method);
+                uri = next.map_err(|why| HttpError::Redirect { url: public(&uri), why })?;
+                continue;
+            }
+            let after = self.traffic();
+            response.traffic = Traffic { sent: after.sent - before.sent, received: after.received - before.received };
+            return Ok(response);
+        }
+        Err(HttpError::Redirect {
+            url: public(&parse_url(&request.url)?),
+            why: format!(
+                "redirects more than {MAX_REDIRECTS} times, at last to {}; set config.url to where the config is",
+                public(&uri)
+            ),
+        })
+    }
+
+    /// Sends the request to this very URL.
+    fn once(&self, built: &mut Built, uri: &Uri, request: &Request) -> Result<Response, HttpError> {
+        let route = self.route(uri);
+        let agent = self.agent(built, route)?;
+        let fail = |error| self.explain(error, uri, route);
+
+        let mut builder = ureq::http::Request::builder().uri(uri.clone()).method(match request.method {
+            Method::Get => "GET",
+            Method::Post => "POST",
+        });
+        for (name, value) in &request.headers {
+            let (name, value) = check_header(name, value)?;
+            builder = builder.header(name, value);
+        }
+        // Nothing is kept open, and the server should know.
+        builder = builder.header(header::CONNECTION, "close");
+        if let Some(credentials) = self.forward(route).and_then(proxy::credentials) {
+            builder = builder.header(header::PROXY_AUTHORIZATION, credentials);
+        }
+        let answer = match request.method {
+            Method::Get => builder.body(()).map_err(ureq::Error::from).and_then(|request| agent.run(request)),
+            Method::Post => {
+                builder.body(&request.body[..]).map_err(ureq::Error::from).and_then(|request| agent.run(request))
+            }
+        };
+        let mut answer = answer.map_err(fail)?;
+        let mut response = Response::head(answer.status().as_u16(), answer.headers(), SystemTime::now());
+        if !answer.status().is_success() {
+            return Ok(response);
+        }
+        if let Some(encoding) = answer::encoding(answer.headers()) {
+            return Err(HttpError::Protocol {
+                url: public(uri),
+                why: format!("answered with content-encoding {encoding:.20}, which was not asked for"),
+            });
+        }
+        let limit = self.settings.max_size;
+        response.body = read_body(answer.body_mut(), limit)
+            .map_err(|error| fail(error.into()))?
+            .ok_or_else(|| HttpError::TooLarge { url: public(uri), limit })?;
+        Ok(response)
+    }
+
+    fn route(&self, uri: &Uri) -> Route {
+        let tls = is_https(uri);
+        let bypasses = || bypasses_proxy(&self.settings.no_proxy, uri.host().unwrap_or(""), port(uri));
+        Route { tls, proxied: self.proxy_for(tls).is_some() && !bypasses() }
+    }
+
+    fn proxy_for(&self, tls: bool) -> Option<&Proxy> {
+        if tls { self.https_proxy.as_ref() } else { self.http_proxy.as_ref() }
+    }
+
+    /// The proxy that makes a tunnel to the server.
+    fn tunnel(&self, route: Route) -> Option<&Proxy> {
+        self.proxy_for(route.tls).filter(|_| route.proxied && route.tls)
+    }
+
+    /// The proxy that gets the request itself, and passes it on.
+    fn forward(&self, route: Route) -> Option<&Proxy> {
+        self.proxy_for(route.tls).filter(|_| route.proxied && !route.tls)
+    }
+
+    fn agent(&self, built: &mut Built, route: Route) -> Result<Agent, HttpError> {
+        if route.tls && built.tls.refresh(&self.settings)? {
+            built.agents.clear();
+        }
+        if let Some((_, agent)) = built.agents.iter().find(|(for_, _)| *for_ == route) {
+            return Ok(agent.clone());
+        }
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_idle_connections(0)
+            .max_idle_connections_per_host(0)
+            .input_buffer_size(wire::BUFFER)
+            .output_buffer_size(wire::BUFFER)
+            // Less would also refuse an interim answer with much behind it; a full buffer is seen by `wire`.
+            .max_response_header_size(wire::BUFFER)
+            .timeout_global(Some(self.settings.timeout))
+            // ureq would send its own.
+            .user_agent(USER_AGENT)
+            .accept("")
+            .accept_encoding("")
+            .tls_config(if route.tls { built.tls.config() } else { TlsConfig::default() })
+            // Must be said: otherwise ureq looks into the environment.
+            .proxy(self.tunnel(route).cloned())
+            .build();
+        let agent = wire::agent(config, &self.wire, self.forward(route));
+        built.agents.push((route, agent.clone()));
+        Ok(agent)
+    }
+
+    fn explain(&self, error: ureq::Error, uri: &Uri, route: Route) -> HttpError {
+        let mut url = public(uri);
+        if let Some(proxy) = self.proxy_for(route.tls).filter(|_| route.proxied) {
+            url += &format!(" by proxy {}:{}", proxy.host(), proxy.port());
+        }
+        HttpError::explain(error, url, &self.settings)
+    }
+}
+
+/// The whole body, unless it is larger than the limit.
+fn read_body(body: &mut Body, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let promised = body.content_length().unwrap_or(0);
+    if promised > limit {
+        return Ok(None);
+    }
+    // Known lengths are reserved at once: growing step by step takes up to twice the memory.
+    let mut bytes = Vec::with_capacity(promised.min(MAX_RESERVE) as usize);
+    body.as_reader().take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
+}

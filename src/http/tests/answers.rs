@@ -1,0 +1,270 @@
+//! What a server's answer comes to: a response, or an error of a kind, and always in time.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use super::super::test_server::{Answer, Server};
+use super::super::wire::{CUT, TOO_LONG};
+use super::*;
+
+/// What an answer comes to, and its message without the URL.
+fn fate(settings: &HttpSettings, answer: Answer) -> (&'static str, String) {
+    let server = Server::new();
+    server.answer(answer);
+    let error = fetch(settings, server.url()).unwrap_err();
+    let message = error.to_string();
+    let why = message.strip_prefix(&format!("{}: ", server.url()));
+    (error.kind(), why.expect("an error names its URL").to_owned())
+}
+
+fn raw(answer: &str) -> Answer {
+    Answer::Raw(answer.as_bytes().to_vec())
+}
+
+fn endless(start: &str, again: &str) -> Answer {
+    Answer::Endless(start.into(), again.into())
+}
+
+#[test]
+fn an_answer_comes_whole_with_what_we_read_of_its_head() {
+    let server = Server::new();
+    let headers = [
+        ("ETag", "\"7f3a\""),
+        ("Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("Retry-After", "3"),
+        ("Set-Cookie", "a=b"),
+    ];
+    let headers = headers.map(|(k, v)| (k.to_owned(), v.to_owned()));
+    server.answer(Answer::Status(200, headers.to_vec(), vec![b'#'; 64 * 1024]));
+    let client = Client::new(&settings()).unwrap();
+    let mut response = send(&client, &get(server.url())).unwrap();
+    assert_eq!(response.traffic, client.traffic());
+    assert!((65_600..66_000).contains(&response.traffic.received), "{:?}", response.traffic);
+    response.traffic = Traffic::default();
+    assert_eq!(
+        response,
+        Response {
+            status: 200,
+            etag: Some("\"7f3a\"".into()),
+            last_modified: Some("Sun, 06 Nov 1994 08:49:37 GMT".into()),
+            retry_after: Some(Duration::from_secs(3)),
+            location: None,
+            body: vec![b'#'; 64 * 1024],
+            traffic: Traffic::default(),
+        }
+    );
+    send(&client, &get(server.url())).unwrap();
+    let asked = server.requests();
+    assert_eq!(asked[1].header("cookie"), None);
+    assert_eq!(asked[1].header("connection"), Some("close"));
+    assert_eq!(asked[1].headers.len(), 4, "Host and User-Agent besides: {asked:#?}");
+}
+
+#[test]
+fn a_post_carries_its_body() {
+    let server = Server::new();
+    server.answer(Answer::Status(200, vec![], b"{}".to_vec()));
+    let request = Request { method: Method::Post, body: b"\x0a\x00binary".to_vec(), ..get(server.url()) };
+    let client = Client::new(&settings()).unwrap();
+    assert_eq!(send(&client, &request).unwrap().body, b"{}");
+    let asked = &server.requests()[0];
+    assert_eq!((&*asked.method, &*asked.body), ("POST", &request.body[..]));
+}
+
+#[test]
+fn any_status_is_an_answer_and_only_good_ones_have_a_body() {
+    let server = Server::new();
+    for status in [204, 304, 404, 500, 503] {
+        server.answer(Answer::Status(status, vec![], vec![b'#'; 1_000_000]));
+        let response = fetch(&settings(), server.url()).unwrap();
+        assert_eq!((response.status, response.body.len()), (status, 0));
+    }
+}
+
+#[test]
+fn a_server_that_is_too_slow_is_given_up_in_time() {
+    for answer in [
+        Answer::Stall,
+        Answer::Trickle(Duration::from_millis(20)),
+        Answer::Delay(Duration::from_secs(60), Answer::status(200).into()),
+        // Early hints without end.
+        endless("", "HTTP/1.1 103 Early Hints\r\n\r\n"),
+    ] {
+        let started = Instant::now();
+        let patient = HttpSettings { max_size: 1 << 40, ..impatient() };
+        let named = format!("{answer:?}");
+        assert_eq!(fate(&patient, answer), ("timeout", "did not answer within 400ms".into()), "{named}");
+        assert!(started.elapsed() < SHORT * 10, "{named}: {:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused_at_once() {
+    let large = ("size", "body is larger than config.max_size 64KiB".to_owned());
+    assert_eq!(fate(&settings(), Answer::NeverEnding), large);
+    assert_eq!(fate(&settings(), Answer::HugeContentLength), large);
+    assert_eq!(fate(&settings(), endless("HTTP/1.1 200 OK\r\n\r\n", "#")), large);
+    let one_more = Answer::Status(200, vec![], vec![b'#'; 64 * 1024 + 1]);
+    assert_eq!(fate(&settings(), one_more), large);
+}
+
+#[test]
+fn a_flood_around_the_body_ends() {
+    let flood = "sends far more than config.max_size allows";
+    for (answer, why) in [
+        (endless("", "HTTP/1.1 103 Early Hints\r\n\r\n"), flood),
+        (endless("", "HTTP/1.1 100 Continue\r\n\r\n"), flood),
+        (endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "a: b\r\n"), flood),
+        (endless("HTTP/1.1 200 OK\r\nA: ", "#"), TOO_LONG),
+        (
+            endless("HTTP/1.1 200 OK\r\n", "a: b\r\n"),
+            "answer is not valid HTTP: http parse resulted in too many headers",
+        ),
+        (endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", "#"), TOO_LONG),
+    ] {
+        let (kind, said) = fate(&settings(), answer);
+        assert_eq!(kind, "protocol", "{said}");
+        assert!(said.starts_with(why), "{said}");
+    }
+}
+
+#[test]
+fn half_an_answer_is_none() {
+    let cut = ("protocol", CUT.to_owned());
+    for answer in [
+        Answer::ResetMidBody,
+        raw(""),
+        raw("HTTP/1.1 200 OK\r\nContent-Le"),
+        raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nreceivers:\n"),
+        raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc"),
+        raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"),
+    ] {
+        let named = format!("{answer:?}");
+        assert_eq!(fate(&settings(), answer), cut, "{named}");
+    }
+}
+
+#[test]
+fn what_is_not_http_is_refused() {
+    for (answer, why) in [
+        (Answer::Garbage, "answer is not valid HTTP: "),
+        (raw("HTTP/1.1 099 Odd\r\n\r\n"), "answer is not valid HTTP: "),
+        (raw("HTTP/9.9 200 OK\r\n\r\n"), "answer is not valid HTTP: "),
+        (raw("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"), "answer is not valid HTTP: "),
+        (raw("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"), "answer is not valid HTTP: "),
+        (raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n"), "answer is not valid HTTP: "),
+        (
+            raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabcd\r\n0\r\n\r\n"),
+            "answer is not valid HTTP: ",
+        ),
+        (
+            raw("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x08"),
+            "answered with content-encoding gzip, which was not asked for",
+        ),
+    ] {
+        let (kind, said) = fate(&settings(), answer);
+        assert_eq!(kind, "protocol", "{said}");
+        assert!(said.starts_with(why), "{said}");
+    }
+}
+
+#[test]
+fn what_follows_a_whole_answer_is_ignored() {
+    let server = Server::new();
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab and more",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\nHTTP/1.1 666",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab",
+        "HTTP/1.0 200 OK\r\n\r\nab",
+    ] {
+        server.answer(raw(answer));
+        assert_eq!(fetch(&settings(), server.url()).unwrap().body, b"ab", "{answer}");
+    }
+}
+
+/// Any bytes at all end in an answer or an error: a panic would be the end of the agent.
+#[test]
+fn mangled_answers_never_panic_and_never_hang() {
+    let whole = [
+        "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nContent-Length: 20\r\n\r\nreceivers: {otlp: {}}",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nabcde\r\n1\r\nf\r\n0\r\nT: r\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nLocation: /else?a=b#c\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 503 Busy\r\nRetry-After: 12\r\n\r\nno",
+    ];
+    let server = Server::new();
+    let client = Client::new(&impatient()).unwrap();
+    let mut dice = fastrand::Rng::with_seed(7);
+    for _ in 0..400 {
+        let mut bytes = dice.choice(whole).unwrap().as_bytes().to_vec();
+        for _ in 0..dice.usize(1..6) {
+            let at = dice.usize(..bytes.len());
+            match dice.u8(..4) {
+                0 => bytes[at] = dice.u8(..),
+                1 => bytes.truncate(at + 1),
+                2 => bytes.insert(at, dice.choice(*b"\r\n:; 0f\xff").unwrap()),
+                _ => drop(bytes.remove(at)),
+            }
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        server.answer(Answer::Raw(bytes));
+        let _ = send(&client, &get(server.url()));
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let error = fetch(&settings(), format!("http://127.0.0.1:{port}/v1?key=s3cret")).unwrap_err();
+    let said = error.to_string();
+    assert!(said.starts_with(&format!("http://127.0.0.1:{port}/v1: ")), "{said}");
+    assert_eq!(error.kind(), "connect");
+
+    // A label of 64 letters is no name, which the resolver knows without asking anybody.
+    let host = format!("{}.example", "a".repeat(64));
+    let error = fetch(&settings(), format!("http://{host}/v1")).unwrap_err();
+    let said = error.to_string();
+    assert!(said.starts_with(&format!("http://{host}/v1: name {host} does not resolve: ")), "{said}");
+    assert_eq!(error.kind(), "resolve");
+}
+
+#[test]
+fn redirects_are_followed_on_the_same_server_only() {
+    let (server, other) = (Server::new(), Server::new());
+    server.offer("a: 1");
+    server.answer_once(Answer::RedirectTo("/else?a=b#c".into()));
+    assert_eq!(fetch(&settings(), server.url()).unwrap().body, b"a: 1");
+    let asked = server.requests();
+    assert_eq!(asked[1].path, "/else?a=b");
+    assert_eq!(asked[1].header("x-token"), Some("s3cret"));
+
+    server.answer(Answer::RedirectTo(other.url() + "?key=s3cret"));
+    let error = fetch(&settings(), server.url()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("{}: redirects to {}, another port; set config.url to it if that is right", server.url(), other.url())
+    );
+    assert_eq!(error.kind(), "redirect");
+    assert!(other.requests().is_empty());
+}
+
+#[test]
+fn a_loop_of_redirects_ends_after_five() {
+    let server = Server::new();
+    server.answer(Answer::RedirectLoop);
+    let said = fetch(&settings(), server.url()).unwrap_err().to_string();
+    assert!(said.contains("redirects more than 5 times, at last to http://127.0.0.1"), "{said}");
+    assert_eq!(server.requests().len(), 6);
+}
+
+#[test]
+fn all_redirects_together_have_one_time_limit() {
+    let slow = Answer::Delay(SHORT / 2, Answer::RedirectTo("/again".into()).into());
+    let server = Server::new();
+    server.answer(slow);
+    let started = Instant::now();
+    let error = fetch(&impatient(), server.url()).unwrap_err();
+    assert_eq!(error.kind(), "timeout", "{error}");
+    assert!(started.elapsed() < SHORT * 4, "{:?}", started.elapsed());
+}

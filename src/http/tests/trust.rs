@@ -1,0 +1,228 @@
+//! Whom TLS trusts.
+
+use std::io::Write;
+use std::net::Shutdown;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use ureq::tls::RootCerts;
+
+use super::super::test_server::Server;
+use super::super::wire::CUT;
+use super::*;
+
+/// A certificate authority, and what it signs.
+pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key, in PEM.
+pub(super) struct Identity {
+    cert: String,
+    key: String,
+}
+
+impl Authority {
+    pub(super) fn new() -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    pub(super) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    pub(super) fn sign(&self, change: impl Fn(&mut CertificateParams)) -> Identity {
+        let names = vec!["127.0.0.1".to_owned(), "config.test".to_owned()];
+        let mut params = CertificateParams::new(names).unwrap();
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        Identity { cert: params.signed_by(&key, &self.0).unwrap().pem(), key: key.serialize_pem() }
+    }
+}
+
+/// Answers each request over TLS with `answer`, and ends TLS in order unless `torn`.
+pub(super) fn tls_server(
+    identity: &Identity,
+    clients: Option<&Authority>,
+    answer: &'static str,
+    torn: bool,
+) -> Listening {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(authority.0.der().clone()).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        }
+    };
+    let chain = CertificateDer::pem_slice_iter(identity.cert.as_bytes());
+    let chain = chain.map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+    let config = Arc::new(builder.with_single_cert(chain, key).unwrap());
+    Listening::new(move |stream| {
+        let connection = ServerConnection::new(config.clone()).unwrap();
+        let mut tls = StreamOwned::new(connection, stream);
+        read_head(&mut tls)?;
+        tls.write_all(answer.as_bytes())?;
+        if !torn {
+            tls.conn.send_close_notify();
+        }
+        tls.flush()?;
+        tls.sock.shutdown(Shutdown::Write)
+    })
+}
+
+pub(super) fn trusting(ca_file: PathBuf) -> HttpSettings {
+    HttpSettings { ca_file: Some(ca_file), ..settings() }
+}
+
+fn refused(settings: &HttpSettings, server: &Listening) -> String {
+    let url = format!("https://{}/v1", server.addr);
+    let error = fetch(settings, &url).unwrap_err();
+    assert_eq!(error.kind(), "tls", "{error}");
+    error.to_string().strip_prefix(&format!("{url}: ")).unwrap().to_owned()
+}
+
+#[test]
+fn a_private_ca_is_trusted_only_when_the_settings_name_it() {
+    let dir = Dir::new();
+    let authority = Authority::new();
+    let server = tls_server(&authority.sign(|_| ()), None, GOOD, false);
+
+    let response = fetch(&trusting(dir.write("ca.pem", &authority.pem())), format!("https://{}/", server.addr));
+    let traffic = response.unwrap().traffic;
+    assert!(traffic.received > 500, "the handshake counts: {traffic:?}");
+
+    assert_eq!(
+        refused(&settings(), &server),
+        "certificate is not trusted: UnknownIssuer; set config.ca_file if the server has a private CA"
+    );
+    // Of the same name, as all of this test's.
+    let other = trusting(dir.write("other.pem", &Authority::new().pem()));
+    assert_eq!(
+        refused(&other, &server),
+        "certificate is not trusted: BadSignature; the server's CA is not in config.ca_file"
+    );
+}
+
+#[test]
+fn a_certificate_for_another_name_or_time_is_refused() {
+    let dir = Dir::new();
+    let authority = Authority::new();
+    let trusting = trusting(dir.write("ca.pem", &authority.pem()));
+    let said = |change: fn(&mut CertificateParams)| {
+        refused(&trusting, &tls_server(&authority.sign(change), None, GOOD, false))
+    };
+    assert_eq!(
+        said(|cert| cert.not_after = rcgen::date_time_ymd(2020, 1, 1)),
+        "certificate has expired; if not, this host's clock is wrong"
+    );
+    assert_eq!(
+        said(|cert| cert.not_before = rcgen::date_time_ymd(2999, 1, 1)),
+        "certificate is not valid yet; if it is, this host's clock is wrong"
+    );
+    let other = said(|cert| {
+        cert.subject_alt_names = vec![rcgen::SanType::DnsName("other.test".try_into().unwrap())];
+    });
+    assert!(other.starts_with("certificate is for another name: "), "{other}");
+    assert!(other.contains("other.test"), "{other}");
+}
+
+#[test]
+fn a_client_certificate_is_shown_to_servers_that_want_one() {
+    let dir = Dir::new();
+    let (servers, clients) = (Authority::new(), Authority::new());
+    let server = tls_server(&servers.sign(|_| ()), Some(&clients), GOOD, false);
+    let without = trusting(dir.write("ca.pem", &servers.pem()));
+    let said = refused(&without, &server);
+    assert!(said.contains("set config.client_cert_file and config.client_key_file"), "{said}");
+
+    let us = clients.sign(|cert| {
+        cert.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    });
+    let with = HttpSettings {
+        client_cert_file: Some(dir.write("cert.pem", &us.cert)),
+        client_key_file: Some(dir.write("key.pem", &us.key)),
+        ..without
+    };
+    let url = format!("https://{}/", server.addr);
+    assert_eq!(fetch(&with, &url).unwrap().body, b"ok");
+
+    // A stranger's certificate.
+    let stranger = Authority::new().sign(|_| ());
+    let strange = HttpSettings {
+        client_cert_file: Some(dir.write("strange.pem", &stranger.cert)),
+        client_key_file: Some(dir.write("strange.key", &stranger.key)),
+        ..with.clone()
+    };
+    let said = refused(&strange, &server);
+    assert!(said.starts_with("server ended TLS: "), "{said}");
+
+    // A key of another certificate is told, where ureq would panic.
+    dir.write("key.pem", &stranger.key);
+    let said = fetch(&with, &url).unwrap_err().to_string();
+    assert!(said.contains("key.pem: does not fit "), "{said}");
+    dir.write("key.pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n-----END ENCRYPTED PRIVATE KEY-----\n");
+    let said = fetch(&with, &url).unwrap_err().to_string();
+    assert!(said.contains("key.pem: no private key in PEM; an encrypted one"), "{said}");
+}
+
+#[test]
+fn certificates_are_read_again_when_their_file_changes_and_only_then() {
+    let dir = Dir::new();
+    let (old, new) = (Authority::new(), Authority::new());
+    let server = tls_server(&new.sign(|_| ()), None, GOOD, false);
+    let client = Client::new(&trusting(dir.path("ca.pem"))).unwrap();
+    let ask = || send(&client, &get(format!("https://{}/", server.addr)));
+
+    let said = ask().unwrap_err().to_string();
+    assert!(said.contains("ca.pem: cannot read: "), "{said}");
+    dir.write("ca.pem", "none in here");
+    let said = ask().unwrap_err().to_string();
+    assert!(said.ends_with("ca.pem: no certificate in PEM in it"), "{said}");
+    dir.write("ca.pem", &old.pem());
+    assert_eq!(ask().unwrap_err().kind(), "tls");
+    dir.write("ca.pem", &(old.pem() + &new.pem()));
+    assert_eq!(ask().unwrap().body, b"ok");
+
+    let roots = || match client.built.lock().unwrap().tls.config().root_certs() {
+        RootCerts::Specific(certificates) => Arc::as_ptr(certificates),
+        other => panic!("{other:?}"),
+    };
+    let before = roots();
+    assert_eq!(ask().unwrap().body, b"ok");
+    assert_eq!(roots(), before, "the bundle is not parsed again");
+    assert_eq!(client.built.lock().unwrap().agents.len(), 1);
+}
+
+#[test]
+fn tls_that_is_torn_off_is_no_end_of_a_body() {
+    let dir = Dir::new();
+    let authority = Authority::new();
+    let trusting = trusting(dir.write("ca.pem", &authority.pem()));
+    // Without a length, only the end of TLS says where the body ends.
+    let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nreceivers:\n";
+    let ask = |torn| {
+        let server = tls_server(&authority.sign(|_| ()), None, answer, torn);
+        fetch(&trusting, format!("https://{}/", server.addr)).map(|response| response.body)
+    };
+    assert_eq!(ask(false).unwrap(), b"receivers:\n");
+    assert!(ask(true).unwrap_err().to_string().ends_with(CUT));
+}
+
+#[test]
+fn tls_to_a_server_without_tls_is_told() {
+    let server = Server::new();
+    let url = server.url().replace("http://", "https://");
+    let error = fetch(&impatient(), url).unwrap_err();
+    // This server waits for the end of a head that never comes.
+    assert_eq!(error.kind(), "timeout", "{error}");
+
+    let plain = Listening::new(|mut stream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+    assert_eq!(refused(&settings(), &plain), "answer is not TLS; is this an http:// server?");
+}

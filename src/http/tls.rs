@@ -1,0 +1,154 @@
+//! Whom TLS trusts and what it shows of us, made from the files that the settings name; and what went wrong, in words
+//! with a way out.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
+use rustls::{AlertDescription, CertificateError, InvalidMessage, RootCertStore};
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig};
+
+use super::{HttpError, HttpSettings, Stamp, read_regular, stamp};
+
+/// The most bytes of a file with certificates: those of all public CAs take 220 KB.
+const MAX_PEM: u64 = 2 * 1024 * 1024;
+
+/// What the files say, as they were when they were read last.
+pub(super) struct Tls {
+    crypto: Arc<CryptoProvider>,
+    read: Option<([Option<Stamp>; 3], TlsConfig)>,
+}
+
+impl Tls {
+    /// Nothing read yet.
+    pub(super) fn new() -> Self {
+        Self { crypto: Arc::new(rustls::crypto::ring::default_provider()), read: None }
+    }
+
+    /// What to give to ureq, after [`refresh`](Self::refresh).
+    pub(super) fn config(&self) -> TlsConfig {
+        let (_, config) = self.read.as_ref().expect("it was refreshed before");
+        config.clone()
+    }
+
+    /// Reads the certificates and the key again if one of the files has changed; says whether it did.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError::Settings`] for a file that cannot be used.
+    pub(super) fn refresh(&mut self, settings: &HttpSettings) -> Result<bool, HttpError> {
+        let files = [&settings.ca_file, &settings.client_cert_file, &settings.client_key_file];
+        let mut stamps = [None; 3];
+        for (file, seen) in files.iter().zip(&mut stamps) {
+            if let Some(path) = file {
+                *seen = Some(stamp(path).map_err(|error| unreadable(path, &error))?);
+            }
+        }
+        if self.read.as_ref().is_some_and(|(seen, _)| *seen == stamps) {
+            return Ok(false);
+        }
+        let roots = settings.ca_file.as_ref().map_or(Ok(RootCerts::WebPki), |path| roots(path))?;
+        let client = match (&settings.client_cert_file, &settings.client_key_file) {
+            (Some(cert), Some(key)) => Some(self.client_cert(cert, key)?),
+            _ => None,
+        };
+        let config = TlsConfig::builder()
+            .root_certs(roots)
+            .client_cert(client)
+            .unversioned_rustls_crypto_provider(self.crypto.clone())
+            .build();
+        self.read = Some((stamps, config));
+        Ok(true)
+    }
+
+    /// Reads the client certificate and proves that the key belongs to it: ureq panics if it does not.
+    fn client_cert(&self, cert: &Path, key: &Path) -> Result<ClientCert, HttpError> {
+        let chain = certificates(cert)?;
+        let pem = read_regular(key, MAX_PEM).map_err(|error| unreadable(key, &error))?;
+        let (Ok(der), Ok(private)) = (PrivateKeyDer::from_pem_slice(&pem), PrivateKey::from_pem(&pem)) else {
+            return Err(bad_file(key, "no private key in PEM; an encrypted one must be decrypted first"));
+        };
+        let ders = chain.iter().map(|c| c.der().to_vec().into()).collect();
+        rustls::sign::CertifiedKey::from_der(ders, der, &self.crypto).map_err(|error| {
+            let why = format!("does not fit {}: {error}", cert.display());
+            bad_file(key, &why)
+        })?;
+        Ok(ClientCert::new_with_certs(&chain, private))
+    }
+}
+
+/// The CAs in a file, of which at least one must be usable.
+fn roots(path: &Path) -> Result<RootCerts, HttpError> {
+    let certificates = certificates(path)?;
+    let mut store = RootCertStore::empty();
+    let (usable, _) = store.add_parsable_certificates(certificates.iter().map(|c| c.der().into()));
+    if usable == 0 {
+        return Err(bad_file(path, "no certificate in it can be used as a CA"));
+    }
+    Ok(RootCerts::new_with_certs(&certificates))
+}
+
+fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, HttpError> {
+    let pem = read_regular(path, MAX_PEM).map_err(|error| unreadable(path, &error))?;
+    let mut certificates = Vec::new();
+    for item in ureq::tls::parse_pem(&pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(bad_file(path, &format!("not valid PEM: {error}"))),
+        }
+    }
+    if certificates.is_empty() {
+        return Err(bad_file(path, "no certificate in PEM in it"));
+    }
+    Ok(certificates)
+}
+
+fn bad_file(path: &Path, why: &str) -> HttpError {
+    HttpError::Settings { what: path.display().to_string(), why: why.to_owned() }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> HttpError {
+    bad_file(path, &format!("cannot read: {error}"))
+}
+
+/// Why TLS did not come about, in words.
+pub(super) fn explain(error: &rustls::Error, settings: &HttpSettings) -> String {
+    use CertificateError as C;
+    match error {
+        // A private CA that was made anew under its old name shows as a bad signature.
+        rustls::Error::InvalidCertificate(trust @ (C::UnknownIssuer | C::BadSignature)) => {
+            let advice = match settings.ca_file {
+                Some(_) => "the server's CA is not in config.ca_file",
+                None => "set config.ca_file if the server has a private CA",
+            };
+            format!("certificate is not trusted: {trust:?}; {advice}")
+        }
+        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
+            "certificate has expired; if not, this host's clock is wrong".to_owned()
+        }
+        rustls::Error::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
+            "certificate is not valid yet; if it is, this host's clock is wrong".to_owned()
+        }
+        rustls::Error::InvalidCertificate(C::NotValidForNameContext { presented, .. }) => {
+            format!("certificate is for another name: {}", presented.join(", "))
+        }
+        rustls::Error::InvalidCertificate(other) => {
+            format!("certificate is not trusted: {other}")
+        }
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure)
+            if settings.client_cert_file.is_none() =>
+        {
+            "server ended TLS; if it wants a client certificate, set config.client_cert_file and \
+             config.client_key_file"
+                .to_owned()
+        }
+        rustls::Error::AlertReceived(alert) => format!("server ended TLS: {alert:?}"),
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "answer is not TLS; is this an http:// server?".to_owned()
+        }
+        other => format!("TLS failed: {other}"),
+    }
+}

@@ -1,0 +1,307 @@
+//! What lies between ureq and the network: each connection is dialled, counted and guarded here, so that no server can
+//! take more time or bytes than it was given.
+
+use std::io;
+use std::net::ToSocketAddrs;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector,
+    Transport, time,
+};
+use ureq::{Agent, Proxy};
+
+use super::url::{bare, port};
+
+/// Size of each of the two buffers of a connection, and so the most that the head of an answer may have: ten times
+/// what servers send. ureq's own 128 KiB serve large transfers.
+pub(super) const BUFFER: usize = 16 * 1024;
+
+/// The most addresses of a name that are tried; ureq's own limit.
+const MAX_ADDRESSES: usize = 16;
+
+/// What is said of an answer that ended too early.
+pub(super) const CUT: &str = "connection ended before the answer was complete";
+
+/// What is said of a head, or of a line between chunks, that does not fit [`BUFFER`].
+pub(super) const TOO_LONG: &str = "a line or the head of the answer is larger than 16KiB";
+
+/// Bytes on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// From us.
+    pub sent: u64,
+    /// To us.
+    pub received: u64,
+}
+
+/// An agent whose connections obey the limits of `wire`. If there is a proxy `forward`, requests go to it as they are.
+pub(super) fn agent(config: Config, wire: &Arc<Wire>, forward: Option<&Proxy>) -> Agent {
+    let instead = forward.map(|proxy| (proxy.host().to_owned(), proxy.port()));
+    let chain =
+        ().chain(ConnectProxyConnector::default())
+            .chain(TcpConnector::default())
+            .chain(Count(wire.clone()))
+            .chain(RustlsConnector::default())
+            .chain(Guard { forward: forward.is_some() });
+    let dial = Dial { wire: wire.clone(), chain: Box::new(chain) };
+    Agent::with_parts(config, dial, Resolve { wire: wire.clone(), instead })
+}
+
+/// What is counted and limited for the exchange at hand, shared with what ureq calls.
+#[derive(Debug, Default)]
+pub(super) struct Wire(Mutex<WireState>);
+
+#[derive(Debug, Default)]
+struct WireState {
+    traffic: Traffic,
+    deadline: Option<Instant>,
+    /// Bytes that may still come.
+    allowance: u64,
+}
+
+impl Wire {
+    fn lock(&self) -> MutexGuard<'_, WireState> {
+        self.0.lock().expect("no panic while it is held")
+    }
+
+    /// What has passed so far, in all exchanges.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.lock().traffic
+    }
+
+    /// Begins an exchange: from now on there is so much time, and so many bytes may come.
+    pub(super) fn begin(&self, timeout: Duration, allowance: u64) {
+        let mut state = self.lock();
+        state.deadline = Instant::now().checked_add(timeout);
+        state.allowance = allowance;
+    }
+
+    /// Shortens a time limit of ureq's, which may be that of a single step, to what is left of the whole.
+    fn within(&self, mut limit: NextTimeout) -> Result<NextTimeout, ureq::Error> {
+        if let Some(deadline) = self.lock().deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ureq::Error::Timeout(ureq::Timeout::Global));
+            }
+            limit.after = limit.after.min(time::Duration::Exact(left));
+        }
+        Ok(limit)
+    }
+}
+
+/// The peer did something that no honest one does.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Misbehaved(pub(super) &'static str);
+
+/// The name has no address.
+#[derive(Debug, thiserror::Error)]
+#[error("{host}: {why}")]
+pub(super) struct Unresolved {
+    pub(super) host: String,
+    pub(super) why: String,
+}
+
+/// Asks the system on this thread. ureq's own resolver starts a thread each time and leaves it behind while DNS hangs.
+#[derive(Debug)]
+struct Resolve {
+    wire: Arc<Wire>,
+    /// The proxy that requests are sent to as they are: the only name that is looked up then.
+    instead: Option<(String, u16)>,
+}
+
+impl Resolver for Resolve {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        _: &ureq::config::Config,
+        limit: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let (host, port) = match &self.instead {
+            Some((host, port)) => (host.as_str(), *port),
+            None => (uri.host().unwrap_or(""), port(uri)),
+        };
+        let unresolved = |why: String| {
+            let host = host.to_owned();
+            ureq::Error::Other(Box::new(Unresolved { host, why }))
+        };
+        let found = (bare(host), port).to_socket_addrs().map_err(|error| unresolved(error.to_string()))?;
+        self.wire.within(limit)?;
+        let mut addresses = self.empty();
+        for address in found.take(MAX_ADDRESSES) {
+            addresses.push(address);
+        }
+        if addresses.is_empty() {
+            return Err(unresolved("no address".to_owned()));
+        }
+        Ok(addresses)
+    }
+}
+
+/// Connects within what is left of the time. Everything else is in the chain.
+#[derive(Debug)]
+struct Dial {
+    wire: Arc<Wire>,
+    chain: Box<dyn Connector<(), Out = Box<dyn Transport>>>,
+}
+
+impl Connector<()> for Dial {
+    type Out = Box<dyn Transport>;
+
+    fn connect(&self, details: &ConnectionDetails, chained: Option<()>) -> Result<Option<Self::Out>, ureq::Error> {
+        let details = ConnectionDetails {
+            uri: details.uri,
+            addrs: details.addrs.clone(),
+            config: details.config,
+            request_level: details.request_level,
+            resolver: details.resolver,
+            now: details.now,
+            timeout: self.wire.within(details.timeout)?,
+            current_time: details.current_time.clone(),
+            run_connector: details.run_connector.clone(),
+            register_shutdown: details.register_shutdown.clone(),
+        };
+        self.chain.connect(&details, chained)
+    }
+}
+
+/// Counts what passes, below TLS, and ends it when time or bytes run out.
+#[derive(Debug)]
+struct Count(Arc<Wire>);
+
+impl<In: Transport> Connector<In> for Count {
+    type Out = Counted;
+
+    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Counted>, ureq::Error> {
+        Ok(chained.map(|inner| Counted {
+            inner: Box::new(inner),
+            wire: self.0.clone(),
+            // A tunnel lies on a connection to the proxy, which counts already.
+            counts: details.config.proxy().is_none(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Counted {
+    inner: Box<dyn Transport>,
+    wire: Arc<Wire>,
+    counts: bool,
+}
+
+impl Transport for Counted {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.inner.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, limit: NextTimeout) -> Result<(), ureq::Error> {
+        if self.counts {
+            self.wire.lock().traffic.sent += amount as u64;
+        }
+        self.inner.transmit_output(amount, self.wire.within(limit)?)
+    }
+
+    fn await_input(&mut self, limit: NextTimeout) -> Result<bool, ureq::Error> {
+        let before = self.inner.buffers().input().len();
+        let more = self.inner.await_input(self.wire.within(limit)?)?;
+        if self.counts {
+            let got = (self.inner.buffers().input().len() - before) as u64;
+            let mut state = self.wire.lock();
+            state.traffic.received += got;
+            state.allowance = state
+                .allowance
+                .checked_sub(got)
+                .ok_or_else(|| io::Error::other(Misbehaved("sends far more than config.max_size allows")))?;
+        }
+        Ok(more)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.inner.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.inner.is_tls()
+    }
+}
+
+/// The last link: what ureq itself reads from and writes to.
+#[derive(Debug)]
+struct Guard {
+    /// Requests go to a proxy that passes them on.
+    forward: bool,
+}
+
+impl<In: Transport> Connector<In> for Guard {
+    type Out = Box<dyn Transport>;
+
+    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
+        let authority = details.uri.authority().filter(|_| self.forward);
+        Ok(chained.map(|inner| {
+            Box::new(Guarded { inner, prefix: authority.map(|authority| format!("http://{authority}")) })
+                as Box<dyn Transport>
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Guarded<T> {
+    inner: T,
+    /// What is still to be put before the path of the request: a proxy wants the whole URL there, and ureq knows
+    /// proxies by CONNECT only, which many refuse for port 80.
+    prefix: Option<String>,
+}
+
+impl<T: Transport> Transport for Guarded<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.inner.buffers()
+    }
+
+    fn transmit_output(&mut self, mut amount: usize, limit: NextTimeout) -> Result<(), ureq::Error> {
+        if let Some(prefix) = self.prefix.take() {
+            let output = self.inner.buffers().output();
+            let path = output[..amount].iter().position(|byte| *byte == b' ');
+            let (Some(path), true) = (path, amount + prefix.len() <= output.len()) else {
+                return Err(io::Error::other(Misbehaved("request does not fit a proxy")).into());
+            };
+            let path = path + 1;
+            output.copy_within(path..amount, path + prefix.len());
+            output[path..][..prefix.len()].copy_from_slice(prefix.as_bytes());
+            amount += prefix.len();
+        }
+        self.inner.transmit_output(amount, limit)
+    }
+
+    /// ureq takes a reset, and an end of TLS that is not the peer's own, for the end of a body without length. That
+    /// may be half a config, so it is turned into an error that ureq does not know.
+    fn await_input(&mut self, limit: NextTimeout) -> Result<bool, ureq::Error> {
+        if self.inner.buffers().input().len() >= BUFFER {
+            // Nothing of it could be used, and nothing more can be read: ureq would call it an end.
+            return Err(io::Error::other(Misbehaved(TOO_LONG)).into());
+        }
+        self.inner.await_input(limit).map_err(|error| match error {
+            ureq::Error::Io(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                io::Error::other(Misbehaved(CUT)).into()
+            }
+            other => other,
+        })
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.inner.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.inner.is_tls()
+    }
+}

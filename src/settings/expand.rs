@@ -1,0 +1,73 @@
+//! What stands in for parts of a value: `${env:NAME}`, `${env:NAME:-text}`, `${file:PATH}` and `$$`.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+
+use super::{MOST, World};
+use crate::cli;
+
+/// Why nothing can stand in, and what the operating system says to it.
+pub(super) type NoStandIn = (String, Option<io::Error>);
+
+/// Replaces `${env:NAME}`, `${env:NAME:-text}`, `${file:PATH}` and `$$`. `None` if there is no `${}` in it.
+///
+/// As in the Collector, a lone `$` stays, and what is put in is not looked at again.
+pub(super) fn expand(text: &str, world: &World) -> Result<Option<String>, NoStandIn> {
+    let mut out = String::new();
+    let mut replaced = false;
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out += &rest[..at];
+        rest = &rest[at + 1..];
+        if let Some(inner) = rest.strip_prefix('{') {
+            let (inner, after) =
+                inner.split_once('}').ok_or(("\"${\" without \"}\"; write $$ for a dollar sign".to_owned(), None))?;
+            out += &stand_in(inner, world)?;
+            rest = after;
+            replaced = true;
+        } else {
+            out.push('$');
+            rest = rest.strip_prefix('$').unwrap_or(rest);
+        }
+    }
+    out += rest;
+    Ok(replaced.then_some(out))
+}
+
+/// What stands in for `${inner}`.
+fn stand_in(inner: &str, world: &World) -> Result<String, NoStandIn> {
+    let fail = |problem: &str| Err((problem.to_owned(), None));
+    if let Some(name) = inner.strip_prefix("env:") {
+        let (name, default) = match name.split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (name, None),
+        };
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return fail("${env:} needs the name of a variable");
+        }
+        let shown = cli::clip(name);
+        // As in the Collector, the default is for a variable that is not set, not for an empty one.
+        return match ((world.var)(name).map(OsString::into_string), default) {
+            (Some(Ok(value)), _) => Ok(value),
+            (Some(Err(_)), _) => fail(&format!("the value of the variable {shown} is not UTF-8")),
+            (None, Some(default)) => Ok(default.to_owned()),
+            (None, None) => fail(&format!("the variable {shown} is not set; set it, or write ${{env:{shown}:-text}}")),
+        };
+    }
+    let Some(path) = inner.strip_prefix("file:") else {
+        return fail("only ${env:NAME} and ${file:PATH} are known; write $$ for a dollar sign");
+    };
+    let path = world.absolute(Path::new(path));
+    let shown = path.display();
+    let bytes = (world.read)(&path).map_err(|cause| (format!("cannot read {shown}"), Some(cause)))?;
+    if bytes.len() > MOST {
+        return fail(&format!("{shown} is larger than 1MiB"));
+    }
+    let Ok(mut text) = String::from_utf8(bytes) else {
+        return fail(&format!("{shown} is not UTF-8"));
+    };
+    let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    text.truncate(line.map_or(text.len(), str::len));
+    Ok(text)
+}

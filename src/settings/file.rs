@@ -1,0 +1,151 @@
+//! The settings file, as far as it can be read without knowing what a value means; and where in it something stands.
+
+use std::io;
+use std::path::PathBuf;
+
+use serde::de::Deserializer;
+
+use super::walk::{Refuse, Walk};
+use super::{MOST, Place, SettingsError, World, error};
+use crate::{cli, os};
+
+/// The settings file, as far as it can be read without knowing what a value means.
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    text: String,
+    nodes: Vec<(&'static str, Node)>,
+}
+
+/// The value of a key.
+#[derive(Debug, PartialEq)]
+pub(super) enum Node {
+    Text(String),
+    List(Vec<String>),
+    Map(Vec<(String, String)>),
+}
+
+impl File {
+    pub(super) fn read(path: PathBuf, world: &World) -> Result<File, SettingsError> {
+        let bytes = match (world.read)(&path) {
+            Ok(bytes) => bytes,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound && path == os::default_settings_path() => Vec::new(),
+            Err(cause) => {
+                let problem = "cannot read the settings file".to_owned();
+                return Err(SettingsError { place: Place::File(path), problem, cause: Some(cause) });
+            }
+        };
+        if bytes.len() > MOST {
+            let problem = "larger than 1MiB; is this the settings file?".to_owned();
+            return Err(error(Place::File(path), problem));
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => File::parse(path, text),
+            Err(e) => {
+                let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+                let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+                let good = String::from_utf8_lossy(good);
+                let column = 1 + good.rsplit('\n').next().map_or(0, |line| line.chars().count());
+                let place = Place::Spot { path, line, column, key: String::new() };
+                Err(error(place, "not UTF-8".to_owned()))
+            }
+        }
+    }
+
+    fn parse(path: PathBuf, text: String) -> Result<File, SettingsError> {
+        let mut file = File { path, text, nodes: Vec::new() };
+        file.nodes = file.walk()?;
+        Ok(file)
+    }
+
+    fn walk(&self) -> Result<Vec<(&'static str, Node)>, SettingsError> {
+        let mut documents = serde_yaml::Deserializer::from_str(&self.text);
+        let Some(first) = documents.next() else {
+            return Ok(Vec::new());
+        };
+        let mut walk = Walk::new(None);
+        if let Err(e) = walk.through(first) {
+            return Err(self.refusal(&walk, &e));
+        }
+        match documents.next().map(|second| second.deserialize_any(Refuse)) {
+            Some(Err(e)) => {
+                let problem = "a second document; the settings are one, without \"---\" in between";
+                Err(error(self.spot(&e, ""), problem.to_owned()))
+            }
+            Some(Ok(())) | None => Ok(walk.nodes),
+        }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+        self.nodes.iter().find(|(known, _)| *known == key).map(|(_, node)| node)
+    }
+
+    /// Where the value of a key stands: a second walk that fails there on purpose.
+    pub(super) fn place(&self, key: &str) -> Place {
+        let mut walk = Walk::new(Some(key));
+        let first = serde_yaml::Deserializer::from_str(&self.text).next();
+        match first.map(|first| walk.through(first)) {
+            Some(Err(e)) => self.spot(&e, key),
+            Some(Ok(())) | None => Place::File(self.path.clone()),
+        }
+    }
+
+    fn spot(&self, e: &serde_yaml::Error, key: &str) -> Place {
+        let (line, column) = e.location().map_or((1, 1), |at| (at.line(), at.column()));
+        Place::Spot { path: self.path.clone(), line, column, key: printable(key) }
+    }
+
+    /// Puts the walk's own words, or else the parser's, to the place where it stopped.
+    fn refusal(&self, walk: &Walk, e: &serde_yaml::Error) -> SettingsError {
+        let place = if walk.misplaced { self.place(&walk.at) } else { self.spot(e, &walk.at) };
+        let text = e.to_string();
+        if let Some(problem) = &walk.problem {
+            return error(place, problem.clone());
+        }
+        if let Some((_, found)) = text.split_once("invalid type: ") {
+            let problem = format!("expected {}, found {}", expected(&walk.at), kind(found));
+            return error(place, problem);
+        }
+        let at = e.location().map(|at| format!(" at line {} column {}", at.line(), at.column()));
+        let text = text.replacen(&at.unwrap_or_default(), "", 1);
+        error(self.spot(e, ""), format!("no YAML: {text}"))
+    }
+}
+
+/// What should stand at a key.
+pub(super) fn expected(key: &str) -> String {
+    match cli::setting_row(key) {
+        Some(row) => row.expected(),
+        None if is_section(key) => "a map of settings".to_owned(),
+        None => "text".to_owned(),
+    }
+}
+
+/// What serde found, without the value, which its own words hold.
+fn kind(found: &str) -> &'static str {
+    let kinds = [("sequence", "a list"), ("map", "a map"), ("unit", "nothing"), ("null", "nothing"), ("enum", "a tag")];
+    let texts = ["string", "integer", "float", "boolean"].map(|kind| (kind, "a single value"));
+    let known = kinds.iter().chain(&texts).find(|(kind, _)| found.starts_with(kind));
+    known.map_or("something else", |(_, words)| words)
+}
+
+/// A key for messages. Odd names under it are left out: somebody may have put a secret there by mistake.
+fn printable(key: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_[]/".contains(c);
+    if key.chars().all(plain) && key.len() <= 100 {
+        return key.to_owned();
+    }
+    let row = cli::settings().find(|row| key.starts_with(&format!("{}.", row.key)));
+    row.map_or("", |row| row.key).to_owned()
+}
+
+pub(super) fn join(section: &str, name: &str) -> String {
+    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
+}
+
+pub(super) fn item(key: &str, number: usize) -> String {
+    format!("{key}[{number}]")
+}
+
+pub(super) fn is_section(key: &str) -> bool {
+    key.is_empty() || cli::settings().any(|row| row.key.starts_with(&format!("{key}.")))
+}

@@ -1,0 +1,122 @@
+//! `config.url`: a URL, or a path in one of its forms. Pure.
+
+use std::path::Path;
+
+use super::{Location, World};
+use crate::http::parse_url;
+
+/// Reads `config.url`. The errors repeat nothing of it.
+pub(super) fn location(text: &str, world: &World) -> Result<Location, String> {
+    const KNOWN: &str = "write http://, https://, file:/// or a path (./ in front of one with a colon)";
+    // One letter before the colon is a drive.
+    let scheme = match text.split_once(':') {
+        Some((scheme, rest)) if scheme.len() > 1 && !scheme.contains(['/', '\\']) => Some((scheme, rest)),
+        Some(_) | None => None,
+    };
+    let Some((scheme, rest)) = scheme else {
+        return Ok(Location::File(world.absolute(Path::new(text))));
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "http" | "https" => match parse_url(text) {
+            Ok(_) => Ok(Location::Url(text.to_owned())),
+            Err(error) => Err(error.why()),
+        },
+        "file" => {
+            let path = match rest.strip_prefix("//") {
+                Some(rest) => match rest.find('/') {
+                    Some(at) if at == 0 || rest[..at].eq_ignore_ascii_case("localhost") => &rest[at..],
+                    Some(_) | None => {
+                        return Err("it names another host; write file:/// and the absolute path".to_owned());
+                    }
+                },
+                None => rest,
+            };
+            if !path.starts_with('/') {
+                return Err("write file:/// and the absolute path".to_owned());
+            }
+            let path = percent_decoded(path).ok_or("write % as %25; what is escaped has to be UTF-8")?;
+            // file:///C:/x means C:/x, but only where that is an absolute path.
+            let path = match path.strip_prefix('/') {
+                Some(drive) if Path::new(drive).is_absolute() => Path::new(drive),
+                Some(_) | None => Path::new(&path),
+            };
+            Ok(Location::File(world.absolute(path)))
+        }
+        _ => Err(KNOWN.to_owned()),
+    }
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digit = |byte: Option<u8>| (byte? as char).to_digit(16);
+        let (high, low) = (digit(rest.next())?, digit(rest.next())?);
+        bytes.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits are a byte"));
+    }
+    String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{refused, world};
+    use super::*;
+
+    #[test]
+    fn a_location_is_a_url_or_an_absolute_path() {
+        let file = |path: &str| Ok(Location::File(path.into()));
+        let url = |url: &str| Ok(Location::Url(url.to_owned()));
+        let world = world(&[], &[]);
+        for (text, expected) in [
+            ("https://c.example/v1?a=b", url("https://c.example/v1?a=b")),
+            ("HTTP://[::1]:8080", url("HTTP://[::1]:8080")),
+            ("http://c.example:80/x:y@z", url("http://c.example:80/x:y@z")),
+            ("file:///etc/a%20b%2e.yaml", file("/etc/a b..yaml")),
+            ("file://localhost/a", file("/a")),
+            ("file:/a", file("/a")),
+            ("/a/./b", file("/a/b")),
+            ("a.yaml", file("/here/a.yaml")),
+            ("./a:b.yaml", file("/here/a:b.yaml")),
+            ("../a.yaml", file("/here/../a.yaml")),
+        ] {
+            assert_eq!(location(text, &world), expected, "{text}");
+        }
+        for text in [
+            "ftp://c.example/x",
+            "c.example:4318/x",
+            "http:c.example",
+            "http://",
+            "http:///x",
+            "http://c.example:99999/",
+            "http://c.example:/",
+            "http://c.example:x/",
+            "http://a b/",
+            "file://host/a",
+            "file:a",
+            "file://",
+            "file:///a%2",
+            "file:///a%ff",
+            "file:///a%00",
+        ] {
+            assert!(location(text, &world).is_err(), "{text}");
+        }
+        assert_eq!(
+            refused("config: {url: \"ftp://c.example\"}"),
+            "FILE:1:15: config.url: expected URL, found \"ftp://c.example\": write http://, https://, file:/// or a \
+             path (./ in front of one with a colon)"
+        );
+    }
+
+    #[test]
+    fn a_url_with_a_password_is_refused_without_repeating_it() {
+        assert_eq!(
+            refused("config: {url: \"https://me:hunter2@c.example\"}"),
+            "FILE:1:15: config.url: expected URL, found <set>: has a user or password in it; use config.headers or \
+             config.bearer_token_file"
+        );
+    }
+}

@@ -1,0 +1,560 @@
+//! What the settings come to, and what is refused where.
+
+use std::collections::HashMap;
+use std::error::Error;
+
+use super::*;
+use crate::cli::{ROWS, Row, Takes};
+
+const FILE: &str = "/etc/otelet/otelet.yaml";
+
+/// A made-up host: its variables and files.
+pub(super) fn world(vars: &[(&str, &str)], files: &[(&str, &str)]) -> World {
+    let own = |pairs: &[(&str, &str)]| -> HashMap<String, String> {
+        pairs.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect()
+    };
+    let (vars, files) = (own(vars), own(files));
+    World {
+        var: Box::new(move |name| vars.get(name).map(OsString::from)),
+        read: Box::new(move |path| match files.get(path.to_str().unwrap()) {
+            Some(text) => Ok(text.clone().into_bytes()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }),
+        here: PathBuf::from("/here"),
+    }
+}
+
+fn invocation(flags: &[String]) -> Invocation {
+    cli::parse(flags.iter().map(OsString::from)).unwrap()
+}
+
+fn loaded(yaml: &str) -> Settings {
+    load(&Invocation::default(), &world(&[], &[(FILE, yaml)])).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn with_vars(yaml: &str, vars: &[(&str, &str)]) -> Settings {
+    load(&Invocation::default(), &world(vars, &[(FILE, yaml)])).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn refused_in(yaml: &str, world: &World) -> String {
+    let e = load(&Invocation::default(), world).expect_err(yaml);
+    let cause = e.source().map_or(String::new(), |cause| format!(": {cause}"));
+    format!("{e}{cause}").replace(FILE, "FILE")
+}
+
+pub(super) fn refused(yaml: &str) -> String {
+    refused_in(yaml, &world(&[], &[(FILE, yaml)]))
+}
+
+/// A value for a row, which is not its default.
+fn sample(row: &Row) -> &'static str {
+    match (row.key, row.takes) {
+        ("config.url" | "config.http_proxy" | "config.https_proxy", _) => "http://example.org:1",
+        (_, Takes::Time(..)) => "7s",
+        (_, Takes::Size(..)) => "20MiB",
+        (_, Takes::Number(..)) => "7",
+        (_, Takes::Choice(words)) => words.rsplit('|').next().unwrap(),
+        (_, Takes::Text(_)) => "some:thing",
+        (_, Takes::List) => "[a]",
+        (_, Takes::Map) => "{a: b}",
+        (_, Takes::Nothing) => unreachable!(),
+    }
+}
+
+/// A settings file that sets everything.
+fn everything() -> String {
+    let mut yaml = String::new();
+    let mut section = "";
+    for row in cli::settings() {
+        let value = sample(row);
+        match row.key.split_once('.') {
+            Some((head, name)) => {
+                if section != head {
+                    yaml += &format!("{head}:\n");
+                    section = head;
+                }
+                yaml += &format!("  {name}: {value}\n");
+            }
+            None => yaml += &format!("{}: {value}\n", row.key),
+        }
+    }
+    yaml
+}
+
+fn in_yaml(row: &Row) -> String {
+    match row.key.split_once('.') {
+        Some((section, name)) => format!("{section}: {{{name}: \"{}\"}}", sample(row)),
+        None => format!("{}: {}", row.key, sample(row)),
+    }
+}
+
+#[test]
+fn nothing_said_means_the_defaults() {
+    let settings = load(&Invocation::default(), &world(&[], &[])).unwrap();
+
+    assert_eq!(settings, loaded(""));
+    assert_eq!(settings.config.url, None);
+    assert_eq!(settings.config.poll_every, Duration::from_secs(30));
+    assert_eq!(settings.config.timeout, Duration::from_secs(30));
+    assert_eq!(settings.config.max_size, 4 << 20);
+    assert_eq!(settings.collector.path, Path::new(DEFAULT_COLLECTOR));
+    assert_eq!(settings.collector.stop_timeout, Duration::from_secs(35));
+    assert_eq!(settings.collector.probation, Duration::from_secs(30));
+    assert_eq!(settings.collector.log, CollectorLog::Pass);
+    assert_eq!(settings.collector.log_rate, 64 << 10);
+    assert_eq!(settings.collector.memory_limit, None);
+    assert_eq!(settings.state_dir, os::default_state_dir());
+    assert_eq!(settings.runtime_dir, os::default_runtime_dir());
+    assert_eq!(settings.log_level, log::LevelFilter::Info);
+}
+
+#[test]
+fn each_setting_with_one_value_is_a_flag_a_variable_and_a_key() {
+    // The two halves of a client certificate need each other.
+    let halves = ["config.client_cert_file", "config.client_key_file"];
+    for row in cli::settings().filter(|row| row.kind == cli::Kind::Setting) {
+        let beside: Vec<String> = halves
+            .iter()
+            .filter(|half| halves.contains(&row.key) && **half != row.key)
+            .map(|half| format!("{}=/half", setting_row(half).flag().unwrap()))
+            .collect();
+        let flag = format!("{}={}", row.flag().unwrap(), sample(row));
+        let flags: Vec<String> = beside.iter().cloned().chain([flag]).collect();
+
+        let by_flag = load(&invocation(&flags), &world(&[], &[])).unwrap();
+        let by_variable = load(&invocation(&beside), &world(&[(&row.env().unwrap(), sample(row))], &[])).unwrap();
+        let by_key = load(&invocation(&beside), &world(&[], &[(FILE, &in_yaml(row))])).unwrap();
+
+        assert_eq!(by_flag, by_variable, "{}", row.key);
+        assert_eq!(by_flag, by_key, "{}", row.key);
+        assert_ne!(by_flag, loaded(""), "{} has no effect", row.key);
+    }
+}
+
+fn setting_row(key: &str) -> &'static Row {
+    cli::setting_row(key).unwrap()
+}
+
+#[test]
+fn lists_and_maps_come_from_the_file() {
+    let settings = loaded(
+        "config: {headers: {X-One: a}}\n\
+         collector: {args: [--feature-gates=x, 7], env: {A: b, C: 1.10}}\n\
+         attributes: {site: 12, edge: true, service.name: x}\n",
+    );
+
+    assert_eq!(settings.config.headers, [("X-One".to_owned(), Secret("a".to_owned()))]);
+    assert_eq!(settings.collector.args, ["--feature-gates=x", "7"]);
+    assert_eq!(settings.collector.env[1], ("C".to_owned(), Secret("1.10".to_owned())));
+    let attributes = [("site", "12"), ("edge", "true"), ("service.name", "x")];
+    assert_eq!(settings.attributes, attributes.map(|(name, text)| (name.to_owned(), text.to_owned())));
+}
+
+#[test]
+fn no_argument_of_the_collector_brings_in_a_config() {
+    let problem = "would run a config that was not checked; change what config.url offers";
+    for (yaml, place) in [
+        ("collector:\n  args:\n  - -v\n  - --config", "FILE:4:5: collector.args[1]: --config"),
+        ("collector: {args: [--config=hunter2.yaml]}", "FILE:1:20: collector.args[0]: --config"),
+        ("collector: {args: [--set, a=b]}", "FILE:1:20: collector.args[0]: --set"),
+        ("collector: {args: [\"${env:ARG:---set=a=hunter2}\"]}", "FILE:1:20: collector.args[0]: --set"),
+    ] {
+        assert_eq!(refused(yaml), format!("{place} {problem}"));
+    }
+    let args = loaded("collector: {args: [--feature-gates=a, --configs, --settle=1]}").collector.args;
+    assert_eq!(args, ["--feature-gates=a", "--configs", "--settle=1"]);
+}
+
+#[test]
+fn what_can_never_be_sent_is_refused_here_and_not_by_the_source() {
+    for (yaml, message) in [
+        (
+            "config: {headers: {Content-Length: 1}}",
+            "FILE:1:36: config.headers.Content-Length: is set by the agent itself; leave it out",
+        ),
+        (
+            "config: {url: \"http://c.example:0/\"}",
+            "FILE:1:15: config.url: expected URL, found \"http://c.example:0/\": has no usable host and port",
+        ),
+    ] {
+        assert_eq!(refused(yaml), message);
+    }
+}
+
+#[test]
+fn flag_beats_variable_beats_file_beats_default() {
+    let flag = ["--config-poll-every=1s".to_owned()];
+    let vars = [("OTELET_CONFIG_POLL_EVERY", "2s")];
+    let file = [(FILE, "config: {poll_every: 3s}")];
+    let poll_every = |flags: &[String], vars: &[(&str, &str)], files: &[(&str, &str)]| {
+        load(&invocation(flags), &world(vars, files)).unwrap().config.poll_every.as_secs()
+    };
+
+    assert_eq!(poll_every(&flag, &vars, &file), 1);
+    assert_eq!(poll_every(&[], &vars, &file), 2);
+    assert_eq!(poll_every(&[], &[("OTELET_CONFIG_POLL_EVERY", "")], &file), 3);
+    assert_eq!(poll_every(&[], &[], &file), 3);
+    assert_eq!(poll_every(&[], &[], &[]), 30);
+}
+
+#[test]
+fn a_value_that_is_overridden_is_not_judged() {
+    let yaml = "config: {poll_every: fast, url: \"${env:UNSET}\"}";
+    let flags = ["--config-poll-every=1s".to_owned(), "--config-url=".to_owned()];
+    assert_eq!(load(&invocation(&flags), &world(&[], &[(FILE, yaml)])).unwrap().config.url, None);
+}
+
+#[test]
+fn the_settings_file_is_named_by_flag_then_by_variable() {
+    let vars = [("OTELET_SETTINGS", "var.yaml")];
+    let files = [("/here/flag.yaml", "state_dir: /flag"), ("/here/var.yaml", "state_dir: /var")];
+    let state_dir = |flags: &[String], vars| load(&invocation(flags), &world(vars, &files)).unwrap().state_dir;
+
+    assert_eq!(state_dir(&["--settings=./flag.yaml".to_owned()], &vars), Path::new("/flag"));
+    assert_eq!(state_dir(&[], &vars), Path::new("/var"));
+    assert_eq!(state_dir(&[], &[]), os::default_state_dir());
+}
+
+#[test]
+fn a_missing_settings_file_is_fine_only_at_the_default_path() {
+    let e = load(&invocation(&["--settings=/x.yaml".to_owned()]), &world(&[], &[])).unwrap_err();
+    assert_eq!(e.to_string(), "/x.yaml: cannot read the settings file");
+    assert_eq!(e.source().unwrap().to_string(), "entity not found");
+    assert_eq!(e.exit_status(), cli::EXIT_SETTINGS);
+    assert!(load(&invocation(&[format!("--settings={FILE}")]), &world(&[], &[])).is_ok());
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+    for (yaml, message) in [
+        ("config:\n  pol_every: 5s", "FILE:2:3: config.pol_every: unknown key; did you mean config.poll_every?"),
+        ("colector: {}", "FILE:1:1: colector: unknown key; did you mean collector?"),
+        ("poll_every: 5s", "FILE:1:1: poll_every: unknown key; did you mean config.poll_every?"),
+        ("config.url: x", "FILE:1:1: config.url: unknown key; nest it: config: {url: URL}"),
+        (
+            "state_dir: /x\nfrobnicate: 1",
+            "FILE:2:1: frobnicate: unknown key; known here: config, collector, attributes, state_dir, \
+             runtime_dir, log_level",
+        ),
+        (
+            "json: true",
+            "FILE:1:1: json: unknown key; known here: config, collector, attributes, state_dir, runtime_dir, log_level",
+        ),
+    ] {
+        assert_eq!(refused(yaml), message);
+    }
+}
+
+#[test]
+fn a_wrong_type_is_refused_with_what_was_expected() {
+    for (yaml, message) in [
+        ("config:\n  poll_every: [5s]", "FILE:2:15: config.poll_every: expected TIME such as 30s, found a list"),
+        ("config:\n  url: {a: b}", "FILE:2:8: config.url: expected URL, found a map"),
+        ("config: 5", "FILE:1:9: config: expected a map of settings, found a single value"),
+        ("config: !x {url: a}", "FILE:1:9: config: expected a map of settings, found a tag"),
+        ("- config", "FILE:1:1: expected a map of settings, found a list"),
+        ("hello", "FILE:1:1: expected a map of settings, found a single value"),
+        ("collector: {args: -v}", "FILE:1:19: collector.args: expected a list such as [a, b], found a single value"),
+        ("collector:\n  args:\n  - a\n  - [b]", "FILE:4:5: collector.args[1]: expected text, found a list"),
+        ("attributes: [a]", "FILE:1:13: attributes: expected a map such as {name: value}, found a list"),
+        ("attributes:\n  a: {b: c}", "FILE:2:6: attributes.a: expected text, found a map"),
+        (
+            "config:\n  url:\n  timeout: 5s",
+            "FILE:2:7: config.url: expected URL, found nothing; leave the key out, or write \"\"",
+        ),
+        (
+            "attributes: {a: ~}",
+            "FILE:1:17: attributes.a: expected text, found nothing; leave the key out, or write \"\"",
+        ),
+        ("[a]: b", "FILE:1:1: expected a map of settings, found a list"),
+    ] {
+        assert_eq!(refused(yaml), message);
+    }
+}
+
+#[test]
+fn an_impossible_value_is_refused_with_its_limits() {
+    for (yaml, message) in [
+        (
+            "config: {poll_every: 30}",
+            "FILE:1:22: config.poll_every: expected TIME such as 30s, found \"30\": give a unit, such as 30s",
+        ),
+        (
+            "config:\n  timeout: 11m",
+            "FILE:2:12: config.timeout: expected TIME such as 30s, found \"11m\": allowed is 1s to 10m",
+        ),
+        (
+            "config: {max_size: 1GiB}",
+            "FILE:1:20: config.max_size: expected SIZE such as 4MiB, found \"1GiB\": allowed is 1KiB to 64MiB",
+        ),
+        (
+            "collector: {nice: 20}",
+            "FILE:1:19: collector.nice: expected a whole NUMBER, found \"20\": allowed is -20 to 19",
+        ),
+        (
+            "collector: {log: dorp}",
+            "FILE:1:18: collector.log: expected one of pass, drop, found \"dorp\": did you mean drop?",
+        ),
+        (
+            "log_level: loud",
+            "FILE:1:12: log_level: expected one of error, warn, info, debug, trace, found \"loud\": no such choice",
+        ),
+        (
+            "collector: {run_as: \"a:b:c\"}",
+            "FILE:1:21: collector.run_as: expected USER[:GROUP], found \"a:b:c\": write user or user:group, names or numbers",
+        ),
+        (
+            "config: {poll_every: ''}",
+            "FILE:1:22: config.poll_every: expected TIME such as 30s, found nothing: give a number and a unit, such as 30s",
+        ),
+        ("state_dir: \"a\\0b\"", "FILE:1:12: state_dir: its value holds a NUL character"),
+    ] {
+        assert_eq!(refused(yaml), message);
+    }
+    for yaml in ["config: {poll_every: 9ms}", "collector: {memory_limit: 15MiB}", "collector: {oom_score_adj: 1001}"] {
+        assert!(refused(yaml).contains("allowed is"), "{yaml}");
+    }
+}
+
+#[test]
+fn a_flag_or_variable_is_named_in_its_error() {
+    let e = load(&invocation(&["--config-poll-every=fast".to_owned()]), &world(&[], &[])).unwrap_err();
+    assert_eq!(
+        e.to_string(),
+        "--config-poll-every: expected TIME such as 30s, found \"fast\": give a number and a unit, such as 30s"
+    );
+    assert_eq!(e.exit_status(), cli::EXIT_USAGE);
+
+    let e = load(&Invocation::default(), &world(&[("OTELET_COLLECTOR_NICE", "x")], &[])).unwrap_err();
+    assert_eq!(e.to_string(), "OTELET_COLLECTOR_NICE: expected a whole NUMBER, found \"x\": allowed is -20 to 19");
+    assert_eq!(e.exit_status(), cli::EXIT_SETTINGS);
+}
+
+#[test]
+fn a_key_that_stands_twice_is_refused() {
+    for (yaml, message) in [
+        ("state_dir: /a\nstate_dir: /b", "FILE:2:1: state_dir: stands twice; keep one"),
+        ("config:\n  url: a\nconfig:\n  url: b", "FILE:3:1: config: stands twice; keep one"),
+        ("attributes: {a: b, a: c}", "FILE:1:20: attributes.a: stands twice; keep one"),
+        ("config: {headers: {A: b, a: c}}", "FILE:1:29: config.headers.a: this header stands twice; keep one"),
+    ] {
+        assert_eq!(refused(yaml), message);
+    }
+}
+
+#[test]
+fn what_is_not_one_short_yaml_document_is_refused() {
+    assert_eq!(
+        refused("state_dir: /a\n---\nstate_dir: /b"),
+        "FILE:3:1: a second document; the settings are one, without \"---\" in between"
+    );
+    assert_eq!(
+        refused("config:\n  url: a\n bad: b"),
+        "FILE:3:2: no YAML: did not find expected key, while parsing a block mapping"
+    );
+    assert_eq!(refused(&"#".repeat(MOST + 1)), "FILE: larger than 1MiB; is this the settings file?");
+    let mut binary = world(&[], &[]);
+    binary.read = Box::new(|_| Ok(b"config:\n  url: \xff".to_vec()));
+    assert_eq!(refused_in("binary", &binary), "FILE:2:8: not UTF-8");
+}
+
+#[test]
+fn a_file_of_comments_or_an_empty_section_says_nothing() {
+    for yaml in ["", "\n", "# nothing\n", "---\n", "config:\n", "config: {}\ncollector:\nattributes:\n", "\u{feff}"] {
+        assert_eq!(loaded(yaml), loaded(""), "{yaml:?}");
+    }
+}
+
+#[test]
+fn aliases_cannot_blow_the_settings_up() {
+    let anchor = format!("attributes: {{a: &a {}}}\n", "x".repeat(1 << 16));
+    let yaml = format!("{anchor}collector: {{args: [{}*a]}}", "*a,".repeat(1 << 16));
+    assert_eq!(refused(&yaml).split_once(": more").unwrap().1, " than 1MiB of text; write it out without aliases");
+}
+
+#[test]
+fn variables_and_files_stand_in_for_values() {
+    let yaml = "config:\n  url: https://${env:HOST}/${env:NONE:-v1}\n  headers: {X-Token: \"${file:token}\"}\n\
+                collector: {args: [\"$$x\", \"$y\", \"a$\", \"${env:EMPTY:-no}\", \"${env:DOLLAR}\"]}\n\
+                attributes: {site: \"${file:/site}!\"}\n";
+    let vars = [("HOST", "c.example"), ("EMPTY", ""), ("DOLLAR", "${env:HOST}")];
+    let files = [(FILE, yaml), ("/here/token", "t0k\n"), ("/site", "berlin\r\n")];
+    let settings = load(&Invocation::default(), &world(&vars, &files)).unwrap();
+
+    assert_eq!(settings.config.url, Some(Location::Url("https://c.example/v1".to_owned())));
+    assert_eq!(settings.config.headers[0].1.expose(), "t0k");
+    assert_eq!(settings.collector.args, ["$x", "$y", "a$", "", "${env:HOST}"]);
+    assert_eq!(settings.attributes[0].1, "berlin!");
+}
+
+#[test]
+fn what_cannot_stand_in_is_refused() {
+    for (yaml, message) in [
+        (
+            "attributes:\n  a: x${env:NONE}",
+            "FILE:2:6: attributes.a: the variable NONE is not set; set it, or write ${env:NONE:-text}",
+        ),
+        ("attributes: {a: \"${file:/none}\"}", "FILE:1:17: attributes.a: cannot read /none: entity not found"),
+        ("attributes: {a: \"${env:X\"}", "FILE:1:17: attributes.a: \"${\" without \"}\"; write $$ for a dollar sign"),
+        (
+            "attributes: {a: \"${X}\"}",
+            "FILE:1:17: attributes.a: only ${env:NAME} and ${file:PATH} are known; write $$ for a dollar sign",
+        ),
+        ("attributes: {a: \"${env:}\"}", "FILE:1:17: attributes.a: ${env:} needs the name of a variable"),
+    ] {
+        assert_eq!(refused(yaml), message);
+    }
+}
+
+#[test]
+fn the_collector_is_a_name_for_path_or_an_absolute_path() {
+    let program = |text: &str| loaded(&format!("collector: {{path: \"{text}\"}}")).collector.path;
+    assert_eq!(program("otelcol"), Path::new("otelcol"));
+    assert_eq!(program("./otelcol"), Path::new("/here/otelcol"));
+    assert_eq!(program("bin/otelcol"), Path::new("/here/bin/otelcol"));
+    assert_eq!(program("/bin/otelcol"), Path::new("/bin/otelcol"));
+    assert_eq!(program(""), Path::new(DEFAULT_COLLECTOR));
+}
+
+#[test]
+fn proxies_come_from_the_ordinary_variables_last() {
+    let both = [("HTTP_PROXY", "upper:1"), ("http_proxy", "lower:1"), ("HTTPS_PROXY", "s:1"), ("NO_PROXY", "x,y")];
+    let config = with_vars("", &both).config;
+    assert_eq!(config.http_proxy.unwrap().expose(), "lower:1");
+    assert_eq!(config.https_proxy.unwrap().expose(), "s:1");
+    assert_eq!(config.no_proxy, "x,y");
+
+    let config = with_vars("config: {http_proxy: \"\", https_proxy: own:1, no_proxy: z}", &both).config;
+    assert_eq!(config.http_proxy, None);
+    assert_eq!(config.https_proxy.unwrap().expose(), "own:1");
+    assert_eq!(config.no_proxy, "z");
+}
+
+#[test]
+fn upper_case_http_proxy_is_not_trusted_under_a_cgi_server() {
+    let upper = ("HTTP_PROXY", "http://evil:1");
+    assert!(with_vars("", &[upper]).config.http_proxy.is_some());
+    assert!(with_vars("", &[upper, ("REQUEST_METHOD", "GET")]).config.http_proxy.is_none());
+}
+
+#[test]
+fn a_proxy_that_cannot_be_one_is_refused_without_repeating_it() {
+    assert_eq!(
+        refused_in("", &world(&[("https_proxy", "socks5://me:hunter2@p:1")], &[])),
+        "https_proxy: expected URL, found <set>: only http:// proxies are supported; through them https:// is \
+         encrypted all the way"
+    );
+    for proxy in ["http://", "http://u:p@", "a b:1"] {
+        assert!(refused(&format!("config: {{http_proxy: \"{proxy}\"}}")).contains("http://host:port"));
+    }
+}
+
+#[test]
+fn settings_that_need_or_exclude_each_other_are_checked() {
+    for (yaml, message) in [
+        (
+            "config:\n  client_cert_file: /c",
+            "FILE:2:21: config.client_cert_file: needs config.client_key_file beside it",
+        ),
+        (
+            "config:\n  client_key_file: /k",
+            "FILE:2:20: config.client_key_file: needs config.client_cert_file beside it",
+        ),
+        (
+            "config:\n  headers: {authorization: x}\n  bearer_token_file: /t",
+            "FILE:3:22: config.bearer_token_file: config.headers has an Authorization header already; keep one \
+             of the two",
+        ),
+    ] {
+        assert_eq!(refused(yaml), message);
+    }
+}
+
+#[test]
+fn headers_and_variables_are_ones_that_can_be_sent() {
+    assert_eq!(
+        refused("config: {headers: {A: \"b\\r\\nc\"}}"),
+        "FILE:1:23: config.headers.A: its value has a line break or another character that HTTP forbids"
+    );
+    assert_eq!(
+        refused("config: {headers: {\"Authorization: Bearer hunter2\": x}}"),
+        "FILE:1:53: config.headers: not the name of a header; use letters, digits and -"
+    );
+    assert_eq!(
+        refused("collector: {env: {\"A=hunter2\": b}}"),
+        "FILE:1:32: collector.env: a variable has a name without \"=\", and no NUL character"
+    );
+}
+
+#[test]
+fn secrets_are_not_printed() {
+    let yaml = "config: {headers: {A: hunter2}, http_proxy: \"http://u:hunter2@p\"}\ncollector: {env: {A: hunter2}}";
+    let printed = format!("{:?} {}", loaded(yaml), Secret("hunter2".to_owned()));
+    assert!(!printed.contains("hunter2"), "{printed}");
+    assert!(printed.ends_with(" <set>"));
+}
+
+#[test]
+fn a_secret_that_stands_in_the_wrong_place_is_not_printed() {
+    for row in cli::settings() {
+        let yaml = in_yaml(row).replace(sample(row), "ftp://${env:TOKEN} \\n");
+        let world = world(&[("TOKEN", "hunter2")], &[(FILE, &yaml)]);
+        if let Err(e) = load(&Invocation::default(), &world) {
+            assert!(!format!("{e} {e:?}").contains("hunter2"), "{e}");
+        }
+    }
+}
+
+#[test]
+fn everything_together_is_accepted() {
+    let settings = loaded(&everything());
+    assert_eq!(settings.collector.log, CollectorLog::Drop);
+    assert_eq!(settings.log_level, log::LevelFilter::Trace);
+    assert!(settings.config.client_cert_file.is_some());
+}
+
+#[test]
+fn no_mutation_of_a_settings_file_panics_or_prints_a_secret() {
+    const SPLICES: &[&str] = &[
+        "\n", ": ", "- ", "[", "]", "{", "}", "&a ", "*a", "!t ", "|\n", "? ", "---\n", "'", "\"", "\\", "#", "<<: ",
+        "${env:", "${file:", "}", "$$", "~", "\u{0}", "\u{feff}", "é", "%", "@", ":", "0", "-", "...",
+    ];
+    let vars = [("TOKEN", "hunter2"), ("TIME", "hunter2")];
+    let valid = everything().replace("{a: b}", "{a: \"${env:TOKEN}\"}").replace("7s", "${env:TIME:-7s}");
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut accepted = 0;
+    for round in 0..4000 {
+        let mut bytes = valid.clone().into_bytes();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(..bytes.len());
+            let end = bytes.len().min(at + random.usize(..20));
+            match random.u8(..4) {
+                0 => drop(bytes.splice(at..at, random.choice(SPLICES).unwrap().bytes())),
+                1 => drop(bytes.drain(at..end)),
+                2 => bytes[at] = random.u8(..),
+                _ => {
+                    let copy = bytes[at..end].to_vec();
+                    let to = random.usize(..bytes.len());
+                    bytes.splice(to..to, copy);
+                }
+            }
+        }
+        let text = bytes.clone();
+        let mut world = world(&vars[..1 + round % 2], &[]);
+        world.read = Box::new(move |path| match path.to_str() {
+            Some(FILE) => Ok(text.clone()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        });
+        match load(&Invocation::default(), &world) {
+            Ok(_) => accepted += 1,
+            Err(e) => assert!(!format!("{e} {e:?}").contains("hunter2"), "{e}"),
+        }
+    }
+    assert!(accepted > 0, "all mutations are refused: the file was not valid before them");
+}
+
+#[test]
+fn the_first_row_is_the_settings_file() {
+    assert_eq!(ROWS[0].key, "settings");
+    assert_eq!(ROWS[0].default, FILE);
+}

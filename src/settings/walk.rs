@@ -1,0 +1,288 @@
+//! The way through the settings file, along the rows of the command line.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::MOST;
+use super::file::{Node, expected, is_section, item, join};
+use crate::cli::{self, Row, Takes};
+
+/// The way through the file.
+///
+/// serde_yaml gives each error the place of the innermost key or value whose own deserializer failed. So whatever
+/// is wrong fails right there, and leaves its words in `problem`.
+pub(super) struct Walk<'a> {
+    stop_at: Option<&'a str>,
+    /// The dotted key of what is being read.
+    pub(super) at: String,
+    pub(super) nodes: Vec<(&'static str, Node)>,
+    pub(super) problem: Option<String>,
+    /// Whether serde_yaml gives the place of the map around instead, as it does for a value that is null.
+    pub(super) misplaced: bool,
+    /// Bytes of text so far. Only aliases can make it more than the file has.
+    bytes: usize,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(stop_at: Option<&'a str>) -> Walk<'a> {
+        Walk { stop_at, at: String::new(), nodes: Vec::new(), problem: None, misplaced: false, bytes: 0 }
+    }
+
+    /// Walks through a document.
+    ///
+    /// # Errors
+    ///
+    /// The parser's, at the spot where something is wrong or where to stop.
+    pub(super) fn through(&mut self, document: serde_yaml::Deserializer<'_>) -> Result<(), serde_yaml::Error> {
+        Section { walk: self, key: "" }.deserialize(document)
+    }
+
+    /// Goes to a key. True if that is where to stop.
+    fn enter(&mut self, key: &str) -> bool {
+        key.clone_into(&mut self.at);
+        self.stop_at == Some(key)
+    }
+
+    fn fail<T, E: serde::de::Error>(&mut self, problem: String) -> Result<T, E> {
+        self.problem = Some(problem);
+        Err(E::custom(""))
+    }
+}
+
+/// Refuses whatever it meets, for the sake of the place in the error.
+pub(super) struct Refuse;
+
+impl Visitor<'_> for Refuse {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("nothing")
+    }
+}
+
+/// A map whose keys are sections and settings.
+struct Section<'w, 'a> {
+    walk: &'w mut Walk<'a>,
+    key: &'w str,
+}
+
+impl<'de> DeserializeSeed<'de> for Section<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+        if self.walk.enter(self.key) { d.deserialize_any(Refuse) } else { d.deserialize_any(self) }
+    }
+}
+
+impl<'de> Visitor<'de> for Section<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    /// A section whose keys are all comments.
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    /// A file without anything.
+    fn visit_none<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Section { walk, key } = self;
+        let mut seen = Vec::new();
+        while let Some(name) = map.next_key_seed(Name { walk, key, seen: &seen, free: false })? {
+            let key = &join(key, &name);
+            match cli::setting_row(key) {
+                None => map.next_value_seed(Section { walk, key })?,
+                Some(row) => {
+                    let node = map.next_value_seed(Value { walk, row })?;
+                    walk.nodes.push((row.key, node));
+                }
+            }
+            seen.push(name);
+        }
+        Ok(())
+    }
+}
+
+/// A key of a map: known, unless it is free, and not a repetition.
+struct Name<'w, 'a> {
+    walk: &'w mut Walk<'a>,
+    key: &'w str,
+    seen: &'w [String],
+    free: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Name<'_, '_> {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<String, D::Error> {
+        self.walk.enter(self.key);
+        // Not a map or a list: those would be refused without a word about keys.
+        d.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_, '_> {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<String, E> {
+        let key = join(self.key, name);
+        if self.seen.iter().any(|seen| seen == name) {
+            self.walk.enter(&key);
+            return self.walk.fail("stands twice; keep one".to_owned());
+        }
+        let known = !name.contains('.') && !name.is_empty() && (cli::setting_row(&key).is_some() || is_section(&key));
+        if self.free || known {
+            return Ok(name.to_owned());
+        }
+        self.walk.enter(&key);
+        self.walk.fail(unknown_key(self.key, name))
+    }
+}
+
+fn unknown_key(section: &str, name: &str) -> String {
+    if let (Some(row), Some((head, tail))) = (cli::setting_row(&join(section, name)), name.split_once('.')) {
+        return format!("unknown key; nest it: {head}: {{{tail}: {}}}", row.value());
+    }
+    let head = join(section, "");
+    let known = cli::settings().filter_map(|row| row.key.strip_prefix(&head));
+    let mut here: Vec<&str> = known.map(|key| key.split('.').next().unwrap_or(key)).collect();
+    here.dedup();
+    let elsewhere = || {
+        let keys = cli::settings().map(|row| row.key);
+        keys.into_iter().find(|key| key.rsplit('.').next() == Some(name)).map(str::to_owned)
+    };
+    match cli::nearest(name, here.iter().copied()).map(|near| join(section, near)).or_else(elsewhere) {
+        Some(near) => format!("unknown key; did you mean {near}?"),
+        None => format!("unknown key; known here: {}", here.join(", ")),
+    }
+}
+
+/// The value of a setting, in the shape that its row takes.
+struct Value<'w, 'a> {
+    walk: &'w mut Walk<'a>,
+    row: &'static Row,
+}
+
+impl<'de> DeserializeSeed<'de> for Value<'_, '_> {
+    type Value = Node;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Node, D::Error> {
+        let key = self.row.key;
+        match self.row.takes {
+            Takes::List | Takes::Map if self.walk.enter(key) => {
+                d.deserialize_any(Refuse).map(|()| Node::List(Vec::new()))
+            }
+            Takes::List => d.deserialize_any(Items(self)).map(Node::List),
+            Takes::Map => d.deserialize_any(Entries(self)).map(Node::Map),
+            Takes::Nothing
+            | Takes::Text(_)
+            | Takes::Choice(_)
+            | Takes::Time(..)
+            | Takes::Size(..)
+            | Takes::Number(..) => Scalar { walk: self.walk, key }.deserialize(d).map(Node::Text),
+        }
+    }
+}
+
+struct Items<'w, 'a>(Value<'w, 'a>);
+
+impl<'de> Visitor<'de> for Items<'_, '_> {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_unit<E>(self) -> Result<Vec<String>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<String>, A::Error> {
+        let Value { walk, row } = self.0;
+        let mut items = Vec::new();
+        while let Some(text) = seq.next_element_seed(Scalar { walk, key: &item(row.key, items.len()) })? {
+            items.push(text);
+        }
+        Ok(items)
+    }
+}
+
+struct Entries<'w, 'a>(Value<'w, 'a>);
+
+impl<'de> Visitor<'de> for Entries<'_, '_> {
+    type Value = Vec<(String, String)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_unit<E>(self) -> Result<Vec<(String, String)>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<(String, String)>, A::Error> {
+        let Value { walk, row } = self.0;
+        let mut entries = Vec::new();
+        let mut seen = Vec::new();
+        while let Some(name) = map.next_key_seed(Name { walk, key: row.key, seen: &seen, free: true })? {
+            let text = map.next_value_seed(Scalar { walk, key: &join(row.key, &name) })?;
+            seen.push(name.clone());
+            entries.push((name, text));
+        }
+        Ok(entries)
+    }
+}
+
+/// One text, just as it is written: `1.10` stays `1.10`.
+struct Scalar<'w, 'a> {
+    walk: &'w mut Walk<'a>,
+    key: &'w str,
+}
+
+impl<'de> DeserializeSeed<'de> for Scalar<'_, '_> {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<String, D::Error> {
+        if self.walk.enter(self.key) {
+            return d.deserialize_any(Refuse).map(|()| String::new());
+        }
+        d.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Scalar<'_, '_> {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("text")
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<String, E> {
+        let expected = expected(self.key);
+        self.walk.misplaced = true;
+        self.walk.fail(format!("expected {expected}, found nothing; leave the key out, or write \"\""))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<String, D::Error> {
+        d.deserialize_str(self)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<String, E> {
+        self.walk.bytes += text.len();
+        if self.walk.bytes > MOST {
+            return self.walk.fail("more than 1MiB of text; write it out without aliases".to_owned());
+        }
+        Ok(text.to_owned())
+    }
+}

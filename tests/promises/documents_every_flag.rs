@@ -1,0 +1,65 @@
+//! Help, man page and README know every flag and every setting, since all three are made from the same table.
+
+use otelet::cli::{self, ROWS};
+
+use super::host::{Host, stdout};
+
+#[test]
+fn help_names_every_flag_and_every_key_of_the_file() {
+    let output = Host::new().command().arg("help").output().unwrap();
+
+    assert_eq!(output.status.code(), Some(0));
+    let help = stdout(&output);
+    for row in ROWS {
+        let name = row.flag().unwrap_or_else(|| row.key.to_owned());
+        assert!(help.contains(&name), "{name} is missing");
+        assert!(
+            row.default.is_empty() || help.contains(&format!("[{}", row.default.split(' ').next().unwrap())),
+            "{name}"
+        );
+    }
+    assert!(help.lines().all(|line| line.chars().count() <= 100));
+    for form in [&["--help"][..], &["-h"], &["run", "--help"]] {
+        let output = Host::new().command().args(form).output().unwrap();
+        assert_eq!((output.status.code(), stdout(&output)), (Some(0), help.clone()), "{form:?}");
+    }
+}
+
+#[test]
+fn the_man_page_names_every_flag_and_every_variable() {
+    let man = cli::man().replace("\\-", "-");
+
+    for row in ROWS {
+        let name = row.flag().unwrap_or_else(|| row.key.to_owned());
+        assert!(man.contains(&name), "{name} is missing");
+        if let Some(variable) = row.env() {
+            assert!(man.contains(&variable), "{variable} is missing");
+        }
+    }
+}
+
+#[test]
+fn the_readme_has_the_settings_reference_as_it_is_generated() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(path).expect("README.md is there");
+    let (_, rest) = readme.split_once("<!-- settings -->").expect("README.md has the line <!-- settings -->");
+    let (reference, _) = rest.split_once("<!-- /settings -->").expect("README.md has the line <!-- /settings -->");
+
+    let expected = cli::settings_reference();
+
+    assert!(
+        reference.trim() == expected.trim(),
+        "README.md differs from the settings; between its two settings lines put:\n\n{expected}"
+    );
+}
+
+#[test]
+fn every_command_of_the_usage_exists() {
+    let host = Host::new();
+    for (_, name, _) in cli::COMMANDS {
+        let output = host.command().args([name, "--help"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{name}");
+    }
+    let version = host.command().arg("version").output().unwrap();
+    assert_eq!(stdout(&version), format!("otelet {}\n", env!("CARGO_PKG_VERSION")));
+}

@@ -1,0 +1,145 @@
+//! The collector runs with the memory, the priority, the user and the environment that the settings give it, and
+//! without what is meant for the agent alone.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use super::host::{COLLECTOR, Host, config, environment, scripted};
+
+fn variable(pid: u32, name: &str) -> Option<String> {
+    let start = format!("{name}=");
+    environment(pid).iter().find_map(|entry| entry.strip_prefix(&start).map(str::to_owned))
+}
+
+#[test]
+fn a_memory_limit_is_told_to_go_with_a_tenth_to_spare() {
+    let host = Host::new();
+    host.set("collector.memory_limit", "1000MB");
+    let agent = host.agent_running(&config("good"));
+
+    assert_eq!(variable(host.runs("good"), "GOMEMLIMIT").as_deref(), Some("900000000"));
+    drop(agent);
+}
+
+#[test]
+fn a_memory_limit_that_a_person_sets_for_go_counts_before_it() {
+    let host = Host::new();
+    host.set("collector.memory_limit", "1000MB");
+    host.set("collector.env", "{GOMEMLIMIT: 10MiB}");
+    let agent = host.agent_running(&config("good"));
+
+    assert_eq!(variable(host.runs("good"), "GOMEMLIMIT").as_deref(), Some("10MiB"));
+    drop(agent);
+}
+
+#[test]
+fn without_a_limit_go_is_told_nothing() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+
+    assert_eq!(variable(host.runs("good"), "GOMEMLIMIT"), None);
+    drop(agent);
+}
+
+#[test]
+fn nice_and_oom_score_adj() {
+    let host = Host::new();
+    host.set("collector.nice", "7");
+    host.set("collector.oom_score_adj", "321");
+    let agent = host.agent_running(&config("good"));
+    let pid = host.runs("good");
+
+    // The 19th field of stat, of which the third and later follow the name. Source: proc(5).
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let nice = stat.rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap().to_owned();
+    assert_eq!(nice, "7");
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap().trim(), "321");
+    drop(agent);
+}
+
+#[test]
+fn variables_of_the_settings_and_of_the_agent_but_not_those_meant_for_the_agent_alone() {
+    let host = Host::new();
+    host.set("collector.env", "{SITE: \"${env:PLACE}-4\", HOME: /data}");
+    host.server.offer(scripted("good", &["echo-env SITE", "echo-env NOTIFY_SOCKET"]));
+    let agent = host
+        .agent()
+        .env("PLACE", "north")
+        .env("HOME", "/root")
+        .env("OTELET_LOG_LEVEL", "debug")
+        .env("OTELET_CONFIG_HTTP_PROXY", "http://user:password@127.0.0.1:1")
+        .env("NOTIFY_SOCKET", "/run/systemd/notify")
+        .env("WATCHDOG_USEC", "1000000")
+        .env("WATCHDOG_PID", "1")
+        .start();
+    let pid = host.runs("good");
+
+    assert_eq!(variable(pid, "SITE").as_deref(), Some("north-4"));
+    assert_eq!(variable(pid, "HOME").as_deref(), Some("/data"));
+    assert_eq!(variable(pid, "PLACE").as_deref(), Some("north"));
+    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+        assert_eq!(variable(pid, name), None, "{name}");
+    }
+    let ours: Vec<_> = environment(pid).into_iter().filter(|entry| entry.starts_with("OTELET_")).collect();
+    assert!(matches!(&ours[..], [only] if only.starts_with("OTELET_INSTANCE_UID=")), "{ours:?}");
+    agent.logs("SITE=north-4");
+    agent.logs("NOTIFY_SOCKET is unset");
+}
+
+/// What the descriptors of a process lead to.
+fn descriptors(pid: u32) -> Vec<String> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    open.filter_map(|entry| Some(fs::read_link(entry.path()).ok()?.display().to_string())).collect()
+}
+
+#[test]
+fn it_has_no_descriptor_of_the_agent_but_its_output() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    let pid = host.runs("good");
+
+    let mut open = descriptors(pid);
+    // What this test itself was started with is handed down by everybody.
+    let handed_down = descriptors(std::process::id());
+    let handed_down = handed_down.iter().filter(|target| *target != "/dev/null");
+    handed_down.for_each(|target| open.retain(|other| other != target));
+    // Its own: the socket of its health_check.
+    open.retain(|target| !target.starts_with("socket:"));
+    open.sort();
+    assert_eq!(open.len(), 3, "{open:?}");
+    assert_eq!(open[0], "/dev/null");
+    assert!(open[1].starts_with("pipe:") && open[1] == open[2], "{open:?}");
+    drop(agent);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask check --real"]
+fn another_user_reads_what_it_needs_and_nothing_else() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can run the collector as somebody else");
+        return;
+    }
+    let host = Host::new();
+    // Where the tester's own build is need not be open to others.
+    fs::copy(COLLECTOR, host.path("otelcol")).unwrap();
+    fs::set_permissions(host.path("otelcol"), Permissions::from_mode(0o755)).unwrap();
+    fs::write(host.path("journal"), "").unwrap();
+    fs::set_permissions(host.path("journal"), Permissions::from_mode(0o666)).unwrap();
+    host.set("collector.path", &host.path("otelcol").display().to_string());
+    host.set("collector.run_as", "\"4242:4243\"");
+
+    let agent = host.agent_running(&config("good"));
+
+    let status = fs::read_to_string(format!("/proc/{}/status", host.runs("good"))).unwrap();
+    let ids = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(ids("Uid:"), ["4242"; 4]);
+    assert_eq!(ids("Gid:"), ["4243"; 4]);
+    assert_eq!(ids("Groups:"), [""; 0], "none of root's other groups");
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&host.state_dir()), 0o711, "it can pass through, and list nothing");
+    assert_eq!(mode(&host.state_dir().join("instance_uid")), 0o600);
+    drop(agent);
+}

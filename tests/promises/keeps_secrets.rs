@@ -1,0 +1,133 @@
+//! What is secret is in no log, no status, no error and no file that others can read.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::host::{Agent, Host, Signal, config, environment, signal, stderr, stdout};
+use super::server::Answer;
+
+const SECRETS: [&str; 5] = ["s3cret-header", "s3cret-proxy", "s3cret-token", "s3cret-variable", "s3cret-query"];
+
+/// A host with a secret in each place that takes one.
+fn host() -> Host {
+    let host = Host::new();
+    let token = host.path("token");
+    fs::write(&token, SECRETS[2]).unwrap();
+    host.set("config.url", "\"http://config.example/config.yaml?key=s3cret-query\"");
+    host.set("config.headers", "{X-Key: s3cret-header}");
+    host.set("config.http_proxy", &host.server.at("").replace("http://", "http://user:s3cret-proxy@"));
+    host.set("config.bearer_token_file", &token.display().to_string());
+    host.set("collector.env", "{KEY: s3cret-variable}");
+    host.set("log_level", "trace");
+    host
+}
+
+fn holds_none(what: &str, text: &str) {
+    for secret in SECRETS {
+        assert!(!text.contains(secret), "{what} holds {secret}: {text}");
+    }
+    assert!(!text.contains("czNjcmV0LXByb3h5"), "{what} holds the proxy's password in base64: {text}");
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files(&entry.path()));
+        }
+        found.push(entry.path());
+    }
+    found
+}
+
+fn tells_nothing(host: &Host, agent: &Agent) {
+    holds_none("the log", &agent.log());
+    for arguments in [&["status"][..], &["status", "--json"], &["status", "--healthy"]] {
+        let output = host.otelet(arguments);
+        holds_none(&arguments.join(" "), &(stdout(&output) + &stderr(&output)));
+    }
+    for directory in [host.state_dir(), host.runtime_dir()] {
+        for path in files(&directory).iter().filter(|path| path.is_file()) {
+            holds_none(&path.display().to_string(), &String::from_utf8_lossy(&fs::read(path).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn they_are_used_and_told_to_nobody() {
+    let host = host();
+    let agent = host.agent_running(&config("good"));
+    let asked = &host.server.requests()[0];
+    assert_eq!(asked.header("x-key"), Some("s3cret-header"));
+    assert_eq!(asked.header("authorization"), Some("Bearer s3cret-token"));
+    assert!(asked.path.ends_with("?key=s3cret-query"), "{}", asked.path);
+    assert!(asked.header("proxy-authorization").is_some());
+    assert!(environment(host.collector()).contains(&"KEY=s3cret-variable".to_owned()));
+
+    signal(host.collector(), Signal::KILL);
+    host.started(2);
+    agent.signal(Signal::HUP);
+    agent.logs("settings read again");
+
+    tells_nothing(&host, &agent);
+}
+
+#[test]
+fn nor_when_everything_fails() {
+    let host = host();
+    for answer in [
+        Answer::status(401),
+        Answer::status(407),
+        Answer::Garbage,
+        Answer::RedirectTo("http://else.example/?key=s3cret-query".into()),
+    ] {
+        host.server.answer(answer);
+        let mut agent = host.agent().start();
+        agent.logs("config poll failed: ");
+
+        tells_nothing(&host, &agent);
+        let output = host.otelet(&["validate"]);
+        assert_eq!(output.status.code(), Some(1));
+        holds_none("validate", &(stdout(&output) + &stderr(&output)));
+        agent.stop();
+    }
+}
+
+#[test]
+fn nor_by_settings_that_are_refused() {
+    let host = Host::new();
+    fs::write(host.path("secret"), "s3cret-header\nand a line break").unwrap();
+    for (key, value) in [
+        ("config.http_proxy", "\"socks5://user:s3cret-proxy@proxy:1\""),
+        ("config.url", "\"http://user:s3cret-token@config.example/\""),
+        ("config.url", "\"http://config.example/ ?key=s3cret-query\""),
+        ("config.headers", "{X-Key: \"${file:secret}\"}"),
+        ("collector.env", "{\"A=B\": s3cret-variable}"),
+        ("config.poll_every", "${file:secret}"),
+    ] {
+        host.set(key, value);
+
+        let output = host.otelet(&["run"]);
+
+        assert_eq!(output.status.code(), Some(78), "{key}");
+        holds_none(key, &stderr(&output));
+        host.unset(key);
+    }
+}
+
+#[test]
+fn what_the_agent_writes_is_for_its_own_user_only() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    host.server.offer(config("second"));
+    agent.applied(&config("second"));
+
+    for directory in [host.state_dir(), host.runtime_dir()] {
+        for path in files(&directory).into_iter().chain([directory]) {
+            let Ok(metadata) = fs::metadata(&path) else { continue };
+            let expected = if metadata.is_dir() { 0o700 } else { 0o600 };
+            assert_eq!(metadata.permissions().mode() & 0o777, expected, "{}", path.display());
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! As the first process of a container the agent reaps whatever is left to it, and still ends in order.
+
+use std::fs;
+
+use super::host::{Agent, Host, Signal, alive, scripted, signal, state, wait_for, wait_until};
+
+/// The agent inside of its own PID namespace, as seen from outside.
+fn first_process(agent: &Agent) -> u32 {
+    wait_for("PID 1 of the namespace", || children(agent.pid()).first().copied(), String::new)
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().map(|child| child.parse().unwrap()).collect()
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask check --real"]
+fn strangers_are_reaped_and_the_end_is_in_order() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can make a PID namespace");
+        return;
+    }
+    let host = Host::new();
+    let body = scripted("forks", &["fork", "drain 200ms"]);
+    host.server.offer(&*body);
+    let mut agent = host.agent().under(&["unshare", "-p", "-f", "--mount-proc", "--kill-child"]).start();
+    agent.logs("collector healthy");
+    let first = first_process(&agent);
+    let collector = *children(first).first().unwrap();
+    let grandchild = *children(collector).first().unwrap();
+
+    signal(collector, Signal::KILL);
+
+    agent.logs_times("collector healthy", 2);
+    wait_until("the grandchild to be reaped", || state(grandchild).is_none());
+    wait_until("no remains of anybody", || children(first).iter().all(|child| alive(*child)));
+
+    signal(first, Signal::TERM);
+
+    agent.logs("otelet stopped");
+    assert_eq!(agent.ended(), 0);
+}

@@ -1,0 +1,223 @@
+//! Whatever is found in the state directory, the agent starts, says what is wrong, and runs what can still be run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::host::{Agent, Host, Signal, config, hash, signal};
+use super::server::Answer;
+
+type Spoil = fn(&Path);
+
+/// Ways to spoil a file.
+const SPOIL: [(&str, Spoil); 5] = [
+    ("emptied", |path| fs::write(path, "").unwrap()),
+    ("cut in half", |path| {
+        let bytes = fs::read(path).unwrap();
+        fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    }),
+    ("garbage", |path| fs::write(path, [0xff, 0, b'{', 0x80, b'\n'].repeat(50)).unwrap()),
+    ("zeros", |path| fs::write(path, [0; 4096]).unwrap()),
+    ("a directory", |path| {
+        fs::remove_file(path).unwrap();
+        fs::create_dir(path).unwrap();
+    }),
+];
+
+/// A host without an agent whose state holds two configs, the second of which is the last good one; its server is gone.
+fn host() -> Host {
+    let host = Host::new();
+    let mut agent = host.agent_running(&config("first"));
+    host.server.offer(config("second"));
+    agent.applied(&config("second"));
+    assert_eq!(agent.stop(), 0);
+    host.server.answer(Answer::status(503));
+    host
+}
+
+fn body(host: &Host, label: &str) -> PathBuf {
+    host.state_dir().join("configs").join(format!("{}.yaml", hash(config(label))))
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Spoils this file in each way and starts an agent on it each time.
+fn each_way(file: impl Fn(&Host) -> PathBuf, mut survives: impl FnMut(&Host, &Agent)) {
+    let host = host();
+    copy(&host.state_dir(), &host.path("whole"));
+    for (how, spoil) in SPOIL {
+        fs::remove_dir_all(host.state_dir()).unwrap();
+        copy(&host.path("whole"), &host.state_dir());
+        spoil(&file(&host));
+        println!("{} {how}", file(&host).display());
+
+        let mut agent = host.agent().start();
+
+        agent.logs("otelet 0.1.0 started");
+        survives(&host, &agent);
+        assert_eq!(agent.stop(), 0);
+    }
+}
+
+#[test]
+fn a_torn_state_file_is_replaced_by_the_one_before() {
+    let mut starts = 2;
+    each_way(
+        |host| host.state_dir().join("state.json"),
+        |host, agent| {
+            starts += 1;
+            // The one before knows the second config as a candidate or as the last good one.
+            assert_eq!(host.started(starts).label(), "second");
+            agent.logs("WARN");
+            agent.wait_status("health", |status| status.collector.healthy);
+        },
+    );
+}
+
+#[test]
+fn a_torn_older_state_file_does_not_matter() {
+    let mut starts = 2;
+    each_way(
+        |host| host.state_dir().join("state.json.old"),
+        |host, agent| {
+            starts += 1;
+            assert_eq!(host.started(starts).label(), "second");
+            agent.wait_status("health", |status| status.collector.healthy);
+        },
+    );
+}
+
+#[test]
+fn a_torn_last_good_body_is_replaced_by_the_one_before() {
+    let mut starts = 2;
+    each_way(
+        |host| body(host, "second"),
+        |host, agent| {
+            starts += 1;
+            assert_eq!(host.started(starts).label(), "first");
+            agent.logs("the last good config is gone; going back to the one before");
+        },
+    );
+}
+
+#[test]
+fn a_torn_earlier_body_does_not_matter() {
+    let mut starts = 2;
+    each_way(
+        |host| body(host, "first"),
+        |host, agent| {
+            starts += 1;
+            assert_eq!(host.started(starts).label(), "second");
+            agent.logs("previous config: ");
+        },
+    );
+}
+
+#[test]
+fn a_torn_instance_uid_is_replaced_by_a_new_one() {
+    let mut starts = 2;
+    let mut known = Vec::new();
+    each_way(
+        |host| host.state_dir().join("instance_uid"),
+        |host, agent| {
+            starts += 1;
+            assert_eq!(host.started(starts).label(), "second");
+            let status = agent.wait_status("health", |status| status.collector.healthy);
+            assert!(!known.contains(&status.agent.instance_uid));
+            known.push(status.agent.instance_uid);
+            agent.logs("instance_uid");
+        },
+    );
+}
+
+#[test]
+fn with_everything_torn_it_starts_over_from_the_source() {
+    let host = host();
+    for name in ["state.json", "state.json.old", "instance_uid", "lock"] {
+        fs::write(host.state_dir().join(name), "torn").unwrap();
+    }
+    for label in ["first", "second"] {
+        fs::write(body(&host, label), "torn").unwrap();
+    }
+    let agent = host.agent().start();
+    agent.logs("config poll failed");
+    assert_eq!(host.starts().len(), 2);
+
+    host.server.offer(config("second"));
+    agent.signal(Signal::HUP);
+
+    agent.applied(&config("second"));
+}
+
+#[test]
+fn a_torn_body_is_fetched_again_although_the_source_has_nothing_new() {
+    let host = host();
+    host.server.offer(config("second"));
+    fs::write(body(&host, "second"), "torn").unwrap();
+    fs::write(body(&host, "first"), "torn").unwrap();
+
+    let agent = host.agent().start();
+
+    agent.applied(&config("second"));
+}
+
+#[test]
+fn strange_things_in_the_state_directory_are_left_alone() {
+    let host = host();
+    fs::write(host.state_dir().join("configs/README"), "mine").unwrap();
+    fs::write(host.state_dir().join("state.json.new"), "half").unwrap();
+    fs::create_dir(host.state_dir().join("state.json.broken-1")).unwrap();
+    std::os::unix::fs::symlink("/nowhere", host.state_dir().join("configs/link.yaml")).unwrap();
+
+    let agent = host.agent().start();
+
+    assert_eq!(host.started(3).label(), "second");
+    assert_eq!(fs::read_to_string(host.state_dir().join("configs/README")).unwrap(), "mine");
+    drop(agent);
+}
+
+#[test]
+fn a_state_directory_that_is_removed_under_the_agent_comes_back() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("first"));
+    fs::remove_dir_all(host.state_dir()).unwrap();
+
+    host.server.offer(config("second"));
+
+    agent.applied(&config("second"));
+    assert!(body(&host, "second").exists() && host.state_dir().join("state.json").exists());
+}
+
+#[test]
+fn a_collector_that_dies_after_its_config_was_removed_is_started_on_it_again() {
+    let host = Host::new();
+    let good = config("good");
+    let agent = host.agent_running(&good);
+    fs::remove_dir_all(host.state_dir()).unwrap();
+
+    signal(host.collector(), Signal::KILL);
+
+    // The source has it still, and must be asked for it although it says that nothing is new.
+    assert_eq!(host.started(2).label(), "good");
+    agent.applied(&good);
+}
+
+#[test]
+fn a_runtime_directory_that_is_removed_under_the_agent_comes_back() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("first"));
+    fs::remove_dir_all(host.runtime_dir()).unwrap();
+
+    host.server.offer(config("second"));
+
+    agent.applied(&config("second"));
+}

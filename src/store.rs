@@ -12,10 +12,11 @@
 //! A file is written to a temporary name, synced, renamed, and the directory synced: after a power cut there is the old
 //! one or the new one. Nothing found here is ever a reason not to start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,9 @@ const LARGEST_STATE: u64 = 1024 * 1024;
 
 /// The most that is read of a body. The source has its own, lower limit.
 const LARGEST_BODY: u64 = 64 * 1024 * 1024;
+
+/// Bodies that are safe from being swept out because they came last.
+const RECENT: usize = 3;
 
 /// Torn files that are kept for a person to look at.
 const BROKEN_KEPT: usize = 4;
@@ -127,12 +131,15 @@ pub struct Binary {
 #[derive(Debug, Clone)]
 pub struct Store {
     dir: PathBuf,
+    /// Bodies put there lately, which the record that is just being written may not know of yet: they are not swept out.
+    /// Held while sweeping, so that a body is written either before, and known here, or after.
+    recent: Arc<Mutex<VecDeque<ConfigHash>>>,
 }
 
 impl Store {
     /// The store in this directory. Nothing is touched yet.
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.into() }
+        Self { dir: dir.into(), recent: Arc::default() }
     }
 
     /// Makes the directory where it is missing.
@@ -179,6 +186,7 @@ impl Store {
     ///
     /// [`StoreError::Io`] if it cannot be made durable.
     pub fn keep(&self, hash: ConfigHash, body: &[u8]) -> Result<(), StoreError> {
+        self.remember(hash);
         if self.verify(hash).is_ok() {
             return Ok(());
         }
@@ -324,12 +332,23 @@ impl Store {
         }
     }
 
+    fn remember(&self, hash: ConfigHash) {
+        let mut recent = self.recent.lock().expect("no panic while it is held");
+        recent.retain(|known| *known != hash);
+        recent.push_back(hash);
+        if recent.len() > RECENT {
+            recent.pop_front();
+        }
+    }
+
     /// Removes bodies that are not referred to. What cannot be removed is tried again the next time.
     fn sweep(&self, record: &Record) {
+        let recent = self.recent.lock().expect("no panic while it is held");
         let kept: BTreeSet<PathBuf> =
             [record.remote, record.last_good, record.previous, record.candidate.map(|it| it.hash)]
                 .into_iter()
                 .flatten()
+                .chain(recent.iter().copied())
                 .map(|hash| self.config_path(hash))
                 .collect();
         let Ok(entries) = fs::read_dir(self.dir.join("configs")) else { return };
@@ -615,8 +634,11 @@ mod tests {
         let store = dir.store();
         let memory = memory(&store);
         let stray = kept(&store, "stray");
-
         store.save(&memory).expect("there is room");
+        assert!(store.verify(stray).is_ok(), "it came last: the next record may know of it");
+
+        // Another agent, which has not kept anything yet.
+        Store::new(&dir.0).save(&memory).expect("there is room");
 
         assert!(store.verify(stray).is_err());
         assert!(store.verify(memory.record.last_good.expect("set above")).is_ok());

@@ -10,6 +10,9 @@ use super::{Method, Traffic};
 /// The longest `Retry-After` that is believed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The longest `Location` that is followed, in bytes: it comes back in messages.
+const MAX_LOCATION: usize = 2048;
+
 /// What came back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
@@ -101,7 +104,8 @@ pub fn redirect(from: &Uri, location: &str, status: u16, method: Method) -> Resu
         let folder = from.path().rsplit_once('/').map_or("", |(folder, _)| folder);
         format!("{base}{folder}/{location}")
     };
-    let to = parse_url(&absolute).map_err(|_| "redirects to something that is not a usable http:// or https:// URL")?;
+    let to = parse_url(&absolute).ok().filter(|_| location.len() <= MAX_LOCATION);
+    let to = to.ok_or("redirects to something that is not a usable http:// or https:// URL")?;
 
     let same_host = from.host().unwrap_or("").eq_ignore_ascii_case(to.host().unwrap_or(""));
     let same_port = port(from) == port(&to);
@@ -149,6 +153,7 @@ mod tests {
             (from, "https://", "redirects to something that is not a usable"),
             (from, "https://c.example:x/", "redirects to something that is not a usable"),
             (from, "https://c.example:65536/", "redirects to something that is not a usable"),
+            (from, "a".repeat(MAX_LOCATION + 1).as_str(), "redirects to something that is not a usable"),
         ] {
             let refused = to(from, location).unwrap_err();
             assert!(refused.starts_with(why), "{location}: {refused}");

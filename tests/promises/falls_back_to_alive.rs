@@ -25,6 +25,7 @@ fn one_that_dies_in_its_probation_is_rolled_back() {
     host.server.offer(config("good"));
     let agent = host.agent().env("FAKE_EXTENSIONS", "").start();
     agent.applied(&config("good"));
+    host.change(&agent, "collector.probation", "1h");
     let bad = scripted("bad", &["exit 1 after 150ms"]);
 
     host.server.offer(&*bad);

@@ -41,8 +41,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// A host with a server that has no config yet, and with settings that are quick: polls every 100 ms, a probation of
-    /// 300 ms.
+    /// A host with a server that has no config yet, and with settings that are quick: polls and a probation of
+    /// 100 ms.
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("otelet-promise-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
@@ -54,7 +54,7 @@ impl Host {
             ("config.url", host.server.url()),
             ("config.poll_every", "100ms".into()),
             ("collector.path", COLLECTOR.into()),
-            ("collector.probation", "300ms".into()),
+            ("collector.probation", "100ms".into()),
             ("collector.stop_timeout", "10s".into()),
             ("state_dir", host.state_dir().display().to_string()),
             ("runtime_dir", host.runtime_dir().display().to_string()),
@@ -81,6 +81,15 @@ impl Host {
     pub fn set(&self, key: &str, yaml: &str) {
         self.settings.borrow_mut().insert(key.into(), yaml.into());
         self.write_settings();
+    }
+
+    /// The same, and a running agent has read it.
+    pub fn change(&self, agent: &Agent, key: &str, yaml: &str) {
+        const READ: &str = "settings read again";
+        let before = agent.logged(READ);
+        self.set(key, yaml);
+        agent.signal(Signal::HUP);
+        agent.logs_times(READ, before + 1);
     }
 
     /// Takes a setting out of the settings file.

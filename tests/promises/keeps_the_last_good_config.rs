@@ -8,6 +8,7 @@ fn no_series_of_bad_offers_moves_it() {
     let host = Host::new();
     let good = config("good");
     let agent = host.agent_running(&good);
+    host.change(&agent, "collector.probation", "1h");
     let bad = [
         scripted("refused", &["refuse no"]),
         scripted("dies", &["exit 3 after 100ms"]),

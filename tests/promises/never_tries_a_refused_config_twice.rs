@@ -26,6 +26,7 @@ fn it_is_not_shown_to_the_collector_again_however_often_it_is_offered() {
 fn one_that_died_in_its_probation_is_not_started_again() {
     let host = Host::new();
     let agent = host.agent_running(&config("good"));
+    host.change(&agent, "collector.probation", "1h");
     let bad = scripted("bad", &["exit 1 after 100ms"]);
     host.server.answer(always(&bad));
     agent.failed(&bad);
@@ -41,6 +42,7 @@ fn one_that_died_in_its_probation_is_not_started_again() {
 fn it_is_remembered_by_the_next_agent() {
     let host = Host::new();
     let mut agent = host.agent_running(&config("good"));
+    host.change(&agent, "collector.probation", "1h");
     let bad = scripted("bad", &["exit 1 after 100ms"]);
     host.server.answer(always(&bad));
     agent.failed(&bad);

@@ -33,7 +33,7 @@ fn not_a_byte_of_the_body_is_changed() {
 #[test]
 fn the_collector_is_started_on_the_body_the_overlay_and_the_arguments_of_the_settings() {
     let host = Host::new();
-    host.set("collector.args", "[--feature-gates=-some.gate, \"--set=a: b\"]");
+    host.set("collector.args", "[--feature-gates=-some.gate, \"--other=a: b\"]");
     let body = config("good");
     let agent = host.agent_running(&body);
 
@@ -42,7 +42,10 @@ fn the_collector_is_started_on_the_body_the_overlay_and_the_arguments_of_the_set
     let file = host.state_dir().join("configs").join(format!("{}.yaml", hash(&body)));
     let overlay = host.runtime_dir().join("overlay.yaml");
     let [file, overlay] = [file, overlay].map(|path| path.display().to_string());
-    assert_eq!(line, [COLLECTOR, "--config", &file, "--config", &overlay, "--feature-gates=-some.gate", "--set=a: b"]);
+    assert_eq!(
+        line,
+        [COLLECTOR, "--config", &file, "--config", &overlay, "--feature-gates=-some.gate", "--other=a: b"]
+    );
     drop(agent);
 }
 

@@ -9,6 +9,7 @@ fn a_config_the_collector_dies_on_is_replaced_by_the_last_good_one() {
     let host = Host::new();
     let (good, bad) = (config("good"), scripted("bad", &["exit 1 after 150ms", "error cannot reach the queue"]));
     let agent = host.agent_running(&good);
+    host.change(&agent, "collector.probation", "1h");
 
     host.server.offer(&*bad);
 
@@ -24,6 +25,7 @@ fn a_config_the_collector_dies_on_is_replaced_by_the_last_good_one() {
 fn an_end_that_nobody_asked_for_is_a_crash_even_with_code_0() {
     let host = Host::new();
     let agent = host.agent_running(&config("good"));
+    host.change(&agent, "collector.probation", "1h");
     let bad = scripted("bad", &["exit 0 after 150ms"]);
 
     host.server.offer(&*bad);
@@ -38,8 +40,7 @@ fn an_end_that_nobody_asked_for_is_a_crash_even_with_code_0() {
 fn a_collector_killed_in_its_probation_is_rolled_back() {
     let host = Host::new();
     let agent = host.agent_running(&config("good"));
-    host.set("collector.probation", "1h");
-    agent.signal(Signal::HUP);
+    host.change(&agent, "collector.probation", "1h");
     let bad = config("bad");
     host.server.offer(&*bad);
 
@@ -53,8 +54,7 @@ fn a_collector_killed_in_its_probation_is_rolled_back() {
 fn a_collector_that_says_it_is_unhealthy_is_rolled_back() {
     let host = Host::new();
     let agent = host.agent_running(&config("good"));
-    host.set("collector.probation", "1h");
-    agent.signal(Signal::HUP);
+    host.change(&agent, "collector.probation", "1h");
     let bad = scripted("bad", &["unhealthy after 100ms"]);
 
     host.server.offer(&*bad);
@@ -103,14 +103,13 @@ fn a_probation_that_the_agent_did_not_survive_goes_on_after_its_restart() {
     let host = Host::new();
     let (good, new) = (config("good"), config("new"));
     let mut agent = host.agent_running(&good);
-    host.set("collector.probation", "1h");
-    agent.signal(Signal::HUP);
+    host.change(&agent, "collector.probation", "1h");
     host.server.offer(&*new);
     host.runs("new");
     agent.wait_status("the trial", |status| status.config.candidate_hash == Some(hash(&new)));
     agent.kill();
 
-    host.set("collector.probation", "300ms");
+    host.set("collector.probation", "100ms");
     let agent = host.agent().start();
 
     let status = agent.applied(&new);
@@ -122,8 +121,7 @@ fn a_config_whose_probation_the_agent_never_survives_is_suspected_of_it() {
     let host = Host::new();
     let (good, new) = (config("good"), config("new"));
     let mut agent = host.agent_running(&good);
-    host.set("collector.probation", "1h");
-    agent.signal(Signal::HUP);
+    host.change(&agent, "collector.probation", "1h");
     host.server.offer(&*new);
     for start in 2..=5 {
         assert_eq!(host.started(start).label(), "new");

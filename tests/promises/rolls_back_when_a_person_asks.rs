@@ -1,6 +1,6 @@
 //! `otelet rollback` goes back to the config before the last good one, whether an agent runs or not.
 
-use super::host::{Host, Signal, config, hash, short, stderr, stdout};
+use super::host::{Host, config, hash, short, stderr, stdout};
 
 #[test]
 fn the_config_before_runs_again_although_the_source_still_offers_the_newer_one() {
@@ -61,8 +61,7 @@ fn out_of_a_probation_it_goes_back_to_the_last_good_one() {
     let agent = host.agent_running(&first);
     host.server.offer(&*second);
     agent.applied(&second);
-    host.set("collector.probation", "1h");
-    agent.signal(Signal::HUP);
+    host.change(&agent, "collector.probation", "1h");
     host.server.offer(&*third);
     host.runs("third");
 

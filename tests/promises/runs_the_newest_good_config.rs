@@ -42,9 +42,7 @@ fn it_is_no_last_good_config_before_its_probation_is_over() {
     let host = Host::new();
     let (good, new) = (config("good"), config("new"));
     let agent = host.agent_running(&good);
-    host.set("collector.probation", "1h");
-    agent.signal(super::host::Signal::HUP);
-    agent.logs("settings read again");
+    host.change(&agent, "collector.probation", "1h");
 
     host.server.offer(&*new);
 
@@ -63,15 +61,14 @@ fn the_newest_offer_wins_over_one_in_its_probation() {
     let host = Host::new();
     let [first, second, third] = ["first", "second", "third"].map(config);
     let agent = host.agent_running(&first);
-    host.set("collector.probation", "2s");
-    agent.signal(super::host::Signal::HUP);
-    agent.logs("settings read again");
+    host.change(&agent, "collector.probation", "1h");
     host.server.offer(&*second);
     host.runs("second");
 
     host.server.offer(&*third);
 
     host.runs("third");
+    host.change(&agent, "collector.probation", "100ms");
     let status = agent.applied(&third);
     assert_eq!(status.config.previous_hash, Some(hash(&first)), "the second one never was good");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::host::{Agent, Host, Signal, config, hash, signal};
+use super::host::{Agent, Host, Signal, config, hash, signal, wait_until};
 use super::server::Answer;
 
 type Spoil = fn(&Path);
@@ -36,6 +36,14 @@ fn host() -> Host {
 
 fn body(host: &Host, label: &str) -> PathBuf {
     host.state_dir().join("configs").join(format!("{}.yaml", hash(config(label))))
+}
+
+/// Removes a directory in which an agent may just be writing.
+fn remove(directory: &Path) {
+    wait_until("the end of a directory", || {
+        let _ = fs::remove_dir_all(directory);
+        !directory.exists()
+    });
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -189,12 +197,13 @@ fn strange_things_in_the_state_directory_are_left_alone() {
 fn a_state_directory_that_is_removed_under_the_agent_comes_back() {
     let host = Host::new();
     let agent = host.agent_running(&config("first"));
-    fs::remove_dir_all(host.state_dir()).unwrap();
+    remove(&host.state_dir());
 
     host.server.offer(config("second"));
 
     agent.applied(&config("second"));
-    assert!(body(&host, "second").exists() && host.state_dir().join("state.json").exists());
+    wait_until("the state to be on disk", || host.state_dir().join("state.json").exists());
+    assert!(body(&host, "second").exists());
 }
 
 #[test]
@@ -202,11 +211,14 @@ fn a_collector_that_dies_after_its_config_was_removed_is_started_on_it_again() {
     let host = Host::new();
     let good = config("good");
     let agent = host.agent_running(&good);
-    fs::remove_dir_all(host.state_dir()).unwrap();
+    remove(&host.state_dir());
 
     signal(host.collector(), Signal::KILL);
 
-    // The source has it still, and must be asked for it although it says that nothing is new.
+    // The source has it still, and is asked for it although it would say that nothing is new.
+    wait_until("the config to be on disk again", || body(&host, "good").exists());
+    // Spares the wait until a collector that could not be started is tried again.
+    host.change(&agent, "collector.args", "[--feature-gates=none]");
     assert_eq!(host.started(2).label(), "good");
     agent.applied(&good);
 }
@@ -215,7 +227,7 @@ fn a_collector_that_dies_after_its_config_was_removed_is_started_on_it_again() {
 fn a_runtime_directory_that_is_removed_under_the_agent_comes_back() {
     let host = Host::new();
     let agent = host.agent_running(&config("first"));
-    fs::remove_dir_all(host.runtime_dir()).unwrap();
+    remove(&host.runtime_dir());
 
     host.server.offer(config("second"));
 

@@ -153,9 +153,12 @@ impl Relay {
         }
         self.line.push(b'\n');
         let cost = self.line.len() as u64;
-        if cost <= self.credit && os::write_log(&self.line) {
+        // What stderr would not take has its price too: a part of it may have gone out.
+        let affordable = cost <= self.credit;
+        if affordable {
             self.credit -= cost;
-        } else {
+        }
+        if !affordable || !os::write_log(&self.line) {
             self.dropped += 1;
         }
         self.line.clear();

@@ -701,6 +701,18 @@ mod tests {
     }
 
     #[test]
+    fn a_uid_in_another_form_is_handed_on_in_the_usual_one() {
+        let dir = Dir::new("form");
+        let store = dir.store();
+        let uid = "01a209bc-1bcb-7630-b886-e4f5caa6ca42";
+        for form in [uid.to_uppercase(), uid.replace('-', ""), uid.to_owned()] {
+            let text = format!("{{\"instance_uid\": \"{form}\", \"host\": \"{}\"}}", fingerprint());
+            fs::write(dir.0.join("instance_uid"), text).expect("writable");
+            assert_eq!(store.identity().0, uid);
+        }
+    }
+
+    #[test]
     fn a_copied_state_directory_gets_a_uid_of_its_own() {
         let dir = Dir::new("clone");
         let store = dir.store();

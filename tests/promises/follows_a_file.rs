@@ -69,8 +69,8 @@ fn a_link_swapped_as_kubernetes_does() {
 
     for (old, label) in [("first", "second"), ("second", "third")] {
         publish(label);
-        fs::remove_dir_all(volume.join(format!("..2026_{old}"))).unwrap();
         agent.applied(&config(label));
+        fs::remove_dir_all(volume.join(format!("..2026_{old}"))).unwrap();
     }
 }
 

@@ -147,7 +147,10 @@ fn after_a_reader_that_stalled_the_lines_are_whole_again() {
 
     agent.read_stderr();
 
-    agent.signal(Signal::HUP);
-    agent.logs("settings read again");
+    // The first may be said before there is room again.
+    wait_until("a line of the agent's own", || {
+        agent.signal(Signal::HUP);
+        agent.logged("settings read again") > 0
+    });
     all_lines_are_whole(&agent.log());
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::host::{Host, Signal, config, hash, scripted, signal};
+use super::host::{Host, Signal, config, gone, hash, scripted, signal};
 
 #[test]
 fn it_is_back_on_the_same_config_at_once() {
@@ -17,8 +17,8 @@ fn it_is_back_on_the_same_config_at_once() {
     let line = agent.logs("collector restart 1 in ");
     let delay = otelet::units::parse_time(line.rsplit_once(' ').unwrap().1).unwrap();
     assert!(delay < Duration::from_millis(100), "{line}");
-    let status = agent.applied(&good);
-    assert_eq!(status.collector.restarts, 1);
+    let status = agent.wait_status("one restart", |status| status.collector.restarts == 1 && status.collector.healthy);
+    assert_eq!(status.config.effective_hash, Some(hash(&good)));
     assert_eq!(status.collector.last_exit.unwrap().how, "signal 9 (SIGKILL)");
 }
 
@@ -77,17 +77,14 @@ fn its_last_words_are_in_the_log_and_in_the_status() {
 #[test]
 fn what_it_left_in_its_process_group_is_swept_out() {
     let host = Host::new();
-    host.server.offer(scripted("forks", &["fork", "ignore-sigterm"]));
+    let body = scripted("forks", &["fork", "ignore-sigterm"]);
+    host.server.offer(&*body);
     let agent = host.agent().start();
-    host.started(1);
-    let forked = host.wait("a grandchild", || host.journal().into_iter().find(|entry| entry.event == "forked"));
+    let forked = host.journaled(host.started(1).pid, "forked").detail.parse().unwrap();
 
     signal(host.collector(), Signal::KILL);
 
-    super::host::gone(forked.detail.parse().unwrap());
-    host.started(2);
-    assert_eq!(
-        agent.wait_status("a restart", |status| status.collector.restarts == 1).config.effective_hash,
-        Some(hash(scripted("forks", &["fork", "ignore-sigterm"])))
-    );
+    gone(forked);
+    assert_eq!(host.started(2).label(), "forks");
+    agent.wait_status("one restart", |status| status.collector.restarts == 1 && status.collector.healthy);
 }

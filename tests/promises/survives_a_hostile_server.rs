@@ -49,13 +49,13 @@ fn be_hostile(host: &Host, agent: &Agent, second: &str, answer: Answer) {
 }
 
 fn restarts_as_quickly_with(answer: Answer) {
-    restarts_as_quickly_on(&config("second"), answer);
+    restarts_as_quickly_on(&config("first"), &config("second"), answer);
 }
 
-fn restarts_as_quickly_on(second: &str, answer: Answer) {
+fn restarts_as_quickly_on(first: &str, second: &str, answer: Answer) {
     let host = host();
     host.set("config.timeout", "600s");
-    let agent = host.agent_running(&config("first"));
+    let agent = host.agent_running(first);
     let (before, baseline) = (peak_memory(agent.pid()), restart(&host));
 
     be_hostile(&host, &agent, second, answer);
@@ -111,10 +111,14 @@ fn one_that_redirects_in_circles() {
 
 #[test]
 fn one_that_sends_the_largest_body_again_and_again() {
-    let mut body = config("second");
-    body += &"# and so on\n".repeat(((1 << 20) - body.len()) / 12);
-    let again_and_again = Answer::Status(200, Vec::new(), body.clone().into());
-    restarts_as_quickly_on(&body, again_and_again);
+    let large = |label: &str| {
+        let body = config(label);
+        let more = (1 << 20) - body.len();
+        body + &"# and so on\n".repeat(more / 12)
+    };
+    let second = large("second");
+    let again_and_again = Answer::Status(200, Vec::new(), second.clone().into());
+    restarts_as_quickly_on(&large("first"), &second, again_and_again);
 }
 
 #[test]

@@ -1,0 +1,33 @@
+//! A report of an agent that has seen nothing yet, which each exchange needs.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use otelet::decide::{Agent, Moment, Params, Record};
+use otelet::host::{self, Sample};
+use otelet::source::Report;
+use otelet::status::{Facts, Losses, Status};
+
+/// The report.
+pub fn report() -> Report {
+    let at = Moment { now: Instant::now(), wall: SystemTime::UNIX_EPOCH, dice: 0 };
+    let second = Duration::from_secs(1);
+    let params = Params { has_source: true, poll_every: second, stop_timeout: second, probation: second };
+    let facts = Facts {
+        instance_uid: "",
+        started: at.wall,
+        start: 0,
+        state: "running",
+        source: None,
+        collector_path: String::new(),
+        collector_version: "",
+        effective_path: None,
+        losses: Losses::default(),
+        sample: &Sample::default(),
+        host: &host::Identity::default(),
+        attributes: &[],
+        answer: None,
+        serial: 0,
+    };
+    let nothing_yet = Agent::new(params, Record::default(), None, at).0.report();
+    Report { status: Status::new(&nothing_yet, facts, at) }
+}

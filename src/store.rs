@@ -266,10 +266,16 @@ impl Store {
         let host = fingerprint();
         let known = match read(&path, LARGEST_STATE) {
             Ok(bytes) => match serde_json::from_slice::<IdentityFile>(&bytes) {
-                Ok(identity) if Uuid::parse_str(&identity.instance_uid).is_ok() => Some(identity),
-                wrong => {
-                    let why = wrong.err().map_or_else(|| "it holds no UUID".into(), |error| error.to_string());
-                    warnings.push(set_aside(&path, &why));
+                Ok(identity) => match Uuid::parse_str(&identity.instance_uid) {
+                    // A person may have written it without hyphens or in capitals.
+                    Ok(uid) => Some(IdentityFile { instance_uid: uid.to_string(), ..identity }),
+                    Err(_) => {
+                        warnings.push(set_aside(&path, "it holds no UUID"));
+                        None
+                    }
+                },
+                Err(error) => {
+                    warnings.push(set_aside(&path, &error.to_string()));
                     None
                 }
             },

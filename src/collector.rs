@@ -49,6 +49,8 @@ pub struct Launcher {
     pub store: Store,
     /// Where overlays and sockets are.
     pub runtime_dir: PathBuf,
+    /// What is known of the body that was looked at last: a restart need not parse it again.
+    pub looked_at: Rc<RefCell<Option<(ConfigHash, Inspected)>>>,
     /// Processes that somebody waits for, so that PID 1 does not take them away.
     pub children: Rc<RefCell<BTreeSet<u32>>>,
 }
@@ -226,7 +228,16 @@ impl Launcher {
     /// Checks a kept body again: its hash, and what the overlay must know of it.
     fn inspect(&self, hash: ConfigHash) -> Result<Result<Inspected, String>, String> {
         let body = self.store.verify(hash).map_err(|error| error.chain())?;
-        Ok(config::inspect(&body).map_err(|refusal| refusal.to_string()))
+        if let Some((known, inspected)) = &*self.looked_at.borrow()
+            && *known == hash
+        {
+            return Ok(Ok(inspected.clone()));
+        }
+        let inspected = config::inspect(&body).map_err(|refusal| refusal.to_string());
+        if let Ok(inspected) = &inspected {
+            *self.looked_at.borrow_mut() = Some((hash, inspected.clone()));
+        }
+        Ok(inspected)
     }
 
     /// Runs the collector for an answer.

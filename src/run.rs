@@ -17,7 +17,7 @@ use smol::{LocalExecutor, Task};
 
 use crate::cli::{self, Invocation};
 use crate::collector::{Launcher, MARKER, Prober, Running};
-use crate::config::Capabilities;
+use crate::config::{Capabilities, Inspected};
 use crate::decide::{Action, Agent, ConfigHash, Event, Exchanged, Exit, Level, Moment, Notice, Params, Verdict};
 use crate::host::{self, Host, Sample};
 use crate::log::Relay;
@@ -163,6 +163,7 @@ struct Runner {
     offered: Option<(ConfigHash, Option<Arc<[u8]>>)>,
     validation: Option<Task<()>>,
     collector: Option<(u32, Rc<Prober>, Rc<RefCell<Relay>>)>,
+    looked_at: Rc<RefCell<Option<(ConfigHash, Inspected)>>>,
     children: Rc<RefCell<BTreeSet<u32>>>,
     writes: usize,
 
@@ -215,6 +216,7 @@ impl Runner {
             offered: None,
             validation: None,
             collector: None,
+            looked_at: Rc::default(),
             children: Rc::default(),
             writes: 0,
             host: Host::new(),
@@ -491,6 +493,7 @@ impl Runner {
             instance_uid: self.instance_uid.clone(),
             store: self.store.clone(),
             runtime_dir: self.runtime_dir.clone(),
+            looked_at: self.looked_at.clone(),
             children: self.children.clone(),
         }
     }

@@ -83,6 +83,7 @@ fn check(settings: &Settings) -> Result<(), String> {
         instance_uid: "validate".into(),
         store,
         runtime_dir: workspace.0.clone(),
+        looked_at: Rc::default(),
         children: Rc::new(RefCell::default()),
     };
     let program = launcher.program().map_err(|why| format!("collector: {why}"))?;

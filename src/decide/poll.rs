@@ -100,7 +100,6 @@ impl Poll {
     pub fn reconfigure(&mut self, has_source: bool, now: Instant) {
         self.next = has_source.then_some(now);
         self.nudged = has_source;
-        self.failures = 0;
     }
 
     /// Takes the end of an exchange and plans the next.

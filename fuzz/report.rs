@@ -11,13 +11,14 @@ use otelet::status::{Facts, Losses, Status};
 pub fn report() -> Report {
     let at = Moment { now: Instant::now(), wall: SystemTime::UNIX_EPOCH, dice: 0 };
     let second = Duration::from_secs(1);
-    let params = Params { has_source: true, poll_every: second, stop_timeout: second, probation: second };
+    let params = Params { has_source: true, poll_every: second, stop_timeout: second, probation: second, report_every: None };
     let facts = Facts {
         instance_uid: "",
         started: at.wall,
         start: 0,
         state: "running",
         source: None,
+        serving: None,
         collector_path: String::new(),
         collector_version: "",
         effective_path: None,
@@ -29,5 +30,5 @@ pub fn report() -> Report {
         serial: 0,
     };
     let nothing_yet = Agent::new(params, Record::default(), None, at).0.report();
-    Report { status: Status::new(&nothing_yet, facts, at) }
+    Report { status: Status::new(&nothing_yet, facts, at), effective_config: None, components: None }
 }

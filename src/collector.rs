@@ -21,14 +21,23 @@ use crate::os::{self, Launch, NotifySocket, Output};
 use crate::settings::{CollectorLog, CollectorSettings, DEFAULT_COLLECTOR};
 use crate::store::{self, Binary, Store};
 
-/// The variable by which an agent knows a collector that an earlier one left. Configs may use it too.
-pub const MARKER: &str = "OTELET_INSTANCE_UID";
+/// The variable by which an agent knows a collector that an earlier one left.
+pub const MARKER: &str = "OTELET_COLLECTOR_OF";
+
+/// The agent's instance uid, for configs to use.
+const INSTANCE_UID: &str = "OTELET_INSTANCE_UID";
 
 /// Names that are looked for on PATH when `collector.path` says nothing else, in this order.
 const NAMES: [&str; 2] = [DEFAULT_COLLECTOR, "otelcol"];
 
 /// How long the collector may take to validate a config.
 const VALIDATE_LIMIT: Duration = Duration::from_secs(60);
+
+/// The most of an answer that is kept, from its end, in bytes: an error comes last.
+const LAST_WORDS_KEPT: usize = 8 * 1024;
+
+/// The same for the list of components: the largest distributions print some 60 KB.
+const COMPONENTS_KEPT: usize = 256 * 1024;
 
 /// How long it may take to answer a probe.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
@@ -45,6 +54,8 @@ pub struct Launcher {
     pub identity: Vec<(String, String)>,
     /// Who the agent is.
     pub instance_uid: String,
+    /// What its collectors are known by to a later agent.
+    pub marker: String,
     /// Where bodies are.
     pub store: Store,
     /// Where overlays and sockets are.
@@ -111,15 +122,29 @@ impl Launcher {
     /// In words, if it cannot be asked.
     pub async fn binary(&self) -> Result<Binary, String> {
         let stamp = self.stamp().unwrap_or_default();
-        let (_, said) = self.ask(&["--version".as_ref()]).await?;
+        let (_, said) = self.ask(&["--version".as_ref()], LAST_WORDS_KEPT).await?;
         let version = version(&String::from_utf8_lossy(&said));
         Ok(Binary { stamp, version, capabilities: self.capabilities().await? })
+    }
+
+    /// What its `components` prints: YAML, some kilobytes.
+    ///
+    /// # Errors
+    ///
+    /// In words, if it cannot be asked.
+    pub async fn components(&self) -> Result<String, String> {
+        let (status, said) = self.ask(&["components".as_ref()], COMPONENTS_KEPT).await?;
+        match status.success() {
+            true => Ok(String::from_utf8_lossy(&said).into_owned()),
+            false => Err(config::last_words(&said)),
+        }
     }
 
     async fn capabilities(&self) -> Result<Capabilities, String> {
         let path = self.runtime_dir.join("capabilities.yaml");
         self.write_for_collector(&path, config::PROBE_CONFIG.as_bytes())?;
-        let (_, said) = self.ask(&["validate".as_ref(), "--config".as_ref(), path.as_os_str()]).await?;
+        let (_, said) =
+            self.ask(&["validate".as_ref(), "--config".as_ref(), path.as_os_str()], LAST_WORDS_KEPT).await?;
         let _ = fs::remove_file(&path);
         Ok(config::capabilities(&String::from_utf8_lossy(&said)))
     }
@@ -145,7 +170,7 @@ impl Launcher {
             self.write_for_collector(&overlay_path, overlay.text.as_bytes())?;
             arguments.extend(["--config".as_ref(), overlay_path.as_os_str()]);
         }
-        let (status, said) = self.ask(&arguments).await?;
+        let (status, said) = self.ask(&arguments, LAST_WORDS_KEPT).await?;
         let _ = fs::remove_file(&overlay_path);
         if status.success() {
             return Ok(Verdict::Passed);
@@ -241,7 +266,7 @@ impl Launcher {
     }
 
     /// Runs the collector for an answer.
-    async fn ask(&self, arguments: &[&std::ffi::OsStr]) -> Result<(ExitStatus, Vec<u8>), String> {
+    async fn ask(&self, arguments: &[&std::ffi::OsStr], keep: usize) -> Result<(ExitStatus, Vec<u8>), String> {
         let program = self.program()?;
         let (mut command, output) = self.command(&program)?;
         command.args(arguments).kill_on_drop(true);
@@ -256,7 +281,7 @@ impl Launcher {
         let pid = process.id();
         self.children.borrow_mut().insert(pid);
         let _forget = Forget(&self.children, pid);
-        let mut tail = Tail::default();
+        let mut tail = Tail::new(keep);
         let read = async {
             let mut buffer = vec![0; 4096];
             while let Ok(length @ 1..) = output.read(&mut buffer).await {
@@ -296,7 +321,7 @@ impl Launcher {
                 command.env_remove(&name);
             }
         }
-        command.env(MARKER, &self.instance_uid);
+        command.env(MARKER, &self.marker).env(INSTANCE_UID, &self.instance_uid);
         let mut launch = Launch {
             user: self.user()?,
             nice: self.settings.nice,

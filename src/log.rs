@@ -168,24 +168,38 @@ impl Relay {
 }
 
 /// The last bytes of what somebody printed.
-#[derive(Debug, Default)]
-pub struct Tail(std::collections::VecDeque<u8>);
+#[derive(Debug)]
+pub struct Tail {
+    bytes: std::collections::VecDeque<u8>,
+    limit: usize,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self::new(KEPT)
+    }
+}
 
 /// Bytes of the collector's output that are kept for reports.
 const KEPT: usize = 8 * 1024;
 
 impl Tail {
+    /// At most so many bytes.
+    pub fn new(limit: usize) -> Self {
+        Self { bytes: std::collections::VecDeque::new(), limit }
+    }
+
     /// Adds to it; the oldest are forgotten.
     pub fn add(&mut self, bytes: &[u8]) {
-        let bytes = &bytes[bytes.len().saturating_sub(KEPT)..];
-        let excess = (self.0.len() + bytes.len()).saturating_sub(KEPT);
-        self.0.drain(..excess);
-        self.0.extend(bytes);
+        let bytes = &bytes[bytes.len().saturating_sub(self.limit)..];
+        let excess = (self.bytes.len() + bytes.len()).saturating_sub(self.limit);
+        self.bytes.drain(..excess);
+        self.bytes.extend(bytes);
     }
 
     /// What there is.
     pub fn bytes(&self) -> Vec<u8> {
-        self.0.iter().copied().collect()
+        self.bytes.iter().copied().collect()
     }
 }
 

@@ -119,7 +119,7 @@ fn roll_back_on_disk(verb: Verb, settings: &Settings) -> Result<String, String> 
         decide::rollout::on_disk(memory.record, verb == Verb::RollBack, std::time::SystemTime::now());
     let text = answer?;
     memory.record = record;
-    memory.validators = None;
+    memory.source.validators = Default::default();
     store.save(&memory).map_err(|error| error.chain())?;
     Ok(text)
 }

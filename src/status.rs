@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decide::{ConfigHash, Moment, Report};
 use crate::host::Sample;
+use crate::redact::Redactor;
 use crate::{os, store, units};
 
 /// How long a running agent may take to answer.
@@ -31,6 +32,8 @@ pub struct Status {
     pub config: ConfigStatus,
     /// Round trips with the source.
     pub exchanges: ExchangesStatus,
+    /// Plain reports to `report.url`.
+    pub reports: ReportsStatus,
     /// What was lost, by kind.
     pub losses: Losses,
     /// The last sample of the host.
@@ -93,6 +96,8 @@ pub struct ExitStatus {
 #[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
 pub struct ConfigStatus {
     pub source: Option<String>,
+    pub serving: Option<String>,
+    pub source_trouble: Option<String>,
     /// unset, applying, applied, failed.
     pub remote_config_status: String,
     pub message: String,
@@ -127,6 +132,15 @@ pub struct ExchangesStatus {
     pub last_error: Option<String>,
     pub last_success: Option<String>,
     pub next_at: Option<String>,
+}
+
+/// Plain reports since the agent started.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
+pub struct ReportsStatus {
+    pub sent: u64,
+    pub failed: u64,
+    pub last_error: Option<String>,
 }
 
 /// What was lost.
@@ -191,6 +205,7 @@ pub struct Facts<'a> {
     pub start: u64,
     pub state: &'a str,
     pub source: Option<String>,
+    pub serving: Option<&'a (String, Option<String>)>,
     pub collector_path: String,
     pub effective_path: Option<PathBuf>,
     pub losses: Losses,
@@ -245,6 +260,8 @@ impl Status {
             },
             config: ConfigStatus {
                 source: facts.source,
+                serving: facts.serving.map(|(serving, _)| serving.clone()),
+                source_trouble: facts.serving.and_then(|(_, trouble)| trouble.clone()),
                 remote_config_status: report.status.to_string(),
                 message: report.message.clone(),
                 remote_hash: hex(report.remote),
@@ -273,6 +290,11 @@ impl Status {
                 last_success: report.exchanges.last_success.map(units::rfc3339),
                 next_at: report.next_exchange.map(wall),
             },
+            reports: ReportsStatus {
+                sent: report.reports.sent,
+                failed: report.reports.failed,
+                last_error: report.reports.last_error.clone(),
+            },
             losses: facts.losses,
             host: HostStatus {
                 name: facts.host.name.clone(),
@@ -290,6 +312,17 @@ impl Status {
         }
     }
 
+    /// Takes secrets out of what others have said: a collector may quote its own environment.
+    pub fn mask(&mut self, redactor: &Redactor) {
+        let texts =
+            [Some(&mut self.config.message), self.collector.trouble.as_mut(), self.exchanges.last_error.as_mut()];
+        let exit = self.collector.last_exit.as_mut().map(|exit| &mut exit.last_words);
+        let reasons = self.config.refused.iter_mut().map(|refused| &mut refused.reason);
+        for text in texts.into_iter().flatten().chain(exit).chain(reasons) {
+            *text = redactor.line(text);
+        }
+    }
+
     /// The same without what changes all the time: two that are alike in this need not both be written.
     pub fn essence(&self) -> Self {
         let mut essence = self.clone();
@@ -300,6 +333,7 @@ impl Status {
         essence.collector.since = None;
         essence.host = HostStatus::default();
         essence.losses = Losses::default();
+        essence.reports = ReportsStatus { last_error: self.reports.last_error.clone(), ..ReportsStatus::default() };
         essence.exchanges = ExchangesStatus {
             offered: 0,
             unchanged: 0,
@@ -379,6 +413,10 @@ impl Status {
         line("", config.message.clone());
         line("last good", short(config.last_good_hash.as_deref()));
         line("previous", short(config.previous_hash.as_deref()));
+        if config.serving != config.source {
+            line("served by", config.serving.clone().unwrap_or_default());
+            line("", config.source_trouble.clone().unwrap_or_default());
+        }
         line("source", config.source.clone().unwrap_or_else(|| "none: set config.url".into()));
         let exchanges = &self.exchanges;
         line(

@@ -5,6 +5,8 @@
 //! state.json           last good, previous, candidate and refused configs by hash; what the source said last
 //! state.json.old       the one before, read when the newer one is torn
 //! configs/HASH.yaml    the bodies, byte for byte; HASH is their SHA-256, so a torn one is noticed
+//! inbox                a config that KloudMate's service announced, and will not announce again (`source::inbox`)
+//! opamp.json           connection settings that an OpAMP server gave (`source::opamp`)
 //! lock                 held while an agent runs
 //! *.broken-TIME        what was found torn, empty or foreign, set aside
 //! ```
@@ -25,7 +27,7 @@ use uuid::Uuid;
 use crate::config::Capabilities;
 use crate::decide::{Candidate, ConfigHash, Record, Refused};
 use crate::os;
-use crate::source::Validators;
+use crate::source::{SourceMemory, Validators};
 
 /// The most that is read of a state file, in bytes; a larger one is foreign.
 const LARGEST_STATE: u64 = 1024 * 1024;
@@ -110,8 +112,8 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 pub struct Memory {
     /// What decisions go on from.
     pub record: Record,
-    /// What the source said of its last body, with the location that said it.
-    pub validators: Option<(String, Validators)>,
+    /// What the source wants to be remembered.
+    pub source: SourceMemory,
     /// What is known of the collector's binary.
     pub binary: Option<Binary>,
 }
@@ -140,6 +142,11 @@ impl Store {
     /// The store in this directory. Nothing is touched yet.
     pub fn new(dir: &Path) -> Self {
         Self { dir: dir.into(), recent: Arc::default() }
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Makes the directory where it is missing.
@@ -254,7 +261,7 @@ impl Store {
             .remote
             .is_none_or(|hash| self.verify(hash).is_err() && !record.refused.iter().any(|it| it.hash == hash))
         {
-            memory.validators = None;
+            memory.source.validators = Validators::default();
         }
         (memory, warnings)
     }
@@ -299,12 +306,40 @@ impl Store {
         }
         // A uid made where the host could not be told from others stays, and is bound to this host now.
         let kept = known.filter(|identity| identity.host.is_empty()).map(|identity| identity.instance_uid);
-        let identity = IdentityFile { instance_uid: kept.unwrap_or_else(|| Uuid::now_v7().to_string()), host };
+        let identity =
+            IdentityFile { instance_uid: kept.unwrap_or_else(|| Uuid::now_v7().to_string()), host, marker: None };
         let text = serde_json::to_vec(&identity).expect("two strings");
         if let Err(error) = self.create().and_then(|()| write_durably(&path, &text)) {
             warnings.push(format!("{}; the instance uid will be another one after the next start", error.chain()));
         }
         (identity.instance_uid, warnings)
+    }
+
+    /// Takes another name for the agent, as its server wants.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if it cannot be made durable; the old one stays then.
+    pub fn adopt(&self, instance_uid: &str) -> Result<(), StoreError> {
+        let path = self.dir.join("instance_uid");
+        let old = read(&path, LARGEST_STATE).ok().and_then(|text| serde_json::from_slice::<IdentityFile>(&text).ok());
+        let marker = old.map(|old| old.marker.unwrap_or(old.instance_uid));
+        let identity = IdentityFile { instance_uid: instance_uid.into(), host: fingerprint(), marker };
+        write_durably(&path, &serde_json::to_vec(&identity).expect("strings only"))
+    }
+
+    /// Who the agent is, if that was decided before. Changes nothing.
+    pub fn known_uid(&self) -> Option<String> {
+        let text = read(&self.dir.join("instance_uid"), LARGEST_STATE).ok()?;
+        let identity: IdentityFile = serde_json::from_slice(&text).ok()?;
+        Some(Uuid::parse_str(&identity.instance_uid).ok()?.to_string())
+    }
+
+    /// What collectors started from this directory are known by: the first instance uid, whatever it is now.
+    pub fn marker(&self) -> Option<String> {
+        let text = read(&self.dir.join("instance_uid"), LARGEST_STATE).ok()?;
+        let identity: IdentityFile = serde_json::from_slice(&text).ok()?;
+        Some(identity.marker.unwrap_or(identity.instance_uid))
     }
 
     fn load_state(&self, path: &Path, warnings: &mut Vec<String>) -> Option<Memory> {
@@ -473,6 +508,9 @@ struct IdentityFile {
     /// A UUID, as text.
     instance_uid: String,
     host: String,
+    /// The first uid, when a server has given another one since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    marker: Option<String>,
 }
 
 /// `state.json`, as it is on disk.
@@ -484,7 +522,8 @@ struct StateFile {
     previous: Option<HexHash>,
     candidate: Option<CandidateFile>,
     refused: Vec<RefusedFile>,
-    validators: Option<(String, Validators)>,
+    #[serde(default)]
+    source: SourceMemory,
     binary: Option<Binary>,
 }
 
@@ -532,7 +571,7 @@ impl From<&Memory> for StateFile {
             previous: record.previous.map(HexHash),
             candidate: record.candidate.map(|it| CandidateFile { hash: HexHash(it.hash), attempts: it.attempts }),
             refused: record.refused.iter().map(RefusedFile::from).collect(),
-            validators: memory.validators.clone(),
+            source: memory.source.clone(),
             binary: memory.binary.clone(),
         }
     }
@@ -568,7 +607,7 @@ impl From<StateFile> for Memory {
             candidate: state.candidate.map(|it| Candidate { hash: it.hash.0, attempts: it.attempts }),
             refused: state.refused.into_iter().map(refused).collect(),
         };
-        Self { record, validators: state.validators, binary: state.binary }
+        Self { record, source: state.source, binary: state.binary }
     }
 }
 
@@ -703,7 +742,7 @@ mod tests {
 
         assert_eq!(loaded.record.last_good, memory.record.previous);
         assert_eq!(warnings.len(), 2, "{warnings:?}");
-        assert_eq!(loaded.validators, None);
+        assert_eq!(loaded.source.validators, Validators::default());
     }
 
     #[test]

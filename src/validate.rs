@@ -39,21 +39,26 @@ pub fn validate(settings: &Settings) -> u8 {
 }
 
 fn check(settings: &Settings) -> Result<(), String> {
-    let source = Source::new(&settings.config).map_err(|error| format!("source: {error}"))?;
+    let workspace = Workspace(std::env::temp_dir().join(format!("otelet-validate-{}", uuid::Uuid::now_v7())));
+    let source = Source::new(&settings.config, &workspace.0).map_err(|error| format!("source: {error}"))?;
     let at = Moment { now: Instant::now(), wall: std::time::SystemTime::now(), dice: 0 };
     let params = Params {
         has_source: true,
         poll_every: settings.config.poll_every,
         stop_timeout: settings.collector.stop_timeout,
         probation: settings.collector.probation,
+        report_every: None,
     };
     let nothing_yet = Agent::new(params, Record::default(), None, at).0.report();
+    // Under the agent's own name where it has one: a server should not see another agent come and go.
+    let uid = Store::new(&settings.state_dir).known_uid().unwrap_or_default();
     let facts = Facts {
-        instance_uid: "",
+        instance_uid: &uid,
         started: at.wall,
         start: 0,
         state: "validating",
         source: Some(source.describe()),
+        serving: None,
         collector_path: settings.collector.path.display().to_string(),
         collector_version: "",
         effective_path: None,
@@ -64,7 +69,8 @@ fn check(settings: &Settings) -> Result<(), String> {
         answer: None,
         serial: 0,
     };
-    let report = source::Report { status: Status::new(&nothing_yet, facts, at) };
+    let report =
+        source::Report { status: Status::new(&nothing_yet, facts, at), effective_config: None, components: None };
     let answer = source.exchange(&report, false).map_err(|failure| format!("source: {failure}"))?;
     let body = match answer.offer {
         Offer::Config { body } => body,
@@ -74,13 +80,13 @@ fn check(settings: &Settings) -> Result<(), String> {
     println!("source: {} offers config {hash}, {} bytes", source.describe(), body.len());
     config::inspect(&body).map_err(|refusal| format!("config: {refusal}"))?;
 
-    let workspace = Workspace(std::env::temp_dir().join(format!("otelet-validate-{}", uuid::Uuid::now_v7())));
     let store = Store::new(&workspace.0);
     store.keep(hash, &body).map_err(|error| error.chain())?;
     let launcher = Launcher {
         settings: settings.collector.clone(),
         identity: settings.attributes.clone(),
         instance_uid: "validate".into(),
+        marker: "validate".into(),
         store,
         runtime_dir: workspace.0.clone(),
         looked_at: Rc::default(),

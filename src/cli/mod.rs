@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::settings::Secret;
+use crate::settings::{Secret, kloudmate_row};
 use crate::units::{format_size, format_time};
 pub(crate) use nearest::{clip, nearest};
 pub use pages::{help, man, settings_reference};
@@ -112,6 +112,12 @@ pub static ROWS: &[Row] = &[
     flag("settings", Text("PATH"), "/etc/otelet/otelet.yaml", READS_SETTINGS, "The settings file. The default one may be missing."),
 
     setting("config.url", Text("URL"), "", "Where configs come from: http://, https://, file:// or a path. An unchanged config costs one 304; a file is watched, not polled."),
+    setting("config.protocol", Choice("get|kloudmate|opamp"), "get", "How the server at config.url is spoken to: a plain GET, KloudMate's config-check, or OpAMP over HTTP."),
+    setting("config.role", Choice("host|docker|daemonset|deployment"), "host", "With KloudMate: as what the agent asks. In a pod it takes the part of the answer that is meant for it."),
+    setting("config.cluster", Text("NAME"), "", "With KloudMate in a pod: the name of the cluster."),
+    file_only("config.fallback", List, "Files and URLs, asked in turn by plain GET while config.url has never answered or has been silent for config.fallback_after."),
+    setting("config.fallback_after", Time(ms(0), hours(24)), "10m", "How long config.url may be silent before config.fallback is asked."),
+    setting("config.public_key", Text("KEY"), "", "A minisign public key: only configs with a signature of it beside them (.minisig) are accepted, and none older than the newest."),
     setting("config.poll_every", Time(ms(10), hours(24)), "30s", "Time between polls."),
     setting("config.timeout", Time(secs(1), secs(600)), "30s", "Time for one exchange with the source in all."),
     setting("config.max_size", Size(KIB, 64 * MIB), "4MiB", "A config above this size is refused."),
@@ -135,6 +141,10 @@ pub static ROWS: &[Row] = &[
     setting("collector.nice", Number(-20, 19), "", "Scheduling priority of the collector, -20 (first) to 19 (last)."),
     setting("collector.oom_score_adj", Number(-1000, 1000), "", "How soon the kernel kills the collector when memory runs out, -1000 (never) to 1000 (first)."),
     setting("collector.run_as", Text("USER[:GROUP]"), "", "Run the collector as this user and group, by name or number."),
+
+    setting("report.url", Text("URL"), "", "Where reports are sent by POST, as JSON: what `otelet status --json` shows, and the config that runs."),
+    setting("report.every", Time(secs(1), hours(24)), "5m", "Time between reports while nothing changes. A change is reported after a second."),
+    file_only("report.headers", Map, "Headers sent with each report, by name."),
 
     file_only("attributes", Map, "Resource attributes of this host, by name."),
     setting("state_dir", Text("PATH"), "/var/lib/otelet", "Where the last good config is kept."),
@@ -196,7 +206,23 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
         let row = match arg {
             Arg::Short('h') => ROWS.iter().find(|row| row.key == "help").expect("help has a row"),
             Arg::Short(other) => return Err(unknown_flag(&format!("-{other}"))),
-            Arg::Long(name) => by_flag(name)?,
+            Arg::Long(name) => match kloudmate_row(name) {
+                None => by_flag(name)?,
+                Some(row) => {
+                    let value = match parser.optional_value() {
+                        Some(value) => value,
+                        None if row.value.is_empty() => "true".into(),
+                        None => parser.value().map_err(|_| {
+                            UsageError(format!("--{} needs a value: --{}={}", row.name, row.name, row.value))
+                        })?,
+                    };
+                    let value = value
+                        .into_string()
+                        .map_err(|_| UsageError(format!("--{}: its value is not UTF-8", row.name)))?;
+                    invocation.flags.push((row.name, value.into()));
+                    continue;
+                }
+            },
             Arg::Value(name) if command.is_none() => {
                 command = Some(by_name(&name.to_string_lossy())?);
                 continue;

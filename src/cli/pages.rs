@@ -25,6 +25,7 @@ pub fn help() -> String {
     for row in ROWS.iter().filter(|row| row.kind == Kind::File) {
         text += &entry(row.key, row);
     }
+    text += &crate::settings::kloudmate_help();
     text += "\nEach setting is a flag, a variable and a key in the settings file, and counts in this order:\n\
          --config-url, OTELET_CONFIG_URL, config.url.\n\
          Exit status: 0 asked to stop, 1 refused or not healthy, 64 bad flag, 70 bug in the agent,\n\

@@ -15,6 +15,7 @@ mod walk;
 mod words;
 
 pub use overlay::{Capabilities, Overlay, PROBE_CONFIG, Witness, capabilities, overlay};
+pub(crate) use scan::Pieces;
 use scan::Scan;
 pub use scan::{ALIAS_LIMIT, DEPTH_LIMIT, DIRECTIVE_LIMIT, NODE_LIMIT, SCALAR_LIMIT};
 pub use walk::{Endpoint, Inspected};
@@ -121,6 +122,18 @@ pub fn inspect(body: &[u8]) -> Result<Inspected, Refusal> {
     let document = serde_yaml::Deserializer::from_str(text).next().ok_or(Refusal::Empty)?;
     let found = walk::walk(document).map_err(|error| Refusal::Malformed { cause: squeeze(&error.to_string(), 300) })?;
     found.inspected()
+}
+
+/// Finds the scalars and comments of a text that is YAML, within the limits of [`inspect`].
+///
+/// # Errors
+///
+/// [`Refusal`] if it is too large or too complex.
+pub(crate) fn pieces(text: &str) -> Result<Pieces, Refusal> {
+    if text.len() > BODY_LIMIT {
+        return Err(Refusal::TooLarge { size: text.len(), limit: BODY_LIMIT });
+    }
+    Scan::new(text).pieces()
 }
 
 /// Checks the encoding: UTF-8 without control characters. The list is libyaml's, and the collector's parser has the

@@ -1,6 +1,8 @@
 //! The count of what a body would cost to parse, taken before it is parsed. Pure, in one pass, and without memory of
 //! its own beyond the depth.
 
+use std::ops::Range;
+
 use super::Refusal;
 
 /// The most nodes that a body may have: scalars, starts and ends of mappings and sequences, anchors, aliases, tags and
@@ -51,6 +53,18 @@ pub(super) struct Scan<'a> {
     after_key: bool,
 
     document: Document,
+    pieces: Option<Pieces>,
+}
+
+/// Where in a text the scalars and comments are, in bytes and in order, keys among the scalars.
+#[derive(Debug, Default)]
+pub(crate) struct Pieces {
+    /// With their quotes or the head of a block scalar; those that are left out are not among them.
+    pub(crate) scalars: Vec<Range<usize>>,
+    /// From `#` to the end of the line.
+    pub(crate) comments: Vec<Range<usize>>,
+    /// Whether there are anchors, aliases or tags.
+    pub(crate) marked: bool,
 }
 
 /// How far the scan is with the document that the collector reads.
@@ -79,7 +93,15 @@ impl<'a> Scan<'a> {
             key_allowed: true,
             after_key: false,
             document: Document::Before,
+            pieces: None,
         }
+    }
+
+    /// Counts, and notes where everything is.
+    pub(super) fn pieces(mut self) -> Result<Pieces, Refusal> {
+        self.pieces = Some(Pieces::default());
+        self.run()?;
+        Ok(self.pieces.unwrap_or_default())
     }
 
     /// The number of nodes, 0 for an empty document.
@@ -88,11 +110,16 @@ impl<'a> Scan<'a> {
     ///
     /// [`Refusal::TooComplex`] and [`Refusal::SecondDocument`].
     pub(super) fn count(mut self) -> Result<usize, Refusal> {
+        self.run()?;
+        Ok(self.nodes)
+    }
+
+    fn run(&mut self) -> Result<(), Refusal> {
         loop {
             self.pass_blanks();
             self.unroll(self.column as isize);
             let Some(&byte) = self.text.get(self.at) else {
-                return Ok(self.nodes);
+                return Ok(());
             };
             self.token(byte)?;
             self.limits()?;
@@ -210,6 +237,7 @@ impl<'a> Scan<'a> {
             }
             b'*' | b'&' => {
                 self.nodes += 1;
+                self.mark();
                 self.aliases += usize::from(byte == b'*');
                 self.save_key();
                 self.key_allowed = false;
@@ -221,6 +249,7 @@ impl<'a> Scan<'a> {
             }
             b'!' => {
                 self.nodes += 2;
+                self.mark();
                 self.save_key();
                 self.key_allowed = false;
                 self.after_key = after_key;
@@ -262,8 +291,12 @@ impl<'a> Scan<'a> {
                 self.skip();
             }
             if self.text.get(self.at) == Some(&b'#') {
+                let from = self.at;
                 while self.at < self.text.len() && self.break_len() == 0 {
                     self.skip();
+                }
+                if let Some(pieces) = &mut self.pieces {
+                    pieces.comments.push(from..self.at);
                 }
             }
             if self.break_len() == 0 {
@@ -287,6 +320,11 @@ impl<'a> Scan<'a> {
         pass(self);
         if self.at - from > SCALAR_LIMIT {
             return Err(self.too_complex("bytes in one scalar", SCALAR_LIMIT));
+        }
+        if let Some(pieces) = &mut self.pieces {
+            // Both plain and block scalars pass the blanks behind them, too.
+            let length = self.text[from..self.at].trim_ascii_end().len();
+            pieces.scalars.push(from..from + length);
         }
         Ok(())
     }
@@ -423,6 +461,12 @@ impl<'a> Scan<'a> {
     fn unroll(&mut self, column: isize) {
         while self.flow.is_empty() && self.indent > column {
             self.indent = self.indents.pop().expect("an indentation was kept when this one began");
+        }
+    }
+
+    fn mark(&mut self) {
+        if let Some(pieces) = &mut self.pieces {
+            pieces.marked = true;
         }
     }
 

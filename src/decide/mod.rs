@@ -5,7 +5,7 @@
 //! below hold the wall, `.clippy.toml` names what stands behind it.
 //!
 //! `collector` keeps one collector alive, `rollout` decides which configuration it should run, `poll` decides when the source is
-//! asked, `health` judges probes, `sample` paces host samples. [`Agent`] lets them meet: after each event it compares
+//! asked, `reporting` when plain reports are sent, `health` judges probes, `sample` paces host samples. [`Agent`] lets them meet: after each event it compares
 //! what is wanted with what is.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -16,6 +16,7 @@ pub mod health;
 pub mod notice;
 pub mod poll;
 pub mod report;
+pub mod reporting;
 pub mod rollout;
 pub mod sample;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use health::{Probe, Witness};
 pub use notice::{Level, Notice};
 pub use poll::{Exchanged, Exchanges};
 pub use report::{Report, Status};
+pub use reporting::Reports;
 pub use rollout::{Candidate, Record, Refused, Verdict};
 
 /// SHA-256 of a configuration's body, byte for byte as it was offered.
@@ -115,6 +117,8 @@ pub struct Params {
     pub stop_timeout: Duration,
     /// How long a new config must stay healthy to become the last good one.
     pub probation: Duration,
+    /// Time between plain reports, if somebody wants them.
+    pub report_every: Option<Duration>,
 }
 
 /// What happened.
@@ -170,6 +174,14 @@ pub enum Event {
         /// The collector must be started anew to see the change.
         restart: bool,
     },
+    /// The server wants to be asked this often; zero gives the settings their say again.
+    Interval(Duration),
+    /// The server wants the collector started anew.
+    Restart,
+    /// Something that reports tell has changed.
+    Changed,
+    /// A plain report was taken, or was not: the reason, and how long the server wants to be left alone.
+    Reported(Result<(), (String, Option<Duration>)>),
     /// A person wants the config before the last good one.
     RollBack,
     /// A person wants refused configs to be tried again.
@@ -190,6 +202,8 @@ pub enum Action {
         /// Whether "unchanged" is an answer that serves.
         conditional: bool,
     },
+    /// Send a plain report; answered by [`Event::Reported`].
+    Report(Box<Report>),
     /// Put the offered body on disk; answered by [`Event::Kept`].
     Keep(ConfigHash),
     /// Have the collector validate a kept body; answered by [`Event::Validated`].
@@ -228,6 +242,9 @@ pub struct Agent {
     collector: collector::Collector,
     rollout: rollout::Rollout,
     poll: poll::Poll,
+    /// The server's own wish for the time between polls.
+    interval: Option<Duration>,
+    reporting: reporting::Reporting,
     sample: sample::Sampling,
     ending: Ending,
 }
@@ -238,6 +255,10 @@ pub struct Agent {
 fn origin() -> Instant {
     Instant::now()
 }
+
+/// What a server may make of the time between polls: a typing error there must not cost a visit here.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// How far the end has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -260,6 +281,8 @@ impl Agent {
             collector,
             rollout,
             poll: poll::Poll::new(params.has_source, at.now),
+            interval: None,
+            reporting: reporting::Reporting::new(params.report_every, at.now),
             sample: sample::Sampling::new(at.now),
             ending: Ending::No,
             params,
@@ -275,7 +298,8 @@ impl Agent {
         match event {
             Event::Due => {}
             Event::Exchanged(exchanged) => {
-                self.poll.on_exchanged(&exchanged, self.params.poll_every, self.collector.running(), at, out);
+                let every = self.interval.unwrap_or(self.params.poll_every);
+                self.poll.on_exchanged(&exchanged, every, self.collector.running(), at, out);
                 match exchanged {
                     Exchanged::Offered(hash) => self.rollout.on_offered(hash, out),
                     Exchanged::Malformed { hash, reason } => self.rollout.on_malformed(hash, reason, at, out),
@@ -291,10 +315,24 @@ impl Agent {
             Event::Probed { pid, probe } => self.collect(collector::Input::Probed { pid, probe }, at, out),
             Event::Reconfigured { params, restart } => {
                 self.poll.reconfigure(params.has_source, at.now);
+                self.reporting.reconfigure(params.report_every, at.now);
                 self.collector.stop_timeout = params.stop_timeout;
                 self.params = params;
                 if restart {
                     self.collect(collector::Input::Restart, at, out);
+                }
+            }
+            Event::Interval(every) => {
+                self.interval = (!every.is_zero()).then(|| every.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL));
+            }
+            Event::Restart => {
+                out.push(Action::Tell(Notice::RestartAsked));
+                self.collect(collector::Input::Restart, at, out);
+            }
+            Event::Changed => self.reporting.changed(at.now),
+            Event::Reported(result) => {
+                if let Some((message, delay)) = self.reporting.on_reported(result, at) {
+                    out.push(Action::Tell(Notice::ReportFailed { message, delay }));
                 }
             }
             Event::RollBack => {
@@ -323,7 +361,7 @@ impl Agent {
         if let Ending::InOrder(since) = self.ending {
             return self.collector.due().map_or(since + self.params.stop_timeout, |due| due.latest());
         }
-        [self.collector.due(), self.rollout.due(), self.promotion_due(), self.poll.due()]
+        [self.collector.due(), self.rollout.due(), self.promotion_due(), self.poll.due(), self.reporting.due()]
             .into_iter()
             .flatten()
             .map(|due| due.latest())
@@ -337,7 +375,7 @@ impl Agent {
 
     /// What is true now, computed from the state.
     pub fn report(&self) -> Report {
-        report::compute(&self.collector, &self.rollout, &self.poll)
+        report::compute(&self.collector, &self.rollout, &self.poll, &self.reporting)
     }
 
     /// Compares what is wanted with what is, and does what has come due. One wake-up serves all of it.
@@ -363,6 +401,9 @@ impl Agent {
         if self.poll.begin(at.now) {
             let conditional = !self.rollout.needs_body();
             out.push(Action::Exchange { report: Box::new(self.report()), conditional });
+        }
+        if self.reporting.begin(at.now) {
+            out.push(Action::Report(Box::new(self.report())));
         }
         if self.sample.begin(at.now) {
             out.push(Action::Sample);

@@ -47,6 +47,8 @@ pub enum Notice {
     RefusalsCleared { number: usize },
     ExchangeFailed { message: String, delay: Duration, running: Option<ConfigHash>, news: bool },
     SourceBack { failures: u32 },
+    ReportFailed { message: String, delay: Duration },
+    RestartAsked,
 }
 
 impl Notice {
@@ -62,7 +64,8 @@ impl Notice {
             | Self::Applied { .. }
             | Self::Withdrawn { .. }
             | Self::RefusalsCleared { .. }
-            | Self::SourceBack { .. } => Level::Info,
+            | Self::SourceBack { .. }
+            | Self::RestartAsked => Level::Info,
             Self::OrphanFound { .. }
             | Self::CollectorUnhealthy { .. }
             | Self::CollectorHeld { .. }
@@ -77,7 +80,8 @@ impl Notice {
             | Self::NothingToReturnTo { .. }
             | Self::CannotValidate { .. }
             | Self::CannotRecord { .. }
-            | Self::Lost { .. } => Level::Warn,
+            | Self::Lost { .. }
+            | Self::ReportFailed { .. } => Level::Warn,
             // A server that is away for a month is one line, not a million.
             Self::ExchangeFailed { news, .. } => {
                 if *news {
@@ -158,6 +162,10 @@ impl fmt::Display for Notice {
                     None => Ok(()),
                 }
             }
+            Self::ReportFailed { message, delay } => {
+                write!(f, "report not taken: {message}; next try in {}", seconds(*delay))
+            }
+            Self::RestartAsked => f.write_str("the config server wants the collector started anew"),
             Self::SourceBack { failures } => write!(f, "config source answers again after {failures} failed polls"),
         }
     }

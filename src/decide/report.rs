@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::collector::{Collector, LastExit, Phase};
 use super::poll::{Exchanges, Poll};
+use super::reporting::{Reporting, Reports};
 use super::rollout::{Refused, Rollout};
 use super::{ConfigHash, Witness};
 
@@ -55,7 +56,9 @@ pub struct Report {
     pub collector: CollectorReport,
     /// Exchanges so far.
     pub exchanges: Exchanges,
-    /// When the next one is due, unless one is out.
+    /// Plain reports so far.
+    pub reports: Reports,
+    /// When the next exchange is due, unless one is out.
     pub next_exchange: Option<Instant>,
 }
 
@@ -80,7 +83,7 @@ pub struct CollectorReport {
     pub last_exit: Option<LastExit>,
 }
 
-pub(super) fn compute(collector: &Collector, rollout: &Rollout, poll: &Poll) -> Report {
+pub(super) fn compute(collector: &Collector, rollout: &Rollout, poll: &Poll, reporting: &Reporting) -> Report {
     let record = rollout.record();
     let (status, message) = status(rollout);
     Report {
@@ -94,6 +97,7 @@ pub(super) fn compute(collector: &Collector, rollout: &Rollout, poll: &Poll) -> 
         refused: record.refused.clone(),
         collector: collector_report(collector),
         exchanges: poll.exchanges().clone(),
+        reports: reporting.reports().clone(),
         next_exchange: poll.due().map(|due| due.at),
     }
 }

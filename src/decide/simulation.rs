@@ -159,7 +159,15 @@ impl World {
                 self.person = true;
                 self.feed(Event::ClearRefused);
             }
-            9 => self.feed(Event::Nudged),
+            9 => {
+                let event = match self.below(4) {
+                    0 => Event::Nudged,
+                    1 => Event::Changed,
+                    2 => Event::Restart,
+                    _ => Event::Interval(self.millis(100_000)),
+                };
+                self.feed(event);
+            }
             10 => self.kill_agent(),
             11 => {
                 let restart = self.below(2) == 0;
@@ -301,6 +309,13 @@ impl World {
                     Verdict::Passed
                 };
                 self.later(2_000, Event::Validated { hash, verdict });
+            }
+            Action::Report(report) => {
+                assert_eq!(*report, self.agent.report(), "{}: a report is of another time", self.seed);
+                let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Reported(_))).count();
+                assert_eq!(out, 0, "{}: a second report while one is out", self.seed);
+                let result = if self.server_away { Err(("answered 503".into(), None)) } else { Ok(()) };
+                self.later(2_000, Event::Reported(result));
             }
             Action::Record { generation, record } => {
                 let result = if self.disk_full { Err("no space left on device".into()) } else { Ok(()) };
@@ -485,6 +500,7 @@ fn params() -> Params {
         poll_every: Duration::from_secs(30),
         stop_timeout: Duration::from_secs(35),
         probation: PROBATION,
+        report_every: Some(Duration::from_secs(300)),
     }
 }
 

@@ -33,6 +33,7 @@ pub use answer::{Response, redirect, retry_after};
 pub use error::HttpError;
 pub(crate) use files::{Stamp, read_regular, stamp};
 pub use proxy::{bypasses_proxy, parse_proxy};
+pub use tls::Identity;
 use tls::Tls;
 use url::{is_https, port};
 pub use url::{parse_url, public};
@@ -184,6 +185,15 @@ impl Client {
     /// An [`HttpError`], whatever the server does, within the time limit. One thing may take longer: the
     /// system's resolver knows no limit, but after it nothing more is sent.
     pub fn send(&self, request: &Request) -> Result<Response, HttpError> {
+        self.send_as(request, None)
+    }
+
+    /// The same, with a client certificate instead of the one that the settings name, where TLS is spoken.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_as(&self, request: &Request, identity: Option<&Identity>) -> Result<Response, HttpError> {
         // Held for the whole exchange: the limits and counts in `wire` are those of one request.
         let mut built = self.built.lock().expect("no panic while it is held");
         let before = self.traffic();
@@ -193,7 +203,7 @@ impl Client {
 
         let mut uri = parse_url(&request.url)?;
         for _ in 0..=MAX_REDIRECTS {
-            let mut response = self.once(&mut built, &uri, request)?;
+            let mut response = self.once(&mut built, &uri, request, identity)?;
             if let Some(location) = response.redirects() {
                 let next = redirect(&uri, location, response.status, request.method);
                 uri = next.map_err(|why| HttpError::Redirect { url: public(&uri), why })?;
@@ -213,9 +223,15 @@ impl Client {
     }
 
     /// Sends the request to this very URL.
-    fn once(&self, built: &mut Built, uri: &Uri, request: &Request) -> Result<Response, HttpError> {
+    fn once(
+        &self,
+        built: &mut Built,
+        uri: &Uri,
+        request: &Request,
+        identity: Option<&Identity>,
+    ) -> Result<Response, HttpError> {
         let route = self.route(uri);
-        let agent = self.agent(built, route)?;
+        let agent = self.agent(built, route, identity)?;
         let fail = |error| self.explain(error, uri, route);
 
         let mut builder = ureq::http::Request::builder().uri(uri.clone()).method(match request.method {
@@ -275,8 +291,8 @@ impl Client {
         self.proxy_for(route.tls).filter(|_| route.proxied && !route.tls)
     }
 
-    fn agent(&self, built: &mut Built, route: Route) -> Result<Agent, HttpError> {
-        if route.tls && built.tls.refresh(&self.settings)? {
+    fn agent(&self, built: &mut Built, route: Route, identity: Option<&Identity>) -> Result<Agent, HttpError> {
+        if route.tls && built.tls.refresh(&self.settings, identity)? {
             built.agents.clear();
         }
         if let Some((_, agent)) = built.agents.iter().find(|(for_, _)| *for_ == route) {

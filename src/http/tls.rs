@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
 use rustls::{AlertDescription, CertificateError, InvalidMessage, RootCertStore};
+use serde::{Deserialize, Serialize};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig};
 
 use super::{HttpError, HttpSettings, Stamp, read_regular, stamp};
@@ -18,7 +19,32 @@ const MAX_PEM: u64 = 2 * 1024 * 1024;
 /// What the files say, as they were when they were read last.
 pub(super) struct Tls {
     crypto: Arc<CryptoProvider>,
-    read: Option<([Option<Stamp>; 3], TlsConfig)>,
+    read: Option<([Option<Stamp>; 3], Option<Identity>, TlsConfig)>,
+}
+
+/// A client certificate that is in no file: it came from a server. Both parts are secrets enough not to be printed.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The certificate and its intermediates, in PEM.
+    pub cert: String,
+    /// Its key, in PEM, not encrypted.
+    pub key: String,
+}
+
+impl Identity {
+    /// Whether it can be used.
+    ///
+    /// # Errors
+    ///
+    /// In words, if it is no PEM or the key does not belong to the certificate.
+    pub fn check(&self) -> Result<(), String> {
+        self.client_cert(&rustls::crypto::ring::default_provider()).map(|_| ())
+    }
+
+    fn client_cert(&self, crypto: &CryptoProvider) -> Result<ClientCert, String> {
+        let chain = parse(self.cert.as_bytes()).map_err(|why| format!("cert: {why}"))?;
+        client_cert(&chain, self.key.as_bytes(), crypto).map_err(|why| format!("key: {why}"))
+    }
 }
 
 impl Tls {
@@ -29,7 +55,7 @@ impl Tls {
 
     /// What to give to ureq, after [`refresh`](Self::refresh).
     pub(super) fn config(&self) -> TlsConfig {
-        let (_, config) = self.read.as_ref().expect("it was refreshed before");
+        let (_, _, config) = self.read.as_ref().expect("it was refreshed before");
         config.clone()
     }
 
@@ -38,28 +64,34 @@ impl Tls {
     /// # Errors
     ///
     /// [`HttpError::Settings`] for a file that cannot be used.
-    pub(super) fn refresh(&mut self, settings: &HttpSettings) -> Result<bool, HttpError> {
+    pub(super) fn refresh(&mut self, settings: &HttpSettings, identity: Option<&Identity>) -> Result<bool, HttpError> {
         let files = [&settings.ca_file, &settings.client_cert_file, &settings.client_key_file];
         let mut stamps = [None; 3];
         for (file, seen) in files.iter().zip(&mut stamps) {
-            if let Some(path) = file {
+            // Beside another certificate, that of the settings may be missing.
+            if let Some(path) = file.as_ref().filter(|_| identity.is_none() || *file == &settings.ca_file) {
                 *seen = Some(stamp(path).map_err(|error| unreadable(path, &error))?);
             }
         }
-        if self.read.as_ref().is_some_and(|(seen, _)| *seen == stamps) {
+        if self.read.as_ref().is_some_and(|(seen, by, _)| *seen == stamps && by.as_ref() == identity) {
             return Ok(false);
         }
         let roots = settings.ca_file.as_ref().map_or(Ok(RootCerts::WebPki), |path| roots(path))?;
-        let client = match (&settings.client_cert_file, &settings.client_key_file) {
-            (Some(cert), Some(key)) => Some(self.client_cert(cert, key)?),
-            _ => None,
+        let client = match (identity, &settings.client_cert_file, &settings.client_key_file) {
+            (Some(identity), _, _) => Some(
+                identity
+                    .client_cert(&self.crypto)
+                    .map_err(|why| HttpError::Settings { what: "client certificate from the server".into(), why })?,
+            ),
+            (None, Some(cert), Some(key)) => Some(self.client_cert(cert, key)?),
+            (None, _, _) => None,
         };
         let config = TlsConfig::builder()
             .root_certs(roots)
             .client_cert(client)
             .unversioned_rustls_crypto_provider(self.crypto.clone())
             .build();
-        self.read = Some((stamps, config));
+        self.read = Some((stamps, identity.cloned(), config));
         Ok(true)
     }
 
@@ -67,16 +99,20 @@ impl Tls {
     fn client_cert(&self, cert: &Path, key: &Path) -> Result<ClientCert, HttpError> {
         let chain = certificates(cert)?;
         let pem = read_regular(key, MAX_PEM).map_err(|error| unreadable(key, &error))?;
-        let (Ok(der), Ok(private)) = (PrivateKeyDer::from_pem_slice(&pem), PrivateKey::from_pem(&pem)) else {
-            return Err(bad_file(key, "no private key in PEM; an encrypted one must be decrypted first"));
-        };
-        let ders = chain.iter().map(|c| c.der().to_vec().into()).collect();
-        rustls::sign::CertifiedKey::from_der(ders, der, &self.crypto).map_err(|error| {
-            let why = format!("does not fit {}: {error}", cert.display());
-            bad_file(key, &why)
-        })?;
-        Ok(ClientCert::new_with_certs(&chain, private))
+        client_cert(&chain, &pem, &self.crypto)
+            .map_err(|why| bad_file(key, &why.replace("the certificate", &cert.display().to_string())))
     }
+}
+
+/// Proves that the key belongs to the certificate: ureq panics if it does not.
+fn client_cert(chain: &[Certificate<'static>], key: &[u8], crypto: &CryptoProvider) -> Result<ClientCert, String> {
+    let (Ok(der), Ok(private)) = (PrivateKeyDer::from_pem_slice(key), PrivateKey::from_pem(key)) else {
+        return Err("no private key in PEM; an encrypted one must be decrypted first".into());
+    };
+    let ders = chain.iter().map(|c| c.der().to_vec().into()).collect();
+    rustls::sign::CertifiedKey::from_der(ders, der, crypto)
+        .map_err(|error| format!("does not fit the certificate: {error}"))?;
+    Ok(ClientCert::new_with_certs(chain, private))
 }
 
 /// The CAs in a file, of which at least one must be usable.
@@ -92,16 +128,20 @@ fn roots(path: &Path) -> Result<RootCerts, HttpError> {
 
 fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, HttpError> {
     let pem = read_regular(path, MAX_PEM).map_err(|error| unreadable(path, &error))?;
+    parse(&pem).map_err(|why| bad_file(path, &why))
+}
+
+fn parse(pem: &[u8]) -> Result<Vec<Certificate<'static>>, String> {
     let mut certificates = Vec::new();
-    for item in ureq::tls::parse_pem(&pem) {
+    for item in ureq::tls::parse_pem(pem) {
         match item {
             Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
             Ok(_) => {}
-            Err(error) => return Err(bad_file(path, &format!("not valid PEM: {error}"))),
+            Err(error) => return Err(format!("not valid PEM: {error}")),
         }
     }
     if certificates.is_empty() {
-        return Err(bad_file(path, "no certificate in PEM in it"));
+        return Err("no certificate in PEM in it".into());
     }
     Ok(certificates)
 }

@@ -17,19 +17,19 @@ const LINKS: usize = 40;
 #[derive(Debug)]
 pub struct Watch {
     fd: OwnedFd,
-    path: PathBuf,
+    paths: Vec<PathBuf>,
     places: Vec<(i32, PathBuf, Vec<u8>)>,
 }
 
 impl Watch {
-    /// Begins to watch. A file that does not exist yet is watched for by its nearest existing directory.
+    /// Begins to watch some files. One that does not exist yet is watched for by its nearest existing directory.
     ///
     /// # Errors
     ///
     /// If the kernel gives no inotify instance or watch (`fs.inotify.max_user_instances`, `max_user_watches`).
-    pub fn new(path: &Path) -> io::Result<Self> {
+    pub fn new(paths: Vec<PathBuf>) -> io::Result<Self> {
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        let mut watch = Self { fd, path: path.into(), places: Vec::new() };
+        let mut watch = Self { fd, paths, places: Vec::new() };
         watch.arm()?;
         Ok(watch)
     }
@@ -61,7 +61,7 @@ impl Watch {
             | WatchFlags::ATTRIB
             | WatchFlags::ONLYDIR;
         let mut places = Vec::new();
-        for (directory, name) in steps(&self.path) {
+        for (directory, name) in self.paths.iter().flat_map(|path| steps(path)) {
             match inotify::add_watch(&self.fd, &directory, flags) {
                 Ok(id) => places.push((id, directory, name.as_bytes().to_vec())),
                 // Gone in this moment, or not ours to see: the steps before it are watched.

@@ -12,6 +12,8 @@ use crate::{cli, os};
 /// The settings file, as far as it can be read without knowing what a value means.
 pub(super) struct File {
     pub(super) path: PathBuf,
+    /// Whether there is one.
+    pub(super) is_there: bool,
     text: String,
     nodes: Vec<(&'static str, Node)>,
 }
@@ -26,9 +28,13 @@ pub(super) enum Node {
 
 impl File {
     pub(super) fn read(path: PathBuf, world: &World) -> Result<File, SettingsError> {
+        let mut is_there = true;
         let bytes = match (world.read)(&path) {
             Ok(bytes) => bytes,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound && path == os::default_settings_path() => Vec::new(),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound && path == os::default_settings_path() => {
+                is_there = false;
+                Vec::new()
+            }
             Err(cause) => {
                 let problem = "cannot read the settings file".to_owned();
                 return Err(SettingsError { place: Place::File(path), problem, cause: Some(cause) });
@@ -39,7 +45,7 @@ impl File {
             return Err(error(Place::File(path), problem));
         }
         match String::from_utf8(bytes) {
-            Ok(text) => File::parse(path, text),
+            Ok(text) => File::parse(path, is_there, text),
             Err(e) => {
                 let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
                 let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
@@ -51,8 +57,8 @@ impl File {
         }
     }
 
-    fn parse(path: PathBuf, text: String) -> Result<File, SettingsError> {
-        let mut file = File { path, text, nodes: Vec::new() };
+    fn parse(path: PathBuf, is_there: bool, text: String) -> Result<File, SettingsError> {
+        let mut file = File { path, is_there, text, nodes: Vec::new() };
         file.nodes = file.walk()?;
         Ok(file)
     }

@@ -7,6 +7,7 @@
 
 mod expand;
 mod file;
+mod kloudmate;
 mod location;
 mod said;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use std::time::Duration;
 use crate::cli::{self, Invocation};
 use crate::os;
 use file::File;
+pub use kloudmate::{Adopted, KLOUDMATE_ROWS, KloudMateRow, Own, adopt, kloudmate_help, kloudmate_row};
 use said::{Said, size_of, user_and_group};
 
 /// The collector that is looked up when no other is named.
@@ -38,6 +40,8 @@ pub struct Settings {
     pub config: ConfigSettings,
     /// The collector and its surroundings.
     pub collector: CollectorSettings,
+    /// Plain reports.
+    pub report: ReportSettings,
     /// Where the last good config is kept. Absolute.
     pub state_dir: PathBuf,
     /// Where the status is written. Absolute.
@@ -53,6 +57,20 @@ pub struct Settings {
 pub struct ConfigSettings {
     /// Where configs come from. `None`: only what is on disk already can run.
     pub url: Option<Location>,
+    /// How the server is spoken to.
+    pub protocol: ProtocolName,
+    /// As what KloudMate's server is asked.
+    pub role: Role,
+    /// The name of the cluster that it is asked for.
+    pub cluster: Option<String>,
+    /// How KloudMate's server is asked, if it is one.
+    pub kloudmate: Option<KloudMateSettings>,
+    /// Who is asked while it is silent, in this order.
+    pub fallback: Vec<Location>,
+    /// How long it may be silent.
+    pub fallback_after: Duration,
+    /// A minisign public key, as its program writes it.
+    pub public_key: Option<String>,
     /// Time between polls.
     pub poll_every: Duration,
     /// Time for one exchange in all.
@@ -75,6 +93,62 @@ pub struct ConfigSettings {
     pub https_proxy: Option<Secret>,
     /// Hosts to reach without a proxy, separated by commas.
     pub no_proxy: String,
+}
+
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProtocolName {
+    /// A plain GET.
+    Get,
+    /// KloudMate's config-check.
+    KloudMate,
+    /// OpAMP over HTTP.
+    OpAmp,
+}
+
+impl fmt::Display for ProtocolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Get => "get",
+            Self::KloudMate => "kloudmate",
+            Self::OpAmp => "opamp",
+        })
+    }
+}
+
+/// As what KloudMate's server is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// On a host.
+    Host,
+    /// In a container that looks after its Docker host.
+    Docker,
+    /// In a pod on each node of a Kubernetes cluster.
+    DaemonSet,
+    /// In one pod for a whole Kubernetes cluster.
+    Deployment,
+}
+
+/// What only KloudMate's protocol needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KloudMateSettings {
+    /// The key.
+    pub api_key: Option<Secret>,
+    /// Whether to report as the agent of a Docker host.
+    pub docker: bool,
+    /// The collector's config until there is another.
+    pub first_config: Option<PathBuf>,
+}
+
+/// The section `report`: plain reports.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReportSettings {
+    /// Where they are sent. None: nowhere.
+    pub url: Option<String>,
+    /// Time between them while nothing changes.
+    pub every: Duration,
+    /// Headers for each.
+    pub headers: Vec<(String, Secret)>,
 }
 
 /// The section `collector`: the child.
@@ -264,9 +338,25 @@ pub fn path(invocation: &Invocation, world: &World) -> PathBuf {
 pub fn load(invocation: &Invocation, world: &World) -> Result<Settings, SettingsError> {
     let file = File::read(path(invocation, world), world)?;
     let said = Said { invocation, world, file };
-    let settings = Settings {
+    let mut settings = Settings {
         config: ConfigSettings {
             url: said.location("config.url")?,
+            protocol: match said.choice("config.protocol")?.as_str() {
+                "kloudmate" => ProtocolName::KloudMate,
+                "opamp" => ProtocolName::OpAmp,
+                _ => ProtocolName::Get,
+            },
+            role: match said.choice("config.role")?.as_str() {
+                "docker" => Role::Docker,
+                "daemonset" => Role::DaemonSet,
+                "deployment" => Role::Deployment,
+                _ => Role::Host,
+            },
+            cluster: said.optional("config.cluster", |text| Ok(text.to_owned()))?,
+            kloudmate: None,
+            fallback: said.locations("config.fallback")?,
+            fallback_after: said.time("config.fallback_after")?,
+            public_key: said.optional("config.public_key", |text| Ok(text.to_owned()))?,
             poll_every: said.time("config.poll_every")?,
             timeout: said.time("config.timeout")?,
             max_size: said.size("config.max_size")?,
@@ -295,13 +385,80 @@ pub fn load(invocation: &Invocation, world: &World) -> Result<Settings, Settings
             oom_score_adj: said.number("collector.oom_score_adj")?,
             run_as: said.optional("collector.run_as", user_and_group)?,
         },
+        report: ReportSettings {
+            url: match said.location("report.url")? {
+                Some(Location::Url(url)) => Some(url),
+                Some(Location::File(_)) => {
+                    return Err(said.error_at("report.url", "give an http:// or https:// URL".to_owned()));
+                }
+                None => None,
+            },
+            every: said.time("report.every")?,
+            headers: said.headers("report.headers")?,
+        },
         state_dir: said.path("state_dir")?.unwrap_or_else(os::default_state_dir),
         runtime_dir: said.path("runtime_dir")?.unwrap_or_else(os::default_runtime_dir),
         log_level: log::LevelFilter::from_str(&said.choice("log_level")?).expect("the choices are levels of log"),
         attributes: said.attributes("attributes")?,
     };
+    adopt_kloudmate(&mut settings, &said)?;
     cross_check(&settings, &said)?;
     Ok(settings)
+}
+
+/// Shorter values are too likely to stand somewhere by chance.
+const SHORTEST_SECRET: usize = 6;
+
+impl Settings {
+    /// Values that must not be seen in a report, wherever they stand.
+    pub fn secrets(&self) -> Vec<String> {
+        let maps = [&self.config.headers, &self.report.headers, &self.collector.env];
+        let values = maps.into_iter().flatten().map(|(_, value)| value);
+        let proxies = [&self.config.http_proxy, &self.config.https_proxy];
+        let values = values.chain(proxies.into_iter().flatten()).map(|value| value.expose().to_owned());
+        values.filter(|value| value.len() >= SHORTEST_SECRET).collect()
+    }
+}
+
+/// Takes up what KloudMate's agent was told, where nothing else is said.
+fn adopt_kloudmate(settings: &mut Settings, said: &Said) -> Result<(), SettingsError> {
+    let has_url = settings.config.url.is_some();
+    let asked_for = settings.config.protocol == ProtocolName::KloudMate;
+    if has_url && !asked_for {
+        return Ok(());
+    }
+    let own = Own { has_file: said.file.is_there, has_url };
+    let Some(adopted) = adopt(said.invocation, said.world, own)? else {
+        if asked_for {
+            settings.config.kloudmate = Some(KloudMateSettings { api_key: None, docker: false, first_config: None });
+        }
+        return Ok(());
+    };
+    for (name, value) in adopted.collector_env() {
+        if !settings.collector.env.iter().any(|(known, _)| *known == name) {
+            settings.collector.env.push((name, value));
+        }
+    }
+    if !said.is_said("log_level") {
+        settings.log_level = adopted.log_level.unwrap_or(settings.log_level);
+    }
+    match adopted.url {
+        // Never asked: the collector's config is the source, as a file.
+        None if !has_url => settings.config.url = Some(Location::File(adopted.first_config)),
+        url => {
+            settings.config.url = url.map(Location::Url).or(settings.config.url.take());
+            if !said.is_said("config.poll_every") && !adopted.poll_every.is_zero() {
+                settings.config.poll_every = adopted.poll_every;
+            }
+            settings.config.protocol = ProtocolName::KloudMate;
+            settings.config.kloudmate = Some(KloudMateSettings {
+                api_key: adopted.api_key,
+                docker: adopted.docker,
+                first_config: Some(adopted.first_config),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// What one setting alone cannot tell.
@@ -312,6 +469,14 @@ fn cross_check(settings: &Settings, said: &Said) -> Result<(), SettingsError> {
         (Some(_), None) => return Err(said.error_at(cert, format!("needs {key} beside it"))),
         (None, Some(_)) => return Err(said.error_at(key, format!("needs {cert} beside it"))),
         (Some(_), Some(_)) | (None, None) => {}
+    }
+    if matches!(config.url, Some(Location::File(_))) && config.protocol != ProtocolName::Get {
+        let problem = format!("{} is spoken with a server; config.url is a file", config.protocol);
+        return Err(said.error_at("config.protocol", problem));
+    }
+    if matches!(config.role, Role::DaemonSet | Role::Deployment) && config.cluster.is_none() {
+        let problem = "needs config.cluster beside it: the name under which KloudMate knows the cluster";
+        return Err(said.error_at("config.role", problem.to_owned()));
     }
     let authorization = |(name, _): &(String, Secret)| name.eq_ignore_ascii_case("authorization");
     if config.bearer_token_file.is_some() && config.headers.iter().any(authorization) {

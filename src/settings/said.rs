@@ -40,6 +40,11 @@ impl Said<'_> {
         self.raw_or(key, &[])
     }
 
+    /// Whether somebody said something about a setting.
+    pub(super) fn is_said(&self, key: &str) -> bool {
+        self.raw(key).is_ok_and(|raw| raw.is_some())
+    }
+
     /// The same, with variables that other programs know too, weaker than the file.
     pub(super) fn raw_or(&self, key: &str, variables: &[&str]) -> Result<Option<Raw>, SettingsError> {
         if let Some(text) = self.invocation.flag(key) {
@@ -182,6 +187,20 @@ impl Said<'_> {
         // Passwords stand before an `@`, tokens in the query.
         raw.shown &= !raw.text.contains(['@', '?']);
         self.parsed(key, &raw, |text| location(text, self.world)).map(Some)
+    }
+
+    /// A list of locations.
+    pub(super) fn locations(&self, key: &str) -> Result<Vec<Location>, SettingsError> {
+        let Some(Node::List(items)) = self.file.get(key) else {
+            return Ok(Vec::new());
+        };
+        let raws = items.iter().enumerate().map(|(number, text)| self.expand(item(key, number), text));
+        raws.map(|raw| {
+            let mut raw = raw?;
+            raw.shown &= !raw.text.contains(['@', '?']);
+            self.parsed(key, &raw, |text| location(text, self.world))
+        })
+        .collect()
     }
 
     pub(super) fn proxy(&self, key: &str, variables: &[&str]) -> Result<Option<Secret>, SettingsError> {

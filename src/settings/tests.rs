@@ -49,7 +49,10 @@ pub(super) fn refused(yaml: &str) -> String {
 /// A value for a row, which is not its default.
 fn sample(row: &Row) -> &'static str {
     match (row.key, row.takes) {
-        ("config.url" | "config.http_proxy" | "config.https_proxy", _) => "http://example.org:1",
+        ("config.url" | "report.url" | "config.http_proxy" | "config.https_proxy", _) => "http://example.org:1",
+        // KloudMate and a pod ask for more beside them.
+        ("config.protocol", _) => "opamp",
+        ("config.role", _) => "docker",
         (_, Takes::Time(..)) => "7s",
         (_, Takes::Size(..)) => "20MiB",
         (_, Takes::Number(..)) => "7",
@@ -110,7 +113,7 @@ fn nothing_said_means_the_defaults() {
 
 #[test]
 fn each_setting_with_one_value_is_a_flag_a_variable_and_a_key() {
-    // The two halves of a client certificate need each other.
+    // The two halves of a client certificate need each other, and a protocol needs a server.
     let halves = ["config.client_cert_file", "config.client_key_file"];
     for row in cli::settings().filter(|row| row.kind == cli::Kind::Setting) {
         let beside: Vec<String> = halves
@@ -233,12 +236,12 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
         ("config.url: x", "FILE:1:1: config.url: unknown key; nest it: config: {url: URL}"),
         (
             "state_dir: /x\nfrobnicate: 1",
-            "FILE:2:1: frobnicate: unknown key; known here: config, collector, attributes, state_dir, \
+            "FILE:2:1: frobnicate: unknown key; known here: config, collector, report, attributes, state_dir, \
              runtime_dir, log_level",
         ),
         (
             "json: true",
-            "FILE:1:1: json: unknown key; known here: config, collector, attributes, state_dir, runtime_dir, log_level",
+            "FILE:1:1: json: unknown key; known here: config, collector, report, attributes, state_dir, runtime_dir, log_level",
         ),
     ] {
         assert_eq!(refused(yaml), message);

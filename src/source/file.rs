@@ -67,6 +67,11 @@ impl Config {
         Ok(Offer::of(body))
     }
 
+    /// Has the next look read the file, changed or not.
+    pub fn forget(&self) {
+        *self.seen.lock().expect("no panic while it is held") = None;
+    }
+
     fn identity(&self) -> Result<Identity, Failure> {
         let resolved = self.path.canonicalize().map_err(|e| self.unreadable(&e))?;
         let stamp = stamp(&resolved).map_err(|e| self.unreadable(&e))?;

@@ -3,16 +3,23 @@
 //! A [`Protocol`] makes requests and reads answers, and does no I/O of its own beyond its small files; [`Source`] sends.
 
 pub mod file;
+pub mod inbox;
+pub mod kloudmate;
+pub mod opamp;
 pub mod url;
 
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::http::{Client, HttpError, HttpSettings, Request, Response, Traffic, parse_url, public};
-use crate::settings::{ConfigSettings, Location};
+use crate::decide::ConfigHash;
+use crate::http::{
+    Client, HttpError, HttpSettings, Identity, Method, Request, Response, Traffic, parse_url, public, read_regular,
+};
+use crate::settings::{ConfigSettings, Location, ProtocolName, Role};
+use crate::signature::{self, Accepted, PublicKey};
 use crate::status::Status;
 
 /// What an exchange tells the server, whatever the protocol: all that is known, computed when it is asked for.
@@ -20,6 +27,10 @@ use crate::status::Status;
 pub struct Report {
     /// The agent, its collector, its configs, its host.
     pub status: Status,
+    /// The text of the config that runs, without its secrets.
+    pub effective_config: Option<Arc<str>>,
+    /// What the collector's `components` prints, once it is known.
+    pub components: Option<Arc<str>>,
 }
 
 /// What an answer says.
@@ -27,11 +38,26 @@ pub struct Report {
 pub struct Answer {
     /// The config, if there is one.
     pub offer: Offer,
+    /// What the server wants beside it.
+    pub orders: Orders,
+}
+
+/// What a server wants beside a config.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Orders {
+    /// The collector started anew.
+    pub restart: bool,
+    /// Another instance uid for the agent, as a hyphenated UUID.
+    pub instance_uid: Option<String>,
+    /// Another time between polls; zero gives the settings their say again.
+    pub poll_every: Option<Duration>,
+    /// To be told everything again, at once.
+    pub again: bool,
 }
 
 impl From<Offer> for Answer {
     fn from(offer: Offer) -> Self {
-        Self { offer }
+        Self { offer, orders: Orders::default() }
     }
 }
 
@@ -122,6 +148,30 @@ pub trait Protocol: Send + Sync {
     /// A [`Failure`] for every answer that brings neither a config nor the news that there is none.
     fn offer(&self, response: Response) -> Result<Answer, Failure>;
 
+    /// An offer that needs no asking: what was received before and has come to nothing. Asked before each exchange, which
+    /// then does not take place.
+    fn waiting(&self, _report: &Report, _conditional: bool) -> Option<Answer> {
+        None
+    }
+
+    /// The last message, at the end of the agent or before it turns to another source.
+    fn goodbye(&self, _report: &Report) -> Option<Request> {
+        None
+    }
+
+    /// The client certificate to show for the request that is out, instead of that of the settings.
+    fn identity(&self) -> Option<Identity> {
+        None
+    }
+
+    /// The request that is out has got no answer.
+    fn unanswered(&self, _error: &HttpError) {}
+
+    /// Whether the server should hear of this report now and not with the next poll.
+    fn has_news(&self, _report: &Report) -> bool {
+        false
+    }
+
     /// What to remember for the next start, when the config of the last answer is kept as well.
     fn validators(&self) -> Validators {
         Validators::default()
@@ -131,9 +181,29 @@ pub trait Protocol: Send + Sync {
     fn seed(&self, _validators: Validators) {}
 }
 
-/// The source that the settings name.
+/// The sources that the settings name, in their order: the first serves, the others while it is silent.
 pub struct Source {
+    origins: Vec<Origin>,
+    /// How long the first may be silent.
+    patience: Duration,
+    state: Mutex<State>,
+}
+
+/// Who answers.
+struct State {
+    serving: usize,
+    /// Whether the first has ever answered, in this life of the agent or an earlier one.
+    answered: bool,
+    /// Since when the first has not answered.
+    silent_since: Option<Instant>,
+    trouble: Option<String>,
+    newest: Option<Accepted>,
+}
+
+/// One place that configs come from.
+struct Origin {
     kind: Kind,
+    key: Option<PublicKey>,
 }
 
 enum Kind {
@@ -143,6 +213,8 @@ enum Kind {
         protocol: Box<dyn Protocol>,
         /// The URL as it may be printed.
         shown: String,
+        /// Where the signature of a plain config is.
+        signature: Option<(String, Vec<(String, String)>)>,
     },
 }
 
@@ -151,85 +223,345 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// [`HttpError::Settings`] when `config.url` is missing, or when a URL, header or proxy can never work.
-    pub fn new(settings: &ConfigSettings) -> Result<Self, HttpError> {
-        let kind = match &settings.url {
-            None => {
-                return Err(HttpError::Settings {
-                    what: "config.url".into(),
-                    why: "not set; give a path or an http:// or https:// URL".into(),
-                });
-            }
-            Some(Location::File(path)) => Kind::File(file::Config::new(path.clone(), settings.max_size)),
-            Some(Location::Url(url)) => {
-                let headers = settings.headers.iter();
-                let headers = headers.map(|(name, value)| (name.clone(), value.expose().to_owned()));
-                Kind::Server {
-                    client: Box::new(Client::new(&http_settings(settings))?),
-                    shown: public(&parse_url(url)?),
-                    protocol: Box::new(url::Get::new(url, headers.collect(), settings.bearer_token_file.clone())?),
-                }
-            }
+    /// [`HttpError::Settings`] when `config.url` is missing, or when a URL, header, key or proxy can never work.
+    pub fn new(settings: &ConfigSettings, state_dir: &Path) -> Result<Self, HttpError> {
+        let Some(first) = &settings.url else {
+            return Err(HttpError::Settings {
+                what: "config.url".into(),
+                why: "not set; give a path or an http:// or https:// URL".into(),
+            });
         };
-        Ok(Self { kind })
+        let mut origins = vec![Origin::new(first, settings.protocol, settings, state_dir)?];
+        for location in &settings.fallback {
+            // What stands in for a server of any protocol is a plain file or URL.
+            origins.push(Origin::new(location, ProtocolName::Get, settings, state_dir)?);
+        }
+        let state = State { serving: 0, answered: false, silent_since: None, trouble: None, newest: None };
+        Ok(Self { origins, patience: settings.fallback_after, state: Mutex::new(state) })
     }
 
     /// Asks once. It blocks for up to `config.timeout`, and longer while the system's resolver hangs, so it is called on
     /// a thread of its own; 256 KiB of stack are enough.
     ///
+    /// The first source is always asked first. Only when it has never answered, or has been silent for
+    /// `config.fallback_after`, are the others asked in their order.
+    ///
     /// # Errors
     ///
     /// A [`Failure`]; none of them ends the source.
     pub fn exchange(&self, report: &Report, conditional: bool) -> Result<Answer, Failure> {
-        match &self.kind {
-            Kind::File(file) => Ok(file.read(conditional)?.into()),
-            Kind::Server { client, protocol, .. } => {
-                protocol.offer(client.send(&protocol.request(report, conditional)?)?)
+        let now = Instant::now();
+        let mut failure = match self.ask(0, report, conditional) {
+            Ok(answer) => {
+                let mut state = self.lock();
+                (state.answered, state.silent_since, state.trouble) = (true, None, None);
+                return Ok(answer);
+            }
+            Err(failure) => failure,
+        };
+        let patient = {
+            let mut state = self.lock();
+            let since = *state.silent_since.get_or_insert(now);
+            state.answered && now.saturating_duration_since(since) < self.patience
+        };
+        if patient {
+            return Err(failure);
+        }
+        for index in 1..self.origins.len() {
+            match self.ask(index, report, conditional) {
+                Ok(answer) => {
+                    self.lock().trouble = Some(failure.message);
+                    return Ok(answer);
+                }
+                Err(more) => failure.message = format!("{}; {}", failure.message, more.message),
+            }
+        }
+        Err(failure)
+    }
+
+    /// Asks one of them. Whoever has not served before is asked for its config itself: "unchanged" would say nothing.
+    fn ask(&self, index: usize, report: &Report, conditional: bool) -> Result<Answer, Failure> {
+        let (serving, newest) = {
+            let state = self.lock();
+            (state.serving, state.newest)
+        };
+        let origin = &self.origins[index];
+        let (answer, accepted) = origin.exchange(report, conditional && serving == index, newest)?;
+        let mut state = self.lock();
+        state.serving = index;
+        state.newest = accepted.or(state.newest);
+        Ok(answer)
+    }
+
+    /// Says goodbye to the server, if its protocol does that. It blocks like [`exchange`](Self::exchange).
+    pub fn goodbye(&self, report: &Report) {
+        if let Kind::Server { client, protocol, .. } = &self.origins[0].kind
+            && let Some(request) = protocol.goodbye(report)
+            && let Err(error) = client.send_as(&request, protocol.identity().as_ref())
+        {
+            log::debug!("last message: {error}");
+        }
+    }
+
+    /// Whether the server should hear of this report now and not with the next poll.
+    pub fn has_news(&self, report: &Report) -> bool {
+        matches!(&self.origins[0].kind, Kind::Server { protocol, .. } if protocol.has_news(report))
+    }
+
+    /// The paths to watch instead of polling them, as the settings name them: they may be links, or not exist yet.
+    pub fn watch_paths(&self) -> Vec<PathBuf> {
+        let files = self.origins.iter().filter_map(|origin| match &origin.kind {
+            Kind::File(file) if origin.key.is_some() => Some(vec![file.path().into(), signature_path(file.path())]),
+            Kind::File(file) => Some(vec![file.path().into()]),
+            Kind::Server { .. } => None,
+        });
+        files.flatten().collect()
+    }
+
+    /// Where configs should come from, without secrets.
+    pub fn describe(&self) -> String {
+        self.origins[0].describe()
+    }
+
+    /// Where the last answer came from, and why not from the first.
+    pub fn serving(&self) -> (String, Option<String>) {
+        let state = self.lock();
+        (self.origins[state.serving].describe(), state.trouble.clone().filter(|_| state.serving > 0))
+    }
+
+    /// Bytes on the wire since the source was made, those of failed exchanges included.
+    pub fn traffic(&self) -> Traffic {
+        let all = self.origins.iter().map(|origin| match &origin.kind {
+            Kind::File(_) => Traffic::default(),
+            Kind::Server { client, .. } => client.traffic(),
+        });
+        all.fold(Traffic::default(), |sum, one| Traffic {
+            sent: sum.sent + one.sent,
+            received: sum.received + one.received,
+        })
+    }
+
+    /// What to remember beside the config that the last exchange brought.
+    pub fn memory(&self) -> SourceMemory {
+        let state = self.lock();
+        let origin = &self.origins[state.serving];
+        let validators = match &origin.kind {
+            Kind::File(_) => Validators::default(),
+            Kind::Server { protocol, .. } => protocol.validators(),
+        };
+        SourceMemory { location: origin.describe(), validators, signed: state.newest.map(Signed::from) }
+    }
+
+    /// Takes up what [`memory`](Self::memory) gave, before the first exchange. `answered`: some source has answered before.
+    pub fn remember(&self, memory: &SourceMemory, answered: bool) {
+        let mut state = self.lock();
+        (state.answered, state.newest) = (answered, memory.signed.as_ref().and_then(Signed::accepted));
+        if let Some(index) = self.origins.iter().position(|origin| origin.describe() == memory.location) {
+            state.serving = index;
+            if let Kind::Server { protocol, .. } = &self.origins[index].kind {
+                protocol.seed(memory.validators.clone());
             }
         }
     }
 
-    /// The path to watch instead of polling it, as the settings name it: it may be a link, or not exist yet.
-    pub fn watch_path(&self) -> Option<&Path> {
-        match &self.kind {
-            Kind::File(file) => Some(file.path()),
-            Kind::Server { .. } => None,
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while it is held")
+    }
+}
+
+impl Origin {
+    fn new(
+        location: &Location,
+        protocol: ProtocolName,
+        settings: &ConfigSettings,
+        state_dir: &Path,
+    ) -> Result<Self, HttpError> {
+        let key =
+            match &settings.public_key {
+                Some(text) => Some(PublicKey::parse(text).map_err(|error| HttpError::Settings {
+                    what: "config.public_key".into(),
+                    why: error.to_string(),
+                })?),
+                None => None,
+            };
+        let url = match location {
+            Location::File(path) => {
+                return Ok(Self { kind: Kind::File(file::Config::new(path.clone(), settings.max_size)), key });
+            }
+            Location::Url(url) => url,
+        };
+        let headers: Vec<_> =
+            settings.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+        let token = settings.bearer_token_file.clone();
+        if key.is_some() && protocol != ProtocolName::Get {
+            return Err(HttpError::Settings {
+                what: "config.public_key".into(),
+                why: format!("signatures lie beside a file or URL; the protocol {protocol} has no place for them"),
+            });
+        }
+        let signature = key.is_some().then(|| (signature::url_beside(url), headers.clone()));
+        let protocol: Box<dyn Protocol> = match protocol {
+            ProtocolName::Get => Box::new(url::Get::new(url, headers, token)?),
+            ProtocolName::KloudMate => Box::new(ask_kloudmate(url, headers, settings, state_dir)?),
+            ProtocolName::OpAmp => Box::new(opamp::OpAmp::new(url, settings, Some(state_dir.join("opamp.json")))?),
+        };
+        let client = Box::new(Client::new(&http_settings(settings))?);
+        let shown = public(&parse_url(url)?);
+        Ok(Self { kind: Kind::Server { client, protocol, shown, signature }, key })
+    }
+
+    fn exchange(
+        &self,
+        report: &Report,
+        conditional: bool,
+        newest: Option<Accepted>,
+    ) -> Result<(Answer, Option<Accepted>), Failure> {
+        let answer = match &self.kind {
+            Kind::File(file) => file.read(conditional)?.into(),
+            Kind::Server { client, protocol, .. } => match protocol.waiting(report, conditional) {
+                Some(answer) => answer,
+                None => {
+                    let request = protocol.request(report, conditional)?;
+                    let response = client.send_as(&request, protocol.identity().as_ref());
+                    protocol.offer(response.inspect_err(|error| protocol.unanswered(error))?)?
+                }
+            },
+        };
+        let (Some(key), Offer::Config { body }) = (&self.key, &answer.offer) else {
+            return Ok((answer, None));
+        };
+        let verified = self.signature().and_then(|signature| {
+            let verified = signature::verify(key, body, &signature, newest);
+            verified.map_err(|error| Failure {
+                message: format!("{}: config refused: {error}", self.describe()),
+                kind: "signature",
+                retry_after: None,
+            })
+        });
+        match verified {
+            Ok(accepted) => Ok((answer, Some(accepted))),
+            Err(failure) => {
+                // The signature may come after the config: it is asked for again, whatever has not changed.
+                self.forget();
+                Err(failure)
+            }
         }
     }
 
-    /// Where it is, without secrets.
-    pub fn describe(&self) -> String {
+    /// Fetches the detached signature beside the config. Nothing where there is none.
+    fn signature(&self) -> Result<Vec<u8>, Failure> {
+        match &self.kind {
+            Kind::File(file) => {
+                let path = signature_path(file.path());
+                match read_regular(&path, signature::SIGNATURE_LIMIT as u64) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+                    Err(error) => Err(Failure {
+                        message: format!("{}: {error}", path.display()),
+                        kind: "signature",
+                        retry_after: None,
+                    }),
+                    Ok(bytes) => Ok(bytes),
+                }
+            }
+            Kind::Server { client, signature, .. } => {
+                let (url, headers) = signature.clone().expect("made together with the key");
+                let response = client.send(&Request { method: Method::Get, url, headers, body: Vec::new() })?;
+                match response.status {
+                    200 => Ok(response.body),
+                    404 | 410 => Ok(Vec::new()),
+                    status => Err(Failure {
+                        message: format!("{}.minisig: answered {status}", self.describe()),
+                        kind: "signature",
+                        retry_after: response.retry_after,
+                    }),
+                }
+            }
+        }
+    }
+
+    fn forget(&self) {
+        match &self.kind {
+            Kind::File(file) => file.forget(),
+            Kind::Server { protocol, .. } => protocol.seed(Validators::default()),
+        }
+    }
+
+    fn describe(&self) -> String {
         match &self.kind {
             Kind::File(file) => file.path().display().to_string(),
             Kind::Server { shown, .. } => shown.clone(),
         }
     }
+}
 
-    /// Bytes on the wire since the source was made, those of failed exchanges included.
-    pub fn traffic(&self) -> Traffic {
-        match &self.kind {
-            Kind::File(_) => Traffic::default(),
-            Kind::Server { client, .. } => client.traffic(),
-        }
+/// KloudMate's protocol, with what was announced to an earlier agent.
+fn ask_kloudmate(
+    url: &str,
+    headers: Vec<(String, String)>,
+    settings: &ConfigSettings,
+    state_dir: &Path,
+) -> Result<kloudmate::KloudMate, HttpError> {
+    let (inbox, complaint) = inbox::Inbox::open(state_dir, &public(&parse_url(url)?));
+    if let Some(complaint) = complaint {
+        log::warn!("{complaint}");
     }
+    let own = settings.kloudmate.as_ref();
+    let cluster = settings.cluster.clone().unwrap_or_default();
+    let role = match settings.role {
+        Role::Docker => kloudmate::Role::Docker,
+        Role::Host if own.is_some_and(|own| own.docker) => kloudmate::Role::Docker,
+        Role::Host => kloudmate::Role::Host,
+        Role::DaemonSet => kloudmate::Role::DaemonSet { cluster },
+        Role::Deployment => kloudmate::Role::Deployment { cluster },
+    };
+    let key = own.and_then(|own| own.api_key.as_ref());
+    let first = own.and_then(|own| own.first_config.clone());
+    kloudmate::KloudMate::new(url, headers, key, role, inbox, first, settings.max_size)
+}
 
-    /// What to remember beside the config that the last exchange brought.
-    pub fn validators(&self) -> Validators {
-        match &self.kind {
-            Kind::File(_) => Validators::default(),
-            Kind::Server { protocol, .. } => protocol.validators(),
-        }
-    }
+/// What a source wants to be remembered, with the location that it is about.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SourceMemory {
+    /// Who said it.
+    pub location: String,
+    /// What it said of its last body.
+    #[serde(default)]
+    pub validators: Validators,
+    /// The newest signed config that was accepted, from whomever.
+    #[serde(default)]
+    pub signed: Option<Signed>,
+}
 
-    /// Takes up what [`validators`](Self::validators) gave for the same URL, before the first exchange.
-    pub fn seed(&self, validators: Validators) {
-        if let Kind::Server { protocol, .. } = &self.kind {
-            protocol.seed(validators);
-        }
+/// The newest signed config that was accepted, as it is on disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Signed {
+    /// When it was signed, in Unix seconds.
+    at: u64,
+    /// SHA-256 of its body, in hex.
+    hash: String,
+}
+
+impl From<Accepted> for Signed {
+    fn from(accepted: Accepted) -> Self {
+        Self { at: accepted.signed_at, hash: accepted.hash.hex() }
     }
 }
 
-fn http_settings(settings: &ConfigSettings) -> HttpSettings {
+impl Signed {
+    fn accepted(&self) -> Option<Accepted> {
+        Some(Accepted { signed_at: self.at, hash: ConfigHash::from_hex(&self.hash)? })
+    }
+}
+
+/// `config.yaml.minisig`, as the minisign program names it.
+fn signature_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(signature::SUFFIX);
+    name.into()
+}
+
+/// What the client needs to know of the settings.
+pub fn http_settings(settings: &ConfigSettings) -> HttpSettings {
     let exposed = |secret: &Option<crate::settings::Secret>| {
         let secret = secret.as_ref()?;
         Some(secret.expose().to_owned())
@@ -258,6 +590,11 @@ mod tests {
             panic!("a body that is not blank is a config");
         };
         assert_eq!(&body[..], b" a: 1\n", "handed on byte for byte");
+    }
+
+    #[test]
+    fn a_signature_lies_beside_its_config() {
+        assert_eq!(signature_path(Path::new("/srv/a.yaml")), Path::new("/srv/a.yaml.minisig"));
     }
 
     #[test]

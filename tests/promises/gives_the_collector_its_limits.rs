@@ -80,8 +80,10 @@ fn variables_of_the_settings_and_of_the_agent_but_not_those_meant_for_the_agent_
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
         assert_eq!(variable(pid, name), None, "{name}");
     }
-    let ours: Vec<_> = environment(pid).into_iter().filter(|entry| entry.starts_with("OTELET_")).collect();
-    assert!(matches!(&ours[..], [only] if only.starts_with("OTELET_INSTANCE_UID=")), "{ours:?}");
+    let ours = environment(pid).into_iter().filter(|entry| entry.starts_with("OTELET_"));
+    let mut ours: Vec<_> = ours.map(|entry| entry.split('=').next().unwrap().to_owned()).collect();
+    ours.sort();
+    assert_eq!(ours, ["OTELET_COLLECTOR_OF", "OTELET_INSTANCE_UID"]);
     agent.logs("SITE=north-4");
     agent.logs("NOTIFY_SOCKET is unset");
 }

@@ -1,6 +1,7 @@
 //! The promises to the user, one file each: the list below reads as what the agent does. Each test runs the real agent
 //! with a scripted collector and a scripted server, on directories of its own.
 
+mod accepts_only_signed_configs;
 mod host;
 mod server;
 
@@ -23,16 +24,20 @@ mod real;
 mod reaps_as_pid_1;
 mod refuses_what_the_collector_refuses;
 mod reloads_on_sighup;
+mod replaces_kloudmates_agent;
+mod reports_truthfully;
 mod restarts_a_crashed_collector;
 mod restarts_a_hung_collector;
 mod rolls_back_what_dies_in_probation;
 mod rolls_back_when_a_person_asks;
 mod runs_the_newest_good_config;
 mod says_how_it_is;
+mod speaks_opamp;
 mod starts_offline_from_disk;
 mod stays_small;
 mod stops_in_order;
 mod survives_a_hostile_server;
 mod survives_torn_files;
+mod turns_to_other_sources;
 mod validates_without_starting_anything;
 mod waits_for_a_missing_collector;

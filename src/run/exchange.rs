@@ -1,0 +1,287 @@
+//! Exchanges and reports, each on a thread of its own; what they bring is taken up here.
+
+use super::*;
+
+impl Runner {
+    /// Makes the source that the settings name. One that can never work is said, and there is none then.
+    pub(super) fn open_source(&mut self) {
+        (self.source, self.watch) = (None, None);
+        if self.settings.config.url.is_none() {
+            return;
+        }
+        let source = match Source::new(&self.settings.config, self.store.dir()) {
+            Ok(source) => Arc::new(source),
+            Err(error) => {
+                log::error!("config source cannot be used: {error}");
+                return;
+            }
+        };
+        source.remember(&self.memory.source, self.memory.record.remote.is_some());
+        let paths = source.watch_paths();
+        if !paths.is_empty() {
+            self.watch = self.watch_files(paths);
+        }
+        log::info!("config source: {}", source.describe());
+        self.source = Some(source);
+        if self.settings.config.protocol == ProtocolName::OpAmp {
+            self.learn_components();
+        }
+    }
+
+    /// The server of a source that is given up is told so; nobody waits for its answer.
+    pub(super) fn part_from_source(&mut self) {
+        if let Some(source) = self.source.take() {
+            let report = self.report_for(&self.agent.report());
+            let _ = work("goodbye", move || source.goodbye(&report.complete()));
+        }
+    }
+
+    /// At the end the last message is waited for, but not for long.
+    pub(super) async fn say_goodbye(&mut self) {
+        let Some(source) = self.source.take() else { return };
+        let report = self.report_for(&self.agent.report());
+        let (done, told) = smol::channel::bounded(1);
+        let started = work("goodbye", move || {
+            source.goodbye(&report.complete());
+            let _ = done.try_send(());
+        });
+        if started.is_ok() {
+            let limit = Instant::now() + LAST_WORDS;
+            let told = async {
+                let _ = told.recv().await;
+            };
+            told.or(os::until(limit)).await;
+        }
+    }
+
+    /// OpAMP servers want to know what the collector has. It says so itself, in the background.
+    pub(super) fn learn_components(&self) {
+        let (launcher, sender) = (self.launcher(), self.sender.clone());
+        self.executor
+            .spawn(async move {
+                match launcher.components().await {
+                    Ok(text) => send(&sender, Message::Components(text.into())),
+                    Err(why) => log::debug!("the collector's components are not known: {why}"),
+                }
+            })
+            .detach();
+    }
+
+    pub(super) fn watch_files(&self, paths: Vec<PathBuf>) -> Option<Task<()>> {
+        let path = paths[0].clone();
+        let mut watch = match os::Watch::new(paths) {
+            Ok(watch) => watch,
+            Err(error) => {
+                log::warn!(
+                    "{}: cannot be watched: {error}; looking at it every config.poll_every instead",
+                    path.display()
+                );
+                return None;
+            }
+        };
+        let sender = self.sender.clone();
+        Some(self.executor.spawn(async move {
+            loop {
+                match watch.changed().await {
+                    Ok(()) => send(&sender, Message::Event(Event::Nudged)),
+                    Err(error) => {
+                        log::warn!("{}: is no longer watched: {error}", path.display());
+                        return;
+                    }
+                }
+            }
+        }))
+    }
+
+    pub(super) fn exchange(&mut self, report: &crate::decide::Report, conditional: bool) -> Option<Event> {
+        let Some(source) = self.source.clone() else {
+            let message = "config source cannot be used, see the error above; mend the settings and send SIGHUP".into();
+            return Some(Event::Exchanged(Exchanged::Failed { message, retry_after: None }));
+        };
+        let known = self.offered.as_ref().map(|(hash, _)| *hash);
+        // A collector may be held because its config was lost or torn on disk: the source has it still.
+        let wanted = report.candidate.or(report.last_good);
+        let lost = report.collector.state == "held" && wanted.is_some_and(|hash| self.store.verify(hash).is_err());
+        let conditional = conditional && !lost;
+        let trusted = [report.candidate, self.memory.record.last_good, self.memory.record.previous];
+        let report = self.report_for(report);
+        let (sender, store) = (self.sender.clone(), self.store.clone());
+        let started = work("exchange", move || {
+            let answer = source.exchange(&report.complete(), conditional);
+            let outcome = answer.map(|answer| {
+                let brought = match answer.offer {
+                    Offer::Unchanged => Brought::Nothing,
+                    Offer::Empty => Brought::Empty,
+                    Offer::Config { body } => Brought::Body(look_at(body, known, &trusted, &store)),
+                };
+                (brought, answer.orders)
+            });
+            send(&sender, Message::Exchanged(Box::new(ExchangeEnd { source, outcome })));
+        });
+        started.err().map(|message| Event::Exchanged(Exchanged::Failed { message, retry_after: None }))
+    }
+
+    pub(super) fn take_exchange(&mut self, end: ExchangeEnd) {
+        if !self.source.as_ref().is_some_and(|source| Arc::ptr_eq(source, &end.source)) {
+            self.feed(Event::Exchanged(Exchanged::Replaced));
+            return;
+        }
+        self.say_who_serves(&end.source);
+        let (brought, orders) = match end.outcome {
+            Ok(brought) => brought,
+            Err(Failure { message, retry_after, .. }) => {
+                self.feed(Event::Exchanged(Exchanged::Failed { message, retry_after }));
+                return;
+            }
+        };
+        // First, so that the next exchange is planned by it.
+        if let Some(every) = orders.poll_every {
+            self.feed(Event::Interval(every));
+        }
+        let exchanged = match brought {
+            Brought::Nothing => Exchanged::Unchanged,
+            Brought::Empty => Exchanged::Empty,
+            Brought::Body(Arrived { hash, body, malformed }) => {
+                self.offered = Some((hash, Some(body)));
+                match malformed {
+                    Some(reason) => Exchanged::Malformed { hash, reason },
+                    None => Exchanged::Offered(hash),
+                }
+            }
+        };
+        self.memory.source = end.source.memory();
+        self.feed(Event::Exchanged(exchanged));
+        if let Some(uid) = orders.instance_uid {
+            self.adopt(uid);
+        }
+        if orders.restart {
+            self.feed(Event::Restart);
+        }
+        if orders.again {
+            self.feed(Event::Nudged);
+        }
+    }
+
+    pub(super) fn say_who_serves(&mut self, source: &Source) {
+        let (serving, trouble) = source.serving();
+        let before = self.serving.as_ref().map(|(known, _)| known);
+        match &trouble {
+            Some(trouble) if before != Some(&serving) => log::warn!("configs come from {serving} now: {trouble}"),
+            None if before.is_some_and(|known| *known != serving) => log::info!("configs come from {serving} again"),
+            Some(_) | None => {}
+        }
+        self.serving = Some((serving, trouble));
+    }
+
+    /// The server gives the agent another name.
+    pub(super) fn adopt(&mut self, uid: String) {
+        match self.store.adopt(&uid) {
+            Ok(()) => {
+                log::info!(
+                    "instance uid is {uid} from now on, as the config server wants; it was {}",
+                    self.instance_uid
+                );
+                self.instance_uid = uid;
+            }
+            Err(error) => log::warn!("instance uid {uid} of the config server cannot be kept: {}", error.chain()),
+        }
+    }
+
+    /// Everything that is told in an exchange, but for what takes a look at the disk: that is done on its thread.
+    pub(super) fn report_for(&self, report: &crate::decide::Report) -> Incomplete {
+        Incomplete {
+            report: source::Report {
+                status: self.status(report, "running"),
+                effective_config: None,
+                components: self.components.clone(),
+            },
+            effective: report.effective,
+            store: self.store.clone(),
+            redactor: self.redactor.clone(),
+            cache: self.effective.clone(),
+        }
+    }
+
+    /// Something has changed that is told: reports hurry, and a server that wants to hear of it at once is asked now.
+    pub(super) fn spread_news(&mut self, essence: &Status) {
+        if self.told.as_ref() == Some(essence) {
+            return;
+        }
+        self.told = Some(essence.clone());
+        let actions = self.agent.on(Event::Changed, self.moment());
+        self.perform_all(actions);
+        if self.settings.config.protocol == ProtocolName::OpAmp
+            && let Some(source) = self.source.clone()
+        {
+            let (report, sender) = (self.report_for(&self.agent.report()), self.sender.clone());
+            let _ = work("news", move || {
+                if source.has_news(&report.complete()) {
+                    send(&sender, Message::Event(Event::Nudged));
+                }
+            });
+        }
+    }
+
+    pub(super) fn send_report(&mut self, report: &crate::decide::Report) -> Option<Event> {
+        let reporter = self.reporter.clone()?;
+        let report = self.report_for(report);
+        let sender = self.sender.clone();
+        let started = work("report", move || {
+            let result = reporter.send(&report.complete()).map_err(|failure| (failure.message, failure.retry_after));
+            send(&sender, Message::Event(Event::Reported(result)));
+        });
+        started.err().map(|why| Event::Reported(Err((why, None))))
+    }
+
+    pub(super) fn open_reporter(&mut self) {
+        self.reporter = match Reporter::new(&self.settings) {
+            Ok(reporter) => reporter.map(Arc::new),
+            Err(error) => {
+                log::error!("report.url cannot be used: {error}");
+                None
+            }
+        };
+    }
+}
+
+/// Looks at a body on the thread of its exchange.
+fn look_at(body: Arc<[u8]>, known: Option<ConfigHash>, trusted: &[Option<ConfigHash>], store: &Store) -> Arrived {
+    let hash = store::hash(&body);
+    // A server that knows no validators sends the same body again and again.
+    let malformed = match known {
+        Some(known) if known == hash && store.verify(hash).is_ok() => None,
+        _ => crate::config::inspect(&body).err().map(|refusal| refusal.to_string()),
+    };
+    // Somebody may have lost the body of a config that is to run again: here it is.
+    if trusted.contains(&Some(hash)) {
+        let _ = store.keep(hash, &body);
+    }
+    Arrived { hash, body, malformed }
+}
+
+/// A report that lacks what takes a look at the disk.
+pub(super) struct Incomplete {
+    report: source::Report,
+    effective: Option<ConfigHash>,
+    store: Store,
+    redactor: Arc<Redactor>,
+    cache: EffectiveCache,
+}
+
+/// The text of the config that runs, without its secrets.
+pub(super) type EffectiveCache = Arc<Mutex<Option<(ConfigHash, Arc<str>)>>>;
+
+impl Incomplete {
+    /// Reads the config that runs and takes its secrets out, once for each.
+    fn complete(self) -> source::Report {
+        let Self { mut report, effective, store, redactor, cache } = self;
+        if let (Some(hash), Ok(mut cache)) = (effective, cache.lock()) {
+            if cache.as_ref().is_none_or(|(known, _)| *known != hash) {
+                let text = store.verify(hash).ok().map(|body| redactor.config(&String::from_utf8_lossy(&body)));
+                *cache = text.map(|text| (hash, text.into()));
+            }
+            report.effective_config = cache.as_ref().map(|(_, text)| text.clone());
+        }
+        report
+    }
+}

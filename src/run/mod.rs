@@ -1,0 +1,400 @@
+//! The event loop: the only place that waits, reads the clock or draws a random number.
+//!
+//! One queue, one thread. What may block (an exchange, a write to disk) gets a short-lived thread with a small stack and
+//! comes back as a message; there is never more than one of each kind.
+
+mod child;
+mod disk;
+mod exchange;
+mod people;
+
+use exchange::EffectiveCache;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, VecDeque};
+use std::fs;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use smol::channel::{Receiver, Sender};
+use smol::future::{self, FutureExt as _};
+use smol::{LocalExecutor, Task};
+
+use crate::cli::{self, Invocation};
+use crate::collector::{Launcher, MARKER, Prober, Running};
+use crate::config::{Capabilities, Inspected};
+use crate::decide::{Action, Agent, ConfigHash, Event, Exchanged, Exit, Level, Moment, Notice, Params, Verdict};
+use crate::host::{self, Host, Sample};
+use crate::log::Relay;
+use crate::os::{self, Signal};
+use crate::redact::Redactor;
+use crate::reporter::Reporter;
+use crate::settings::{self, ProtocolName, Settings, World};
+use crate::source::{self, Failure, Offer, Orders, Source};
+use crate::status::{self, Answer, Facts, Losses, Status, Verb};
+use crate::store::{self, Binary, Memory, Store, StoreError};
+
+/// Stack of the short-lived threads, in bytes. The tests of `http` and `config` run on one of this size.
+const STACK: usize = 256 * 1024;
+
+/// How long the end waits for what is being written.
+const LAST_WRITES: Duration = Duration::from_secs(5);
+
+/// How long the end waits for the server to take its leave.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// Two signals closer than this are one: some send it to the process and then to its whole group.
+const ONE_STOP: Duration = Duration::from_millis(50);
+
+/// The status when neither directory can be made: `EX_CANTCREAT` of sysexits(3).
+const EXIT_CANTCREAT: u8 = 73;
+
+/// What comes in from outside the decisions.
+enum Message {
+    Event(Event),
+    Exchanged(Box<ExchangeEnd>),
+    Binary(Binary),
+    Components(Arc<str>),
+    Signal(Signal),
+}
+
+/// What an exchange brought, looked at on its own thread.
+struct ExchangeEnd {
+    /// Which source: one that was replaced in the meantime has no say.
+    source: Arc<Source>,
+    outcome: Result<(Brought, Orders), Failure>,
+}
+
+/// What came with an answer.
+enum Brought {
+    Nothing,
+    Empty,
+    Body(Arrived),
+}
+
+/// A body that came.
+struct Arrived {
+    hash: ConfigHash,
+    body: Arc<[u8]>,
+    malformed: Option<String>,
+}
+
+/// Runs the agent until it is asked to stop. Answers with its exit status.
+pub fn run(invocation: Invocation, settings: Settings) -> u8 {
+    crate::log::init(settings.log_level);
+    if let Err(error) = os::catch_signals() {
+        log::error!("cannot catch signals: {error}");
+        return cli::EXIT_BUG;
+    }
+    let (store, runtime_dir) = match places(&settings) {
+        Ok(places) => places,
+        Err(error) => {
+            log::error!("{}", error.chain());
+            return if matches!(error, StoreError::InUse { .. }) { cli::EXIT_NO } else { EXIT_CANTCREAT };
+        }
+    };
+    let ended = os::block_on(async {
+        let executor = Rc::new(LocalExecutor::new());
+        // Polled once before the first child, so that no thread is started to do the same.
+        let driver = executor.spawn(smol::process::driver());
+        let running = async {
+            future::yield_now().await;
+            let (mut runner, actions) = Runner::new(invocation, settings, store, runtime_dir, executor.clone());
+            runner.perform_all(actions);
+            runner.go().await;
+        };
+        executor.run(running).await;
+        drop(driver);
+    });
+    match ended {
+        Ok(()) => cli::EXIT_OK,
+        Err(error) => {
+            log::error!("cannot wait for events: {error}");
+            cli::EXIT_BUG
+        }
+    }
+}
+
+/// The state directory, locked, and the runtime directory; others if these cannot be made.
+fn places(settings: &Settings) -> Result<(Store, PathBuf), StoreError> {
+    let mut store = Store::new(&settings.state_dir);
+    if let Err(error) = store.create() {
+        // A state directory on a file system that has become read-only still holds the last good config.
+        if !settings.state_dir.is_dir() {
+            let volatile = settings.runtime_dir.join("state");
+            log::warn!("{}; state is kept in {} and lost at the next boot", error.chain(), volatile.display());
+            store = Store::new(&volatile);
+            store.create().map_err(|_| error)?;
+        } else {
+            log::warn!("{}; going on with what is there", error.chain());
+        }
+    }
+    match store.lock() {
+        Err(error @ StoreError::InUse { .. }) => return Err(error),
+        Err(error) => log::warn!("{}; make sure that no other agent uses it", error.chain()),
+        Ok(()) => {}
+    }
+    let mut runtime_dir = settings.runtime_dir.clone();
+    if let Err(cause) = os::private_dir(&runtime_dir) {
+        let instead = settings.state_dir.join("run");
+        log::warn!("{}: cannot make the directory: {cause}; using {}", runtime_dir.display(), instead.display());
+        os::private_dir(&instead).map_err(|cause| StoreError::Io {
+            path: instead.clone(),
+            what: "make the directory",
+            cause,
+        })?;
+        runtime_dir = instead;
+    }
+    Ok((store, runtime_dir))
+}
+
+fn params(settings: &Settings) -> Params {
+    Params {
+        has_source: settings.config.url.is_some(),
+        poll_every: settings.config.poll_every,
+        stop_timeout: settings.collector.stop_timeout,
+        probation: settings.collector.probation,
+        report_every: settings.report.url.as_ref().map(|_| settings.report.every),
+    }
+}
+
+/// What takes the secrets of these settings out of whatever is told.
+fn redactor(settings: &Settings) -> Arc<Redactor> {
+    Arc::new(Redactor::new(settings.secrets().iter().map(String::as_str)))
+}
+
+/// Everything around the decisions.
+struct Runner {
+    invocation: Invocation,
+    settings: Settings,
+    started: SystemTime,
+    /// In clock ticks since boot: with the pid, a name that is not used twice.
+    start: u64,
+    instance_uid: String,
+    marker: String,
+    host_identity: host::Identity,
+    store: Store,
+    runtime_dir: PathBuf,
+    executor: Rc<LocalExecutor<'static>>,
+    messages: Receiver<Message>,
+    sender: Sender<Message>,
+
+    agent: Agent,
+    source: Option<Arc<Source>>,
+    /// Who answered last, and why not the first source.
+    serving: Option<(String, Option<String>)>,
+    reporter: Option<Arc<Reporter>>,
+    effective: EffectiveCache,
+    components: Option<Arc<str>>,
+    /// Values that no report may carry.
+    redactor: Arc<Redactor>,
+    watch: Option<Task<()>>,
+    memory: Memory,
+    /// The config offered last, and its body for as long as it is not on disk.
+    offered: Option<(ConfigHash, Option<Arc<[u8]>>)>,
+    validation: Option<Task<()>>,
+    collector: Option<(u32, Rc<Prober>, Rc<RefCell<Relay>>)>,
+    looked_at: Rc<RefCell<Option<(ConfigHash, Inspected)>>>,
+    children: Rc<RefCell<BTreeSet<u32>>>,
+    writes: usize,
+
+    host: Host,
+    sample: Sample,
+    losses: Losses,
+    request: Option<String>,
+    answer: Option<Answer>,
+    written: Option<Status>,
+    /// What was told last to whoever wants to hear of changes.
+    told: Option<Status>,
+    serial: u64,
+    stops: u32,
+    stopped_at: Option<Instant>,
+    quit: bool,
+}
+
+impl Runner {
+    fn new(
+        invocation: Invocation,
+        settings: Settings,
+        store: Store,
+        runtime_dir: PathBuf,
+        executor: Rc<LocalExecutor<'static>>,
+    ) -> (Self, Vec<Action>) {
+        let (sender, messages) = smol::channel::unbounded();
+        let (memory, mut warnings) = store.load();
+        let (instance_uid, more) = store.identity();
+        warnings.extend(more);
+        log::info!("otelet {} started: instance uid {instance_uid}", env!("CARGO_PKG_VERSION"));
+        warnings.iter().for_each(|warning| log::warn!("{warning}"));
+
+        let marker = store.marker().unwrap_or_else(|| instance_uid.clone());
+        let orphans = os::find_marked(&format!("{MARKER}={marker}"));
+        let (orphan, more) = match orphans.split_first() {
+            Some((first, more)) => (Some(*first), more),
+            None => (None, &[][..]),
+        };
+        more.iter().for_each(|pid| os::kill_group(*pid));
+
+        let at = Moment { now: Instant::now(), wall: SystemTime::now(), dice: fastrand::u64(..) };
+        let (agent, actions) = Agent::new(params(&settings), memory.record.clone(), orphan, at);
+        let mut runner = Self {
+            started: at.wall,
+            start: os::process_start(std::process::id()).unwrap_or_default(),
+            host_identity: host::identity(),
+            messages,
+            sender,
+            agent,
+            source: None,
+            serving: None,
+            reporter: None,
+            effective: Arc::default(),
+            components: None,
+            redactor: redactor(&settings),
+            watch: None,
+            memory,
+            offered: None,
+            validation: None,
+            collector: None,
+            looked_at: Rc::default(),
+            children: Rc::default(),
+            writes: 0,
+            host: Host::new(),
+            sample: Sample::default(),
+            losses: Losses::default(),
+            request: None,
+            answer: None,
+            written: None,
+            told: None,
+            serial: 0,
+            stops: 0,
+            stopped_at: None,
+            quit: false,
+            invocation,
+            settings,
+            instance_uid,
+            marker,
+            store,
+            runtime_dir,
+            executor,
+        };
+        if let Some(pid) = orphan {
+            runner.follow_orphan(pid);
+        }
+        runner.open_source();
+        runner.open_reporter();
+        runner.listen_to_signals();
+        if runner.source.is_none() && runner.memory.record.last_good.is_none() {
+            log::warn!("config.url is not set and no config was kept: there is nothing to run; set it and send SIGHUP");
+        }
+        (runner, actions)
+    }
+
+    /// Waits, decides, acts, until the decision is to quit.
+    async fn go(&mut self) {
+        self.publish(false);
+        while !self.quit {
+            let deadline = self.agent.deadline();
+            let message = async { self.messages.recv().await.ok() }.or(async {
+                os::until(deadline).await;
+                None
+            });
+            match message.await {
+                Some(message) => self.take(message),
+                None => self.feed(Event::Due),
+            }
+            while let Ok(message) = self.messages.try_recv() {
+                self.take(message);
+            }
+            self.publish(false);
+        }
+        self.finish_writes().await;
+        self.say_goodbye().await;
+        self.publish(true);
+        log::info!("otelet stopped");
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Event(event) => {
+                match &event {
+                    Event::Kept { .. } | Event::Recorded { .. } => self.writes -= 1,
+                    Event::Exited { pid, .. } => self.forget_collector(*pid),
+                    _ => {}
+                }
+                self.feed(event);
+            }
+            Message::Exchanged(end) => self.take_exchange(*end),
+            Message::Binary(binary) => self.memory.binary = Some(binary),
+            Message::Components(text) => self.components = Some(text),
+            Message::Signal(signal) => self.take_signal(signal),
+        }
+    }
+
+    fn feed(&mut self, event: Event) {
+        let actions = self.agent.on(event, self.moment());
+        self.perform_all(actions);
+        // On disk, or not wanted: the body need not be held in memory too.
+        if let Some((hash, body)) = &mut self.offered
+            && !self.agent.awaits_body(*hash)
+        {
+            *body = None;
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: Instant::now(), wall: SystemTime::now(), dice: fastrand::u64(..) }
+    }
+
+    /// Does what was decided, and what is decided about how that went.
+    fn perform_all(&mut self, actions: Vec<Action>) {
+        let mut actions = VecDeque::from(actions);
+        while let Some(action) = actions.pop_front() {
+            if let Some(event) = self.perform(action) {
+                actions.extend(self.agent.on(event, self.moment()));
+            }
+        }
+    }
+
+    /// Does one thing. What is known at once is answered at once.
+    fn perform(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Exchange { report, conditional } => return self.exchange(&report, conditional),
+            Action::Report(report) => return self.send_report(&report),
+            Action::Keep(hash) => return self.keep(hash),
+            Action::Record { generation, record } => return self.record(generation, record),
+            Action::Validate(hash) => self.validate(hash),
+            Action::EndValidation => self.validation = None,
+            Action::Spawn(hash) => return Some(Event::Spawned(self.spawn(hash))),
+            Action::Terminate(pid) => os::terminate(pid),
+            Action::Kill(pid) => os::kill_group(pid),
+            Action::Probe(pid) => self.probe(pid),
+            Action::Sample => self.take_sample(),
+            Action::Tell(notice) => tell(&notice),
+            Action::Answer(answer) => self.answer(answer),
+            Action::Quit => self.quit = true,
+        }
+        None
+    }
+}
+
+/// Does something that may block, on a thread of its own that ends with it.
+fn work(name: &str, job: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    match std::thread::Builder::new().name(name.into()).stack_size(STACK).spawn(job) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("cannot start a thread: {error}; is a limit on processes reached?")),
+    }
+}
+
+fn send(sender: &Sender<Message>, message: Message) {
+    // It fails only when the loop has ended, and then nobody waits for it.
+    let _ = sender.try_send(message);
+}
+
+fn tell(notice: &Notice) {
+    match notice.level() {
+        Level::Info => log::info!("{notice}"),
+        Level::Warn => log::warn!("{notice}"),
+        Level::Debug => log::debug!("{notice}"),
+    }
+}

@@ -1,0 +1,163 @@
+//! What people and service managers ask for, and what they are shown.
+
+use super::*;
+
+impl Runner {
+    pub(super) fn listen_to_signals(&self) {
+        let sender = self.sender.clone();
+        self.executor
+            .spawn(async move {
+                loop {
+                    send(&sender, Message::Signal(os::signal().await));
+                }
+            })
+            .detach();
+    }
+
+    pub(super) fn take_signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Stop => {
+                let now = Instant::now();
+                let first = *self.stopped_at.get_or_insert(now);
+                if self.stops == 0 {
+                    self.stops = 1;
+                    log::info!("asked to stop; stopping the collector");
+                    self.feed(Event::Stop);
+                } else if now >= first + ONE_STOP {
+                    self.stops += 1;
+                    log::warn!("asked to stop again; killing the collector");
+                    self.feed(Event::StopNow);
+                }
+            }
+            Signal::Reload => self.reload(),
+            Signal::Poke => self.look_for_request(),
+            Signal::ChildEnded => os::reap_strangers(&self.children.borrow().iter().copied().collect::<Vec<_>>()),
+        }
+    }
+
+    /// Reads the settings again. What is wrong with them is said, and the old ones stay.
+    pub(super) fn reload(&mut self) {
+        let settings = match settings::load(&self.invocation, &World::real()) {
+            Ok(settings) => settings,
+            Err(error) => {
+                log::error!("settings cannot be used: {}; going on with the old ones", store::chain(&error));
+                self.feed(Event::Nudged);
+                return;
+            }
+        };
+        for (name, old, new) in [
+            ("state_dir", &self.settings.state_dir, &settings.state_dir),
+            ("runtime_dir", &self.settings.runtime_dir, &settings.runtime_dir),
+        ] {
+            if old != new {
+                log::warn!(
+                    "{name} changes from {} to {} only when the agent is restarted",
+                    old.display(),
+                    new.display()
+                );
+            }
+        }
+        log::info!("settings read again; asking the config source");
+        crate::log::set_level(settings.log_level);
+        let old = std::mem::replace(&mut self.settings, settings);
+        if old.config != self.settings.config {
+            self.part_from_source();
+            self.open_source();
+        }
+        self.redactor = redactor(&self.settings);
+        self.effective = Arc::default();
+        if old.report != self.settings.report || old.config != self.settings.config {
+            self.open_reporter();
+        }
+        // What only the agent does with its child takes effect without a restart.
+        let apart_from_supervision = |settings: &Settings| {
+            let mut collector = settings.collector.clone();
+            (collector.stop_timeout, collector.probation) = (Duration::ZERO, Duration::ZERO);
+            (collector, settings.attributes.clone())
+        };
+        let restart = apart_from_supervision(&old) != apart_from_supervision(&self.settings);
+        // This asks the source as well.
+        self.feed(Event::Reconfigured { params: params(&self.settings), restart });
+    }
+
+    pub(super) fn look_for_request(&mut self) {
+        let path = status::request_path(&self.runtime_dir);
+        if let Ok(text) = fs::read(&path) {
+            let _ = fs::remove_file(&path);
+            match serde_json::from_slice::<status::Request>(&text) {
+                Ok(request) => {
+                    self.request = Some(request.id);
+                    self.feed(match request.verb {
+                        Verb::RollBack => Event::RollBack,
+                        Verb::ClearRefused => Event::ClearRefused,
+                    });
+                }
+                Err(error) => log::warn!("{}: not a request: {error}", path.display()),
+            }
+        }
+        self.written = None;
+    }
+
+    pub(super) fn answer(&mut self, answer: Result<String, String>) {
+        if let Some(id) = self.request.take() {
+            let done = answer.is_ok();
+            let text = answer.unwrap_or_else(|why| why);
+            self.answer = Some(Answer { id, done, text });
+        }
+    }
+
+    /// Writes the status if something in it has changed that matters.
+    pub(super) fn publish(&mut self, last: bool) {
+        let state = match (last, self.stops) {
+            (true, _) => "stopped",
+            (false, 0) => "running",
+            (false, _) => "stopping",
+        };
+        let status = self.status(&self.agent.report(), state);
+        let essence = status.essence();
+        if self.written.as_ref() == Some(&essence) {
+            return;
+        }
+        if !last {
+            self.spread_news(&essence);
+        }
+        let text = serde_json::to_vec(&status).expect("maps with string keys and numbers only");
+        match store::write_atomically(&status::path(&self.runtime_dir), &text) {
+            Ok(()) => {
+                self.serial += 1;
+                self.written = Some(essence);
+            }
+            Err(error) => log::debug!("{}", error.chain()),
+        }
+    }
+
+    /// Everything that is known now: for the status file and for the source.
+    pub(super) fn status(&self, report: &crate::decide::Report, state: &str) -> Status {
+        let relay = self.collector.as_ref().map_or(0, |(_, _, relay)| relay.borrow().dropped());
+        let losses = Losses {
+            collector_log_lines: self.losses.collector_log_lines + relay,
+            agent_log_lines: crate::log::lost(),
+        };
+        let collector = self.settings.collector.path.display().to_string();
+        let facts = Facts {
+            instance_uid: &self.instance_uid,
+            started: self.started,
+            start: self.start,
+            state,
+            source: self.source.as_ref().map(|source| source.describe()),
+            serving: self.serving.as_ref(),
+            collector_path: collector,
+            effective_path: report.effective.map(|hash| self.store.config_path(hash)),
+            losses,
+            sample: &self.sample,
+            host: &self.host_identity,
+            attributes: &self.settings.attributes,
+            collector_version: self.memory.binary.as_ref().map(|binary| binary.version.as_str()).unwrap_or_default(),
+            answer: self.answer.clone(),
+            serial: self.serial + 1,
+        };
+        let mut status = Status::new(report, facts, self.moment());
+        status.mask(&self.redactor);
+        status
+    }
+}

@@ -1,0 +1,522 @@
+//! Signed configs: whether a body is what the owner of a key signed, and not an older one played back. Pure: the
+//! signature is fetched elsewhere, and the newest accepted one is remembered elsewhere.
+//!
+//! The format is minisign's, with the detached signature in a file beside the config: what `minisign -Sm config.yaml`
+//! writes, `config.yaml.minisig`. `minisign_verify` decides; `ring` only helps to say what is wrong with one that
+//! it refuses.
+//!
+//! Only prehashed signatures (`ED`) are taken, minisign's own default since 0.10 (2021). In the older form (`Ed`) the key
+//! signs the text itself, so that a signature of the one form, relabelled, is one of the other for another text: one
+//! form less is one question less.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use minisign_verify::{Error as Refused, Signature};
+use ring::signature::{ED25519, UnparsedPublicKey};
+
+use crate::decide::ConfigHash;
+use crate::{store, units};
+
+/// The most bytes that a signature's file may have; minisign's own take about 300.
+pub const SIGNATURE_LIMIT: usize = 4096;
+
+/// What comes behind the name of a config to make that of its signature.
+pub const SUFFIX: &str = ".minisig";
+
+/// The latest time that a signature may name, in Unix seconds: the end of the year 9999.
+const LATEST: u64 = 253_402_300_799;
+
+/// The key that configs have to be signed with.
+#[derive(Clone, PartialEq)]
+pub struct PublicKey {
+    verifier: minisign_verify::PublicKey,
+    id: KeyId,
+    point: [u8; 32],
+}
+
+/// The number of a key, as minisign prints it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct KeyId(u64);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016X}", self.0)
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({})", self.id)
+    }
+}
+
+impl PublicKey {
+    /// Reads the setting `config.public_key`: the line of base64 in `minisign.pub`, or the whole content of that file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it and the way out; it repeats nothing of the text, which may be a secret key by mistake.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let comment = |line: &&str| line.starts_with("untrusted comment:");
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !comment(line));
+        let (Some(line), None) = (lines.next(), lines.next()) else {
+            return Err("not one key; write the line of minisign.pub that begins with RW".to_owned());
+        };
+        let bytes = base64(line).unwrap_or_default();
+        // A secret key begins like a public one: `Ed`, then the way in which it is encrypted.
+        if bytes.len() == 158 {
+            return Err(
+                "this is the secret key, and no longer secret; make a new pair, and write the line of its .pub \
+                        file"
+                    .to_owned(),
+            );
+        }
+        let verifier = minisign_verify::PublicKey::from_base64(line)
+            .map_err(|_| "not a key of minisign; write the line of minisign.pub that begins with RW".to_owned())?;
+        let parts = bytes.split_first_chunk::<2>().and_then(|(_, rest)| rest.split_first_chunk::<8>());
+        let Some((id, point)) = parts.and_then(|(id, point)| Some((id, <[u8; 32]>::try_from(point).ok()?))) else {
+            return Err("not a key of minisign; is it written without its = at the end?".to_owned());
+        };
+        Ok(Self { verifier, id: KeyId(u64::from_le_bytes(*id)), point })
+    }
+
+    /// Its number.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+}
+
+/// A signature that was accepted: what the next one is compared with, and so worth remembering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// When the config was signed, in Unix seconds, by the clock of whoever signed it.
+    pub signed_at: u64,
+    /// Which config.
+    pub hash: ConfigHash,
+}
+
+/// Why a config is not accepted.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SignatureError {
+    /// There is no signature.
+    #[error("config is not signed; put the .minisig file beside it that minisign -Sm CONFIG writes")]
+    Unsigned,
+
+    /// Longer than [`SIGNATURE_LIMIT`].
+    #[error("signature is {size} bytes, the most read is {SIGNATURE_LIMIT}; is it the .minisig file?")]
+    TooLarge {
+        /// At least so many bytes.
+        size: usize,
+    },
+
+    /// Not the four lines that minisign writes.
+    #[error(
+        "signature is not one of minisign; put the .minisig file beside the config that minisign -Sm CONFIG writes"
+    )]
+    Malformed,
+
+    /// The form of minisign before 0.10.
+    #[error("signature is of the legacy form; sign with minisign 0.10 or later, or with -H")]
+    Legacy,
+
+    /// Another key.
+    #[error("config is signed with key {found}, config.public_key is {expected}; sign with that one")]
+    OtherKey {
+        /// Who signed.
+        found: KeyId,
+        /// Who should have.
+        expected: KeyId,
+    },
+
+    /// The signature is whole, but of another text.
+    #[error(
+        "config is not what was signed with key {key}: its body was changed, or the signature is of another config"
+    )]
+    Body {
+        /// Who signed.
+        key: KeyId,
+    },
+
+    /// The trusted comment, which holds the time, or the signature itself.
+    #[error("signature is not what key {key} made: its trusted comment or the signature itself was changed")]
+    Comment {
+        /// Who is said to have signed.
+        key: KeyId,
+    },
+
+    /// Nothing to tell an old config from a new one by.
+    #[error("signature has no timestamp in its trusted comment; sign without -t, or with timestamp:SECONDS in it")]
+    NoTimestamp,
+
+    /// An old config that is played back.
+    #[error(
+        "config was signed at {}, before the newest accepted one of {}; sign it again to go back to it",
+        time(*signed_at), time(*newest)
+    )]
+    Older {
+        /// When it was signed, in Unix seconds.
+        signed_at: u64,
+        /// When the newest accepted one was.
+        newest: u64,
+    },
+
+    /// Another config, and no way to tell which of the two is the newer one.
+    #[error("config was signed in the same second as another one, {}; sign it again", time(*signed_at))]
+    SameTime {
+        /// When, in Unix seconds.
+        signed_at: u64,
+    },
+}
+
+/// Checks that the owner of the key signed this body, and not before the newest config that was accepted.
+///
+/// An empty `signature` stands for a missing file. The same config with the same time is accepted as often as it comes.
+/// The times are compared with each other only, so the clock of this host does not matter; a config signed by a clock
+/// that is ahead bars those signed after it until that clock's time has come, unless `newest` is forgotten.
+///
+/// # Errors
+///
+/// [`SignatureError`]: what is wrong.
+pub fn verify(
+    key: &PublicKey,
+    body: &[u8],
+    signature: &[u8],
+    newest: Option<Accepted>,
+) -> Result<Accepted, SignatureError> {
+    if signature.is_empty() {
+        return Err(SignatureError::Unsigned);
+    }
+    if signature.len() > SIGNATURE_LIMIT {
+        return Err(SignatureError::TooLarge { size: signature.len() });
+    }
+    let text = std::str::from_utf8(signature).map_err(|_| SignatureError::Malformed)?;
+    let signature = Signature::decode(text).map_err(|_| SignatureError::Malformed)?;
+    match key.verifier.verify(body, &signature, false) {
+        Ok(()) => {}
+        Err(Refused::UnexpectedKeyId) => {
+            let found = parts(text).map_or(key.id, |(found, _)| found);
+            return Err(SignatureError::OtherKey { found, expected: key.id });
+        }
+        Err(Refused::UnexpectedAlgorithm) => return Err(SignatureError::Legacy),
+        Err(_) if comment_is_whole(key, text, &signature) => return Err(SignatureError::Body { key: key.id }),
+        Err(_) => return Err(SignatureError::Comment { key: key.id }),
+    }
+    let signed_at = timestamp(signature.trusted_comment()).ok_or(SignatureError::NoTimestamp)?;
+    let hash = store::hash(body);
+    match newest {
+        Some(newest) if signed_at < newest.signed_at => {
+            Err(SignatureError::Older { signed_at, newest: newest.signed_at })
+        }
+        Some(newest) if signed_at == newest.signed_at && hash != newest.hash => {
+            Err(SignatureError::SameTime { signed_at })
+        }
+        Some(_) | None => Ok(Accepted { signed_at, hash }),
+    }
+}
+
+/// Where the signature of the config at this URL is: the same path with [`SUFFIX`], the query unchanged.
+pub fn url_beside(url: &str) -> String {
+    let end = url.find(['?', '#']).unwrap_or(url.len());
+    let (path, query) = url.split_at(end);
+    format!("{path}{SUFFIX}{query}")
+}
+
+/// Of a signature that was refused: whether its second half, which covers the first half and the trusted comment, is
+/// the key's own. Then only the body can be wrong.
+fn comment_is_whole(key: &PublicKey, text: &str, signature: &Signature) -> bool {
+    let Some((_, first)) = parts(text) else { return false };
+    let Some(second) = text.lines().nth(3).and_then(base64) else { return false };
+    let signed = [&first[..], signature.trusted_comment().as_bytes()].concat();
+    UnparsedPublicKey::new(&ED25519, &key.point).verify(&signed, &second).is_ok()
+}
+
+/// The key's number and the first half of a signature: two bytes of algorithm, eight of number, 64 of signature.
+fn parts(text: &str) -> Option<(KeyId, [u8; 64])> {
+    let bytes = base64(text.lines().nth(1)?)?;
+    let (_, rest) = bytes.split_first_chunk::<2>()?;
+    let (id, signature) = rest.split_first_chunk::<8>()?;
+    Some((KeyId(u64::from_le_bytes(*id)), signature.try_into().ok()?))
+}
+
+/// The time in a trusted comment: fields between tabs, one of them `timestamp:SECONDS`.
+fn timestamp(comment: &str) -> Option<u64> {
+    let seconds = comment.split(['\t', ' ']).find_map(|field| field.strip_prefix("timestamp:"))?;
+    let digits = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| seconds.parse().ok()).flatten().filter(|seconds| *seconds <= LATEST)
+}
+
+fn time(seconds: u64) -> String {
+    units::rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(LATEST)))
+}
+
+/// Reads base64 with its padding (RFC 4648, section 4).
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim_end_matches('=');
+    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut held) = (0u32, 0);
+    for digit in digits.bytes() {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Two pairs of keys made by minisign 0.11 for these tests and nothing else, without a password (`-G -W`); the
+    // signatures were made with `-S -m config.yaml -t 'timestamp:1700000000	file:config.yaml	hashed'`.
+    const KEY: &str = "RWREku3J4iZ/rjYHz7xs+DWe8V0juLEau+gSIqNg2VLBZOpUfbUdMdKj";
+    const OTHER_KEY: &str = "RWSmjGfKiH1WtBeSA7uo1VqGQUpaR0ZJ1UsUpaDuIcP8RhEvD0q0XM2E";
+    const BODY: &[u8] = b"receivers: {otlp: {}}\n";
+    const GOOD: &str = "untrusted comment: signature from minisign secret key\n\
+        RUREku3J4iZ/rnWoYjAtcLFNf12g8/SjsTZYlJqTtoiLRwiOLwESw3dfZo1JG2HBaGb0rAQixVKdHcF9y8bLUluNk96Zt3P4dQs=\n\
+        trusted comment: timestamp:1700000000\tfile:config.yaml\thashed\n\
+        W2dJ6XleFygw8vo3FwxTpjo7h2aO1xSVvo5pA4ybJx7p7ecn5hxbUw5k8Khv6ivzNPnqktmcwrHxVJ36pJWxAA==\n";
+    const OLDER: &str = "untrusted comment: signature from minisign secret key\n\
+        RUREku3J4iZ/rnWoYjAtcLFNf12g8/SjsTZYlJqTtoiLRwiOLwESw3dfZo1JG2HBaGb0rAQixVKdHcF9y8bLUluNk96Zt3P4dQs=\n\
+        trusted comment: timestamp:1699999999\tfile:config.yaml\thashed\n\
+        BfSY6XG9Up6kUNnJKk7oZWnWXjjuOPO2/i6rGPqdXvmWTsJFZ2lUF+c9I4y2rd3IkxBhuEADX/56n26guFlLDw==\n";
+    const UNTIMED: &str = "untrusted comment: signature from minisign secret key\n\
+        RUREku3J4iZ/rnWoYjAtcLFNf12g8/SjsTZYlJqTtoiLRwiOLwESw3dfZo1JG2HBaGb0rAQixVKdHcF9y8bLUluNk96Zt3P4dQs=\n\
+        trusted comment: made by hand\n\
+        w81M9eD1LewW+XJWH6Tp7s8KFsyplXzaY1y8gxwIvxjI8TqJmNwBL8Bx1yReZNPyh4AIMgHoaw12B/NVOjD3Ag==\n";
+    const LEGACY: &str = "untrusted comment: signature from minisign secret key\n\
+        RWREku3J4iZ/rkUMp+FL0Neu09WGf1H6bnm/ZIWW2uLCFFQkVng8BKhbid6XkoJjWzlIfP2aiy7xzb+On2sDrn/NRCmO58BNvQY=\n\
+        trusted comment: timestamp:1700000000\tfile:config.yaml\n\
+        cwI1b5envTQxXeGtRXKatIBy0CC3olnjkZMKYxPs29F3deNCXNV/6d8cmluaT8AZIoJK05SrqnoFtcVhLY7gDg==\n";
+    const OTHER: &str = "untrusted comment: signature from minisign secret key\n\
+        RUSmjGfKiH1WtCSX0ijBf3pqLXwKJ63kbN/To7DVbE3fKvwKwcfcd4UWLyJWSpIK2407MLgswhDYsFqShANYIl0cbjSuXy3evQY=\n\
+        trusted comment: timestamp:1700000000\tfile:config.yaml\thashed\n\
+        OdCcTz8PWOCI+XV3+ljVhMy0Mj0nzU8vMJ+WFxbtB5N/Nu1M73e8igqIbyVwJIP3xUmo8J2XeC8zwTR6WQw1CQ==\n";
+
+    fn key() -> PublicKey {
+        PublicKey::parse(KEY).unwrap()
+    }
+
+    fn refused(body: &[u8], signature: &str, newest: Option<Accepted>) -> String {
+        verify(&key(), body, signature.as_bytes(), newest).unwrap_err().to_string()
+    }
+
+    fn accepted(signed_at: u64) -> Accepted {
+        Accepted { signed_at, hash: store::hash(BODY) }
+    }
+
+    #[test]
+    fn what_the_owner_of_the_key_signed_is_accepted_as_often_as_it_comes() {
+        let first = verify(&key(), BODY, GOOD.as_bytes(), None);
+        assert_eq!(first, Ok(accepted(1_700_000_000)));
+        assert_eq!(verify(&key(), BODY, GOOD.as_bytes(), first.clone().ok()), first);
+        assert_eq!(verify(&key(), BODY, GOOD.as_bytes(), Some(accepted(1_699_999_999))), first);
+        assert_eq!(verify(&key(), BODY, GOOD.replace('\n', "\r\n").as_bytes(), None), first);
+        assert_eq!(verify(&key(), BODY, GOOD.replace("signature from", "whatever").as_bytes(), None), first);
+    }
+
+    #[test]
+    fn each_refusal_says_which() {
+        let other_body = b"receivers: {evil: {}}\n";
+        let comment = GOOD.replace("1700000000", "1700000001");
+        let signature = GOOD.replace("nWoYjAtc", "nWoYjAtd");
+        let both = signature.replace("1700000000", "1700000001");
+        let changed = "signature is not what key AE7F26E2C9ED9244 made: its trusted comment or the signature itself \
+                       was changed";
+        let body = "config is not what was signed with key AE7F26E2C9ED9244: its body was changed, or the signature \
+                    is of another config";
+        let malformed = "signature is not one of minisign; put the .minisig file beside the config that minisign -Sm \
+                         CONFIG writes";
+        for (name, refused, why) in [
+            (
+                "missing",
+                refused(BODY, "", None),
+                "config is not signed; put the .minisig file beside it that minisign -Sm CONFIG writes",
+            ),
+            ("body", refused(other_body, GOOD, None), body),
+            ("empty body", refused(b"", GOOD, None), body),
+            ("comment", refused(BODY, &comment, None), changed),
+            ("signature", refused(BODY, &signature, None), changed),
+            ("everything", refused(other_body, &both, None), changed),
+            (
+                "other key",
+                refused(BODY, OTHER, None),
+                "config is signed with key B4567D88CA678CA6, config.public_key is AE7F26E2C9ED9244; sign with that \
+                 one",
+            ),
+            (
+                "legacy",
+                refused(BODY, LEGACY, None),
+                "signature is of the legacy form; sign with minisign 0.10 or later, or with -H",
+            ),
+            (
+                "no time",
+                refused(BODY, UNTIMED, None),
+                "signature has no timestamp in its trusted comment; sign without -t, or with timestamp:SECONDS in it",
+            ),
+            (
+                "huge",
+                refused(BODY, &format!("{GOOD}{}", " ".repeat(4096)), None),
+                &format!("signature is {} bytes, the most read is 4096; is it the .minisig file?", GOOD.len() + 4096),
+            ),
+            ("not minisign", refused(BODY, "<html>404</html>", None), malformed),
+            ("half", refused(BODY, &GOOD[..GOOD.len() / 2], None), malformed),
+            (
+                "older",
+                refused(BODY, OLDER, Some(accepted(1_700_000_000))),
+                "config was signed at 2023-11-14T22:13:19Z, before the newest accepted one of 2023-11-14T22:13:20Z; \
+                 sign it again to go back to it",
+            ),
+            (
+                "same time",
+                refused(BODY, GOOD, Some(Accepted { hash: store::hash(other_body), ..accepted(1_700_000_000) })),
+                "config was signed in the same second as another one, 2023-11-14T22:13:20Z; sign it again",
+            ),
+        ] {
+            assert_eq!(refused, why, "{name}");
+        }
+        let binary = verify(&key(), BODY, b"\xff\xfe", None);
+        assert_eq!(binary, Err(SignatureError::Malformed));
+    }
+
+    #[test]
+    fn no_changed_bit_is_accepted() {
+        let good = verify(&key(), BODY, GOOD.as_bytes(), None);
+        // The first line is the untrusted comment: anything may stand there.
+        let start = GOOD.find('\n').unwrap() + 1;
+        for at in start..GOOD.len() - 1 {
+            for bit in 0..8 {
+                let mut changed = GOOD.as_bytes().to_vec();
+                changed[at] ^= 1 << bit;
+                let verdict = verify(&key(), BODY, &changed, None);
+                assert_ne!(verdict, good, "byte {at}, bit {bit}");
+            }
+        }
+        for at in 0..BODY.len() {
+            let mut changed = BODY.to_vec();
+            changed[at] ^= 1;
+            assert_eq!(verify(&key(), &changed, GOOD.as_bytes(), None), Err(SignatureError::Body { key: key().id() }));
+        }
+    }
+
+    #[test]
+    fn a_key_is_a_line_or_a_file() {
+        let file = format!("untrusted comment: minisign public key AE7F26E2C9ED9244\r\n{KEY}\r\n");
+        for text in [KEY, &format!("  {KEY}\n"), &file] {
+            let key = PublicKey::parse(text).unwrap();
+            assert_eq!(key, self::key(), "{text}");
+            assert_eq!(format!("{key:?}"), "PublicKey(AE7F26E2C9ED9244)");
+        }
+        assert_ne!(PublicKey::parse(OTHER_KEY).unwrap(), key());
+        // As long as a secret key, and begins like one.
+        let secret = &format!("RWQAAEIy{}=", "A".repeat(203));
+        for (text, why) in [
+            ("", "not one key; "),
+            (&format!("{KEY}\n{OTHER_KEY}"), "not one key; "),
+            ("untrusted comment: nothing below", "not one key; "),
+            ("hunter2", "not a key of minisign; "),
+            (&KEY[..KEY.len() - 4], "not a key of minisign; "),
+            (&KEY.replacen("RW", "QU", 1), "not a key of minisign; "),
+            (secret, "this is the secret key, and no longer secret; make a new pair"),
+        ] {
+            let refused = PublicKey::parse(text).unwrap_err();
+            assert!(refused.starts_with(why), "{text}: {refused}");
+            assert!(text.is_empty() || !refused.contains(text), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_digits_in_a_field_of_its_own() {
+        for (comment, seconds) in [
+            ("timestamp:1\tfile:a", Some(1)),
+            ("file:a\ttimestamp:2", Some(2)),
+            ("site north, timestamp:3", Some(3)),
+            ("timestamp:253402300799", Some(LATEST)),
+            ("timestamp:253402300800", None),
+            ("timestamp:99999999999999999999", None),
+            ("timestamp:-1", None),
+            ("timestamp:+1", None),
+            ("timestamp:", None),
+            ("timestamp: 1", None),
+            ("mytimestamp:1", None),
+            ("", None),
+        ] {
+            assert_eq!(timestamp(comment), seconds, "{comment:?}");
+        }
+    }
+
+    #[test]
+    fn the_signature_stands_beside_the_config() {
+        assert_eq!(url_beside("https://c.example/a/config.yaml"), "https://c.example/a/config.yaml.minisig");
+        assert_eq!(url_beside("https://c.example/v1?site=4"), "https://c.example/v1.minisig?site=4");
+    }
+
+    #[test]
+    #[ignore = "needs the minisign program; xtask check --real runs it"]
+    fn what_the_real_minisign_signs_is_accepted() {
+        use std::process::Command;
+
+        let dir = std::env::temp_dir().join(format!("otelet-minisign-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir(&dir).unwrap();
+        let minisign = |arguments: &[&str]| {
+            let output = Command::new("minisign").args(arguments).current_dir(&dir).output().unwrap();
+            assert!(output.status.success(), "minisign {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
+        let sign = |body: &[u8], more: &[&str]| {
+            std::fs::write(dir.join("config.yaml"), body).unwrap();
+            minisign(&[&["-S", "-s", "key", "-m", "config.yaml"], more].concat());
+            read("config.yaml.minisig")
+        };
+        minisign(&["-G", "-W", "-p", "key.pub", "-s", "key"]);
+        let key = PublicKey::parse(&String::from_utf8(read("key.pub")).unwrap()).unwrap();
+        let large: Vec<u8> = (0..4 << 20).map(|number| (number % 251) as u8).collect();
+        let mut newest = None;
+        for body in [BODY, b"", &large] {
+            let before = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+            let at = newest.map_or(before, |newest: Accepted| newest.signed_at + 1).max(before);
+            let signature = match newest {
+                // As a person would.
+                None => sign(body, &[]),
+                // A second later, without waiting for it.
+                Some(_) => sign(body, &["-t", &format!("timestamp:{at}")]),
+            };
+            let accepted = verify(&key, body, &signature, newest).unwrap();
+            assert!((at..at + 60).contains(&accepted.signed_at));
+            newest = Some(accepted);
+
+            let changed = [body, b"#"].concat();
+            assert_eq!(verify(&key, &changed, &signature, None), Err(SignatureError::Body { key: key.id() }));
+        }
+        let old = sign(BODY, &["-t", "timestamp:1700000000"]);
+        let newest = newest.unwrap();
+        let older = SignatureError::Older { signed_at: 1_700_000_000, newest: newest.signed_at };
+        assert_eq!(verify(&key, BODY, &old, Some(newest)), Err(older));
+        assert_eq!(verify(&key, BODY, &sign(BODY, &["-l"]), None), Err(SignatureError::Legacy));
+        minisign(&["-G", "-W", "-f", "-p", "key.pub", "-s", "key"]);
+        let other = verify(&key, BODY, &sign(BODY, &[]), None);
+        assert!(matches!(other, Err(SignatureError::OtherKey { .. })), "{other:?}");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -1,0 +1,443 @@
+//! OpAMP over plain HTTP, as a client: one `POST` at a time, in which the agent says what has changed and the server
+//! answers with what it wants.
+//!
+//! What the server has acknowledged is not said again, so that a poll with nothing new is 24 to 26 bytes; a report
+//! counts as acknowledged once a 200 that decodes has come. What the server asks for becomes an [`Offer`] and
+//! [`Orders`], and is done by others.
+//!
+//! The rooms: `wire` the messages, `describe` what is said of agent, collector and host, `merge` how the files of a
+//! config become one body, `connection` which offered connection settings are taken and `moving` how, `state` what is
+//! remembered from one exchange to the next.
+//!
+//! # Several files
+//!
+//! An offered config is a map of files. One is handed on byte for byte, which is what nearly all servers send. Several
+//! are merged as the collector would merge several `--config`, into JSON, see [`merge`]. A map without files asks to stop the
+//! collector: that is refused, with FAILED, since no server may take telemetry down. A blank file is no config: it is
+//! acknowledged, and what runs goes on.
+//!
+//! # Two hashes
+//!
+//! The server knows a config by a hash of its own making, the agent by the SHA-256 of the body. The server's hash is
+//! claimed only while the report says that this very body was received last. So a config that got lost on the way to
+//! the disk, or that another source has replaced, is offered again without anybody's help.
+//!
+//! # Connection settings
+//!
+//! Offered ones are judged, put on disk as a candidate, tried with a full report, and kept only if the server answers to
+//! that; else the ones before are back. While the server that they lead to does not answer for long, the one of
+//! `config.url` is asked now and then.
+
+mod connection;
+mod describe;
+mod merge;
+mod moving;
+mod state;
+#[cfg(test)]
+mod tests;
+pub mod wire;
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use prost::Message;
+use prost::bytes::Bytes;
+
+pub use connection::{Candidate, Connection, OpAmpState, Processed};
+use describe::clip;
+use merge::Merged;
+use state::{MOST_HASH, Parts, Received, Sent, State, Was, Way, hex, unhex};
+use wire::{AgentToServer, ServerToAgent};
+
+use super::url::Get;
+use super::{Answer, Failure, Offer, Orders, Protocol, Report, Validators};
+use crate::decide::ConfigHash;
+use crate::http::{HttpError, Identity, Method, Request, Response, parse_url, public};
+use crate::settings::ConfigSettings;
+use crate::store;
+use crate::units;
+
+/// The most exchanges that follow one another at once because the server wants something: taking new connection
+/// settings takes four.
+const CHAIN: u32 = 8;
+
+/// The protocol.
+pub struct OpAmp {
+    /// Knows the headers of the settings and the token.
+    get: Get,
+    url: String,
+    max_size: u64,
+    has_ca_file: bool,
+    file: Option<PathBuf>,
+    state: Mutex<State>,
+}
+
+impl OpAmp {
+    /// Checks what can be checked without asking, and reads what was kept of earlier offers.
+    ///
+    /// `file` is where connection settings are kept; without one, certificates are not taken. It is written before new
+    /// settings are used. A torn one is reported and forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError::Settings`] for a URL or header that can never be sent, and for a token file beside a header
+    /// `Authorization`.
+    pub fn new(url: &str, settings: &ConfigSettings, file: Option<PathBuf>) -> Result<Self, HttpError> {
+        let mut headers: Vec<_> =
+            settings.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("accept")) {
+            headers.push(("Accept".into(), PROTOBUF.into()));
+        }
+        let opamp = Self {
+            get: Get::new(url, headers, settings.bearer_token_file.clone())?,
+            url: url.to_owned(),
+            max_size: settings.max_size,
+            has_ca_file: settings.ca_file.is_some(),
+            file,
+            state: Mutex::new(State { full: true, ..State::default() }),
+        };
+        opamp.restore(opamp.read_file());
+        Ok(opamp)
+    }
+
+    /// What must survive a restart, beside [`validators`](Protocol::validators).
+    pub fn state(&self) -> OpAmpState {
+        self.lock().kept.clone()
+    }
+
+    /// Goes on from what [`state`](Self::state) gave for the same `config.url`. A candidate is verified at once.
+    pub fn restore(&self, kept: OpAmpState) {
+        let mut state = self.lock();
+        state.kept = match kept.location == self.url {
+            true => kept,
+            false => OpAmpState { location: self.url.clone(), ..OpAmpState::default() },
+        };
+        state.saved = state.kept.clone();
+        state.left = true;
+    }
+
+    /// Whether there is something that the server should hear now and not with the next poll. Never so after a failure:
+    /// then the next try is for others to time.
+    pub fn has_news(&self, report: &Report) -> bool {
+        // The exchange that holds it has its own report.
+        let Ok(mut state) = self.state.try_lock() else { return false };
+        let state = &mut *state;
+        let may = state.well && state.out.is_none() && state.sent_at != report.status.written_at;
+        if !may || !state.has_arrived(report) {
+            return false;
+        }
+        let (full, list) = (std::mem::take(&mut state.full), std::mem::take(&mut state.list_components));
+        let (_, parts) = state.compose(report, true);
+        (state.full, state.list_components) = (full, list);
+        parts.iter().any(Option::is_some)
+    }
+
+    // ---- What is said ------------------------------------------------------------------------------------------
+
+    fn ask(&self, report: &Report, conditional: bool) -> Result<Request, Failure> {
+        let mut state = self.lock();
+        let state = &mut *state;
+        if let Some(sent) = state.out.take() {
+            self.without_answer(state, &sent);
+        }
+        let mut request = self.get.request(report, false)?;
+        if !state.has_arrived(report) {
+            state.received = None;
+        }
+        let leave = state.kept.candidate.is_some() && !state.left;
+        let way = state.way();
+        if !leave && state.way != Some(way) {
+            // The server at its end may know nothing yet.
+            (state.full, state.known) = (true, Parts::default());
+        }
+        let (mut message, parts) = match leave {
+            false => state.compose(report, conditional),
+            true => (state.poll(report), Parts::default()),
+        };
+        if leave {
+            message.agent_disconnect = Some(wire::Nothing {});
+            message.connection_settings_status = state.connection_status();
+        }
+        self.send(state, report, message, parts, way, &mut request);
+        Ok(request)
+    }
+
+    /// Makes a request of a message, and remembers what was said.
+    fn send(
+        &self,
+        state: &mut State,
+        report: &Report,
+        mut message: AgentToServer,
+        parts: Parts,
+        way: Way,
+        request: &mut Request,
+    ) {
+        let connection = match way {
+            Way::Settings => Connection::default(),
+            Way::Kept => state.kept.connection.clone().unwrap_or_default(),
+            Way::Candidate => state.kept.candidate.as_ref().map(|it| it.connection.clone()).unwrap_or_default(),
+        };
+        state.sequence += 1;
+        message.sequence_num = state.sequence;
+        state.shrink(&mut message);
+        let uid = state.uid(report);
+        request.method = Method::Post;
+        request.url = connection.url.unwrap_or_else(|| self.url.clone());
+        let ours = [("Content-Type".to_owned(), PROTOBUF.to_owned()), ("OpAMP-Instance-UID".into(), uid.to_string())];
+        for (name, value) in connection.headers.into_iter().chain(ours) {
+            request.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
+            request.headers.push((name, value));
+        }
+        request.body = message.encode_to_vec();
+        state.sent_at = report.status.written_at.clone();
+        state.out = Some(Sent {
+            parts,
+            full: state.full,
+            listed_components: state.list_components,
+            leave: message.agent_disconnect.is_some(),
+            size: request.body.len(),
+            uid,
+            way,
+            identity: connection.identity,
+            shown: parse_url(&request.url).map(|url| public(&url)).unwrap_or_default(),
+            error: None,
+        });
+    }
+
+    /// The message before this one has got no answer.
+    fn without_answer(&self, state: &mut State, sent: &Sent) {
+        if sent.leave {
+            state.left = true;
+            return;
+        }
+        state.well = false;
+        state.failures = state.failures.saturating_add(1);
+        if sent.way == Way::Candidate {
+            self.try_again(state, sent.error.as_deref().unwrap_or("no answer"));
+        }
+    }
+
+    // ---- What is heard -----------------------------------------------------------------------------------------
+
+    fn read(&self, response: Response) -> Result<Answer, Failure> {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let Some(sent) = state.out.take() else {
+            return Err(failure("protocol", "an answer to no question".into()));
+        };
+        if sent.leave {
+            // Whatever it says: the next message goes by other settings.
+            state.left = true;
+            return Ok(Answer { offer: Offer::Unchanged, orders: Orders { again: true, ..Orders::default() } });
+        }
+        let heard = self.understand(state, &sent, response);
+        if let Err(failed) = &heard {
+            state.well = false;
+            let throttled = failed.retry_after.is_some();
+            if !throttled {
+                state.failures = state.failures.saturating_add(1);
+            }
+            match sent.way {
+                Way::Candidate if throttled => self.try_again(state, &failed.message),
+                Way::Candidate => self.give_up(state, &failed.message),
+                Way::Settings | Way::Kept => {}
+            }
+        }
+        let answer = self.obey(state, &sent, heard?);
+        self.save(state);
+        Ok(answer)
+    }
+
+    /// The message of an answer, when it is one to what was sent and no refusal.
+    fn understand(&self, state: &mut State, sent: &Sent, response: Response) -> Result<ServerToAgent, Failure> {
+        let shown = &sent.shown;
+        let advice = match response.status {
+            200 => "",
+            413 => {
+                // Never that one again: the next is shorter.
+                state.too_large = Some(sent.size);
+                let size = units::format_size(sent.size as u64);
+                let why = format!("{shown}: answered 413; {size} are too much for it, less will be said");
+                return Err(failure("status", why));
+            }
+            429 | 503 => {
+                let error = HttpError::Status { url: shown.clone(), status: response.status, advice: "" };
+                let retry_after = Some(response.retry_after.unwrap_or_else(|| state.throttle()));
+                return Err(Failure { retry_after, ..error.into() });
+            }
+            401 | 403 => "; check config.headers and config.bearer_token_file",
+            404 | 405 | 410 => "; check config.url, an OpAMP server is often at /v1/opamp",
+            415 => "; is config.url that of an OpAMP server?",
+            _ => "",
+        };
+        if response.status != 200 {
+            return Err(HttpError::Status { url: shown.clone(), status: response.status, advice }.into());
+        }
+        for (path, what, most) in
+            [(&[3, 1, 1][..], "config files", merge::MOST_FILES), (&[4, 2, 2, 1], "headers", connection::MOST_HEADERS)]
+        {
+            let found = wire::count(&response.body, path);
+            if found > most {
+                let why = format!("{shown}: answered with {found} {what}, the most taken is {most}");
+                return Err(failure("protocol", why));
+            }
+        }
+        let message = ServerToAgent::decode(Bytes::from(response.body)).map_err(|error| {
+            failure("protocol", format!("{shown}: answer is no OpAMP message: {error}; check config.url"))
+        })?;
+        let new = message.agent_identification.as_ref().map(|it| &it.new_instance_uid);
+        let to = &message.instance_uid;
+        let to_us = to[..] == sent.uid.as_bytes()[..] || Some(to) == new;
+        if !to_us && (!to.is_empty() || sent.way == Way::Candidate) {
+            return Err(failure("protocol", format!("{shown}: answer is for another instance uid than {}", sent.uid)));
+        }
+        match &message.error_response {
+            Some(error) => Err(self.refusal(state, sent, error)),
+            None => Ok(message),
+        }
+    }
+
+    /// The server did not take the message.
+    fn refusal(&self, state: &mut State, sent: &Sent, error: &wire::ServerErrorResponse) -> Failure {
+        let words: String = clip(&error.error_message).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let (what, retry_after) = match error.kind() {
+            wire::ErrorType::Unavailable => {
+                let nanos = error.retry_info.map_or(0, |info| info.retry_after_nanoseconds);
+                let wait = if nanos > 0 { Duration::from_nanos(nanos) } else { state.throttle() };
+                ("is not available", Some(wait))
+            }
+            kind => {
+                // It would refuse the same again: what it was told counts as told.
+                state.acknowledge(sent);
+                (if kind == wire::ErrorType::BadRequest { "calls it a bad request" } else { "failed" }, None)
+            }
+        };
+        let more = if words.is_empty() { String::new() } else { format!(": {words}") };
+        Failure { retry_after, ..failure("status", format!("{}: the server {what}{more}", sent.shown)) }
+    }
+
+    /// Does what the server wants, in the order that the specification gives.
+    fn obey(&self, state: &mut State, sent: &Sent, message: ServerToAgent) -> Answer {
+        state.acknowledge(sent);
+        state.well = true;
+        (state.failures, state.throttled) = (0, 0);
+        if message.capabilities != 0 {
+            state.server = message.capabilities;
+        }
+        let mut orders = Orders::default();
+        self.settle_way(state, sent, &mut orders);
+        let offer = match &message.command {
+            // Beside a command, nothing else counts.
+            Some(command) => {
+                orders.restart = command.kind == 0;
+                Offer::Unchanged
+            }
+            None => {
+                state.take_flags(sent, message.flags, &mut orders);
+                if let Some(identification) = &message.agent_identification {
+                    state.take_uid(&identification.new_instance_uid, sent, &mut orders);
+                }
+                if let Some(offers) = &message.connection_settings {
+                    self.take_connection(state, offers, &mut orders);
+                }
+                message.remote_config.map_or(Offer::Unchanged, |config| self.take_config(state, config))
+            }
+        };
+        let interval = state.kept.connection.as_ref().map_or(Duration::ZERO, Connection::interval);
+        if interval != state.interval {
+            state.interval = interval;
+            orders.poll_every = Some(interval);
+        }
+        // A server that wants something each time is served at the pace of the polls.
+        state.chain = if orders.again { state.chain + 1 } else { 0 };
+        orders.again &= state.chain <= CHAIN;
+        Answer { offer, orders }
+    }
+
+    fn take_config(&self, state: &mut State, config: wire::AgentRemoteConfig) -> Offer {
+        let hash = config.config_hash;
+        if hash.len() > MOST_HASH {
+            state.complain(format!("config_hash has {} bytes, the most kept is {MOST_HASH}; not taken", hash.len()));
+            return Offer::Unchanged;
+        }
+        let merged = config.config.map_or(Merged::Blank, |map| merge::merge(&map, self.max_size));
+        let (was, offer) = match merged {
+            Merged::Body(body) => (Was::Body(store::hash(&body)), Offer::Config { body: body.into() }),
+            Merged::Blank => (Was::Blank, Offer::Unchanged),
+            Merged::Refused(why) => {
+                state.complain(format!("{why}; not taken"));
+                (Was::Refused(why), Offer::Unchanged)
+            }
+        };
+        state.received = Some(Received { hash, was });
+        offer
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while it is held")
+    }
+}
+
+impl Protocol for OpAmp {
+    fn request(&self, report: &Report, conditional: bool) -> Result<Request, Failure> {
+        self.ask(report, conditional)
+    }
+
+    fn offer(&self, response: Response) -> Result<Answer, Failure> {
+        self.read(response)
+    }
+
+    /// Nothing, if the server does not answer anyway.
+    fn goodbye(&self, report: &Report) -> Option<Request> {
+        let mut state = self.lock();
+        let state = &mut *state;
+        if !state.well || state.out.is_some() {
+            return None;
+        }
+        let mut request = self.get.request(report, false).ok()?;
+        let mut message = state.poll(report);
+        message.agent_disconnect = Some(wire::Nothing {});
+        let way = if state.kept.connection.is_some() { Way::Kept } else { Way::Settings };
+        self.send(state, report, message, Parts::default(), way, &mut request);
+        Some(request)
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        self.lock().out.as_ref()?.identity.clone()
+    }
+
+    fn unanswered(&self, error: &HttpError) {
+        if let Some(sent) = &mut self.lock().out {
+            sent.error = Some(error.to_string());
+        }
+    }
+
+    fn has_news(&self, report: &Report) -> bool {
+        self.has_news(report)
+    }
+
+    /// The server's hash of the config received last, and ours, in the place of an ETag.
+    fn validators(&self) -> Validators {
+        let etag = match &self.lock().received {
+            Some(Received { hash, was: Was::Body(body) }) => Some(format!("opamp:{}:{}", hex(hash), body.hex())),
+            Some(Received { was: Was::Blank | Was::Refused(_), .. }) | None => None,
+        };
+        Validators { etag, last_modified: None }
+    }
+
+    fn seed(&self, validators: Validators) {
+        let read = |etag: &str| {
+            let (hash, body) = etag.strip_prefix("opamp:")?.split_once(':')?;
+            Some(Received { hash: unhex(hash)?, was: Was::Body(ConfigHash::from_hex(body)?) })
+        };
+        self.lock().received = validators.etag.as_deref().and_then(read);
+    }
+}
+
+/// The content type of both directions.
+const PROTOBUF: &str = "application/x-protobuf";
+
+fn failure(kind: &'static str, message: String) -> Failure {
+    Failure { message, kind, retry_after: None }
+}

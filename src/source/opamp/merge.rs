@@ -1,0 +1,341 @@
+//! Makes one body of the files that a server offers, as the collector would of several `--config`.
+//!
+//! A single file is handed on byte for byte. Several are merged in the order of their names, the one without a name
+//! last: mappings deeply, everything else replaced by what comes later. Only then is the body written anew, as JSON, which
+//! is YAML: comments go, anchors and merge keys are expanded, and an unquoted number with a leading zero becomes a text.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::wire::AgentConfigMap;
+use crate::config::{self, Refusal};
+
+/// The most files that one config may have.
+pub const MOST_FILES: usize = 64;
+
+/// What one node costs beside its text, in bytes: aliases make many of few.
+const NODE: usize = 64;
+
+/// The most that the merged nodes may take, in bytes: the largest that a config of 4 MiB in many lines needs.
+const BUDGET: usize = 16 << 20;
+
+/// What the files amount to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Merged {
+    /// A config.
+    Body(Vec<u8>),
+    /// Nothing but blank files: there is no remote config, which is no reason to stop anything.
+    Blank,
+    /// It cannot be made into one; the text is what the config's author reads.
+    Refused(String),
+}
+
+/// Merges the files of a config.
+pub fn merge(map: &AgentConfigMap, max_size: u64) -> Merged {
+    if map.config_map.is_empty() {
+        let why = "the config has no files, which asks to stop the collector; it goes on as before";
+        return Merged::Refused(why.into());
+    }
+    if let Some((name, file)) = map.config_map.iter().find(|(_, file)| !file.role.is_empty()) {
+        return Merged::Refused(format!(
+            "config file {name:?} has the role {:?}; only files that are configs of the collector are taken, those \
+             without a role",
+            file.role
+        ));
+    }
+    let blank = |body: &[u8]| body.trim_ascii().is_empty();
+    // The map is sorted, but it has the one without a name first.
+    let mut files: Vec<_> = map.config_map.iter().filter(|(_, file)| !blank(&file.body)).collect();
+    if files.first().is_some_and(|(name, _)| name.is_empty()) {
+        files.rotate_left(1);
+    }
+    match files[..] {
+        [] => Merged::Blank,
+        [(_, file)] => Merged::Body(file.body.to_vec()),
+        _ => {
+            let mut merged = Map::new();
+            let mut budget = BUDGET;
+            for (name, file) in files {
+                match read(&file.body, &mut budget) {
+                    Ok(mapping) => lay_over(&mut merged, mapping),
+                    Err(why) => return Merged::Refused(format!("config file {name:?}: {why}")),
+                }
+            }
+            let text = serde_json::to_vec_pretty(&merged).expect("maps with string keys and numbers only");
+            match text.len() as u64 <= max_size {
+                true => Merged::Body(text),
+                false => Merged::Refused(format!(
+                    "the config files merged are {} bytes, the most taken is config.max_size {max_size}",
+                    text.len()
+                )),
+            }
+        }
+    }
+}
+
+/// Reads one file as a mapping, whatever its size is after its aliases are expanded.
+fn read(body: &[u8], budget: &mut usize) -> Result<Map<String, Value>, String> {
+    match config::inspect(body) {
+        // Pipelines may be in another file.
+        Ok(_) | Err(Refusal::NoPipelines) => {}
+        Err(Refusal::Empty) => return Ok(Map::new()),
+        Err(refusal) => return Err(refusal.to_string()),
+    }
+    let text = std::str::from_utf8(body).expect("inspected");
+    match parse(text.strip_prefix('\u{feff}').unwrap_or(text), budget)? {
+        Value::Object(mapping) => Ok(mapping),
+        Value::Null => Ok(Map::new()),
+        _ => Err("is not a mapping".into()),
+    }
+}
+
+/// Reads YAML with merge keys, as long as what it comes to stays within the budget of bytes.
+///
+/// # Errors
+///
+/// The parser's words, or what has no place in JSON: tags, infinite numbers, keys that are no scalars.
+pub(super) fn parse(text: &str, budget: &mut usize) -> Result<Value, String> {
+    Bounded(budget).deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| error.to_string())
+}
+
+/// As the collector does it: mappings are merged, everything else is replaced, by null as well.
+fn lay_over(below: &mut Map<String, Value>, above: Map<String, Value>) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(Value::Object(below)), Value::Object(above)) => lay_over(below, above),
+            (_, value) => {
+                below.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Puts what `<<` stands for where it has no namesake. Of several mappings the first counts.
+fn expand(mapping: &mut Map<String, Value>) -> Result<(), &'static str> {
+    let Some(merged) = mapping.remove("<<") else { return Ok(()) };
+    for merged in if let Value::Array(several) = merged { several } else { vec![merged] } {
+        let Value::Object(merged) = merged else { return Err("`<<` is for mappings") };
+        for (key, value) in merged {
+            mapping.entry(key).or_insert(value);
+        }
+    }
+    Ok(())
+}
+
+/// Reads a value and stops when it has become too large.
+struct Bounded<'a>(&'a mut usize);
+
+impl Bounded<'_> {
+    fn take<E: serde::de::Error>(self, value: impl Into<Value>, text: usize) -> Result<Value, E> {
+        match self.0.checked_sub(NODE + text) {
+            Some(left) => *self.0 = left,
+            None => return Err(E::custom("its aliases make it too large; write out less, or use one file")),
+        }
+        Ok(value.into())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Bounded<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Bounded<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("YAML")
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Value, E> {
+        self.take(value, 0)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
+        self.take(value, 0)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
+        self.take(value, 0)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        match value.is_finite() {
+            true => self.take(value, 0),
+            false => Err(E::custom(format!("{value} cannot be merged; use one file"))),
+        }
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.take(value, value.len())
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Value, E> {
+        self.take(Value::Null, 0)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut sequence = Vec::new();
+        while let Some(value) = items.next_element_seed(Bounded(&mut *self.0))? {
+            sequence.push(value);
+        }
+        self.take(sequence, 0)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut mapping = Map::new();
+        while let Some(key) = entries.next_key_seed(Bounded(&mut *self.0))? {
+            let key = match key {
+                Value::String(key) => key,
+                Value::Null | Value::Bool(_) | Value::Number(_) => key.to_string(),
+                Value::Array(_) | Value::Object(_) => return Err(A::Error::custom("a key is not a text")),
+            };
+            if mapping.contains_key(&key) {
+                return Err(A::Error::custom(format!("the key {key:.40} stands twice")));
+            }
+            let value = entries.next_value_seed(Bounded(&mut *self.0))?;
+            mapping.insert(key, value);
+        }
+        expand(&mut mapping).map_err(A::Error::custom)?;
+        self.take(mapping, 0)
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Value, A::Error> {
+        Err(A::Error::custom("has a YAML tag, which is lost when files are merged; use one file, or no tag"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::AgentConfigFile;
+    use super::*;
+
+    const MAX: u64 = 4 << 20;
+
+    fn files(files: &[(&str, &str)]) -> AgentConfigMap {
+        let file = |body: &str| AgentConfigFile { body: body.as_bytes().to_vec().into(), ..Default::default() };
+        AgentConfigMap { config_map: files.iter().map(|(name, body)| (name.to_string(), file(body))).collect() }
+    }
+
+    fn text(merged: Merged) -> String {
+        match merged {
+            Merged::Body(body) => String::from_utf8(body).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(merged: Merged) -> String {
+        match merged {
+            Merged::Refused(why) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_file_is_handed_on_byte_for_byte_whatever_its_name_and_content() {
+        for name in ["", "collector.yaml"] {
+            let body = "# a comment\r\na: &x 0644\nb: *x \n";
+            assert_eq!(text(merge(&files(&[(name, body), ("blank", " \n")]), MAX)), body);
+        }
+        assert_eq!(text(merge(&files(&[("", "{ not yaml")]), MAX)), "{ not yaml", "that is for others to judge");
+    }
+
+    #[test]
+    fn blank_files_are_no_config_and_no_files_are_refused() {
+        assert_eq!(merge(&files(&[("", "")]), MAX), Merged::Blank);
+        assert_eq!(merge(&files(&[("", " \n"), ("a", "")]), MAX), Merged::Blank);
+        assert!(refused(merge(&files(&[]), MAX)).contains("it goes on as before"));
+    }
+
+    #[test]
+    fn several_files_are_merged_by_name_and_the_one_without_a_name_comes_last() {
+        let merged = merge(
+            &files(&[
+                ("", "exporters: {debug: {verbosity: detailed}}\n"),
+                ("b", "receivers: {otlp: {protocols: {http: }}}\nlist: [3]\nnull_wins: \n"),
+                (
+                    "a",
+                    "receivers: {otlp: {protocols: {grpc: }}}\nexporters: {debug: {verbosity: basic, x: 1}}\nlist: [1, 2]\nnull_wins: {a: 1}\n",
+                ),
+            ]),
+            MAX,
+        );
+        let expected = "
+            receivers: {otlp: {protocols: {grpc: , http: }}}
+            exporters: {debug: {verbosity: detailed, x: 1}}
+            list: [3]
+            null_wins: ";
+        let value = |text: &str| serde_yaml::from_str::<Value>(text).unwrap();
+        assert_eq!(value(&text(merged)), value(expected));
+    }
+
+    #[test]
+    fn texts_that_look_like_something_else_stay_texts() {
+        let body = "a: '0123'\nb: 'true'\nc: ${env:X}\nd: \"1.0\"\ne: yes\ng: 1.5\nh: 0x1F\ni: ~\n";
+        let merged = text(merge(&files(&[("a", body), ("b", "z: 1")]), MAX));
+        let expected = serde_yaml::from_str::<Value>(&format!("{body}z: 1\n")).unwrap();
+        assert_eq!(serde_yaml::from_str::<Value>(&merged).unwrap(), expected);
+        for quoted in ["\"0123\"", "\"true\"", "\"1.0\"", "\"yes\""] {
+            assert!(merged.contains(quoted), "{merged}");
+        }
+    }
+
+    #[test]
+    fn anchors_and_merge_keys_are_expanded() {
+        let body = "base: &base {a: 1, b: 2}\nother: &other {a: 9, d: 4}\nmore: {<<: [*base, *other], b: 3}\n";
+        let merged = text(merge(&files(&[("a", body), ("b", "more: {c: 4}")]), MAX));
+        let value: Value = serde_yaml::from_str(&merged).unwrap();
+        assert_eq!(value["more"], serde_yaml::from_str::<Value>("{a: 1, b: 3, c: 4, d: 4}").unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_merged_is_refused_with_the_name_of_the_file() {
+        let bomb = {
+            let leaf = "x".repeat(1000);
+            let mut text = format!("a0: &a0 [{}]\n", [&*leaf; 9].join(", "));
+            for level in 1..9 {
+                let below = vec![format!("*a{}", level - 1); 9].join(", ");
+                text += &format!("a{level}: &a{level} [{below}]\n");
+            }
+            text
+        };
+        for (body, why) in [
+            ("a: b: c", "not well-formed YAML"),
+            ("- a", "is not a mapping"),
+            ("a: 1\na: 2", "stands twice"),
+            ("a: !custom b", "has a YAML tag"),
+            ("a: .inf", "inf cannot be merged"),
+            ("<<: 1", "`<<` is for mappings"),
+            ("x: {? [a] : b}", "a key is not a text"),
+            ("a: 1\n---\nb: 2", "second YAML document"),
+            (&*bomb, "aliases"),
+        ] {
+            let why_not = refused(merge(&files(&[("good", "z: 1"), ("bad", body)]), MAX));
+            assert!(why_not.starts_with("config file \"bad\": ") && why_not.contains(why), "{why_not}");
+        }
+        let large = format!("a: {}\n", "x".repeat(600));
+        let why = refused(merge(&files(&[("a", &large), ("b", "b: 1")]), 512));
+        assert!(why.ends_with(" bytes, the most taken is config.max_size 512"), "{why}");
+    }
+
+    #[test]
+    fn a_file_with_a_role_is_refused() {
+        let mut map = files(&[("", "a: 1"), ("rules", "b: 1")]);
+        map.config_map.get_mut("rules").unwrap().role = "supplementary".into();
+        let why = refused(merge(&map, MAX));
+        assert!(why.starts_with("config file \"rules\" has the role \"supplementary\""), "{why}");
+    }
+
+    #[test]
+    fn deep_files_are_merged_on_the_small_stack_of_an_exchange() {
+        let deep = format!("{}{}", "{a: ".repeat(60), "}".repeat(60));
+        let work = move || text(merge(&files(&[("a", &deep), ("b", &deep.replace('a', "b"))]), MAX)).len();
+        let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(work).unwrap();
+        assert!(thread.join().unwrap() > 0);
+    }
+}

@@ -1,0 +1,115 @@
+//! With `report.url` set, a server is told what is: soon after each change, else now and then, without secrets.
+
+use serde_json::Value;
+
+use super::host::{Host, config, hash, scripted};
+use super::server::{Answer, Server};
+
+/// A host that reports to a second server.
+fn host_with_reports() -> (Host, Server) {
+    let (host, reports) = (Host::new(), Server::new());
+    reports.answer(Answer::Status(204, Vec::new(), Vec::new()));
+    host.set("report.url", &reports.at("/reports"));
+    (host, reports)
+}
+
+/// Waits for a report of which this holds.
+fn report(reports: &Server, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    let parse = |body: &[u8]| serde_json::from_slice::<Value>(body).expect("a report is JSON");
+    let asked = reports.wait_for(what, |asked| asked.iter().any(|one| holds(&parse(&one.body))));
+    asked.iter().map(|one| parse(&one.body)).rfind(|report| holds(report)).unwrap()
+}
+
+#[test]
+fn an_applied_config_is_reported_with_its_text() {
+    let (host, reports) = host_with_reports();
+    let good = config("good");
+    let _agent = host.agent_running(&good);
+
+    let report = report(&reports, "the good config", |report| report["config"]["last_good_hash"] == hash(&good));
+
+    assert_eq!(report["effective_config"], good);
+    assert_eq!(report["config"]["remote_config_status"], "applied");
+    assert_eq!(report["collector"]["healthy"], true);
+    let asked = reports.requests().pop().unwrap();
+    assert_eq!((&*asked.method, &*asked.path), ("POST", "/reports"));
+    assert_eq!(asked.header("content-type"), Some("application/json"));
+}
+
+#[test]
+fn a_refusal_is_reported_with_its_reason() {
+    let (host, reports) = host_with_reports();
+    let good = config("good");
+    let _agent = host.agent_running(&good);
+    let bad = scripted("bad", &["refuse unknown exporter smoke"]);
+
+    host.server.offer(&*bad);
+
+    let report = report(&reports, "the refusal", |report| report["config"]["remote_hash"] == hash(&bad));
+    assert_eq!(report["config"]["remote_config_status"], "failed");
+    assert_eq!(report["config"]["message"], "unknown exporter smoke");
+    assert_eq!(report["config"]["effective_hash"], hash(&good));
+    assert_eq!(report["config"]["refused"][0]["hash"], hash(&bad));
+}
+
+#[test]
+fn a_crash_is_reported_with_the_last_words() {
+    let (host, reports) = host_with_reports();
+    host.server.offer(scripted("dies", &["exit 3 after 50ms", "error the exporter gave up"]));
+    let _agent = host.agent().start();
+
+    let report = report(&reports, "the crash", |report| !report["collector"]["last_exit"].is_null());
+
+    assert_eq!(report["collector"]["last_exit"]["how"], "code 3");
+    assert_eq!(report["collector"]["last_exit"]["last_words"], "the exporter gave up");
+}
+
+#[test]
+fn secrets_are_taken_out() {
+    let (host, reports) = host_with_reports();
+    host.set("collector.env", "{UPSTREAM: hunter2-upstream}");
+    host.set("report.headers", "{Authorization: Bearer hunter2-report}");
+    let body =
+        format!("{}# hunter2-upstream\n", scripted("good", &["error saw hunter2-upstream", "exit 1 after 400ms"]));
+    host.server.offer(&*body);
+    let _agent = host.agent().start();
+
+    report(&reports, "an end", |report| {
+        !report["collector"]["last_exit"].is_null() && !report["effective_config"].is_null()
+    });
+
+    for asked in reports.requests() {
+        let text = String::from_utf8_lossy(&asked.body).into_owned();
+        assert!(!text.contains("hunter2"), "{text}");
+        assert_eq!(asked.header("authorization"), Some("Bearer hunter2-report"));
+    }
+}
+
+#[test]
+fn a_server_that_stalls_delays_nothing() {
+    let (host, reports) = host_with_reports();
+    reports.answer(Answer::Stall);
+    let good = config("good");
+    let agent = host.agent_running(&good);
+    reports.wait_for_requests(1);
+
+    let better = config("better");
+    host.server.offer(&*better);
+    agent.applied(&better);
+    host.more_polls(5);
+
+    assert_eq!(reports.requests().len(), 1, "never a second report while one is out");
+}
+
+#[test]
+fn what_is_not_taken_is_counted_and_said_once() {
+    let (host, reports) = host_with_reports();
+    reports.answer(Answer::status(401));
+    let agent = host.agent_running(&config("good"));
+
+    let status = agent.wait_status("a failed report", |status| status.reports.last_error.is_some());
+
+    assert!(status.reports.last_error.unwrap().contains("answered 401; check report.url and report.headers"));
+    agent.logs("report not taken: ");
+    assert_eq!(agent.logged("report not taken: "), 1);
+}

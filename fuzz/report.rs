@@ -7,11 +7,24 @@ use otelet::host::{self, Sample};
 use otelet::source::Report;
 use otelet::status::{Facts, Losses, Status};
 
+/// Settings that these flags make, on a host without files and variables.
+#[allow(dead_code, reason = "not every target needs settings")]
+pub fn settings(flags: &[&str]) -> otelet::settings::Settings {
+    let invocation = otelet::cli::parse(flags.iter().map(Into::into)).expect("good flags");
+    let world = otelet::settings::World {
+        var: Box::new(|_| None),
+        read: Box::new(|_| Err(std::io::ErrorKind::NotFound.into())),
+        here: "/".into(),
+    };
+    otelet::settings::load(&invocation, &world).expect("good settings")
+}
+
 /// The report.
 pub fn report() -> Report {
     let at = Moment { now: Instant::now(), wall: SystemTime::UNIX_EPOCH, dice: 0 };
     let second = Duration::from_secs(1);
-    let params = Params { has_source: true, poll_every: second, stop_timeout: second, probation: second, report_every: None };
+    let params =
+        Params { has_source: true, poll_every: second, stop_timeout: second, probation: second, report_every: None };
     let facts = Facts {
         instance_uid: "",
         started: at.wall,

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use smol::LocalExecutor;
@@ -11,7 +12,7 @@ use crate::cli;
 use crate::collector::Launcher;
 use crate::decide::{Agent, Moment, Params, Record, Verdict};
 use crate::host::{self, Sample};
-use crate::settings::Settings;
+use crate::settings::{ProtocolName, Settings};
 use crate::source::{self, Offer, Source};
 use crate::status::{Facts, Losses, Status};
 use crate::store::{self, Store};
@@ -71,13 +72,24 @@ fn check(settings: &Settings) -> Result<(), String> {
     };
     let report =
         source::Report { status: Status::new(&nothing_yet, facts, at), effective_config: None, components: None };
-    let answer = source.exchange(&report, false).map_err(|failure| format!("source: {failure}"))?;
-    let body = match answer.offer {
-        Offer::Config { body } => body,
-        Offer::Empty | Offer::Unchanged => return Err(format!("source: {} offers an empty config", source.describe())),
+    let body = match settings.config.protocol {
+        ProtocolName::KloudMate => kept_config(settings)?,
+        ProtocolName::Get | ProtocolName::OpAmp => {
+            let answer = source.exchange(&report, false).map_err(|failure| format!("source: {failure}"))?;
+            match answer.offer {
+                Offer::Config { body } => body,
+                Offer::Empty | Offer::Unchanged => {
+                    return Err(format!("source: {} offers an empty config", source.describe()));
+                }
+            }
+        }
     };
     let hash = store::hash(&body);
-    println!("source: {} offers config {hash}, {} bytes", source.describe(), body.len());
+    let whose = match settings.config.protocol {
+        ProtocolName::KloudMate => "not asked, since it announces a config only once; looking at".to_owned(),
+        ProtocolName::Get | ProtocolName::OpAmp => format!("{} offers", source.describe()),
+    };
+    println!("source: {whose} config {hash}, {} bytes", body.len());
     config::inspect(&body).map_err(|refusal| format!("config: {refusal}"))?;
 
     let store = Store::new(&workspace.0);
@@ -116,4 +128,20 @@ fn check(settings: &Settings) -> Result<(), String> {
         Verdict::Refused(why) => Err(format!("collector: {} refuses it: {why}", program.display())),
         Verdict::Unable(why) => Err(format!("collector: cannot be asked: {why}")),
     }
+}
+
+/// The last good config, or the first one of a host that KloudMate's agent has left: its service announces a config
+/// once, and whoever asks takes it from the agent.
+fn kept_config(settings: &Settings) -> Result<Arc<[u8]>, String> {
+    let store = Store::new(&settings.state_dir);
+    let kept = store.load().0.record.last_good.and_then(|hash| store.verify(hash).ok());
+    let first = || {
+        let path = settings.config.kloudmate.as_ref().and_then(|own| own.first_config.clone());
+        let path = path.ok_or("source: KloudMate's service is not asked, and no config is kept yet")?;
+        std::fs::read(&path).map_err(|error| format!("source: {}: {error}", path.display()))
+    };
+    Ok(match kept {
+        Some(body) => body.into(),
+        None => first()?.into(),
+    })
 }

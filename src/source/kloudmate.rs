@@ -63,8 +63,6 @@ struct State {
     repeated: bool,
     /// Whether the last answer asked for a restart.
     restarting: bool,
-    /// What was wrong with the last answer.
-    complaint: Option<String>,
 }
 
 impl KloudMate {
@@ -127,15 +125,11 @@ impl KloudMate {
     fn understand(&self, body: &[u8]) -> Result<Answer, Failure> {
         let mut state = self.lock();
         state.repeated = false;
-        let announced = match announced(body, &self.role) {
-            Ok(announced) => announced,
-            Err(why) => {
-                let complaint = format!("{}: answered {why}", self.shown);
-                state.complaint = Some(complaint.clone());
-                return Err(Failure { message: complaint, kind: "protocol", retry_after: None });
-            }
-        };
-        state.complaint = None;
+        let announced = announced(body, &self.role).map_err(|why| Failure {
+            message: format!("{}: answered {why}", self.shown),
+            kind: "protocol",
+            retry_after: None,
+        })?;
         let restart = matches!(announced, Announced::Restart) && !state.restarting;
         state.restarting = matches!(announced, Announced::Restart);
         let offer = match announced {
@@ -194,7 +188,7 @@ impl Protocol for KloudMate {
     /// The server has no form for "send it again", so `conditional` changes nothing here; see
     /// [`waiting`](Protocol::waiting).
     fn request(&self, report: &Report, _conditional: bool) -> Result<Request, Failure> {
-        let says = Says::new(report, &self.role, self.lock().complaint.as_deref());
+        let says = Says::new(report, &self.role);
         let body = serde_json::to_vec(&says).expect("an object of texts and truths");
         Ok(Request { method: Method::Post, url: self.url.clone(), headers: self.headers.clone(), body })
     }
@@ -235,7 +229,7 @@ struct Says<'a> {
 }
 
 impl<'a> Says<'a> {
-    fn new(report: &'a Report, role: &'a Role, complaint: Option<&str>) -> Self {
+    fn new(report: &'a Report, role: &'a Role) -> Self {
         let (status, host) = (&report.status, &report.status.host);
         let platform = match host.os_type.as_str() {
             "macos" => "darwin",
@@ -263,20 +257,22 @@ impl<'a> Says<'a> {
             collector_version: if numbered { format!("v{version}") } else { version.clone() },
             agent_status: running(status.agent.state == "running"),
             collector_status: running(status.collector.pid.is_some()),
-            last_error_message: trouble(report, complaint),
+            last_error_message: trouble(report),
         }
     }
 }
 
-/// What is wrong, in one text: the config that was refused and why, an answer that made no sense, and why the
-/// collector does not run or is not well.
-fn trouble(report: &Report, complaint: Option<&str>) -> String {
+/// What is wrong, in one text: the config that was refused and why, why the last poll failed, and why the collector
+/// does not run or is not well.
+///
+/// A failed poll is worth a word since its answer may have been an announcement, which nobody repeats by himself.
+fn trouble(report: &Report) -> String {
     let (config, collector) = (&report.status.config, &report.status.collector);
     let mut parts: Vec<String> = Vec::new();
     if config.remote_config_status == "failed" {
         parts.push(format!("config refused: {}", config.message));
     }
-    parts.extend(complaint.map(str::to_owned));
+    parts.extend(report.status.exchanges.last_error.iter().map(|why| format!("last poll failed: {why}")));
     if let Some(trouble) = &collector.trouble {
         parts.push(format!("collector {}: {trouble}", collector.state));
     } else if let (None, Some(exit)) = (collector.pid, &collector.last_exit) {
@@ -756,17 +752,14 @@ mod tests {
         report.status.config.message = "unknown exporter \"x\"".into();
         assert_eq!(said(&report), "config refused: unknown exporter \"x\"");
 
-        site.answers("nonsense");
-        let failure = site.failure(&agent);
+        report.status.exchanges.last_error = Some("https://a.example: answered 503".into());
         report.status.collector.trouble = Some("health_check answers 503".into());
-        let all = format!("config refused: unknown exporter \"x\"; {failure}; collector up: health_check answers 503");
+        let all = "config refused: unknown exporter \"x\"; last poll failed: https://a.example: answered 503; \
+                   collector up: health_check answers 503";
         assert_eq!(said(&report), all);
 
-        site.answers(NOTHING);
-        site.exchange(&agent, &report).unwrap();
-        (report.status.config, report.status.collector) =
-            (self::report().status.config, self::report().status.collector);
-        assert_eq!(said(&report), "", "until the next good answer");
+        report = self::report();
+        assert_eq!(said(&report), "");
         report.status.collector.pid = None;
         let (how, at, last_words) = ("code 1".into(), String::new(), "\u{fc}".repeat(2000));
         report.status.collector.last_exit = Some(ExitStatus { how, at, last_words });

@@ -466,3 +466,16 @@ fn the_real_collector_takes_the_json_as_it_is_also_from_unusual_libraries() {
     let given = fs::read_to_string(status.config.effective_path.unwrap()).unwrap();
     assert!(given.contains("\"a/\u{1f600}\\u2028\\u007f\"") && given.contains("10485760"), "{given}");
 }
+
+#[test]
+fn validate_takes_no_announcement_away_from_the_agent() {
+    let host = Host::new();
+    host.set("config.protocol", "kloudmate");
+
+    let said = host.otelet(&["validate"]);
+
+    assert_eq!(said.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("KloudMate's service is not asked, and no config is kept yet"), "{said}");
+    assert!(host.server.requests().is_empty());
+}

@@ -14,7 +14,7 @@ pub fn step() -> Outcome {
     let ran = run(
         "real promises",
         places::cargo()
-            .args(["test", "--package", "otelet", "--test", "promises", "--locked", "--"])
+            .args(["test", "--package", "otelet", "--lib", "--test", "promises", "--locked", "--"])
             .args(["--ignored", "--test-threads=2", "--show-output"])
             .env("OTELET_COLLECTOR", &collector),
     );

@@ -118,11 +118,11 @@ fn is_fresh_file(events: inotify::ReadFlags, directory: &Path, name: &[u8]) -> b
 /// first missing part would appear.
 fn steps(path: &Path) -> Vec<(PathBuf, std::ffi::OsString)> {
     let mut steps = Vec::new();
-    let mut todo: Vec<std::ffi::OsString> = Vec::new();
-    push_components(&mut todo, path);
+    let mut ahead: Vec<std::ffi::OsString> = Vec::new();
+    push_components(&mut ahead, path);
     let mut at = PathBuf::from("/");
     let mut links = 0;
-    while let Some(name) = todo.pop() {
+    while let Some(name) = ahead.pop() {
         if name == ".." {
             at.pop();
             continue;
@@ -136,11 +136,11 @@ fn steps(path: &Path) -> Vec<(PathBuf, std::ffi::OsString)> {
                     if target.is_absolute() {
                         at = PathBuf::from("/");
                     }
-                    push_components(&mut todo, &target);
+                    push_components(&mut ahead, &target);
                 }
             }
             Ok(_) => {
-                if todo.is_empty() {
+                if ahead.is_empty() {
                     steps.push((at.clone(), name));
                 }
                 at = here;
@@ -155,11 +155,11 @@ fn steps(path: &Path) -> Vec<(PathBuf, std::ffi::OsString)> {
 }
 
 /// Puts the parts of a path on the stack, so that the first is on top.
-fn push_components(todo: &mut Vec<std::ffi::OsString>, path: &Path) {
+fn push_components(ahead: &mut Vec<std::ffi::OsString>, path: &Path) {
     for component in path.components().rev() {
         match component {
-            Component::Normal(name) => todo.push(name.to_owned()),
-            Component::ParentDir => todo.push("..".into()),
+            Component::Normal(name) => ahead.push(name.to_owned()),
+            Component::ParentDir => ahead.push("..".into()),
             Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
         }
     }

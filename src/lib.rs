@@ -22,5 +22,6 @@ pub mod signature;
 pub mod source;
 pub mod status;
 pub mod store;
+pub mod telemetry;
 pub mod units;
 pub mod validate;

@@ -146,6 +146,46 @@ pub static ROWS: &[Row] = &[
     setting("report.every", Time(secs(1), hours(24)), "5m", "Time between reports while nothing changes. A change is reported after a second."),
     file_only("report.headers", Map, "Headers sent with each report, by name."),
 
+    setting("host.root", Text("PATH"), "/", "Where the root of the host is mounted, when the agent runs in a container: /hostfs. Mounts, interfaces and processes are then the host's."),
+    setting("host.sample_every", Time(ms(100), hours(1)), "16s", "The host is sampled at least this often. A sample waits for up to half of it for another reason to wake up."),
+
+    setting("export.to", Text("collector|URL"), "", "Where metrics and events go by OTLP/HTTP: the collector that is looked after (a receiver on loopback is added if its config has none), or a URL to which /v1/metrics and /v1/logs are added."),
+    setting("export.metrics", Choice("all|agent|none"), "all", "Which metrics are exported: those of the host, its containers and checks too, those of agent and collector alone, or none. Events always are."),
+    setting("export.every", Time(ms(100), hours(1)), "1m", "Time between exports. An event is exported after a second."),
+    setting("export.buffer", Size(16 * KIB, 64 * MIB), "1MiB", "What is kept in memory while nobody takes it. Beyond this the oldest is dropped and counted."),
+    file_only("export.headers", Map, "Headers sent with each export, by name."),
+
+    column("checks[].name", Text("NAME"), "", "What the check is called. Without it: what it looks at."),
+    column("checks[].http", Text("URL"), "", "Ask this URL by GET."),
+    column("checks[].status", Text("CODES"), "200-399", "With http: which status codes are good, such as 200,204,300-399."),
+    column("checks[].body", Text("TEXT"), "", "With http: a text that the body must hold, in its first 64 KiB."),
+    column("checks[].headers", Map, "", "With http: headers to send, by name."),
+    column("checks[].tcp", Text("HOST:PORT"), "", "Connect to this address."),
+    column("checks[].dns", Text("NAME"), "", "Look this name up, as this host does."),
+    column("checks[].address", Text("IP"), "", "With dns: an address that must be among the answers."),
+    column("checks[].exec", List, "", "Run this program with these arguments; it is good if it ends with 0. There is no shell."),
+    column("checks[].every", Time(secs(1), hours(24)), "30s", "Time between checks, give or take a tenth."),
+    column("checks[].timeout", Time(ms(100), secs(300)), "5s", "A check that takes longer has failed."),
+
+    column("alerts[].name", Text("NAME"), "", "What the alert is called. Must be there."),
+    column("alerts[].metric", Text("METRIC"), "", "The metric that is looked at, such as system.filesystem.utilization. Must be there."),
+    column("alerts[].where", Map, "", "Attributes that a series must have, by name. Each series that has them is an alert of its own."),
+    column("alerts[].rate", Choice("true|false"), "false", "Whether to look at its change per second instead of its value."),
+    column("alerts[].above", Text("NUMBER"), "", "It is bad above this value."),
+    column("alerts[].below", Text("NUMBER"), "", "It is bad below this value."),
+    column("alerts[].resolve_at", Text("NUMBER"), "", "It is good again only at this value. Without it: at the value where it became bad."),
+    column("alerts[].for", Time(ms(0), hours(24)), "0s", "It must have been bad for this long."),
+    column("alerts[].severity", Choice("info|warning|critical"), "warning", "How bad it is."),
+    column("alerts[].summary", Text("TEXT"), "", "A sentence for whoever reads it."),
+    column("alerts[].labels", Map, "", "Labels for whoever routes it, by name."),
+
+    setting("webhook.url", Text("URL"), "", "Where alerts are sent by POST, as Alertmanager's API takes them: http://alertmanager:9093/api/v2/alerts."),
+    setting("webhook.every", Time(secs(1), hours(24)), "1m", "Time between repetitions while an alert fires. A change is sent at once."),
+    file_only("webhook.headers", Map, "Headers sent with each POST, by name."),
+
+    setting("docker.socket", Text("PATH"), "", "The socket of a Docker engine, /var/run/docker.sock: its containers are watched."),
+    setting("docker.usage_every", Time(ms(0), hours(1)), "32s", "The usage of each container is read at least this often. 0s: never."),
+
     file_only("attributes", Map, "Resource attributes of this host, by name."),
     setting("state_dir", Text("PATH"), "/var/lib/otelet", "Where the last good config is kept."),
     setting("runtime_dir", Text("PATH"), "/run/otelet", "Where the status and the files of the running collector are."),
@@ -342,9 +382,21 @@ impl Row {
     }
 }
 
-/// The row of a key of the settings file.
+/// The row of a key of the settings file. That of `checks[3].tcp` is `checks[].tcp`.
 pub fn setting_row(key: &str) -> Option<&'static Row> {
+    let key = without_numbers(key);
     settings().find(|row| row.key == key)
+}
+
+/// A key with nothing between its brackets.
+pub fn without_numbers(key: &str) -> String {
+    let mut within = false;
+    let keep = |c: &char| {
+        let digit = within && c.is_ascii_digit();
+        within = *c == '[' || digit;
+        !digit
+    };
+    key.chars().filter(keep).collect()
 }
 
 /// The rows that are keys of the settings file.
@@ -373,6 +425,11 @@ const fn setting(key: &'static str, takes: Takes, default: &'static str, help: &
 
 const fn file_only(key: &'static str, takes: Takes, help: &'static str) -> Row {
     Row { key, takes, default: "", help, kind: Kind::File }
+}
+
+/// A key of each map in a list, which the settings file only has.
+const fn column(key: &'static str, takes: Takes, default: &'static str, help: &'static str) -> Row {
+    Row { key, takes, default, help, kind: Kind::File }
 }
 
 const fn flag(

@@ -178,6 +178,8 @@ pub enum Event {
     Interval(Duration),
     /// The server wants the collector started anew.
     Restart,
+    /// Something was measured.
+    Measured(std::sync::Arc<crate::telemetry::Snapshot>),
     /// Something that reports tell has changed.
     Changed,
     /// A plain report was taken, or was not: the reason, and how long the server wants to be left alone.
@@ -329,6 +331,7 @@ impl Agent {
                 out.push(Action::Tell(Notice::RestartAsked));
                 self.collect(collector::Input::Restart, at, out);
             }
+            Event::Measured(_) => {}
             Event::Changed => self.reporting.changed(at.now),
             Event::Reported(result) => {
                 if let Some((message, delay)) = self.reporting.on_reported(result, at) {

@@ -6,6 +6,7 @@
 mod child;
 mod disk;
 mod exchange;
+mod observe;
 mod people;
 
 use exchange::EffectiveCache;

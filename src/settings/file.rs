@@ -15,7 +15,7 @@ pub(super) struct File {
     /// Whether there is one.
     pub(super) is_there: bool,
     text: String,
-    nodes: Vec<(&'static str, Node)>,
+    nodes: Vec<(String, Node)>,
 }
 
 /// The value of a key.
@@ -24,6 +24,8 @@ pub(super) enum Node {
     Text(String),
     List(Vec<String>),
     Map(Vec<(String, String)>),
+    /// A list of maps, whose values are nodes of their own: how many there are.
+    Maps(usize),
 }
 
 impl File {
@@ -63,7 +65,7 @@ impl File {
         Ok(file)
     }
 
-    fn walk(&self) -> Result<Vec<(&'static str, Node)>, SettingsError> {
+    fn walk(&self) -> Result<Vec<(String, Node)>, SettingsError> {
         let mut documents = serde_yaml::Deserializer::from_str(&self.text);
         let Some(first) = documents.next() else {
             return Ok(Vec::new());
@@ -121,6 +123,7 @@ impl File {
 pub(super) fn expected(key: &str) -> String {
     match cli::setting_row(key) {
         Some(row) => row.expected(),
+        None if is_list_of_maps(key) => "a list of maps of settings".to_owned(),
         None if is_section(key) => "a map of settings".to_owned(),
         None => "text".to_owned(),
     }
@@ -153,5 +156,11 @@ pub(super) fn item(key: &str, number: usize) -> String {
 }
 
 pub(super) fn is_section(key: &str) -> bool {
-    key.is_empty() || cli::settings().any(|row| row.key.starts_with(&format!("{key}.")))
+    let head = format!("{}.", cli::without_numbers(key));
+    key.is_empty() || is_list_of_maps(key) || cli::settings().any(|row| row.key.starts_with(&head))
+}
+
+pub(super) fn is_list_of_maps(key: &str) -> bool {
+    let head = format!("{}[].", cli::without_numbers(key));
+    cli::settings().any(|row| row.key.starts_with(&head))
 }

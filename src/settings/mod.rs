@@ -1,14 +1,15 @@
 //! The settings: flags, environment, settings file and defaults in, [`Settings`] out, or an error that says where.
 //!
 //! The rooms: `file` and `walk` read the settings file along [`cli::ROWS`], so a new row needs one line here, in
-//! [`load`]; `said` finds the strongest value for a setting and judges it; `expand` and `location` read what stands in
-//! it. A value that a stronger place overrides is never looked at, beyond its key and shape. Nothing here reads the
+//! [`load`]; `said` finds the strongest value for a setting and judges it; `observe` has the sections of what the
+//! agent sees and tells; `expand` and `location` read what stands in a value. A value that a stronger place overrides is never looked at, beyond its key and shape. Nothing here reads the
 //! process or the disk by itself: [`World`] does.
 
 mod expand;
 mod file;
 mod kloudmate;
 mod location;
+mod observe;
 mod said;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,10 @@ use crate::cli::{self, Invocation};
 use crate::os;
 use file::File;
 pub use kloudmate::{Adopted, KLOUDMATE_ROWS, KloudMateRow, Own, adopt, kloudmate_help, kloudmate_row};
+pub use observe::{
+    AlertSettings, AlertSeverity, CheckKind, CheckSettings, DockerSettings, ExportMetrics, ExportSettings, ExportTo,
+    HostSettings, Threshold, WebhookSettings,
+};
 use said::{Said, size_of, user_and_group};
 
 /// The collector that is looked up when no other is named.
@@ -42,6 +47,18 @@ pub struct Settings {
     pub collector: CollectorSettings,
     /// Plain reports.
     pub report: ReportSettings,
+    /// The host, and how often it is sampled.
+    pub host: HostSettings,
+    /// Metrics and events by OTLP.
+    pub export: ExportSettings,
+    /// Synthetic checks.
+    pub checks: Vec<CheckSettings>,
+    /// Thresholds.
+    pub alerts: Vec<AlertSettings>,
+    /// Where alerts are sent.
+    pub webhook: WebhookSettings,
+    /// A Docker engine to watch.
+    pub docker: DockerSettings,
     /// Where the last good config is kept. Absolute.
     pub state_dir: PathBuf,
     /// Where the status is written. Absolute.
@@ -396,6 +413,12 @@ pub fn load(invocation: &Invocation, world: &World) -> Result<Settings, Settings
             every: said.time("report.every")?,
             headers: said.headers("report.headers")?,
         },
+        host: said.host()?,
+        export: said.export()?,
+        checks: said.checks()?,
+        alerts: said.alerts()?,
+        webhook: said.webhook()?,
+        docker: said.docker()?,
         state_dir: said.path("state_dir")?.unwrap_or_else(os::default_state_dir),
         runtime_dir: said.path("runtime_dir")?.unwrap_or_else(os::default_runtime_dir),
         log_level: log::LevelFilter::from_str(&said.choice("log_level")?).expect("the choices are levels of log"),
@@ -412,8 +435,18 @@ const SHORTEST_SECRET: usize = 6;
 impl Settings {
     /// Values that must not be seen in a report, wherever they stand.
     pub fn secrets(&self) -> Vec<String> {
-        let maps = [&self.config.headers, &self.report.headers, &self.collector.env];
-        let values = maps.into_iter().flatten().map(|(_, value)| value);
+        let maps = [
+            &self.config.headers,
+            &self.report.headers,
+            &self.export.headers,
+            &self.webhook.headers,
+            &self.collector.env,
+        ];
+        let of_checks = self.checks.iter().filter_map(|check| match &check.kind {
+            CheckKind::Http { headers, .. } => Some(headers),
+            CheckKind::Tcp { .. } | CheckKind::Dns { .. } | CheckKind::Exec { .. } => None,
+        });
+        let values = maps.into_iter().chain(of_checks).flatten().map(|(_, value)| value);
         let proxies = [&self.config.http_proxy, &self.config.https_proxy];
         let values = values.chain(proxies.into_iter().flatten()).map(|value| value.expose().to_owned());
         values.filter(|value| value.len() >= SHORTEST_SECRET).collect()

@@ -50,8 +50,9 @@ impl Said<'_> {
         if let Some(text) = self.invocation.flag(key) {
             return Ok(Some(Raw { text: text.to_owned(), from: Origin::Flag, shown: true }));
         }
-        let name = row_of(key).env().expect("a setting with one value has a variable");
-        if let Some(raw) = self.variable(&name)? {
+        if let Some(name) = row_of(key).env()
+            && let Some(raw) = self.variable(&name)?
+        {
             return Ok(Some(raw));
         }
         if let Some(Node::Text(text)) = self.file.get(key) {
@@ -81,7 +82,7 @@ impl Said<'_> {
     }
 
     /// A value of the file, with what stands in for parts of it.
-    fn expand(&self, key: String, text: &str) -> Result<Raw, SettingsError> {
+    pub(super) fn expand(&self, key: String, text: &str) -> Result<Raw, SettingsError> {
         match expand(text, self.world) {
             Ok(expanded) => {
                 let shown = expanded.is_none();
@@ -105,7 +106,7 @@ impl Said<'_> {
     }
 
     /// A setting with a default, which is the one that help shows.
-    fn required<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, SettingsError> {
+    pub(super) fn required<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, SettingsError> {
         let default = || Raw { text: row_of(key).default.to_owned(), from: Origin::Default, shown: true };
         let raw = self.raw(key)?.unwrap_or_else(default);
         self.parsed(key, &raw, parse)
@@ -135,7 +136,7 @@ impl Said<'_> {
         })
     }
 
-    pub(super) fn size(&self, key: &'static str) -> Result<u64, SettingsError> {
+    pub(super) fn size(&self, key: &str) -> Result<u64, SettingsError> {
         self.required(key, size_of(key))
     }
 
@@ -305,7 +306,7 @@ fn outside(key: &str) -> String {
     format!("allowed is {}", row_of(key).limits().expect("it was compared with its limits"))
 }
 
-pub(super) fn size_of(key: &'static str) -> impl Fn(&str) -> Result<u64, String> {
+pub(super) fn size_of(key: &str) -> impl Fn(&str) -> Result<u64, String> {
     move |text| {
         let size = units::parse_size(text).map_err(|e| e.to_string())?;
         match row_of(key).takes {

@@ -49,7 +49,9 @@ pub(super) fn refused(yaml: &str) -> String {
 /// A value for a row, which is not its default.
 fn sample(row: &Row) -> &'static str {
     match (row.key, row.takes) {
-        ("config.url" | "report.url" | "config.http_proxy" | "config.https_proxy", _) => "http://example.org:1",
+        ("config.url" | "report.url" | "webhook.url" | "export.to" | "config.http_proxy" | "config.https_proxy", _) => {
+            "http://example.org:1"
+        }
         // KloudMate and a pod ask for more beside them.
         ("config.protocol", _) => "opamp",
         ("config.role", _) => "docker",
@@ -68,7 +70,7 @@ fn sample(row: &Row) -> &'static str {
 fn everything() -> String {
     let mut yaml = String::new();
     let mut section = "";
-    for row in cli::settings() {
+    for row in cli::settings().filter(|row| !row.key.contains("[]")) {
         let value = sample(row);
         match row.key.split_once('.') {
             Some((head, name)) => {
@@ -81,8 +83,29 @@ fn everything() -> String {
             None => yaml += &format!("{}: {value}\n", row.key),
         }
     }
-    yaml
+    yaml + LISTS
 }
+
+/// Every key of the maps in lists.
+const LISTS: &str = "\
+checks:
+  - {name: web, http: 'http://example.org:1/?a', status: '200,300-399', body: b, headers: {a: b}, every: '7s', timeout: '7s'}
+  - {tcp: '[::1]:80'}
+  - {dns: example.org, address: 192.0.2.1}
+  - {exec: [/bin/a, b]}
+alerts:
+  - name: full
+    metric: system.memory.utilization
+    where: {a: b}
+    rate: true
+    above: 0.9
+    resolve_at: 0.8
+    for: 7s
+    severity: critical
+    summary: s
+    labels: {a: b}
+  - {name: low, metric: system.memory.usage, below: 1e6}
+";
 
 fn in_yaml(row: &Row) -> String {
     match row.key.split_once('.') {
@@ -236,12 +259,14 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
         ("config.url: x", "FILE:1:1: config.url: unknown key; nest it: config: {url: URL}"),
         (
             "state_dir: /x\nfrobnicate: 1",
-            "FILE:2:1: frobnicate: unknown key; known here: config, collector, report, attributes, state_dir, \
+            "FILE:2:1: frobnicate: unknown key; known here: config, collector, report, host, export, checks, \
+             alerts, webhook, docker, attributes, state_dir, \
              runtime_dir, log_level",
         ),
         (
             "json: true",
-            "FILE:1:1: json: unknown key; known here: config, collector, report, attributes, state_dir, runtime_dir, log_level",
+            "FILE:1:1: json: unknown key; known here: config, collector, report, host, export, checks, alerts, \
+             webhook, docker, attributes, state_dir, runtime_dir, log_level",
         ),
     ] {
         assert_eq!(refused(yaml), message);
@@ -560,4 +585,67 @@ fn no_mutation_of_a_settings_file_panics_or_prints_a_secret() {
 fn the_first_row_is_the_settings_file() {
     assert_eq!(ROWS[0].key, "settings");
     assert_eq!(ROWS[0].default, FILE);
+}
+
+#[test]
+fn lists_of_maps_are_read_key_by_key() {
+    let settings = loaded(LISTS);
+
+    let names: Vec<&str> = settings.checks.iter().map(|check| check.name.as_str()).collect();
+    assert_eq!(names, ["web", "[::1]:80", "example.org", "/bin/a"]);
+    let CheckKind::Http { status, body, headers, .. } = &settings.checks[0].kind else { panic!("the first is http") };
+    assert_eq!((&status[..], body.as_deref(), headers.len()), (&[200..=200, 300..=399][..], Some("b"), 1));
+    assert_eq!(settings.checks[0].every, Duration::from_secs(7));
+    assert_eq!(settings.checks[1].every, Duration::from_secs(30), "the default");
+
+    let [full, low] = &settings.alerts[..] else { panic!("two alerts") };
+    assert_eq!((full.threshold, full.resolve_at, full.rate), (Threshold::Above(0.9), 0.8, true));
+    assert_eq!((low.threshold, low.resolve_at, low.severity), (Threshold::Below(1e6), 1e6, AlertSeverity::Warning));
+    assert_eq!(full.conditions, [("a".to_owned(), "b".to_owned())]);
+}
+
+#[test]
+fn what_is_wrong_in_a_list_of_maps_is_named_with_its_place() {
+    for (yaml, problem) in [
+        ("checks: {a: b}", "FILE:1:9: checks: expected a list of maps of settings, found a map"),
+        ("config: [a]", "FILE:1:9: config: expected a map of settings, found a list"),
+        ("checks: [{tcp: a:1}, {tpc: b:1}]", "FILE:1:23: checks[1].tpc: unknown key; did you mean checks[1].tcp?"),
+        ("checks: [{every: 5s}]", "FILE:1:10: checks[0]: a check has one of http, tcp, dns, exec; this one has 0"),
+        (
+            "checks: [{tcp: a:1, dns: a}]",
+            "FILE:1:10: checks[0]: a check has one of http, tcp, dns, exec; this one has 2",
+        ),
+        ("checks: [{tcp: a}]", "FILE:1:16: checks[0].tcp: expected HOST:PORT, found \"a\": write host:port"),
+        (
+            "checks: [{tcp: '::1:80'}]",
+            "FILE:1:16: checks[0].tcp: expected HOST:PORT, found \"::1:80\": put an IPv6 address in brackets: [::1]:80",
+        ),
+        ("checks: [{tcp: a:1, body: x}]", "FILE:1:27: checks[0].body: goes with http only"),
+        (
+            "checks: [{tcp: a:1}, {tcp: a:1}]",
+            "FILE:1:22: checks[1]: another check has this name; give it a name of its own",
+        ),
+        ("checks: [{exec: []}]", "FILE:1:17: checks[0].exec: names no program"),
+        ("checks: [{exec: [./a]}]", "FILE:1:17: checks[0].exec: the program is a relative path; give an absolute one"),
+        (
+            "checks: [{http: 'http://a', status: 99}]",
+            "FILE:1:37: checks[0].status: expected CODES, found \"99\": status codes are 100 to 599",
+        ),
+        (
+            "checks: [{tcp: a:1, every: 0s}]",
+            "FILE:1:28: checks[0].every: expected TIME such as 30s, found \"0s\": allowed is 1s to 24h",
+        ),
+        ("alerts: [{name: a}]", "FILE:1:10: alerts[0]: an alert needs metric"),
+        ("alerts: [{name: a, metric: system.memory.usage}]", "FILE:1:10: alerts[0]: an alert has one of above, below"),
+        (
+            "alerts: [{name: a, metric: system.memory.usage, above: 1, resolve_at: 2}]",
+            "FILE:1:71: alerts[0].resolve_at: is above 1, where it is bad",
+        ),
+        (
+            "alerts: [{name: a, metric: system.memory.usage, above: many}]",
+            "FILE:1:56: alerts[0].above: expected NUMBER, found \"many\": not a number",
+        ),
+    ] {
+        assert_eq!(refused(yaml), problem, "{yaml}");
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Unexpected, Visitor};
 
 use super::MOST;
-use super::file::{Node, expected, is_section, item, join};
+use super::file::{Node, expected, is_list_of_maps, is_section, item, join};
 use crate::cli::{self, Row, Takes};
 
 /// The way through the file.
@@ -16,7 +16,7 @@ pub(super) struct Walk<'a> {
     stop_at: Option<&'a str>,
     /// The dotted key of what is being read.
     pub(super) at: String,
-    pub(super) nodes: Vec<(&'static str, Node)>,
+    pub(super) nodes: Vec<(String, Node)>,
     pub(super) problem: Option<String>,
     /// Whether serde_yaml gives the place of the map around instead, as it does for a value that is null.
     pub(super) misplaced: bool,
@@ -79,7 +79,7 @@ impl<'de> Visitor<'de> for Section<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a map")
+        f.write_str(if is_list_of_maps(self.key) { "a list" } else { "a map" })
     }
 
     /// A section whose keys are all comments.
@@ -92,16 +92,32 @@ impl<'de> Visitor<'de> for Section<'_, '_> {
         Ok(())
     }
 
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Section { walk, key } = self;
+        if !is_list_of_maps(key) {
+            return Err(A::Error::invalid_type(Unexpected::Seq, &"a map"));
+        }
+        let mut number = 0;
+        while seq.next_element_seed(Section { walk, key: &item(key, number) })?.is_some() {
+            number += 1;
+        }
+        walk.nodes.push((key.to_owned(), Node::Maps(number)));
+        Ok(())
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Section { walk, key } = self;
+        if is_list_of_maps(key) {
+            return Err(A::Error::invalid_type(Unexpected::Map, &"a list"));
+        }
         let mut seen = Vec::new();
         while let Some(name) = map.next_key_seed(Name { walk, key, seen: &seen, free: false })? {
             let key = &join(key, &name);
             match cli::setting_row(key) {
                 None => map.next_value_seed(Section { walk, key })?,
                 Some(row) => {
-                    let node = map.next_value_seed(Value { walk, row })?;
-                    walk.nodes.push((row.key, node));
+                    let node = map.next_value_seed(Value { walk, row, key })?;
+                    walk.nodes.push((key.clone(), node));
                 }
             }
             seen.push(name);
@@ -154,9 +170,9 @@ fn unknown_key(section: &str, name: &str) -> String {
     if let (Some(row), Some((head, tail))) = (cli::setting_row(&join(section, name)), name.split_once('.')) {
         return format!("unknown key; nest it: {head}: {{{tail}: {}}}", row.value());
     }
-    let head = join(section, "");
+    let head = cli::without_numbers(&join(section, ""));
     let known = cli::settings().filter_map(|row| row.key.strip_prefix(&head));
-    let mut here: Vec<&str> = known.map(|key| key.split('.').next().unwrap_or(key)).collect();
+    let mut here: Vec<&str> = known.map(|key| key.split(['.', '[']).next().unwrap_or(key)).collect();
     here.dedup();
     let elsewhere = || {
         let keys = cli::settings().map(|row| row.key);
@@ -172,13 +188,15 @@ fn unknown_key(section: &str, name: &str) -> String {
 struct Value<'w, 'a> {
     walk: &'w mut Walk<'a>,
     row: &'static Row,
+    /// The row's key, with the number of a map in a list.
+    key: &'w str,
 }
 
 impl<'de> DeserializeSeed<'de> for Value<'_, '_> {
     type Value = Node;
 
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Node, D::Error> {
-        let key = self.row.key;
+        let key = self.key;
         match self.row.takes {
             Takes::List | Takes::Map if self.walk.enter(key) => {
                 d.deserialize_any(Refuse).map(|()| Node::List(Vec::new()))
@@ -209,9 +227,9 @@ impl<'de> Visitor<'de> for Items<'_, '_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<String>, A::Error> {
-        let Value { walk, row } = self.0;
+        let Value { walk, key, .. } = self.0;
         let mut items = Vec::new();
-        while let Some(text) = seq.next_element_seed(Scalar { walk, key: &item(row.key, items.len()) })? {
+        while let Some(text) = seq.next_element_seed(Scalar { walk, key: &item(key, items.len()) })? {
             items.push(text);
         }
         Ok(items)
@@ -232,11 +250,11 @@ impl<'de> Visitor<'de> for Entries<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<(String, String)>, A::Error> {
-        let Value { walk, row } = self.0;
+        let Value { walk, key, .. } = self.0;
         let mut entries = Vec::new();
         let mut seen = Vec::new();
-        while let Some(name) = map.next_key_seed(Name { walk, key: row.key, seen: &seen, free: true })? {
-            let text = map.next_value_seed(Scalar { walk, key: &join(row.key, &name) })?;
+        while let Some(name) = map.next_key_seed(Name { walk, key, seen: &seen, free: true })? {
+            let text = map.next_value_seed(Scalar { walk, key: &join(key, &name) })?;
             seen.push(name.clone());
             entries.push((name, text));
         }

@@ -1,4 +1,4 @@
-//! Help, man page and README know every flag and every setting, since all three are made from the same table.
+//! Help, man page and docs/settings.md know every flag and every setting, since all three are made from the same table.
 
 use otelet::cli::{self, ROWS};
 
@@ -39,17 +39,17 @@ fn the_man_page_names_every_flag_and_every_variable() {
 }
 
 #[test]
-fn the_readme_has_the_settings_reference_as_it_is_generated() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let readme = std::fs::read_to_string(path).expect("README.md is there");
-    let (_, rest) = readme.split_once("<!-- settings -->").expect("README.md has the line <!-- settings -->");
-    let (reference, _) = rest.split_once("<!-- /settings -->").expect("README.md has the line <!-- /settings -->");
+fn the_settings_reference_is_the_one_that_is_generated() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md");
+    let page = std::fs::read_to_string(path).expect("docs/settings.md is there");
+    let (_, rest) = page.split_once("<!-- settings -->").expect("docs/settings.md has the line <!-- settings -->");
+    let (reference, _) = rest.split_once("<!-- /settings -->").expect("docs/settings.md has the line <!-- /settings -->");
 
     let expected = cli::settings_reference();
 
     assert!(
         reference.trim() == expected.trim(),
-        "README.md differs from the settings; between its two settings lines put:\n\n{expected}"
+        "docs/settings.md differs from the settings; between its two settings lines put:\n\n{expected}"
     );
 }
 

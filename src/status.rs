@@ -366,6 +366,18 @@ impl Status {
         })
     }
 
+    /// One line for service managers.
+    pub fn summary(&self) -> String {
+        let (collector, config) = (&self.collector, &self.config);
+        let health = if collector.healthy { "healthy" } else { "not healthy" };
+        let state = if collector.state == "up" { health } else { collector.state.as_str() };
+        format!(
+            "collector {state}, config {}, {}",
+            short(config.effective_hash.as_deref()),
+            config.remote_config_status
+        )
+    }
+
     /// One screen for people.
     pub fn screen(&self) -> String {
         let mut text = String::new();

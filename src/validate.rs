@@ -49,6 +49,7 @@ fn check(settings: &Settings) -> Result<(), String> {
         stop_timeout: settings.collector.stop_timeout,
         probation: settings.collector.probation,
         report_every: None,
+        watchdog: None,
     };
     let nothing_yet = Agent::new(params, Record::default(), None, at).0.report();
     // Under the agent's own name where it has one: a server should not see another agent come and go.

@@ -21,6 +21,7 @@ pub mod rollout;
 pub mod sample;
 #[cfg(test)]
 mod simulation;
+pub mod watchdog;
 
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
@@ -119,6 +120,8 @@ pub struct Params {
     pub probation: Duration,
     /// Time between plain reports, if somebody wants them.
     pub report_every: Option<Duration>,
+    /// How long a service manager waits for a sign of life.
+    pub watchdog: Option<Duration>,
 }
 
 /// What happened.
@@ -229,6 +232,8 @@ pub enum Action {
     Probe(u32),
     /// Take a sample of the host.
     Sample,
+    /// Give the service manager a sign of life.
+    SignOfLife,
     /// Log it, and keep it for reports.
     Tell(Notice),
     /// Tell the person who asked what became of it.
@@ -248,6 +253,7 @@ pub struct Agent {
     interval: Option<Duration>,
     reporting: reporting::Reporting,
     sample: sample::Sampling,
+    watchdog: watchdog::Watchdog,
     ending: Ending,
 }
 
@@ -286,6 +292,7 @@ impl Agent {
             interval: None,
             reporting: reporting::Reporting::new(params.report_every, at.now),
             sample: sample::Sampling::new(at.now),
+            watchdog: watchdog::Watchdog::new(params.watchdog, at.now),
             ending: Ending::No,
             params,
         };
@@ -361,14 +368,23 @@ impl Agent {
 
     /// The latest time at which the agent wants to be asked again. There always is one.
     pub fn deadline(&self) -> Instant {
+        let watchdog = self.watchdog.due();
         if let Ending::InOrder(since) = self.ending {
-            return self.collector.due().map_or(since + self.params.stop_timeout, |due| due.latest());
+            let collector = self.collector.due().map_or(since + self.params.stop_timeout, |due| due.latest());
+            return watchdog.map_or(collector, |due| due.latest().min(collector));
         }
-        [self.collector.due(), self.rollout.due(), self.promotion_due(), self.poll.due(), self.reporting.due()]
-            .into_iter()
-            .flatten()
-            .map(|due| due.latest())
-            .fold(self.sample.due().latest(), Instant::min)
+        [
+            self.collector.due(),
+            self.rollout.due(),
+            self.promotion_due(),
+            self.poll.due(),
+            self.reporting.due(),
+            watchdog,
+        ]
+        .into_iter()
+        .flatten()
+        .map(|due| due.latest())
+        .fold(self.sample.due().latest(), Instant::min)
     }
 
     /// Whether the offered body of this config is still to be put on disk.
@@ -385,6 +401,9 @@ impl Agent {
     fn settle(&mut self, at: Moment, out: &mut Vec<Action>) {
         if self.ending == Ending::Done {
             return;
+        }
+        if self.watchdog.begin(at.now) {
+            out.push(Action::SignOfLife);
         }
         if let Ending::InOrder(_) = self.ending {
             self.collector.want(None);

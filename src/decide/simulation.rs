@@ -13,6 +13,7 @@
 //! 7. Every exchange carries a report, and the report is true: what it calls effective is what runs.
 //! 8. Asked to stop, the agent stops its collector first, and leaves nothing.
 //! 9. What was decided is on disk within a bounded made-up time after the disk works again.
+//! 10. A service manager gets a sign of life at least each half of the time that it waits for one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
@@ -26,6 +27,8 @@ const STEPS: u32 = 300;
 const BACK_WITHIN: Duration = Duration::from_secs(20 * 60);
 
 const PROBATION: Duration = Duration::from_secs(30);
+
+const WATCHDOG: Duration = Duration::from_secs(60);
 
 #[test]
 fn every_history_keeps_the_promises() {
@@ -90,6 +93,7 @@ struct World {
     next_pid: u32,
     pending: Vec<(Instant, Event)>,
     last_spawn: Option<Instant>,
+    last_sign: Instant,
     last_good: Option<ConfigHash>,
     /// Told by the agent, and not lifted since by another offer or a person.
     refused: BTreeSet<ConfigHash>,
@@ -119,6 +123,7 @@ impl World {
             next_pid: 100,
             pending: Vec::new(),
             last_spawn: None,
+            last_sign: now,
             last_good: None,
             refused: BTreeSet::new(),
             person: false,
@@ -206,6 +211,7 @@ impl World {
         self.refused.retain(|hash| self.disk.refused.iter().any(|refused| refused.hash == *hash));
         // A new agent knows nothing of the starts of the one before.
         self.last_spawn = None;
+        self.last_sign = self.now;
         self.perform(actions);
     }
 
@@ -236,6 +242,8 @@ impl World {
                 self.agent
             );
         }
+        let silence = self.now - self.last_sign;
+        assert!(self.quit || silence <= WATCHDOG / 2, "{}: no sign of life for {silence:?}", self.seed);
     }
 
     fn moment(&self, dice: u64) -> Moment {
@@ -343,6 +351,7 @@ impl World {
             Action::Tell(Notice::Refused { hash, .. } | Notice::RolledBack { from: hash, .. }) => {
                 self.refused.insert(hash);
             }
+            Action::SignOfLife => self.last_sign = self.now,
             Action::EndValidation | Action::Sample | Action::Tell(_) | Action::Answer(_) => {}
         }
     }
@@ -501,6 +510,7 @@ fn params() -> Params {
         stop_timeout: Duration::from_secs(35),
         probation: PROBATION,
         report_every: Some(Duration::from_secs(300)),
+        watchdog: Some(WATCHDOG),
     }
 }
 

@@ -1,10 +1,14 @@
 //! Where operating systems meet: the same function names in each file, and nothing else of the agent knows which one it is on.
 
 #[cfg(unix)]
+mod manager;
+#[cfg(unix)]
 mod unix;
 #[cfg(unix)]
 mod watch;
 
+#[cfg(unix)]
+pub use manager::*;
 #[cfg(unix)]
 pub use unix::*;
 #[cfg(unix)]

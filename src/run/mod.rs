@@ -45,6 +45,9 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 /// How long the end waits for the server to take its leave.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
+/// What a stop may take beyond what is waited for.
+const STOP_MARGIN: Duration = Duration::from_secs(2);
+
 /// Two signals closer than this are one: some send it to the process and then to its whole group.
 const ONE_STOP: Duration = Duration::from_millis(50);
 
@@ -157,6 +160,7 @@ fn params(settings: &Settings) -> Params {
         stop_timeout: settings.collector.stop_timeout,
         probation: settings.collector.probation,
         report_every: settings.report.url.as_ref().map(|_| settings.report.every),
+        watchdog: os::watchdog_limit(),
     }
 }
 
@@ -293,6 +297,7 @@ impl Runner {
 
     /// Waits, decides, acts, until the decision is to quit.
     async fn go(&mut self) {
+        os::tell_manager("READY=1");
         self.publish(false);
         while !self.quit {
             let deadline = self.agent.deadline();
@@ -371,6 +376,7 @@ impl Runner {
             Action::Kill(pid) => os::kill_group(pid),
             Action::Probe(pid) => self.probe(pid),
             Action::Sample => self.take_sample(),
+            Action::SignOfLife => os::tell_manager("WATCHDOG=1"),
             Action::Tell(notice) => tell(&notice),
             Action::Answer(answer) => self.answer(answer),
             Action::Quit => self.quit = true,

@@ -22,6 +22,7 @@ impl Runner {
                 if self.stops == 0 {
                     self.stops = 1;
                     log::info!("asked to stop; stopping the collector");
+                    self.say_stopping();
                     self.feed(Event::Stop);
                 } else if now >= first + ONE_STOP {
                     self.stops += 1;
@@ -29,10 +30,20 @@ impl Runner {
                     self.feed(Event::StopNow);
                 }
             }
-            Signal::Reload => self.reload(),
+            Signal::Reload => {
+                os::tell_manager(&format!("RELOADING=1\nMONOTONIC_USEC={}", os::monotonic_microseconds()));
+                self.reload();
+                os::tell_manager("READY=1");
+            }
             Signal::Poke => self.look_for_request(),
             Signal::ChildEnded => os::reap_strangers(&self.children.borrow().iter().copied().collect::<Vec<_>>()),
         }
+    }
+
+    /// The service manager would kill an agent whose collector drains for longer than its own patience.
+    fn say_stopping(&self) {
+        let patience = self.settings.collector.stop_timeout + LAST_WRITES + LAST_WORDS + STOP_MARGIN;
+        os::tell_manager(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", patience.as_micros()));
     }
 
     /// Reads the settings again. What is wrong with them is said, and the old ones stay.
@@ -121,6 +132,7 @@ impl Runner {
         if !last {
             self.spread_news(&essence);
         }
+        os::tell_manager(&format!("STATUS={}", status.summary()));
         let text = serde_json::to_vec(&status).expect("maps with string keys and numbers only");
         match store::write_atomically(&status::path(&self.runtime_dir), &text) {
             Ok(()) => {

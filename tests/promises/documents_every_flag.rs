@@ -43,7 +43,8 @@ fn the_settings_reference_is_the_one_that_is_generated() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md");
     let page = std::fs::read_to_string(path).expect("docs/settings.md is there");
     let (_, rest) = page.split_once("<!-- settings -->").expect("docs/settings.md has the line <!-- settings -->");
-    let (reference, _) = rest.split_once("<!-- /settings -->").expect("docs/settings.md has the line <!-- /settings -->");
+    let (reference, _) =
+        rest.split_once("<!-- /settings -->").expect("docs/settings.md has the line <!-- /settings -->");
 
     let expected = cli::settings_reference();
 

@@ -38,6 +38,7 @@ mod stays_small;
 mod stops_in_order;
 mod survives_a_hostile_server;
 mod survives_torn_files;
+mod tells_its_service_manager;
 mod turns_to_other_sources;
 mod validates_without_starting_anything;
 mod waits_for_a_missing_collector;

@@ -1,0 +1,63 @@
+//! Paces the signs of life for a service manager that restarts an agent without them.
+
+use std::time::{Duration, Instant};
+
+use super::Due;
+
+/// When the next sign of life is given.
+#[derive(Debug)]
+pub struct Watchdog {
+    /// How long the manager waits for one. None: nobody waits.
+    limit: Option<Duration>,
+    next: Instant,
+}
+
+impl Watchdog {
+    /// The first is due at once.
+    pub fn new(limit: Option<Duration>, now: Instant) -> Self {
+        Self { limit, next: now }
+    }
+
+    /// Whether to give one now.
+    pub fn begin(&mut self, now: Instant) -> bool {
+        let due = self.due().is_some_and(|due| due.reached(now));
+        if due {
+            self.next = now + self.quarter();
+        }
+        due
+    }
+
+    /// When the next one is due: from a quarter of the limit on, at half of it at the latest, as sd_watchdog_enabled(3)
+    /// recommends. In between it rides on whatever wakes the agent.
+    pub fn due(&self) -> Option<Due> {
+        self.limit.map(|_| Due { at: self.next, slack: self.quarter() })
+    }
+
+    fn quarter(&self) -> Duration {
+        self.limit.unwrap_or_default() / 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::origin;
+
+    #[test]
+    fn two_signs_are_never_further_apart_than_half_the_limit() {
+        let (t0, limit) = (origin(), Duration::from_secs(60));
+        let mut watchdog = Watchdog::new(Some(limit), t0);
+        assert!(watchdog.begin(t0));
+        assert!(!watchdog.begin(t0 + limit / 8), "not with each wake-up");
+        assert_eq!(watchdog.due().expect("there is a limit").latest(), t0 + limit / 2);
+        assert!(watchdog.begin(t0 + limit / 4));
+    }
+
+    #[test]
+    fn nobody_who_does_not_wait_costs_a_wake_up() {
+        let t0 = origin();
+        let mut watchdog = Watchdog::new(None, t0);
+        assert!(!watchdog.begin(t0 + Duration::from_secs(3600)));
+        assert_eq!(watchdog.due(), None);
+    }
+}

@@ -16,6 +16,7 @@ use smol::process::Command;
 
 use crate::config::{self, Capabilities, Inspected, Overlay, Witness};
 use crate::decide::{self, Child, ConfigHash, Exit, Probe, SpawnFailure, Verdict};
+use crate::host;
 use crate::log::{Relay, Tail};
 use crate::os::{self, Launch, NotifySocket, Output};
 use crate::settings::{CollectorLog, CollectorSettings, DEFAULT_COLLECTOR};
@@ -26,6 +27,11 @@ pub const MARKER: &str = "OTELET_COLLECTOR_OF";
 
 /// The agent's instance uid, for configs to use.
 const INSTANCE_UID: &str = "OTELET_INSTANCE_UID";
+
+/// The variables that the built-in configs of `targets/` are made with, and which others may use too.
+const DIRECTORY: &str = "OTELET_COLLECTOR_DIR";
+const EXPORTER: &str = "OTELET_EXPORTER";
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// Names that are looked for on PATH when `collector.path` says nothing else, in this order.
 const NAMES: [&str; 2] = [DEFAULT_COLLECTOR, "otelcol"];
@@ -54,6 +60,8 @@ pub struct Launcher {
     pub identity: Vec<(String, String)>,
     /// Who the agent is.
     pub instance_uid: String,
+    /// Who the host is, for configs that say so.
+    pub host: host::Identity,
     /// What its collectors are known by to a later agent.
     pub marker: String,
     /// Where bodies are.
@@ -322,6 +330,8 @@ impl Launcher {
             }
         }
         command.env(MARKER, &self.marker).env(INSTANCE_UID, &self.instance_uid);
+        command.env("OTELET_HOST_NAME", &self.host.name).env("OTELET_HOST_ID", &self.host.id);
+        command.env(DIRECTORY, self.directory()).env(EXPORTER, self.exporter());
         let mut launch = Launch {
             user: self.user()?,
             nice: self.settings.nice,
@@ -344,6 +354,23 @@ impl Launcher {
         let mut command = Command::from(command);
         command.stdin(Stdio::null()).stdout(Stdio::from(ours)).stderr(Stdio::from(theirs));
         Ok((command, output))
+    }
+
+    /// A directory that the collector keeps over restarts. If it cannot be made, the collector says so when it matters.
+    fn directory(&self) -> PathBuf {
+        let directory = self.store.dir().join("collector");
+        let user = self.user().unwrap_or_default();
+        let made = os::directory_for(&directory, user).and_then(|()| os::let_pass(self.store.dir(), user));
+        if let Err(error) = made {
+            log::debug!("{}: cannot be made for the collector: {error}", directory.display());
+        }
+        directory
+    }
+
+    /// What the built-in configs export with: nothing is sent before somebody has said where to.
+    fn exporter(&self) -> &'static str {
+        let said = self.settings.env.iter().any(|(name, _)| name == ENDPOINT);
+        if said || std::env::var_os(ENDPOINT).is_some() { "otlphttp" } else { "debug" }
     }
 
     fn user(&self) -> Result<Option<os::User>, String> {

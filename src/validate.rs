@@ -99,6 +99,7 @@ fn check(settings: &Settings) -> Result<(), String> {
         settings: settings.collector.clone(),
         identity: settings.attributes.clone(),
         instance_uid: "validate".into(),
+        host: host::identity(),
         marker: "validate".into(),
         store,
         runtime_dir: workspace.0.clone(),

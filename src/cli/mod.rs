@@ -111,7 +111,7 @@ use Takes::{Choice, List, Map, Nothing, Number, Size, Text, Time};
 pub static ROWS: &[Row] = &[
     flag("settings", Text("PATH"), "/etc/otelet/otelet.yaml", READS_SETTINGS, "The settings file. The default one may be missing."),
 
-    setting("config.url", Text("URL"), "", "Where configs come from: http://, https://, file:// or a path. An unchanged config costs one 304; a file is watched, not polled."),
+    setting("config.url", Text("URL"), "", "Where configs come from: http://, https://, file:// or a path. An unchanged config costs one 304; a file is watched, not polled. Without it: the config that is built in for the environment."),
     setting("config.protocol", Choice("get|kloudmate|opamp"), "get", "How the server at config.url is spoken to: a plain GET, KloudMate's config-check, or OpAMP over HTTP."),
     setting("config.role", Choice("host|docker|daemonset|deployment"), "host", "With KloudMate: as what the agent asks. In a pod it takes the part of the answer that is meant for it."),
     setting("config.cluster", Text("NAME"), "", "With KloudMate in a pod: the name of the cluster."),
@@ -187,6 +187,7 @@ pub static ROWS: &[Row] = &[
     setting("docker.usage_every", Time(ms(0), hours(1)), "32s", "The usage of each container is read at least this often. 0s: never."),
 
     file_only("attributes", Map, "Resource attributes of this host, by name."),
+    setting("environment", Choice("auto|host|docker|daemonset|deployment"), "auto", "Where the agent runs. auto looks by itself; in a pod it takes daemonset."),
     setting("state_dir", Text("PATH"), "/var/lib/otelet", "Where the last good config is kept."),
     setting("runtime_dir", Text("PATH"), "/run/otelet", "Where the status and the files of the running collector are."),
     setting("log_level", Choice("error|warn|info|debug|trace"), "info", "The least important log line to print."),

@@ -698,6 +698,28 @@ pub fn default_settings_path() -> PathBuf {
     "/etc/otelet/otelet.yaml".into()
 }
 
+/// Where this process runs, by what container engines and Kubernetes leave to be seen. In a pod nothing tells a
+/// DaemonSet from a Deployment.
+pub fn environment() -> crate::settings::Environment {
+    use crate::settings::Environment;
+    let service_account = Path::new("/var/run/secrets/kubernetes.io");
+    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && service_account.exists() {
+        return Environment::DaemonSet;
+    }
+    let marks = ["/.dockerenv", "/run/.containerenv"];
+    if marks.iter().any(|mark| Path::new(mark).exists()) { Environment::Docker } else { Environment::Host }
+}
+
+/// Makes a directory for the collector alone, whoever it runs as.
+///
+/// # Errors
+///
+/// As the kernel says.
+pub fn directory_for(path: &Path, user: Option<User>) -> io::Result<()> {
+    private_dir(path)?;
+    let_read(path, user)
+}
+
 /// Where the last good config is kept.
 pub fn default_state_dir() -> PathBuf {
     "/var/lib/otelet".into()

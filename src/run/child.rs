@@ -14,6 +14,7 @@ impl Runner {
             settings: self.settings.collector.clone(),
             identity,
             instance_uid: self.instance_uid.clone(),
+            host: self.host_identity.clone(),
             marker: self.marker.clone(),
             store: self.store.clone(),
             runtime_dir: self.runtime_dir.clone(),

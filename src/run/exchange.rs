@@ -6,7 +6,7 @@ impl Runner {
     /// Makes the source that the settings name. One that can never work is said, and there is none then.
     pub(super) fn open_source(&mut self) {
         (self.source, self.watch) = (None, None);
-        if self.settings.config.url.is_none() {
+        if !has_source(&self.settings, &self.memory) {
             return;
         }
         let source = match Source::new(&self.settings.config, self.store.dir()) {

@@ -32,6 +32,7 @@ use crate::os::{self, Signal};
 use crate::redact::Redactor;
 use crate::reporter::Reporter;
 use crate::settings::{self, ProtocolName, Settings, World};
+use crate::source::builtin::{BUILT_IN, BuiltIn};
 use crate::source::{self, Failure, Offer, Orders, Source};
 use crate::status::{self, Answer, Facts, Losses, Status, Verb};
 use crate::store::{self, Binary, Memory, Store, StoreError};
@@ -153,10 +154,20 @@ fn places(settings: &Settings) -> Result<(Store, PathBuf), StoreError> {
     Ok((store, runtime_dir))
 }
 
-fn params(settings: &Settings) -> Params {
+/// Time between looks at the built-in config, which never changes.
+const BUILT_IN_EVERY: Duration = Duration::from_secs(3600);
+
+/// Whether there is anybody to ask. A host that ran another config before is not given the built-in one when
+/// `config.url` is taken away.
+fn has_source(settings: &Settings, memory: &Memory) -> bool {
+    let fresh = memory.record.last_good.is_none() || memory.source.location.starts_with(BUILT_IN);
+    settings.config.url.is_some() || (fresh && BuiltIn::of(settings.config.environment).is_some())
+}
+
+fn params(settings: &Settings, memory: &Memory) -> Params {
     Params {
-        has_source: settings.config.url.is_some(),
-        poll_every: settings.config.poll_every,
+        has_source: has_source(settings, memory),
+        poll_every: if settings.config.url.is_some() { settings.config.poll_every } else { BUILT_IN_EVERY },
         stop_timeout: settings.collector.stop_timeout,
         probation: settings.collector.probation,
         report_every: settings.report.url.as_ref().map(|_| settings.report.every),
@@ -242,7 +253,7 @@ impl Runner {
         more.iter().for_each(|pid| os::kill_group(*pid));
 
         let at = Moment { now: Instant::now(), wall: SystemTime::now(), dice: fastrand::u64(..) };
-        let (agent, actions) = Agent::new(params(&settings), memory.record.clone(), orphan, at);
+        let (agent, actions) = Agent::new(params(&settings, &memory), memory.record.clone(), orphan, at);
         let mut runner = Self {
             started: at.wall,
             start: os::process_start(std::process::id()).unwrap_or_default(),

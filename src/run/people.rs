@@ -88,7 +88,7 @@ impl Runner {
         };
         let restart = apart_from_supervision(&old) != apart_from_supervision(&self.settings);
         // This asks the source as well.
-        self.feed(Event::Reconfigured { params: params(&self.settings), restart });
+        self.feed(Event::Reconfigured { params: params(&self.settings, &self.memory), restart });
     }
 
     pub(super) fn look_for_request(&mut self) {

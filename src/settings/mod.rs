@@ -72,8 +72,10 @@ pub struct Settings {
 /// The section `config`: the source of configs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConfigSettings {
-    /// Where configs come from. `None`: only what is on disk already can run.
+    /// Where configs come from. `None`: from the one that is built in.
     pub url: Option<Location>,
+    /// Whose built-in config it is.
+    pub environment: Environment,
     /// How the server is spoken to.
     pub protocol: ProtocolName,
     /// As what KloudMate's server is asked.
@@ -131,6 +133,19 @@ impl fmt::Display for ProtocolName {
             Self::OpAmp => "opamp",
         })
     }
+}
+
+/// Where the agent runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// On a host, as a service.
+    Host,
+    /// In a container.
+    Docker,
+    /// In a pod on each node of a Kubernetes cluster.
+    DaemonSet,
+    /// In one pod for a whole Kubernetes cluster.
+    Deployment,
 }
 
 /// As what KloudMate's server is asked.
@@ -358,6 +373,13 @@ pub fn load(invocation: &Invocation, world: &World) -> Result<Settings, Settings
     let mut settings = Settings {
         config: ConfigSettings {
             url: said.location("config.url")?,
+            environment: match said.choice("environment")?.as_str() {
+                "host" => Environment::Host,
+                "docker" => Environment::Docker,
+                "daemonset" => Environment::DaemonSet,
+                "deployment" => Environment::Deployment,
+                _ => os::environment(),
+            },
             protocol: match said.choice("config.protocol")?.as_str() {
                 "kloudmate" => ProtocolName::KloudMate,
                 "opamp" => ProtocolName::OpAmp,

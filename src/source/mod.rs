@@ -2,6 +2,7 @@
 //!
 //! A [`Protocol`] makes requests and reads answers, and does no I/O of its own beyond its small files; [`Source`] sends.
 
+pub mod builtin;
 pub mod file;
 pub mod inbox;
 pub mod kloudmate;
@@ -207,6 +208,7 @@ struct Origin {
 }
 
 enum Kind {
+    BuiltIn(builtin::BuiltIn),
     File(file::Config),
     Server {
         client: Box<Client>,
@@ -223,15 +225,21 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// [`HttpError::Settings`] when `config.url` is missing, or when a URL, header, key or proxy can never work.
+    /// [`HttpError::Settings`] when there is neither a `config.url` nor a built-in config, or when a URL, header, key or
+    /// proxy can never work.
     pub fn new(settings: &ConfigSettings, state_dir: &Path) -> Result<Self, HttpError> {
-        let Some(first) = &settings.url else {
-            return Err(HttpError::Settings {
-                what: "config.url".into(),
-                why: "not set; give a path or an http:// or https:// URL".into(),
-            });
+        let built_in = builtin::BuiltIn::of(settings.environment).filter(|_| settings.protocol == ProtocolName::Get);
+        let first = match (&settings.url, built_in) {
+            (Some(first), _) => Origin::new(first, settings.protocol, settings, state_dir)?,
+            (None, Some(built_in)) => Origin { kind: Kind::BuiltIn(built_in), key: None },
+            (None, None) => {
+                return Err(HttpError::Settings {
+                    what: "config.url".into(),
+                    why: "not set; give a path or an http:// or https:// URL".into(),
+                });
+            }
         };
-        let mut origins = vec![Origin::new(first, settings.protocol, settings, state_dir)?];
+        let mut origins = vec![first];
         for location in &settings.fallback {
             // What stands in for a server of any protocol is a plain file or URL.
             origins.push(Origin::new(location, ProtocolName::Get, settings, state_dir)?);
@@ -313,7 +321,7 @@ impl Source {
         let files = self.origins.iter().filter_map(|origin| match &origin.kind {
             Kind::File(file) if origin.key.is_some() => Some(vec![file.path().into(), signature_path(file.path())]),
             Kind::File(file) => Some(vec![file.path().into()]),
-            Kind::Server { .. } => None,
+            Kind::BuiltIn(_) | Kind::Server { .. } => None,
         });
         files.flatten().collect()
     }
@@ -332,7 +340,7 @@ impl Source {
     /// Bytes on the wire since the source was made, those of failed exchanges included.
     pub fn traffic(&self) -> Traffic {
         let all = self.origins.iter().map(|origin| match &origin.kind {
-            Kind::File(_) => Traffic::default(),
+            Kind::BuiltIn(_) | Kind::File(_) => Traffic::default(),
             Kind::Server { client, .. } => client.traffic(),
         });
         all.fold(Traffic::default(), |sum, one| Traffic {
@@ -346,7 +354,7 @@ impl Source {
         let state = self.lock();
         let origin = &self.origins[state.serving];
         let validators = match &origin.kind {
-            Kind::File(_) => Validators::default(),
+            Kind::BuiltIn(_) | Kind::File(_) => Validators::default(),
             Kind::Server { protocol, .. } => protocol.validators(),
         };
         SourceMemory { location: origin.describe(), validators, signed: state.newest.map(Signed::from) }
@@ -417,6 +425,7 @@ impl Origin {
         newest: Option<Accepted>,
     ) -> Result<(Answer, Option<Accepted>), Failure> {
         let answer = match &self.kind {
+            Kind::BuiltIn(built_in) => built_in.read(conditional).into(),
             Kind::File(file) => file.read(conditional)?.into(),
             Kind::Server { client, protocol, .. } => match protocol.waiting(report, conditional) {
                 Some(answer) => answer,
@@ -451,6 +460,7 @@ impl Origin {
     /// Fetches the detached signature beside the config. Nothing where there is none.
     fn signature(&self) -> Result<Vec<u8>, Failure> {
         match &self.kind {
+            Kind::BuiltIn(_) => Ok(Vec::new()),
             Kind::File(file) => {
                 let path = signature_path(file.path());
                 match read_regular(&path, signature::SIGNATURE_LIMIT as u64) {
@@ -481,6 +491,7 @@ impl Origin {
 
     fn forget(&self) {
         match &self.kind {
+            Kind::BuiltIn(_) => {}
             Kind::File(file) => file.forget(),
             Kind::Server { protocol, .. } => protocol.seed(Validators::default()),
         }
@@ -488,6 +499,7 @@ impl Origin {
 
     fn describe(&self) -> String {
         match &self.kind {
+            Kind::BuiltIn(built_in) => built_in.describe(),
             Kind::File(file) => file.path().display().to_string(),
             Kind::Server { shown, .. } => shown.clone(),
         }

@@ -1,0 +1,55 @@
+//! The config that is built into the agent: what a fresh install without a server runs.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Offer;
+use crate::settings::Environment;
+
+/// What [`BuiltIn::describe`] begins with, and so does the location that is remembered.
+pub const BUILT_IN: &str = "built-in config";
+
+/// The config of one environment.
+pub struct BuiltIn {
+    name: &'static str,
+    body: &'static str,
+    read: AtomicBool,
+}
+
+impl BuiltIn {
+    /// That of this environment, if it has one.
+    pub fn of(environment: Environment) -> Option<Self> {
+        let (name, body) = match environment {
+            Environment::Host => ("host", include_str!("../../targets/linux/collector.yaml")),
+            Environment::Docker | Environment::DaemonSet | Environment::Deployment => return None,
+        };
+        Some(Self { name, body, read: AtomicBool::new(false) })
+    }
+
+    /// It changes only with the agent.
+    pub fn read(&self, conditional: bool) -> Offer {
+        if self.read.swap(true, Ordering::SeqCst) && conditional {
+            return Offer::Unchanged;
+        }
+        Offer::of(self.body.into())
+    }
+
+    /// What people are shown.
+    pub fn describe(&self) -> String {
+        format!("{BUILT_IN} for {}", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_offered_once_and_is_good_to_look_at() {
+        let built_in = BuiltIn::of(Environment::Host).unwrap();
+        let Offer::Config { body } = built_in.read(true) else { panic!("the first look brings it") };
+        let inspected = crate::config::inspect(&body).unwrap();
+        assert_eq!(inspected.extensions, ["file_storage"]);
+        assert_eq!(built_in.read(true), Offer::Unchanged);
+        assert!(matches!(built_in.read(false), Offer::Config { .. }));
+    }
+}

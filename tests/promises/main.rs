@@ -10,6 +10,7 @@ mod explains_bad_settings;
 mod falls_back_to_alive;
 mod follows_a_file;
 mod gives_the_collector_its_limits;
+mod installs_and_uninstalls;
 mod is_useful_without_a_server;
 mod keeps_its_identity;
 mod keeps_secrets;

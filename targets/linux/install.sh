@@ -1,0 +1,332 @@
+#!/bin/sh
+# Installs otelet, or upgrades it, from the directory that this script is in: an archive that was unpacked, or a bundle.
+# It needs no network and no more than a POSIX shell. Run it as often as you like: what is right already is left alone.
+#
+#   ./install.sh [--url=URL] [--wait=SECONDS] [--no-start] [--root=DIR]
+#
+#   --url=URL       Where configs come from. Only written if there are no settings yet.
+#   --wait=SECONDS  An upgrade that is not healthy by then is taken back. [120]
+#   --no-start      Install, but neither enable nor start the service.
+#   --root=DIR      Install into this tree instead of /, for images; implies --no-start.
+#   --settle        For the service manager, at a boot in the middle of an upgrade: wait, keep it or take it back.
+#
+# What it makes is written down in /usr/local/lib/otelet/manifest before it is made; uninstall.sh removes that, and
+# nothing else. Exit status: 0 installed and, if started, healthy; 1 not, with the reason on stderr.
+set -eu
+umask 022
+
+here=$(cd "$(dirname "$0")" && pwd)
+root='' url='' wait=120 start=yes settle=no
+for argument in "$@"; do
+    case $argument in
+    --url=*) url=${argument#*=} ;;
+    --wait=*) wait=${argument#*=} ;;
+    --root=*) root=${argument#*=} start=no ;;
+    --no-start) start=no ;;
+    --settle) settle=yes ;;
+    -h | --help)
+        sed -n '2,/^set -eu/s/^# \{0,1\}//p' "$0"
+        exit 0
+        ;;
+    *)
+        echo "install.sh: unknown argument $argument; see install.sh --help" >&2
+        exit 1
+        ;;
+    esac
+done
+case $wait in
+'' | *[!0-9]*)
+    echo "install.sh: --wait=$wait: give whole seconds" >&2
+    exit 1
+    ;;
+esac
+
+lib=$root/usr/local/lib/otelet
+manifest=$lib/manifest
+backup=$lib/previous
+bin=$root/usr/local/bin/otelet
+
+say() { echo "install.sh: $*"; }
+fail() {
+    echo "install.sh: $*" >&2
+    exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# --- What can be known before anything is touched.
+
+check_archive() {
+    [ -f "$here/SHA256SUMS" ] || fail "$here/SHA256SUMS is missing; unpack the whole archive"
+    have sha256sum || fail "sha256sum is missing; install coreutils or busybox"
+    (cd "$here" && sha256sum -c SHA256SUMS >/dev/null 2>&1) ||
+        fail "a file is damaged: $(cd "$here" && sha256sum -c SHA256SUMS 2>&1 | grep -v ': OK$' | head -n 1); copy the archive again"
+    [ -n "$root" ] && return
+    [ "$(id -u)" = 0 ] || fail "needs root; run it by sudo"
+    "$here/otelet" version >/dev/null 2>&1 ||
+        fail "$here/otelet does not run here ($(uname -m)); take the archive of this machine's architecture"
+}
+
+service_manager() {
+    if [ -d "$root/run/systemd/system" ]; then
+        echo systemd
+    elif [ -x "$root/sbin/openrc-run" ]; then
+        echo openrc
+    elif [ -d "$root/etc/systemd/system" ] || [ -d "$root/lib/systemd/system" ]; then
+        echo systemd
+    else
+        echo none
+    fi
+}
+
+# --- Small steps, each of which may be the last one before the power goes.
+
+# note KIND NAME: what this script is about to make. Once is enough.
+note() {
+    grep -qxF "$1 $2" "$manifest" 2>/dev/null || echo "$1 $2" >>"$manifest"
+}
+
+# directory MODE PATH [OWNER]: one that was there before is left as it is.
+directory() {
+    if [ ! -d "$root$2" ]; then
+        note directory "$2"
+        mkdir -p "$root$2"
+    fi
+    if grep -qxF "directory $2" "$manifest" 2>/dev/null; then
+        chmod "$1" "$root$2"
+        [ -z "${3:-}" ] || [ -n "$root" ] || chown "$3" "$root$2"
+    fi
+}
+
+# put SOURCE MODE PATH: whole or not at all, and with a copy of what was there before.
+put() {
+    if [ -f "$root$3" ] && cmp -s "$1" "$root$3"; then
+        return
+    fi
+    if [ -e "$root$3" ]; then
+        keep_previous "$3"
+        say "replaces $3"
+    else
+        note file "$3"
+        # An upgrade that is taken back takes away what was new in it.
+        [ ! -d "$backup" ] || echo "$3" >>"$backup/new"
+        say "makes $3"
+    fi
+    cp "$1" "$root$3.otelet-new"
+    chmod "$2" "$root$3.otelet-new"
+    sync "$root$3.otelet-new" 2>/dev/null || sync
+    mv "$root$3.otelet-new" "$root$3"
+    changed=yes
+}
+
+# keep_previous PATH: the first copy counts, that of before the upgrade.
+keep_previous() {
+    [ -d "$backup" ] || return 0
+    copy=$backup/tree$1
+    [ ! -e "$copy" ] || return 0
+    mkdir -p "$(dirname "$copy")"
+    cp -p "$root$1" "$copy.new"
+    mv "$copy.new" "$copy"
+}
+
+make_user() {
+    [ -z "$root" ] || return 0
+    if ! grep -q '^otelet:' /etc/group; then
+        note group otelet
+        if have groupadd; then groupadd --system otelet; else addgroup -S otelet; fi
+    fi
+    if ! grep -q '^otelet:' /etc/passwd; then
+        note user otelet
+        if have useradd; then
+            useradd --system --gid otelet --home-dir /var/lib/otelet --no-create-home --shell /usr/sbin/nologin otelet
+        else
+            adduser -S -D -H -G otelet -h /var/lib/otelet -s /sbin/nologin otelet
+        fi
+        say "makes the user otelet"
+    fi
+}
+
+write_settings() {
+    settings=$root/etc/otelet/otelet.yaml
+    if [ -e "$settings" ]; then
+        say "keeps $settings as it is"
+        return
+    fi
+    note settings /etc/otelet/otelet.yaml
+    {
+        cat "$here/otelet.yaml"
+        if [ -f "$here/site.yaml" ]; then
+            echo "config:"
+            echo "  url: /etc/otelet/site.yaml"
+            [ ! -f "$here/site.pub" ] || echo "  public_key: $(tail -n 1 "$here/site.pub")"
+        elif [ -n "$url" ]; then
+            echo "config:"
+            printf "  url: '%s'\n" "$(printf %s "$url" | sed "s/'/''/g")"
+        fi
+        if [ -f "$here/otelcol" ]; then
+            echo "collector:"
+            echo "  path: /usr/local/bin/otelcol"
+        fi
+    } >"$settings.otelet-new"
+    chmod 640 "$settings.otelet-new"
+    [ -n "$root" ] || chown root:otelet "$settings.otelet-new"
+    mv "$settings.otelet-new" "$settings"
+    say "makes $settings"
+}
+
+put_all() {
+    directory 755 /usr/local/bin
+    put "$here/otelet" 755 /usr/local/bin/otelet
+    [ ! -f "$here/otelcol" ] || put "$here/otelcol" 755 /usr/local/bin/otelcol
+    directory 750 /etc/otelet root:otelet
+    if [ -f "$here/site.yaml" ]; then
+        # The signature first, so that the two never disagree for long.
+        [ ! -f "$here/site.yaml.minisig" ] || put "$here/site.yaml.minisig" 644 /etc/otelet/site.yaml.minisig
+        put "$here/site.yaml" 644 /etc/otelet/site.yaml
+    fi
+    write_settings
+    case $manager in
+    systemd)
+        directory 755 /etc/systemd/system
+        sed 's,/usr/bin/otelet,/usr/local/bin/otelet,' "$here/otelet.service" >"$lib/otelet.service"
+        put "$lib/otelet.service" 644 /etc/systemd/system/otelet.service
+        ;;
+    openrc)
+        sed 's,/usr/bin/otelet,/usr/local/bin/otelet,' "$here/otelet.openrc" >"$lib/otelet.openrc"
+        put "$lib/otelet.openrc" 755 /etc/init.d/otelet
+        ;;
+    none) say "no systemd and no OpenRC here: start /usr/local/bin/otelet by whatever starts things" ;;
+    esac
+}
+
+# --- The service.
+
+service() {
+    case $manager-$1 in
+    systemd-enable) systemctl daemon-reload && systemctl enable otelet >/dev/null 2>&1 ;;
+    systemd-*) systemctl "$1" otelet ;;
+    openrc-enable) rc-update -q add otelet default 2>/dev/null || true ;;
+    openrc-*) rc-service -q otelet "$1" ;;
+    none-*) ;;
+    esac
+}
+
+# True as soon as the Collector is healthy on its config.
+healthy() {
+    left=$wait
+    while :; do
+        if "$bin" status --healthy >/dev/null 2>&1; then return 0; fi
+        [ "$left" -gt 0 ] || return 1
+        left=$((left - 1))
+        sleep 1
+    done
+}
+
+# --- An upgrade can be taken back: until it is healthy, what was there before lies in $backup.
+
+begin_upgrade() {
+    [ "$start" = yes ] && [ -x "$bin" ] || return 0
+    if [ -d "$backup" ]; then
+        say "an earlier upgrade was interrupted; going on from there"
+        return
+    fi
+    # Something that was not healthy before is no place to return to.
+    wait_before=$wait wait=5
+    if healthy; then
+        mkdir -p "$backup.new/tree"
+        mv "$backup.new" "$backup"
+        cp "$0" "$lib/install.sh"
+        guard_boot
+    fi
+    wait=$wait_before
+}
+
+# A power cut in the middle of it all: the next boot finishes it, one way or the other.
+guard_boot() {
+    [ "$manager" = systemd ] || return 0
+    cat >/etc/systemd/system/otelet-upgrade.service <<UNIT
+[Unit]
+Description=Keep or take back an interrupted upgrade of otelet
+After=otelet.service
+[Service]
+Type=oneshot
+ExecStart=/bin/sh $lib/install.sh --settle --wait=$wait
+[Install]
+WantedBy=multi-user.target
+UNIT
+    systemctl daemon-reload
+    systemctl enable otelet-upgrade >/dev/null 2>&1
+}
+
+unguard_boot() {
+    [ -f /etc/systemd/system/otelet-upgrade.service ] || return 0
+    systemctl disable otelet-upgrade >/dev/null 2>&1 || true
+    rm -f /etc/systemd/system/otelet-upgrade.service
+    systemctl daemon-reload
+}
+
+finish_upgrade() {
+    unguard_boot
+    rm -rf "$backup" "$lib/install.sh"
+}
+
+take_back() {
+    (cd "$backup/tree" && find . -type f) | sed 's/^\.//' | while IFS= read -r path; do
+        cp -p "$backup/tree$path" "$root$path.otelet-new"
+        mv "$root$path.otelet-new" "$root$path"
+    done
+    if [ -f "$backup/new" ]; then
+        while IFS= read -r path; do rm -f "$root$path"; done <"$backup/new"
+    fi
+    service enable
+    service restart || true
+}
+
+settle() {
+    [ -d "$backup" ] || return 0
+    if healthy; then
+        say "the upgrade is healthy"
+        finish_upgrade
+        return 0
+    fi
+    why=$("$bin" status --healthy 2>&1 | head -n 1) || true
+    say "the upgrade is not healthy after ${wait}s ($why); taking it back" >&2
+    take_back
+    if healthy; then
+        finish_upgrade
+        fail "upgrade taken back; what ran before runs again"
+    fi
+    finish_upgrade
+    fail "upgrade taken back, and what ran before is not healthy either: $("$bin" status --healthy 2>&1 | head -n 1)"
+}
+
+# --- The whole.
+
+manager=$(service_manager)
+changed=no
+if [ "$settle" = yes ]; then
+    settle
+    exit 0
+fi
+check_archive
+mkdir -p "$lib"
+begin_upgrade
+make_user
+put_all
+if [ "$start" = no ] || [ "$manager" = none ]; then
+    say "installed; not started"
+    exit 0
+fi
+service enable
+if [ "$changed" = yes ]; then
+    # A signal is enough for settings, but not for another binary.
+    service restart || fail "the service does not start: see journalctl -u otelet, or /var/log/otelet.log"
+else
+    service start
+fi
+if [ -d "$backup" ]; then
+    settle
+elif healthy; then
+    say "installed and healthy"
+else
+    fail "installed, but not healthy after ${wait}s: $("$bin" status --healthy 2>&1 | head -n 1)"
+fi

@@ -1,0 +1,78 @@
+#!/bin/sh
+# Removes what install.sh made, and nothing else. Settings and state stay, unless --purge is given.
+#
+#   ./uninstall.sh [--purge] [--root=DIR]
+set -eu
+
+root='' purge=no
+for argument in "$@"; do
+    case $argument in
+    --purge) purge=yes ;;
+    --root=*) root=${argument#*=} ;;
+    *)
+        echo "uninstall.sh: unknown argument $argument; known are --purge, --root=DIR" >&2
+        exit 1
+        ;;
+    esac
+done
+
+lib=$root/usr/local/lib/otelet
+manifest=$lib/manifest
+say() { echo "uninstall.sh: $*"; }
+
+if [ ! -f "$manifest" ]; then
+    say "nothing to do: $manifest is not there, so install.sh made nothing here"
+    exit 0
+fi
+if [ -z "$root" ]; then
+    [ "$(id -u)" = 0 ] || {
+        echo "uninstall.sh: needs root; run it by sudo" >&2
+        exit 1
+    }
+    if [ -d /run/systemd/system ]; then
+        systemctl disable --now otelet >/dev/null 2>&1 || true
+        systemctl disable otelet-upgrade >/dev/null 2>&1 || true
+        rm -f /etc/systemd/system/otelet-upgrade.service
+    elif [ -x /sbin/openrc-run ]; then
+        rc-service -q otelet stop 2>/dev/null || true
+        rc-update -q del otelet default 2>/dev/null || true
+    fi
+fi
+
+while read -r kind name; do
+    case $kind in
+    file) rm -f "$root$name" "$root$name.otelet-new" && say "removed $name" ;;
+    settings) [ "$purge" = no ] || { rm -f "$root$name" "$root$name.otelet-new" && say "removed $name"; } ;;
+    esac
+done <"$manifest"
+[ -n "$root" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
+
+if [ "$purge" = yes ]; then
+    rm -rf "$root/var/lib/otelet" "$root/run/otelet" "$root/var/log/otelet.log"
+    say "removed the state"
+else
+    say "kept /etc/otelet and /var/lib/otelet; --purge removes them too"
+fi
+
+# Directories, the innermost first, and only if nobody else has put anything there.
+grep '^directory ' "$manifest" | sed 's/^directory //' | sort -r | while IFS= read -r name; do
+    if rmdir "$root$name" 2>/dev/null; then say "removed $name"; fi
+done
+
+if [ "$purge" = yes ] && [ -z "$root" ]; then
+    # Files of a user that is gone belong to whoever gets the number next, hence only together with its state.
+    if grep -qxF 'user otelet' "$manifest"; then
+        if command -v userdel >/dev/null 2>&1; then userdel otelet; else deluser otelet; fi
+        say "removed the user otelet"
+    fi
+    if grep -qxF 'group otelet' "$manifest" && grep -q '^otelet:' /etc/group; then
+        if command -v groupdel >/dev/null 2>&1; then groupdel otelet; else delgroup otelet; fi 2>/dev/null || true
+    fi
+fi
+if [ "$purge" = yes ]; then
+    rm -rf "$lib"
+else
+    # What is left is known still: a later --purge finds it.
+    grep -e '^settings ' -e '^directory ' -e '^user ' -e '^group ' "$manifest" >"$manifest.new" || true
+    mv "$manifest.new" "$manifest"
+fi

@@ -1,0 +1,273 @@
+//! The installer for Linux: tried into an empty tree, twice in a row, interrupted at every step, beside what others have
+//! put there, and taken away again. What needs a real service manager is in `real`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use super::host::{hash, stderr, stdout};
+
+const TARGETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/targets/linux");
+
+/// Commands whose end is a place where the power may go.
+const STEPS: [&str; 7] = ["cp", "mv", "chmod", "mkdir", "sync", "sed", "cmp"];
+
+/// An unpacked archive and a tree to install it into.
+struct Place {
+    dir: PathBuf,
+}
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("otelet-install-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        let place = Self { dir };
+        fs::create_dir_all(place.archive()).unwrap();
+        fs::create_dir_all(place.root().join("etc/systemd/system")).unwrap();
+        for name in ["install.sh", "uninstall.sh", "otelet.service", "otelet.openrc", "otelet.yaml"] {
+            fs::copy(Path::new(TARGETS).join(name), place.archive().join(name)).unwrap();
+        }
+        place.pack("otelet", "#!/bin/sh\n: version 1\n");
+        place
+    }
+
+    fn archive(&self) -> PathBuf {
+        self.dir.join("archive")
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    /// Puts a file into the archive.
+    fn pack(&self, name: &str, text: &str) {
+        fs::write(self.archive().join(name), text).unwrap();
+        fs::set_permissions(self.archive().join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        let files =
+            fs::read_dir(self.archive()).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
+        let sums = files.filter(|name| name != "SHA256SUMS");
+        let sums: String =
+            sums.map(|name| format!("{}  {name}\n", hash(fs::read(self.archive().join(&name)).unwrap()))).collect();
+        fs::write(self.archive().join("SHA256SUMS"), sums).unwrap();
+    }
+
+    fn script(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        command.arg(self.archive().join(name)).arg(format!("--root={}", self.root().display())).args(arguments);
+        command
+    }
+
+    fn install(&self, arguments: &[&str]) -> Output {
+        self.script("install.sh", arguments).output().unwrap()
+    }
+
+    fn installed(&self) {
+        let output = self.install(&[]);
+        assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    }
+
+    fn uninstalled(&self, arguments: &[&str]) {
+        let output = self.script("uninstall.sh", arguments).output().unwrap();
+        assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    }
+
+    /// Every file of the tree with its mode and content. The manifest's order depends on where it was interrupted.
+    fn tree(&self) -> BTreeMap<String, (u32, String)> {
+        fn walk(at: &Path, root: &Path, found: &mut BTreeMap<String, (u32, String)>) {
+            for entry in fs::read_dir(at).unwrap().flatten() {
+                let (path, meta) = (entry.path(), entry.metadata().unwrap());
+                let name = path.strip_prefix(root).unwrap().display().to_string();
+                let mut text = String::new();
+                if meta.is_dir() {
+                    walk(&path, root, found);
+                } else {
+                    text = fs::read_to_string(&path).unwrap();
+                }
+                if name.ends_with("otelet/manifest") {
+                    let mut lines: Vec<&str> = text.lines().collect();
+                    lines.sort();
+                    text = lines.join("\n");
+                }
+                found.insert(name, (meta.permissions().mode() & 0o7777, text));
+            }
+        }
+        let mut found = BTreeMap::new();
+        walk(&self.root(), &self.root(), &mut found);
+        found
+    }
+
+    /// Installs, and is killed before the step of this number. Says whether it came to an end before.
+    fn interrupted(&self, step: usize) -> bool {
+        let shims = self.dir.join("shims");
+        fs::create_dir_all(&shims).unwrap();
+        let count = self.dir.join("count");
+        fs::write(&count, "").unwrap();
+        for name in STEPS {
+            let real = ["/usr/bin", "/bin"].map(|dir| Path::new(dir).join(name)).into_iter().find(|path| path.exists());
+            let real = real.expect("a system has it");
+            let text = format!(
+                "#!/bin/sh\nprintf x >>'{count}'\n[ $(wc -c <'{count}') -ne {step} ] || kill -9 $PPID\nexec {real} \"$@\"\n",
+                count = count.display(),
+                real = real.display()
+            );
+            fs::write(shims.join(name), text).unwrap();
+            fs::set_permissions(shims.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let path = format!("{}:{}", shims.display(), std::env::var("PATH").unwrap());
+        let output = self.script("install.sh", &[]).env("PATH", path).output().unwrap();
+        output.status.success()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+#[test]
+fn it_installs_into_an_empty_tree_and_uninstalls_without_a_trace() {
+    let place = Place::new("empty");
+    let before = place.tree();
+
+    let output = place.install(&["--url=https://config.example.com/site's.yaml"]);
+
+    assert!(output.status.success(), "{}", stderr(&output));
+    let tree = place.tree();
+    assert_eq!(tree["usr/local/bin/otelet"].0, 0o755);
+    assert_eq!(tree["etc/otelet/otelet.yaml"].0, 0o640);
+    assert!(tree["etc/otelet/otelet.yaml"].1.ends_with("config:\n  url: 'https://config.example.com/site''s.yaml'\n"));
+    assert!(tree["etc/systemd/system/otelet.service"].1.contains("ExecStart=/usr/local/bin/otelet run\n"));
+
+    place.uninstalled(&["--purge"]);
+    let after = place.tree();
+    let made: Vec<_> = after.keys().filter(|name| !before.contains_key(*name)).collect();
+    // Those of the file system hierarchy that stand everywhere but in this test.
+    assert_eq!(made, ["usr", "usr/local", "usr/local/lib"]);
+}
+
+#[test]
+fn the_second_time_nothing_is_left_to_do() {
+    let place = Place::new("twice");
+    place.installed();
+    let once = place.tree();
+
+    let output = place.install(&["--url=https://elsewhere.example.com/"]);
+
+    assert_eq!(place.tree(), once, "settings of the first time stay as well");
+    let said = stdout(&output);
+    assert!(!said.contains("makes") && !said.contains("replaces"), "{said}");
+}
+
+#[test]
+fn interrupted_at_any_step_it_is_whole_after_the_next_run() {
+    let whole = Place::new("whole");
+    whole.installed();
+    let whole = whole.tree();
+    for step in 1.. {
+        let place = Place::new("interrupted");
+        let ended = place.interrupted(step);
+
+        for (name, (_, text)) in place.tree() {
+            let half = !name.ends_with(".otelet-new") && !name.contains("usr/local/lib/") && !text.is_empty();
+            assert!(!half || whole[&name].1 == text, "step {step} leaves half of {name}");
+        }
+        place.installed();
+        let mut left = place.tree();
+        left.retain(|name, _| !name.ends_with(".otelet-new"));
+        let differ = |name: &&String| left.get(*name) != whole.get(*name);
+        let differing: Vec<_> = left.keys().chain(whole.keys()).filter(differ).collect();
+        assert!(differing.is_empty(), "after an interruption at step {step}: {differing:?}");
+        place.uninstalled(&["--purge"]);
+        assert!(!place.root().join("etc/otelet").exists(), "step {step}");
+        if ended {
+            assert!(step > 10, "only {step} steps were seen: are these the commands that the script uses?");
+            return;
+        }
+    }
+}
+
+#[test]
+fn what_others_have_put_there_stays() {
+    let place = Place::new("foreign");
+    let settings = place.root().join("etc/otelet/otelet.yaml");
+    fs::create_dir_all(settings.parent().unwrap()).unwrap();
+    fs::write(&settings, "config: {url: /mine}\n").unwrap();
+    fs::write(place.root().join("etc/otelet/notes"), "mine").unwrap();
+    let before = place.tree();
+
+    place.installed();
+    assert_eq!(place.tree()["etc/otelet/otelet.yaml"], before["etc/otelet/otelet.yaml"]);
+    place.uninstalled(&["--purge"]);
+
+    let after = place.tree();
+    for (name, file) in before {
+        assert_eq!(after.get(&name), Some(&file), "{name}");
+    }
+}
+
+#[test]
+fn without_purge_settings_stay_and_a_later_purge_still_finds_them() {
+    let place = Place::new("keep");
+    place.installed();
+
+    place.uninstalled(&[]);
+    assert!(!place.root().join("usr/local/bin/otelet").exists());
+    assert!(place.root().join("etc/otelet/otelet.yaml").exists());
+
+    place.uninstalled(&["--purge"]);
+    assert!(!place.root().join("etc/otelet").exists());
+}
+
+#[test]
+fn a_bundle_brings_its_own_config_and_key() {
+    let place = Place::new("bundle");
+    place.pack("otelcol", "#!/bin/sh\n");
+    place.pack("site.yaml", "receivers: {}\n");
+    place.pack("site.yaml.minisig", "untrusted comment\n");
+    place.pack("site.pub", "untrusted comment\nRWQ123\n");
+
+    place.installed();
+
+    let tree = place.tree();
+    let settings = &tree["etc/otelet/otelet.yaml"].1;
+    let expected =
+        "config:\n  url: /etc/otelet/site.yaml\n  public_key: RWQ123\ncollector:\n  path: /usr/local/bin/otelcol\n";
+    assert!(settings.ends_with(expected), "{settings}");
+    assert_eq!(tree["etc/otelet/site.yaml"].1, "receivers: {}\n");
+    assert!(tree.contains_key("etc/otelet/site.yaml.minisig"));
+    assert_eq!(tree["usr/local/bin/otelcol"].0, 0o755);
+}
+
+#[test]
+fn a_damaged_archive_is_refused_before_anything_is_touched() {
+    let place = Place::new("damaged");
+    let before = place.tree();
+    fs::write(place.archive().join("otelet"), "#!/bin/sh\n: version 1, one byte of it turned\n").unwrap();
+
+    let output = place.install(&[]);
+
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("a file is damaged: otelet: FAILED; copy the archive again"),
+        "{}",
+        stderr(&output)
+    );
+    fs::remove_file(place.archive().join("SHA256SUMS")).unwrap();
+    assert!(stderr(&place.install(&[])).contains("SHA256SUMS is missing; unpack the whole archive"));
+    assert_eq!(place.tree(), before);
+}
+
+#[test]
+fn a_wrong_argument_is_named() {
+    let place = Place::new("argument");
+    for (argument, problem) in
+        [("--ulr=x", "unknown argument --ulr=x"), ("--wait=soon", "--wait=soon: give whole seconds")]
+    {
+        let output = place.install(&[argument]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(problem), "{}", stderr(&output));
+    }
+}

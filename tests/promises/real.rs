@@ -336,3 +336,65 @@ fn a_full_disk_stops_nothing() {
     );
     agent.applied(&better);
 }
+
+/// The config that is built in for a Linux host, changed so that a test sees what it does: quick, to ports that nobody
+/// else has, to a sink that reads JSON, from a log of its own.
+fn built_in(log: &std::path::Path, ports: [u16; 2]) -> String {
+    let [grpc, http] = ports;
+    let text = include_str!("../../targets/linux/collector.yaml").to_owned();
+    let changes = [
+        ("collection_interval: 60s", "collection_interval: 500ms".to_owned()),
+        ("include: [/var/log/syslog,", format!("include: [{}, /var/log/syslog,", log.display())),
+        ("127.0.0.1:4317", format!("127.0.0.1:{grpc}")),
+        ("127.0.0.1:4318", format!("127.0.0.1:{http}")),
+        ("  batch: {}", "  batch: {timeout: 100ms}".to_owned()),
+        ("  otlphttp:\n", "  otlphttp:\n    encoding: json\n    compression: none\n".to_owned()),
+    ];
+    changes.into_iter().fold(text, |text, (from, to)| {
+        assert_eq!(text.matches(from).count(), 1, "{from} stands once in it");
+        text.replace(from, &to)
+    })
+}
+
+#[test]
+#[ignore = "needs a real Collector: cargo xtask check --real"]
+fn the_built_in_config_is_taken_as_it_is_and_delivers_metrics_logs_and_traces() {
+    let plant = Plant::new();
+    plant.host.unset("config.url");
+    plant.host.set("environment", "host");
+    let output = plant.host.otelet(&["validate"]);
+    assert_eq!(output.status.code(), Some(0), "{}", super::host::stdout(&output));
+
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (log, ports) = (plant.host.path("syslog"), [free(), free()]);
+    fs::write(&log, "").unwrap();
+    let body = built_in(&log, ports);
+    plant.host.set("config.url", &plant.host.server.url());
+    let endpoint = plant.sink.at("");
+    plant.host.set("collector.env", &format!("{{OTEL_EXPORTER_OTLP_ENDPOINT: '{}'}}", endpoint.trim_end_matches('/')));
+    let agent = plant.host.agent_running(&body);
+
+    for name in ["system.cpu.utilization", "system.memory.usage", "system.filesystem.utilization", "system.network.io"]
+    {
+        plant.delivers(name);
+    }
+    plant.delivers("\"host.name\"");
+    let mut line = fs::OpenOptions::new().append(true).open(&log).unwrap();
+    std::io::Write::write_all(&mut line, b"the pump has stopped\n").unwrap();
+    plant.delivers("the pump has stopped");
+    let span = br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5b8aa5a2d2c872e8321cf37308d69df2",
+        "spanId":"051581bf3cb55c13","name":"fill the tank","kind":1,"startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}"#;
+    let request = format!(
+        "POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        span.len()
+    );
+    let mut application = std::net::TcpStream::connect(("127.0.0.1", ports[1])).unwrap();
+    std::io::Write::write_all(&mut application, &[request.as_bytes(), span].concat()).unwrap();
+    plant.delivers("fill the tank");
+
+    // What it remembers outlives it: the offset in the log, and what could not be sent yet.
+    let directory = plant.host.state_dir().join("collector");
+    assert!(fs::read_dir(directory).unwrap().flatten().count() >= 2, "an offset and a queue are kept");
+    drop(agent);
+}

@@ -512,14 +512,24 @@ pub fn short(body: &str) -> String {
 }
 
 /// Waits until there is something. `context` is shown if it never comes.
-pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>, context: impl FnOnce() -> String) -> T {
-    let limit = Instant::now() + PATIENCE;
+pub fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>, context: impl FnOnce() -> String) -> T {
+    wait_for_longer(PATIENCE, what, look, context)
+}
+
+/// The same for what takes its time, such as a boot.
+pub fn wait_for_longer<T>(
+    patience: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Option<T>,
+    context: impl FnOnce() -> String,
+) -> T {
+    let limit = Instant::now() + patience;
     loop {
         if let Some(found) = look() {
             return found;
         }
         if Instant::now() >= limit {
-            panic!("waited {PATIENCE:?} in vain for {what}; {}", context());
+            panic!("waited {patience:?} in vain for {what}; {}", context());
         }
         thread::sleep(LOOK);
     }

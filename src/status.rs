@@ -164,6 +164,24 @@ pub struct HostStatus {
     pub memory_total_bytes: Option<u64>,
     pub memory_used_bytes: Option<u64>,
     pub load_1m: Option<f64>,
+    pub cpu_utilization: Option<f64>,
+    pub uptime_seconds: Option<u64>,
+    pub memory_limit_bytes: Option<u64>,
+    pub cpu_limit: Option<f64>,
+    /// The fullest, the fullest first.
+    pub file_systems: Vec<FileSystemStatus>,
+    /// Mount points that do not answer.
+    pub hanging_mounts: Vec<String>,
+}
+
+/// How full a file system is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
+pub struct FileSystemStatus {
+    pub mountpoint: String,
+    pub used_bytes: u64,
+    pub free_bytes: u64,
+    pub utilization: f64,
 }
 
 /// What became of a request by a person.
@@ -305,6 +323,22 @@ impl Status {
                 memory_total_bytes: facts.sample.memory_total,
                 memory_used_bytes: facts.sample.memory_used,
                 load_1m: facts.sample.load_1m,
+                cpu_utilization: facts.sample.cpu_utilization,
+                uptime_seconds: facts.sample.uptime,
+                memory_limit_bytes: facts.sample.memory_limit,
+                cpu_limit: facts.sample.cpu_limit,
+                file_systems: facts
+                    .sample
+                    .fullest
+                    .iter()
+                    .map(|it| FileSystemStatus {
+                        mountpoint: it.mountpoint.clone(),
+                        used_bytes: it.used,
+                        free_bytes: it.free,
+                        utilization: it.utilization(),
+                    })
+                    .collect(),
+                hanging_mounts: facts.sample.hanging.clone(),
             },
             answer: facts.answer,
             serial: facts.serial,
@@ -331,7 +365,7 @@ impl Status {
         essence.agent.memory_bytes = None;
         essence.collector.memory_bytes = None;
         essence.collector.since = None;
-        essence.host = HostStatus::default();
+        essence.host = HostStatus { hanging_mounts: self.host.hanging_mounts.clone(), ..HostStatus::default() };
         essence.losses = Losses::default();
         essence.reports = ReportsStatus { last_error: self.reports.last_error.clone(), ..ReportsStatus::default() };
         essence.exchanges = ExchangesStatus {

@@ -160,3 +160,17 @@ pub fn metrics() -> impl Iterator<Item = &'static Metric> {
     let tables: [&'static [Metric]; 1] = [crate::host::METRICS];
     tables.into_iter().flatten()
 }
+
+/// The table of `docs/metrics.md`, in Markdown.
+pub fn reference() -> String {
+    let mut text = String::from("| metric | unit | kind | meaning, and attributes |\n|---|---|---|---|\n");
+    for Metric { name, unit, kind, help } in metrics() {
+        let kind = match kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+            Kind::UpDownCounter => "up-down counter",
+        };
+        text += &format!("| `{name}` | `{unit}` | {kind} | {help} |\n");
+    }
+    text
+}

@@ -50,6 +50,7 @@ fn check(settings: &Settings) -> Result<(), String> {
         probation: settings.collector.probation,
         report_every: None,
         watchdog: None,
+        sample_every: settings.host.sample_every,
     };
     let nothing_yet = Agent::new(params, Record::default(), None, at).0.report();
     // Under the agent's own name where it has one: a server should not see another agent come and go.
@@ -66,7 +67,7 @@ fn check(settings: &Settings) -> Result<(), String> {
         effective_path: None,
         losses: Losses::default(),
         sample: &Sample::default(),
-        host: &host::identity(),
+        host: &host::identity(&settings.host.root),
         attributes: &settings.attributes,
         answer: None,
         serial: 0,
@@ -99,7 +100,7 @@ fn check(settings: &Settings) -> Result<(), String> {
         settings: settings.collector.clone(),
         identity: settings.attributes.clone(),
         instance_uid: "validate".into(),
-        host: host::identity(),
+        host: host::identity(&settings.host.root),
         marker: "validate".into(),
         store,
         runtime_dir: workspace.0.clone(),

@@ -122,6 +122,8 @@ pub struct Params {
     pub report_every: Option<Duration>,
     /// How long a service manager waits for a sign of life.
     pub watchdog: Option<Duration>,
+    /// The most time between two samples of the host.
+    pub sample_every: Duration,
 }
 
 /// What happened.
@@ -291,8 +293,8 @@ impl Agent {
             poll: poll::Poll::new(params.has_source, at.now),
             interval: None,
             reporting: reporting::Reporting::new(params.report_every, at.now),
-            sample: sample::Sampling::new(at.now),
             watchdog: watchdog::Watchdog::new(params.watchdog, at.now),
+            sample: sample::Sampling::new(params.sample_every, at.now),
             ending: Ending::No,
             params,
         };
@@ -325,6 +327,7 @@ impl Agent {
             Event::Reconfigured { params, restart } => {
                 self.poll.reconfigure(params.has_source, at.now);
                 self.reporting.reconfigure(params.report_every, at.now);
+                self.sample.reconfigure(params.sample_every, at.now);
                 self.collector.stop_timeout = params.stop_timeout;
                 self.params = params;
                 if restart {

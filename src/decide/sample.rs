@@ -4,36 +4,39 @@ use std::time::{Duration, Instant};
 
 use super::Due;
 
-/// The least time between two samples. With [`SLACK`] it lets a sample ride on a poll or a probe.
-const EVERY: Duration = Duration::from_secs(8);
-
-/// How much later a sample may be taken.
-const SLACK: Duration = Duration::from_secs(8);
-
 /// When the host is sampled next.
 #[derive(Debug)]
 pub struct Sampling {
+    /// The most time between two samples. Half of it is waited for another reason to wake up, so that a sample rides on a
+    /// poll or a probe.
+    every: Duration,
     next: Instant,
 }
 
 impl Sampling {
     /// The first sample is taken at once: CPU times need two to compare.
-    pub fn new(now: Instant) -> Self {
-        Self { next: now }
+    pub fn new(every: Duration, now: Instant) -> Self {
+        Self { every, next: now }
+    }
+
+    /// The settings may have changed. A sample that would come later than they say now comes sooner.
+    pub fn reconfigure(&mut self, every: Duration, now: Instant) {
+        self.every = every;
+        self.next = self.next.min(now + every / 2);
     }
 
     /// Whether a sample is to be taken now; the next is then planned.
     pub fn begin(&mut self, now: Instant) -> bool {
         let due = self.due().reached(now);
         if due {
-            self.next = now + EVERY;
+            self.next = now + self.every / 2;
         }
         due
     }
 
     /// When the next sample is due.
     pub fn due(&self) -> Due {
-        Due { at: self.next, slack: SLACK }
+        Due { at: self.next, slack: self.every / 2 }
     }
 }
 
@@ -42,14 +45,31 @@ mod tests {
     use super::*;
     use crate::decide::origin;
 
+    const EVERY: Duration = Duration::from_secs(16);
+
     #[test]
     fn a_sample_rides_on_a_wake_up_that_comes_anyway_and_forces_one_only_at_its_latest() {
         let t0 = origin();
-        let mut sampling = Sampling::new(t0);
+        let mut sampling = Sampling::new(EVERY, t0);
 
         assert!(sampling.begin(t0));
-        assert!(!sampling.begin(t0 + EVERY / 2));
-        assert!(sampling.begin(t0 + EVERY));
-        assert_eq!(sampling.due().latest(), t0 + EVERY + EVERY + SLACK);
+        assert!(!sampling.begin(t0 + EVERY / 4));
+        assert!(sampling.begin(t0 + EVERY / 2));
+        assert_eq!(sampling.due().latest(), t0 + EVERY / 2 + EVERY);
+    }
+
+    #[test]
+    fn a_shorter_time_is_kept_at_once_and_a_longer_one_from_the_next_sample_on() {
+        let t0 = origin();
+        let mut sampling = Sampling::new(EVERY, t0);
+        sampling.begin(t0);
+
+        sampling.reconfigure(EVERY / 4, t0);
+        assert_eq!(sampling.due().latest(), t0 + EVERY / 4);
+
+        sampling.reconfigure(EVERY * 4, t0);
+        assert_eq!(sampling.due().at, t0 + EVERY / 8);
+        assert!(sampling.begin(t0 + EVERY / 8));
+        assert_eq!(sampling.due().latest(), t0 + EVERY / 8 + EVERY * 4);
     }
 }

@@ -26,6 +26,9 @@ const STEPS: u32 = 300;
 /// Longest way back: a poll that was put off, the backoff of a crash, the stop timeout, a probation.
 const BACK_WITHIN: Duration = Duration::from_secs(20 * 60);
 
+/// At least this often the host is sampled.
+const SAMPLE_EVERY: Duration = Duration::from_secs(16);
+
 const PROBATION: Duration = Duration::from_secs(30);
 
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -511,6 +514,7 @@ fn params() -> Params {
         probation: PROBATION,
         report_every: Some(Duration::from_secs(300)),
         watchdog: Some(WATCHDOG),
+        sample_every: SAMPLE_EVERY,
     }
 }
 

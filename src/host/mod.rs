@@ -1,11 +1,30 @@
-//! One sample of the host. sysinfo serves here; what it does badly gets a reader of its own beside this file.
+//! The host as one sample sees it: CPU, memory, disks, file systems, interfaces, and what agent and collector take of them.
+//!
+//! On Linux by readers of our own: one read of a file of `/proc` each, from whichever root the host is mounted at. Elsewhere
+//! by sysinfo, which on Linux makes 33 system calls for an interface and knows no other root than `/`.
 
-use sysinfo::{MemoryRefreshKind, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+#[cfg(target_os = "linux")]
+mod linux;
+pub mod metrics;
+#[cfg(not(target_os = "linux"))]
+mod other;
+mod points;
 
-/// The metrics that are measured here.
-pub static METRICS: &[crate::telemetry::Metric] = &[];
+#[cfg(target_os = "linux")]
+use linux as system;
+#[cfg(not(target_os = "linux"))]
+use other as system;
 
-/// What one sample saw. Unknown is `None`: sysinfo answers 0 where `/proc` is missing.
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::telemetry::Snapshot;
+pub use metrics::METRICS;
+
+/// How many of the fullest file systems the status shows.
+const FULLEST: usize = 3;
+
+/// What of the last sample the status shows. Unknown is `None`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Sample {
     /// Memory of the host, in bytes.
@@ -18,43 +37,100 @@ pub struct Sample {
     pub collector_memory: Option<u64>,
     /// Resident memory of the agent, in bytes.
     pub agent_memory: Option<u64>,
+    /// Share of the CPUs' time since the sample before that was spent on something.
+    pub cpu_utilization: Option<f64>,
+    /// Since the host was started, in seconds.
+    pub uptime: Option<u64>,
+    /// The fullest file systems, the fullest first.
+    pub fullest: Vec<Fullness>,
+    /// Mount points that do not answer.
+    pub hanging: Vec<String>,
+    /// The memory limit that binds the agent's cgroup, in bytes.
+    pub memory_limit: Option<u64>,
+    /// The CPU quota that binds the agent's cgroup, in CPUs.
+    pub cpu_limit: Option<f64>,
+}
+
+/// How full a file system is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fullness {
+    /// Where it is mounted.
+    pub mountpoint: String,
+    /// In bytes.
+    pub used: u64,
+    /// What anybody but root can still write, in bytes.
+    pub free: u64,
+}
+
+impl Fullness {
+    /// 1 when nobody but root can write.
+    pub fn utilization(&self) -> f64 {
+        share(self.used, self.used.saturating_add(self.free))
+    }
+}
+
+/// Something that may hang: to be done on a thread of its own.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// What taking a sample gave.
+#[derive(Default)]
+pub struct Taken {
+    /// For the status.
+    pub sample: Sample,
+    /// What was measured, each with its own time: first what came late, from a thread that was started by the sample before.
+    pub snapshots: Vec<Snapshot>,
+    /// To be started now; what it sees comes with the next sample.
+    pub job: Option<Job>,
 }
 
 /// Samples the host, and remembers what the next sample needs.
 #[derive(Debug)]
 pub struct Host {
-    /// None on a system that sysinfo does not know.
-    system: Option<System>,
+    reader: system::Reader,
+    before: points::Before,
 }
 
 impl Host {
-    /// Reads nothing yet.
-    pub fn new() -> Self {
-        Self { system: System::new().ok() }
+    /// A host whose root is mounted here. Reads nothing yet.
+    pub fn new(root: &Path) -> Self {
+        Self { reader: system::Reader::new(root), before: points::Before::default() }
     }
 
-    /// Takes a sample. Touches no mount, so it does not hang with one.
-    pub fn sample(&mut self, collector: Option<u32>) -> Sample {
-        let Some(system) = &mut self.system else { return Sample::default() };
-        system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
-        let own = Pid::from_u32(std::process::id());
-        let pids: Vec<Pid> = std::iter::once(own).chain(collector.map(Pid::from_u32)).collect();
-        let kind = ProcessRefreshKind::nothing().with_memory().without_tasks();
-        system.refresh_processes_specifics(ProcessesToUpdate::Some(&pids), true, kind);
-        let memory_of = |pid: Pid| system.process(pid).map(sysinfo::Process::memory).and_then(known);
-        Sample {
-            memory_total: known(system.total_memory()),
-            memory_used: known(system.used_memory()),
-            load_1m: System::load_average().ok().map(|load| load.one).filter(|load| load.is_finite()),
-            collector_memory: collector.and_then(|pid| memory_of(Pid::from_u32(pid))),
-            agent_memory: memory_of(own),
+    /// The settings may have changed.
+    pub fn set_root(&mut self, root: &Path) {
+        self.reader.set_root(root);
+    }
+
+    /// Takes a sample. It cannot hang: what might is handed back as a [`Job`]. Snapshots are made only if they are `told`.
+    pub fn sample(&mut self, collector: Option<u32>, now: Instant, wall: SystemTime, told: bool) -> Taken {
+        let (reading, late, job) = self.reader.read(collector, now, wall);
+        let utilization = self.before.compare(&reading.cpus);
+        let mut fullest: Vec<Fullness> =
+            reading.file_systems.iter().chain(&late.file_systems).map(FileSystem::fullness).collect();
+        fullest.sort_by(|one, other| other.utilization().total_cmp(&one.utilization()));
+        fullest.truncate(FULLEST);
+        let memory_of = |who: Who| reading.processes.iter().find(|it| it.who == who).map(|it| it.resident);
+        let sample = Sample {
+            memory_total: reading.memory.as_ref().map(|memory| memory.total),
+            memory_used: reading.memory.as_ref().map(Memory::used),
+            load_1m: reading.load.map(|load| load[0]),
+            collector_memory: memory_of(Who::Collector),
+            agent_memory: memory_of(Who::Agent),
+            cpu_utilization: utilization.as_ref().map(|it| it.busy),
+            uptime: reading.uptime.map(|uptime| uptime.as_secs()),
+            fullest,
+            hanging: reading.hanging.clone(),
+            memory_limit: reading.cgroup.memory.map(|(limit, _)| limit),
+            cpu_limit: reading.cgroup.cpus,
+        };
+        let mut snapshots = Vec::new();
+        if let (true, Some(at)) = (told, late.at) {
+            snapshots.push(Snapshot { at, points: points::of_file_systems(&late.file_systems, reading.boot) });
         }
-    }
-}
-
-impl Default for Host {
-    fn default() -> Self {
-        Self::new()
+        if told {
+            snapshots.push(Snapshot { at: wall, points: points::of(&reading, utilization.as_ref(), wall) });
+        }
+        Taken { sample, snapshots, job }
     }
 }
 
@@ -73,25 +149,193 @@ pub struct Identity {
     pub arch: String,
 }
 
-/// Reads it once; none of it changes while the agent runs.
-pub fn identity() -> Identity {
+/// Reads it once; none of it changes while the agent runs. `root` is where the host's root is mounted.
+pub fn identity(root: &Path) -> Identity {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         "arm" => "arm32",
         other => other,
     };
+    let (name, os_version) = system::name_and_version(root);
     Identity {
-        name: System::host_name().unwrap_or_default(),
+        name,
         id: crate::os::host_fingerprint(),
         os_type: std::env::consts::OS.into(),
-        os_version: System::long_os_version().unwrap_or_default(),
+        os_version,
         arch: arch.into(),
     }
 }
 
-fn known(value: u64) -> Option<u64> {
-    (value > 0).then_some(value)
+// ---- What readers give ---------------------------------------------------------------------------------------------
+
+/// What was read at one time. A part that could not be read is empty.
+#[derive(Debug, Default, PartialEq)]
+struct Reading {
+    /// When the host was started: the start of every sum of the host.
+    boot: Option<SystemTime>,
+    uptime: Option<Duration>,
+    cpus: Cpus,
+    memory: Option<Memory>,
+    load: Option<[f64; 3]>,
+    swaps: Vec<Swap>,
+    disks: Vec<Disk>,
+    file_systems: Vec<FileSystem>,
+    hanging: Vec<String>,
+    interfaces: Vec<Interface>,
+    processes: Vec<Process>,
+    cgroup: Cgroup,
+}
+
+/// File systems that were looked at by a [`Job`].
+#[derive(Debug, Default)]
+struct Late {
+    /// When they were looked at last. None before the first job has ended, and when that is known already.
+    at: Option<SystemTime>,
+    file_systems: Vec<FileSystem>,
+}
+
+/// How many states a CPU has.
+const STATES: usize = 8;
+
+/// Their names, in the order of `/proc/stat`.
+const STATE_NAMES: [&str; STATES] = ["user", "nice", "system", "idle", "wait", "interrupt", "softirq", "steal"];
+
+/// Which of them do nothing.
+const IDLE: [usize; 2] = [3, 4];
+
+/// Time in each state, in seconds.
+#[derive(Debug, Default, PartialEq, Clone)]
+struct Cpus {
+    /// Of all CPUs together.
+    total: Option<[f64; STATES]>,
+    /// Of each, by its number; empty where there are too many.
+    each: Vec<(u32, [f64; STATES])>,
+}
+
+/// In bytes.
+#[derive(Debug, Default, PartialEq)]
+struct Memory {
+    total: u64,
+    free: u64,
+    available: u64,
+    /// The states beside used and free; only Linux has them.
+    others: Vec<(&'static str, u64)>,
+    swap_total: u64,
+}
+
+impl Memory {
+    fn used(&self) -> u64 {
+        self.total.saturating_sub(self.available)
+    }
+}
+
+/// In bytes.
+#[derive(Debug, PartialEq)]
+struct Swap {
+    device: String,
+    total: u64,
+    used: u64,
+}
+
+/// Sums since the host was started.
+#[derive(Debug, PartialEq)]
+struct Disk {
+    device: String,
+    reads: u64,
+    writes: u64,
+    read_bytes: u64,
+    written_bytes: u64,
+    busy: Duration,
+}
+
+/// Where it is, and how full, in bytes.
+#[derive(Debug, Clone, PartialEq)]
+struct FileSystem {
+    mount: Mount,
+    space: Space,
+}
+
+impl FileSystem {
+    fn fullness(&self) -> Fullness {
+        let Space { used, free, .. } = self.space;
+        Fullness { mountpoint: self.mount.mountpoint.clone(), used, free }
+    }
+}
+
+/// What names a file system.
+#[derive(Debug, Clone, PartialEq)]
+struct Mount {
+    device: String,
+    /// As the host calls it, without `host.root`.
+    mountpoint: String,
+    kind: String,
+    /// rw, ro
+    mode: &'static str,
+}
+
+/// In bytes, and in inodes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Space {
+    used: u64,
+    free: u64,
+    reserved: u64,
+    inodes_used: u64,
+    inodes_free: u64,
+}
+
+/// Sums since the interface was made; receive first, transmit second.
+#[derive(Debug, PartialEq)]
+struct Interface {
+    device: String,
+    bytes: [u64; 2],
+    packets: [u64; 2],
+    errors: [u64; 2],
+    dropped: [u64; 2],
+}
+
+/// One of the two processes that are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Agent,
+    Collector,
+}
+
+impl Who {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Collector => "collector",
+        }
+    }
+}
+
+/// Times in seconds, memory in bytes.
+#[derive(Debug, PartialEq)]
+struct Process {
+    who: Who,
+    pid: u32,
+    start: Option<SystemTime>,
+    user: f64,
+    system: f64,
+    resident: u64,
+    virtual_size: u64,
+    threads: Option<u64>,
+    descriptors: Option<u64>,
+}
+
+/// Limits of the agent's own cgroup, where they are lower than what the host has.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Cgroup {
+    /// Limit and usage, in bytes.
+    memory: Option<(u64, Option<u64>)>,
+    /// In CPUs.
+    cpus: Option<f64>,
+}
+
+/// A part of a whole; of nothing, it is nothing.
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 #[cfg(test)]
@@ -100,10 +344,27 @@ mod tests {
 
     #[test]
     fn the_agent_and_its_host_have_memory() {
-        let sample = Host::new().sample(None);
+        let sample = Host::new(Path::new("/")).sample(None, Instant::now(), SystemTime::now(), false).sample;
         let (total, used) = (sample.memory_total.expect("known here"), sample.memory_used.expect("known here"));
         assert!(used < total);
         assert!(sample.agent_memory.expect("known here") < used);
         assert_eq!(sample.collector_memory, None);
+    }
+
+    #[test]
+    fn cpu_utilization_needs_two_samples() {
+        let mut host = Host::new(Path::new("/"));
+        let mut sample = || host.sample(None, Instant::now(), SystemTime::now(), false).sample;
+        assert_eq!(sample().cpu_utilization, None);
+        let busy = std::iter::repeat_with(sample).take(1_000_000).find_map(|sample| sample.cpu_utilization);
+        assert!(busy.is_some_and(|busy| (0.0..=1.0).contains(&busy)), "{busy:?}");
+    }
+
+    #[test]
+    fn no_metric_is_listed_twice_and_each_has_its_help() {
+        for (number, metric) in METRICS.iter().enumerate() {
+            assert!(METRICS[..number].iter().all(|other| other.name != metric.name), "{}", metric.name);
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+        }
     }
 }

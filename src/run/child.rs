@@ -104,15 +104,4 @@ impl Runner {
             })
             .detach();
     }
-
-    pub(super) fn take_sample(&mut self) {
-        let pid = self.collector.as_ref().map(|(pid, _, _)| *pid);
-        self.sample = self.host.sample(pid);
-        if let Some((_, _, relay)) = &self.collector {
-            let dropped = relay.borrow_mut().newly_dropped();
-            if dropped > 0 {
-                log::warn!("{dropped} log lines of the collector were dropped: more than collector.log_rate allows");
-            }
-        }
-    }
 }

@@ -8,6 +8,7 @@ mod disk;
 mod exchange;
 mod observe;
 mod people;
+mod sample;
 
 use exchange::EffectiveCache;
 use std::cell::RefCell;
@@ -172,6 +173,7 @@ fn params(settings: &Settings, memory: &Memory) -> Params {
         probation: settings.collector.probation,
         report_every: settings.report.url.as_ref().map(|_| settings.report.every),
         watchdog: os::watchdog_limit(),
+        sample_every: settings.host.sample_every,
     }
 }
 
@@ -257,7 +259,7 @@ impl Runner {
         let mut runner = Self {
             started: at.wall,
             start: os::process_start(std::process::id()).unwrap_or_default(),
-            host_identity: host::identity(),
+            host_identity: host::identity(&settings.host.root),
             messages,
             sender,
             agent,
@@ -275,7 +277,7 @@ impl Runner {
             looked_at: Rc::default(),
             children: Rc::default(),
             writes: 0,
-            host: Host::new(),
+            host: Host::new(&settings.host.root),
             sample: Sample::default(),
             losses: Losses::default(),
             request: None,

@@ -55,6 +55,21 @@ fn the_settings_reference_is_the_one_that_is_generated() {
 }
 
 #[test]
+fn the_metrics_reference_is_the_one_that_is_generated() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+    let page = std::fs::read_to_string(path).expect("docs/metrics.md is there");
+    let (_, rest) = page.split_once("<!-- metrics -->").expect("docs/metrics.md has the line <!-- metrics -->");
+    let (reference, _) = rest.split_once("<!-- /metrics -->").expect("docs/metrics.md has the line <!-- /metrics -->");
+
+    let expected = otelet::telemetry::reference();
+
+    assert!(
+        reference.trim() == expected.trim(),
+        "docs/metrics.md differs from the metrics; between its two metrics lines put:\n\n{expected}"
+    );
+}
+
+#[test]
 fn every_command_of_the_usage_exists() {
     let host = Host::new();
     for (_, name, _) in cli::COMMANDS {

@@ -1,0 +1,77 @@
+//! What the kernel tells without a file: one system call each, or none.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::super::Space;
+
+/// How many ticks a second has in `/proc`.
+pub(super) fn ticks_a_second() -> u64 {
+    rustix::param::clock_ticks_per_second()
+}
+
+/// The size of a page of memory, in bytes.
+pub(super) fn page_size() -> u64 {
+    rustix::param::page_size() as u64
+}
+
+/// How long the host is up, and its load over 1, 5 and 15 minutes. Source: sysinfo(2), whose loads are in units of 1/65536.
+pub(super) fn uptime_and_load() -> (Option<Duration>, Option<[f64; 3]>) {
+    let info = rustix::system::sysinfo();
+    let uptime = u64::try_from(info.uptime).ok().map(Duration::from_secs);
+    (uptime, Some(info.loads.map(|load| load as f64 / 65536.0)))
+}
+
+/// How full the file system is on which this path lies. It may wait for ever if that is not on a disk of this host.
+///
+/// # Errors
+///
+/// As the kernel says.
+pub(super) fn space(path: &Path) -> io::Result<Space> {
+    let stat = rustix::fs::statvfs(path)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    Ok(Space {
+        used: bytes(stat.f_blocks.saturating_sub(stat.f_bfree)),
+        free: bytes(stat.f_bavail),
+        reserved: bytes(stat.f_bfree.saturating_sub(stat.f_bavail)),
+        inodes_used: stat.f_files.saturating_sub(stat.f_ffree),
+        inodes_free: stat.f_ffree,
+    })
+}
+
+/// How many descriptors a process has open. None if it is gone, or belongs to somebody else on a kernel before 6.2: since
+/// then the size of the directory is their number.
+pub(super) fn open_descriptors(pid: u32) -> Option<u64> {
+    let path = format!("/proc/{pid}/fd");
+    let size = u64::try_from(rustix::fs::stat(&*path).ok()?.st_size).ok()?;
+    if size > 0 { Some(size) } else { Some(fs::read_dir(path).ok()?.count() as u64) }
+}
+
+/// What the host calls itself.
+pub(super) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_counts_descriptors_as_its_directory_does() {
+        // Other tests open and close some at the same time.
+        let counted = || fs::read_dir("/proc/self/fd").unwrap().count() as u64 - 1;
+        let agrees = std::iter::repeat_with(|| (open_descriptors(std::process::id()), counted()))
+            .take(10_000)
+            .any(|(told, counted)| told == Some(counted));
+        assert!(agrees);
+    }
+
+    #[test]
+    fn space_adds_up() {
+        let space = space(Path::new("/")).unwrap();
+        assert!(space.used > 0 && space.used + space.free + space.reserved > space.free);
+        assert!(super::space(Path::new("/nowhere")).is_err());
+    }
+}

@@ -1,0 +1,286 @@
+//! Reads a Linux host: `/proc` by a few large reads, file systems by `statvfs`, limits from the agent's cgroup.
+//!
+//! What of this could wait for something else than the kernel's memory (a network file system) is left to
+//! [`mounts::Foreign`]. Nothing is kept open between two samples.
+
+mod cgroup;
+mod files;
+mod kernel;
+mod mounts;
+mod parse;
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{Cpus, FileSystem, Job, Late, Process, Reading, Who};
+use files::{Until, read};
+
+/// Every so many samples the limits of the agent's cgroup are looked for anew: they hardly ever change.
+const LIMITS_EVERY: u32 = 64;
+
+/// More CPUs than this are told as one sum.
+const MOST_CPUS: usize = 32;
+
+/// Where the files of the host are.
+#[derive(Debug, Clone, PartialEq)]
+struct Places {
+    /// In front of every mount point: empty, or `host.root`.
+    root: PathBuf,
+    proc: PathBuf,
+    interfaces: PathBuf,
+    mounts: PathBuf,
+}
+
+impl Places {
+    /// The agent's own view.
+    fn own() -> Self {
+        let [proc, interfaces, mounts] = ["/proc", "/proc/net/dev", "/proc/self/mountinfo"].map(PathBuf::from);
+        Self { root: PathBuf::new(), proc, interfaces, mounts }
+    }
+
+    /// The view of the host's first process, whose root is mounted here.
+    ///
+    /// `own_mounts` is the agent's own mountinfo: it tells without touching the root, which might hang.
+    fn at(root: &Path, own_mounts: &[u8]) -> Result<Self, String> {
+        let proc = root.join("proc");
+        let mounted = parse::mounts(own_mounts).any(|mount| {
+            mount.kind == b"proc" && mount.root == b"/" && *mount.mountpoint() == *proc.as_os_str().as_bytes()
+        });
+        if !mounted {
+            return Err(format!("{}: the host's /proc is not mounted there", proc.display()));
+        }
+        let first = proc.join("1");
+        for name in ["net/dev", "mountinfo"] {
+            let file = first.join(name);
+            fs::File::open(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        Ok(Self { root: root.into(), interfaces: first.join("net/dev"), mounts: first.join("mountinfo"), proc })
+    }
+}
+
+/// Reads the host, and remembers where.
+#[derive(Debug)]
+pub(super) struct Reader {
+    root: PathBuf,
+    /// None before the first sample.
+    places: Option<Places>,
+    foreign: mounts::Foreign,
+    limits: cgroup::Limits,
+    samples: u32,
+    /// Mount points of the host that cannot be seen from here and were said.
+    unseen: Vec<String>,
+    buffer: Vec<u8>,
+}
+
+impl Reader {
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
+            root: root.into(),
+            places: None,
+            foreign: mounts::Foreign::new(Arc::new(kernel::space)),
+            limits: cgroup::Limits::default(),
+            samples: 0,
+            unseen: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    pub(super) fn set_root(&mut self, root: &Path) {
+        if self.root != root {
+            (self.root, self.places) = (root.into(), None);
+        }
+    }
+
+    pub(super) fn read(
+        &mut self,
+        collector: Option<u32>,
+        now: Instant,
+        wall: SystemTime,
+    ) -> (Reading, Late, Option<Job>) {
+        let places = self.places();
+        let buffer = &mut self.buffer;
+        let mut reading = Reading::default();
+        if let Some(text) = read(&places.proc.join("stat"), Until::Short, buffer) {
+            let stat = parse::stat(&text, kernel::ticks_a_second());
+            reading.boot = stat.boot;
+            reading.cpus = stat.cpus;
+        }
+        let cpus = reading.cpus.each.len();
+        if cpus > MOST_CPUS {
+            reading.cpus = Cpus { each: Vec::new(), ..reading.cpus };
+        }
+        reading.memory = read(&places.proc.join("meminfo"), Until::Short, buffer).and_then(|text| parse::memory(&text));
+        (reading.uptime, reading.load) = kernel::uptime_and_load();
+        if reading.memory.as_ref().is_some_and(|memory| memory.swap_total > 0)
+            && let Some(text) = read(&places.proc.join("swaps"), Until::End, buffer)
+        {
+            reading.swaps = parse::swaps(&text).collect();
+        }
+        if let Some(text) = read(&places.proc.join("diskstats"), Until::ShortRecords, buffer) {
+            reading.disks = parse::disks(&text).collect();
+        }
+        if let Some(text) = read(&places.interfaces, Until::ShortRecords, buffer) {
+            reading.interfaces = parse::interfaces(&text).collect();
+        }
+        let chosen = self.mounts(&places);
+        reading.file_systems = chosen
+            .local
+            .into_iter()
+            .filter_map(|entry| {
+                let space = kernel::space(&entry.below(&places.root)).ok()?;
+                Some(FileSystem { mount: entry.mount, space })
+            })
+            .collect();
+        let (late, hanging, job) = self.foreign.look(&places.root, chosen.foreign, now, wall);
+        reading.hanging = hanging;
+        let processes = [(Who::Agent, Some(std::process::id())), (Who::Collector, collector)];
+        reading.processes =
+            processes.into_iter().filter_map(|(who, pid)| process(who, pid?, reading.boot, &mut self.buffer)).collect();
+        let memory = reading.memory.as_ref().map_or(0, |memory| memory.total);
+        reading.cgroup = self.cgroup(memory, cpus as f64);
+        self.samples = self.samples.wrapping_add(1);
+        self.buffer.clear();
+        // A host with thousands of mounts, once.
+        self.buffer.shrink_to(files::ROOM);
+        (reading, late, job)
+    }
+
+    fn places(&mut self) -> Places {
+        if let Some(places) = &self.places {
+            return places.clone();
+        }
+        let places = if self.root == Path::new("/") {
+            Places::own()
+        } else {
+            let own = files::bytes(Path::new("/proc/self/mountinfo"), Until::End, &mut self.buffer).unwrap_or_default();
+            Places::at(&self.root, own).unwrap_or_else(|why| {
+                log::warn!(
+                    "host.root: {why}; sampling what the agent itself can see; mount the host's root with all that is \
+                     mounted below it, as docker run -v /:{}:ro,rslave does",
+                    self.root.display()
+                );
+                Places::own()
+            })
+        };
+        self.places.insert(places).clone()
+    }
+
+    fn mounts(&mut self, places: &Places) -> mounts::Chosen {
+        let Some(text) = files::bytes(&places.mounts, Until::End, &mut self.buffer) else {
+            return mounts::Chosen::default();
+        };
+        let chosen = mounts::choose(text);
+        if places.root.as_os_str().is_empty() {
+            return chosen;
+        }
+        // What is mounted there for the host and not for the agent would be taken for what lies beneath it.
+        let own = files::bytes(Path::new("/proc/self/mountinfo"), Until::End, &mut self.buffer).unwrap_or_default();
+        let (seen, unseen) = chosen.seen_below(&places.root, own);
+        for mountpoint in &unseen {
+            if !self.unseen.contains(mountpoint) {
+                log::warn!(
+                    "host.root: {mountpoint} of the host is not mounted below {}; it is not sampled; mount the host's root \
+                     with rslave",
+                    places.root.display()
+                );
+            }
+        }
+        self.unseen = unseen;
+        seen
+    }
+
+    fn cgroup(&mut self, memory: u64, cpus: f64) -> super::Cgroup {
+        let buffer = &mut self.buffer;
+        let mut text = |path: &Path| read(path, Until::Short, buffer).map(std::borrow::Cow::into_owned);
+        if self.samples.is_multiple_of(LIMITS_EVERY) {
+            self.limits = cgroup::Limits::find(Path::new("/sys/fs/cgroup"), &mut text, memory, cpus);
+        }
+        self.limits.now(&mut text)
+    }
+}
+
+/// By the agent's own /proc: that is where its numbers of processes are valid.
+fn process(who: Who, pid: u32, boot: Option<SystemTime>, buffer: &mut Vec<u8>) -> Option<Process> {
+    let directory = PathBuf::from(format!("/proc/{pid}"));
+    let text = read(&directory.join("stat"), Until::Short, buffer)?;
+    let stat = parse::process(&text)?;
+    let second = kernel::ticks_a_second();
+    let time = |ticks: u64| ticks as f64 / second as f64;
+    Some(Process {
+        who,
+        pid,
+        start: boot.map(|boot| boot + Duration::from_secs_f64(time(stat.start))),
+        user: time(stat.user),
+        system: time(stat.system),
+        resident: stat.resident_pages * kernel::page_size(),
+        virtual_size: stat.virtual_size,
+        threads: Some(stat.threads),
+        descriptors: kernel::open_descriptors(pid),
+    })
+}
+
+/// The name of the host, and its system's.
+pub(super) fn name_and_version(root: &Path) -> (String, String) {
+    let mut buffer = Vec::new();
+    let own = root == Path::new("/");
+    let name = (!own)
+        .then(|| read(&root.join("etc/hostname"), Until::End, &mut buffer).map(|text| text.trim().to_owned()))
+        .flatten()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(kernel::host_name);
+    let release = ["etc/os-release", "usr/lib/os-release"]
+        .iter()
+        .find_map(|path| Some(parse::os_release(&read(&root.join(path), Until::End, &mut buffer)?)));
+    let version = match release.filter(|release| !release.is_empty()) {
+        Some(release) => format!("Linux ({release})"),
+        None => format!("Linux ({})", crate::os::kernel_release()),
+    };
+    (name, version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTAINER: &[u8] = b"\
+100 90 0:50 / / rw,relatime - overlay overlay rw,lowerdir=/a,upperdir=/b
+101 100 0:51 / /proc rw - proc proc rw
+102 100 8:1 / /hostfs ro,relatime - ext4 /dev/sda1 rw
+";
+
+    #[test]
+    fn a_root_without_the_hosts_proc_is_not_taken() {
+        let error = Places::at(Path::new("/hostfs"), CONTAINER).unwrap_err();
+        assert_eq!(error, "/hostfs/proc: the host's /proc is not mounted there");
+    }
+
+    #[test]
+    fn a_root_with_proc_but_no_first_process_is_not_taken_either() {
+        let mounts = [CONTAINER, b"103 102 0:52 / /nowhere/proc rw - proc proc rw\n"].concat();
+        let error = Places::at(Path::new("/nowhere"), &mounts).unwrap_err();
+        assert!(error.starts_with("/nowhere/proc/1/net/dev: No such file"), "{error}");
+    }
+
+    #[test]
+    fn without_the_hosts_root_the_own_one_is_sampled() {
+        let mut reader = Reader::new(Path::new("/nowhere"));
+        assert_eq!(reader.places(), Places::own());
+        let (reading, ..) = reader.read(None, Instant::now(), SystemTime::now());
+        assert!(reading.memory.is_some() && reading.boot.is_some());
+    }
+
+    #[test]
+    fn the_own_process_is_read() {
+        let now = SystemTime::now();
+        let (reading, ..) = Reader::new(Path::new("/")).read(None, Instant::now(), now);
+        let [process] = &reading.processes[..] else { panic!("{:?}", reading.processes) };
+        assert_eq!((process.who, process.pid), (Who::Agent, std::process::id()));
+        assert!(process.start.is_some_and(|start| start <= now && Some(start) > reading.boot));
+        assert!(process.resident > 0 && process.virtual_size > process.resident);
+        assert!(process.threads.is_some_and(|threads| threads >= 1));
+        assert!(process.descriptors.is_some_and(|open| open >= 3));
+    }
+}

@@ -1,0 +1,500 @@
+//! Which file systems are sampled, and how those that may hang are kept from hanging the agent.
+//!
+//! A file system on a disk of this host answers from the kernel's memory. One that is served by somebody else (NFS, FUSE,
+//! Ceph, …) may wait for ever: it is asked on a short-lived thread, of which there is never more than one.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::super::{FileSystem, Job, Late, Mount, Space};
+use super::parse::{self, MountLine};
+
+/// A file system that does not answer for this long hangs.
+const HANGS: Duration = Duration::from_secs(5);
+
+/// How a file system is asked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Class {
+    /// At once.
+    Local,
+    /// On the thread.
+    Foreign,
+    /// Not at all.
+    Ignored,
+}
+
+/// File systems that answer from the kernel's memory.
+const LOCAL: &[&str] = &[
+    "bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "hfs", "hfsplus", "jffs2", "jfs", "minix", "msdos",
+    "nilfs2", "ntfs", "ntfs3", "reiserfs", "ubifs", "udf", "ufs", "vfat", "xfs", "yaffs", "yaffs2", "zfs",
+];
+
+/// Those that have no space of their own, and images that are always full. autofs would mount something when asked.
+const IGNORED: &[&str] = &[
+    "aufs",
+    "autofs",
+    "bdev",
+    "binder",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "cpuset",
+    "cramfs",
+    "debugfs",
+    "devfs",
+    "devpts",
+    "devtmpfs",
+    "efivarfs",
+    "erofs",
+    "functionfs",
+    "fuse.archivemount",
+    "fuse.gvfsd-fuse",
+    "fuse.lxcfs",
+    "fuse.portal",
+    "fuse.snapfuse",
+    "fuse.squashfuse",
+    "fusectl",
+    "hugetlbfs",
+    "iso9660",
+    "mqueue",
+    "nfsd",
+    "nsfs",
+    "openpromfs",
+    "overlay",
+    "proc",
+    "pstore",
+    "ramfs",
+    "resctrl",
+    "romfs",
+    "rootfs",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "smackfs",
+    "squashfs",
+    "sysfs",
+    "tmpfs",
+    "tracefs",
+    "xenfs",
+];
+
+fn class(line: &MountLine<'_>, mountpoint: &[u8]) -> Class {
+    let is = |kinds: &[&str]| kinds.iter().any(|kind| kind.as_bytes() == line.kind);
+    // The root of a container is an overlay: it is the one that matters there.
+    if is(LOCAL) || (line.kind == b"overlay" && mountpoint == b"/") {
+        Class::Local
+    } else if is(IGNORED) {
+        Class::Ignored
+    } else {
+        Class::Foreign
+    }
+}
+
+/// A file system to be asked.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entry {
+    pub(super) mount: Mount,
+    /// The mount point, which need not be UTF-8.
+    path: PathBuf,
+    /// major:minor
+    device: Vec<u8>,
+    /// The lower, the better it stands for its device.
+    rank: u8,
+    /// Numbers of the mount, and of that on which it is mounted.
+    id: u32,
+    parent: u32,
+}
+
+impl Entry {
+    /// Where it is when the root of the host is mounted here; an empty root is the agent's own.
+    pub(super) fn below(&self, root: &Path) -> PathBuf {
+        if root.as_os_str().is_empty() {
+            return self.path.clone();
+        }
+        match self.path.strip_prefix("/") {
+            // Joined, it would end with a slash, which no mount point does.
+            Ok(path) if path.as_os_str().is_empty() => root.to_owned(),
+            Ok(path) => root.join(path),
+            Err(_) => self.path.clone(),
+        }
+    }
+}
+
+/// What is to be asked.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Chosen {
+    pub(super) local: Vec<Entry>,
+    pub(super) foreign: Vec<Entry>,
+}
+
+/// Chooses one mount of each device, for as long as no other mount hides it.
+pub(super) fn choose(mountinfo: &[u8]) -> Chosen {
+    let mut entries: Vec<(Class, Entry)> = Vec::new();
+    for line in parse::mounts(mountinfo) {
+        let mountpoint = line.mountpoint();
+        entries.retain(|(_, entry)| !hides(&line, &mountpoint, entry));
+        let class = class(&line, &mountpoint);
+        if class == Class::Ignored {
+            continue;
+        }
+        let rank = rank(&line, &mountpoint);
+        let same = entries.iter().position(|(_, entry)| entry.device == line.device);
+        match same {
+            Some(index) if entries[index].1.rank <= rank => {}
+            Some(index) => entries[index] = (class, entry(&line, &mountpoint, rank)),
+            None => entries.push((class, entry(&line, &mountpoint, rank))),
+        }
+    }
+    let doubtful: Vec<Vec<u8>> = entries
+        .iter()
+        .filter(|(class, _)| *class == Class::Foreign)
+        .map(|(_, entry)| entry.path.as_os_str().as_bytes().to_vec())
+        .collect();
+    let mut chosen = Chosen::default();
+    for (class, entry) in entries {
+        // The way to it may hang as well.
+        let beyond = doubtful.iter().any(|path| lies_in(entry.path.as_os_str().as_bytes(), path));
+        match class {
+            Class::Local if !beyond => chosen.local.push(entry),
+            Class::Local | Class::Foreign => chosen.foreign.push(entry),
+            Class::Ignored => {}
+        }
+    }
+    chosen
+}
+
+/// Whether a mount lies on the same place as an earlier one, or was put over the directory in which that is.
+fn hides(line: &MountLine<'_>, mountpoint: &[u8], entry: &Entry) -> bool {
+    let path = entry.path.as_os_str().as_bytes();
+    lies_in(path, mountpoint) && (path == mountpoint || (line.id > entry.id && line.id != entry.parent))
+}
+
+/// A whole file system stands for its device before a part of it, and a directory before a file that a container engine
+/// put into `/etc`.
+fn rank(line: &MountLine<'_>, mountpoint: &[u8]) -> u8 {
+    u8::from(line.root != b"/") + 2 * u8::from(mountpoint.starts_with(b"/etc/"))
+}
+
+/// Whether a path is another, or below it.
+fn lies_in(path: &[u8], directory: &[u8]) -> bool {
+    match path.strip_prefix(directory) {
+        Some(rest) => rest.is_empty() || rest.starts_with(b"/") || directory == b"/",
+        None => false,
+    }
+}
+
+fn entry(line: &MountLine<'_>, mountpoint: &[u8], rank: u8) -> Entry {
+    let has = |option: &[u8]| line.options.split(|byte| *byte == b',').any(|one| one == option);
+    let mode = if has(b"rw") { "rw" } else { "ro" };
+    let mut device = line.source();
+    // Not its name, but what the kernel was told to boot from.
+    if device == "/dev/root" {
+        let link = Path::new("/sys/dev/block").join(String::from_utf8_lossy(line.device).as_ref());
+        let name =
+            std::fs::read_link(link).ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+        device = name.map_or(device, |name| format!("/dev/{name}"));
+    }
+    Entry {
+        mount: Mount {
+            device,
+            mountpoint: String::from_utf8_lossy(mountpoint).into_owned(),
+            kind: String::from_utf8_lossy(line.kind).into_owned(),
+            mode,
+        },
+        path: PathBuf::from(std::ffi::OsStr::from_bytes(mountpoint)),
+        device: line.device.to_vec(),
+        rank,
+        id: line.id,
+        parent: line.parent,
+    }
+}
+
+impl Chosen {
+    /// Those that are mounted below `root` for the agent too, by the agent's own mountinfo, and the mount points of the
+    /// others.
+    pub(super) fn seen_below(self, root: &Path, own: &[u8]) -> (Self, Vec<String>) {
+        let visible: Vec<(&[u8], Cow<'_, [u8]>)> =
+            parse::mounts(own).map(|line| (line.device, line.mountpoint())).collect();
+        let mut unseen = Vec::new();
+        let mut keep = |entries: Vec<Entry>| -> Vec<Entry> {
+            let seen = |entry: &Entry| {
+                let there = entry.below(root);
+                let there = there.as_os_str().as_bytes();
+                // The last mount on a place is the one that is seen.
+                let last = visible.iter().rev().find(|(_, mountpoint)| **mountpoint == *there);
+                last.is_some_and(|(device, _)| *device == entry.device)
+            };
+            let (seen, hidden): (Vec<_>, Vec<_>) = entries.into_iter().partition(seen);
+            unseen.extend(hidden.into_iter().map(|entry| entry.mount.mountpoint));
+            seen
+        };
+        let chosen = Self { local: keep(self.local), foreign: keep(self.foreign) };
+        (chosen, unseen)
+    }
+}
+
+/// How a file system is asked for its space.
+pub(super) type Ask = Arc<dyn Fn(&Path) -> io::Result<Space> + Send + Sync>;
+
+/// Asks those that may hang, on one thread at most.
+pub(super) struct Foreign {
+    ask: Ask,
+    progress: Arc<Mutex<Progress>>,
+    /// The one that hangs, as was said.
+    told: Option<String>,
+}
+
+/// How far the thread is.
+#[derive(Debug, Default)]
+struct Progress {
+    /// There is a thread, or there is to be one.
+    out: bool,
+    /// What it waits for, and since when.
+    at: Option<(Instant, Mount)>,
+    late: Late,
+}
+
+impl fmt::Debug for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Foreign").field("progress", &self.progress).field("told", &self.told).finish_non_exhaustive()
+    }
+}
+
+impl Foreign {
+    pub(super) fn new(ask: Ask) -> Self {
+        Self { ask, progress: Arc::default(), told: None }
+    }
+
+    /// Gives what a thread that has ended saw, the mount points that hang, and the work for the next thread.
+    ///
+    /// While one hangs, none of the others is asked: there may be a hundred more of the same server.
+    pub(super) fn look(
+        &mut self,
+        root: &Path,
+        entries: Vec<Entry>,
+        now: Instant,
+        wall: SystemTime,
+    ) -> (Late, Vec<String>, Option<Job>) {
+        let progress = self.progress.clone();
+        let mut known = progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut late = std::mem::take(&mut known.late);
+        if known.out {
+            if let Some((since, mount)) = &known.at
+                && now.saturating_duration_since(*since) >= HANGS
+                && self.told.as_ref() != Some(&mount.mountpoint)
+            {
+                log::warn!(
+                    "file system at {} ({}, {}) does not answer; no file system of others is looked at until it does",
+                    mount.mountpoint,
+                    mount.kind,
+                    mount.device
+                );
+                self.told = Some(mount.mountpoint.clone());
+            }
+            let hanging = self.told.iter().cloned().collect();
+            // What it saw so far is of the time before: it comes when all is seen.
+            return (late, hanging, None);
+        }
+        if let Some(mountpoint) = self.told.take() {
+            log::info!("file system at {mountpoint} answers again");
+        }
+        if entries.is_empty() {
+            late.file_systems.clear();
+            return (Late { at: None, ..late }, Vec::new(), None);
+        }
+        known.out = true;
+        drop(known);
+        let (ask, root) = (self.ask.clone(), root.to_owned());
+        // Made here, so that a job that is never run counts as ended.
+        let ending = Ending { progress, late: Late::default() };
+        let job = move || {
+            let mut ending = ending;
+            for entry in entries {
+                let path = entry.below(&root);
+                ending.at(Some((Instant::now(), entry.mount.clone())));
+                match ask(&path) {
+                    Ok(space) => ending.late.file_systems.push(FileSystem { mount: entry.mount, space }),
+                    Err(error) => log::debug!("{}: cannot be asked for its space: {error}", path.display()),
+                }
+            }
+            ending.late.at = Some(wall);
+        };
+        (late, Vec::new(), Some(Box::new(job)))
+    }
+}
+
+/// Says that the thread has ended, however it did.
+struct Ending {
+    progress: Arc<Mutex<Progress>>,
+    late: Late,
+}
+
+impl Ending {
+    fn at(&self, at: Option<(Instant, Mount)>) {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).at = at;
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        *progress = Progress { out: false, at: None, late: std::mem::take(&mut self.late) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    fn mountpoints(entries: &[Entry]) -> Vec<&str> {
+        entries.iter().map(|entry| &*entry.mount.mountpoint).collect()
+    }
+
+    #[test]
+    fn one_mount_of_each_disk_is_asked_at_once_and_what_may_hang_is_not() {
+        let chosen = choose(include_bytes!("golden/mountinfo.txt"));
+        assert_eq!(mountpoints(&chosen.local), ["/", "/boot", "/media/my disk"]);
+        // The way to a disk below a network file system may hang too; what is not known is not trusted.
+        assert_eq!(mountpoints(&chosen.foreign), ["/mnt/nas", "/mnt/nas/local", "/home/pi/remote", "/mnt/new"]);
+        let boot = &chosen.local[1].mount;
+        assert_eq!((&*boot.device, &*boot.kind, boot.mode), ("/dev/mmcblk0p1", "vfat", "ro"));
+    }
+
+    #[test]
+    fn what_is_hidden_by_another_mount_is_not_taken_for_it() {
+        // The root may be listed after what is mounted on it.
+        let text = b"\
+22 27 8:1 / /boot rw - ext4 /dev/sda1 rw
+27 1 8:2 / / rw - ext4 /dev/sda2 rw
+40 27 8:3 / /home rw - ext4 /dev/sda3 rw
+41 40 8:4 / /home/me/disk rw - ext4 /dev/sda4 rw
+50 40 8:5 / /home rw - ext4 /dev/sda5 rw
+";
+        let chosen = choose(text);
+        let devices: Vec<&str> = chosen.local.iter().map(|entry| &*entry.mount.device).collect();
+        assert_eq!(devices, ["/dev/sda1", "/dev/sda2", "/dev/sda5"]);
+    }
+
+    #[test]
+    fn in_a_container_its_root_and_its_volume_are_asked() {
+        let chosen = choose(include_bytes!("golden/container_mountinfo.txt"));
+        assert_eq!(mountpoints(&chosen.local), ["/", "/var/lib/otelet"]);
+        assert_eq!(chosen.foreign, []);
+    }
+
+    #[test]
+    fn what_the_agent_does_not_see_below_the_hosts_root_is_not_asked() {
+        let chosen = choose(include_bytes!("golden/mountinfo.txt"));
+        let own = b"\
+1 0 179:2 / /hostfs ro - ext4 /dev/mmcblk0p2 rw
+2 1 179:1 / /hostfs/boot ro - vfat /dev/mmcblk0p1 rw
+3 1 8:99 / /hostfs/media/my\\040disk ro - ext4 /dev/sdz1 rw
+4 1 0:40 / /hostfs/mnt/nas ro - nfs4 192.0.2.7:/export rw
+";
+        let (seen, unseen) = chosen.seen_below(Path::new("/hostfs"), own);
+        assert_eq!(mountpoints(&seen.local), ["/", "/boot"]);
+        assert_eq!(mountpoints(&seen.foreign), ["/mnt/nas"]);
+        assert_eq!(unseen, ["/media/my disk", "/mnt/nas/local", "/home/pi/remote", "/mnt/new"]);
+        assert_eq!(seen.local[1].below(Path::new("/hostfs")), Path::new("/hostfs/boot"));
+        assert_eq!(seen.local[0].below(Path::new("/hostfs")), Path::new("/hostfs"));
+        assert_eq!(seen.local[1].below(Path::new("")), Path::new("/boot"));
+    }
+
+    /// A network file system that answers when it is told to.
+    struct Server {
+        asked: mpsc::Receiver<PathBuf>,
+        answers: mpsc::Sender<Space>,
+        foreign: Foreign,
+    }
+
+    const SPACE: Space = Space { used: 1, free: 2, reserved: 3, inodes_used: 4, inodes_free: 5 };
+
+    impl Server {
+        fn new() -> Self {
+            let (asks, asked) = mpsc::channel();
+            let (answers, answered) = mpsc::channel();
+            let answered = Mutex::new(answered);
+            let ask = move |path: &Path| {
+                asks.send(path.to_owned()).unwrap();
+                answered.lock().unwrap().recv().map_err(|_| io::ErrorKind::TimedOut.into())
+            };
+            Self { asked, answers, foreign: Foreign::new(Arc::new(ask)) }
+        }
+
+        fn look(&mut self, after: Duration) -> (Late, Vec<String>, Option<Job>) {
+            let entries = choose(b"1 0 0:40 / /mnt/a rw - nfs4 s:/ rw\n2 0 0:41 / /mnt/b rw - nfs4 s:/ rw\n").foreign;
+            let wall = SystemTime::UNIX_EPOCH + after;
+            self.foreign.look(Path::new(""), entries, Instant::now() + after, wall)
+        }
+    }
+
+    #[test]
+    fn what_a_thread_saw_comes_with_the_next_sample_at_its_own_time() {
+        let mut server = Server::new();
+        let (late, hanging, job) = server.look(Duration::ZERO);
+        assert_eq!((late.at, &*hanging), (None, &[][..]));
+
+        server.answers.send(SPACE).unwrap();
+        server.answers.send(SPACE).unwrap();
+        job.unwrap()();
+
+        let (late, hanging, job) = server.look(Duration::from_secs(16));
+        assert_eq!(late.at, Some(SystemTime::UNIX_EPOCH));
+        assert_eq!(late.file_systems.iter().map(|it| &*it.mount.mountpoint).collect::<Vec<_>>(), ["/mnt/a", "/mnt/b"]);
+        assert_eq!(late.file_systems[0].space, SPACE);
+        assert!(hanging.is_empty() && job.is_some());
+    }
+
+    #[test]
+    fn one_that_hangs_is_remembered_and_no_second_thread_is_made() {
+        let mut server = Server::new();
+        let (.., job) = server.look(Duration::ZERO);
+        let thread = thread::spawn(job.unwrap());
+        assert_eq!(server.asked.recv().unwrap(), Path::new("/mnt/a"));
+
+        let (_, hanging, job) = server.look(HANGS / 2);
+        assert!(hanging.is_empty() && job.is_none(), "it has its time");
+        for round in 1..100 {
+            let (late, hanging, job) = server.look(HANGS * 2 * round);
+            assert_eq!((late.at, &*hanging), (None, &["/mnt/a".to_owned()][..]));
+            assert!(job.is_none());
+        }
+
+        server.answers.send(SPACE).unwrap();
+        server.answers.send(SPACE).unwrap();
+        thread.join().unwrap();
+        let (late, hanging, job) = server.look(HANGS * 500);
+        assert_eq!(late.file_systems.len(), 2);
+        assert!(hanging.is_empty() && job.is_some());
+    }
+
+    #[test]
+    fn a_thread_that_cannot_be_started_is_tried_again() {
+        let mut server = Server::new();
+        let (.., job) = server.look(Duration::ZERO);
+        drop(job.unwrap());
+        let (late, hanging, job) = server.look(Duration::from_secs(16));
+        assert!(late.at.is_none() && hanging.is_empty() && job.is_some());
+    }
+
+    #[test]
+    fn one_that_answers_with_an_error_costs_nothing_but_itself() {
+        let mut server = Server::new();
+        let (.., job) = server.look(Duration::ZERO);
+        server.answers.send(SPACE).unwrap();
+        server.answers = mpsc::channel().0;
+        job.unwrap()();
+        let (late, ..) = server.look(Duration::from_secs(16));
+        assert_eq!(late.file_systems.len(), 1);
+    }
+}

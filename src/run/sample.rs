@@ -1,0 +1,28 @@
+//! Takes samples of the host.
+
+use super::*;
+
+impl Runner {
+    pub(super) fn take_sample(&mut self) {
+        let pid = self.collector.as_ref().map(|(pid, _, _)| *pid);
+        // Points are made only for somebody.
+        let told = self.settings.export.to.is_some() || !self.settings.alerts.is_empty();
+        self.host.set_root(&self.settings.host.root);
+        let host::Taken { sample, snapshots, job } = self.host.sample(pid, Instant::now(), SystemTime::now(), told);
+        self.sample = sample;
+        if let Some(job) = job
+            && let Err(why) = work("mounts", job)
+        {
+            log::warn!("network file systems are not sampled: {why}");
+        }
+        for snapshot in snapshots {
+            self.observed(snapshot);
+        }
+        if let Some((_, _, relay)) = &self.collector {
+            let dropped = relay.borrow_mut().newly_dropped();
+            if dropped > 0 {
+                log::warn!("{dropped} log lines of the collector were dropped: more than collector.log_rate allows");
+            }
+        }
+    }
+}

@@ -16,6 +16,7 @@ mod keeps_its_identity;
 mod keeps_secrets;
 mod keeps_the_last_good_config;
 mod listens_to_sd_notify;
+mod measures_the_host;
 mod never_runs_two_collectors;
 mod never_tries_a_refused_config_twice;
 mod opens_no_port;

@@ -7,13 +7,13 @@ use super::host::{Agent, Host, Signal, hash, signal, wait_for};
 use super::server::{Answer, Server};
 
 /// A host whose collector is the real one, and the sink that its metrics go to.
-struct Plant {
-    host: Host,
-    sink: Server,
+pub(super) struct Plant {
+    pub(super) host: Host,
+    pub(super) sink: Server,
 }
 
 impl Plant {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let collector = std::env::var("OTELET_COLLECTOR").expect("cargo xtask check --real sets OTELET_COLLECTOR");
         let (host, sink) = (Host::new(), Server::new());
         host.set("collector.path", &collector);
@@ -23,7 +23,7 @@ impl Plant {
     }
 
     /// A config that sends the host's metrics to the sink five times a second.
-    fn config(&self, scrapers: &str) -> String {
+    pub(super) fn config(&self, scrapers: &str) -> String {
         self.config_with(scrapers, "", "")
     }
 
@@ -37,7 +37,7 @@ impl Plant {
         )
     }
 
-    fn running(&self, body: &str) -> Agent {
+    pub(super) fn running(&self, body: &str) -> Agent {
         let agent = self.host.agent_running(body);
         self.data_flows();
         agent

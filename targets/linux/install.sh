@@ -318,8 +318,9 @@ if [ "$start" = no ] || [ "$manager" = none ]; then
 fi
 service enable
 if [ "$changed" = yes ]; then
-    # A signal is enough for settings, but not for another binary.
-    service restart || fail "the service does not start: see journalctl -u otelet, or /var/log/otelet.log"
+    # A signal is enough for settings, but not for another binary. One that does not even start is taken back below.
+    service restart || [ -d "$backup" ] ||
+        fail "the service does not start: see journalctl -u otelet, or /var/log/otelet.log"
 else
     service start
 fi

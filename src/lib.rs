@@ -14,6 +14,7 @@ pub mod host;
 pub mod http;
 pub mod log;
 pub mod os;
+pub mod otlp;
 pub mod redact;
 pub mod reporter;
 pub mod run;

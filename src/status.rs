@@ -44,6 +44,8 @@ pub struct Status {
     pub serial: u64,
     /// When this was written.
     pub written_at: String,
+    /// Metrics and events by OTLP.
+    pub export: ExportStatus,
 }
 
 /// The agent itself.
@@ -150,6 +152,25 @@ pub struct Losses {
     pub collector_log_lines: u64,
     /// Lines of the agent that stderr would not take.
     pub agent_log_lines: u64,
+    /// What could not be exported.
+    #[serde(flatten)]
+    pub export: crate::otlp::ExportLosses,
+}
+
+/// Metrics and events by OTLP since the agent started.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
+pub struct ExportStatus {
+    pub to: Option<String>,
+    /// Where each goes; none while the collector that takes them has nobody for them.
+    pub metrics_to: Option<String>,
+    pub logs_to: Option<String>,
+    pub sent: u64,
+    pub failed: u64,
+    pub last_error: Option<String>,
+    pub waiting_points: u64,
+    pub waiting_records: u64,
+    pub buffer_bytes: u64,
 }
 
 /// The last sample of the host.
@@ -233,6 +254,8 @@ pub struct Facts<'a> {
     pub collector_version: &'a str,
     pub answer: Option<Answer>,
     pub serial: u64,
+    /// What the report knows of it is filled in.
+    pub export: ExportStatus,
 }
 
 impl Status {
@@ -343,13 +366,23 @@ impl Status {
             answer: facts.answer,
             serial: facts.serial,
             written_at: units::rfc3339(at.wall),
+            export: ExportStatus {
+                sent: report.exports.sent,
+                failed: report.exports.failed,
+                last_error: report.exports.last_error.clone(),
+                ..facts.export
+            },
         }
     }
 
     /// Takes secrets out of what others have said: a collector may quote its own environment.
     pub fn mask(&mut self, redactor: &Redactor) {
-        let texts =
-            [Some(&mut self.config.message), self.collector.trouble.as_mut(), self.exchanges.last_error.as_mut()];
+        let texts = [
+            Some(&mut self.config.message),
+            self.collector.trouble.as_mut(),
+            self.exchanges.last_error.as_mut(),
+            self.export.last_error.as_mut(),
+        ];
         let exit = self.collector.last_exit.as_mut().map(|exit| &mut exit.last_words);
         let reasons = self.config.refused.iter_mut().map(|refused| &mut refused.reason);
         for text in texts.into_iter().flatten().chain(exit).chain(reasons) {
@@ -368,6 +401,17 @@ impl Status {
         essence.host = HostStatus { hanging_mounts: self.host.hanging_mounts.clone(), ..HostStatus::default() };
         essence.losses = Losses::default();
         essence.reports = ReportsStatus { last_error: self.reports.last_error.clone(), ..ReportsStatus::default() };
+        essence.export = ExportStatus {
+            // On a collector of ours the port changes with each start.
+            metrics_to: self.export.metrics_to.as_ref().map(|_| String::new()),
+            logs_to: self.export.logs_to.as_ref().map(|_| String::new()),
+            sent: 0,
+            failed: 0,
+            waiting_points: 0,
+            waiting_records: 0,
+            buffer_bytes: 0,
+            ..self.export.clone()
+        };
         essence.exchanges = ExchangesStatus {
             offered: 0,
             unchanged: 0,

@@ -157,7 +157,7 @@ pub struct Record {
 
 /// Every metric there is, by the module that measures it. Each module adds its table here.
 pub fn metrics() -> impl Iterator<Item = &'static Metric> {
-    let tables: [&'static [Metric]; 1] = [crate::host::METRICS];
+    let tables: [&'static [Metric]; 2] = [crate::host::METRICS, crate::otlp::own::METRICS];
     tables.into_iter().flatten()
 }
 

@@ -51,6 +51,7 @@ fn check(settings: &Settings) -> Result<(), String> {
         report_every: None,
         watchdog: None,
         sample_every: settings.host.sample_every,
+        export: None,
     };
     let nothing_yet = Agent::new(params, Record::default(), None, at).0.report();
     // Under the agent's own name where it has one: a server should not see another agent come and go.
@@ -71,6 +72,7 @@ fn check(settings: &Settings) -> Result<(), String> {
         attributes: &settings.attributes,
         answer: None,
         serial: 0,
+        export: crate::status::ExportStatus::default(),
     };
     let report =
         source::Report { status: Status::new(&nothing_yet, facts, at), effective_config: None, components: None };

@@ -254,6 +254,11 @@ impl Collector {
         }
     }
 
+    /// Whether it is up and was well when it was looked at last.
+    pub fn is_healthy(&self) -> bool {
+        matches!(&self.phase, Phase::Up { health, .. } if health.is_healthy())
+    }
+
     /// Starts after an end that nobody asked for.
     pub fn restarts(&self) -> u64 {
         self.restarts

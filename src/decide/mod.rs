@@ -5,13 +5,14 @@
 //! below hold the wall, `.clippy.toml` names what stands behind it.
 //!
 //! `collector` keeps one collector alive, `rollout` decides which configuration it should run, `poll` decides when the source is
-//! asked, `reporting` when plain reports are sent, `health` judges probes, `sample` paces host samples. [`Agent`] lets them meet: after each event it compares
+//! asked, `reporting` when plain reports are sent, `export` when measurements and events are, `health` judges probes, `sample` paces host samples. [`Agent`] lets them meet: after each event it compares
 //! what is wanted with what is.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod backoff;
 pub mod collector;
+pub mod export;
 pub mod health;
 pub mod notice;
 pub mod poll;
@@ -27,6 +28,7 @@ use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
 pub use collector::{Child, Exit, LastExit, Phase, SpawnFailure};
+pub use export::{Delivered, ExportParams, Exports};
 pub use health::{Probe, Witness};
 pub use notice::{Level, Notice};
 pub use poll::{Exchanged, Exchanges};
@@ -124,6 +126,8 @@ pub struct Params {
     pub watchdog: Option<Duration>,
     /// The most time between two samples of the host.
     pub sample_every: Duration,
+    /// What the settings say of exports, if there are any.
+    pub export: Option<ExportParams>,
 }
 
 /// What happened.
@@ -197,6 +201,10 @@ pub enum Event {
     Stop,
     /// End at once.
     StopNow,
+    /// Something happened elsewhere that is exported.
+    Happened,
+    /// An export ended, or failed: the reason, and how long the other side wants to be left alone.
+    Exported(Result<Delivered, (String, Option<Duration>)>),
 }
 
 /// What is to be done.
@@ -242,6 +250,8 @@ pub enum Action {
     Answer(Result<String, String>),
     /// Nothing is left to do: end the process.
     Quit,
+    /// Export a batch of what waits; answered by [`Event::Exported`].
+    Export,
 }
 
 /// The agent: every decision it will ever make, as state.
@@ -256,6 +266,7 @@ pub struct Agent {
     reporting: reporting::Reporting,
     sample: sample::Sampling,
     watchdog: watchdog::Watchdog,
+    exporting: export::Exporting,
     ending: Ending,
 }
 
@@ -270,12 +281,19 @@ fn origin() -> Instant {
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 
+/// How long the end waits for an export, once before the collector is stopped or once after it.
+const LAST_EXPORT: Duration = Duration::from_secs(2);
+
 /// How far the end has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Ending {
     No,
+    /// Until then the last export has time to reach the collector, which is stopped after it.
+    Handing(Instant),
     /// Since then; only the collector still has deadlines.
     InOrder(Instant),
+    /// The collector has ended. Until then the last export has time to reach whoever else takes it.
+    Telling(Instant),
     Done,
 }
 
@@ -293,8 +311,9 @@ impl Agent {
             poll: poll::Poll::new(params.has_source, at.now),
             interval: None,
             reporting: reporting::Reporting::new(params.report_every, at.now),
-            watchdog: watchdog::Watchdog::new(params.watchdog, at.now),
             sample: sample::Sampling::new(params.sample_every, at.now),
+            watchdog: watchdog::Watchdog::new(params.watchdog, at.now),
+            exporting: export::Exporting::new(params.export, at.now),
             ending: Ending::No,
             params,
         };
@@ -328,6 +347,7 @@ impl Agent {
                 self.poll.reconfigure(params.has_source, at.now);
                 self.reporting.reconfigure(params.report_every, at.now);
                 self.sample.reconfigure(params.sample_every, at.now);
+                self.exporting.reconfigure(params.export, at.now);
                 self.collector.stop_timeout = params.stop_timeout;
                 self.params = params;
                 if restart {
@@ -341,7 +361,7 @@ impl Agent {
                 out.push(Action::Tell(Notice::RestartAsked));
                 self.collect(collector::Input::Restart, at, out);
             }
-            Event::Measured(_) => {}
+            Event::Measured(_) => self.exporting.measured(),
             Event::Changed => self.reporting.changed(at.now),
             Event::Reported(result) => {
                 if let Some((message, delay)) = self.reporting.on_reported(result, at) {
@@ -362,7 +382,17 @@ impl Agent {
             }
             Event::StopNow => {
                 self.begin_to_end(at.now, out);
+                self.ending = match self.ending {
+                    Ending::Handing(_) => Ending::InOrder(at.now),
+                    Ending::Telling(_) => Ending::Telling(at.now),
+                    other @ (Ending::No | Ending::InOrder(_) | Ending::Done) => other,
+                };
                 self.collect(collector::Input::Hurry, at, out);
+            }
+            Event::Happened => self.exporting.happened(at.now),
+            Event::Exported(result) => {
+                let notice = self.exporting.on_exported(result, self.collector.is_healthy(), at);
+                out.extend(notice.map(Action::Tell));
             }
         }
         self.settle(at, out);
@@ -372,9 +402,15 @@ impl Agent {
     /// The latest time at which the agent wants to be asked again. There always is one.
     pub fn deadline(&self) -> Instant {
         let watchdog = self.watchdog.due();
-        if let Ending::InOrder(since) = self.ending {
-            let collector = self.collector.due().map_or(since + self.params.stop_timeout, |due| due.latest());
-            return watchdog.map_or(collector, |due| due.latest().min(collector));
+        let ending = match self.ending {
+            Ending::Handing(until) | Ending::Telling(until) => Some(until),
+            Ending::InOrder(since) => {
+                Some(self.collector.due().map_or(since + self.params.stop_timeout, |due| due.latest()))
+            }
+            Ending::No | Ending::Done => None,
+        };
+        if let Some(ending) = ending {
+            return watchdog.map_or(ending, |due| due.latest().min(ending));
         }
         [
             self.collector.due(),
@@ -382,6 +418,7 @@ impl Agent {
             self.promotion_due(),
             self.poll.due(),
             self.reporting.due(),
+            self.exporting.due(self.collector.is_healthy()),
             watchdog,
         ]
         .into_iter()
@@ -397,7 +434,7 @@ impl Agent {
 
     /// What is true now, computed from the state.
     pub fn report(&self) -> Report {
-        report::compute(&self.collector, &self.rollout, &self.poll, &self.reporting)
+        report::compute(&self.collector, &self.rollout, &self.poll, &self.reporting, &self.exporting)
     }
 
     /// Compares what is wanted with what is, and does what has come due. One wake-up serves all of it.
@@ -408,13 +445,9 @@ impl Agent {
         if self.watchdog.begin(at.now) {
             out.push(Action::SignOfLife);
         }
-        if let Ending::InOrder(_) = self.ending {
-            self.collector.want(None);
-            self.collect(collector::Input::Due, at, out);
-            if self.collector.is_down() {
-                self.ending = Ending::Done;
-                out.push(Action::Quit);
-            }
+        if self.ending != Ending::No {
+            self.note_events(at.now, out);
+            self.settle_the_end(at, out);
             return;
         }
         self.collector.want(self.rollout.wanted());
@@ -433,11 +466,59 @@ impl Agent {
         if self.sample.begin(at.now) {
             out.push(Action::Sample);
         }
+        self.note_events(at.now, out);
+        if self.exporting.begin(self.collector.is_healthy(), at.now) {
+            out.push(Action::Export);
+        }
+    }
+
+    /// The collector gets what it is to export before it is stopped, everybody else what also that had to tell.
+    fn settle_the_end(&mut self, at: Moment, out: &mut Vec<Action>) {
+        if let Ending::Handing(until) = self.ending {
+            if at.now < until && self.exports_last(at.now, out) {
+                return;
+            }
+            self.ending = Ending::InOrder(at.now);
+        }
+        if let Ending::InOrder(_) = self.ending {
+            self.collector.want(None);
+            self.collect(collector::Input::Due, at, out);
+            if !self.collector.is_down() {
+                return;
+            }
+            self.note_events(at.now, out);
+            self.ending = Ending::Telling(at.now + LAST_EXPORT);
+        }
+        if let Ending::Telling(until) = self.ending {
+            if at.now < until && !self.exporting.to_collector() && self.exports_last(at.now, out) {
+                return;
+            }
+            self.ending = Ending::Done;
+            out.push(Action::Quit);
+        }
+    }
+
+    /// Makes an export that cannot wait for its time, if there is one to be made. Whether one is out.
+    fn exports_last(&mut self, now: Instant, out: &mut Vec<Action>) -> bool {
+        if self.exporting.begin_last(self.collector.is_healthy(), now) {
+            out.push(Action::Export);
+        }
+        self.exporting.in_flight()
+    }
+
+    /// What is told and is an event waits for an export.
+    fn note_events(&mut self, now: Instant, out: &[Action]) {
+        if out.iter().any(|action| matches!(action, Action::Tell(notice) if notice.event().is_some())) {
+            self.exporting.happened(now);
+        }
     }
 
     fn begin_to_end(&mut self, now: Instant, out: &mut Vec<Action>) {
         if self.ending == Ending::No {
-            self.ending = Ending::InOrder(now);
+            self.ending = match self.exporting.to_collector() && self.collector.is_healthy() {
+                true => Ending::Handing(now + LAST_EXPORT),
+                false => Ending::InOrder(now),
+            };
             out.push(Action::EndValidation);
         }
     }

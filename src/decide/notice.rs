@@ -49,6 +49,9 @@ pub enum Notice {
     SourceBack { failures: u32 },
     ReportFailed { message: String, delay: Duration },
     RestartAsked,
+    ExportFailed { message: String, delay: Duration },
+    ExportRefused { message: String },
+    ExportBack,
 }
 
 impl Notice {
@@ -65,7 +68,8 @@ impl Notice {
             | Self::Withdrawn { .. }
             | Self::RefusalsCleared { .. }
             | Self::SourceBack { .. }
-            | Self::RestartAsked => Level::Info,
+            | Self::RestartAsked
+            | Self::ExportBack => Level::Info,
             Self::OrphanFound { .. }
             | Self::CollectorUnhealthy { .. }
             | Self::CollectorHeld { .. }
@@ -81,7 +85,9 @@ impl Notice {
             | Self::CannotValidate { .. }
             | Self::CannotRecord { .. }
             | Self::Lost { .. }
-            | Self::ReportFailed { .. } => Level::Warn,
+            | Self::ReportFailed { .. }
+            | Self::ExportFailed { .. }
+            | Self::ExportRefused { .. } => Level::Warn,
             // A server that is away for a month is one line, not a million.
             Self::ExchangeFailed { news, .. } => {
                 if *news {
@@ -90,6 +96,81 @@ impl Notice {
                     Level::Debug
                 }
             }
+        }
+    }
+
+    /// What kind of event this is for whoever keeps the log of the host; none if it is a step on the way to one.
+    pub fn event(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::OrphanFound { .. } => "otelet.collector.orphaned",
+            Self::CollectorStarted { .. } => "otelet.collector.started",
+            Self::CollectorHealthy { .. } | Self::CollectorWellAgain => "otelet.collector.healthy",
+            Self::CollectorUnhealthy { .. } => "otelet.collector.unhealthy",
+            Self::CollectorHeld { .. } => "otelet.collector.held",
+            Self::CollectorHung { .. } => "otelet.collector.hung",
+            Self::CollectorExited { .. } => "otelet.collector.crashed",
+            Self::CollectorStopped { .. } => "otelet.collector.stopped",
+            Self::CollectorKilled { .. } => "otelet.collector.killed",
+            Self::ConfigOffered { .. } => "otelet.config.offered",
+            Self::Applied { .. } => "otelet.config.applied",
+            Self::Refused { .. } => "otelet.config.refused",
+            Self::RolledBack { .. } | Self::NothingToReturnTo { .. } => "otelet.config.rolled_back",
+            Self::Withdrawn { .. } => "otelet.config.withdrawn",
+            Self::Lost { .. } => "otelet.config.lost",
+            Self::CannotValidate { .. } => "otelet.config.not_validated",
+            Self::CannotRecord { .. } => "otelet.state.not_written",
+            // Once for each time that it is lost: all other failures are counted.
+            Self::ExchangeFailed { news: true, .. } => "otelet.source.lost",
+            Self::SourceBack { .. } => "otelet.source.back",
+            Self::RestartAsked => "otelet.collector.restart_asked",
+            Self::ExportFailed { .. } => "otelet.export.lost",
+            Self::ExportBack => "otelet.export.back",
+            Self::ExchangeFailed { news: false, .. }
+            | Self::RestartPlanned { .. }
+            | Self::PortStolen
+            | Self::TrialBegins { .. }
+            | Self::StillRefused { .. }
+            | Self::RefusalsCleared { .. }
+            | Self::ReportFailed { .. }
+            // It would be refused, too.
+            | Self::ExportRefused { .. } => return None,
+        })
+    }
+
+    /// The config that it is about.
+    pub fn config(&self) -> Option<ConfigHash> {
+        match self {
+            Self::CollectorStarted { config: hash, .. }
+            | Self::CollectorHealthy { config: hash, .. }
+            | Self::ConfigOffered { hash }
+            | Self::TrialBegins { hash }
+            | Self::Applied { hash }
+            | Self::Refused { hash, .. }
+            | Self::StillRefused { hash }
+            | Self::RolledBack { from: hash, .. }
+            | Self::NothingToReturnTo { hash }
+            | Self::Withdrawn { hash, .. }
+            | Self::CannotValidate { hash, .. } => Some(*hash),
+            Self::ExchangeFailed { running, .. } => *running,
+            Self::OrphanFound { .. }
+            | Self::CollectorUnhealthy { .. }
+            | Self::CollectorWellAgain
+            | Self::CollectorHeld { .. }
+            | Self::CollectorHung { .. }
+            | Self::CollectorExited { .. }
+            | Self::CollectorStopped { .. }
+            | Self::CollectorKilled { .. }
+            | Self::RestartPlanned { .. }
+            | Self::PortStolen
+            | Self::CannotRecord { .. }
+            | Self::Lost { .. }
+            | Self::RefusalsCleared { .. }
+            | Self::SourceBack { .. }
+            | Self::ReportFailed { .. }
+            | Self::RestartAsked
+            | Self::ExportFailed { .. }
+            | Self::ExportRefused { .. }
+            | Self::ExportBack => None,
         }
     }
 }
@@ -167,6 +248,11 @@ impl fmt::Display for Notice {
             }
             Self::RestartAsked => f.write_str("the config server wants the collector started anew"),
             Self::SourceBack { failures } => write!(f, "config source answers again after {failures} failed polls"),
+            Self::ExportFailed { message, delay } => {
+                write!(f, "export failed: {message}; it is kept, next try in {}", seconds(*delay))
+            }
+            Self::ExportRefused { message } => write!(f, "export refused: {message}; it is dropped and counted"),
+            Self::ExportBack => f.write_str("exports are taken again"),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Instant;
 
 use super::collector::{Collector, LastExit, Phase};
+use super::export::{Exporting, Exports};
 use super::poll::{Exchanges, Poll};
 use super::reporting::{Reporting, Reports};
 use super::rollout::{Refused, Rollout};
@@ -58,6 +59,8 @@ pub struct Report {
     pub exchanges: Exchanges,
     /// Plain reports so far.
     pub reports: Reports,
+    /// Exports so far.
+    pub exports: Exports,
     /// When the next exchange is due, unless one is out.
     pub next_exchange: Option<Instant>,
 }
@@ -83,7 +86,13 @@ pub struct CollectorReport {
     pub last_exit: Option<LastExit>,
 }
 
-pub(super) fn compute(collector: &Collector, rollout: &Rollout, poll: &Poll, reporting: &Reporting) -> Report {
+pub(super) fn compute(
+    collector: &Collector,
+    rollout: &Rollout,
+    poll: &Poll,
+    reporting: &Reporting,
+    exporting: &Exporting,
+) -> Report {
     let record = rollout.record();
     let (status, message) = status(rollout);
     Report {
@@ -98,6 +107,7 @@ pub(super) fn compute(collector: &Collector, rollout: &Rollout, poll: &Poll, rep
         collector: collector_report(collector),
         exchanges: poll.exchanges().clone(),
         reports: reporting.reports().clone(),
+        exports: exporting.exports().clone(),
         next_exchange: poll.due().map(|due| due.at),
     }
 }

@@ -14,6 +14,7 @@
 //! 8. Asked to stop, the agent stops its collector first, and leaves nothing.
 //! 9. What was decided is on disk within a bounded made-up time after the disk works again.
 //! 10. A service manager gets a sign of life at least each half of the time that it waits for one.
+//! 11. At most one export is out, none goes to a collector that does not run, and nothing waits for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
@@ -111,7 +112,7 @@ impl World {
         let mut random = seed;
         let dice = splitmix(&mut random);
         let at = Moment { now, wall: SystemTime::UNIX_EPOCH, dice };
-        let (agent, actions) = Agent::new(params(), Record::default(), None, at);
+        let (agent, actions) = Agent::new(params(seed), Record::default(), None, at);
         let mut world = Self {
             seed,
             random,
@@ -154,7 +155,13 @@ impl World {
     }
 
     fn disturb(&mut self) {
-        match self.below(14) {
+        match self.below(16) {
+            14 => self.feed(Event::Happened),
+            15 => {
+                let points = Vec::new();
+                let snapshot = crate::telemetry::Snapshot { at: SystemTime::UNIX_EPOCH, points };
+                self.feed(Event::Measured(std::sync::Arc::new(snapshot)));
+            }
             0..=3 => self.server = Some(hash(self.below(12) as u8)),
             4 => self.server_away = !self.server_away,
             5 => self.binary_missing = !self.binary_missing,
@@ -179,7 +186,7 @@ impl World {
             10 => self.kill_agent(),
             11 => {
                 let restart = self.below(2) == 0;
-                self.feed(Event::Reconfigured { params: params(), restart });
+                self.feed(Event::Reconfigured { params: params(self.seed), restart });
             }
             _ => {
                 let pids: Vec<u32> = self.processes.keys().copied().collect();
@@ -207,7 +214,7 @@ impl World {
         self.pending.retain(|(_, event)| matches!(event, Event::Exited { .. }));
         let orphan = self.processes.keys().next().copied();
         let dice = self.below(u64::MAX);
-        let (agent, actions) = Agent::new(params(), self.disk.clone(), orphan, self.moment(dice));
+        let (agent, actions) = Agent::new(params(self.seed), self.disk.clone(), orphan, self.moment(dice));
         self.agent = agent;
         self.last_good = self.disk.last_good;
         // It knows of refusals only what its disk took.
@@ -239,7 +246,7 @@ impl World {
             self.now = self.now.max(deadline);
             self.feed(Event::Due);
             assert!(
-                self.agent.deadline() > self.now,
+                self.quit || self.agent.deadline() > self.now,
                 "{}: acting on the deadline did not move it: {:#?}",
                 self.seed,
                 self.agent
@@ -355,6 +362,17 @@ impl World {
                 self.refused.insert(hash);
             }
             Action::SignOfLife => self.last_sign = self.now,
+            Action::Export => {
+                let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Exported(_))).count();
+                assert_eq!(out, 0, "{}: a second export while one is out", self.seed);
+                let gone = self.agent.exporting.to_collector() && self.agent.report().effective.is_none();
+                assert!(!gone, "{}: an export to a collector that does not run", self.seed);
+                let result = match self.server_away {
+                    true => Err(("answered 503".into(), None)),
+                    false => Ok(Delivered { more: !self.quiet && self.below(3) == 0, trouble: None }),
+                };
+                self.later(3_000, Event::Exported(result));
+            }
             Action::EndValidation | Action::Sample | Action::Tell(_) | Action::Answer(_) => {}
         }
     }
@@ -483,6 +501,12 @@ impl World {
             assert!(self.now < end, "{}: not back: {:#?}", self.seed, self.agent);
             self.let_time_pass();
         }
+        let sent = self.agent.report().exports.sent;
+        self.feed(Event::Happened);
+        while self.agent.report().exports.sent == sent {
+            assert!(self.now < end, "{}: never exported: {:#?}", self.seed, self.agent);
+            self.let_time_pass();
+        }
     }
 
     fn stop(&mut self) {
@@ -506,7 +530,7 @@ impl World {
     }
 }
 
-fn params() -> Params {
+fn params(seed: u64) -> Params {
     Params {
         has_source: true,
         poll_every: Duration::from_secs(30),
@@ -515,6 +539,7 @@ fn params() -> Params {
         report_every: Some(Duration::from_secs(300)),
         watchdog: Some(WATCHDOG),
         sample_every: SAMPLE_EVERY,
+        export: Some(ExportParams { every: Duration::from_secs(60), to_collector: seed.is_multiple_of(2) }),
     }
 }
 

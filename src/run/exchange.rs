@@ -129,7 +129,8 @@ impl Runner {
         self.say_who_serves(&end.source);
         let (brought, orders) = match end.outcome {
             Ok(brought) => brought,
-            Err(Failure { message, retry_after, .. }) => {
+            Err(Failure { message, retry_after, kind }) => {
+                self.counts.exchange_failed(kind);
                 self.feed(Event::Exchanged(Exchanged::Failed { message, retry_after }));
                 return;
             }
@@ -182,6 +183,7 @@ impl Runner {
                     self.instance_uid
                 );
                 self.instance_uid = uid;
+                self.open_exporter();
             }
             Err(error) => log::warn!("instance uid {uid} of the config server cannot be kept: {}", error.chain()),
         }

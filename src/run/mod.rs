@@ -6,6 +6,7 @@
 mod child;
 mod disk;
 mod exchange;
+mod export;
 mod observe;
 mod people;
 mod sample;
@@ -30,6 +31,7 @@ use crate::decide::{Action, Agent, ConfigHash, Event, Exchanged, Exit, Level, Mo
 use crate::host::{self, Host, Sample};
 use crate::log::Relay;
 use crate::os::{self, Signal};
+use crate::otlp::{self, Buffer, Exporter, Targets};
 use crate::redact::Redactor;
 use crate::reporter::Reporter;
 use crate::settings::{self, ProtocolName, Settings, World};
@@ -174,6 +176,7 @@ fn params(settings: &Settings, memory: &Memory) -> Params {
         report_every: settings.report.url.as_ref().map(|_| settings.report.every),
         watchdog: os::watchdog_limit(),
         sample_every: settings.host.sample_every,
+        export: export::params(&settings.export),
     }
 }
 
@@ -229,6 +232,13 @@ struct Runner {
     stops: u32,
     stopped_at: Option<Instant>,
     quit: bool,
+
+    exporter: Option<Arc<Exporter>>,
+    /// What waits to be exported; none if nothing ever is.
+    buffer: Option<Arc<Mutex<Buffer>>>,
+    /// Where the collector that runs takes it.
+    targets: Targets,
+    counts: otlp::own::Counts,
 }
 
 impl Runner {
@@ -288,6 +298,10 @@ impl Runner {
             stops: 0,
             stopped_at: None,
             quit: false,
+            exporter: None,
+            buffer: None,
+            targets: Targets::default(),
+            counts: otlp::own::Counts::default(),
             invocation,
             settings,
             instance_uid,
@@ -301,6 +315,8 @@ impl Runner {
         }
         runner.open_source();
         runner.open_reporter();
+        runner.open_exporter();
+        runner.happened(otlp::own::started(at.wall));
         runner.listen_to_signals();
         if runner.source.is_none() && runner.memory.record.last_good.is_none() {
             log::warn!("config.url is not set and no config was kept: there is nothing to run; set it and send SIGHUP");
@@ -388,11 +404,15 @@ impl Runner {
             Action::Terminate(pid) => os::terminate(pid),
             Action::Kill(pid) => os::kill_group(pid),
             Action::Probe(pid) => self.probe(pid),
-            Action::Sample => self.take_sample(),
             Action::SignOfLife => os::tell_manager("WATCHDOG=1"),
-            Action::Tell(notice) => tell(&notice),
+            Action::Sample => {
+                self.take_sample();
+                self.own_snapshot();
+            }
+            Action::Tell(notice) => self.tell(&notice),
             Action::Answer(answer) => self.answer(answer),
             Action::Quit => self.quit = true,
+            Action::Export => return self.export(),
         }
         None
     }
@@ -409,12 +429,4 @@ fn work(name: &str, job: impl FnOnce() + Send + 'static) -> Result<(), String> {
 fn send(sender: &Sender<Message>, message: Message) {
     // It fails only when the loop has ended, and then nobody waits for it.
     let _ = sender.try_send(message);
-}
-
-fn tell(notice: &Notice) {
-    match notice.level() {
-        Level::Info => log::info!("{notice}"),
-        Level::Warn => log::warn!("{notice}"),
-        Level::Debug => log::debug!("{notice}"),
-    }
 }

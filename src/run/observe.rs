@@ -1,17 +1,50 @@
 //! Where everything that was measured and everything that happened goes: to the alerts and to the export.
 
 use super::*;
-use crate::telemetry::{Record, Snapshot};
+use crate::settings::ExportMetrics;
+use crate::telemetry::{Point, Record, Snapshot};
 
-#[allow(dead_code, reason = "what calls these lands piece by piece")]
 impl Runner {
-    /// Takes what was measured at one time, from whichever module.
+    /// Takes what was measured at one time, from whichever module. It is decided upon in its turn, not in the middle of
+    /// what else is being done.
     pub(super) fn observed(&mut self, snapshot: Snapshot) {
-        self.feed(Event::Measured(Arc::new(snapshot)));
+        if let Some(mut buffer) = self.buffer() {
+            let exported = |point: &&Point| match self.settings.export.metrics {
+                ExportMetrics::All => true,
+                ExportMetrics::Agent => ["otelet.", "process."].iter().any(|of| point.metric.name.starts_with(of)),
+                ExportMetrics::None => false,
+            };
+            buffer.keep_points(snapshot.at, snapshot.points.iter().filter(exported));
+        }
+        send(&self.sender, Message::Event(Event::Measured(Arc::new(snapshot))));
     }
 
     /// Takes an event that belongs in the log of the host.
     pub(super) fn happened(&mut self, record: Record) {
         log::debug!("{}: {}", record.event, record.body);
+        self.keep_record(&record);
+        if self.buffer.is_some() {
+            send(&self.sender, Message::Event(Event::Happened));
+        }
+    }
+
+    /// Says what was decided or seen, and keeps it if it is an event: the decisions know that it waits.
+    pub(super) fn tell(&mut self, notice: &Notice) {
+        match notice.level() {
+            Level::Info => log::info!("{notice}"),
+            Level::Warn => log::warn!("{notice}"),
+            Level::Debug => log::debug!("{notice}"),
+        }
+        self.counts.take(notice);
+        if let Some(record) = otlp::own::record(notice, SystemTime::now()) {
+            self.keep_record(&record);
+        }
+    }
+
+    /// Measures the agent itself.
+    pub(super) fn own_snapshot(&mut self) {
+        let at = SystemTime::now();
+        let points = self.counts.points(&self.agent.report(), &self.all_losses(), self.started, at);
+        self.observed(Snapshot { at, points });
     }
 }

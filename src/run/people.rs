@@ -80,6 +80,12 @@ impl Runner {
         if old.report != self.settings.report || old.config != self.settings.config {
             self.open_reporter();
         }
+        if old.export != self.settings.export
+            || old.config != self.settings.config
+            || old.attributes != self.settings.attributes
+        {
+            self.open_exporter();
+        }
         // What only the agent does with its child takes effect without a restart.
         let apart_from_supervision = |settings: &Settings| {
             let mut collector = settings.collector.clone();
@@ -143,13 +149,17 @@ impl Runner {
         }
     }
 
-    /// Everything that is known now: for the status file and for the source.
-    pub(super) fn status(&self, report: &crate::decide::Report, state: &str) -> Status {
+    pub(super) fn all_losses(&self) -> Losses {
         let relay = self.collector.as_ref().map_or(0, |(_, _, relay)| relay.borrow().dropped());
-        let losses = Losses {
+        Losses {
             collector_log_lines: self.losses.collector_log_lines + relay,
             agent_log_lines: crate::log::lost(),
-        };
+            export: self.export_losses(),
+        }
+    }
+
+    /// Everything that is known now: for the status file and for the source.
+    pub(super) fn status(&self, report: &crate::decide::Report, state: &str) -> Status {
         let collector = self.settings.collector.path.display().to_string();
         let facts = Facts {
             instance_uid: &self.instance_uid,
@@ -160,13 +170,14 @@ impl Runner {
             serving: self.serving.as_ref(),
             collector_path: collector,
             effective_path: report.effective.map(|hash| self.store.config_path(hash)),
-            losses,
+            losses: self.all_losses(),
             sample: &self.sample,
             host: &self.host_identity,
             attributes: &self.settings.attributes,
             collector_version: self.memory.binary.as_ref().map(|binary| binary.version.as_str()).unwrap_or_default(),
             answer: self.answer.clone(),
             serial: self.serial + 1,
+            export: self.export_status(),
         };
         let mut status = Status::new(report, facts, self.moment());
         status.mask(&self.redactor);

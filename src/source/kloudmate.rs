@@ -489,6 +489,7 @@ mod tests {
             answer: None,
             serial: 1,
             written_at: String::new(),
+            export: Default::default(),
         };
         Report { status, effective_config: None, components: None }
     }

@@ -49,6 +49,14 @@ impl Answer {
     pub fn status(status: u16) -> Self {
         Self::Status(status, Vec::new(), Vec::new())
     }
+
+    fn code(&self) -> Option<u16> {
+        match self {
+            Self::Status(status, ..) => Some(*status),
+            Self::Delay(_, later) => later.code(),
+            _ => None,
+        }
+    }
 }
 
 /// What the server was asked.
@@ -60,6 +68,8 @@ pub struct Asked {
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub at: Instant,
+    /// The status that it was answered with, where that was scripted.
+    pub answered: Option<u16>,
 }
 
 impl Asked {
@@ -242,6 +252,7 @@ fn converse(stream: &mut TcpStream, addr: SocketAddr, shared: &Shared) -> std::i
         stream.read_exact(&mut [0])?;
     }
     let mut asked = parse(&head);
+    asked.answered = answer.code();
     let length = asked.header("content-length").map(str::parse);
     if let Some(Ok(length)) = length {
         asked.body = vec![0; length];
@@ -337,6 +348,7 @@ fn parse(head: &[u8]) -> Asked {
         headers,
         body: Vec::new(),
         at: Instant::now(),
+        answered: None,
     }
 }
 

@@ -85,6 +85,7 @@ pub(super) fn status() -> Report_ {
         answer: None,
         serial: 1,
         written_at: "2026-11-23T17:30:00Z".into(),
+        export: Default::default(),
     }
 }
 

@@ -1,0 +1,335 @@
+//! Paces the exports: every so often what was measured, soon what happened, backing off while nobody takes it. One is out
+//! at a time. To the collector only while it is healthy: until then things are kept, and that is no failure.
+
+use std::time::{Duration, Instant};
+
+use super::{Due, Moment, Notice, backoff};
+
+/// Events come in flocks: this long after the first of them one export tells them all.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// The base and the cap of the backoff after an export that was not taken.
+const BASE: Duration = Duration::from_secs(5);
+const CAP: Duration = Duration::from_secs(300);
+
+/// The least time between two tries, whatever the server says.
+const LEAST: Duration = Duration::from_millis(500);
+
+/// How much later an export that nothing but time asks for may be made; with short times a part of these.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// A collector that ends takes the connection with it, before anybody knows: one failure there is no news.
+const QUIET_FAILURES: u32 = 1;
+
+/// What the settings say of exports.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ExportParams {
+    /// Time between two of them.
+    pub every: Duration,
+    /// Whether they go to the collector that is looked after.
+    pub to_collector: bool,
+}
+
+/// What an export brought.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Delivered {
+    /// Whether there is more to be sent.
+    pub more: bool,
+    /// What the other side would not have, and why. It is lost.
+    pub trouble: Option<String>,
+}
+
+/// Exports so far.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Exports {
+    /// Answered.
+    pub sent: u64,
+    /// Not answered, or not now: what they said is in a later one.
+    pub failed: u64,
+    /// Why the last one failed, or what of it was refused; none once one was taken whole.
+    pub last_error: Option<String>,
+}
+
+/// When the next export is made.
+#[derive(Debug)]
+pub struct Exporting {
+    params: Option<ExportParams>,
+    /// Whether anything waits.
+    waiting: bool,
+    /// Whether an event does.
+    hurried: bool,
+    next: Instant,
+    in_flight: bool,
+    failures: u32,
+    /// Whether the last failure was told.
+    told: bool,
+    /// Whether there was somebody to take it when that was asked last.
+    ready: bool,
+    exports: Exports,
+}
+
+impl Exporting {
+    /// Nothing waits yet.
+    pub fn new(params: Option<ExportParams>, now: Instant) -> Self {
+        let every = params.map_or(Duration::ZERO, |params| params.every);
+        Self {
+            params,
+            waiting: false,
+            hurried: false,
+            next: now + every,
+            in_flight: false,
+            failures: 0,
+            told: false,
+            ready: false,
+            exports: Exports::default(),
+        }
+    }
+
+    /// The settings may have changed where they go, or how often.
+    pub fn reconfigure(&mut self, params: Option<ExportParams>, now: Instant) {
+        if self.params != params {
+            self.params = params;
+            (self.failures, self.told) = (0, false);
+            self.next = now + params.map_or(Duration::ZERO, |params| params.every);
+            self.waiting &= params.is_some();
+        }
+    }
+
+    /// Something was measured.
+    pub fn measured(&mut self) {
+        self.waiting |= self.params.is_some();
+    }
+
+    /// Something happened. While nobody takes exports this does not hurry them.
+    pub fn happened(&mut self, now: Instant) {
+        if self.params.is_some() {
+            (self.waiting, self.hurried) = (true, true);
+            if self.failures == 0 {
+                self.next = self.next.min(now + SETTLE);
+            }
+        }
+    }
+
+    /// Whether to make one now. `healthy` is the collector.
+    pub fn begin(&mut self, healthy: bool, now: Instant) -> bool {
+        let ready = self.can_be_taken(healthy);
+        if ready && !self.ready {
+            // There is somebody again: what was kept need not wait for the end of a backoff.
+            self.failures = 0;
+            if self.waiting && self.to_collector() {
+                self.next = now;
+            }
+        }
+        self.ready = ready;
+        let due = ready && self.waiting && !self.in_flight && now >= self.next;
+        if due {
+            (self.in_flight, self.waiting, self.hurried) = (true, false, false);
+        }
+        due
+    }
+
+    /// Whether to make one now although it is not due: there will be no later one.
+    pub fn begin_last(&mut self, healthy: bool, now: Instant) -> bool {
+        if self.failures == 0 {
+            self.next = now;
+            return self.begin(healthy, now);
+        }
+        false
+    }
+
+    /// Takes what became of one. Answers with what is to be told of it.
+    pub fn on_exported(
+        &mut self,
+        result: Result<Delivered, (String, Option<Duration>)>,
+        healthy: bool,
+        at: Moment,
+    ) -> Option<Notice> {
+        self.in_flight = false;
+        let params = self.params?;
+        match result {
+            Ok(Delivered { more, trouble }) => {
+                let back = std::mem::take(&mut self.told);
+                self.failures = 0;
+                self.exports.sent += 1;
+                self.next = match (more, self.hurried) {
+                    (true, _) => at.now,
+                    (false, true) => at.now + SETTLE,
+                    (false, false) => at.now + backoff::about(params.every, at.dice),
+                };
+                self.waiting |= more;
+                let news = trouble != self.exports.last_error;
+                self.exports.last_error = trouble.clone();
+                match trouble {
+                    Some(message) => news.then_some(Notice::ExportRefused { message }),
+                    None => back.then_some(Notice::ExportBack),
+                }
+            }
+            // It was not there any more, which the state of the collector tells by itself.
+            Err(_) if params.to_collector && !healthy => {
+                (self.waiting, self.next) = (true, at.now);
+                None
+            }
+            Err((message, retry_after)) => {
+                let jittered = backoff::full_jitter(self.failures, BASE, CAP, at.dice).max(SETTLE);
+                let delay = retry_after.map_or(jittered, |wished| wished.clamp(LEAST, CAP));
+                self.failures = self.failures.saturating_add(1);
+                self.exports.failed += 1;
+                let quiet = params.to_collector && self.failures <= QUIET_FAILURES;
+                let news = !quiet && (!self.told || self.exports.last_error.as_deref() != Some(&message));
+                self.exports.last_error = Some(message.clone());
+                (self.waiting, self.next) = (true, at.now + delay);
+                self.told |= news;
+                news.then_some(Notice::ExportFailed { message, delay })
+            }
+        }
+    }
+
+    /// When the next one is due; none while one is out, nothing waits, or nobody could take it.
+    pub fn due(&self, healthy: bool) -> Option<Due> {
+        if !self.waiting || self.in_flight || !self.can_be_taken(healthy) {
+            return None;
+        }
+        let every = self.params?.every;
+        let patient = !self.hurried && self.failures == 0;
+        Some(Due { at: self.next, slack: if patient { SLACK.min(every / 6) } else { Duration::ZERO } })
+    }
+
+    /// Whether one is out.
+    pub fn in_flight(&self) -> bool {
+        self.in_flight
+    }
+
+    /// Whether they go to the collector that is looked after.
+    pub fn to_collector(&self) -> bool {
+        self.params.is_some_and(|params| params.to_collector)
+    }
+
+    /// Exports so far.
+    pub fn exports(&self) -> &Exports {
+        &self.exports
+    }
+
+    fn can_be_taken(&self, healthy: bool) -> bool {
+        self.params.is_some_and(|params| healthy || !params.to_collector)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::origin;
+    use std::time::SystemTime;
+
+    const EVERY: Duration = Duration::from_secs(60);
+    const AWAY: ExportParams = ExportParams { every: EVERY, to_collector: false };
+    const NEAR: ExportParams = ExportParams { every: EVERY, to_collector: true };
+
+    fn at(now: Instant) -> Moment {
+        Moment { now, wall: SystemTime::UNIX_EPOCH, dice: u64::MAX }
+    }
+
+    fn failure() -> Result<Delivered, (String, Option<Duration>)> {
+        Err(("answered 503".into(), None))
+    }
+
+    #[test]
+    fn samples_wait_for_their_time_and_events_for_a_second() {
+        let t0 = origin();
+        let mut exporting = Exporting::new(Some(AWAY), t0);
+        assert_eq!(exporting.due(false), None, "nothing waits");
+        exporting.measured();
+        assert_eq!(exporting.due(false), Some(Due { at: t0 + EVERY, slack: SLACK }));
+
+        let t1 = t0 + EVERY / 2;
+        exporting.happened(t1);
+        exporting.happened(t1 + SETTLE / 2);
+        assert_eq!(exporting.due(false), Some(Due::at(t1 + SETTLE)));
+        assert!(!exporting.begin(false, t1 + SETTLE / 2));
+        assert!(exporting.begin(false, t1 + SETTLE));
+        assert!(!exporting.begin(false, t1 + EVERY), "one is out");
+        exporting.on_exported(Ok(Delivered::default()), false, at(t1 + SETTLE));
+        assert_eq!(exporting.due(false), None);
+    }
+
+    #[test]
+    fn after_an_outage_one_follows_the_other() {
+        let t0 = origin();
+        let mut exporting = Exporting::new(Some(AWAY), t0);
+        exporting.measured();
+        let mut now = t0 + EVERY;
+        assert!(exporting.begin(false, now));
+        let news = exporting.on_exported(failure(), false, at(now));
+        assert!(matches!(news, Some(Notice::ExportFailed { .. })), "{news:?}");
+        now = exporting.due(false).unwrap().latest();
+        assert!(exporting.begin(false, now));
+        assert_eq!(exporting.on_exported(failure(), false, at(now)), None, "the same again is no news");
+        let delay = exporting.due(false).unwrap().latest() - now;
+        assert_eq!(delay.as_secs_f64().round(), 10.0);
+
+        now += delay;
+        assert!(exporting.begin(false, now));
+        let more = Delivered { more: true, trouble: None };
+        assert_eq!(exporting.on_exported(Ok(more), false, at(now)), Some(Notice::ExportBack));
+        assert!(exporting.begin(false, now), "at once");
+        exporting.on_exported(Ok(Delivered::default()), false, at(now));
+        assert_eq!(exporting.due(false), None);
+        assert_eq!((exporting.exports().sent, exporting.exports().failed), (2, 2));
+    }
+
+    #[test]
+    fn a_wished_delay_is_kept_within_reason() {
+        let t0 = origin();
+        let mut exporting = Exporting::new(Some(AWAY), t0);
+        for (wished, kept) in [(7, Duration::from_secs(7)), (0, LEAST), (86_400, CAP)] {
+            exporting.measured();
+            let now = exporting.due(false).unwrap().latest();
+            assert!(exporting.begin(false, now));
+            exporting.on_exported(Err(("429".into(), Some(Duration::from_secs(wished)))), false, at(now));
+            assert_eq!(exporting.due(false).unwrap().latest(), now + kept);
+        }
+    }
+
+    #[test]
+    fn a_collector_that_is_down_is_waited_for_without_a_failure() {
+        let t0 = origin();
+        let mut exporting = Exporting::new(Some(NEAR), t0);
+        exporting.happened(t0);
+        assert!(!exporting.begin(false, t0 + EVERY));
+        assert_eq!(exporting.due(false), None, "no wake-up is spent on it");
+        assert!(exporting.begin(true, t0 + EVERY), "as soon as it is healthy");
+
+        // It ends while the export is out.
+        assert_eq!(exporting.on_exported(failure(), false, at(t0 + EVERY)), None);
+        assert_eq!(exporting.exports().failed, 0);
+        assert!(!exporting.begin(false, t0 + EVERY));
+        // It comes back, ends before that is known, and comes back again.
+        assert!(exporting.begin(true, t0 + EVERY * 2));
+        assert_eq!(exporting.on_exported(failure(), true, at(t0 + EVERY * 2)), None, "said by the collector's end");
+        assert!(!exporting.begin(false, t0 + EVERY * 2));
+        assert!(exporting.begin(true, t0 + EVERY * 2), "no backoff for what is new");
+    }
+
+    #[test]
+    fn what_is_refused_is_told_once() {
+        let t0 = origin();
+        let mut exporting = Exporting::new(Some(AWAY), t0);
+        let refused = || Ok(Delivered { more: false, trouble: Some("answered 400".into()) });
+        exporting.measured();
+        assert!(exporting.begin(false, t0 + EVERY));
+        let told = exporting.on_exported(refused(), false, at(t0 + EVERY));
+        assert_eq!(told, Some(Notice::ExportRefused { message: "answered 400".into() }));
+        exporting.measured();
+        assert!(exporting.begin(false, t0 + EVERY * 3));
+        assert_eq!(exporting.on_exported(refused(), false, at(t0 + EVERY * 3)), None);
+    }
+
+    #[test]
+    fn nobody_who_wants_none_gets_any() {
+        let t0 = origin();
+        let mut exporting = Exporting::new(None, t0);
+        exporting.measured();
+        exporting.happened(t0);
+        assert!(!exporting.begin(true, t0 + EVERY) && !exporting.begin_last(true, t0 + EVERY));
+        assert_eq!(exporting.due(true), None);
+    }
+}

@@ -1,0 +1,274 @@
+//! What the agent tells of itself: how often what happened, as metrics, and what happened, as log records. Pure.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use crate::decide::{ConfigHash, Exports, Level, Notice, Report};
+use crate::status::Losses;
+use crate::telemetry::{Attributes, Kind, Metric, Point, Record, Severity, Value};
+
+use super::ExportLosses;
+
+/// The metrics of the agent itself.
+pub static METRICS: &[Metric] = &[
+    Metric { name: "otelet.uptime", unit: "s", kind: Kind::Gauge, help: "Time since the agent started." },
+    Metric {
+        name: "otelet.exchanges",
+        unit: "{exchange}",
+        kind: Kind::Counter,
+        help: "Round trips with the config source, by otelet.exchange.outcome: offered, unchanged, failed.",
+    },
+    Metric {
+        name: "otelet.exchange.failures",
+        unit: "{failure}",
+        kind: Kind::Counter,
+        help: "Exchanges that failed, by error.type: resolve, connect, tls, timeout, status, size, redirect, protocol, signature, missing, read, settings.",
+    },
+    Metric {
+        name: "otelet.config.rollouts",
+        unit: "{rollout}",
+        kind: Kind::Counter,
+        help: "Configs that were tried, by otelet.rollout.outcome: applied, rolled_back, withdrawn.",
+    },
+    Metric {
+        name: "otelet.config.refusals",
+        unit: "{refusal}",
+        kind: Kind::Counter,
+        help: "Configs that were refused before they were tried.",
+    },
+    Metric {
+        name: "otelet.collector.restarts",
+        unit: "{restart}",
+        kind: Kind::Counter,
+        help: "Starts of the collector after its first, by otelet.restart.cause: crash, hung, config, asked, settings, port.",
+    },
+    Metric {
+        name: "otelet.collector.time_to_healthy",
+        unit: "s",
+        kind: Kind::Gauge,
+        help: "Time from the last start of the collector to the first good sign of its health.",
+    },
+    Metric {
+        name: "otelet.losses",
+        unit: "{item}",
+        kind: Kind::Counter,
+        help: "What was lost, by otelet.loss.kind: collector_log_line, agent_log_line, point, record, and otelet.loss.reason: rate, output, full, refused.",
+    },
+    Metric {
+        name: "otelet.exports",
+        unit: "{export}",
+        kind: Kind::Counter,
+        help: "Exports by OTLP, by otelet.export.outcome: sent, failed.",
+    },
+];
+
+fn metric(name: &str) -> &'static Metric {
+    METRICS.iter().find(|metric| metric.name == name).expect("a name of the table above")
+}
+
+/// What has been counted since the agent started.
+#[derive(Debug, Default)]
+pub struct Counts {
+    failures: BTreeMap<&'static str, u64>,
+    rollouts: BTreeMap<&'static str, u64>,
+    refusals: u64,
+    restarts: BTreeMap<&'static str, u64>,
+    time_to_healthy: Option<Duration>,
+    /// The config of the last start.
+    started: Option<ConfigHash>,
+    /// Why the collector is about to be started again.
+    cause: Option<&'static str>,
+}
+
+impl Counts {
+    /// Counts an exchange that failed.
+    pub fn exchange_failed(&mut self, kind: &'static str) {
+        *self.failures.entry(kind).or_default() += 1;
+    }
+
+    /// Counts what is told.
+    pub fn take(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Applied { .. } => self.rollout("applied"),
+            Notice::RolledBack { .. } => self.rollout("rolled_back"),
+            Notice::Withdrawn { .. } => self.rollout("withdrawn"),
+            Notice::Refused { .. } => self.refusals += 1,
+            Notice::CollectorExited { .. } => self.cause = Some("crash"),
+            Notice::CollectorHung { .. } => self.cause = Some("hung"),
+            Notice::PortStolen => self.cause = Some("port"),
+            Notice::RestartAsked => self.cause = Some("asked"),
+            Notice::CollectorStarted { config, .. } => {
+                let cause = self.cause.take();
+                if let Some(last) = self.started.replace(*config) {
+                    let without = if last == *config { "settings" } else { "config" };
+                    *self.restarts.entry(cause.unwrap_or(without)).or_default() += 1;
+                }
+            }
+            Notice::CollectorHealthy { after, .. } => self.time_to_healthy = Some(*after),
+            Notice::OrphanFound { .. }
+            | Notice::CollectorUnhealthy { .. }
+            | Notice::CollectorWellAgain
+            | Notice::CollectorHeld { .. }
+            | Notice::CollectorStopped { .. }
+            | Notice::CollectorKilled { .. }
+            | Notice::RestartPlanned { .. }
+            | Notice::ConfigOffered { .. }
+            | Notice::TrialBegins { .. }
+            | Notice::StillRefused { .. }
+            | Notice::NothingToReturnTo { .. }
+            | Notice::CannotValidate { .. }
+            | Notice::CannotRecord { .. }
+            | Notice::Lost { .. }
+            | Notice::RefusalsCleared { .. }
+            | Notice::ExchangeFailed { .. }
+            | Notice::SourceBack { .. }
+            | Notice::ReportFailed { .. }
+            | Notice::ExportFailed { .. }
+            | Notice::ExportRefused { .. }
+            | Notice::ExportBack => {}
+        }
+    }
+
+    fn rollout(&mut self, outcome: &'static str) {
+        *self.rollouts.entry(outcome).or_default() += 1;
+    }
+
+    /// All of it as points; sums count since `started`.
+    pub fn points(&self, report: &Report, losses: &Losses, started: SystemTime, now: SystemTime) -> Vec<Point> {
+        let start = Some(started);
+        let sum = |name, value: u64| Point::new(metric(name), value).since(start);
+        let by = |name, attribute, value: &'static str, count| sum(name, count).with(attribute, value);
+        let uptime = now.duration_since(started).unwrap_or_default();
+        let mut points = vec![Point::new(metric("otelet.uptime"), uptime.as_secs_f64())];
+        let exchanges = &report.exchanges;
+        for (outcome, count) in
+            [("offered", exchanges.offered), ("unchanged", exchanges.unchanged), ("failed", exchanges.failed)]
+        {
+            points.push(by("otelet.exchanges", "otelet.exchange.outcome", outcome, count));
+        }
+        for (name, attribute, counts) in [
+            ("otelet.exchange.failures", "error.type", &self.failures),
+            ("otelet.config.rollouts", "otelet.rollout.outcome", &self.rollouts),
+            ("otelet.collector.restarts", "otelet.restart.cause", &self.restarts),
+        ] {
+            points.extend(counts.iter().map(|(value, count)| by(name, attribute, value, *count)));
+        }
+        points.push(sum("otelet.config.refusals", self.refusals));
+        let time = self.time_to_healthy.map(|time| time.as_secs_f64());
+        points.extend(time.map(|time| Point::new(metric("otelet.collector.time_to_healthy"), time)));
+        let ExportLosses { dropped_points, dropped_records, refused_points, refused_records } = losses.export;
+        for (kind, reason, count) in [
+            ("collector_log_line", "rate", losses.collector_log_lines),
+            ("agent_log_line", "output", losses.agent_log_lines),
+            ("point", "full", dropped_points),
+            ("record", "full", dropped_records),
+            ("point", "refused", refused_points),
+            ("record", "refused", refused_records),
+        ] {
+            points.push(by("otelet.losses", "otelet.loss.kind", kind, count).with("otelet.loss.reason", reason));
+        }
+        let Exports { sent, failed, .. } = report.exports;
+        for (outcome, count) in [("sent", sent), ("failed", failed)] {
+            points.push(by("otelet.exports", "otelet.export.outcome", outcome, count));
+        }
+        points
+    }
+}
+
+/// The log record of what is told, if it is an event for the log of the host.
+pub fn record(notice: &Notice, at: SystemTime) -> Option<Record> {
+    let event = notice.event()?;
+    let severity = match notice.level() {
+        Level::Info | Level::Debug => Severity::Info,
+        Level::Warn => Severity::Warn,
+    };
+    let mut attributes = Attributes::new();
+    let mut with = |name: &'static str, value: Value| attributes.push((name.into(), value));
+    if let Some(hash) = notice.config() {
+        with("otelet.config.hash", hash.hex().into());
+    }
+    match notice {
+        Notice::CollectorStarted { pid, .. }
+        | Notice::CollectorStopped { pid, .. }
+        | Notice::CollectorKilled { pid, .. }
+        | Notice::OrphanFound { pid } => with("process.pid", i64::from(*pid).into()),
+        Notice::RolledBack { to, .. } => with("otelet.config.restored_hash", to.hex().into()),
+        _ => {}
+    }
+    Some(Record { at, severity, event, body: notice.to_string(), attributes })
+}
+
+/// The record of the agent's own start.
+pub fn started(at: SystemTime) -> Record {
+    Record {
+        at,
+        severity: Severity::Info,
+        event: "otelet.agent.started",
+        body: format!("otelet {} started", env!("CARGO_PKG_VERSION")),
+        attributes: vec![("process.pid".into(), i64::from(std::process::id()).into())],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::Witness;
+
+    const A: ConfigHash = ConfigHash([1; 32]);
+    const B: ConfigHash = ConfigHash([2; 32]);
+
+    fn start(config: ConfigHash) -> Notice {
+        Notice::CollectorStarted { pid: 7, config, witness: Witness::HealthCheck }
+    }
+
+    #[test]
+    fn each_restart_has_its_cause() {
+        let mut counts = Counts::default();
+        let exit =
+            || Notice::CollectorExited { how: "code 1".into(), lived: Duration::ZERO, last_words: String::new() };
+        for notice in [
+            start(A),
+            start(B),
+            exit(),
+            start(B),
+            Notice::CollectorHung { why: "no answer".into() },
+            start(B),
+            Notice::RestartAsked,
+            start(B),
+            start(B),
+            Notice::PortStolen,
+            start(B),
+            exit(),
+            // Back from a trial: it is the crash that caused it.
+            start(A),
+        ] {
+            counts.take(&notice);
+        }
+        let expected = [("asked", 1), ("config", 1), ("crash", 2), ("hung", 1), ("port", 1), ("settings", 1)];
+        assert_eq!(counts.restarts, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn an_event_carries_its_config_and_its_process() {
+        let record = record(&start(A), SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!((record.event, record.severity), ("otelet.collector.started", Severity::Info));
+        assert_eq!(record.attributes[0], ("otelet.config.hash".into(), Value::from(A.hex())));
+        assert_eq!(record.attributes[1], ("process.pid".into(), Value::Int(7)));
+        let back = Notice::RolledBack { from: B, to: A, reason: "it died".into() };
+        let record = super::record(&back, SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!((record.event, record.severity), ("otelet.config.rolled_back", Severity::Warn));
+        assert_eq!(record.attributes[0].1, Value::from(B.hex()));
+        assert_eq!(record.attributes[1].1, Value::from(A.hex()));
+        let again = Notice::StillRefused { hash: A };
+        assert_eq!(super::record(&again, SystemTime::UNIX_EPOCH), None, "said once, when it was refused");
+    }
+
+    #[test]
+    fn names_are_in_our_namespace_and_none_is_also_a_namespace() {
+        for Metric { name, .. } in METRICS {
+            assert!(name.starts_with("otelet."), "{name}");
+            let inside = |other: &&Metric| other.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+            assert_eq!(METRICS.iter().find(inside).map(|other| other.name), None, "below {name}");
+        }
+    }
+}

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use smol::future::{self, FutureExt as _};
 use smol::process::Command;
 
-use crate::config::{self, Capabilities, Inspected, Overlay, Witness};
+use crate::config::{self, Capabilities, Inspected, Intake, Overlay, Witness};
 use crate::decide::{self, Child, ConfigHash, Exit, Probe, SpawnFailure, Verdict};
 use crate::host;
 use crate::log::{Relay, Tail};
@@ -72,6 +72,8 @@ pub struct Launcher {
     pub looked_at: Rc<RefCell<Option<(ConfigHash, Inspected)>>>,
     /// Processes that somebody waits for, so that PID 1 does not take them away.
     pub children: Rc<RefCell<BTreeSet<u32>>>,
+    /// Whether it is to take what the agent exports.
+    pub takes_exports: bool,
 }
 
 /// A collector that runs.
@@ -85,9 +87,12 @@ pub struct Running {
     pub tail: Rc<RefCell<Tail>>,
     /// What it prints.
     pub relay: Rc<RefCell<Relay>>,
+    /// Where it takes what the agent exports.
+    pub intake: Intake,
     process: smol::process::Child,
     output: Output,
-    port: Option<u16>,
+    /// Those that were picked for it.
+    ports: Vec<u16>,
 }
 
 impl Launcher {
@@ -215,6 +220,11 @@ impl Launcher {
             command.arg("--config").arg(path);
         }
         command.args(&self.settings.args);
+        let intake = overlay.intake;
+        // One of ours is in the overlay; a port of the body's own is its own business.
+        let receivers = [(intake.metrics, &inspected.metrics), (intake.logs, &inspected.logs)];
+        let picked = receivers.into_iter().filter(|(_, way)| way.receiver.is_none());
+        let mut ports: Vec<u16> = picked.filter_map(|(address, _)| Some(address?.port())).collect();
         let (probe, port) = match overlay.witness {
             Witness::HealthCheck { host, port, path } => {
                 let address: IpAddr =
@@ -234,6 +244,7 @@ impl Launcher {
             }
             Witness::Alive => (Prober::Alive, None),
         };
+        ports.extend(port);
         let process = start(&mut command, &program)?;
         // The writing ends of the pipe are in the command: the end of output is seen only when they are closed.
         drop(command);
@@ -245,17 +256,19 @@ impl Launcher {
             probe: Rc::new(probe),
             tail: Rc::default(),
             relay: Rc::new(RefCell::new(relay)),
+            intake,
             process,
             output,
-            port,
+            ports,
         })
     }
 
     fn overlay(&self, inspected: &Inspected, mut capabilities: Capabilities) -> Overlay {
         // A host without loopback, or without a free port, still gets its collector, watched less well.
-        let port = free_port().inspect_err(|error| log::warn!("no port on 127.0.0.1 for a health_check: {error}"));
-        capabilities.health_check &= port.is_ok();
-        config::overlay(inspected, capabilities, port.unwrap_or_default(), &self.identity)
+        let ports = free_ports().inspect_err(|error| log::warn!("no port on 127.0.0.1 for a health_check: {error}"));
+        capabilities.health_check &= ports.is_ok();
+        capabilities.otlp &= ports.is_ok() && self.takes_exports;
+        config::overlay(inspected, capabilities, ports.unwrap_or_default(), &self.identity)
     }
 
     /// Checks a kept body again: its hash, and what the overlay must know of it.
@@ -440,8 +453,8 @@ impl Running {
         os::sweep_group(pid);
         children.borrow_mut().remove(&pid);
         let last_words = config::last_words(&self.tail.borrow().bytes());
-        let stolen_port =
-            self.port.is_some_and(|port| last_words.contains(&format!(":{port}")) && last_words.contains("in use"));
+        let named = |port: &u16| last_words.contains(&format!(":{port}"));
+        let stolen_port = self.ports.iter().any(named) && last_words.contains("in use");
         let how = status.map_or_else(|error| error.to_string(), describe);
         Exit { how, last_words, stolen_port }
     }
@@ -577,9 +590,11 @@ fn version(said: &str) -> String {
         .into()
 }
 
-/// A TCP port on loopback that was free a moment ago.
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// Two TCP ports on loopback that were free a moment ago.
+fn free_ports() -> std::io::Result<[u16; 2]> {
+    // Both at a time, or they might be the same.
+    let (one, other) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+    Ok([one.local_addr()?.port(), other.local_addr()?.port()])
 }
 
 /// The first program on PATH whose name is wanted.

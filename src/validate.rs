@@ -108,6 +108,7 @@ fn check(settings: &Settings) -> Result<(), String> {
         runtime_dir: workspace.0.clone(),
         looked_at: Rc::default(),
         children: Rc::new(RefCell::default()),
+        takes_exports: settings.export.to == Some(crate::settings::ExportTo::Collector),
     };
     let program = launcher.program().map_err(|why| format!("collector: {why}"))?;
     let started = Instant::now();

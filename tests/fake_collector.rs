@@ -19,7 +19,9 @@
 //! | `refuse TEXT` | `validate` and a start end with 1 and `Error: TEXT` |
 //! | `validate-takes TIME`, `validate-hang` | `validate` answers late or never |
 //!
-//! `FAKE_EXTENSIONS` is the list of extensions that it has (`health_check file_storage`). `FAKE_JOURNAL` is a file that
+//! `FAKE_EXTENSIONS` is the list of extensions that it has (`health_check file_storage`). What is posted to the agent's own
+//! receiver, which only the overlay has, becomes a line `PID PATH BODY-IN-HEX` in the file `FAKE_JOURNAL.otlp`, and is
+//! answered with an empty 200. `FAKE_JOURNAL` is a file that
 //! gets a line per event: `UNIX-MS PID start PATH LABEL` (LABEL is the config's first other comment, or its SHA-256),
 //! `validate PATH`, `sigterm`, `ready`, `forked PID`, `exit CODE`. It ends by itself after 120 s with 98; a mistake in
 //! its arguments or script ends it with 99.
@@ -172,6 +174,10 @@ fn live(script: &Script, configs: &[Config], begun: Instant, terminated: &Atomic
             }
             if endpoint.is_none() {
                 ready = true;
+                if let Some(listener) = receiver(configs) {
+                    let listener = listener.map_err(|cause| format!("otlp/otelet: {cause}"))?;
+                    thread::spawn(move || receive(&listener));
+                }
                 say("fake\tinfo\tservice.go:264\tEverything is ready. Begin running and processing data.\n");
                 journal("ready");
                 if script.sd_notify {
@@ -236,6 +242,40 @@ fn flood(rate: Option<u32>) {
     }
 }
 
+/// The agent's own receiver, if the overlay has one.
+fn receiver(configs: &[Config]) -> Option<std::io::Result<TcpListener>> {
+    let value = configs.get(1)?.value.as_ref().ok()?;
+    let endpoint = value["receivers"]["otlp/otelet"]["protocols"]["http"]["endpoint"].as_str()?;
+    Some(TcpListener::bind(endpoint))
+}
+
+/// Takes whatever is posted.
+fn receive(listener: &TcpListener) {
+    for mut stream in listener.incoming().flatten() {
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && head.len() < 8192 && matches!(stream.read(&mut byte), Ok(1)) {
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8_lossy(&head).to_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        if stream.read_exact(&mut body).is_err() {
+            continue;
+        }
+        if let Some(path) = env::var_os("FAKE_JOURNAL") {
+            let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
+            let line = format!("{} {} {hex}\n", std::process::id(), head.split(' ').nth(1).unwrap_or_default());
+            let mut path = path;
+            path.push(".otlp");
+            let file = fs::OpenOptions::new().create(true).append(true).open(path);
+            let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    }
+}
+
 /// The reason why a collector would not take these configs, in its words.
 fn refusal(script: &Script, configs: &[Config]) -> Option<String> {
     if let Some(text) = &script.refuse {
@@ -256,9 +296,15 @@ fn refusal(script: &Script, configs: &[Config]) -> Option<String> {
             let id = id.as_str().unwrap_or_default();
             let kind = id.split('/').next().unwrap_or_default();
             if !have.iter().any(|known| known == kind) {
+                let receivers = match value["receivers"]["otelet_probe"].is_null() {
+                    true => "",
+                    false => {
+                        "\n'receivers' unknown type: \"otelet_probe\" for id: \"otelet_probe\" (valid values: [otlp])"
+                    }
+                };
                 return Some(format!(
                     "failed to get config: cannot unmarshal the configuration: decoding failed due to the following \
-                     error(s):\n\n'extensions' unknown type: \"{kind}\" for id: \"{id}\" (valid values: [{}])",
+                     error(s):\n\n'extensions' unknown type: \"{kind}\" for id: \"{id}\" (valid values: [{}]){receivers}",
                     have.join(" ")
                 ));
             }

@@ -33,7 +33,7 @@ fn check(inspected: &Inspected, capabilities: Capabilities, data: &[u8]) {
     // Any text may be an attribute of this host.
     let value = String::from_utf8_lossy(&data[..data.len().min(40)]).into_owned();
     let identity = [("name".to_owned(), value.clone()), (value, "value".to_owned())];
-    let made = overlay(inspected, capabilities, 4711, &identity);
+    let made = overlay(inspected, capabilities, [4711, 4712], &identity);
     let text: Value = match serde_yaml::from_str(&made.text) {
         Ok(text) => text,
         Err(error) => panic!("{error}: {}", made.text),

@@ -14,11 +14,11 @@ mod tests;
 mod walk;
 mod words;
 
-pub use overlay::{Capabilities, Overlay, PROBE_CONFIG, Witness, capabilities, overlay};
+pub use overlay::{Capabilities, Intake, Overlay, PROBE_CONFIG, Witness, capabilities, overlay};
 pub(crate) use scan::Pieces;
 use scan::Scan;
 pub use scan::{ALIAS_LIMIT, DEPTH_LIMIT, DIRECTIVE_LIMIT, NODE_LIMIT, SCALAR_LIMIT};
-pub use walk::{Endpoint, Inspected};
+pub use walk::{Endpoint, Inspected, Pipeline, Way};
 pub use words::last_words;
 use words::squeeze;
 

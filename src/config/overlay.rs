@@ -1,24 +1,32 @@
 //! The second `--config`: what the agent adds to a body, and how the collector's health is seen with it. Pure.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use serde::{Deserialize, Serialize};
 
-use super::{Endpoint, Inspected};
+use super::{Endpoint, Inspected, Way};
 
 /// The extension that the agent adds if the body has none.
 const HEALTH_CHECK: &str = "health_check/otelet";
 const SD_NOTIFY: &str = "sd_notify/otelet";
 
-/// A config that no collector takes: what `validate` says about it lists the extensions that the collector has, which
-/// `components` does not do faithfully (it leaves out those that were renamed). See [`capabilities`].
-pub const PROBE_CONFIG: &str = "extensions: {otelet_probe: {}}\n";
+/// The receiver that the agent adds for what it exports itself.
+const RECEIVER: &str = "otlp/otelet";
 
-/// Which extensions a collector has that can witness its health.
+/// A config that no collector takes: what `validate` says about it lists the extensions and receivers that the collector has, which
+/// `components` does not do faithfully (it leaves out those that were renamed). See [`capabilities`].
+pub const PROBE_CONFIG: &str = "extensions: {otelet_probe: {}}\nreceivers: {otelet_probe: {}}\n";
+
+/// Which extensions a collector has that can witness its health, and whether it can be given what the agent exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Capabilities {
     /// The one that answers over HTTP.
     pub health_check: bool,
     /// The one that talks to `NOTIFY_SOCKET`.
     pub sd_notify: bool,
+    /// The receiver of OTLP.
+    #[serde(default)]
+    pub otlp: bool,
 }
 
 /// The second `--config`, and how to see that the collector is well.
@@ -28,6 +36,17 @@ pub struct Overlay {
     pub text: String,
     /// How the collector's health is seen.
     pub witness: Witness,
+    /// Where the agent's own metrics and events go in.
+    pub intake: Intake,
+}
+
+/// Where the two signals get into a collector, as far as they do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Intake {
+    /// Of a receiver.
+    pub metrics: Option<SocketAddr>,
+    /// Of a receiver.
+    pub logs: Option<SocketAddr>,
 }
 
 /// How the health of a collector is seen.
@@ -48,18 +67,23 @@ pub enum Witness {
     Alive,
 }
 
-/// Reads from the error about [`PROBE_CONFIG`] which extensions the collector has; nothing, if it says anything else.
+/// Reads from the error about [`PROBE_CONFIG`] what the collector has; nothing, if it says anything else.
 ///
 /// 0.149.0 says `'extensions' unknown type: "otelet_probe" for id: "otelet_probe" (valid values: [health_check
-/// file_storage])`, in no particular order, and ends with 1.
+/// file_storage])`, in no particular order, the same of `'receivers'` before or after it, and ends with 1.
 pub fn capabilities(stderr: &str) -> Capabilities {
-    let list = stderr
-        .split_once("\"otelet_probe\"")
-        .and_then(|(_, rest)| rest.split_once("(valid values: ["))
-        .and_then(|(_, rest)| rest.split_once(']'))
-        .map_or("", |(list, _)| list);
-    let has = |name| list.split([' ', ',']).any(|word| word == name);
-    Capabilities { health_check: has("health_check"), sd_notify: has("sd_notify") }
+    let list = |section: &str| {
+        let (_, rest) = stderr.split_once(section)?;
+        let (_, rest) = rest.split_once("\"otelet_probe\"")?;
+        let (_, rest) = rest.split_once("(valid values: [")?;
+        Some(rest.split_once(']')?.0)
+    };
+    let has = |section, name| list(section).is_some_and(|list| list.split([' ', ',']).any(|word| word == name));
+    Capabilities {
+        health_check: has("'extensions'", "health_check"),
+        sd_notify: has("'extensions'", "sd_notify"),
+        otlp: has("'receivers'", "otlp"),
+    }
 }
 
 /// Makes the second `--config` for a body: a `health_check` on a loopback port if the body has none that can be probed,
@@ -70,10 +94,14 @@ pub fn capabilities(stderr: &str) -> Capabilities {
 /// (`extensions:`) merges like an empty mapping; a string (`extensions: ${file:x}`) would be replaced, hence nothing is
 /// added beside one. Resource attributes of the overlay win over the body's of the same name, hence a body that has its
 /// own keeps them alone. An attribute whose name contains `::` is left out: the collector reads that as a path.
+///
+/// If the collector has the receiver (`otlp`, also none where nothing is to be given to it), each of metrics and logs gets a
+/// way in: by an `otlp` receiver of the body, or else by one on the second loopback port that is added to the receivers
+/// of the first pipeline, which are repeated like the extensions.
 pub fn overlay(
     inspected: &Inspected,
     capabilities: Capabilities,
-    free_port: u16,
+    [free_port, otlp_port]: [u16; 2],
     identity: &[(String, String)],
 ) -> Overlay {
     let addable = inspected.extensions_readable;
@@ -106,10 +134,25 @@ pub fn overlay(
     if !inspected.has_telemetry_resource && !attributes.is_empty() {
         service += &format!("  telemetry:\n    resource:\n{attributes}");
     }
+    let added = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), otlp_port);
+    let mut pipelines = String::new();
+    let mut way_in = |way: &Way| {
+        let pipeline = way.pipeline.as_ref().filter(|_| capabilities.otlp && way.receiver.is_none());
+        let Some(pipeline) = pipeline else { return way.receiver.filter(|_| capabilities.otlp) };
+        let listed = pipeline.receivers.iter().map(String::as_str).filter(|id| *id != RECEIVER);
+        let ids: Vec<String> = listed.chain([RECEIVER]).map(|id| quoted(id, true)).collect();
+        pipelines += &format!("    {}: {{receivers: [{}]}}\n", quoted(&pipeline.id, false), ids.join(", "));
+        Some(added)
+    };
+    let intake = Intake { metrics: way_in(&inspected.metrics), logs: way_in(&inspected.logs) };
+    if !pipelines.is_empty() {
+        text += &format!("receivers:\n  {RECEIVER}: {{protocols: {{http: {{endpoint: \"{added}\"}}}}}}\n");
+        service += &format!("  pipelines:\n{pipelines}");
+    }
     if !service.is_empty() {
         text += &format!("service:\n{service}");
     }
-    Overlay { text, witness }
+    Overlay { text, witness, intake }
 }
 
 /// A string as YAML in double quotes, of which the collector makes the same string again.
@@ -152,14 +195,14 @@ mod tests {
         identity.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    const NONE: Capabilities = Capabilities { health_check: false, sd_notify: false };
-    const HEALTH: Capabilities = Capabilities { health_check: true, sd_notify: false };
-    const NOTIFY: Capabilities = Capabilities { health_check: false, sd_notify: true };
-    const BOTH: Capabilities = Capabilities { health_check: true, sd_notify: true };
+    const NONE: Capabilities = Capabilities { health_check: false, sd_notify: false, otlp: false };
+    const HEALTH: Capabilities = Capabilities { health_check: true, sd_notify: false, otlp: false };
+    const NOTIFY: Capabilities = Capabilities { health_check: false, sd_notify: true, otlp: false };
+    const BOTH: Capabilities = Capabilities { health_check: true, sd_notify: true, otlp: false };
 
     #[test]
     fn an_overlay_repeats_the_extensions_and_adds_one() {
-        let made = overlay(&inspected(&["a", "health_check/x"]), BOTH, 4711, &[]);
+        let made = overlay(&inspected(&["a", "health_check/x"]), BOTH, [4711, 4712], &[]);
         assert_eq!(
             made.text,
             "extensions:\n  health_check/otelet: {endpoint: \"127.0.0.1:4711\"}\n\
@@ -168,7 +211,7 @@ mod tests {
         let (host, path) = ("127.0.0.1".to_owned(), "/".to_owned());
         assert_eq!(made.witness, Witness::HealthCheck { host, port: 4711, path });
 
-        let made = overlay(&inspected(&["a"]), NOTIFY, 4711, &[]);
+        let made = overlay(&inspected(&["a"]), NOTIFY, [4711, 4712], &[]);
         assert_eq!(
             made.text,
             "extensions:\n  sd_notify/otelet: {}\n\
@@ -179,15 +222,15 @@ mod tests {
 
     #[test]
     fn nothing_to_add_is_an_empty_overlay() {
-        let empty = |witness| Overlay { text: String::new(), witness };
-        assert_eq!(overlay(&inspected(&["a"]), NONE, 1, &[]), empty(Witness::Alive));
+        let empty = |witness| Overlay { text: String::new(), witness, intake: Intake::default() };
+        assert_eq!(overlay(&inspected(&["a"]), NONE, [1, 2], &[]), empty(Witness::Alive));
         let unreadable = Inspected { has_telemetry_resource: true, ..Inspected::default() };
-        assert_eq!(overlay(&unreadable, BOTH, 1, &pairs(&[("a", "b")])), empty(Witness::Alive));
+        assert_eq!(overlay(&unreadable, BOTH, [1, 2], &pairs(&[("a", "b")])), empty(Witness::Alive));
         let own = inspected(&["sd_notify/mine"]);
-        assert_eq!(overlay(&own, NOTIFY, 1, &[]), empty(Witness::SdNotify));
+        assert_eq!(overlay(&own, NOTIFY, [1, 2], &[]), empty(Witness::SdNotify));
 
         let (host, path) = ("127.0.0.1".to_owned(), "/health".to_owned());
-        let checked = overlay(&check(GOOD).unwrap(), BOTH, 1, &[]);
+        let checked = overlay(&check(GOOD).unwrap(), BOTH, [1, 2], &[]);
         assert_eq!(checked, empty(Witness::HealthCheck { host, port: 13133, path }));
     }
 
@@ -195,14 +238,113 @@ mod tests {
     fn the_identity_is_added_unless_the_body_has_its_own() {
         let identity =
             pairs(&[("service.instance.id", "1"), ("a::b", "a path"), ("", "nameless"), ("$k", "${env:X} $$")]);
-        let made = overlay(&check(GOOD).unwrap(), BOTH, 1, &identity);
+        let made = overlay(&check(GOOD).unwrap(), BOTH, [1, 2], &identity);
         assert_eq!(
             made.text,
             "service:\n  telemetry:\n    resource:\n      \"service.instance.id\": \"1\"\n      \
              \"$k\": \"$${env:X} $$$$\"\n"
         );
         let own = Inspected { has_telemetry_resource: true, ..inspected(&[]) };
-        assert_eq!(overlay(&own, NONE, 1, &identity).text, "");
+        assert_eq!(overlay(&own, NONE, [1, 2], &identity).text, "");
+    }
+
+    const OTLP: Capabilities = Capabilities { health_check: false, sd_notify: false, otlp: true };
+
+    fn exported(body: &str) -> Overlay {
+        overlay(&check(body).unwrap(), OTLP, [1, 4711], &[])
+    }
+
+    fn address(text: &str) -> Option<SocketAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    /// A config with these receivers and pipelines.
+    fn piped(receivers: &str, pipelines: &str) -> String {
+        format!("receivers: {receivers}\nexporters: {{nop: }}\nservice:\n  pipelines: {pipelines}\n")
+    }
+
+    #[test]
+    fn a_receiver_is_added_to_the_first_pipeline_of_each_signal() {
+        let body = piped(
+            "{hostmetrics: , filelog: }",
+            "{traces: {receivers: [a]}, metrics/a: {receivers: [hostmetrics, b]}, metrics: {receivers: [c]}, \
+             logs: {receivers: [filelog]}}",
+        );
+        let made = exported(&body);
+        assert_eq!(
+            made.text,
+            "receivers:\n  otlp/otelet: {protocols: {http: {endpoint: \"127.0.0.1:4711\"}}}\n\
+             service:\n  pipelines:\n    \"metrics/a\": {receivers: [\"hostmetrics\", \"b\", \"otlp/otelet\"]}\n    \
+             \"logs\": {receivers: [\"filelog\", \"otlp/otelet\"]}\n"
+        );
+        let port = address("127.0.0.1:4711");
+        assert_eq!(made.intake, Intake { metrics: port, logs: port });
+        // Not without being asked.
+        let made = overlay(&check(&body).unwrap(), NONE, [1, 4711], &[]);
+        assert_eq!((made.text.as_str(), made.intake), ("", Intake::default()));
+    }
+
+    #[test]
+    fn a_receiver_of_the_body_serves_if_it_can_be_reached() {
+        let with = |receiver: &str| {
+            exported(&piped(
+                &format!("{{otlp/x: {receiver}}}"),
+                "{metrics: {receivers: [a, otlp/x]}, logs: {receivers: [b]}}",
+            ))
+        };
+        for (receiver, reached) in [
+            ("{protocols: {http: {endpoint: '0.0.0.0:4318'}}}", "127.0.0.1:4318"),
+            ("{protocols: {grpc: {endpoint: '0.0.0.0:4317'}, http: }}", "127.0.0.1:4318"),
+            ("{protocols: {http: {endpoint: '[::1]:9', cors: {}}}}", "[::1]:9"),
+        ] {
+            let made = with(receiver);
+            assert_eq!(made.intake.metrics, address(reached), "{receiver}");
+            assert_eq!(made.intake.logs, address("127.0.0.1:4711"), "logs have none of their own");
+            assert!(!made.text.contains("metrics"), "{}", made.text);
+        }
+        for receiver in [
+            "",
+            "{protocols: {grpc: }}",
+            "{protocols: '${env:X}'}",
+            "{protocols: {http: '${env:X}'}}",
+            "{protocols: {http: {endpoint: 'example.com:4318'}}}",
+            "{protocols: {http: {endpoint: '${env:HOST}:4318'}}}",
+            "{protocols: {http: {endpoint: }}}",
+            "{protocols: {http: {endpoint: 'localhost:1', tls: {cert_file: x}}}}",
+            "{protocols: {http: {endpoint: 'localhost:1', auth: {authenticator: x}}}}",
+            "{protocols: {http: {endpoint: 'localhost:1', metrics_url_path: /x}}}",
+            "{protocols: {<<: &a {http: }, grpc: }}",
+        ] {
+            let made = with(receiver);
+            assert_eq!(made.intake.metrics, address("127.0.0.1:4711"), "{receiver}");
+            assert!(
+                made.text.contains("\"metrics\": {receivers: [\"a\", \"otlp/x\", \"otlp/otelet\"]}"),
+                "{}",
+                made.text
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_is_added_where_the_overlay_would_replace_what_cannot_be_read() {
+        for pipelines in [
+            "{traces: {receivers: [a]}}",
+            "{metrics: {receivers: '${env:X}'}}",
+            "{metrics: {receivers: [a, '${env:X}']}}",
+            "{metrics: {receivers: [a, [b]]}}",
+            "{metrics: {receivers: [a, {b: c}]}}",
+            "{metrics: {exporters: [nop]}}",
+            "{metrics: '${file:metrics.yaml}'}",
+            "{metrics: [a]}",
+            "'${file:pipelines.yaml}'",
+        ] {
+            let made = exported(&piped("{a: }", pipelines));
+            assert_eq!((made.text.as_str(), made.intake), ("", Intake::default()), "{pipelines}");
+        }
+        let expansion = exported(&piped("'${file:receivers.yaml}'", "{metrics: {receivers: [a]}}"));
+        assert_eq!(expansion.intake, Intake::default());
+        let second = exported(&piped("{a: }", "{metrics: {receivers: '${env:X}'}, metrics/b: {receivers: [a]}}"));
+        assert_eq!(second.intake.metrics, address("127.0.0.1:4711"), "another one serves");
     }
 
     #[test]
@@ -235,6 +377,14 @@ mod tests {
         assert_eq!(said("zpages sd_notify health_check"), BOTH);
         assert_eq!(said("health_checkv2 file_storage"), NONE);
         assert_eq!(said(""), NONE);
+        let receivers = "'receivers' unknown type: \"otelet_probe\" for id: \"otelet_probe\" \
+                         (valid values: [filelog otlp health_check])\n";
+        let both = "'extensions' unknown type: \"otelet_probe\" for id: \"otelet_probe\" \
+                    (valid values: [sd_notify otlp])\n";
+        let all = Capabilities { sd_notify: true, otlp: true, ..NONE };
+        assert_eq!(capabilities(&format!("Error: x:\n\n{receivers}{both}")), all);
+        assert_eq!(capabilities(&format!("Error: x:\n\n{both}{receivers}")), all);
+        assert_eq!(capabilities(receivers), OTLP);
         for other in [
             "",
             "Segmentation fault",

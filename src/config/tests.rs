@@ -58,6 +58,8 @@ fn a_good_body_tells_what_the_overlay_needs() {
         health_check: Some(Endpoint { host, port: 13133, path }),
         has_sd_notify: false,
         has_telemetry_resource: false,
+        metrics: Way::default(),
+        logs: Way::default(),
     };
     assert_eq!(check(GOOD), Ok(expected));
 }
@@ -318,7 +320,7 @@ fn no_mutation_of_a_config_makes_it_panic_or_hang() {
         "\u{2028}",
     ];
     let mut random = fastrand::Rng::with_seed(42);
-    let both = Capabilities { health_check: true, sd_notify: true };
+    let both = Capabilities { health_check: true, sd_notify: true, otlp: true };
     let begun = Instant::now();
     for _ in 0..6_000 {
         let mut body = GOOD.as_bytes().to_vec();
@@ -337,7 +339,7 @@ fn no_mutation_of_a_config_makes_it_panic_or_hang() {
             }
         }
         if let Ok(seen) = inspect(&body) {
-            let made = overlay(&seen, both, 1, &[]);
+            let made = overlay(&seen, both, [1, 2], &[]);
             assert!(serde_yaml::from_str::<Value>(&made.text).is_ok(), "{}", made.text);
         }
         last_words(&body);

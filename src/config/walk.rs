@@ -2,7 +2,7 @@
 //! nothing is refused by its type: that is the collector's business.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::de::{
     DeserializeSeed, EnumAccess, Error as _, IgnoredAny, MapAccess, SeqAccess, VariantAccess as _, Visitor,
@@ -13,11 +13,14 @@ use super::Refusal;
 /// The longest id of an extension that an overlay repeats, in bytes, and the most ids.
 pub(super) const ID_LIMIT: usize = 256;
 
-/// The most `health_check` extensions that are looked at.
+/// The most `health_check` extensions, `otlp` receivers, and pipelines of metrics and of logs that are looked at.
 const CHECK_LIMIT: usize = 16;
 
 /// The collector's default endpoint of `health_check`.
 const DEFAULT_ENDPOINT: &str = "localhost:13133";
+
+/// The collector's default endpoint of the `otlp` receiver's HTTP.
+const DEFAULT_OTLP: &str = "localhost:4318";
 
 /// What a body says that the overlay needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,6 +37,28 @@ pub struct Inspected {
     pub has_sd_notify: bool,
     /// Whether the body has its own `service.telemetry.resource`, or may have: an expansion around it counts.
     pub has_telemetry_resource: bool,
+    /// How metrics can be given to it.
+    pub metrics: Way,
+    /// How log records can be given to it.
+    pub logs: Way,
+}
+
+/// The way into a collector's pipelines for one signal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Way {
+    /// An `otlp` receiver that a pipeline has and that can be reached from here: `127.0.0.1:4318`.
+    pub receiver: Option<SocketAddr>,
+    /// The first pipeline to which an overlay may add a receiver.
+    pub pipeline: Option<Pipeline>,
+}
+
+/// A pipeline whose receivers are plain text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pipeline {
+    /// `metrics/host`
+    pub id: String,
+    /// Ids, in order.
+    pub receivers: Vec<String>,
 }
 
 /// Where an HTTP probe goes.
@@ -71,6 +96,15 @@ enum Place {
     Check,
     CheckEndpoint,
     CheckPath,
+    Receivers,
+    Otlp,
+    Protocols,
+    Http,
+    HttpEndpoint,
+    Pipeline,
+    PipelineReceivers,
+    /// A receiver of a pipeline.
+    Item,
     /// A key, or an enabled extension.
     Name,
 }
@@ -105,6 +139,31 @@ pub(super) struct Found {
     checks: Vec<Check>,
     /// A merge key or a key like `service::telemetry` on the way: parts of the config come from elsewhere.
     scattered: bool,
+    /// The same among the receivers.
+    receivers_scattered: bool,
+    otlps: Vec<Otlp>,
+    taps: Vec<Tap>,
+}
+
+/// The settings of one `otlp` receiver.
+#[derive(Debug)]
+struct Otlp {
+    id: String,
+    /// Whether it has HTTP.
+    http: bool,
+    /// `None` if it is not plain text.
+    endpoint: Option<String>,
+    /// Whether that is plain HTTP without authentication, on the usual paths.
+    plain: bool,
+}
+
+/// A pipeline of metrics or logs.
+#[derive(Debug)]
+struct Tap {
+    id: String,
+    receivers: Vec<String>,
+    /// Whether that is a list, all of plain text.
+    readable: bool,
 }
 
 /// The settings of one `health_check`.
@@ -144,6 +203,7 @@ impl Found {
         let has_telemetry_resource = !clear
             || !matches!(shape(Place::Telemetry), Absent | Null | Mapping)
             || !matches!(shape(Place::Resource), Absent | Null);
+        let (metrics, logs) = (self.way("metrics", clear), self.way("logs", clear));
         let extensions = if extensions_readable { self.enabled } else { Vec::new() };
         let settings = |id: &String| self.checks.iter().rfind(|check| check.id.trim() == id.trim());
         Ok(Inspected {
@@ -152,32 +212,89 @@ impl Found {
                 .filter(|id| kind(id) == "health_check")
                 .find_map(|id| settings(id).and_then(Check::endpoint)),
             has_sd_notify: extensions.iter().any(|id| kind(id) == "sd_notify"),
+            metrics,
+            logs,
             extensions,
             extensions_readable,
             has_telemetry_resource,
         })
     }
+
+    /// How a signal gets in; `clear` if the service is all there.
+    fn way(&self, signal: &str, clear: bool) -> Way {
+        use Shape::{Absent, Mapping, Null};
+
+        let shape = |place: Place| self.shapes[place as usize];
+        let clear = clear && shape(Place::Pipelines) == Mapping;
+        let taps = || self.taps.iter().filter(|tap| kind(&tap.id) == signal);
+        if !clear || self.receivers_scattered || !matches!(shape(Place::Receivers), Absent | Null | Mapping) {
+            return Way::default();
+        }
+        let address = |id: &String| self.otlps.iter().find(|otlp| otlp.id.trim() == id.trim())?.address();
+        Way {
+            receiver: taps().filter(|tap| tap.readable).flat_map(|tap| &tap.receivers).find_map(address),
+            pipeline: taps()
+                .find(|tap| tap.readable)
+                .map(|tap| Pipeline { id: tap.id.clone(), receivers: tap.receivers.clone() }),
+        }
+    }
+}
+
+/// Where something that listens there can be reached from here, without asking a resolver, which may hang: at an IP
+/// address or `localhost`. All addresses of the host (`0.0.0.0`, `[::]`, none) and `localhost` are reached at 127.0.0.1,
+/// where the collector listens for each of them.
+fn reachable(endpoint: &str) -> Option<SocketAddr> {
+    let (host, port) = endpoint.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    let address: IpAddr = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(inner) => inner.parse().ok()?,
+        None if ["", "localhost"].contains(&host) => Ipv4Addr::LOCALHOST.into(),
+        // An IPv6 address without brackets has no port that could be told from it.
+        None => host.parse::<Ipv4Addr>().ok()?.into(),
+    };
+    let address = if address.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address };
+    Some(SocketAddr::new(address, port))
+}
+
+impl Otlp {
+    fn address(&self) -> Option<SocketAddr> {
+        let usable = self.http && self.plain;
+        self.endpoint.as_deref().filter(|_| usable).and_then(reachable)
+    }
+
+    /// Goes to one of the settings of its HTTP.
+    fn child(&mut self, key: &str) -> Option<Place> {
+        match key {
+            "endpoint" => Some(Place::HttpEndpoint),
+            "cors"
+            | "include_metadata"
+            | "max_request_body_size"
+            | "response_headers"
+            | "traces_url_path"
+            | "compression_algorithms"
+            | "read_timeout"
+            | "read_header_timeout"
+            | "write_timeout"
+            | "idle_timeout"
+            | "keep_alives_enabled" => None,
+            // `tls`, `auth`, `metrics_url_path` and whatever comes: it may not take a plain POST.
+            _ => {
+                self.plain = false;
+                None
+            }
+        }
+    }
 }
 
 impl Check {
-    /// Where this one can be probed: at an IP address or `localhost`. Other names are not, since looking them up may
-    /// hang; all addresses of the host (`0.0.0.0`, `[::]`, none) and `localhost` are probed at 127.0.0.1, where the
-    /// collector listens for each of them.
+    /// Where this one can be probed.
     fn endpoint(&self) -> Option<Endpoint> {
         let path = self.path.as_deref()?;
         if !self.plain || !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
-        let (host, port) = self.endpoint.as_deref()?.rsplit_once(':')?;
-        let port = port.parse().ok().filter(|port| *port != 0)?;
-        let address: IpAddr = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            Some(inner) => inner.parse().ok()?,
-            None if ["", "localhost"].contains(&host) => Ipv4Addr::LOCALHOST.into(),
-            // An IPv6 address without brackets has no port that could be told from it.
-            None => host.parse::<Ipv4Addr>().ok()?.into(),
-        };
-        let address = if address.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address };
-        Some(Endpoint { host: address.to_string(), port, path: path.to_owned() })
+        let address = reachable(self.endpoint.as_deref()?)?;
+        Some(Endpoint { host: address.ip().to_string(), port: address.port(), path: path.to_owned() })
     }
 
     /// Goes to one of its settings.
@@ -216,9 +333,13 @@ impl Walk<'_> {
         if sections.contains(&self.place) && (key == "<<" || key.contains("::")) {
             self.found.scattered = true;
         }
+        if self.place == Place::Receivers && (key == "<<" || key.contains("::")) {
+            self.found.receivers_scattered = true;
+        }
         let place = match (self.place, key) {
             (Place::Root, "service") => Place::Service,
             (Place::Root, "extensions") => Place::Extensions,
+            (Place::Root, "receivers") => Place::Receivers,
             (Place::Service, "pipelines") => Place::Pipelines,
             (Place::Service, "extensions") => Place::Enabled,
             (Place::Service, "telemetry") => Place::Telemetry,
@@ -232,6 +353,34 @@ impl Walk<'_> {
                 return Some(Place::Check);
             }
             (Place::Check, key) => return self.check().child(key),
+            (Place::Receivers, id) if kind(id) == "otlp" => {
+                if self.found.otlps.len() == CHECK_LIMIT {
+                    return None;
+                }
+                let endpoint = Some(DEFAULT_OTLP.to_owned());
+                self.found.otlps.push(Otlp { id: id.to_owned(), http: false, endpoint, plain: true });
+                return Some(Place::Otlp);
+            }
+            (Place::Otlp, "protocols") => return Some(Place::Protocols),
+            (Place::Protocols, "http") => {
+                self.otlp().http = true;
+                return Some(Place::Http);
+            }
+            (Place::Http, key) => return self.otlp().child(key),
+            // Something else may have a say.
+            (Place::Otlp | Place::Protocols, key) => {
+                self.otlp().plain &= key != "<<" && !key.contains("::");
+                return None;
+            }
+            (Place::Pipelines, id) if ["metrics", "logs"].contains(&kind(id)) => {
+                let known = self.found.taps.iter().filter(|tap| kind(&tap.id) == kind(id)).count();
+                if known == CHECK_LIMIT || id.contains("::") {
+                    return None;
+                }
+                self.found.taps.push(Tap { id: id.to_owned(), receivers: Vec::new(), readable: false });
+                return Some(Place::Pipeline);
+            }
+            (Place::Pipeline, "receivers") => return Some(Place::PipelineReceivers),
             _ => return None,
         };
         // The collector refuses a key that stands twice; looking twice would only multiply aliases.
@@ -242,12 +391,39 @@ impl Walk<'_> {
         self.found.checks.last_mut().expect("one was added on the way in")
     }
 
+    fn otlp(&mut self) -> &mut Otlp {
+        self.found.otlps.last_mut().expect("one was added on the way in")
+    }
+
+    fn tap(&mut self) -> &mut Tap {
+        self.found.taps.last_mut().expect("one was added on the way in")
+    }
+
     /// A mapping or a sequence that was not looked into.
     fn collection(mut self, shape: Shape) {
+        match self.place {
+            Place::Otlp | Place::Protocols | Place::Http | Place::HttpEndpoint => self.otlp().plain = false,
+            Place::Item => self.found.name = None,
+            _ => {}
+        }
         if matches!(self.place, Place::Check | Place::CheckEndpoint | Place::CheckPath) {
             self.check().plain = false;
         }
         self.saw(shape);
+    }
+
+    /// The receivers of a pipeline.
+    fn receivers<'de, A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        self.tap().readable = true;
+        while seq.next_element_seed(Walk { place: Place::Item, found: self.found })?.is_some() {
+            let name = self.found.name.take().filter(|id| !id.contains('$'));
+            let tap = self.tap();
+            match name.filter(|_| tap.receivers.len() < ID_LIMIT) {
+                Some(id) => tap.receivers.push(id),
+                None => tap.readable = false,
+            }
+        }
+        Ok(())
     }
 
     /// A value that is neither a mapping, a sequence nor null.
@@ -257,7 +433,11 @@ impl Walk<'_> {
             Place::Check => self.check().plain = false,
             Place::CheckEndpoint => self.check().endpoint = plain,
             Place::CheckPath => self.check().path = plain,
-            Place::Name => self.found.name = text.filter(|text| text.len() <= ID_LIMIT).map(str::to_owned),
+            Place::Name | Place::Item => {
+                self.found.name = text.filter(|text| text.len() <= ID_LIMIT).map(str::to_owned);
+            }
+            Place::Otlp | Place::Protocols | Place::Http => self.otlp().plain = false,
+            Place::HttpEndpoint => self.otlp().endpoint = plain,
             _ => {}
         }
         self.saw(if text.is_some_and(|text| text.contains("${")) { Shape::Expansion } else { Shape::Other });
@@ -282,7 +462,13 @@ impl<'de> Visitor<'de> for Walk<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         match self.place {
             Place::Name => return Err(A::Error::custom("a mapping where a name is expected")),
-            Place::Enabled | Place::Resource | Place::CheckEndpoint | Place::CheckPath => {
+            Place::Enabled
+            | Place::Resource
+            | Place::CheckEndpoint
+            | Place::CheckPath
+            | Place::HttpEndpoint
+            | Place::PipelineReceivers
+            | Place::Item => {
                 IgnoredAny.visit_map(map)?;
                 self.collection(Shape::Mapping);
                 return Ok(());
@@ -311,6 +497,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
         match self.place {
             Place::Name => return Err(A::Error::custom("a list where a name is expected")),
             Place::Enabled => {}
+            Place::PipelineReceivers => return self.receivers(seq),
             _ => {
                 IgnoredAny.visit_seq(seq)?;
                 self.collection(Shape::Sequence);
@@ -332,7 +519,8 @@ impl<'de> Visitor<'de> for Walk<'_> {
         match self.place {
             // The collector takes a null as an unset key, except here, where nobody knows.
             Place::CheckEndpoint | Place::CheckPath => self.check().plain = false,
-            Place::Name => self.found.name = None,
+            Place::Name | Place::Item => self.found.name = None,
+            Place::HttpEndpoint => self.otlp().plain = false,
             _ => {}
         }
         self.saw(Shape::Null);

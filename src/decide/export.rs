@@ -1,6 +1,7 @@
 //! Paces the exports: every so often what was measured, soon what happened, backing off while nobody takes it. One is out
 //! at a time. To the collector only while it is healthy: until then things are kept, and that is no failure.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::{Due, Moment, Notice, backoff};
@@ -20,6 +21,9 @@ const SLACK: Duration = Duration::from_secs(10);
 
 /// A collector that ends takes the connection with it, before anybody knows: one failure there is no news.
 const QUIET_FAILURES: u32 = 1;
+
+/// The most refusals that are told, each once: they come with each export, and are counted anyway.
+const MOST_REFUSALS: usize = 8;
 
 /// What the settings say of exports.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,6 +67,8 @@ pub struct Exporting {
     failures: u32,
     /// Whether the last failure was told.
     told: bool,
+    /// What was refused, as it was told.
+    refusals: BTreeSet<String>,
     /// Whether there was somebody to take it when that was asked last.
     ready: bool,
     exports: Exports,
@@ -80,6 +86,7 @@ impl Exporting {
             in_flight: false,
             failures: 0,
             told: false,
+            refusals: BTreeSet::new(),
             ready: false,
             exports: Exports::default(),
         }
@@ -90,6 +97,7 @@ impl Exporting {
         if self.params != params {
             self.params = params;
             (self.failures, self.told) = (0, false);
+            self.refusals.clear();
             self.next = now + params.map_or(Duration::ZERO, |params| params.every);
             self.waiting &= params.is_some();
         }
@@ -157,10 +165,12 @@ impl Exporting {
                     (false, false) => at.now + backoff::about(params.every, at.dice),
                 };
                 self.waiting |= more;
-                let news = trouble != self.exports.last_error;
                 self.exports.last_error = trouble.clone();
                 match trouble {
-                    Some(message) => news.then_some(Notice::ExportRefused { message }),
+                    Some(message) => {
+                        let news = self.refusals.len() < MOST_REFUSALS && self.refusals.insert(message.clone());
+                        news.then_some(Notice::ExportRefused { message })
+                    }
                     None => back.then_some(Notice::ExportBack),
                 }
             }

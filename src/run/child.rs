@@ -1,6 +1,7 @@
 //! The collector as the event loop sees it: started, validated, probed, mourned.
 
 use super::*;
+use crate::settings::ExportTo;
 
 impl Runner {
     pub(super) fn launcher(&self) -> Launcher {
@@ -20,6 +21,7 @@ impl Runner {
             runtime_dir: self.runtime_dir.clone(),
             looked_at: self.looked_at.clone(),
             children: self.children.clone(),
+            takes_exports: self.settings.export.to == Some(ExportTo::Collector),
         }
     }
 
@@ -58,6 +60,7 @@ impl Runner {
             .unwrap_or_default();
         let running = launcher.spawn(hash, capabilities, Instant::now())?;
         let child = running.child.clone();
+        self.learn_targets(running.intake);
         self.collector = Some((child.pid, running.probe.clone(), running.relay.clone()));
         self.attend(running);
         Ok(child)

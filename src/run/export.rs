@@ -1,8 +1,10 @@
 //! Exports, each on a thread of its own; what waits for them is kept here.
 
+use std::net::SocketAddr;
 use std::sync::MutexGuard;
 
 use super::*;
+use crate::config::Intake;
 use crate::decide::ExportParams;
 use crate::otlp::ExportLosses;
 use crate::settings::{ExportSettings, ExportTo};
@@ -57,6 +59,29 @@ impl Runner {
         let known = known.map(|(name, value)| (*name, value.as_str()));
         let given = given.map(|(name, value)| (name.as_str(), value.as_str()));
         service.into_iter().chain(known).chain(given).map(owned).collect()
+    }
+
+    /// A collector was started that takes exports there. What it does not take is said when that changes.
+    pub(super) fn learn_targets(&mut self, intake: Intake) {
+        if self.settings.export.to != Some(ExportTo::Collector) {
+            return;
+        }
+        let below = |address: Option<SocketAddr>, path| address.map(|address| format!("http://{address}/v1/{path}"));
+        let targets = Targets { metrics: below(intake.metrics, "metrics"), logs: below(intake.logs, "logs") };
+        let missing = |targets: &Targets| (targets.metrics.is_none(), targets.logs.is_none());
+        let what = match missing(&targets) {
+            (true, true) => Some("neither metrics nor events are"),
+            (true, false) => Some("metrics are not"),
+            (false, true) => Some("events are not"),
+            (false, false) => None,
+        };
+        let said = self.untaken.replace(missing(&targets));
+        if let Some(what) = what.filter(|_| said != Some(missing(&targets))) {
+            log::warn!(
+                "{what} exported: the collector has no otlp receiver, or its config no pipeline for them whose                  receivers can be read and added to"
+            );
+        }
+        self.targets = targets;
     }
 
     pub(super) fn export(&mut self) -> Option<Event> {

@@ -238,6 +238,8 @@ struct Runner {
     buffer: Option<Arc<Mutex<Buffer>>>,
     /// Where the collector that runs takes it.
     targets: Targets,
+    /// Whether it takes no metrics and no events, as it was said last.
+    untaken: Option<(bool, bool)>,
     counts: otlp::own::Counts,
 }
 
@@ -301,6 +303,7 @@ impl Runner {
             exporter: None,
             buffer: None,
             targets: Targets::default(),
+            untaken: None,
             counts: otlp::own::Counts::default(),
             invocation,
             settings,

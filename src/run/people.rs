@@ -1,6 +1,7 @@
 //! What people and service managers ask for, and what they are shown.
 
 use super::*;
+use crate::settings::ExportTo;
 
 impl Runner {
     pub(super) fn listen_to_signals(&self) {
@@ -90,7 +91,8 @@ impl Runner {
         let apart_from_supervision = |settings: &Settings| {
             let mut collector = settings.collector.clone();
             (collector.stop_timeout, collector.probation) = (Duration::ZERO, Duration::ZERO);
-            (collector, settings.attributes.clone())
+            let takes_exports = settings.export.to == Some(ExportTo::Collector);
+            (collector, settings.attributes.clone(), takes_exports)
         };
         let restart = apart_from_supervision(&old) != apart_from_supervision(&self.settings);
         // This asks the source as well.

@@ -66,7 +66,7 @@ fn records(asked: &[Asked]) -> Vec<LogRecord> {
 }
 
 /// The times of the snapshots in these requests: the agent's uptime is in each once.
-fn snapshots(asked: &[Asked]) -> Vec<u64> {
+pub fn snapshots(asked: &[Asked]) -> Vec<u64> {
     snapshots_with(asked, 200)
 }
 
@@ -81,7 +81,7 @@ fn text<'a>(attributes: &'a [KeyValue], name: &str) -> Option<&'a str> {
     found.value.as_ref().and_then(|AnyValue { string_value, .. }| string_value.as_deref())
 }
 
-fn events(asked: &[Asked]) -> Vec<String> {
+pub fn events(asked: &[Asked]) -> Vec<String> {
     records(asked).into_iter().map(|record| record.event_name).collect()
 }
 
@@ -96,7 +96,7 @@ fn status(host: &Host, agent: &Agent) -> Status {
 }
 
 /// Asks for the status until it is so.
-fn status_when(host: &Host, agent: &Agent, holds: impl Fn(&Status) -> bool) -> Status {
+pub fn status_when(host: &Host, agent: &Agent, holds: impl Fn(&Status) -> bool) -> Status {
     let look = || Some(status(host, agent)).filter(&holds);
     wait_for("the status to be so", look, || format!("{:#?}", status(host, agent).export))
 }
@@ -233,7 +233,7 @@ fn what_is_refused_is_dropped_counted_and_not_sent_again() {
         metrics(asked).get("otelet.losses").is_some_and(|metric| metric.points.iter().any(is_refused_point))
     });
     assert!(!snapshots(&asked).is_empty());
-    assert_eq!(agent.logged("export refused: "), 1, "said once");
+    assert_eq!(agent.logged("/v1/metrics: answered 400"), 1, "said once");
 }
 
 fn is_refused_point(point: &NumberDataPoint) -> bool {

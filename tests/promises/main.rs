@@ -8,6 +8,7 @@ mod server;
 mod documents_every_flag;
 mod explains_bad_settings;
 mod exports_once;
+mod exports_through_a_real_collector;
 mod exports_to_the_collector;
 mod falls_back_to_alive;
 mod follows_a_file;

@@ -13,8 +13,9 @@ const SETTLE: Duration = Duration::from_secs(1);
 const BASE: Duration = Duration::from_secs(5);
 const CAP: Duration = Duration::from_secs(300);
 
-/// The least time between two tries, whatever the server says.
+/// The least and the most time to the next try that a server may ask for: a typing error there must not cost a visit here.
 const LEAST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// How much later an export that nothing but time asks for may be made; with short times a part of these.
 const SLACK: Duration = Duration::from_secs(10);
@@ -181,7 +182,7 @@ impl Exporting {
             }
             Err((message, retry_after)) => {
                 let jittered = backoff::full_jitter(self.failures, BASE, CAP, at.dice).max(SETTLE);
-                let delay = retry_after.map_or(jittered, |wished| wished.clamp(LEAST, CAP));
+                let delay = retry_after.map_or(jittered, |wished| wished.clamp(LEAST, LONGEST));
                 self.failures = self.failures.saturating_add(1);
                 self.exports.failed += 1;
                 let quiet = params.to_collector && self.failures <= QUIET_FAILURES;
@@ -290,7 +291,7 @@ mod tests {
     fn a_wished_delay_is_kept_within_reason() {
         let t0 = origin();
         let mut exporting = Exporting::new(Some(AWAY), t0);
-        for (wished, kept) in [(7, Duration::from_secs(7)), (0, LEAST), (86_400, CAP)] {
+        for (wished, kept) in [(7, Duration::from_secs(7)), (0, LEAST), (86_400, LONGEST)] {
             exporting.measured();
             let now = exporting.due(false).unwrap().latest();
             assert!(exporting.begin(false, now));

@@ -83,6 +83,8 @@ pub struct Buffer {
 #[derive(Debug, Default)]
 struct Queue {
     items: VecDeque<Item>,
+    /// Points or records in them.
+    things: u64,
     /// The first item that is not in the batch that is out.
     out: Option<u64>,
     /// What was dropped of the batch that is out: lost only if that is not taken.
@@ -144,7 +146,9 @@ impl Buffer {
         let item = Item { number: self.next, time, things, bytes: bytes.into() };
         self.next += 1;
         self.used += ITEM + item.bytes.len();
-        self.queue(signal).items.push_back(item);
+        let queue = self.queue(signal);
+        queue.items.push_back(item);
+        queue.things += u64::from(things);
         self.make_room();
     }
 
@@ -256,8 +260,7 @@ impl Buffer {
 
     /// Points and records that wait.
     pub fn waiting(&self) -> (u64, u64) {
-        let things = |queue: &Queue| queue.items.iter().map(|item| u64::from(item.things)).sum();
-        (things(&self.metrics), things(&self.logs))
+        (self.metrics.things, self.logs.things)
     }
 
     /// What was lost so far.
@@ -282,6 +285,7 @@ impl Buffer {
     fn pop(&mut self, signal: Signal) -> Option<Item> {
         let queue = self.queue(signal);
         let item = queue.items.pop_front()?;
+        queue.things -= u64::from(item.things);
         if queue.items.is_empty() {
             // An outage is over: its room is given back.
             queue.items.shrink_to(16);

@@ -129,6 +129,31 @@ impl Counts {
         }
     }
 
+    /// The log record of what is told, if it is an event for the log of the host. What happens to the collector happens
+    /// on the config that it was started with last, unless the notice has another.
+    pub fn record(&self, notice: &Notice, at: SystemTime) -> Option<Record> {
+        let event = notice.event()?;
+        let severity = match notice.level() {
+            Level::Info | Level::Debug => Severity::Info,
+            Level::Warn => Severity::Warn,
+        };
+        let running = self.started.filter(|_| event.starts_with("otelet.collector."));
+        let mut attributes = Attributes::new();
+        let mut with = |name: &'static str, value: Value| attributes.push((name.into(), value));
+        if let Some(hash) = notice.config().or(running) {
+            with("otelet.config.hash", hash.hex().into());
+        }
+        match notice {
+            Notice::CollectorStarted { pid, .. }
+            | Notice::CollectorStopped { pid, .. }
+            | Notice::CollectorKilled { pid, .. }
+            | Notice::OrphanFound { pid } => with("process.pid", i64::from(*pid).into()),
+            Notice::RolledBack { to, .. } => with("otelet.config.restored_hash", to.hex().into()),
+            _ => {}
+        }
+        Some(Record { at, severity, event, body: notice.to_string(), attributes })
+    }
+
     fn rollout(&mut self, outcome: &'static str) {
         *self.rollouts.entry(outcome).or_default() += 1;
     }
@@ -173,29 +198,6 @@ impl Counts {
         }
         points
     }
-}
-
-/// The log record of what is told, if it is an event for the log of the host.
-pub fn record(notice: &Notice, at: SystemTime) -> Option<Record> {
-    let event = notice.event()?;
-    let severity = match notice.level() {
-        Level::Info | Level::Debug => Severity::Info,
-        Level::Warn => Severity::Warn,
-    };
-    let mut attributes = Attributes::new();
-    let mut with = |name: &'static str, value: Value| attributes.push((name.into(), value));
-    if let Some(hash) = notice.config() {
-        with("otelet.config.hash", hash.hex().into());
-    }
-    match notice {
-        Notice::CollectorStarted { pid, .. }
-        | Notice::CollectorStopped { pid, .. }
-        | Notice::CollectorKilled { pid, .. }
-        | Notice::OrphanFound { pid } => with("process.pid", i64::from(*pid).into()),
-        Notice::RolledBack { to, .. } => with("otelet.config.restored_hash", to.hex().into()),
-        _ => {}
-    }
-    Some(Record { at, severity, event, body: notice.to_string(), attributes })
 }
 
 /// The record of the agent's own start.
@@ -250,17 +252,22 @@ mod tests {
 
     #[test]
     fn an_event_carries_its_config_and_its_process() {
-        let record = record(&start(A), SystemTime::UNIX_EPOCH).unwrap();
+        let mut counts = Counts::default();
+        let record = counts.record(&start(A), SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!((record.event, record.severity), ("otelet.collector.started", Severity::Info));
         assert_eq!(record.attributes[0], ("otelet.config.hash".into(), Value::from(A.hex())));
         assert_eq!(record.attributes[1], ("process.pid".into(), Value::Int(7)));
         let back = Notice::RolledBack { from: B, to: A, reason: "it died".into() };
-        let record = super::record(&back, SystemTime::UNIX_EPOCH).unwrap();
+        let record = counts.record(&back, SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!((record.event, record.severity), ("otelet.config.rolled_back", Severity::Warn));
         assert_eq!(record.attributes[0].1, Value::from(B.hex()));
         assert_eq!(record.attributes[1].1, Value::from(A.hex()));
         let again = Notice::StillRefused { hash: A };
-        assert_eq!(super::record(&again, SystemTime::UNIX_EPOCH), None, "said once, when it was refused");
+        assert_eq!(counts.record(&again, SystemTime::UNIX_EPOCH), None, "said once, when it was refused");
+        counts.take(&start(A));
+        let hung = Notice::CollectorHung { why: "no answer".into() };
+        let record = counts.record(&hung, SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(record.attributes, [("otelet.config.hash".into(), Value::from(A.hex()))]);
     }
 
     #[test]

@@ -36,13 +36,16 @@ impl Runner {
             Level::Debug => log::debug!("{notice}"),
         }
         self.counts.take(notice);
-        if let Some(record) = otlp::own::record(notice, SystemTime::now()) {
+        if let Some(record) = self.counts.record(notice, SystemTime::now()) {
             self.keep_record(&record);
         }
     }
 
-    /// Measures the agent itself.
+    /// Measures the agent itself, if anybody wants to know.
     pub(super) fn own_snapshot(&mut self) {
+        if self.buffer.is_none() && self.settings.alerts.is_empty() {
+            return;
+        }
         let at = SystemTime::now();
         let points = self.counts.points(&self.agent.report(), &self.all_losses(), self.started, at);
         self.observed(Snapshot { at, points });

@@ -218,6 +218,7 @@ fn what_is_refused_is_dropped_counted_and_not_sent_again() {
     let agent = host.agent_running(&config("good"));
 
     agent.logs("export refused: ");
+    agent.logs("/v1/metrics: answered 400");
     let status = status_when(&host, &agent, |status| {
         status.losses.export.refused_points > 30 && status.losses.export.refused_records > 0
     });

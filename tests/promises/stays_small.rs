@@ -123,6 +123,46 @@ fn a_minute_has_fifteen_wake_ups_at_the_most() {
     assert!(wake_ups <= WAKE_UPS_A_MINUTE, "{wake_ups} wake-ups in {time:?}, promised are {WAKE_UPS_A_MINUTE}");
 }
 
+#[test]
+fn exports_leave_no_thread_and_no_descriptor_behind() {
+    let (host, sink) = (Host::new(), super::server::Server::new());
+    host.set("config.poll_every", "1h");
+    host.set("export.to", sink.at("").trim_end_matches('/'));
+    host.set("export.every", "100ms");
+    host.set("host.sample_every", "100ms");
+    sink.answer(super::server::Answer::status(200));
+    let agent = host.agent_running(&config("good"));
+    sink.wait_for_requests(20);
+    settled(&agent);
+    let memory = anonymous_kib(&agent);
+
+    sink.wait_for_requests(120);
+
+    assert_eq!(settled(&agent), THREADS);
+    few_descriptors(&agent);
+    let now = anonymous_kib(&agent);
+    println!("anonymous memory {memory} KiB, {now} KiB after 100 more exports");
+    assert!(now <= memory + GROWTH_KIB, "{memory} KiB before, {now} KiB after");
+}
+
+#[test]
+#[ignore = "takes a minute and wants a release build: cargo xtask check --real"]
+fn a_minute_with_exports_has_fifteen_wake_ups_at_the_most() {
+    let (host, sink) = (Host::new(), super::server::Server::new());
+    host.set("config.poll_every", "30s");
+    host.set("export.to", sink.at("").trim_end_matches('/'));
+    sink.answer(super::server::Answer::status(200));
+    let agent = host.agent_running(&config("good"));
+    // What happened at the start is told a second later.
+    sink.wait_for_requests(2);
+    settled(&agent);
+
+    let (wake_ups, time) = count_wake_ups(&agent, Duration::from_secs(60));
+
+    println!("{wake_ups} wake-ups in {time:?}, {} KiB anonymous", anonymous_kib(&agent));
+    assert!(wake_ups <= WAKE_UPS_A_MINUTE, "{wake_ups} wake-ups in {time:?}, promised are {WAKE_UPS_A_MINUTE}");
+}
+
 /// Waits until what happened last has been dealt with: no exchange is out, no check runs. Returns the number of threads.
 fn settled(agent: &Agent) -> usize {
     wait_for("two threads", || (threads(agent) <= THREADS).then_some(()), || format!("{} threads", threads(agent)));

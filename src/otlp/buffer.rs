@@ -2,7 +2,8 @@
 //! loss counted.
 //!
 //! A snapshot is kept as the numbers of its series and their values: a series (metric, attributes, start) is kept once for
-//! all snapshots that have it. A point so takes 3 to 9 bytes where OTLP takes a hundred: see the test that measures it.
+//! all snapshots that have it. Of 500 snapshots of 60 points, each point takes 8 bytes where OTLP takes 81: a test has the
+//! numbers. What is counted is what is asked of the allocator; 8 MiB of it were 9.4 MiB of memory (x86_64, glibc).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -271,6 +271,25 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_has_every_metric_and_every_event() {
+        let page = include_str!("../../docs/export.md");
+        for Metric { name, unit, kind, help } in METRICS {
+            let row = format!("| `{name}` | `{unit}` | {} | {help} |", format!("{kind:?}").to_lowercase());
+            assert!(page.lines().any(|line| line == row), "docs/export.md lacks the line\n{row}");
+        }
+        // The names stand in the table of `Notice::event` only.
+        let table = include_str!("../decide/notice.rs");
+        let quoted = table.split('"').filter(|text| text.starts_with("otelet.") && !text.contains(' '));
+        let mut events: Vec<&str> = quoted.collect();
+        let started = started(SystemTime::UNIX_EPOCH);
+        events.push(started.event);
+        assert!(events.len() > 20, "{events:?}");
+        for event in events {
+            assert!(page.contains(&format!("\n| `{event}` | ")), "docs/export.md lacks {event}");
+        }
+    }
+
+    #[test]
     fn names_are_in_our_namespace_and_none_is_also_a_namespace() {
         for Metric { name, .. } in METRICS {
             assert!(name.starts_with("otelet."), "{name}");

@@ -24,7 +24,7 @@ pub fn report() -> Report {
     let at = Moment { now: Instant::now(), wall: SystemTime::UNIX_EPOCH, dice: 0 };
     let second = Duration::from_secs(1);
     let params =
-        Params { has_source: true, poll_every: second, stop_timeout: second, probation: second, report_every: None, watchdog: None };
+        Params { has_source: true, poll_every: second, stop_timeout: second, probation: second, ..Params::default() };
     let facts = Facts {
         instance_uid: "",
         started: at.wall,

@@ -6,6 +6,7 @@
 //! Deliberately absent: a listening port; a Collector; a second place that knows what should run; state that is stored
 //! though it could be computed.
 
+pub mod alerts;
 pub mod cli;
 pub mod collector;
 pub mod config;
@@ -26,3 +27,4 @@ pub mod store;
 pub mod telemetry;
 pub mod units;
 pub mod validate;
+pub mod webhook;

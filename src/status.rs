@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::alerts::{AlertStatus, WebhookStatus};
 use crate::decide::{ConfigHash, Moment, Report};
 use crate::host::Sample;
 use crate::redact::Redactor;
@@ -46,6 +47,12 @@ pub struct Status {
     pub written_at: String,
     /// Metrics and events by OTLP.
     pub export: ExportStatus,
+    /// What is held against thresholds.
+    #[serde(default)]
+    pub alerts: Vec<AlertStatus>,
+    /// What became of it at `webhook.url`.
+    #[serde(default)]
+    pub webhook: WebhookStatus,
 }
 
 /// The agent itself.
@@ -155,6 +162,12 @@ pub struct Losses {
     /// What could not be exported.
     #[serde(flatten)]
     pub export: crate::otlp::ExportLosses,
+    /// Series that are not looked at now, because an alert has more of them than it keeps in mind.
+    #[serde(default)]
+    pub alert_series: u64,
+    /// Resolved alerts that the webhook did not take before too many others came after them.
+    #[serde(default)]
+    pub alert_notifications: u64,
 }
 
 /// Metrics and events by OTLP since the agent started.
@@ -336,7 +349,11 @@ impl Status {
                 failed: report.reports.failed,
                 last_error: report.reports.last_error.clone(),
             },
-            losses: facts.losses,
+            losses: Losses {
+                alert_series: report.alerts.overlooked,
+                alert_notifications: report.alerts.dropped,
+                ..facts.losses
+            },
             host: HostStatus {
                 name: facts.host.name.clone(),
                 id: facts.host.id.clone(),
@@ -372,6 +389,8 @@ impl Status {
                 last_error: report.exports.last_error.clone(),
                 ..facts.export
             },
+            alerts: report.alerts.alerts.iter().map(AlertStatus::from).collect(),
+            webhook: (&report.alerts.notifications).into(),
         }
     }
 
@@ -388,6 +407,7 @@ impl Status {
         for text in texts.into_iter().flatten().chain(exit).chain(reasons) {
             *text = redactor.line(text);
         }
+        self.alerts.iter_mut().for_each(|alert| alert.mask(redactor));
     }
 
     /// The same without what changes all the time: two that are alike in this need not both be written.
@@ -399,6 +419,8 @@ impl Status {
         essence.collector.memory_bytes = None;
         essence.collector.since = None;
         essence.host = HostStatus { hanging_mounts: self.host.hanging_mounts.clone(), ..HostStatus::default() };
+        essence.alerts = self.alerts.iter().map(AlertStatus::essence).collect();
+        essence.webhook = WebhookStatus { last_error: self.webhook.last_error.clone(), ..WebhookStatus::default() };
         essence.losses = Losses::default();
         essence.reports = ReportsStatus { last_error: self.reports.last_error.clone(), ..ReportsStatus::default() };
         essence.export = ExportStatus {

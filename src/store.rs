@@ -7,6 +7,7 @@
 //! configs/HASH.yaml    the bodies, byte for byte; HASH is their SHA-256, so a torn one is noticed
 //! inbox                a config that KloudMate's service announced, and will not announce again (`source::inbox`)
 //! opamp.json           connection settings that an OpAMP server gave (`source::opamp`)
+//! alerts.json          which alerts fire, and what the webhook has not heard of yet (`alerts`)
 //! lock                 held while an agent runs
 //! *.broken-TIME        what was found torn, empty or foreign, set aside
 //! ```
@@ -411,6 +412,11 @@ fn fingerprint() -> String {
     if id.is_empty() { String::new() } else { hash(format!("otelet {id}").as_bytes()).hex() }
 }
 
+/// Reads a small file of the state directory.
+pub(crate) fn read_state(path: &Path) -> Result<Vec<u8>, StoreError> {
+    read(path, LARGEST_STATE)
+}
+
 /// Reads a file of at most this many bytes.
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
     let tell = |what| move |cause| StoreError::Io { path: path.into(), what, cause };
@@ -476,7 +482,7 @@ fn temporary(path: &Path) -> PathBuf {
 }
 
 /// Renames what cannot be read, so that a person can look at it and nobody stumbles over it again.
-fn set_aside(path: &Path, why: &str) -> String {
+pub(crate) fn set_aside(path: &Path, why: &str) -> String {
     let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".broken-{seconds}"));

@@ -52,6 +52,7 @@ fn check(settings: &Settings) -> Result<(), String> {
         watchdog: None,
         sample_every: settings.host.sample_every,
         export: None,
+        ..Params::default()
     };
     let nothing_yet = Agent::new(params, Record::default(), None, at).0.report();
     // Under the agent's own name where it has one: a server should not see another agent come and go.

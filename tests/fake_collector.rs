@@ -16,6 +16,7 @@
 //! | `echo-env NAME` | prints `NAME=VALUE`, or `NAME is unset` |
 //! | `port-thief` | ends with 1 if the health port is taken, as the collector does; without it, it tries again |
 //! | `sd-notify` | says `READY=1` and `WATCHDOG=1` on `NOTIFY_SOCKET` |
+//! | `hold FILE` | holds as many MiB of memory as the file says, from one look at it to the next |
 //! | `refuse TEXT` | `validate` and a start end with 1 and `Error: TEXT` |
 //! | `validate-takes TIME`, `validate-hang` | `validate` answers late or never |
 //!
@@ -119,6 +120,7 @@ fn live(script: &Script, configs: &[Config], begun: Instant, terminated: &Atomic
         thread::spawn(move || flood(rate));
     }
 
+    let mut held: Vec<u8> = Vec::new();
     let mut endpoint = endpoint(configs);
     let health = Arc::new(AtomicU8::new(HEALTHY));
     let (mut ready, mut ends, mut stop_self, mut beat) = (false, None, script.stop_self, Duration::ZERO);
@@ -192,6 +194,13 @@ fn live(script: &Script, configs: &[Config], begun: Instant, terminated: &Atomic
             notify("WATCHDOG=1")?;
             let usec = env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
             beat = age + Duration::from_micros(usec) / 2;
+        }
+        if let Some(text) = script.hold.as_ref().and_then(|path| fs::read_to_string(path).ok()) {
+            let size = text.trim().parse::<usize>().map_err(|e| format!("hold {text:?}: {e}"))? << 20;
+            if held.len() != size {
+                // Not zeros: those would be no memory until somebody looks at them.
+                held = vec![1; size];
+            }
         }
         thread::sleep(TICK);
     }
@@ -386,6 +395,7 @@ struct Script {
     echo_env: Vec<String>,
     port_thief: bool,
     sd_notify: bool,
+    hold: Option<String>,
     refuse: Option<String>,
     validate_takes: Duration,
 }
@@ -428,6 +438,7 @@ impl Script {
             "echo-env" => self.echo_env.push(rest.to_owned()),
             "port-thief" => self.port_thief = true,
             "sd-notify" => self.sd_notify = true,
+            "hold" => self.hold = Some(rest.to_owned()),
             "refuse" => self.refuse = Some(rest.to_owned()),
             "validate-takes" => self.validate_takes = time(rest)?,
             "validate-hang" => self.validate_takes = Duration::MAX,

@@ -57,7 +57,7 @@ fuzz_target!(|data: &[u8]| {
 
     let at = Moment { now: Instant::now(), wall: SystemTime::now(), dice: 7 };
     let second = Duration::from_secs(1);
-    let params = Params { has_source: true, poll_every: second, stop_timeout: second, probation: second };
+    let params = Params { has_source: true, poll_every: second, stop_timeout: second, probation: second, ..Params::default() };
     let (agent, _) = Agent::new(params, memory.record.clone(), None, at);
     for refused in &agent.report().refused {
         units::rfc3339(refused.at);

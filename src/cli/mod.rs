@@ -180,7 +180,7 @@ pub static ROWS: &[Row] = &[
     column("alerts[].labels", Map, "", "Labels for whoever routes it, by name."),
 
     setting("webhook.url", Text("URL"), "", "Where alerts are sent by POST, as Alertmanager's API takes them: http://alertmanager:9093/api/v2/alerts."),
-    setting("webhook.every", Time(secs(1), hours(24)), "1m", "Time between repetitions while an alert fires. A change is sent at once."),
+    setting("webhook.every", Time(secs(1), hours(24)), "1m", "Time between repetitions while an alert fires. A change is sent at once. An alert that is not repeated for four times this long is over for the receiver."),
     file_only("webhook.headers", Map, "Headers sent with each POST, by name."),
 
     setting("docker.socket", Text("PATH"), "", "The socket of a Docker engine, /var/run/docker.sock: its containers are watched."),

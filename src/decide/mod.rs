@@ -5,16 +5,20 @@
 //! below hold the wall, `.clippy.toml` names what stands behind it.
 //!
 //! `collector` keeps one collector alive, `rollout` decides which configuration it should run, `poll` decides when the source is
-//! asked, `reporting` when plain reports are sent, `export` when measurements and events are, `health` judges probes, `sample` paces host samples. [`Agent`] lets them meet: after each event it compares
+//! asked, `reporting` when plain reports are sent, `export` when measurements and events are, `health` judges probes, `sample` paces
+//! host samples, `alert` holds what was measured against thresholds, `notify` decides when a webhook hears of it. [`Agent`] lets them
+//! meet: after each event it compares
 //! what is wanted with what is.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod alert;
 pub mod backoff;
 pub mod collector;
 pub mod export;
 pub mod health;
 pub mod notice;
+pub mod notify;
 pub mod poll;
 pub mod report;
 pub mod reporting;
@@ -27,10 +31,14 @@ pub mod watchdog;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::settings::AlertSettings;
+
+pub use alert::{Alert, AlertMemory, AlertReport, AlertsReport, Resolved};
 pub use collector::{Child, Exit, LastExit, Phase, SpawnFailure};
 pub use export::{Delivered, ExportParams, Exports};
 pub use health::{Probe, Witness};
 pub use notice::{Level, Notice};
+pub use notify::{Notification, Notifications};
 pub use poll::{Exchanged, Exchanges};
 pub use report::{Report, Status};
 pub use reporting::Reports;
@@ -110,7 +118,7 @@ impl Due {
 }
 
 /// What the settings say that decisions depend on.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Params {
     /// Whether there is a source to ask: without one the last good config simply runs.
     pub has_source: bool,
@@ -128,6 +136,12 @@ pub struct Params {
     pub sample_every: Duration,
     /// What the settings say of exports, if there are any.
     pub export: Option<ExportParams>,
+    /// The thresholds.
+    pub alerts: Vec<AlertSettings>,
+    /// Labels that each alert of this host has.
+    pub alert_labels: Vec<(String, String)>,
+    /// Time between repetitions to the webhook, if there is one.
+    pub notify_every: Option<Duration>,
 }
 
 /// What happened.
@@ -205,6 +219,10 @@ pub enum Event {
     Happened,
     /// An export ended, or failed: the reason, and how long the other side wants to be left alone.
     Exported(Result<Delivered, (String, Option<Duration>)>),
+    /// A batch of alerts was taken, or was not: the reason, and how long the receiver wants to be left alone.
+    Notified(Result<(), (String, Option<Duration>)>),
+    /// What must survive of the alerts is on disk, or could not be put there: the reason.
+    AlertsKept(Result<(), String>),
 }
 
 /// What is to be done.
@@ -252,6 +270,10 @@ pub enum Action {
     Quit,
     /// Export a batch of what waits; answered by [`Event::Exported`].
     Export,
+    /// Send a batch of alerts to the webhook; answered by [`Event::Notified`].
+    Notify(Vec<Notification>),
+    /// Put what must survive of the alerts on disk; answered by [`Event::AlertsKept`].
+    KeepAlerts(AlertMemory),
 }
 
 /// The agent: every decision it will ever make, as state.
@@ -268,6 +290,7 @@ pub struct Agent {
     watchdog: watchdog::Watchdog,
     exporting: export::Exporting,
     ending: Ending,
+    alerts: alert::Alerts,
 }
 
 /// A place on the monotonic clock for tests to count from. There is no other way to get one.
@@ -300,6 +323,17 @@ enum Ending {
 impl Agent {
     /// Starts from what the disk holds. `orphan` is a collector that an earlier agent left running: it ends first.
     pub fn new(params: Params, record: Record, orphan: Option<u32>, at: Moment) -> (Self, Vec<Action>) {
+        Self::resume(params, record, AlertMemory::default(), orphan, at)
+    }
+
+    /// The same, and alerts of an earlier life go on.
+    pub fn resume(
+        params: Params,
+        record: Record,
+        alerts: AlertMemory,
+        orphan: Option<u32>,
+        at: Moment,
+    ) -> (Self, Vec<Action>) {
         let mut actions = Vec::new();
         let (collector, rollout) = (
             collector::Collector::new(orphan, params.stop_timeout, at.now, &mut actions),
@@ -315,8 +349,10 @@ impl Agent {
             watchdog: watchdog::Watchdog::new(params.watchdog, at.now),
             exporting: export::Exporting::new(params.export, at.now),
             ending: Ending::No,
+            alerts: alert::Alerts::new(&params.alerts, &params.alert_labels, params.notify_every),
             params,
         };
+        agent.alerts.restore(alerts, at, &mut actions);
         agent.settle(at, &mut actions);
         (agent, actions)
     }
@@ -349,6 +385,9 @@ impl Agent {
                 self.sample.reconfigure(params.sample_every, at.now);
                 self.exporting.reconfigure(params.export, at.now);
                 self.collector.stop_timeout = params.stop_timeout;
+                self.sample.reconfigure(params.sample_every, at.now);
+                let (rules, labels) = (&params.alerts, &params.alert_labels);
+                self.alerts.reconfigure(rules, labels, params.notify_every, at, out);
                 self.params = params;
                 if restart {
                     self.collect(collector::Input::Restart, at, out);
@@ -361,7 +400,10 @@ impl Agent {
                 out.push(Action::Tell(Notice::RestartAsked));
                 self.collect(collector::Input::Restart, at, out);
             }
-            Event::Measured(_) => self.exporting.measured(),
+            Event::Measured(snapshot) => {
+                self.exporting.measured();
+                self.alerts.on_measured(&snapshot, at, out);
+            }
             Event::Changed => self.reporting.changed(at.now),
             Event::Reported(result) => {
                 if let Some((message, delay)) = self.reporting.on_reported(result, at) {
@@ -394,6 +436,8 @@ impl Agent {
                 let notice = self.exporting.on_exported(result, self.collector.is_healthy(), at);
                 out.extend(notice.map(Action::Tell));
             }
+            Event::Notified(result) => self.alerts.on_notified(result, at, out),
+            Event::AlertsKept(result) => self.alerts.on_kept(result, at, out),
         }
         self.settle(at, out);
         actions
@@ -420,6 +464,7 @@ impl Agent {
             self.reporting.due(),
             self.exporting.due(self.collector.is_healthy()),
             watchdog,
+            self.alerts.due(),
         ]
         .into_iter()
         .flatten()
@@ -434,7 +479,7 @@ impl Agent {
 
     /// What is true now, computed from the state.
     pub fn report(&self) -> Report {
-        report::compute(&self.collector, &self.rollout, &self.poll, &self.reporting, &self.exporting)
+        report::compute(&self.collector, &self.rollout, &self.poll, &self.reporting, &self.exporting, &self.alerts)
     }
 
     /// Compares what is wanted with what is, and does what has come due. One wake-up serves all of it.
@@ -445,6 +490,10 @@ impl Agent {
         if self.watchdog.begin(at.now) {
             out.push(Action::SignOfLife);
         }
+        if self.ending == Ending::No {
+            self.alerts.on_due(at, out);
+        }
+        self.alerts.keep(at.now, out);
         if self.ending != Ending::No {
             self.note_events(at.now, out);
             self.settle_the_end(at, out);

@@ -1,10 +1,11 @@
 //! What the agent says in its log: what happened, and what comes next.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use super::{ConfigHash, Witness};
-use crate::units::seconds;
+use super::{Alert, ConfigHash, Witness};
+use crate::units::{rfc3339, seconds};
 
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,10 @@ pub enum Notice {
     ExportFailed { message: String, delay: Duration },
     ExportRefused { message: String },
     ExportBack,
+    AlertFired { alert: Box<Alert>, lasted: Duration },
+    AlertResolved { alert: Box<Alert>, why: Cow<'static, str> },
+    AlertsNotKept { why: String, delay: Duration },
+    NotificationFailed { message: String, delay: Duration },
 }
 
 impl Notice {
@@ -69,7 +74,8 @@ impl Notice {
             | Self::RefusalsCleared { .. }
             | Self::SourceBack { .. }
             | Self::RestartAsked
-            | Self::ExportBack => Level::Info,
+            | Self::ExportBack
+            | Self::AlertResolved { .. } => Level::Info,
             Self::OrphanFound { .. }
             | Self::CollectorUnhealthy { .. }
             | Self::CollectorHeld { .. }
@@ -87,7 +93,10 @@ impl Notice {
             | Self::Lost { .. }
             | Self::ReportFailed { .. }
             | Self::ExportFailed { .. }
-            | Self::ExportRefused { .. } => Level::Warn,
+            | Self::ExportRefused { .. }
+            | Self::AlertFired { .. }
+            | Self::AlertsNotKept { .. }
+            | Self::NotificationFailed { .. } => Level::Warn,
             // A server that is away for a month is one line, not a million.
             Self::ExchangeFailed { news, .. } => {
                 if *news {
@@ -118,7 +127,7 @@ impl Notice {
             Self::Withdrawn { .. } => "otelet.config.withdrawn",
             Self::Lost { .. } => "otelet.config.lost",
             Self::CannotValidate { .. } => "otelet.config.not_validated",
-            Self::CannotRecord { .. } => "otelet.state.not_written",
+            Self::CannotRecord { .. } | Self::AlertsNotKept { .. } => "otelet.state.not_written",
             // Once for each time that it is lost: all other failures are counted.
             Self::ExchangeFailed { news: true, .. } => "otelet.source.lost",
             Self::SourceBack { .. } => "otelet.source.back",
@@ -132,6 +141,10 @@ impl Notice {
             | Self::StillRefused { .. }
             | Self::RefusalsCleared { .. }
             | Self::ReportFailed { .. }
+            | Self::NotificationFailed { .. }
+            // These come with more than their line, see `Runner::record_alert`.
+            | Self::AlertFired { .. }
+            | Self::AlertResolved { .. }
             // It would be refused, too.
             | Self::ExportRefused { .. } => return None,
         })
@@ -170,7 +183,11 @@ impl Notice {
             | Self::RestartAsked
             | Self::ExportFailed { .. }
             | Self::ExportRefused { .. }
-            | Self::ExportBack => None,
+            | Self::ExportBack
+            | Self::AlertFired { .. }
+            | Self::AlertResolved { .. }
+            | Self::AlertsNotKept { .. }
+            | Self::NotificationFailed { .. } => None,
         }
     }
 }
@@ -253,6 +270,21 @@ impl fmt::Display for Notice {
             }
             Self::ExportRefused { message } => write!(f, "export refused: {message}; it is dropped and counted"),
             Self::ExportBack => f.write_str("exports are taken again"),
+            Self::AlertFired { alert, lasted } => {
+                write!(f, "alert {} ({}) fires: {alert}, {}", alert.name, alert.severity, alert.threshold)?;
+                if lasted.is_zero() { Ok(()) } else { write!(f, " for {}", seconds(*lasted)) }
+            }
+            Self::AlertResolved { alert, why } => {
+                write!(f, "alert {} resolved, {why}: {alert}; it fired since {}", alert.name, rfc3339(alert.since))
+            }
+            Self::AlertsNotKept { why, delay } => write!(
+                f,
+                "cannot write the state of the alerts: {why}; next try in {}, all goes on from memory",
+                seconds(*delay)
+            ),
+            Self::NotificationFailed { message, delay } => {
+                write!(f, "alerts not taken by the webhook: {message}; next try in {}", seconds(*delay))
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
+use super::alert::{Alerts, AlertsReport};
 use super::collector::{Collector, LastExit, Phase};
 use super::export::{Exporting, Exports};
 use super::poll::{Exchanges, Poll};
@@ -63,6 +64,8 @@ pub struct Report {
     pub exports: Exports,
     /// When the next exchange is due, unless one is out.
     pub next_exchange: Option<Instant>,
+    /// What is held against thresholds.
+    pub alerts: AlertsReport,
 }
 
 /// What is known of the collector.
@@ -92,6 +95,7 @@ pub(super) fn compute(
     poll: &Poll,
     reporting: &Reporting,
     exporting: &Exporting,
+    alerts: &Alerts,
 ) -> Report {
     let record = rollout.record();
     let (status, message) = status(rollout);
@@ -109,6 +113,7 @@ pub(super) fn compute(
         reports: reporting.reports().clone(),
         exports: exporting.exports().clone(),
         next_exchange: poll.due().map(|due| due.at),
+        alerts: alerts.report(),
     }
 }
 

@@ -15,6 +15,8 @@
 //! 9. What was decided is on disk within a bounded made-up time after the disk works again.
 //! 10. A service manager gets a sign of life at least each half of the time that it waits for one.
 //! 11. At most one export is out, none goes to a collector that does not run, and nothing waits for ever.
+//! 12. An alert fires only after its value was bad throughout the time that the settings say, and fired and resolved alternate, over
+//!     the life of many agents; when all is well again it is resolved within a bounded time, and the webhook has heard of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
@@ -42,6 +44,7 @@ fn every_history_keeps_the_promises() {
             world.step();
         }
         world.calm_down();
+        world.alerts_calm_down();
         world.stop();
     }
 }
@@ -86,6 +89,7 @@ struct Process {
 struct World {
     seed: u64,
     random: u64,
+    begun: Instant,
     now: Instant,
     agent: Agent,
     disk: Record,
@@ -104,6 +108,16 @@ struct World {
     person: bool,
     quit: bool,
     quiet: bool,
+    /// What is measured, by series: the value, and whether it is measured at all.
+    gauges: [(f64, bool); 2],
+    /// Since when each value that the agent saw was bad.
+    bad_since: [Option<Instant>; 2],
+    kept_alerts: AlertMemory,
+    /// Series that fire, as far as the log says.
+    firing: BTreeSet<i64>,
+    /// Those that the webhook thinks fire.
+    heard: BTreeSet<String>,
+    webhook_away: bool,
 }
 
 impl World {
@@ -116,6 +130,7 @@ impl World {
         let mut world = Self {
             seed,
             random,
+            begun: now,
             now,
             agent,
             disk: Record::default(),
@@ -133,6 +148,12 @@ impl World {
             person: false,
             quit: false,
             quiet: false,
+            gauges: [(0.0, true); 2],
+            bad_since: [None; 2],
+            kept_alerts: AlertMemory::default(),
+            firing: BTreeSet::new(),
+            heard: BTreeSet::new(),
+            webhook_away: false,
         };
         world.perform(actions);
         world
@@ -155,9 +176,9 @@ impl World {
     }
 
     fn disturb(&mut self) {
-        match self.below(16) {
-            14 => self.feed(Event::Happened),
-            15 => {
+        match self.below(20) {
+            18 => self.feed(Event::Happened),
+            19 => {
                 let points = Vec::new();
                 let snapshot = crate::telemetry::Snapshot { at: SystemTime::UNIX_EPOCH, points };
                 self.feed(Event::Measured(std::sync::Arc::new(snapshot)));
@@ -188,6 +209,15 @@ impl World {
                 let restart = self.below(2) == 0;
                 self.feed(Event::Reconfigured { params: params(self.seed), restart });
             }
+            12 | 13 => {
+                let index = self.below(2) as usize;
+                self.gauges[index].0 = self.below(20) as f64;
+            }
+            14 => {
+                let index = self.below(2) as usize;
+                self.gauges[index].1 = !self.gauges[index].1;
+            }
+            15 => self.webhook_away = !self.webhook_away,
             _ => {
                 let pids: Vec<u32> = self.processes.keys().copied().collect();
                 if let Some(&pid) = pids.first() {
@@ -214,7 +244,15 @@ impl World {
         self.pending.retain(|(_, event)| matches!(event, Event::Exited { .. }));
         let orphan = self.processes.keys().next().copied();
         let dice = self.below(u64::MAX);
-        let (agent, actions) = Agent::new(params(self.seed), self.disk.clone(), orphan, self.moment(dice));
+        let (disk, alerts) = (self.disk.clone(), self.kept_alerts.clone());
+        let (agent, actions) = Agent::resume(params(self.seed), disk, alerts, orphan, self.moment(dice));
+        // What the disk did not take before the end is not known to have fired.
+        self.firing = self.kept_alerts.firing.iter().map(|(alert, _)| series_number(&alert.attributes)).collect();
+        // The webhook forgets by itself what nobody repeats.
+        let (firing, resolved) = (&self.kept_alerts.firing, &self.kept_alerts.resolved);
+        let known = firing.iter().map(|(alert, _)| alert).chain(resolved.iter().map(|it| &it.alert));
+        let known: Vec<String> = known.map(|alert| format!("{:?}", alert.labels)).collect();
+        self.heard.retain(|labels| known.contains(labels));
         self.agent = agent;
         self.last_good = self.disk.last_good;
         // It knows of refusals only what its disk took.
@@ -257,7 +295,7 @@ impl World {
     }
 
     fn moment(&self, dice: u64) -> Moment {
-        Moment { now: self.now, wall: SystemTime::UNIX_EPOCH, dice }
+        Moment { now: self.now, wall: SystemTime::UNIX_EPOCH + (self.now - self.begun), dice }
     }
 
     fn feed(&mut self, event: Event) {
@@ -269,6 +307,12 @@ impl World {
                 self.refused.retain(|refused| refused == hash);
             }
             Event::ClearRefused => self.refused.clear(),
+            Event::Measured(snapshot) => {
+                for point in &snapshot.points {
+                    let since = &mut self.bad_since[series_number(&point.attributes) as usize];
+                    *since = since.or(Some(self.now)).filter(|_| point.value.as_f64() > BAD);
+                }
+            }
             _ => {}
         }
         let dice = self.below(u64::MAX);
@@ -373,8 +417,59 @@ impl World {
                 };
                 self.later(3_000, Event::Exported(result));
             }
-            Action::EndValidation | Action::Sample | Action::Tell(_) | Action::Answer(_) => {}
+            Action::Tell(Notice::AlertFired { alert, .. }) => {
+                let number = series_number(&alert.attributes);
+                let bad_since = self.bad_since[number as usize];
+                let bad_for = bad_since.map(|since| self.now - since);
+                assert!(bad_for >= Some(LASTING), "{}: {number} fires after {bad_for:?}", self.seed);
+                assert!(self.firing.insert(number), "{}: {number} fires twice", self.seed);
+            }
+            Action::Tell(Notice::AlertResolved { alert, .. }) => {
+                let number = series_number(&alert.attributes);
+                assert!(self.firing.remove(&number), "{}: {number} is resolved and did not fire", self.seed);
+            }
+            Action::Sample => self.measure(),
+            Action::KeepAlerts(memory) => {
+                let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::AlertsKept(_))).count();
+                assert_eq!(out, 0, "{}: a second write of the alerts while one is out", self.seed);
+                let result = if self.disk_full { Err("no space left on device".into()) } else { Ok(()) };
+                if result.is_ok() {
+                    self.kept_alerts = memory;
+                }
+                self.later(300, Event::AlertsKept(result));
+            }
+            Action::Notify(batch) => {
+                let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Notified(_))).count();
+                assert_eq!(out, 0, "{}: a second batch while one is out", self.seed);
+                assert!(!batch.is_empty(), "{}: an empty batch", self.seed);
+                if self.webhook_away {
+                    self.later(2_000, Event::Notified(Err(("answered 503".into(), None))));
+                } else {
+                    for one in batch {
+                        let labels = format!("{:?}", one.labels);
+                        if one.ends_at > self.moment(0).wall {
+                            self.heard.insert(labels);
+                        } else {
+                            self.heard.remove(&labels);
+                        }
+                    }
+                    self.later(2_000, Event::Notified(Ok(())));
+                }
+            }
+            Action::EndValidation | Action::Tell(_) | Action::Answer(_) => {}
         }
+    }
+
+    /// Has the agent see what there is to be measured. It comes as an event of its own, right behind.
+    fn measure(&mut self) {
+        let mut points = Vec::new();
+        for (number, (value, measured)) in self.gauges.iter().enumerate() {
+            if *measured {
+                points.push(crate::telemetry::Point::new(&GAUGE, *value).with("number", number as i64));
+            }
+        }
+        let snapshot = crate::telemetry::Snapshot { at: SystemTime::UNIX_EPOCH, points };
+        self.pending.push((self.now, Event::Measured(std::sync::Arc::new(snapshot))));
     }
 
     fn later(&mut self, most: u64, event: Event) {
@@ -484,6 +579,7 @@ impl World {
     fn calm_down(&mut self) {
         self.quiet = true;
         (self.server_away, self.binary_missing, self.disk_full) = (false, false, false);
+        (self.webhook_away, self.gauges) = (false, [(0.0, true); 2]);
         let end = self.now + BACK_WITHIN;
         while self.disk != *self.agent.rollout.record() {
             assert!(self.now < end, "{}: never on disk: {:#?}", self.seed, self.agent);
@@ -509,6 +605,21 @@ impl World {
         }
     }
 
+    fn alerts_calm_down(&mut self) {
+        let end = self.now + BACK_WITHIN;
+        while !self.firing.is_empty() || !self.heard.is_empty() || self.kept_alerts != AlertMemory::default() {
+            assert!(
+                self.now < end,
+                "{}: {:?} fire, the webhook heard of {:?}, the disk has {:?}",
+                self.seed,
+                self.firing,
+                self.heard,
+                self.kept_alerts
+            );
+            self.let_time_pass();
+        }
+    }
+
     fn stop(&mut self) {
         let end = self.now + Duration::from_secs(120);
         self.feed(if self.seed.is_multiple_of(2) { Event::Stop } else { Event::StopNow });
@@ -530,6 +641,35 @@ impl World {
     }
 }
 
+/// From this value on a gauge is bad, and for how long it must be.
+const BAD: f64 = 10.0;
+const LASTING: Duration = Duration::from_secs(40);
+
+static GAUGE: crate::telemetry::Metric =
+    crate::telemetry::Metric { name: "gauge", unit: "1", kind: crate::telemetry::Kind::Gauge, help: "" };
+
+fn rules() -> Vec<AlertSettings> {
+    vec![AlertSettings {
+        name: "gauge".into(),
+        metric: "gauge".into(),
+        conditions: Vec::new(),
+        rate: false,
+        threshold: crate::settings::Threshold::Above(BAD),
+        resolve_at: 5.0,
+        lasting: LASTING,
+        severity: crate::settings::AlertSeverity::Warning,
+        summary: None,
+        labels: Vec::new(),
+    }]
+}
+
+fn series_number(attributes: &crate::telemetry::Attributes) -> i64 {
+    match attributes[..] {
+        [(_, crate::telemetry::Value::Int(number))] => number,
+        _ => unreachable!("a series has one number"),
+    }
+}
+
 fn params(seed: u64) -> Params {
     Params {
         has_source: true,
@@ -540,6 +680,9 @@ fn params(seed: u64) -> Params {
         watchdog: Some(WATCHDOG),
         sample_every: SAMPLE_EVERY,
         export: Some(ExportParams { every: Duration::from_secs(60), to_collector: seed.is_multiple_of(2) }),
+        alerts: rules(),
+        alert_labels: vec![("instance".into(), "made-up".into())],
+        notify_every: Some(Duration::from_secs(60)),
     }
 }
 

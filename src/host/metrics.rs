@@ -62,17 +62,17 @@ table! {
     UPTIME = "system.uptime", "s", Gauge,
         "Time since the host was started. No attributes.";
     PROCESS_CPU_TIME = "process.cpu.time", "s", Counter,
-        "CPU time of agent and collector by `state`: user, system. `otelet.process`: agent, collector; `process.pid`.";
+        "CPU time of agent and collector by `state`: user, system. `otelet.process`: agent, collector.";
     PROCESS_MEMORY = "process.memory.usage", "By", UpDownCounter,
-        "Their resident memory. `otelet.process`, `process.pid`.";
+        "Their resident memory. `otelet.process`.";
     PROCESS_VIRTUAL = "process.memory.virtual", "By", UpDownCounter,
-        "Their address space. `otelet.process`, `process.pid`.";
+        "Their address space. `otelet.process`.";
     PROCESS_DESCRIPTORS = "process.open_file_descriptors", "{count}", UpDownCounter,
-        "What they have open; not told where the agent may not look. `otelet.process`, `process.pid`.";
+        "What they have open; not told where the agent may not look. `otelet.process`.";
     PROCESS_THREADS = "process.threads", "{threads}", UpDownCounter,
-        "Their threads. `otelet.process`, `process.pid`.";
+        "Their threads. `otelet.process`.";
     PROCESS_UPTIME = "process.uptime", "s", Gauge,
-        "Time since they were started. `otelet.process`, `process.pid`.";
+        "Time since they were started. `otelet.process`.";
     CGROUP_MEMORY_LIMIT = "otelet.cgroup.memory.limit", "By", UpDownCounter,
         "The lowest memory limit of the agent's own cgroup and those above it, where it is lower than the memory of the host: of a container, a pod, a service. No attributes.";
     CGROUP_MEMORY_USAGE = "otelet.cgroup.memory.usage", "By", UpDownCounter,

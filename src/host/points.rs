@@ -159,10 +159,8 @@ fn of_interface(interface: &Interface, boot: Option<SystemTime>, out: &mut Vec<P
 
 fn of_process(process: &Process, wall: SystemTime, out: &mut Vec<Point>) {
     let start = process.start;
-    let of = |metric, value: Number| {
-        let point = Point::new(metric, value).with("otelet.process", process.who.name());
-        point.with("process.pid", i64::from(process.pid))
-    };
+    // Not by pid: a collector that was started again is the same series, with another start.
+    let of = |metric, value: Number| Point::new(metric, value).with("otelet.process", process.who.name());
     for (state, time) in [("user", process.user), ("system", process.system)] {
         out.push(of(&PROCESS_CPU_TIME, time.into()).with("state", state).since(start));
     }
@@ -252,10 +250,7 @@ mod tests {
         let points = of(&reading, None, start + Duration::from_secs(9));
         let uptime = points.iter().find(|point| *point.metric == PROCESS_UPTIME).unwrap();
         assert_eq!(uptime.value, Number::Double(9.0));
-        assert_eq!(
-            uptime.attributes,
-            [("otelet.process".into(), "collector".into()), ("process.pid".into(), 42_i64.into())]
-        );
+        assert_eq!(uptime.attributes, [("otelet.process".into(), "collector".into())]);
         assert!(points.iter().all(|point| *point.metric != PROCESS_DESCRIPTORS), "what is not known is not told");
     }
 

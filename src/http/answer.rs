@@ -26,6 +26,8 @@ pub struct Response {
     pub retry_after: Option<Duration>,
     /// The `Location` header.
     pub location: Option<String>,
+    /// The `Date` header: the server's clock.
+    pub date: Option<SystemTime>,
     /// The body of a 2xx answer; that of others is not read.
     pub body: Vec<u8>,
     /// What this took on the wire, TLS and proxy included, TCP's own headers not.
@@ -43,6 +45,7 @@ impl Response {
             last_modified: owned(header::LAST_MODIFIED),
             retry_after: text(headers, header::RETRY_AFTER).and_then(|value| retry_after(value, date.unwrap_or(now))),
             location: owned(header::LOCATION),
+            date,
             body: Vec::new(),
             traffic: Traffic::default(),
         }

@@ -125,7 +125,11 @@ impl Counts {
             | Notice::ReportFailed { .. }
             | Notice::ExportFailed { .. }
             | Notice::ExportRefused { .. }
-            | Notice::ExportBack => {}
+            | Notice::ExportBack
+            | Notice::AlertFired { .. }
+            | Notice::AlertResolved { .. }
+            | Notice::AlertsNotKept { .. }
+            | Notice::NotificationFailed { .. } => {}
         }
     }
 

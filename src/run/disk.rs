@@ -45,7 +45,9 @@ impl Runner {
                 None
             });
             match message.await {
-                Some(Message::Event(Event::Kept { .. } | Event::Recorded { .. })) => self.writes -= 1,
+                Some(Message::Event(Event::Kept { .. } | Event::Recorded { .. } | Event::AlertsKept(_))) => {
+                    self.writes -= 1
+                }
                 Some(_) => {}
                 None => return,
             }

@@ -3,6 +3,7 @@
 //! One queue, one thread. What may block (an exchange, a write to disk) gets a short-lived thread with a small stack and
 //! comes back as a message; there is never more than one of each kind.
 
+mod alerts;
 mod child;
 mod disk;
 mod exchange;
@@ -39,6 +40,7 @@ use crate::source::builtin::{BUILT_IN, BuiltIn};
 use crate::source::{self, Failure, Offer, Orders, Source};
 use crate::status::{self, Answer, Facts, Losses, Status, Verb};
 use crate::store::{self, Binary, Memory, Store, StoreError};
+use crate::webhook::Webhook;
 
 /// Stack of the short-lived threads, in bytes. The tests of `http` and `config` run on one of this size.
 const STACK: usize = 256 * 1024;
@@ -177,6 +179,9 @@ fn params(settings: &Settings, memory: &Memory) -> Params {
         watchdog: os::watchdog_limit(),
         sample_every: settings.host.sample_every,
         export: export::params(&settings.export),
+        alerts: settings.alerts.clone(),
+        alert_labels: Vec::new(),
+        notify_every: settings.webhook.url.as_ref().map(|_| settings.webhook.every),
     }
 }
 
@@ -241,6 +246,8 @@ struct Runner {
     /// Whether it takes no metrics and no events, as it was said last.
     untaken: Option<(bool, bool)>,
     counts: otlp::own::Counts,
+    /// Where alerts are sent.
+    webhook: Option<Arc<Webhook>>,
 }
 
 impl Runner {
@@ -255,6 +262,8 @@ impl Runner {
         let (memory, mut warnings) = store.load();
         let (instance_uid, more) = store.identity();
         warnings.extend(more);
+        let (alerts, more) = crate::alerts::load(store.dir());
+        warnings.extend(more);
         log::info!("otelet {} started: instance uid {instance_uid}", env!("CARGO_PKG_VERSION"));
         warnings.iter().for_each(|warning| log::warn!("{warning}"));
 
@@ -267,11 +276,14 @@ impl Runner {
         more.iter().for_each(|pid| os::kill_group(*pid));
 
         let at = Moment { now: Instant::now(), wall: SystemTime::now(), dice: fastrand::u64(..) };
-        let (agent, actions) = Agent::new(params(&settings, &memory), memory.record.clone(), orphan, at);
+        let host_identity = host::identity(&settings.host.root);
+        let alert_labels = alerts::labels(&instance_uid, &host_identity);
+        let params = Params { alert_labels, ..params(&settings, &memory) };
+        let (agent, actions) = Agent::resume(params, memory.record.clone(), alerts, orphan, at);
         let mut runner = Self {
             started: at.wall,
             start: os::process_start(std::process::id()).unwrap_or_default(),
-            host_identity: host::identity(&settings.host.root),
+            host_identity,
             messages,
             sender,
             agent,
@@ -305,6 +317,7 @@ impl Runner {
             targets: Targets::default(),
             untaken: None,
             counts: otlp::own::Counts::default(),
+            webhook: None,
             invocation,
             settings,
             instance_uid,
@@ -320,6 +333,7 @@ impl Runner {
         runner.open_reporter();
         runner.open_exporter();
         runner.happened(otlp::own::started(at.wall));
+        runner.open_webhook();
         runner.listen_to_signals();
         if runner.source.is_none() && runner.memory.record.last_good.is_none() {
             log::warn!("config.url is not set and no config was kept: there is nothing to run; set it and send SIGHUP");
@@ -356,7 +370,7 @@ impl Runner {
         match message {
             Message::Event(event) => {
                 match &event {
-                    Event::Kept { .. } | Event::Recorded { .. } => self.writes -= 1,
+                    Event::Kept { .. } | Event::Recorded { .. } | Event::AlertsKept(_) => self.writes -= 1,
                     Event::Exited { pid, .. } => self.forget_collector(*pid),
                     _ => {}
                 }
@@ -412,10 +426,15 @@ impl Runner {
                 self.take_sample();
                 self.own_snapshot();
             }
-            Action::Tell(notice) => self.tell(&notice),
+            Action::Tell(notice) => {
+                self.tell(&notice);
+                self.record_alert(&notice);
+            }
             Action::Answer(answer) => self.answer(answer),
             Action::Quit => self.quit = true,
             Action::Export => return self.export(),
+            Action::Notify(batch) => return self.notify(batch),
+            Action::KeepAlerts(memory) => return self.keep_alerts(memory),
         }
         None
     }

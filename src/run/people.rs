@@ -87,6 +87,9 @@ impl Runner {
         {
             self.open_exporter();
         }
+        if old.webhook != self.settings.webhook || old.config != self.settings.config {
+            self.open_webhook();
+        }
         // What only the agent does with its child takes effect without a restart.
         let apart_from_supervision = |settings: &Settings| {
             let mut collector = settings.collector.clone();
@@ -95,8 +98,10 @@ impl Runner {
             (collector, settings.attributes.clone(), takes_exports)
         };
         let restart = apart_from_supervision(&old) != apart_from_supervision(&self.settings);
+        let alert_labels = alerts::labels(&self.instance_uid, &self.host_identity);
+        let params = Params { alert_labels, ..params(&self.settings, &self.memory) };
         // This asks the source as well.
-        self.feed(Event::Reconfigured { params: params(&self.settings, &self.memory), restart });
+        self.feed(Event::Reconfigured { params, restart });
     }
 
     pub(super) fn look_for_request(&mut self) {
@@ -157,6 +162,7 @@ impl Runner {
             collector_log_lines: self.losses.collector_log_lines + relay,
             agent_log_lines: crate::log::lost(),
             export: self.export_losses(),
+            ..Losses::default()
         }
     }
 

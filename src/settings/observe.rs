@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::file::{Node, item, join};
 use super::said::Said;
 use super::{Secret, SettingsError};
-use crate::http;
+use crate::{cli, http, telemetry};
 
 /// The section `host`.
 #[derive(Debug, Clone, PartialEq)]
@@ -301,6 +301,7 @@ impl Said<'_> {
             })
         };
         let (name, metric) = (needed("name")?, needed("metric")?);
+        self.know_metric(&join(key, "metric"), &metric)?;
         let threshold = match (number("above")?, number("below")?) {
             (Some(value), None) => Threshold::Above(value),
             (None, Some(value)) => Threshold::Below(value),
@@ -333,8 +334,35 @@ impl Said<'_> {
                 _ => AlertSeverity::Warning,
             },
             summary: self.optional(&join(key, "summary"), |text| Ok(text.to_owned()))?,
-            labels: self.attributes(&join(key, "labels"))?,
+            labels: self.labels(&join(key, "labels"))?,
         })
+    }
+
+    /// A mistake in a name would be an alert that never fires.
+    fn know_metric(&self, key: &str, name: &str) -> Result<(), SettingsError> {
+        if telemetry::metrics().any(|metric| metric.name == name) {
+            return Ok(());
+        }
+        let way_out = match cli::nearest(name, telemetry::metrics().map(|metric| metric.name)) {
+            Some(near) => format!("did you mean {near}?"),
+            None => "docs/metrics.md lists what is measured".to_owned(),
+        };
+        Err(self.error_of(key, format!("unknown metric {:?}; {way_out}", cli::clip(name))))
+    }
+
+    fn labels(&self, key: &str) -> Result<Vec<(String, String)>, SettingsError> {
+        let labels = self.attributes(key)?;
+        for (name, _) in &labels {
+            if name == "alertname" {
+                return Err(self.error_of(&join(key, name), "is the name of the alert; leave it out".to_owned()));
+            }
+            let valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(valid) {
+                let problem = "not the name of a label; use letters, digits and _, and no digit first";
+                return Err(self.error_of(&join(key, name), problem.to_owned()));
+            }
+        }
+        Ok(labels)
     }
 
     /// The keys of the maps in a list.

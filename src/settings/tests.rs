@@ -642,6 +642,22 @@ fn what_is_wrong_in_a_list_of_maps_is_named_with_its_place() {
             "FILE:1:71: alerts[0].resolve_at: is above 1, where it is bad",
         ),
         (
+            "alerts: [{name: a, metric: system.memory.usages, above: 1}]",
+            "FILE:1:28: alerts[0].metric: unknown metric \"system.memory.usages\"; did you mean system.memory.usage?",
+        ),
+        (
+            "alerts: [{name: a, metric: humidity, above: 1}]",
+            "FILE:1:28: alerts[0].metric: unknown metric \"humidity\"; docs/metrics.md lists what is measured",
+        ),
+        (
+            "alerts: [{name: a, metric: system.memory.usage, above: 1, labels: {1st: a}}]",
+            "FILE:1:73: alerts[0].labels.1st: not the name of a label; use letters, digits and _, and no digit first",
+        ),
+        (
+            "alerts: [{name: a, metric: system.memory.usage, above: 1, labels: {alertname: b}}]",
+            "FILE:1:79: alerts[0].labels.alertname: is the name of the alert; leave it out",
+        ),
+        (
             "alerts: [{name: a, metric: system.memory.usage, above: many}]",
             "FILE:1:56: alerts[0].above: expected NUMBER, found \"many\": not a number",
         ),

@@ -490,6 +490,8 @@ mod tests {
             serial: 1,
             written_at: String::new(),
             export: Default::default(),
+            alerts: Vec::new(),
+            webhook: crate::alerts::WebhookStatus::default(),
         };
         Report { status, effective_config: None, components: None }
     }

@@ -5,6 +5,7 @@ mod accepts_only_signed_configs;
 mod host;
 mod server;
 
+mod alerts_on_thresholds;
 mod documents_every_flag;
 mod explains_bad_settings;
 mod exports_once;

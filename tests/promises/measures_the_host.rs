@@ -50,9 +50,8 @@ fn sampled(host: &mut host::Host, process: Option<u32>) -> Measured {
         };
         let mut attributes: BTreeMap<String, String> =
             point.attributes.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-        let pid = attributes.remove("process.pid");
-        attributes.remove("otelet.process");
-        if pid.is_some() && pid != process.map(|pid| pid.to_string()) {
+        let who = attributes.remove("otelet.process");
+        if who.is_some_and(|who| who != "collector" || process.is_none()) {
             continue;
         }
         let value = Told {

@@ -49,6 +49,7 @@ fn an_answer_comes_whole_with_what_we_read_of_its_head() {
             last_modified: Some("Sun, 06 Nov 1994 08:49:37 GMT".into()),
             retry_after: Some(Duration::from_secs(3)),
             location: None,
+            date: None,
             body: vec![b'#'; 64 * 1024],
             traffic: Traffic::default(),
         }

@@ -86,6 +86,8 @@ pub(super) fn status() -> Report_ {
         serial: 1,
         written_at: "2026-11-23T17:30:00Z".into(),
         export: Default::default(),
+        alerts: Vec::new(),
+        webhook: crate::alerts::WebhookStatus::default(),
     }
 }
 

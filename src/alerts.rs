@@ -1,0 +1,330 @@
+//! What outlives the agent of its alerts, in `alerts.json` of the state directory, and what the status says of them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::decide::{Alert, AlertMemory, AlertReport, Notifications, Resolved, alert};
+use crate::redact::Redactor;
+use crate::settings::{AlertSeverity, Threshold};
+use crate::store::{self, StoreError};
+use crate::telemetry::{Attributes, Value};
+use crate::units;
+
+/// The version of the file that is written, and the only one that is read.
+const VERSION: u32 = 1;
+
+/// An alert of the settings, or one of its series, as the status has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
+pub struct AlertStatus {
+    pub name: String,
+    pub metric: String,
+    /// unmeasured, good, pending, firing.
+    pub state: String,
+    pub severity: String,
+    pub since: Option<String>,
+    pub value: Option<f64>,
+    pub threshold: String,
+    pub attributes: BTreeMap<String, String>,
+    pub summary: Option<String>,
+}
+
+/// Batches of alerts to `webhook.url` since the agent started.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
+pub struct WebhookStatus {
+    pub sent: u64,
+    pub failed: u64,
+    pub last_error: Option<String>,
+}
+
+impl From<&AlertReport> for AlertStatus {
+    fn from(report: &AlertReport) -> Self {
+        Self {
+            name: report.name.clone(),
+            metric: report.metric.clone(),
+            state: report.state.into(),
+            severity: report.severity.to_string(),
+            since: report.since.map(units::rfc3339),
+            value: report.value,
+            threshold: report.threshold.to_string(),
+            attributes: texts(&report.attributes),
+            summary: report.summary.clone(),
+        }
+    }
+}
+
+impl AlertStatus {
+    /// Takes secrets out of what the settings or what was measured may have brought.
+    pub fn mask(&mut self, redactor: &Redactor) {
+        for text in self.attributes.values_mut().chain(&mut self.summary) {
+            *text = redactor.line(text);
+        }
+    }
+
+    /// The same without what changes with each sample.
+    pub fn essence(&self) -> Self {
+        Self { value: None, ..self.clone() }
+    }
+}
+
+impl From<&Notifications> for WebhookStatus {
+    fn from(notifications: &Notifications) -> Self {
+        Self { sent: notifications.sent, failed: notifications.failed, last_error: notifications.last_error.clone() }
+    }
+}
+
+/// Where the state directory has it.
+pub fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join("alerts.json")
+}
+
+/// Puts what must survive on disk.
+///
+/// # Errors
+///
+/// [`StoreError::Io`] if it cannot be made durable; the old one is then still there.
+pub fn save(state_dir: &Path, memory: &AlertMemory) -> Result<(), StoreError> {
+    let text = serde_json::to_vec_pretty(&AlertsFile::from(memory)).expect("maps with string keys and numbers only");
+    store::write_durably(&path(state_dir), &text)
+}
+
+/// Reads what there is. What cannot be read is set aside and said in the second value, never an error.
+pub fn load(state_dir: &Path) -> (AlertMemory, Option<String>) {
+    let path = path(state_dir);
+    let bytes = match store::read_state(&path) {
+        Ok(bytes) => bytes,
+        Err(StoreError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => return Default::default(),
+        Err(error) => return (AlertMemory::default(), Some(error.chain())),
+    };
+    let broken = |why: &str| {
+        let aside = store::set_aside(&path, why);
+        (AlertMemory::default(), Some(format!("{aside}; alerts start anew")))
+    };
+    match serde_json::from_slice::<AlertsFile>(&bytes) {
+        Ok(file) if file.version == VERSION => match AlertMemory::try_from(file) {
+            Ok(memory) => (memory, None),
+            Err(why) => broken(why),
+        },
+        Ok(file) => broken(&format!("it is of version {}, not {VERSION}", file.version)),
+        Err(error) => broken(&error.to_string()),
+    }
+}
+
+/// The file. Times are seconds since 1970.
+#[derive(Debug, Serialize, Deserialize)]
+struct AlertsFile {
+    version: u32,
+    firing: Vec<KeptAlert>,
+    /// What the webhook has not taken yet.
+    resolved: Vec<KeptAlert>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptAlert {
+    name: String,
+    metric: String,
+    attributes: Vec<(String, KeptValue)>,
+    labels: Vec<(String, String)>,
+    severity: String,
+    summary: Option<String>,
+    since: u64,
+    value: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    above: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    below: Option<f64>,
+    /// Milliseconds between two measurements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    every: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resolved_at: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum KeptValue {
+    Int(i64),
+    Text(String),
+}
+
+impl From<&AlertMemory> for AlertsFile {
+    fn from(memory: &AlertMemory) -> Self {
+        let firing = memory.firing.iter().map(|(alert, every)| KeptAlert {
+            every: every.map(|every| every.as_millis().try_into().unwrap_or(u64::MAX)),
+            ..alert.into()
+        });
+        let resolved = memory
+            .resolved
+            .iter()
+            .map(|resolved| KeptAlert { resolved_at: Some(seconds(resolved.at)), ..(&resolved.alert).into() });
+        Self { version: VERSION, firing: firing.collect(), resolved: resolved.collect() }
+    }
+}
+
+impl From<&Alert> for KeptAlert {
+    fn from(alert: &Alert) -> Self {
+        let (above, below) = match alert.threshold {
+            Threshold::Above(value) => (Some(value), None),
+            Threshold::Below(value) => (None, Some(value)),
+        };
+        let value = |value: &Value| match value {
+            Value::Text(text) => KeptValue::Text(text.to_string()),
+            Value::Int(number) => KeptValue::Int(*number),
+        };
+        Self {
+            name: alert.name.clone(),
+            metric: alert.metric.clone(),
+            attributes: alert.attributes.iter().map(|(name, it)| (name.to_string(), value(it))).collect(),
+            labels: alert.labels.clone(),
+            severity: alert.severity.to_string(),
+            summary: alert.summary.clone(),
+            since: seconds(alert.since),
+            value: alert.value,
+            above,
+            below,
+            every: None,
+            resolved_at: None,
+        }
+    }
+}
+
+impl TryFrom<AlertsFile> for AlertMemory {
+    type Error = &'static str;
+
+    fn try_from(file: AlertsFile) -> Result<Self, Self::Error> {
+        let firing = file.firing.into_iter().map(|kept| {
+            let every = kept.every.map(|every| Duration::from_millis(every).min(LONGEST));
+            Ok((Alert::try_from(kept)?, every))
+        });
+        let resolved = file.resolved.into_iter().map(|kept| {
+            let at = time(kept.resolved_at.ok_or("a resolved alert has no resolved_at")?)?;
+            Ok(Resolved { alert: kept.try_into()?, at })
+        });
+        Ok(Self { firing: firing.collect::<Result<_, _>>()?, resolved: resolved.collect::<Result<_, _>>()? })
+    }
+}
+
+impl TryFrom<KeptAlert> for Alert {
+    type Error = &'static str;
+
+    fn try_from(kept: KeptAlert) -> Result<Self, Self::Error> {
+        let value = |value| match value {
+            KeptValue::Int(number) => Value::Int(number),
+            KeptValue::Text(text) => text.into(),
+        };
+        Ok(Self {
+            name: kept.name,
+            metric: kept.metric,
+            attributes: kept.attributes.into_iter().map(|(name, it)| (name.into(), value(it))).collect(),
+            labels: kept.labels,
+            severity: match kept.severity.as_str() {
+                "info" => AlertSeverity::Info,
+                "warning" => AlertSeverity::Warning,
+                "critical" => AlertSeverity::Critical,
+                _ => return Err("a severity is unknown"),
+            },
+            summary: kept.summary,
+            since: time(kept.since)?,
+            value: kept.value,
+            threshold: match (kept.above, kept.below) {
+                (Some(value), None) => Threshold::Above(value),
+                (None, Some(value)) => Threshold::Below(value),
+                (None, None) | (Some(_), Some(_)) => return Err("an alert has not one of above, below"),
+            },
+        })
+    }
+}
+
+/// The longest time between two measurements that the settings allow.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// 1 January 10000, where RFC 3339 ends.
+const END_OF_TIME: u64 = 253_402_300_800;
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn time(seconds: u64) -> Result<SystemTime, &'static str> {
+    if seconds >= END_OF_TIME {
+        return Err("a time is beyond the year 9999");
+    }
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+fn texts(attributes: &Attributes) -> BTreeMap<String, String> {
+    attributes.iter().map(|(name, value)| (name.to_string(), alert::text(value).into_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alert() -> Alert {
+        Alert {
+            name: "full".into(),
+            metric: "system.filesystem.utilization".into(),
+            attributes: vec![("mountpoint".into(), "/data".into()), ("cpu".into(), 7_i64.into())],
+            labels: vec![("alertname".into(), "full".into())],
+            severity: AlertSeverity::Critical,
+            summary: Some("out of space".into()),
+            since: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000),
+            value: 0.97,
+            threshold: Threshold::Above(0.9),
+        }
+    }
+
+    fn directory(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("otelet-alerts-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir(&dir).unwrap();
+        dir
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let dir = directory("back");
+        let below = Alert { threshold: Threshold::Below(3.5), summary: None, ..alert() };
+        let memory = AlertMemory {
+            firing: vec![(alert(), Some(Duration::from_secs(16))), (below, None)],
+            resolved: vec![Resolved { alert: alert(), at: SystemTime::UNIX_EPOCH + Duration::from_secs(2_000) }],
+        };
+
+        save(&dir, &memory).unwrap();
+
+        assert_eq!(load(&dir), (memory, None));
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn nothing_there_is_nothing_and_what_is_torn_is_set_aside_and_said() {
+        let dir = directory("torn");
+        assert_eq!(load(&dir), (AlertMemory::default(), None));
+        save(&dir, &AlertMemory { firing: vec![(alert(), None)], resolved: Vec::new() }).unwrap();
+        let whole = std::fs::read(path(&dir)).unwrap();
+        let newer = String::from_utf8(whole.clone()).unwrap().replace("\"version\": 1", "\"version\": 2").into_bytes();
+        let eternal = String::from_utf8(whole.clone()).unwrap().replace("1000", "253402300800").into_bytes();
+        for (bytes, why) in [
+            (&whole[..whole.len() / 2], "EOF"),
+            (&b""[..], "EOF"),
+            (&[0xff, 0, 1][..], "expected value"),
+            (&newer[..], "it is of version 2, not 1"),
+            (&eternal[..], "beyond the year 9999"),
+        ] {
+            std::fs::write(path(&dir), bytes).unwrap();
+
+            let (memory, warning) = load(&dir);
+
+            assert_eq!(memory, AlertMemory::default());
+            let warning = warning.expect("it is said");
+            assert!(warning.contains(why) && warning.ends_with("alerts start anew"), "{warning}");
+            assert!(!path(&dir).exists());
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

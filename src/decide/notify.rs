@@ -1,0 +1,277 @@
+//! When alerts are sent to the webhook: at once when one fires or is resolved, and now and then while any fires.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::alert::{Alert, rounded};
+use super::{Due, Moment, backoff};
+
+/// The least time between two attempts.
+const LEAST: Duration = Duration::from_secs(1);
+
+/// The base and the cap of the backoff after a batch that was not taken.
+const BASE: Duration = Duration::from_secs(5);
+const CAP: Duration = Duration::from_secs(300);
+
+/// How much later a repetition may be sent.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// An alert that is not repeated for so many turns is over, even if nobody is left to say so.
+const FADES_AFTER_TURNS: u32 = 4;
+
+/// Batches so far.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Notifications {
+    /// Taken by the receiver.
+    pub sent: u64,
+    /// Not taken. What they said is in the next one.
+    pub failed: u64,
+    /// Why the last one failed; none once one has been taken.
+    pub last_error: Option<String>,
+}
+
+/// An alert as a receiver is told of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notification {
+    /// What it is known by.
+    pub labels: Vec<(String, String)>,
+    /// What is said about it.
+    pub annotations: Vec<(&'static str, String)>,
+    /// When it fired.
+    pub starts_at: SystemTime,
+    /// When it was resolved, or will be if it is not repeated.
+    pub ends_at: SystemTime,
+}
+
+impl Notification {
+    /// Of this alert.
+    pub fn new(alert: &Alert, ends_at: SystemTime) -> Self {
+        let description = format!("{alert}, bad is {}", alert.threshold);
+        Self {
+            labels: alert.labels.clone(),
+            annotations: vec![
+                (
+                    "summary",
+                    alert.summary.clone().unwrap_or_else(|| format!("{} is {}", alert.metric, alert.threshold)),
+                ),
+                ("description", description),
+                ("value", rounded(alert.value)),
+                ("threshold", alert.threshold.to_string()),
+            ],
+            starts_at: alert.since,
+            // A clock that was put back must not make it end before it starts: nobody would take that.
+            ends_at: ends_at.max(alert.since),
+        }
+    }
+}
+
+/// When the next batch is sent.
+#[derive(Debug)]
+pub struct Notifying {
+    /// None if there is no webhook.
+    every: Option<Duration>,
+    next: Option<Instant>,
+    /// The number of the last resolved alert that is on its way.
+    in_flight: Option<u64>,
+    changed: bool,
+    failures: u32,
+    notifications: Notifications,
+}
+
+impl Notifying {
+    /// There is nothing to send yet.
+    pub fn new(every: Option<Duration>) -> Self {
+        Self {
+            every,
+            next: None,
+            in_flight: None,
+            changed: false,
+            failures: 0,
+            notifications: Notifications::default(),
+        }
+    }
+
+    /// There may be another webhook, which has not heard of anything.
+    pub fn reconfigure(&mut self, every: Option<Duration>, now: Instant) {
+        self.every = every;
+        self.failures = 0;
+        self.next = None;
+        self.changed(now);
+    }
+
+    /// An alert has fired or was resolved. While nobody takes them this does not hurry them.
+    pub fn changed(&mut self, now: Instant) {
+        if self.every.is_none() {
+            return;
+        }
+        self.changed = true;
+        if self.failures == 0 || self.next.is_none() {
+            self.next = Some(now);
+        }
+    }
+
+    /// Whether there is a webhook.
+    pub fn is_wanted(&self) -> bool {
+        self.every.is_some()
+    }
+
+    /// How long after it was sent last an alert is over by itself.
+    pub fn fades_after(&self) -> Duration {
+        self.every.unwrap_or_default() * FADES_AFTER_TURNS
+    }
+
+    /// Whether to send a batch now. `last` is the number of the last resolved alert in it.
+    pub fn begin(&mut self, now: Instant, anything: bool, last: u64) -> bool {
+        if self.in_flight.is_some() || self.next.is_none_or(|next| now < next) {
+            return false;
+        }
+        if !anything {
+            (self.next, self.changed) = (None, false);
+            return false;
+        }
+        (self.in_flight, self.changed) = (Some(last), false);
+        true
+    }
+
+    /// The number of the last resolved alert that is on its way.
+    pub fn in_flight(&self) -> Option<u64> {
+        self.in_flight
+    }
+
+    /// Takes what became of a batch. Answers with the delay of the next when this failure is news.
+    pub fn on_notified(
+        &mut self,
+        result: Result<(), (String, Option<Duration>)>,
+        more: bool,
+        at: Moment,
+    ) -> Option<(String, Duration)> {
+        self.in_flight = None;
+        let every = self.every?;
+        match result {
+            Ok(()) => {
+                self.notifications.sent += 1;
+                self.notifications.last_error = None;
+                self.failures = 0;
+                let delay = if self.changed { Duration::ZERO } else { backoff::about(every, at.dice) };
+                self.next = more.then(|| at.now + delay);
+                None
+            }
+            Err((message, retry_after)) => {
+                let jittered = backoff::full_jitter(self.failures, BASE, CAP, at.dice).max(LEAST);
+                let delay = retry_after.map_or(jittered, |wished| wished.clamp(LEAST, CAP));
+                let news = self.notifications.last_error.as_deref() != Some(&message);
+                self.failures = self.failures.saturating_add(1);
+                self.notifications.failed += 1;
+                self.notifications.last_error = Some(message.clone());
+                self.next = Some(at.now + delay);
+                news.then_some((message, delay))
+            }
+        }
+    }
+
+    /// When the next one is due; none while one is out.
+    pub fn due(&self) -> Option<Due> {
+        let at = self.next.filter(|_| self.in_flight.is_none())?;
+        let slack = match self.every {
+            Some(every) if !self.changed && self.failures == 0 => SLACK.min(every / 2),
+            Some(_) | None => Duration::ZERO,
+        };
+        Some(Due { at, slack })
+    }
+
+    /// Batches so far.
+    pub fn notifications(&self) -> &Notifications {
+        &self.notifications
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::origin;
+
+    const EVERY: Duration = Duration::from_secs(60);
+
+    fn at(now: Instant) -> Moment {
+        Moment { now, wall: SystemTime::UNIX_EPOCH, dice: u64::MAX }
+    }
+
+    #[test]
+    fn a_change_is_sent_at_once_and_repeated_while_anything_fires() {
+        let t0 = origin();
+        let mut notifying = Notifying::new(Some(EVERY));
+        assert!(!notifying.begin(t0, true, 0), "nothing has changed");
+
+        notifying.changed(t0);
+        assert!(notifying.begin(t0, true, 0));
+        notifying.changed(t0);
+        assert!(!notifying.begin(t0, true, 0), "one is out");
+        assert_eq!(notifying.due(), None);
+
+        notifying.on_notified(Ok(()), true, at(t0));
+        assert!(notifying.begin(t0, true, 0), "it has changed since");
+        notifying.on_notified(Ok(()), true, at(t0));
+        let due = notifying.due().expect("it is repeated");
+        assert!(due.at >= t0 + EVERY * 9 / 10 && due.latest() < t0 + EVERY * 2, "{due:?}");
+        assert!(notifying.begin(due.at, true, 0));
+        notifying.on_notified(Ok(()), false, at(due.at));
+        assert_eq!(notifying.due(), None, "nothing fires any more");
+    }
+
+    #[test]
+    fn a_receiver_that_takes_none_is_left_alone_for_longer_and_longer_whatever_changes() {
+        let t0 = origin();
+        let mut notifying = Notifying::new(Some(EVERY));
+        let (mut now, mut delays, mut news) = (t0, Vec::new(), 0);
+        for _ in 0..9 {
+            notifying.changed(now);
+            assert!(notifying.begin(now, true, 0));
+            let said = notifying.on_notified(Err(("answered 503".into(), None)), true, at(now));
+            news += u32::from(said.is_some());
+            notifying.changed(now);
+            let next = notifying.due().expect("planned").latest();
+            delays.push((next - now).as_secs_f64().round());
+            now = next;
+        }
+        assert_eq!(&delays[..4], [5.0, 10.0, 20.0, 40.0]);
+        assert_eq!(delays[8], 300.0);
+        assert_eq!(news, 1, "it is said once");
+    }
+
+    #[test]
+    fn an_alert_fades_only_after_several_turns_were_missed_and_never_before_it_began() {
+        let notifying = Notifying::new(Some(EVERY));
+        assert_eq!(notifying.fades_after(), EVERY * 4);
+        let since = SystemTime::UNIX_EPOCH + EVERY * 1_000;
+        let alert = Alert {
+            name: "a".into(),
+            metric: "m".into(),
+            attributes: Vec::new(),
+            labels: Vec::new(),
+            severity: crate::settings::AlertSeverity::Info,
+            summary: None,
+            since,
+            value: 2.0,
+            threshold: crate::settings::Threshold::Above(1.0),
+        };
+        let notification = Notification::new(&alert, SystemTime::UNIX_EPOCH + EVERY);
+        assert_eq!((notification.starts_at, notification.ends_at), (since, since));
+        assert_eq!(
+            notification.annotations,
+            [
+                ("summary", "m is above 1".to_owned()),
+                ("description", "m is 2, bad is above 1".into()),
+                ("value", "2".into()),
+                ("threshold", "above 1".into())
+            ]
+        );
+    }
+
+    #[test]
+    fn without_a_webhook_nothing_is_ever_due() {
+        let t0 = origin();
+        let mut notifying = Notifying::new(None);
+        notifying.changed(t0);
+        assert!(!notifying.begin(t0, true, 0));
+        assert_eq!(notifying.due(), None);
+    }
+}

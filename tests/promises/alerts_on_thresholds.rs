@@ -1,0 +1,462 @@
+//! An alert fires when a value has been bad for long enough and is resolved when it is good again: in the log, the status and at a
+//! webhook, over restarts of the agent, and whatever the webhook does.
+
+use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use otelet::alerts::AlertStatus;
+use serde_json::Value;
+
+use super::host::{Agent, Host, PATIENCE, Signal, config, scripted, signal, wait_for, wait_until, wall};
+use super::server::{Answer, Asked, Server};
+
+/// How much longer a restart may take than without a webhook.
+const MOST: Duration = Duration::from_millis(200);
+
+/// The collector's memory is bad above 60 MB and good again at 40 MB; without being told the scripted one has a few.
+const RULE: &str = "name: hungry, metric: process.memory.usage, above: 6e7, resolve_at: 4e7";
+
+/// A host whose collector holds as many MiB as a file says, and the webhook that hears of it.
+struct Plant {
+    host: Host,
+    webhook: Server,
+    file: PathBuf,
+}
+
+impl Plant {
+    fn new(rule: &str) -> Self {
+        let (host, webhook) = (Host::new(), Server::new());
+        webhook.answer(Answer::status(200));
+        host.set("host.sample_every", "100ms");
+        host.set("alerts", &format!("[{{{RULE}, {rule}}}]"));
+        host.set("webhook.url", &webhook.at("/api/v2/alerts"));
+        host.set("webhook.every", "1s");
+        let file = host.path("hold");
+        Self { host, webhook, file }
+    }
+
+    fn config(&self) -> String {
+        scripted("good", &[&format!("hold {}", self.file.display())])
+    }
+
+    fn agent(&self) -> Agent {
+        let agent = self.host.agent_running(&self.config());
+        self.wait_alert(&agent, |alert| alert.state == "good");
+        agent
+    }
+
+    /// How many MiB the collector holds from now on.
+    fn hold(&self, megabytes: u32) {
+        otelet::store::write_atomically(&self.file, megabytes.to_string().as_bytes()).unwrap();
+    }
+
+    /// Waits until this holds of the one alert in a fresh status.
+    fn wait_alert(&self, agent: &Agent, holds: impl Fn(&AlertStatus) -> bool) -> AlertStatus {
+        let look = || agent.status(&self.host).alerts.into_iter().next().filter(|alert| holds(alert));
+        wait_for("the alert", look, || format!("{:#?}", agent.status(&self.host).alerts))
+    }
+
+    /// Waits for the first word of the alert at the webhook.
+    fn hears_it_fires(&self) -> Value {
+        self.hears("an alert that fires", true)
+    }
+
+    /// Waits for the first word of its end.
+    fn hears_its_end(&self) -> Value {
+        self.hears("the end of an alert", false)
+    }
+
+    fn hears(&self, what: &str, fires: bool) -> Value {
+        let find = |asked: &[Asked]| asked.iter().flat_map(told).find(|(_, it)| *it == fires);
+        let asked = self.webhook.wait_for(what, |asked| find(asked).is_some());
+        find(&asked).unwrap().0
+    }
+}
+
+fn alerts(body: &[u8]) -> Vec<Value> {
+    let alerts: Value = serde_json::from_slice(body).expect("a batch is JSON");
+    alerts.as_array().expect("it is a list").clone()
+}
+
+/// The alerts of a request, each with whether it fired when it was sent: its end is then ahead.
+fn told(asked: &Asked) -> Vec<(Value, bool)> {
+    let arrived = SystemTime::now() - asked.at.elapsed();
+    let fires = |alert: &Value| alert["endsAt"].as_str().unwrap() > otelet::units::rfc3339(arrived).as_str();
+    alerts(&asked.body).into_iter().map(|alert| (alert.clone(), fires(&alert))).collect()
+}
+
+const FIRES: &str = "alert hungry (critical) fires: process.memory.usage";
+const RESOLVED: &str = "alert hungry resolved, it is good again: process.memory.usage";
+
+#[test]
+fn it_fires_after_a_while_and_is_resolved_where_the_settings_say() {
+    let plant = Plant::new("for: 1s, severity: critical, summary: too much memory, labels: {team: edge}");
+    let agent = plant.agent();
+    assert_eq!(plant.webhook.requests().len(), 0, "nobody is told that all is well");
+
+    let begun = wall();
+    plant.hold(100);
+    let line = agent.logs(FIRES);
+
+    assert!(wall() - begun >= Duration::from_secs(1), "it was bad for too short a time");
+    assert!(line.contains("WARN") && line.contains("above 60000000 for 1"), "{line}");
+    let heard = plant.hears_it_fires();
+    let asked = &plant.webhook.requests()[0];
+    assert_eq!((&*asked.method, &*asked.path), ("POST", "/api/v2/alerts"));
+    assert_eq!(asked.header("content-type"), Some("application/json"));
+    let labels = &heard["labels"];
+    assert_eq!(
+        (&labels["alertname"], &labels["severity"], &labels["team"]),
+        (&"hungry".into(), &"critical".into(), &"edge".into())
+    );
+    let status = agent.status(&plant.host);
+    assert_eq!(labels["instance"], status.agent.instance_uid.as_str());
+    assert_eq!(heard["annotations"]["summary"], "too much memory");
+    assert_eq!(heard["annotations"]["threshold"], "above 60000000");
+    let alert = &status.alerts[0];
+    assert_eq!((&*alert.state, &*alert.severity, &*alert.threshold), ("firing", "critical", "above 60000000"));
+    assert_eq!(alert.since.as_deref(), heard["startsAt"].as_str());
+
+    // Good by the threshold, not yet by resolve_at.
+    plant.hold(48);
+    plant.wait_alert(&agent, |alert| alert.value.is_some_and(|value| value < 6e7));
+    let sent = plant.webhook.requests().len();
+    plant.webhook.wait_for_requests(sent + 2);
+    assert_eq!(plant.wait_alert(&agent, |_| true).state, "firing");
+    assert_eq!(agent.logged(RESOLVED), 0);
+
+    plant.hold(0);
+    assert!(agent.logs(RESOLVED).contains("INFO"));
+    let resolved = plant.hears_its_end();
+    assert_eq!((&resolved["labels"], &resolved["startsAt"]), (labels, &heard["startsAt"]));
+    plant.wait_alert(&agent, |alert| alert.state == "good");
+    assert_eq!((agent.logged(FIRES), agent.logged(RESOLVED)), (1, 1));
+}
+
+#[test]
+fn it_goes_on_firing_over_a_killed_agent_and_is_resolved_by_the_next() {
+    let plant = Plant::new("severity: critical");
+    // A value that does not begin anew with the agent and its collector.
+    let rule = |above| format!("[{{name: full, metric: system.memory.usage, where: {{state: used}}, above: {above}}}]");
+    plant.host.set("alerts", &rule("1"));
+    let mut agent = plant.host.agent_running(&plant.config());
+    agent.logs("alert full (warning) fires: system.memory.usage");
+    let first = plant.hears_it_fires();
+    kept(&plant.host, "full");
+
+    agent.kill();
+    let so_far = plant.webhook.requests().len();
+    let agent = plant.host.agent().start();
+    plant.webhook.wait_for_requests(so_far + 2);
+    plant.wait_alert(&agent, |alert| alert.state == "firing");
+
+    let again = alerts(&plant.webhook.requests()[so_far].body);
+    assert_eq!((&again[0]["labels"], &again[0]["startsAt"]), (&first["labels"], &first["startsAt"]));
+    plant.host.change(&agent, "alerts", &rule("1e18"));
+    agent.logs("alert full resolved");
+    let resolved = plant.hears_its_end();
+    assert_eq!((&resolved["labels"], &resolved["startsAt"]), (&first["labels"], &first["startsAt"]));
+    assert_eq!(agent.logged("fires: "), 0, "it had fired already");
+    wait_until("an empty state", || !alerts_file(&plant.host).contains("full"));
+}
+
+fn alerts_file(host: &Host) -> String {
+    fs::read_to_string(otelet::alerts::path(&host.state_dir())).unwrap_or_default()
+}
+
+/// Waits until the disk knows.
+fn kept(host: &Host, what: &str) {
+    wait_until("the state of the alerts", || alerts_file(host).contains(what));
+}
+
+#[test]
+fn an_end_that_nobody_has_heard_of_is_sent_by_the_next_agent() {
+    let plant = Plant::new("severity: critical");
+    let mut agent = plant.agent();
+    plant.hold(100);
+    let first = plant.hears_it_fires();
+    plant.webhook.answer(Answer::status(503));
+    plant.hold(0);
+    agent.logs(RESOLVED);
+    agent.logs("alerts not taken by the webhook: ");
+    kept(&plant.host, "resolved_at");
+
+    agent.kill();
+    plant.webhook.answer(Answer::status(200));
+    let _agent = plant.host.agent().start();
+
+    let resolved = plant.hears_its_end();
+    assert_eq!(resolved["startsAt"], first["startsAt"]);
+    wait_until("an empty state", || !alerts_file(&plant.host).contains("resolved_at"));
+}
+
+#[test]
+fn it_works_without_any_server() {
+    let plant = Plant::new("severity: critical");
+    plant.host.unset("webhook.url");
+    plant.host.unset("webhook.every");
+    let mut agent = plant.host.agent_running(&plant.config());
+    assert_eq!(agent.stop(), 0);
+    plant.host.unset("config.url");
+
+    let agent = plant.host.agent().start();
+    plant.hold(100);
+    agent.logs(FIRES);
+    assert_eq!(plant.wait_alert(&agent, |alert| alert.state == "firing").name, "hungry");
+    plant.hold(0);
+
+    agent.logs(RESOLVED);
+    assert_eq!(plant.webhook.requests().len(), 0);
+}
+
+/// Kills the collector. Answers with the time until the next one has started.
+fn restart(host: &Host) -> Duration {
+    let count = host.starts().len();
+    let killed = wall();
+    signal(host.collector(), Signal::KILL);
+    host.started(count + 1).at.saturating_sub(killed)
+}
+
+fn threads(agent: &Agent) -> usize {
+    fs::read_dir(format!("/proc/{}/task", agent.pid())).unwrap().count()
+}
+
+#[test]
+fn a_webhook_that_stalls_delays_nothing_and_is_one_thread() {
+    let plant = Plant::new("severity: critical");
+    plant.host.set("config.poll_every", "24h");
+    plant.host.set("config.timeout", "600s");
+    plant.host.set("collector.probation", "0s");
+    let agent = plant.agent();
+    let baseline = restart(&plant.host);
+    let second = plant.config().replace("# good", "# second");
+    plant.host.server.offer(&*second);
+    agent.signal(Signal::HUP);
+    agent.applied(&second);
+    let before = threads(&agent);
+
+    plant.webhook.answer(Answer::Stall);
+    plant.hold(100);
+    agent.logs(FIRES);
+    plant.webhook.wait_for_requests(1);
+    let gap = restart(&plant.host);
+    plant.hold(0);
+    agent.logs(RESOLVED);
+    plant.hold(100);
+    agent.logs_times(FIRES, 2);
+
+    assert!(gap <= baseline + MOST, "{gap:?}, and {baseline:?} without a webhook");
+    assert_eq!(plant.webhook.requests().len(), 1, "never a second one while one is out");
+    let few = || (threads(&agent) <= before + 1).then_some(());
+    wait_for("one thread more", few, || format!("{before} threads before, {} now", threads(&agent)));
+}
+
+#[test]
+fn a_webhook_that_refuses_is_said_once_and_counted_and_leaks_nothing() {
+    let plant = Plant::new("severity: critical");
+    plant.webhook.answer(Answer::Status(429, vec![("Retry-After".into(), "1".into())], Vec::new()));
+    let agent = plant.agent();
+    let open = || fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().count();
+    let before = open();
+    plant.hold(100);
+
+    plant.webhook.wait_for_requests(4);
+
+    let line = agent.logs("alerts not taken by the webhook: ");
+    assert!(line.contains("answered 429; check webhook.url and webhook.headers; next try in 1s"), "{line}");
+    let status = agent.status(&plant.host);
+    assert!(status.webhook.failed >= 3 && status.webhook.sent == 0, "{:?}", status.webhook);
+    assert!(status.webhook.last_error.unwrap().contains("answered 429"));
+    plant.webhook.answer(Answer::status(202));
+    agent.wait_status("no error", |status| status.webhook.last_error.is_none());
+    assert_eq!(agent.logged("alerts not taken by the webhook: "), 1);
+    wait_for("as few descriptors as before", || (open() <= before).then_some(()), || format!("{before}, {}", open()));
+}
+
+#[test]
+fn what_is_secret_is_sent_as_a_header_and_told_to_nobody() {
+    const SECRETS: [&str; 2] = ["s3cret-hook-header", "s3cret-hook-query"];
+    let plant = Plant::new("severity: critical, summary: 'says s3cret-hook-header'");
+    plant.host.set("webhook.headers", "{Authorization: Bearer s3cret-hook-header}");
+    plant.host.set("webhook.url", &format!("'{}'", plant.webhook.at("/alerts?key=s3cret-hook-query")));
+    plant.host.set("log_level", "trace");
+    plant.webhook.answer_once(Answer::status(401));
+    let agent = plant.agent();
+    plant.hold(100);
+    agent.logs("alerts not taken by the webhook: ");
+    let heard = plant.hears_it_fires();
+
+    let asked = &plant.webhook.requests()[0];
+    assert_eq!(asked.header("authorization"), Some("Bearer s3cret-hook-header"));
+    assert!(asked.path.ends_with("?key=s3cret-hook-query"), "{}", asked.path);
+    assert_eq!(heard["annotations"]["summary"], "says <redacted>");
+    let json = serde_json::to_string(&agent.status(&plant.host)).unwrap();
+    for (what, text) in [("log", agent.log()), ("status", json), ("batch", heard.to_string())] {
+        assert!(!SECRETS.iter().any(|secret| text.contains(secret)), "{what}: {text}");
+    }
+}
+
+#[test]
+fn a_state_that_cannot_be_read_or_written_is_said_and_all_goes_on() {
+    let plant = Plant::new("severity: critical");
+    let path = otelet::alerts::path(&plant.host.state_dir());
+    fs::create_dir(plant.host.state_dir()).unwrap();
+    fs::write(&path, "{\"version\": 1, \"firi").unwrap();
+    let mut agent = plant.agent();
+    assert!(agent.logs("alerts start anew").contains("alerts.json"));
+    agent.kill();
+
+    // What takes its place makes each write fail, as a full disk would.
+    fs::create_dir(&path).unwrap();
+    let agent = plant.host.agent().start();
+    plant.hold(100);
+    agent.logs(FIRES);
+    plant.hears_it_fires();
+    let line = agent.logs("cannot write the state of the alerts: ");
+    assert!(line.contains("all goes on from memory"), "{line}");
+    fs::remove_dir(&path).unwrap();
+
+    kept(&plant.host, "hungry");
+    assert_eq!(agent.logged("cannot write the state of the alerts: "), 1);
+}
+
+#[test]
+fn another_threshold_takes_effect_without_a_restart() {
+    let plant = Plant::new("severity: critical");
+    let agent = plant.agent();
+    plant.hold(100);
+    agent.logs(FIRES);
+    let first = plant.hears_it_fires();
+
+    plant.host.change(
+        &agent,
+        "alerts",
+        "[{name: hungry, metric: process.memory.usage, above: 2e8, severity: critical}]",
+    );
+
+    agent.logs(RESOLVED);
+    assert_eq!(plant.hears_its_end()["startsAt"], first["startsAt"]);
+    plant.host.change(&agent, "alerts", &format!("[{{{RULE}, severity: critical}}]"));
+    agent.logs_times(FIRES, 2);
+    plant.host.change(&agent, "alerts", "[]");
+    agent.logs("alert hungry resolved, it is no longer in the settings: ");
+    assert_eq!(agent.status(&plant.host).alerts, []);
+}
+
+/// A real Alertmanager on loopback, ended when it is dropped.
+struct Alertmanager {
+    child: Child,
+    address: String,
+}
+
+impl Alertmanager {
+    /// None if it is not installed.
+    fn start(dir: &Path) -> Option<Self> {
+        const CONFIG: &str = "route: {receiver: none}\nreceivers: [{name: none}]\n";
+        fs::write(dir.join("alertmanager.yml"), CONFIG).unwrap();
+        // Free a moment ago; nobody else asks for it in between on a machine that runs tests.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = format!("127.0.0.1:{port}");
+        let child = Command::new("prometheus-alertmanager")
+            .arg(format!("--config.file={}", dir.join("alertmanager.yml").display()))
+            .arg(format!("--storage.path={}", dir.join("alertmanager").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .arg("--cluster.listen-address=")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        match child {
+            Ok(child) => Some(Self { child, address }),
+            Err(error) => {
+                println!("skipped: prometheus-alertmanager cannot be run: {error}; install the package of that name");
+                None
+            }
+        }
+    }
+
+    /// The alerts that it has now, as its API shows them; none if it does not answer.
+    fn alerts(&self) -> Option<Vec<Value>> {
+        use std::io::Write;
+        let mut stream = std::net::TcpStream::connect(&self.address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        let request = format!("GET /api/v2/alerts HTTP/1.0\r\nHost: {}\r\n\r\n", self.address);
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        assert!(head.starts_with("HTTP/1.0 200"), "{answer}");
+        Some(alerts(body.as_bytes()))
+    }
+}
+
+impl Drop for Alertmanager {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+#[ignore = "needs a real Alertmanager: cargo xtask check --real"]
+fn a_real_alertmanager_takes_it_and_hears_of_its_end() {
+    let plant = Plant::new("severity: critical, summary: too much memory, labels: {team: edge}");
+    let Some(alertmanager) = Alertmanager::start(&plant.host.path("")) else { return };
+    wait_for("Alertmanager", || alertmanager.alerts(), String::new);
+    plant.host.set("webhook.url", &format!("http://{}/api/v2/alerts", alertmanager.address));
+    let agent = plant.agent();
+
+    plant.hold(100);
+    agent.logs(FIRES);
+    let taken =
+        wait_for("the alert", || alertmanager.alerts()?.into_iter().next(), || format!("{:?}", alertmanager.alerts()));
+
+    let since = plant.wait_alert(&agent, |alert| alert.state == "firing").since.unwrap();
+    assert_eq!(taken["status"]["state"], "active", "{taken:#}");
+    assert_eq!((&taken["labels"]["alertname"], &taken["labels"]["team"]), (&"hungry".into(), &"edge".into()));
+    assert_eq!(taken["annotations"]["summary"], "too much memory");
+    assert_eq!(taken["startsAt"].as_str().unwrap()[..19], since[..19]);
+
+    // It stays one alert over repetitions and a restart of the agent.
+    agent.wait_status("some repetitions", |_| agent.status(&plant.host).webhook.sent >= 3);
+    let fingerprints =
+        |alerts: Vec<Value>| alerts.into_iter().map(|one| one["fingerprint"].clone()).collect::<Vec<_>>();
+    assert_eq!(fingerprints(alertmanager.alerts().unwrap()), [taken["fingerprint"].clone()]);
+
+    // By itself it would fade after four minutes from now on.
+    plant.host.change(&agent, "webhook.every", "1m");
+    let far = || otelet::units::rfc3339(SystemTime::now() + PATIENCE * 6);
+    wait_until("a later end", || alertmanager.alerts().unwrap()[0]["endsAt"].as_str().unwrap() > far().as_str());
+    plant.hold(0);
+    agent.logs(RESOLVED);
+    // Its API lists what is active.
+    wait_until("an Alertmanager without alerts", || alertmanager.alerts().is_some_and(|alerts| alerts.is_empty()));
+    let status = agent.status(&plant.host);
+    assert_eq!((status.webhook.failed, status.webhook.last_error), (0, None));
+}
+
+#[test]
+fn a_rule_that_can_never_fire_is_refused_with_its_place() {
+    let host = Host::new();
+    host.server.offer(config("good"));
+    for (alert, problem) in [
+        (
+            "name: a, metric: proces.memory.usage, above: 1",
+            "alerts[0].metric: unknown metric \"proces.memory.usage\"; did you mean process.memory.usage?",
+        ),
+        (
+            "name: a, metric: process.memory.usage, above: 1, labels: {my-team: a}",
+            "alerts[0].labels.my-team: not the name of a label; use letters, digits and _, and no digit first",
+        ),
+    ] {
+        host.set("alerts", &format!("[{{{alert}}}]"));
+        let output = host.otelet(&["run"]);
+        assert_eq!(output.status.code(), Some(78));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(problem), "{said}");
+    }
+}

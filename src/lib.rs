@@ -11,6 +11,7 @@ pub mod cli;
 pub mod collector;
 pub mod config;
 pub mod decide;
+pub mod docker;
 pub mod host;
 pub mod http;
 pub mod log;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alerts::{AlertStatus, WebhookStatus};
 use crate::decide::{ConfigHash, Moment, Report};
+use crate::docker::DockerStatus;
 use crate::host::Sample;
 use crate::redact::Redactor;
 use crate::{os, store, units};
@@ -53,6 +54,9 @@ pub struct Status {
     /// What became of it at `webhook.url`.
     #[serde(default)]
     pub webhook: WebhookStatus,
+    /// The Docker engine, if one is watched.
+    #[serde(default)]
+    pub docker: Option<DockerStatus>,
 }
 
 /// The agent itself.
@@ -269,6 +273,7 @@ pub struct Facts<'a> {
     pub serial: u64,
     /// What the report knows of it is filled in.
     pub export: ExportStatus,
+    pub docker: Option<DockerStatus>,
 }
 
 impl Status {
@@ -391,6 +396,7 @@ impl Status {
             },
             alerts: report.alerts.alerts.iter().map(AlertStatus::from).collect(),
             webhook: (&report.alerts.notifications).into(),
+            docker: facts.docker,
         }
     }
 
@@ -422,6 +428,7 @@ impl Status {
         essence.alerts = self.alerts.iter().map(AlertStatus::essence).collect();
         essence.webhook = WebhookStatus { last_error: self.webhook.last_error.clone(), ..WebhookStatus::default() };
         essence.losses = Losses::default();
+        essence.docker = self.docker.as_ref().map(DockerStatus::essence);
         essence.reports = ReportsStatus { last_error: self.reports.last_error.clone(), ..ReportsStatus::default() };
         essence.export = ExportStatus {
             // On a collector of ours the port changes with each start.
@@ -539,6 +546,10 @@ impl Status {
         for refused in config.refused.iter().rev() {
             let again = if refused.barred { "" } else { ", may be tried again" };
             line("refused", format!("{} at {}{again}: {}", short(Some(&refused.hash)), refused.at, refused.reason));
+        }
+        if let Some(docker) = &self.docker {
+            line("docker", docker.summary());
+            line("", docker.trouble.clone().unwrap_or_default());
         }
         let lost = self.losses.collector_log_lines + self.losses.agent_log_lines;
         if lost > 0 {

@@ -169,6 +169,43 @@ pub fn rfc3339(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Reads a time as RFC 3339 has it, with any number of digits of a second and any offset. None if it is none, or lies
+/// before 1970: Docker says `0001-01-01T00:00:00Z` for never.
+pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+    fn number(text: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|number| digits && range.contains(number))
+    }
+    let (date, time) = text.split_once(['T', 't'])?;
+    let mut date = date.splitn(3, '-');
+    let (year, month) = (number(date.next()?, 1970..=9999)?, number(date.next()?, 1..=12)?);
+    let day = number(date.next()?, 1..=31)?;
+    let (time, offset) = match time.strip_suffix(['Z', 'z']) {
+        Some(time) => (time, 0),
+        None => {
+            let (time, offset) = time.split_at_checked(time.len().checked_sub(6)?)?;
+            let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+            let seconds = (number(hours, 0..=23)? * 3600 + number(minutes, 0..=59)? * 60) as i64;
+            match offset.as_bytes()[0] {
+                b'+' => (time, seconds),
+                b'-' => (time, -seconds),
+                _ => return None,
+            }
+        }
+    };
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let mut time = time.splitn(3, ':');
+    let (hour, minute) = (number(time.next()?, 0..=23)?, number(time.next()?, 0..=59)?);
+    let second = number(time.next()?, 0..=60)?;
+    let nanoseconds = number(fraction.get(..9).unwrap_or(fraction), 0..=999_999_999)?;
+    let nanoseconds = nanoseconds * 10_u64.pow(9 - fraction.len().min(9) as u32);
+    // As in `rfc3339`: years begin in March.
+    let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    let seconds = (days * 86_400 + hour * 3600 + minute * 60 + second).checked_add_signed(-offset)?;
+    Some(SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds as u32))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +225,32 @@ mod tests {
         assert_eq!(shown(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(shown(1_795_456_620), "2026-11-23T17:57:00Z");
         assert_eq!(rfc3339(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn wall_clock_times_are_read_as_they_are_written_and_as_go_writes_them() {
+        let read = |text: &str| parse_rfc3339(text).and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        for second in [0, 68_169_600, 951_782_399, 951_782_400, 1_795_456_620, 4_107_542_400] {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+            assert_eq!(parse_rfc3339(&rfc3339(time)), Some(time), "{second}");
+        }
+        assert_eq!(read("2026-11-23T17:57:00.25Z"), Some(Duration::from_millis(1_795_456_620_250)));
+        assert_eq!(read("2026-11-23T19:57:00.000000001+02:00"), Some(Duration::new(1_795_456_620, 1)));
+        assert_eq!(read("2026-11-23T12:27:00-05:30"), Some(Duration::from_secs(1_795_456_620)));
+        for text in [
+            "",
+            "T",
+            "0001-01-01T00:00:00Z",
+            "2026-11-23",
+            "2026-13-23T17:57:00Z",
+            "2026-11-23T17:57:00",
+            "2026-11-23T17:57:00.Z",
+            "2026-11-23T+7:57:00Z",
+            "1970-01-01T00:00:00+01:00",
+            "2026-11-23T17:57:00é00:00",
+        ] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -74,6 +74,7 @@ fn check(settings: &Settings) -> Result<(), String> {
         answer: None,
         serial: 0,
         export: crate::status::ExportStatus::default(),
+        docker: None,
     };
     let report =
         source::Report { status: Status::new(&nothing_yet, facts, at), effective_config: None, components: None };

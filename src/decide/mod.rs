@@ -6,8 +6,8 @@
 //!
 //! `collector` keeps one collector alive, `rollout` decides which configuration it should run, `poll` decides when the source is
 //! asked, `reporting` when plain reports are sent, `export` when measurements and events are, `health` judges probes, `sample` paces
-//! host samples, `alert` holds what was measured against thresholds, `notify` decides when a webhook hears of it. [`Agent`] lets them
-//! meet: after each event it compares
+//! host samples, `alert` holds what was measured against thresholds, `notify` decides when a webhook hears of it, `docker` looks at
+//! containers. [`Agent`] lets them meet: after each event it compares
 //! what is wanted with what is.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -15,6 +15,7 @@
 pub mod alert;
 pub mod backoff;
 pub mod collector;
+pub mod docker;
 pub mod export;
 pub mod health;
 pub mod notice;
@@ -142,6 +143,8 @@ pub struct Params {
     pub alert_labels: Vec<(String, String)>,
     /// Time between repetitions to the webhook, if there is one.
     pub notify_every: Option<Duration>,
+    /// The Docker engine that is watched.
+    pub docker: Option<docker::Wanted>,
 }
 
 /// What happened.
@@ -223,6 +226,8 @@ pub enum Event {
     Notified(Result<(), (String, Option<Duration>)>),
     /// What must survive of the alerts is on disk, or could not be put there: the reason.
     AlertsKept(Result<(), String>),
+    /// A Docker engine did something.
+    Docker(docker::Input),
 }
 
 /// What is to be done.
@@ -274,6 +279,8 @@ pub enum Action {
     Notify(Vec<Notification>),
     /// Put what must survive of the alerts on disk; answered by [`Event::AlertsKept`].
     KeepAlerts(AlertMemory),
+    /// Do something with the Docker engine.
+    Docker(docker::Do),
 }
 
 /// The agent: every decision it will ever make, as state.
@@ -289,6 +296,7 @@ pub struct Agent {
     sample: sample::Sampling,
     watchdog: watchdog::Watchdog,
     exporting: export::Exporting,
+    docker: docker::Docker,
     ending: Ending,
     alerts: alert::Alerts,
 }
@@ -348,6 +356,7 @@ impl Agent {
             sample: sample::Sampling::new(params.sample_every, at.now),
             watchdog: watchdog::Watchdog::new(params.watchdog, at.now),
             exporting: export::Exporting::new(params.export, at.now),
+            docker: docker::Docker::new(params.docker.clone(), at.now),
             ending: Ending::No,
             alerts: alert::Alerts::new(&params.alerts, &params.alert_labels, params.notify_every),
             params,
@@ -388,6 +397,7 @@ impl Agent {
                 self.sample.reconfigure(params.sample_every, at.now);
                 let (rules, labels) = (&params.alerts, &params.alert_labels);
                 self.alerts.reconfigure(rules, labels, params.notify_every, at, out);
+                self.docker.reconfigure(&params.docker, at.now);
                 self.params = params;
                 if restart {
                     self.collect(collector::Input::Restart, at, out);
@@ -438,6 +448,7 @@ impl Agent {
             }
             Event::Notified(result) => self.alerts.on_notified(result, at, out),
             Event::AlertsKept(result) => self.alerts.on_kept(result, at, out),
+            Event::Docker(input) => self.docker.on(input, at, out),
         }
         self.settle(at, out);
         actions
@@ -465,6 +476,7 @@ impl Agent {
             self.exporting.due(self.collector.is_healthy()),
             watchdog,
             self.alerts.due(),
+            self.docker.due(),
         ]
         .into_iter()
         .flatten()
@@ -515,6 +527,7 @@ impl Agent {
         if self.sample.begin(at.now) {
             out.push(Action::Sample);
         }
+        self.docker.settle(at, out);
         self.note_events(at.now, out);
         if self.exporting.begin(self.collector.is_healthy(), at.now) {
             out.push(Action::Export);

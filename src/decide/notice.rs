@@ -57,6 +57,8 @@ pub enum Notice {
     AlertResolved { alert: Box<Alert>, why: Cow<'static, str> },
     AlertsNotKept { why: String, delay: Duration },
     NotificationFailed { message: String, delay: Duration },
+    EngineWatched { engine: String, again: bool },
+    EngineLost { message: String, delay: Duration, news: bool },
 }
 
 impl Notice {
@@ -75,7 +77,8 @@ impl Notice {
             | Self::SourceBack { .. }
             | Self::RestartAsked
             | Self::ExportBack
-            | Self::AlertResolved { .. } => Level::Info,
+            | Self::AlertResolved { .. }
+            | Self::EngineWatched { .. } => Level::Info,
             Self::OrphanFound { .. }
             | Self::CollectorUnhealthy { .. }
             | Self::CollectorHeld { .. }
@@ -98,7 +101,7 @@ impl Notice {
             | Self::AlertsNotKept { .. }
             | Self::NotificationFailed { .. } => Level::Warn,
             // A server that is away for a month is one line, not a million.
-            Self::ExchangeFailed { news, .. } => {
+            Self::ExchangeFailed { news, .. } | Self::EngineLost { news, .. } => {
                 if *news {
                     Level::Warn
                 } else {
@@ -134,7 +137,10 @@ impl Notice {
             Self::RestartAsked => "otelet.collector.restart_asked",
             Self::ExportFailed { .. } => "otelet.export.lost",
             Self::ExportBack => "otelet.export.back",
+            Self::EngineWatched { .. } => "otelet.docker.watched",
+            Self::EngineLost { news: true, .. } => "otelet.docker.lost",
             Self::ExchangeFailed { news: false, .. }
+            | Self::EngineLost { news: false, .. }
             | Self::RestartPlanned { .. }
             | Self::PortStolen
             | Self::TrialBegins { .. }
@@ -187,7 +193,9 @@ impl Notice {
             | Self::AlertFired { .. }
             | Self::AlertResolved { .. }
             | Self::AlertsNotKept { .. }
-            | Self::NotificationFailed { .. } => None,
+            | Self::NotificationFailed { .. }
+            | Self::EngineWatched { .. }
+            | Self::EngineLost { .. } => None,
         }
     }
 }
@@ -264,6 +272,10 @@ impl fmt::Display for Notice {
                 write!(f, "report not taken: {message}; next try in {}", seconds(*delay))
             }
             Self::RestartAsked => f.write_str("the config server wants the collector started anew"),
+            Self::EngineWatched { engine, again } => {
+                write!(f, "{engine} is watched{}", if *again { " again" } else { "" })
+            }
+            Self::EngineLost { message, delay, .. } => write!(f, "{message}; next try in {}", seconds(*delay)),
             Self::SourceBack { failures } => write!(f, "config source answers again after {failures} failed polls"),
             Self::ExportFailed { message, delay } => {
                 write!(f, "export failed: {message}; it is kept, next try in {}", seconds(*delay))

@@ -17,6 +17,8 @@
 //! 11. At most one export is out, none goes to a collector that does not run, and nothing waits for ever.
 //! 12. An alert fires only after its value was bad throughout the time that the settings say, and fired and resolved alternate, over
 //!     the life of many agents; when all is well again it is resolved within a bounded time, and the webhook has heard of it.
+//! 13. There is one stream of a Docker engine's events and one look at its containers at a time, no look without the
+//!     stream, and the stream is open again within a bounded made-up time after the engine is back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
@@ -31,6 +33,8 @@ const BACK_WITHIN: Duration = Duration::from_secs(20 * 60);
 
 /// At least this often the host is sampled.
 const SAMPLE_EVERY: Duration = Duration::from_secs(16);
+/// The longest backoff, an attempt before it that fails and one after it that does not.
+const ENGINE_BACK_WITHIN: Duration = Duration::from_secs(40);
 
 const PROBATION: Duration = Duration::from_secs(30);
 
@@ -94,6 +98,9 @@ struct World {
     agent: Agent,
     disk: Record,
     disk_full: bool,
+    engine_away: bool,
+    /// The engine's stream is open, or being opened.
+    stream: bool,
     server: Option<ConfigHash>,
     server_away: bool,
     binary_missing: bool,
@@ -135,6 +142,8 @@ impl World {
             agent,
             disk: Record::default(),
             disk_full: false,
+            engine_away: !seed.is_multiple_of(4),
+            stream: false,
             server: Some(hash(0)),
             server_away: false,
             binary_missing: false,
@@ -176,9 +185,9 @@ impl World {
     }
 
     fn disturb(&mut self) {
-        match self.below(20) {
-            18 => self.feed(Event::Happened),
-            19 => {
+        match self.below(21) {
+            19 => self.feed(Event::Happened),
+            20 => {
                 let points = Vec::new();
                 let snapshot = crate::telemetry::Snapshot { at: SystemTime::UNIX_EPOCH, points };
                 self.feed(Event::Measured(std::sync::Arc::new(snapshot)));
@@ -218,6 +227,7 @@ impl World {
                 self.gauges[index].1 = !self.gauges[index].1;
             }
             15 => self.webhook_away = !self.webhook_away,
+            16 => self.disturb_engine(),
             _ => {
                 let pids: Vec<u32> = self.processes.keys().copied().collect();
                 if let Some(&pid) = pids.first() {
@@ -239,6 +249,55 @@ impl World {
         }
     }
 
+    /// The engine ends or comes back, or something happens in it.
+    fn disturb_engine(&mut self) {
+        if self.below(2) == 0 {
+            self.engine_away = !self.engine_away;
+            let open =
+                !self.pending.iter().any(|(_, event)| matches!(event, Event::Docker(docker::Input::Watching(_))));
+            if self.engine_away && self.stream && open {
+                self.pending.push((self.now, Event::Docker(docker::Input::Lost("the stream ended".into()))));
+            }
+        }
+        if self.stream {
+            self.pending.push((self.now, Event::Docker(docker::Input::News)));
+        }
+    }
+
+    fn use_engine(&mut self, what: docker::Do) {
+        let away = self.engine_away;
+        let out = |input: fn(&docker::Input) -> bool, pending: &[(Instant, Event)]| {
+            pending.iter().any(|(_, event)| matches!(event, Event::Docker(it) if input(it)))
+        };
+        match what {
+            docker::Do::Watch => {
+                assert!(!self.stream, "{}: a second stream of events", self.seed);
+                self.stream = true;
+                let answer = match away {
+                    true => docker::Input::Lost("no such socket".into()),
+                    false => docker::Input::Watching("Docker".into()),
+                };
+                self.later(2_000, Event::Docker(answer));
+                if !away && self.below(8) == 0 {
+                    let after = Duration::from_secs(2) + self.millis(60_000);
+                    self.pending.push((self.now + after, Event::Docker(docker::Input::Lost("dropped".into()))));
+                }
+            }
+            docker::Do::Look { .. } => {
+                let looking = out(|input| matches!(input, docker::Input::Looked), &self.pending);
+                assert!(!looking, "{}: a second look while one is out", self.seed);
+                assert!(self.stream, "{}: a look without a stream", self.seed);
+                self.later(5_000, Event::Docker(docker::Input::Looked));
+            }
+            docker::Do::Keep => {
+                let keeping = out(|input| matches!(input, docker::Input::Kept(_)), &self.pending);
+                assert!(!keeping, "{}: a second write while one is out", self.seed);
+                let result = if self.disk_full { Err("no space left on device".into()) } else { Ok(()) };
+                self.later(200, Event::Docker(docker::Input::Kept(result)));
+            }
+        }
+    }
+
     /// The agent dies as by SIGKILL; another one starts from the disk. Its collector lives on if it can.
     fn kill_agent(&mut self) {
         self.pending.retain(|(_, event)| matches!(event, Event::Exited { .. }));
@@ -254,6 +313,7 @@ impl World {
         let known: Vec<String> = known.map(|alert| format!("{:?}", alert.labels)).collect();
         self.heard.retain(|labels| known.contains(labels));
         self.agent = agent;
+        self.stream = false;
         self.last_good = self.disk.last_good;
         // It knows of refusals only what its disk took.
         self.refused.retain(|hash| self.disk.refused.iter().any(|refused| refused.hash == *hash));
@@ -312,6 +372,11 @@ impl World {
                     let since = &mut self.bad_since[series_number(&point.attributes) as usize];
                     *since = since.or(Some(self.now)).filter(|_| point.value.as_f64() > BAD);
                 }
+            }
+            Event::Docker(docker::Input::Lost(_)) => {
+                self.stream = false;
+                // There was one stream, and it has one end.
+                self.pending.retain(|(_, event)| !matches!(event, Event::Docker(docker::Input::Lost(_))));
             }
             _ => {}
         }
@@ -405,6 +470,7 @@ impl World {
             Action::Tell(Notice::Refused { hash, .. } | Notice::RolledBack { from: hash, .. }) => {
                 self.refused.insert(hash);
             }
+            Action::Docker(what) => self.use_engine(what),
             Action::SignOfLife => self.last_sign = self.now,
             Action::Export => {
                 let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Exported(_))).count();
@@ -580,6 +646,12 @@ impl World {
         self.quiet = true;
         (self.server_away, self.binary_missing, self.disk_full) = (false, false, false);
         (self.webhook_away, self.gauges) = (false, [(0.0, true); 2]);
+        self.engine_away = false;
+        let end = self.now + ENGINE_BACK_WITHIN;
+        while !self.agent.docker.is_watching() {
+            assert!(self.now < end, "{}: the engine is not watched: {:#?}", self.seed, self.agent);
+            self.let_time_pass();
+        }
         let end = self.now + BACK_WITHIN;
         while self.disk != *self.agent.rollout.record() {
             assert!(self.now < end, "{}: never on disk: {:#?}", self.seed, self.agent);
@@ -683,6 +755,7 @@ fn params(seed: u64) -> Params {
         alerts: rules(),
         alert_labels: vec![("instance".into(), "made-up".into())],
         notify_every: Some(Duration::from_secs(60)),
+        docker: Some(docker::Wanted { socket: "/run/docker.sock".into(), usage_every: Duration::from_secs(32) }),
     }
 }
 

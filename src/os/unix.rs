@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -638,6 +638,82 @@ pub async fn ask(address: SocketAddr, request: &[u8], answer: &mut [u8]) -> io::
     match stream.read(answer)? {
         0 => Err(io::ErrorKind::ConnectionReset.into()),
         read => Ok(read),
+    }
+}
+
+/// A connection to a socket in the file system, on which nothing waits.
+#[derive(Debug)]
+pub struct LocalStream(UnixStream);
+
+impl LocalStream {
+    /// Connects now or not at all: a full queue of the other side is an error too.
+    ///
+    /// # Errors
+    ///
+    /// As the kernel says; a path over 107 bytes is not possible.
+    pub fn connect(path: &Path) -> io::Result<Self> {
+        let address = rustix::net::SocketAddrUnix::new(path)?;
+        let flags = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
+        let kind = rustix::net::SocketType::STREAM;
+        let socket = rustix::net::socket_with(rustix::net::AddressFamily::UNIX, kind, flags, None)?;
+        rustix::net::connect(&socket, &address)?;
+        Ok(Self(UnixStream::from(socket)))
+    }
+
+    /// Waits for bytes, as a task; 0 is the end.
+    ///
+    /// # Errors
+    ///
+    /// As the kernel says.
+    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match (&self.0).read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => readable(&self.0).await,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Sends a few bytes, which fit into any socket buffer.
+    ///
+    /// # Errors
+    ///
+    /// As the kernel says.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        (&self.0).write_all(bytes)
+    }
+
+    /// The same connection for a thread that may wait, but not beyond this time.
+    ///
+    /// # Errors
+    ///
+    /// As the kernel says.
+    pub fn until(self, deadline: Instant) -> io::Result<PatientStream> {
+        self.0.set_nonblocking(false)?;
+        Ok(PatientStream { stream: self.0, deadline })
+    }
+}
+
+/// A connection on which a thread waits, but not beyond a time.
+#[derive(Debug)]
+pub struct PatientStream {
+    stream: UnixStream,
+    deadline: Instant,
+}
+
+impl Read for PatientStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        // Less than a microsecond would mean for ever.
+        self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        match self.stream.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::ErrorKind::TimedOut.into()),
+            other => other,
+        }
     }
 }
 

@@ -129,7 +129,9 @@ impl Counts {
             | Notice::AlertFired { .. }
             | Notice::AlertResolved { .. }
             | Notice::AlertsNotKept { .. }
-            | Notice::NotificationFailed { .. } => {}
+            | Notice::NotificationFailed { .. }
+            | Notice::EngineWatched { .. }
+            | Notice::EngineLost { .. } => {}
         }
     }
 

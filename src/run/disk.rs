@@ -45,9 +45,10 @@ impl Runner {
                 None
             });
             match message.await {
-                Some(Message::Event(Event::Kept { .. } | Event::Recorded { .. } | Event::AlertsKept(_))) => {
-                    self.writes -= 1
-                }
+                Some(
+                    Message::Event(Event::Kept { .. } | Event::Recorded { .. } | Event::AlertsKept(_))
+                    | Message::Docker(_, docker::DockerMessage::Kept(_)),
+                ) => self.writes -= 1,
                 Some(_) => {}
                 None => return,
             }

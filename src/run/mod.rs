@@ -6,6 +6,7 @@
 mod alerts;
 mod child;
 mod disk;
+mod docker;
 mod exchange;
 mod export;
 mod observe;
@@ -67,6 +68,8 @@ enum Message {
     Binary(Binary),
     Components(Arc<str>),
     Signal(Signal),
+    /// Of which generation of the settings.
+    Docker(u64, docker::DockerMessage),
 }
 
 /// What an exchange brought, looked at on its own thread.
@@ -182,6 +185,7 @@ fn params(settings: &Settings, memory: &Memory) -> Params {
         alerts: settings.alerts.clone(),
         alert_labels: Vec::new(),
         notify_every: settings.webhook.url.as_ref().map(|_| settings.webhook.every),
+        docker: docker::wanted(settings),
     }
 }
 
@@ -228,6 +232,7 @@ struct Runner {
     host: Host,
     sample: Sample,
     losses: Losses,
+    docker: Option<docker::DockerWatch>,
     request: Option<String>,
     answer: Option<Answer>,
     written: Option<Status>,
@@ -304,6 +309,7 @@ impl Runner {
             host: Host::new(&settings.host.root),
             sample: Sample::default(),
             losses: Losses::default(),
+            docker: None,
             request: None,
             answer: None,
             written: None,
@@ -361,6 +367,8 @@ impl Runner {
             self.publish(false);
         }
         self.finish_writes().await;
+        self.keep_position_at_last();
+        self.finish_writes().await;
         self.say_goodbye().await;
         self.publish(true);
         log::info!("otelet stopped");
@@ -380,6 +388,7 @@ impl Runner {
             Message::Binary(binary) => self.memory.binary = Some(binary),
             Message::Components(text) => self.components = Some(text),
             Message::Signal(signal) => self.take_signal(signal),
+            Message::Docker(generation, message) => self.take_docker(generation, message),
         }
     }
 
@@ -435,6 +444,7 @@ impl Runner {
             Action::Export => return self.export(),
             Action::Notify(batch) => return self.notify(batch),
             Action::KeepAlerts(memory) => return self.keep_alerts(memory),
+            Action::Docker(what) => return self.use_engine(what),
         }
         None
     }

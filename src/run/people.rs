@@ -90,6 +90,9 @@ impl Runner {
         if old.webhook != self.settings.webhook || old.config != self.settings.config {
             self.open_webhook();
         }
+        if old.docker != self.settings.docker {
+            self.forget_engine();
+        }
         // What only the agent does with its child takes effect without a restart.
         let apart_from_supervision = |settings: &Settings| {
             let mut collector = settings.collector.clone();
@@ -186,6 +189,7 @@ impl Runner {
             answer: self.answer.clone(),
             serial: self.serial + 1,
             export: self.export_status(),
+            docker: self.docker_status(),
         };
         let mut status = Status::new(report, facts, self.moment());
         status.mask(&self.redactor);

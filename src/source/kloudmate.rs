@@ -492,6 +492,7 @@ mod tests {
             export: Default::default(),
             alerts: Vec::new(),
             webhook: crate::alerts::WebhookStatus::default(),
+            docker: None,
         };
         Report { status, effective_config: None, components: None }
     }

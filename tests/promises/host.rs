@@ -362,6 +362,11 @@ impl Agent {
         self.log().lines().filter(|line| line.contains(text)).count()
     }
 
+    /// The same of lines of this level.
+    pub fn logged_at(&self, level: &str, text: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(level) && line.contains(text)).count()
+    }
+
     /// The status that the agent wrote last, without asking it for a fresh one.
     pub fn written_status(&self) -> Option<Status> {
         serde_json::from_slice(&fs::read(&self.status_file).ok()?).ok()

@@ -2,6 +2,7 @@
 //! with a scripted collector and a scripted server, on directories of its own.
 
 mod accepts_only_signed_configs;
+mod engine;
 mod host;
 mod server;
 
@@ -28,6 +29,7 @@ mod passes_the_body_byte_for_byte;
 mod passes_the_log_on;
 mod polls_politely;
 mod real;
+mod real_docker;
 mod reaps_as_pid_1;
 mod refuses_what_the_collector_refuses;
 mod reloads_on_sighup;
@@ -50,3 +52,4 @@ mod tells_its_service_manager;
 mod turns_to_other_sources;
 mod validates_without_starting_anything;
 mod waits_for_a_missing_collector;
+mod watches_docker;

@@ -176,7 +176,7 @@ fn few_descriptors(agent: &Agent) -> Vec<String> {
 }
 
 /// Counts for this long. It is the time itself that is to pass here.
-fn count_wake_ups(agent: &Agent, time: Duration) -> (u64, Duration) {
+pub(super) fn count_wake_ups(agent: &Agent, time: Duration) -> (u64, Duration) {
     let (began, before) = (Instant::now(), wake_ups(agent));
     wait_for_time(began + time);
     (wake_ups(agent) - before, began.elapsed())
@@ -190,12 +190,12 @@ fn wait_for_time(at: Instant) {
     }
 }
 
-fn threads(agent: &Agent) -> usize {
+pub(super) fn threads(agent: &Agent) -> usize {
     fs::read_dir(format!("/proc/{}/task", agent.pid())).unwrap().count()
 }
 
 /// What the agent has open, but for what it was given by whoever runs the tests.
-fn descriptors(agent: &Agent) -> Vec<String> {
+pub(super) fn descriptors(agent: &Agent) -> Vec<String> {
     let own = fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().flatten();
     let inherited: Vec<_> =
         fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|fd| fs::read_link(fd.path()).ok()).collect();
@@ -213,7 +213,7 @@ fn wake_ups(agent: &Agent) -> u64 {
     status.filter_map(|status| field(&status, "voluntary_ctxt_switches:")).sum()
 }
 
-fn anonymous_kib(agent: &Agent) -> u64 {
+pub(super) fn anonymous_kib(agent: &Agent) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
     field(&status, "RssAnon:").expect("Linux 4.5 and later")
 }

@@ -88,6 +88,7 @@ pub(super) fn status() -> Report_ {
         export: Default::default(),
         alerts: Vec::new(),
         webhook: crate::alerts::WebhookStatus::default(),
+        docker: None,
     }
 }
 

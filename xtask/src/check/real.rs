@@ -1,5 +1,5 @@
 //! The promises that need a real Collector: the tests marked `#[ignore = "needs a real Collector: ..."]`, run with
-//! `OTELET_COLLECTOR` set. A test that cannot do its work on this machine prints `skipped: REASON`, which is shown here.
+//! `OTELET_COLLECTOR` set. Those that need something else as well, a Docker engine or root, start or find it themselves. A test that cannot do its work on this machine prints `skipped: REASON`, which is shown here.
 
 use crate::check::{Outcome, count};
 use crate::command::run;

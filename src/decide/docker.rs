@@ -1,0 +1,369 @@
+//! Paces what the agent does with a Docker engine: watches its events, comes back when the stream breaks, and looks at its
+//! containers after news and when their usage is due.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::{Action, Due, Moment, Notice, backoff};
+
+/// The base and the cap of the backoff after a stream that broke or could not be opened. An engine takes some seconds to
+/// restart; a socket that is not there costs few wake-ups.
+const BASE: Duration = Duration::from_millis(500);
+const CAP: Duration = Duration::from_secs(30);
+
+/// The least time between two tries.
+const LEAST: Duration = Duration::from_millis(100);
+
+/// A stream that lasted this long was a good one: the backoff starts anew.
+const LASTED: Duration = Duration::from_secs(10);
+
+/// Events come in flocks: one look this long after the first of them sees them all.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// The least time between two looks, however many events there are.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+
+/// How long after an event its position is on disk at the latest: a crash repeats the events of that time.
+const KEEP_AFTER: Duration = Duration::from_secs(10);
+
+/// Which engine is watched, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wanted {
+    /// Its socket.
+    pub socket: PathBuf,
+    /// The most time between two looks at the usage, zero being never.
+    pub usage_every: Duration,
+}
+
+/// What the engine did.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The stream is open; in words, by whom.
+    Watching(String),
+    /// The stream broke, or could not be opened.
+    Lost(String),
+    /// A container changed.
+    News,
+    /// A look ended, well or not.
+    Looked,
+    /// The position among the events is on disk, or could not be put there.
+    Kept(Result<(), String>),
+}
+
+/// What is to be done with the engine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Do {
+    /// Open the stream of events; answered by [`Input::Watching`] and at its end by [`Input::Lost`].
+    Watch,
+    /// List the containers; answered by [`Input::Looked`].
+    Look {
+        /// Read the usage of each as well.
+        usage: bool,
+    },
+    /// Put the position among the events on disk; answered by [`Input::Kept`].
+    Keep,
+}
+
+/// The stream of events.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Stream {
+    /// Nobody wants it.
+    Unwanted,
+    /// Not open; tried again then.
+    Away(Instant),
+    /// Being opened.
+    Opening,
+    /// Open since then.
+    Open(Instant),
+}
+
+/// Everything that is decided about an engine.
+#[derive(Debug)]
+pub struct Docker {
+    /// None: no engine is watched.
+    wanted: Option<Wanted>,
+    stream: Stream,
+    failures: u32,
+    /// What was said of the engine last, until it is well again.
+    said: Option<String>,
+    looking: bool,
+    /// When a look is wanted for what has changed.
+    look_at: Option<Instant>,
+    /// Not before this.
+    look_after: Instant,
+    usage_at: Option<Instant>,
+    keeping: bool,
+    keep_at: Option<Instant>,
+}
+
+impl Docker {
+    /// The stream is opened at once, if it is wanted.
+    pub fn new(wanted: Option<Wanted>, now: Instant) -> Self {
+        Self {
+            stream: if wanted.is_some() { Stream::Away(now) } else { Stream::Unwanted },
+            wanted,
+            failures: 0,
+            said: None,
+            looking: false,
+            look_at: None,
+            look_after: now,
+            usage_at: None,
+            keeping: false,
+            keep_at: None,
+        }
+    }
+
+    /// The settings may have changed. Whoever runs the stream has ended it if they did.
+    pub fn reconfigure(&mut self, wanted: &Option<Wanted>, now: Instant) {
+        if *wanted != self.wanted {
+            let (keeping, keep_at) = (self.keeping, self.keep_at);
+            *self = Self { keeping, keep_at, ..Self::new(wanted.clone(), now) };
+        }
+    }
+
+    /// Takes what the engine did.
+    pub fn on(&mut self, input: Input, at: Moment, out: &mut Vec<Action>) {
+        if self.stream == Stream::Unwanted && !matches!(input, Input::Kept(_)) {
+            return;
+        }
+        match input {
+            Input::Watching(engine) => {
+                self.stream = Stream::Open(at.now);
+                (self.look_at, self.usage_at) = (Some(at.now), Some(at.now));
+                let again = self.said.take().is_some();
+                out.push(Action::Tell(Notice::EngineWatched { engine, again }));
+            }
+            Input::Lost(message) => {
+                if matches!(self.stream, Stream::Open(since) if at.now >= since + LASTED) {
+                    self.failures = 0;
+                }
+                let delay = backoff::full_jitter(self.failures, BASE, CAP, at.dice).max(LEAST);
+                self.failures = self.failures.saturating_add(1);
+                self.stream = Stream::Away(at.now + delay);
+                (self.look_at, self.usage_at) = (None, None);
+                let news = self.said.as_ref() != Some(&message);
+                self.said = Some(message.clone());
+                out.push(Action::Tell(Notice::EngineLost { message, delay, news }));
+            }
+            Input::News => {
+                if let Stream::Open(_) = self.stream {
+                    self.look_at.get_or_insert((at.now + SETTLE).max(self.look_after));
+                }
+                self.keep_at.get_or_insert(at.now + KEEP_AFTER);
+            }
+            Input::Looked => self.looking = false,
+            Input::Kept(result) => {
+                self.keeping = false;
+                if let Err(why) = result {
+                    let delay = CAP;
+                    self.keep_at = Some(at.now + delay);
+                    out.push(Action::Tell(Notice::CannotRecord { why, delay }));
+                }
+            }
+        }
+    }
+
+    /// Does what has come due.
+    pub fn settle(&mut self, at: Moment, out: &mut Vec<Action>) {
+        match self.stream {
+            Stream::Away(next) if at.now >= next => {
+                self.stream = Stream::Opening;
+                out.push(Action::Docker(Do::Watch));
+            }
+            Stream::Unwanted | Stream::Away(_) | Stream::Opening => {}
+            Stream::Open(_) => self.look(at.now, out),
+        }
+        if !self.keeping && self.keep_at.is_some_and(|at_last| at.now >= at_last) {
+            (self.keeping, self.keep_at) = (true, None);
+            out.push(Action::Docker(Do::Keep));
+        }
+    }
+
+    fn look(&mut self, now: Instant, out: &mut Vec<Action>) {
+        let usage = self.usage_due().is_some_and(|due| due.reached(now));
+        let news = self.look_at.is_some_and(|at| now >= at);
+        if self.looking || !(usage || news) {
+            return;
+        }
+        (self.looking, self.look_at, self.look_after) = (true, None, now + BETWEEN_LOOKS);
+        if usage {
+            self.usage_at = Some(now + self.half());
+        }
+        out.push(Action::Docker(Do::Look { usage }));
+    }
+
+    /// Half of the time is slack, so that a look rides on a wake-up that comes anyway.
+    fn half(&self) -> Duration {
+        self.wanted.as_ref().map_or(Duration::ZERO, |wanted| wanted.usage_every / 2)
+    }
+
+    fn usage_due(&self) -> Option<Due> {
+        let at = self.usage_at.filter(|_| !self.half().is_zero())?;
+        Some(Due { at, slack: self.half() })
+    }
+
+    /// Whether the stream is open.
+    pub fn is_watching(&self) -> bool {
+        matches!(self.stream, Stream::Open(_))
+    }
+
+    /// When something is to be done next.
+    pub fn due(&self) -> Option<Due> {
+        let tried = match self.stream {
+            Stream::Away(next) => Some(Due::at(next)),
+            Stream::Unwanted | Stream::Opening | Stream::Open(_) => None,
+        };
+        let looks = match self.stream {
+            Stream::Open(_) if !self.looking => [self.look_at.map(Due::at), self.usage_due()],
+            Stream::Unwanted | Stream::Away(_) | Stream::Opening | Stream::Open(_) => [None, None],
+        };
+        let kept = self.keep_at.filter(|_| !self.keeping).map(Due::at);
+        [tried, looks[0], looks[1], kept].into_iter().flatten().min_by_key(Due::latest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::origin;
+    use std::time::SystemTime;
+
+    const EVERY: Duration = Duration::from_secs(32);
+
+    fn at(now: Instant) -> Moment {
+        Moment { now, wall: SystemTime::UNIX_EPOCH, dice: u64::MAX }
+    }
+
+    fn wanted(usage_every: Duration) -> Option<Wanted> {
+        Some(Wanted { socket: "/run/docker.sock".into(), usage_every })
+    }
+
+    fn settled(docker: &mut Docker, now: Instant) -> Vec<Do> {
+        let mut out = Vec::new();
+        docker.settle(at(now), &mut out);
+        out.into_iter()
+            .map(|action| match action {
+                Action::Docker(what) => what,
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    fn given(docker: &mut Docker, input: Input, now: Instant) -> Vec<String> {
+        let mut out = Vec::new();
+        docker.on(input, at(now), &mut out);
+        out.into_iter()
+            .map(|action| match action {
+                Action::Tell(notice) => format!("{:?} {notice}", notice.level()),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    fn watching(now: Instant) -> Docker {
+        let mut docker = Docker::new(wanted(EVERY), now);
+        assert_eq!(settled(&mut docker, now), [Do::Watch]);
+        given(&mut docker, Input::Watching("Docker 1".into()), now);
+        assert_eq!(settled(&mut docker, now), [Do::Look { usage: true }]);
+        given(&mut docker, Input::Looked, now);
+        docker
+    }
+
+    #[test]
+    fn an_engine_that_is_away_is_tried_less_and_less_often_and_said_once() {
+        let mut now = origin();
+        let mut docker = Docker::new(wanted(EVERY), now);
+        let (mut delays, mut said) = (Vec::new(), Vec::new());
+        for _ in 0..8 {
+            assert_eq!(settled(&mut docker, now), [Do::Watch]);
+            assert_eq!(settled(&mut docker, now), [], "one at a time");
+            said.extend(given(&mut docker, Input::Lost("no such socket".into()), now));
+            let next = docker.due().expect("planned").latest();
+            delays.push((next - now).as_secs_f64());
+            now = next;
+        }
+        assert_eq!(
+            delays.iter().map(|delay| (delay * 2.0).round()).collect::<Vec<_>>(),
+            [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+        );
+        assert_eq!(said.iter().filter(|line| line.starts_with("Warn")).count(), 1, "{said:#?}");
+        assert!(said[0].ends_with("no such socket; next try in 500ms"), "{}", said[0]);
+    }
+
+    #[test]
+    fn one_that_takes_and_drops_connections_is_backed_off_from_as_well() {
+        let mut now = origin();
+        let mut docker = Docker::new(wanted(EVERY), now);
+        for _ in 0..8 {
+            settled(&mut docker, now);
+            given(&mut docker, Input::Watching("Docker 1".into()), now);
+            given(&mut docker, Input::Lost("the engine ended the stream".into()), now);
+            now = docker.due().expect("planned").latest();
+        }
+        settled(&mut docker, now);
+        given(&mut docker, Input::Watching("Docker 1".into()), now);
+        now += LASTED;
+        given(&mut docker, Input::Lost("the engine ended the stream".into()), now);
+        assert!(docker.due().expect("planned").latest() <= now + BASE, "it lasted: the backoff starts anew");
+    }
+
+    #[test]
+    fn a_flock_of_events_is_one_look_and_looks_keep_their_distance() {
+        let t0 = origin();
+        let mut docker = watching(t0);
+        for _ in 0..100 {
+            given(&mut docker, Input::News, t0);
+        }
+        assert_eq!(docker.due().expect("planned").latest(), t0 + BETWEEN_LOOKS);
+        assert_eq!(settled(&mut docker, t0 + SETTLE), []);
+        assert_eq!(settled(&mut docker, t0 + BETWEEN_LOOKS), [Do::Look { usage: false }]);
+        given(&mut docker, Input::News, t0 + BETWEEN_LOOKS);
+        assert_eq!(settled(&mut docker, t0 + BETWEEN_LOOKS * 2), [], "the first is still out");
+        given(&mut docker, Input::Looked, t0 + BETWEEN_LOOKS * 2);
+        assert_eq!(settled(&mut docker, t0 + BETWEEN_LOOKS * 2), [Do::Look { usage: false }]);
+    }
+
+    #[test]
+    fn usage_rides_on_a_wake_up_in_the_second_half_of_its_time() {
+        let t0 = origin();
+        let mut docker = watching(t0);
+        assert_eq!(docker.due().expect("planned").latest(), t0 + EVERY);
+        assert_eq!(settled(&mut docker, t0 + EVERY / 2 - BASE), []);
+        assert_eq!(settled(&mut docker, t0 + EVERY / 2), [Do::Look { usage: true }]);
+    }
+
+    #[test]
+    fn with_no_usage_wanted_only_news_is_looked_at() {
+        let t0 = origin();
+        let mut docker = Docker::new(wanted(Duration::ZERO), t0);
+        settled(&mut docker, t0);
+        given(&mut docker, Input::Watching("Docker 1".into()), t0);
+        assert_eq!(settled(&mut docker, t0), [Do::Look { usage: false }]);
+        given(&mut docker, Input::Looked, t0);
+        assert_eq!(docker.due(), None);
+    }
+
+    #[test]
+    fn the_position_is_kept_ten_seconds_after_the_first_of_many_events() {
+        let t0 = origin();
+        let mut docker = watching(t0);
+        given(&mut docker, Input::News, t0);
+        given(&mut docker, Input::News, t0 + KEEP_AFTER / 2);
+        let done = settled(&mut docker, t0 + KEEP_AFTER);
+        assert!(done.contains(&Do::Keep), "{done:?}");
+        given(&mut docker, Input::News, t0 + KEEP_AFTER);
+        assert!(!settled(&mut docker, t0 + KEEP_AFTER * 3).contains(&Do::Keep), "one write at a time");
+        let said = given(&mut docker, Input::Kept(Err("no space".into())), t0 + KEEP_AFTER * 3);
+        assert!(said[0].contains("no space"), "{said:?}");
+        assert!(settled(&mut docker, t0 + KEEP_AFTER * 3 + CAP).contains(&Do::Keep));
+    }
+
+    #[test]
+    fn nobody_who_wants_no_engine_gets_one() {
+        let t0 = origin();
+        let mut docker = Docker::new(None, t0);
+        given(&mut docker, Input::News, t0);
+        assert_eq!(settled(&mut docker, t0), []);
+        assert_eq!(docker.due(), None);
+    }
+}

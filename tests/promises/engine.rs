@@ -1,0 +1,224 @@
+//! A Docker engine on a socket of its own whose every answer can be scripted, the malicious ones included.
+#![allow(dead_code, reason = "each test uses the part that it needs")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+
+use super::host::{Host, wait_for};
+
+/// The head of an answer in chunks.
+pub const CHUNKED: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// How the engine answers what it is asked for.
+#[derive(Debug, Clone)]
+pub enum Said {
+    /// 200 with this body.
+    Body(String),
+    /// These bytes, and the end of the connection.
+    Raw(Vec<u8>),
+    /// Nothing at all; the connection stays open.
+    Stall,
+    /// An open stream of events, which begins with these.
+    Stream(Vec<String>),
+}
+
+/// The engine; it ends, with all its threads, when it is dropped.
+pub struct Engine {
+    path: PathBuf,
+    shared: Arc<Mutex<State>>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct State {
+    asked: Vec<String>,
+    /// By what is asked for, without the version.
+    answers: BTreeMap<String, Said>,
+    streams: Vec<UnixStream>,
+    /// How often each stream was opened and closed by the other side.
+    held: Vec<UnixStream>,
+    ended: bool,
+}
+
+impl Engine {
+    /// An engine like Docker 20.10 without containers, at `docker.sock` of this host.
+    pub fn new(host: &Host) -> Self {
+        let mut engine = Self { path: host.path("docker.sock"), shared: Arc::default(), accepting: None };
+        engine.answers(
+            "/version",
+            Said::Body(
+                r#"{"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12","Components":[{"Name":"Engine"}]}"#
+                    .into(),
+            ),
+        );
+        engine.answers("/events", Said::Stream(Vec::new()));
+        engine.answers("/containers/json", Said::Body("[]".into()));
+        engine.start();
+        engine
+    }
+
+    /// Begins to listen.
+    pub fn start(&mut self) {
+        let listener = UnixListener::bind(&self.path).unwrap();
+        let shared = self.shared.clone();
+        lock(&shared).ended = false;
+        self.accepting = Some(thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if lock(&shared).ended {
+                    return;
+                }
+                let shared = shared.clone();
+                thread::spawn(move || {
+                    let _ = answer(stream, &shared);
+                });
+            }
+        }));
+    }
+
+    /// Ends as an engine does: its socket is gone and its streams break.
+    pub fn stop(&mut self) {
+        self.cut();
+        lock(&self.shared).ended = true;
+        let _ = UnixStream::connect(&self.path);
+        let _ = fs::remove_file(&self.path);
+        if let Some(accepting) = self.accepting.take() {
+            accepting.join().unwrap();
+        }
+    }
+
+    /// Sets what is said when this is asked for.
+    pub fn answers(&self, what: &str, said: Said) {
+        lock(&self.shared).answers.insert(what.into(), said);
+    }
+
+    /// Everything it was asked for, oldest first, with the query.
+    pub fn asked(&self) -> Vec<String> {
+        lock(&self.shared).asked.clone()
+    }
+
+    /// How often it was asked for this.
+    pub fn times_asked(&self, what: &str) -> usize {
+        self.asked().iter().filter(|path| bare(path) == what).count()
+    }
+
+    /// Waits until it was asked for this so often, and returns the last of these paths.
+    pub fn was_asked(&self, what: &str, times: usize) -> String {
+        let look = || self.asked().into_iter().filter(|path| bare(path) == what).nth(times - 1);
+        wait_for(&format!("question {times} for {what}"), look, || format!("{:#?}", self.asked()))
+    }
+
+    /// Says this on each open stream, in one chunk.
+    pub fn tell(&self, line: &str) {
+        self.say(&chunk(line));
+    }
+
+    /// Sends these bytes on each open stream.
+    pub fn say(&self, bytes: &[u8]) {
+        for mut stream in &lock(&self.shared).streams {
+            let _ = stream.write_all(bytes);
+        }
+    }
+
+    /// Breaks each open stream.
+    pub fn cut(&self) {
+        for stream in lock(&self.shared).streams.drain(..) {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// How many streams are open on the side of the agent.
+    pub fn open_streams(&self) -> usize {
+        let mut state = lock(&self.shared);
+        state.streams.retain(|stream| {
+            let _ = stream.set_nonblocking(true);
+            let open = !matches!((&*stream).read(&mut [0]), Ok(0));
+            let _ = stream.set_nonblocking(false);
+            open
+        });
+        state.streams.len()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A line in a chunk.
+pub fn chunk(line: &str) -> Vec<u8> {
+    format!("{:x}\r\n{line}\n\r\n", line.len() + 1).into_bytes()
+}
+
+/// An event as Docker says it, so many milliseconds after a time in 2026.
+pub fn event(action: &str, name: &str, millis: u64, more: &str) -> String {
+    let time = 1_795_000_000_000 + millis;
+    format!(
+        r#"{{"status":"{action}","id":"{name}0123456789abcdef","from":"nginx:1","Type":"container","Action":"{action}","Actor":{{"ID":"{name}0123456789abcdef","Attributes":{{"image":"nginx:1","name":"{name}"{more}}}}},"scope":"local","time":{},"timeNano":{time}000000}}"#,
+        time / 1000
+    )
+}
+
+/// A container as Docker lists it.
+pub fn listed(name: &str, status: &str) -> String {
+    format!(
+        r#"{{"Id":"{name}0123456789abcdef","Names":["/{name}"],"Image":"nginx:1","Command":"x","Created":1,"Ports":[],"Labels":{{"com.docker.compose.project":"shop","com.docker.compose.service":"front"}},"State":"running","Status":"{status}"}}"#
+    )
+}
+
+/// What is asked for, without the version before it and the query after it.
+fn bare(path: &str) -> &str {
+    let path = path.split('?').next().unwrap();
+    match path.strip_prefix("/v1.").and_then(|rest| rest.split_once('/')) {
+        Some((version, _)) => &path["/v1.".len() + version.len()..],
+        None => path,
+    }
+}
+
+fn lock(shared: &Mutex<State>) -> MutexGuard<'_, State> {
+    shared.lock().unwrap()
+}
+
+fn answer(mut stream: UnixStream, shared: &Mutex<State>) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    let missing = || Said::Raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec());
+    let said = lock(shared).answers.get(bare(&path)).cloned().unwrap_or_else(missing);
+    match said {
+        Said::Body(body) => {
+            lock(shared).asked.push(path);
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        }
+        Said::Raw(bytes) => {
+            lock(shared).asked.push(path);
+            stream.write_all(&bytes)
+        }
+        Said::Stall => {
+            let mut state = lock(shared);
+            state.asked.push(path);
+            state.held.push(stream);
+            Ok(())
+        }
+        Said::Stream(lines) => {
+            stream.write_all(CHUNKED.as_bytes())?;
+            for line in lines {
+                stream.write_all(&chunk(&line))?;
+            }
+            let mut state = lock(shared);
+            state.asked.push(path);
+            state.streams.push(stream);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! What happens to the containers of a Docker engine is told, each event once and none left out, whatever the engine does;
+//! and an engine that is away, hangs or talks nonsense costs the collector nothing.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use super::engine::{Engine, Said, chunk, event, listed};
+use super::host::{Agent, Host, Signal, config, signal, wait_for, wait_until};
+use super::stays_small::{anonymous_kib, count_wake_ups, descriptors, threads};
+
+/// The stream costs one descriptor.
+const DESCRIPTORS: usize = 11;
+
+fn watching(host: &Host) -> Agent {
+    host.set("docker.socket", &host.path("docker.sock").display().to_string());
+    host.set("log_level", "debug");
+    host.agent_running(&config("good"))
+}
+
+fn told(agent: &Agent, event: &str) -> usize {
+    agent.logged(&format!("docker.container.{event}: "))
+}
+
+#[test]
+fn what_happens_to_a_container_is_told_and_those_that_run_are_listed() {
+    let host = Host::new();
+    let engine = Engine::new(&host);
+    engine.answers("/containers/json", Said::Body(format!("[{}]", listed("web", "Up 5 minutes (healthy)"))));
+    let details = r#"{"Id":"x","State":{"Status":"running","StartedAt":"2026-11-25T15:58:28.7Z"}}"#;
+    engine.answers("/containers/web0123456789abcdef/json", Said::Body(details.into()));
+    let agent = watching(&host);
+
+    agent.logs("Docker 20.10.24 (API 1.41) at");
+    engine.was_asked("/events", 1);
+    engine.tell(&event("die", "web", 1, r#","exitCode":"137""#));
+    agent.logs("docker.container.die: container web of nginx:1 ended with code 137");
+    engine.tell(&event("oom", "web", 2, ""));
+    agent.logs("docker.container.oom: container web of nginx:1 ran out of memory");
+
+    let status = agent.wait_status("the container", |status| {
+        status.docker.as_ref().is_some_and(|docker| !docker.containers.is_empty())
+    });
+    let docker = status.docker.unwrap();
+    assert!(docker.connected && docker.trouble.is_none(), "{docker:?}");
+    assert_eq!((docker.version.as_deref(), docker.api.as_deref()), (Some("20.10.24"), Some("1.41")));
+    let container = &docker.containers[0];
+    assert_eq!((container.id.as_str(), container.name.as_str()), ("web012345678", "web"));
+    assert_eq!(container.health.as_deref(), Some("healthy"));
+    assert_eq!((container.project.as_deref(), container.service.as_deref()), (Some("shop"), Some("front")));
+    assert_eq!(container.since.as_deref(), Some("2026-11-25T15:58:28Z"));
+    assert_eq!(agent.status(&host).docker.unwrap().events, 2);
+}
+
+#[test]
+fn a_stream_that_breaks_goes_on_where_it_was_and_nothing_is_told_twice() {
+    let host = Host::new();
+    let mut engine = Engine::new(&host);
+    let agent = watching(&host);
+    engine.was_asked("/events", 1);
+    let (first, second) = (event("create", "web", 5000, ""), event("start", "web", 5000, ""));
+    engine.tell(&first);
+    agent.logs("docker.container.create");
+    engine.tell(&second);
+    agent.logs("docker.container.start");
+
+    // Of the same instant as what was heard, and later.
+    let missed = [event("pause", "web", 5000, ""), event("unpause", "web", 60_000, "")];
+    engine.answers("/events", Said::Stream(vec![first, second, missed[0].clone(), missed[1].clone()]));
+    engine.stop();
+    agent.logs("next try in");
+    engine.start();
+
+    let path = engine.was_asked("/events", 2);
+    assert!(path.contains("since=1795000004.000000000&"), "a second before the last one: {path}");
+    agent.logs("docker.container.unpause");
+    let counts = ["create", "start", "pause", "unpause"].map(|kind| told(&agent, kind));
+    assert_eq!(counts, [1, 1, 1, 1]);
+    agent.logs("is watched again");
+}
+
+#[test]
+fn what_happened_while_the_agent_was_away_is_told_by_the_next_one() {
+    let host = Host::new();
+    let engine = Engine::new(&host);
+    let mut agent = watching(&host);
+    engine.was_asked("/events", 1);
+    let first = event("start", "web", 5000, "");
+    engine.tell(&first);
+    agent.logs("docker.container.start");
+    assert_eq!(agent.stop(), 0);
+    wait_until("the stream to be closed", || engine.open_streams() == 0);
+
+    engine.answers("/events", Said::Stream(vec![first, event("oom", "web", 7000, "")]));
+    let agent = host.agent().start();
+
+    agent.logs("docker.container.oom");
+    assert!(engine.was_asked("/events", 2).contains("since=1795000004.000000000&"));
+    assert_eq!(told(&agent, "start"), 0, "the agent before has told it");
+}
+
+#[test]
+fn torn_garbage_and_endless_lines_cost_only_themselves() {
+    let host = Host::new();
+    let engine = Engine::new(&host);
+    let agent = watching(&host);
+    engine.was_asked("/events", 1);
+
+    for byte in chunk(&event("start", "torn", 1, "")) {
+        engine.say(&[byte]);
+    }
+    agent.logs("container torn of nginx:1 started");
+    engine.tell("{\"Type\":\"container\",");
+    engine.tell("not JSON \u{0} at all");
+    for _ in 0..64 {
+        let piece = "x".repeat(64 * 1024);
+        engine.say(format!("{:x}\r\n{piece}\r\n", piece.len()).as_bytes());
+    }
+    engine.tell("the end of the long line");
+    engine.tell(&event("start", "after", 2, ""));
+    agent.logs("container after of nginx:1 started");
+
+    assert_eq!(agent.status(&host).docker.unwrap().events_lost, 3);
+    assert_eq!(engine.times_asked("/events"), 1, "it is still the same stream");
+
+    // What is no chunk at all breaks the stream, and it is opened again.
+    engine.say(b"no chunk\r\n");
+    agent.logs("the answer is broken between two chunks");
+    engine.was_asked("/events", 2);
+}
+
+#[test]
+fn what_an_engine_complains_of_is_said_once_and_shown() {
+    let host = Host::new();
+    let engine = Engine::new(&host);
+    let body = r#"{"message":"client version 1.41 is too new. Maximum supported API version is 1.40"}"#;
+    let refusal = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    engine.answers("/events", Said::Raw(refusal.into_bytes()));
+    let agent = watching(&host);
+
+    let why = "/v1.41/events answered 400: client version 1.41 is too new. Maximum supported API version is 1.40";
+    engine.was_asked("/events", 4);
+    assert_eq!(agent.logged_at("WARN", why), 1, "once, however often it is tried");
+    let docker = agent.status(&host).docker.unwrap();
+    assert!(!docker.connected && docker.trouble.as_ref().is_some_and(|trouble| trouble.ends_with(why)), "{docker:?}");
+}
+
+#[test]
+fn a_socket_of_something_else_is_said() {
+    for (answer, why) in [
+        (&b"SSH-2.0-OpenSSH_9.2\r\n\r\n\r\n"[..], "what listens there does not speak HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "what listens there does not speak the Docker API"),
+        (b"", "the connection ended before the answer"),
+    ] {
+        let host = Host::new();
+        let engine = Engine::new(&host);
+        engine.answers("/version", Said::Raw(answer.to_vec()));
+        let agent = watching(&host);
+        agent.logs(why);
+    }
+}
+
+#[test]
+fn a_socket_that_is_missing_is_said_once_and_found_when_it_comes() {
+    let host = Host::new();
+    let mut engine = Engine::new(&host);
+    engine.stop();
+    let agent = watching(&host);
+    let why = "no such socket; is the engine installed and running";
+
+    wait_until("three tries", || agent.logged(why) >= 3);
+    assert_eq!(agent.logged_at("WARN", why), 1);
+    engine.start();
+
+    engine.was_asked("/events", 1);
+    agent.logs("is watched again");
+}
+
+#[test]
+fn a_socket_that_is_denied_is_said_with_the_way_out() {
+    let host = Host::new();
+    let _engine = Engine::new(&host);
+    let socket = host.path("docker.sock");
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o000)).unwrap();
+    host.set("docker.socket", &socket.display().to_string());
+    host.server.offer(config("good"));
+    // root may do everything, unless it is told not to.
+    let agent = match rustix::process::getuid().is_root() {
+        true => host.agent().under(&["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]).start(),
+        false => host.agent().start(),
+    };
+
+    agent.logs("permission denied; add the agent's user to the socket's group, usually docker");
+    agent.applied(&config("good"));
+}
+
+#[test]
+fn podman_is_known_and_its_own_names_of_events_too() {
+    let host = Host::new();
+    let engine = Engine::new(&host);
+    engine.answers(
+        "/version",
+        Said::Body(r#"{"Version":"4.3.1","ApiVersion":"1.41","Components":[{"Name":"Podman Engine"}]}"#.into()),
+    );
+    let agent = watching(&host);
+
+    agent.logs("Podman 4.3.1 (API 1.41) at");
+    assert!(!engine.was_asked("/events", 1).contains("oom"), "it answers names that it does not know with an error");
+    engine.tell(&event("exec", "web", 1, ""));
+    engine.tell(&event("died", "web", 2, r#","containerExitCode":"3""#));
+    agent.logs("docker.container.die: container web of nginx:1 ended with code 3");
+    assert_eq!(agent.status(&host).docker.unwrap().events, 1);
+}
+
+#[test]
+fn an_engine_that_hangs_delays_nothing_and_holds_nothing() {
+    for what in ["/version", "/events", "/containers/json"] {
+        let host = Host::new();
+        let engine = Engine::new(&host);
+        engine.answers(what, Said::Stall);
+        let mut agent = watching(&host);
+        engine.was_asked(what, 1);
+
+        for times in 2..5 {
+            signal(host.collector(), Signal::KILL);
+            host.started(times);
+        }
+
+        // A look that hangs has a thread; so has, for a moment, a write of the state.
+        wait_until("no more threads than that", || threads(&agent) <= 3);
+        assert_eq!(engine.times_asked(what), 1, "nothing is asked twice while it hangs");
+        assert_eq!(agent.stop(), 0);
+    }
+}
+
+#[test]
+fn it_sleeps_while_no_container_does_anything() {
+    let host = Host::new();
+    host.set("config.poll_every", "1h");
+    let engine = Engine::new(&host);
+    let agent = watching(&host);
+    engine.was_asked("/containers/json", 1);
+    wait_until("two threads", || threads(&agent) <= 2);
+    let open = wait_for(
+        "few descriptors",
+        || Some(descriptors(&agent)).filter(|open| open.len() <= DESCRIPTORS),
+        || format!("{:#?}", descriptors(&agent)),
+    );
+    println!("{} descriptors", open.len());
+
+    let (wake_ups, time) = count_wake_ups(&agent, Duration::from_secs(10));
+
+    println!("{wake_ups} wake-ups in {time:?}");
+    assert!(wake_ups <= 10, "{wake_ups} wake-ups in {time:?}");
+}
+
+#[test]
+fn a_flood_of_events_and_many_broken_streams_leave_nothing_behind() {
+    let host = Host::new();
+    let engine = Engine::new(&host);
+    let agent = watching(&host);
+    // Of debug lines there would be too many.
+    host.change(&agent, "log_level", "info");
+    engine.was_asked("/events", 1);
+    let mut time = 0;
+    let mut flood = |count: usize| {
+        let before = agent.status(&host).docker.unwrap().events;
+        for _ in 0..count {
+            time += 1;
+            engine.tell(&event("start", "web", time, r#","label":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx""#));
+        }
+        let so_far = || agent.status(&host).docker.unwrap().events - before;
+        wait_for("every event", || (so_far() == count as u64).then_some(()), || format!("{}", so_far()));
+    };
+    flood(1_000);
+    wait_until("two threads", || threads(&agent) <= 2);
+    let (memory, open) = (anonymous_kib(&agent), descriptors(&agent).len());
+
+    flood(5_000);
+
+    wait_until("two threads", || threads(&agent) <= 2);
+    let now = anonymous_kib(&agent);
+    println!("anonymous memory {memory} KiB, {now} KiB after 5,000 more events");
+    assert!(now <= memory + 256, "{memory} KiB before, {now} KiB after");
+    for times in 2..8 {
+        engine.cut();
+        engine.was_asked("/events", times);
+    }
+    let again = || (descriptors(&agent).len() <= open && threads(&agent) <= 2).then_some(());
+    wait_for("as few descriptors as before", again, || format!("{:#?}", descriptors(&agent)));
+}
+
+#[test]
+fn a_reload_turns_it_off_and_on() {
+    let host = Host::new();
+    let engine = Engine::new(&host);
+    let agent = watching(&host);
+    engine.was_asked("/events", 1);
+    wait_until("one stream", || engine.open_streams() == 1);
+
+    host.change(&agent, "docker.socket", "\"\"");
+    wait_until("no stream", || engine.open_streams() == 0);
+    assert_eq!(agent.status(&host).docker, None);
+
+    host.change(&agent, "docker.socket", &host.path("docker.sock").display().to_string());
+    engine.was_asked("/events", 2);
+    engine.tell(&event("start", "web", 1, ""));
+    agent.logs("docker.container.start");
+}

@@ -334,13 +334,8 @@ impl Launcher {
         let theirs = ours.try_clone().map_err(|error| format!("cannot make a pipe: {error}"))?;
         let mut command = std::process::Command::new(program);
         // What is meant for the agent alone: its own service manager's socket, its settings, which may be secret.
-        for (name, _) in std::env::vars_os() {
-            let name_text = name.to_string_lossy();
-            if name_text.starts_with("OTELET_")
-                || matches!(&*name_text, "NOTIFY_SOCKET" | "WATCHDOG_USEC" | "WATCHDOG_PID")
-            {
-                command.env_remove(&name);
-            }
+        for name in private_variables() {
+            command.env_remove(name);
         }
         command.env(MARKER, &self.marker).env(INSTANCE_UID, &self.instance_uid);
         command.env("OTELET_HOST_NAME", &self.host.name).env("OTELET_HOST_ID", &self.host.id);
@@ -460,6 +455,14 @@ impl Running {
     }
 }
 
+/// The variables that are meant for the agent alone, and that no child sees.
+pub fn private_variables() -> impl Iterator<Item = std::ffi::OsString> {
+    std::env::vars_os().map(|(name, _)| name).filter(|name| {
+        let text = name.to_string_lossy();
+        text.starts_with("OTELET_") || matches!(&*text, "NOTIFY_SOCKET" | "WATCHDOG_USEC" | "WATCHDOG_PID")
+    })
+}
+
 /// Takes a process off the list of those that somebody waits for.
 struct Forget<'a>(&'a RefCell<BTreeSet<u32>>, u32);
 
@@ -572,7 +575,8 @@ fn start(command: &mut Command, program: &Path) -> Result<smol::process::Child, 
 }
 
 /// `code 1` or `signal 9`.
-fn describe(status: ExitStatus) -> String {
+/// How a process ended, in words.
+pub fn describe(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("code {code}"),
         // "signal: 9 (SIGKILL)" on Unix.

@@ -7,6 +7,7 @@
 //! though it could be computed.
 
 pub mod alerts;
+pub mod check;
 pub mod cli;
 pub mod collector;
 pub mod config;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::alerts::{AlertStatus, WebhookStatus};
+use crate::check::CheckStatus;
 use crate::decide::{ConfigHash, Moment, Report};
 use crate::docker::DockerStatus;
 use crate::host::Sample;
@@ -42,6 +43,9 @@ pub struct Status {
     pub host: HostStatus,
     /// What became of the last request by a person.
     pub answer: Option<Answer>,
+    /// The checks: first those of the agent and the collector themselves.
+    #[serde(default)]
+    pub checks: Vec<CheckStatus>,
     /// Counts up with each one that is written: two may fall into one tick of the clock.
     pub serial: u64,
     /// When this was written.
@@ -270,6 +274,7 @@ pub struct Facts<'a> {
     pub attributes: &'a [(String, String)],
     pub collector_version: &'a str,
     pub answer: Option<Answer>,
+    pub checks: Vec<CheckStatus>,
     pub serial: u64,
     /// What the report knows of it is filled in.
     pub export: ExportStatus,
@@ -386,6 +391,7 @@ impl Status {
                 hanging_mounts: facts.sample.hanging.clone(),
             },
             answer: facts.answer,
+            checks: facts.checks,
             serial: facts.serial,
             written_at: units::rfc3339(at.wall),
             export: ExportStatus {
@@ -410,7 +416,8 @@ impl Status {
         ];
         let exit = self.collector.last_exit.as_mut().map(|exit| &mut exit.last_words);
         let reasons = self.config.refused.iter_mut().map(|refused| &mut refused.reason);
-        for text in texts.into_iter().flatten().chain(exit).chain(reasons) {
+        let checks = self.checks.iter_mut().map(|check| &mut check.message);
+        for text in texts.into_iter().flatten().chain(exit).chain(reasons).chain(checks) {
             *text = redactor.line(text);
         }
         self.alerts.iter_mut().for_each(|alert| alert.mask(redactor));
@@ -429,6 +436,7 @@ impl Status {
         essence.webhook = WebhookStatus { last_error: self.webhook.last_error.clone(), ..WebhookStatus::default() };
         essence.losses = Losses::default();
         essence.docker = self.docker.as_ref().map(DockerStatus::essence);
+        essence.checks = self.checks.iter().map(CheckStatus::essence).collect();
         essence.reports = ReportsStatus { last_error: self.reports.last_error.clone(), ..ReportsStatus::default() };
         essence.export = ExportStatus {
             // On a collector of ours the port changes with each start.

@@ -157,7 +157,8 @@ pub struct Record {
 
 /// Every metric there is, by the module that measures it. Each module adds its table here.
 pub fn metrics() -> impl Iterator<Item = &'static Metric> {
-    let tables: [&'static [Metric]; 3] = [crate::host::METRICS, crate::otlp::own::METRICS, crate::docker::METRICS];
+    let tables: [&'static [Metric]; 4] =
+        [crate::host::METRICS, crate::otlp::own::METRICS, crate::docker::METRICS, crate::check::METRICS];
     tables.into_iter().flatten()
 }
 

@@ -72,6 +72,7 @@ fn check(settings: &Settings) -> Result<(), String> {
         host: &host::identity(&settings.host.root),
         attributes: &settings.attributes,
         answer: None,
+        checks: Vec::new(),
         serial: 0,
         export: crate::status::ExportStatus::default(),
         docker: None,

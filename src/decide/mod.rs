@@ -7,13 +7,14 @@
 //! `collector` keeps one collector alive, `rollout` decides which configuration it should run, `poll` decides when the source is
 //! asked, `reporting` when plain reports are sent, `export` when measurements and events are, `health` judges probes, `sample` paces
 //! host samples, `alert` holds what was measured against thresholds, `notify` decides when a webhook hears of it, `docker` looks at
-//! containers. [`Agent`] lets them meet: after each event it compares
+//! containers, `check` paces the checks. [`Agent`] lets them meet: after each event it compares
 //! what is wanted with what is.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod alert;
 pub mod backoff;
+pub mod check;
 pub mod collector;
 pub mod docker;
 pub mod export;
@@ -145,6 +146,8 @@ pub struct Params {
     pub notify_every: Option<Duration>,
     /// The Docker engine that is watched.
     pub docker: Option<docker::Wanted>,
+    /// The checks.
+    pub checks: std::sync::Arc<[crate::settings::CheckSettings]>,
 }
 
 /// What happened.
@@ -228,6 +231,13 @@ pub enum Event {
     AlertsKept(Result<(), String>),
     /// A Docker engine did something.
     Docker(docker::Input),
+    /// A check came back.
+    Checked {
+        /// As in [`Action::Check`].
+        generation: u64,
+        /// What came of it.
+        outcome: check::Outcome,
+    },
 }
 
 /// What is to be done.
@@ -281,6 +291,13 @@ pub enum Action {
     KeepAlerts(AlertMemory),
     /// Do something with the Docker engine.
     Docker(docker::Do),
+    /// Do one of the checks; answered by [`Event::Checked`].
+    Check {
+        /// Which one, in the settings.
+        index: usize,
+        /// A number that no check of other settings has.
+        generation: u64,
+    },
 }
 
 /// The agent: every decision it will ever make, as state.
@@ -297,6 +314,7 @@ pub struct Agent {
     watchdog: watchdog::Watchdog,
     exporting: export::Exporting,
     docker: docker::Docker,
+    checks: check::Checks,
     ending: Ending,
     alerts: alert::Alerts,
 }
@@ -357,6 +375,7 @@ impl Agent {
             watchdog: watchdog::Watchdog::new(params.watchdog, at.now),
             exporting: export::Exporting::new(params.export, at.now),
             docker: docker::Docker::new(params.docker.clone(), at.now),
+            checks: check::Checks::new(&params.checks, at),
             ending: Ending::No,
             alerts: alert::Alerts::new(&params.alerts, &params.alert_labels, params.notify_every),
             params,
@@ -393,6 +412,7 @@ impl Agent {
                 self.reporting.reconfigure(params.report_every, at.now);
                 self.sample.reconfigure(params.sample_every, at.now);
                 self.exporting.reconfigure(params.export, at.now);
+                self.checks.reconfigure(&params.checks, at);
                 self.collector.stop_timeout = params.stop_timeout;
                 self.sample.reconfigure(params.sample_every, at.now);
                 let (rules, labels) = (&params.alerts, &params.alert_labels);
@@ -449,6 +469,7 @@ impl Agent {
             Event::Notified(result) => self.alerts.on_notified(result, at, out),
             Event::AlertsKept(result) => self.alerts.on_kept(result, at, out),
             Event::Docker(input) => self.docker.on(input, at, out),
+            Event::Checked { generation, outcome } => self.checks.on_checked(generation, outcome, at, out),
         }
         self.settle(at, out);
         actions
@@ -477,6 +498,7 @@ impl Agent {
             watchdog,
             self.alerts.due(),
             self.docker.due(),
+            self.checks.due(),
         ]
         .into_iter()
         .flatten()
@@ -491,7 +513,15 @@ impl Agent {
 
     /// What is true now, computed from the state.
     pub fn report(&self) -> Report {
-        report::compute(&self.collector, &self.rollout, &self.poll, &self.reporting, &self.exporting, &self.alerts)
+        report::compute(
+            &self.collector,
+            &self.rollout,
+            &self.poll,
+            &self.reporting,
+            &self.exporting,
+            &self.alerts,
+            &self.checks,
+        )
     }
 
     /// Compares what is wanted with what is, and does what has come due. One wake-up serves all of it.
@@ -517,6 +547,7 @@ impl Agent {
             self.rollout.promote(out);
         }
         self.rollout.on_due(at, out);
+        self.checks.begin(at, out);
         if self.poll.begin(at.now) {
             let conditional = !self.rollout.needs_body();
             out.push(Action::Exchange { report: Box::new(self.report()), conditional });

@@ -59,6 +59,8 @@ pub enum Notice {
     NotificationFailed { message: String, delay: Duration },
     EngineWatched { engine: String, again: bool },
     EngineLost { message: String, delay: Duration, news: bool },
+    CheckFailed { name: String, message: String, every: Duration },
+    CheckGoodAgain { name: String },
 }
 
 impl Notice {
@@ -78,7 +80,8 @@ impl Notice {
             | Self::RestartAsked
             | Self::ExportBack
             | Self::AlertResolved { .. }
-            | Self::EngineWatched { .. } => Level::Info,
+            | Self::EngineWatched { .. }
+            | Self::CheckGoodAgain { .. } => Level::Info,
             Self::OrphanFound { .. }
             | Self::CollectorUnhealthy { .. }
             | Self::CollectorHeld { .. }
@@ -95,6 +98,7 @@ impl Notice {
             | Self::CannotRecord { .. }
             | Self::Lost { .. }
             | Self::ReportFailed { .. }
+            | Self::CheckFailed { .. }
             | Self::ExportFailed { .. }
             | Self::ExportRefused { .. }
             | Self::AlertFired { .. }
@@ -139,6 +143,8 @@ impl Notice {
             Self::ExportBack => "otelet.export.back",
             Self::EngineWatched { .. } => "otelet.docker.watched",
             Self::EngineLost { news: true, .. } => "otelet.docker.lost",
+            Self::CheckFailed { .. } => "otelet.check.failed",
+            Self::CheckGoodAgain { .. } => "otelet.check.good",
             Self::ExchangeFailed { news: false, .. }
             | Self::EngineLost { news: false, .. }
             | Self::RestartPlanned { .. }
@@ -195,7 +201,9 @@ impl Notice {
             | Self::AlertsNotKept { .. }
             | Self::NotificationFailed { .. }
             | Self::EngineWatched { .. }
-            | Self::EngineLost { .. } => None,
+            | Self::EngineLost { .. }
+            | Self::CheckFailed { .. }
+            | Self::CheckGoodAgain { .. } => None,
         }
     }
 }
@@ -271,6 +279,10 @@ impl fmt::Display for Notice {
             Self::ReportFailed { message, delay } => {
                 write!(f, "report not taken: {message}; next try in {}", seconds(*delay))
             }
+            Self::CheckFailed { name, message, every } => {
+                write!(f, "check {name} failed: {message}; checking again every {}", crate::units::format_time(*every))
+            }
+            Self::CheckGoodAgain { name } => write!(f, "check {name} is good again"),
             Self::RestartAsked => f.write_str("the config server wants the collector started anew"),
             Self::EngineWatched { engine, again } => {
                 write!(f, "{engine} is watched{}", if *again { " again" } else { "" })

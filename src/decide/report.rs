@@ -66,6 +66,8 @@ pub struct Report {
     pub next_exchange: Option<Instant>,
     /// What is held against thresholds.
     pub alerts: AlertsReport,
+    /// The checks that the settings name.
+    pub checks: Vec<super::check::Seen>,
 }
 
 /// What is known of the collector.
@@ -96,6 +98,7 @@ pub(super) fn compute(
     reporting: &Reporting,
     exporting: &Exporting,
     alerts: &Alerts,
+    checks: &super::check::Checks,
 ) -> Report {
     let record = rollout.record();
     let (status, message) = status(rollout);
@@ -114,6 +117,7 @@ pub(super) fn compute(
         exports: exporting.exports().clone(),
         next_exchange: poll.due().map(|due| due.at),
         alerts: alerts.report(),
+        checks: checks.seen(),
     }
 }
 

@@ -19,6 +19,7 @@
 //!     the life of many agents; when all is well again it is resolved within a bounded time, and the webhook has heard of it.
 //! 13. There is one stream of a Docker engine's events and one look at its containers at a time, no look without the
 //!     stream, and the stream is open again within a bounded made-up time after the engine is back.
+//! 14. No check is under way twice, and no more than a few are that have not stalled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
@@ -37,6 +38,8 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(16);
 const ENGINE_BACK_WITHIN: Duration = Duration::from_secs(40);
 
 const PROBATION: Duration = Duration::from_secs(30);
+
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 
@@ -109,6 +112,7 @@ struct World {
     pending: Vec<(Instant, Event)>,
     last_spawn: Option<Instant>,
     last_sign: Instant,
+    checking: BTreeMap<u64, Instant>,
     last_good: Option<ConfigHash>,
     /// Told by the agent, and not lifted since by another offer or a person.
     refused: BTreeSet<ConfigHash>,
@@ -152,6 +156,7 @@ impl World {
             pending: Vec::new(),
             last_spawn: None,
             last_sign: now,
+            checking: BTreeMap::new(),
             last_good: None,
             refused: BTreeSet::new(),
             person: false,
@@ -320,6 +325,7 @@ impl World {
         // A new agent knows nothing of the starts of the one before.
         self.last_spawn = None;
         self.last_sign = self.now;
+        self.checking.clear();
         self.perform(actions);
     }
 
@@ -336,8 +342,10 @@ impl World {
             self.now = self.now.max(time);
             let index = self.pending.iter().position(|(when, _)| *when == time).expect("just found");
             let (_, event) = self.pending.remove(index);
-            if let Event::Exited { pid, .. } = &event {
-                self.processes.remove(pid);
+            match &event {
+                Event::Exited { pid, .. } => drop(self.processes.remove(pid)),
+                Event::Checked { generation, .. } => drop(self.checking.remove(generation)),
+                _ => {}
             }
             self.feed(event);
         } else {
@@ -471,6 +479,7 @@ impl World {
                 self.refused.insert(hash);
             }
             Action::Docker(what) => self.use_engine(what),
+            Action::Check { generation, .. } => self.check(generation),
             Action::SignOfLife => self.last_sign = self.now,
             Action::Export => {
                 let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Exported(_))).count();
@@ -536,6 +545,22 @@ impl World {
         }
         let snapshot = crate::telemetry::Snapshot { at: SystemTime::UNIX_EPOCH, points };
         self.pending.push((self.now, Event::Measured(std::sync::Arc::new(snapshot))));
+    }
+
+    /// Mostly it comes back in time, sometimes much later, sometimes never.
+    fn check(&mut self, generation: u64) {
+        assert!(!self.checking.contains_key(&generation), "{}: check {generation} is under way twice", self.seed);
+        let patience = CHECK_TIMEOUT + check::GRACE;
+        let fresh = self.checking.values().filter(|since| self.now < **since + patience).count();
+        assert!(fresh < check::MOST_AT_ONCE, "{}: {fresh} checks are under way already", self.seed);
+        self.checking.insert(generation, self.now);
+        let result = if self.below(3) == 0 { Err("refused".into()) } else { Ok(String::new()) };
+        let outcome = check::Outcome { result, took: Duration::ZERO };
+        match self.below(20) {
+            0 => {}
+            1 => self.later(600_000, Event::Checked { generation, outcome }),
+            _ => self.later(4_000, Event::Checked { generation, outcome }),
+        }
     }
 
     fn later(&mut self, most: u64, event: Event) {
@@ -742,6 +767,17 @@ fn series_number(attributes: &crate::telemetry::Attributes) -> i64 {
     }
 }
 
+/// More than may be under way at once.
+fn checks() -> std::sync::Arc<[crate::settings::CheckSettings]> {
+    let check = |number: u64| crate::settings::CheckSettings {
+        name: number.to_string(),
+        kind: crate::settings::CheckKind::Tcp { address: "127.0.0.1:1".into() },
+        every: Duration::from_secs(10 * number),
+        timeout: CHECK_TIMEOUT,
+    };
+    (1..=6).map(check).collect()
+}
+
 fn params(seed: u64) -> Params {
     Params {
         has_source: true,
@@ -756,6 +792,7 @@ fn params(seed: u64) -> Params {
         alert_labels: vec![("instance".into(), "made-up".into())],
         notify_every: Some(Duration::from_secs(60)),
         docker: Some(docker::Wanted { socket: "/run/docker.sock".into(), usage_every: Duration::from_secs(32) }),
+        checks: checks(),
     }
 }
 

@@ -124,6 +124,8 @@ pub struct Client {
     http_proxy: Option<Proxy>,
     https_proxy: Option<Proxy>,
     wire: Arc<Wire>,
+    /// It looks and does not fetch: half a body serves, and so does a redirect that leads away.
+    looks: bool,
     built: Mutex<Built>,
 }
 
@@ -165,8 +167,15 @@ impl Client {
             http_proxy: proxy("config.http_proxy", &settings.http_proxy)?,
             https_proxy: proxy("config.https_proxy", &settings.https_proxy)?,
             wire: Arc::default(),
+            looks: false,
             built: Mutex::new(Built { tls: Tls::new(), agents: Vec::new() }),
         })
+    }
+
+    /// For checks: of a body that is too large the beginning is the answer, and so is a redirect that is not followed.
+    pub fn for_checks(mut self) -> Self {
+        self.looks = true;
+        self
     }
 
     /// What all requests together took on the wire, also those that failed.
@@ -206,6 +215,9 @@ impl Client {
             let mut response = self.once(&mut built, &uri, request, identity)?;
             if let Some(location) = response.redirects() {
                 let next = redirect(&uri, location, response.status, request.method);
+                if self.looks && next.is_err() {
+                    return Ok(response);
+                }
                 uri = next.map_err(|why| HttpError::Redirect { url: public(&uri), why })?;
                 continue;
             }
@@ -265,6 +277,11 @@ impl Client {
             });
         }
         let limit = self.settings.max_size;
+        if self.looks {
+            let beginning = answer.body_mut().as_reader().take(limit).read_to_end(&mut response.body);
+            beginning.map_err(|error| fail(error.into()))?;
+            return Ok(response);
+        }
         response.body = read_body(answer.body_mut(), limit)
             .map_err(|error| fail(error.into()))?
             .ok_or_else(|| HttpError::TooLarge { url: public(uri), limit })?;

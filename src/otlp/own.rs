@@ -131,7 +131,9 @@ impl Counts {
             | Notice::AlertsNotKept { .. }
             | Notice::NotificationFailed { .. }
             | Notice::EngineWatched { .. }
-            | Notice::EngineLost { .. } => {}
+            | Notice::EngineLost { .. }
+            | Notice::CheckFailed { .. }
+            | Notice::CheckGoodAgain { .. } => {}
         }
     }
 

@@ -4,6 +4,7 @@
 //! comes back as a message; there is never more than one of each kind.
 
 mod alerts;
+mod checks;
 mod child;
 mod disk;
 mod docker;
@@ -70,6 +71,11 @@ enum Message {
     Signal(Signal),
     /// Of which generation of the settings.
     Docker(u64, docker::DockerMessage),
+    Checked {
+        generation: u64,
+        settings: Box<settings::CheckSettings>,
+        checked: crate::check::Checked,
+    },
 }
 
 /// What an exchange brought, looked at on its own thread.
@@ -186,6 +192,7 @@ fn params(settings: &Settings, memory: &Memory) -> Params {
         alert_labels: Vec::new(),
         notify_every: settings.webhook.url.as_ref().map(|_| settings.webhook.every),
         docker: docker::wanted(settings),
+        checks: settings.checks.clone().into(),
     }
 }
 
@@ -233,6 +240,7 @@ struct Runner {
     sample: Sample,
     losses: Losses,
     docker: Option<docker::DockerWatch>,
+    built_in_checks: checks::BuiltInChecks,
     request: Option<String>,
     answer: Option<Answer>,
     written: Option<Status>,
@@ -310,6 +318,7 @@ impl Runner {
             sample: Sample::default(),
             losses: Losses::default(),
             docker: None,
+            built_in_checks: checks::BuiltInChecks::default(),
             request: None,
             answer: None,
             written: None,
@@ -378,7 +387,11 @@ impl Runner {
         match message {
             Message::Event(event) => {
                 match &event {
-                    Event::Kept { .. } | Event::Recorded { .. } | Event::AlertsKept(_) => self.writes -= 1,
+                    Event::AlertsKept(_) => self.writes -= 1,
+                    Event::Kept { .. } | Event::Recorded { .. } => {
+                        self.writes -= 1;
+                        self.built_in_checks.heard(&event);
+                    }
                     Event::Exited { pid, .. } => self.forget_collector(*pid),
                     _ => {}
                 }
@@ -389,6 +402,7 @@ impl Runner {
             Message::Components(text) => self.components = Some(text),
             Message::Signal(signal) => self.take_signal(signal),
             Message::Docker(generation, message) => self.take_docker(generation, message),
+            Message::Checked { generation, settings, checked } => self.take_checked(generation, &settings, checked),
         }
     }
 
@@ -412,6 +426,7 @@ impl Runner {
         let mut actions = VecDeque::from(actions);
         while let Some(action) = actions.pop_front() {
             if let Some(event) = self.perform(action) {
+                self.built_in_checks.heard(&event);
                 actions.extend(self.agent.on(event, self.moment()));
             }
         }
@@ -445,6 +460,7 @@ impl Runner {
             Action::Notify(batch) => return self.notify(batch),
             Action::KeepAlerts(memory) => return self.keep_alerts(memory),
             Action::Docker(what) => return self.use_engine(what),
+            Action::Check { index, generation } => return self.check(index, generation),
         }
         None
     }

@@ -53,6 +53,7 @@ impl Runner {
             Ok(settings) => settings,
             Err(error) => {
                 log::error!("settings cannot be used: {}; going on with the old ones", store::chain(&error));
+                self.built_in_checks.settings = Some(store::chain(&error));
                 self.feed(Event::Nudged);
                 return;
             }
@@ -69,6 +70,7 @@ impl Runner {
                 );
             }
         }
+        self.built_in_checks.settings = None;
         log::info!("settings read again; asking the config source");
         crate::log::set_level(settings.log_level);
         let old = std::mem::replace(&mut self.settings, settings);
@@ -140,7 +142,9 @@ impl Runner {
             (false, 0) => "running",
             (false, _) => "stopping",
         };
-        let status = self.status(&self.agent.report(), state);
+        let report = self.agent.report();
+        self.look_at_ourselves(&report);
+        let status = self.status(&report, state);
         let essence = status.essence();
         if self.written.as_ref() == Some(&essence) {
             return;
@@ -187,6 +191,7 @@ impl Runner {
             attributes: &self.settings.attributes,
             collector_version: self.memory.binary.as_ref().map(|binary| binary.version.as_str()).unwrap_or_default(),
             answer: self.answer.clone(),
+            checks: self.check_statuses(report),
             serial: self.serial + 1,
             export: self.export_status(),
             docker: self.docker_status(),

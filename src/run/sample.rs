@@ -6,7 +6,7 @@ impl Runner {
     pub(super) fn take_sample(&mut self) {
         let pid = self.collector.as_ref().map(|(pid, _, _)| *pid);
         // Points are made only for somebody.
-        let told = self.settings.export.to.is_some() || !self.settings.alerts.is_empty();
+        let told = self.told_of_points();
         self.host.set_root(&self.settings.host.root);
         let host::Taken { sample, snapshots, job } = self.host.sample(pid, Instant::now(), SystemTime::now(), told);
         self.sample = sample;
@@ -18,6 +18,7 @@ impl Runner {
         for snapshot in snapshots {
             self.observed(snapshot);
         }
+        self.sample_checks();
         if let Some((_, _, relay)) = &self.collector {
             let dropped = relay.borrow_mut().newly_dropped();
             if dropped > 0 {

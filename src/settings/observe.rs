@@ -100,6 +100,18 @@ pub enum CheckKind {
     },
 }
 
+impl CheckKind {
+    /// What it is called in settings, status and metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Http { .. } => "http",
+            Self::Tcp { .. } => "tcp",
+            Self::Dns { .. } => "dns",
+            Self::Exec { .. } => "exec",
+        }
+    }
+}
+
 /// One of `alerts`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertSettings {

@@ -487,6 +487,7 @@ mod tests {
             losses: Losses::default(),
             host,
             answer: None,
+            checks: Vec::new(),
             serial: 1,
             written_at: String::new(),
             export: Default::default(),

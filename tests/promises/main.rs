@@ -7,6 +7,7 @@ mod host;
 mod server;
 
 mod alerts_on_thresholds;
+mod checks_what_it_is_told;
 mod documents_every_flag;
 mod explains_bad_settings;
 mod exports_once;

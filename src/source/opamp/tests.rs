@@ -83,6 +83,7 @@ pub(super) fn status() -> Report_ {
             ..HostStatus::default()
         },
         answer: None,
+        checks: Vec::new(),
         serial: 1,
         written_at: "2026-11-23T17:30:00Z".into(),
         export: Default::default(),

@@ -1,0 +1,113 @@
+//! Runs a program as a check: without a shell, in a process group of its own, for a bounded time, and leaves nothing.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use smol::future::{self, FutureExt as _};
+use smol::process::Command;
+
+use super::{Checked, late, tidy};
+use crate::collector;
+use crate::decide::check::Outcome;
+use crate::log::Tail;
+use crate::os::{self, Launch};
+use crate::redact::Redactor;
+use crate::settings::Secret;
+
+/// The most of what a program prints that is kept, from its end, in bytes.
+const KEPT: usize = 2 * 1024;
+
+/// Runs it. On the main thread only: the child ends with the thread that started it.
+pub async fn check(
+    command: Vec<Secret>,
+    timeout: Duration,
+    redactor: Redactor,
+    children: Rc<RefCell<BTreeSet<u32>>>,
+) -> Checked {
+    let begun = Instant::now();
+    let result = run(&command, timeout, &children).await;
+    Checked { outcome: Outcome { result: tidy(result, &redactor), took: begun.elapsed() }, code: None }
+}
+
+async fn run(command: &[Secret], timeout: Duration, children: &RefCell<BTreeSet<u32>>) -> Result<String, String> {
+    let program = command[0].expose();
+    let pipe = |error| format!("cannot make a pipe: {error}");
+    let (output, ours) = os::output().map_err(pipe)?;
+    let theirs = ours.try_clone().map_err(pipe)?;
+    let mut child = std::process::Command::new(program);
+    child.args(command[1..].iter().map(Secret::expose));
+    for name in collector::private_variables() {
+        child.env_remove(name);
+    }
+    os::prepare(&mut child, Launch { user: None, nice: None, oom_score_adj: None, cgroup: None });
+    let mut child = Command::from(child);
+    child.stdin(Stdio::null()).stdout(Stdio::from(ours)).stderr(Stdio::from(theirs));
+    let mut process = child.spawn().map_err(|error| os::describe_spawn_error(program.as_ref(), &error))?;
+    // The writing ends of the pipe are in the command.
+    drop(child);
+    let _group = Group::new(process.id(), children);
+
+    let mut tail = Tail::new(KEPT);
+    let mut buffer = [0; 2048];
+    let ended = async {
+        let read = async {
+            while let Ok(length @ 1..) = output.read(&mut buffer).await {
+                tail.add(&buffer[..length]);
+                // Others have their turn, however fast a program prints.
+                future::yield_now().await;
+            }
+            // A child of its own may hold the pipe for ever: only the end of the program itself counts.
+            future::pending().await
+        };
+        Some(process.status().or(read).await)
+    };
+    let too_late = async {
+        os::until(Instant::now() + timeout).await;
+        None
+    };
+    let Some(status) = ended.or(too_late).await else {
+        os::kill_group(process.id());
+        // Reaped, so that no zombie stays. If the kernel holds it, the check counts as stalled.
+        let _ = process.status().await;
+        return Err(late(timeout));
+    };
+    // What it printed last may still be in the pipe.
+    for _ in 0..32 {
+        match output.read_now(&mut buffer) {
+            0 => break,
+            length => tail.add(&buffer[..length]),
+        }
+    }
+    let bytes = tail.bytes();
+    let text = String::from_utf8_lossy(&bytes);
+    let words = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+    let status = status.map_err(|error| error.to_string())?;
+    match (status.success(), words) {
+        (true, words) => Ok(words.into()),
+        (false, "") => Err(format!("ended with {}", collector::describe(status))),
+        (false, words) => Err(format!("ended with {}: {words}", collector::describe(status))),
+    }
+}
+
+/// The process group of a check: nothing of it outlives the check, however that ends.
+struct Group<'a> {
+    pid: u32,
+    children: &'a RefCell<BTreeSet<u32>>,
+}
+
+impl<'a> Group<'a> {
+    fn new(pid: u32, children: &'a RefCell<BTreeSet<u32>>) -> Self {
+        children.borrow_mut().insert(pid);
+        Self { pid, children }
+    }
+}
+
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        os::sweep_group(self.pid);
+        self.children.borrow_mut().remove(&self.pid);
+    }
+}

@@ -1,0 +1,147 @@
+//! The results of checks as metrics, named as the Collector's `httpcheck` and `tcpcheck` receivers name theirs.
+//!
+//! Source: their `metadata.yaml`. `http.status_class` has five points a check, of which one is 1.
+
+use std::time::SystemTime;
+
+use super::{CheckStatus, Checked, milliseconds};
+use crate::http;
+use crate::settings::{CheckKind, CheckSettings};
+use crate::telemetry::{Kind, Metric, Point, Snapshot};
+
+/// All metrics of checks.
+pub static METRICS: &[Metric] = &[
+    metric(
+        "otelet.check.status",
+        "1",
+        Kind::Gauge,
+        "1 if the check was good, else 0. `otelet.check.name`, `otelet.check.kind`.",
+    ),
+    metric(
+        "otelet.check.duration",
+        "ms",
+        Kind::Gauge,
+        "How long the check took. `otelet.check.name`, `otelet.check.kind`.",
+    ),
+    metric(
+        "httpcheck.status",
+        "1",
+        Kind::UpDownCounter,
+        "1 if the status code is of this class, else 0. `http.url`, `http.status_code`, `http.method`, `http.status_class`.",
+    ),
+    metric("httpcheck.duration", "ms", Kind::Gauge, "How long the answer took. `http.url`."),
+    metric(
+        "httpcheck.error",
+        "{error}",
+        Kind::UpDownCounter,
+        "1 for a check that got no answer. `http.url`, `error.message`.",
+    ),
+    metric("tcpcheck.status", "1", Kind::Gauge, "1 if the connection came about, else 0. `tcpcheck.endpoint`."),
+    metric("tcpcheck.duration", "ms", Kind::Gauge, "How long the connection took. `tcpcheck.endpoint`."),
+];
+
+const STATUS: usize = 0;
+const DURATION: usize = 1;
+const HTTP_STATUS: usize = 2;
+const HTTP_DURATION: usize = 3;
+const HTTP_ERROR: usize = 4;
+const TCP_STATUS: usize = 5;
+const TCP_DURATION: usize = 6;
+
+const fn metric(name: &'static str, unit: &'static str, kind: Kind, help: &'static str) -> Metric {
+    Metric { name, unit, kind, help }
+}
+
+/// The points of one result.
+pub fn points(settings: &CheckSettings, checked: &Checked, at: SystemTime) -> Snapshot {
+    let outcome = &checked.outcome;
+    let (ok, took) = (u64::from(outcome.result.is_ok()), milliseconds(outcome.took));
+    let point = |index: usize, value: u64| Point::new(&METRICS[index], value);
+    let named = |index, value| {
+        point(index, value)
+            .with("otelet.check.name", settings.name.clone())
+            .with("otelet.check.kind", settings.kind.word())
+    };
+    let mut points = vec![named(STATUS, ok), named(DURATION, took)];
+    match &settings.kind {
+        CheckKind::Http { url, .. } => {
+            // Without query and user.
+            let url = http::parse_url(url).map(|uri| http::public(&uri)).unwrap_or_default();
+            let of_url = |index, value| point(index, value).with("http.url", url.clone());
+            points.push(of_url(HTTP_DURATION, took));
+            match (checked.code, &outcome.result) {
+                (Some(code), _) => {
+                    points.extend(["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(1..).map(|(class, first)| {
+                        of_url(HTTP_STATUS, u64::from(code / 100 == first))
+                            .with("http.status_code", i64::from(code))
+                            .with("http.method", "GET")
+                            .with("http.status_class", class)
+                    }))
+                }
+                (None, Err(why)) => points.push(of_url(HTTP_ERROR, 1).with("error.message", why.clone())),
+                (None, Ok(_)) => {}
+            }
+        }
+        CheckKind::Tcp { address } => {
+            let of_endpoint = |index, value| point(index, value).with("tcpcheck.endpoint", address.clone());
+            points.extend([of_endpoint(TCP_STATUS, ok), of_endpoint(TCP_DURATION, took)]);
+        }
+        CheckKind::Dns { .. } | CheckKind::Exec { .. } => {}
+    }
+    Snapshot { at, points }
+}
+
+/// The points of states that no result tells: of what is built in, and of what has not come back.
+pub fn state_points<'a>(checks: impl Iterator<Item = &'a CheckStatus>, at: SystemTime) -> Snapshot {
+    let points = checks.filter(|check| check.duration_ms.is_none()).filter_map(|check| {
+        let ok = u64::from(check.ok?);
+        Some(
+            Point::new(&METRICS[STATUS], ok)
+                .with("otelet.check.name", check.name.clone())
+                .with("otelet.check.kind", check.kind.clone()),
+        )
+    });
+    Snapshot { at, points: points.collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::check::Outcome;
+    use std::time::Duration;
+
+    fn web(result: Result<String, String>, code: Option<u16>) -> Vec<Point> {
+        let kind = CheckKind::Http {
+            url: "http://example.org:81/health?token=secret".into(),
+            status: Vec::new(),
+            body: None,
+            headers: vec![("authorization".into(), "secret".to_owned().into())],
+        };
+        let settings =
+            CheckSettings { name: "web".into(), kind, every: Duration::from_secs(30), timeout: Duration::from_secs(5) };
+        let checked = Checked { outcome: Outcome { result, took: Duration::from_millis(12) }, code };
+        points(&settings, &checked, SystemTime::UNIX_EPOCH).points
+    }
+
+    fn values(points: &[Point], name: &str) -> Vec<f64> {
+        points.iter().filter(|point| point.metric.name == name).map(|point| point.value.as_f64()).collect()
+    }
+
+    #[test]
+    fn an_answer_has_a_point_for_each_class_and_one_of_them_is_1() {
+        let points = web(Err("answered 503".into()), Some(503));
+        assert_eq!(values(&points, "httpcheck.status"), [0.0, 0.0, 0.0, 0.0, 1.0]);
+        assert_eq!(values(&points, "httpcheck.duration"), [12.0]);
+        assert_eq!(values(&points, "otelet.check.status"), [0.0]);
+        assert!(values(&points, "httpcheck.error").is_empty());
+    }
+
+    #[test]
+    fn no_answer_is_an_error_and_the_url_has_no_query() {
+        let points = web(Err("connection refused".into()), None);
+        assert_eq!(values(&points, "httpcheck.error"), [1.0]);
+        assert!(values(&points, "httpcheck.status").is_empty());
+        let text = format!("{points:?}");
+        assert!(text.contains("http://example.org:81/health") && !text.contains("secret"), "{text}");
+    }
+}

@@ -1,0 +1,346 @@
+//! Paces the checks and keeps what came of them. A check that does not come back counts as failed and is not started
+//! again before it has come back: what stalls piles nothing up, and takes no turn from the others.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{Action, Due, Moment, Notice};
+use crate::settings::CheckSettings;
+
+/// The most checks that are under way at once, stalled ones aside: each may have a thread.
+pub const MOST_AT_ONCE: usize = 4;
+
+/// What a check may take beyond its timeout before it counts as stalled: a program that was killed has to be gone, and
+/// the system's resolver knows no timeout.
+pub const GRACE: Duration = Duration::from_secs(2);
+
+/// The first checks after a start are spread over this time.
+pub const FIRST_WITHIN: Duration = Duration::from_secs(5);
+
+/// What came of a check.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Whether it is good, and what there is to say: with secrets taken out.
+    pub result: Result<String, String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A check as it is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// What it is called.
+    pub name: String,
+    /// `http`, `tcp`, `dns`, `exec`.
+    pub kind: &'static str,
+    /// What is known; nothing before the first result.
+    pub last: Option<Last>,
+}
+
+/// The last result of a check.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Last {
+    /// Whether it was good.
+    pub ok: bool,
+    /// Since when it is as it is.
+    pub since: SystemTime,
+    /// When it came.
+    pub at: SystemTime,
+    /// How long the check took; not known of one that has not come back.
+    pub took: Option<Duration>,
+    /// What there is to say.
+    pub message: String,
+}
+
+#[derive(Debug)]
+struct Check {
+    /// Numbers are used once: a result for another one is of settings that are gone.
+    generation: u64,
+    settings: CheckSettings,
+    next: Due,
+    /// Since when it is under way.
+    running: Option<Instant>,
+    stalled: bool,
+    last: Option<Last>,
+}
+
+/// All checks.
+#[derive(Debug)]
+pub struct Checks {
+    checks: Vec<Check>,
+    generations: u64,
+}
+
+impl Checks {
+    /// Plans the first of each.
+    pub fn new(settings: &Arc<[CheckSettings]>, at: Moment) -> Self {
+        let mut checks = Self { checks: Vec::new(), generations: 0 };
+        checks.reconfigure(settings, at);
+        checks
+    }
+
+    /// The settings were read again: what they say unchanged goes on, the rest begins anew.
+    pub fn reconfigure(&mut self, settings: &Arc<[CheckSettings]>, at: Moment) {
+        let mut old = std::mem::take(&mut self.checks);
+        for settings in settings.iter() {
+            let known = old.iter().position(|check| check.settings == *settings);
+            let check = match known {
+                Some(index) => old.swap_remove(index),
+                None => self.begin_anew(settings, at),
+            };
+            self.checks.push(check);
+        }
+    }
+
+    fn begin_anew(&mut self, settings: &CheckSettings, at: Moment) -> Check {
+        self.generations += 1;
+        let spread = FIRST_WITHIN.min(settings.every);
+        let first = at.now + share(spread / 2, at.dice, self.generations);
+        Check {
+            generation: self.generations,
+            settings: settings.clone(),
+            next: Due { at: first, slack: spread / 2 },
+            running: None,
+            stalled: false,
+            last: None,
+        }
+    }
+
+    /// Starts what is due as far as there is room, and takes note of what has stalled.
+    pub fn begin(&mut self, at: Moment, out: &mut Vec<Action>) {
+        for check in &mut self.checks {
+            if stall(check).is_some_and(|due| due.reached(at.now)) {
+                check.stalled = true;
+                let limit = crate::units::seconds(check.settings.timeout);
+                let message = format!("did not come back within {limit}; it is not started again before it does");
+                take(check, Err(message), None, at, out);
+            }
+        }
+        let mut room = MOST_AT_ONCE.saturating_sub(self.under_way());
+        // Who has waited longest comes first.
+        let mut due: Vec<usize> = (0..self.checks.len())
+            .filter(|index| self.checks[*index].running.is_none() && self.checks[*index].next.reached(at.now))
+            .collect();
+        due.sort_by_key(|index| self.checks[*index].next.at);
+        for index in due {
+            if room == 0 {
+                return;
+            }
+            room -= 1;
+            let check = &mut self.checks[index];
+            check.running = Some(at.now);
+            out.push(Action::Check { index, generation: check.generation });
+        }
+    }
+
+    /// A check came back.
+    pub fn on_checked(&mut self, generation: u64, outcome: Outcome, at: Moment, out: &mut Vec<Action>) {
+        let known = self.checks.iter_mut().find(|check| check.generation == generation);
+        let Some(check) = known.filter(|check| check.running.is_some()) else { return };
+        let started = check.running.take().unwrap_or(at.now);
+        check.stalled = false;
+        // Planned from its start, so that a slow check is not a seldom one; up to a tenth early, up to a tenth late.
+        let tenth = check.settings.every / 10;
+        let next = started + check.settings.every - tenth + share(tenth, at.dice, generation);
+        check.next = Due { at: next.max(at.now), slack: tenth };
+        take(check, outcome.result, Some(outcome.took), at, out);
+    }
+
+    /// When something is to be done. Nothing, for a check that waits for room: a result makes room.
+    pub fn due(&self) -> Option<Due> {
+        let room = self.under_way() < MOST_AT_ONCE;
+        let due = |check: &Check| match check.running {
+            Some(_) => stall(check),
+            None => room.then_some(check.next),
+        };
+        self.checks.iter().filter_map(due).min_by_key(Due::latest)
+    }
+
+    /// All of them, as they are shown.
+    pub fn seen(&self) -> Vec<Seen> {
+        let seen = |check: &Check| Seen {
+            name: check.settings.name.clone(),
+            kind: check.settings.kind.word(),
+            last: check.last.clone(),
+        };
+        self.checks.iter().map(seen).collect()
+    }
+
+    fn under_way(&self) -> usize {
+        self.checks.iter().filter(|check| check.running.is_some() && !check.stalled).count()
+    }
+}
+
+/// When a check that is under way counts as stalled, if it does not yet.
+fn stall(check: &Check) -> Option<Due> {
+    let started = check.running.filter(|_| !check.stalled)?;
+    Some(Due { at: started + check.settings.timeout + GRACE, slack: GRACE })
+}
+
+/// Keeps a result, and tells of it if it is news.
+fn take(check: &mut Check, result: Result<String, String>, took: Option<Duration>, at: Moment, out: &mut Vec<Action>) {
+    let ok = result.is_ok();
+    let message = result.unwrap_or_else(|why| why);
+    let before = check.last.as_ref().map(|last| (last.ok, last.since));
+    let name = check.settings.name.clone();
+    match before {
+        Some((false, _)) if ok => out.push(Action::Tell(Notice::CheckGoodAgain { name })),
+        None | Some((true, _)) if !ok => {
+            let every = check.settings.every;
+            out.push(Action::Tell(Notice::CheckFailed { name, message: message.clone(), every }));
+        }
+        _ => {}
+    }
+    let since = before.filter(|(was, _)| *was == ok).map_or(at.wall, |(_, since)| since);
+    check.last = Some(Last { ok, since, at: at.wall, took, message });
+}
+
+/// A part of this time by chance: another one for each number, though the dice are thrown once.
+fn share(time: Duration, dice: u64, number: u64) -> Duration {
+    // Fibonacci hashing spreads neighbours.
+    let mixed = (dice ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44;
+    time.mul_f64(mixed as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::origin;
+    use crate::settings::CheckKind;
+
+    const EVERY: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    fn tcp(name: &str) -> CheckSettings {
+        let kind = CheckKind::Tcp { address: "127.0.0.1:1".into() };
+        CheckSettings { name: name.into(), kind, every: EVERY, timeout: TIMEOUT }
+    }
+
+    fn moment(now: Instant, dice: u64) -> Moment {
+        Moment { now, wall: SystemTime::UNIX_EPOCH, dice }
+    }
+
+    fn started(out: &[Action]) -> Vec<u64> {
+        let generation = |action: &Action| match action {
+            Action::Check { generation, .. } => Some(*generation),
+            _ => None,
+        };
+        out.iter().filter_map(generation).collect()
+    }
+
+    fn told(out: &[Action]) -> Vec<String> {
+        let line = |action: &Action| match action {
+            Action::Tell(notice) => Some(notice.to_string()),
+            _ => None,
+        };
+        out.iter().filter_map(line).collect()
+    }
+
+    fn good() -> Outcome {
+        Outcome { result: Ok(String::new()), took: Duration::from_millis(1) }
+    }
+
+    fn bad(why: &str) -> Outcome {
+        Outcome { result: Err(why.into()), took: Duration::from_millis(1) }
+    }
+
+    fn begin(checks: &mut Checks, now: Instant) -> Vec<Action> {
+        let mut out = Vec::new();
+        checks.begin(moment(now, 0), &mut out);
+        out
+    }
+
+    fn back(checks: &mut Checks, generation: u64, outcome: Outcome, now: Instant, dice: u64) -> Vec<Action> {
+        let mut out = Vec::new();
+        checks.on_checked(generation, outcome, moment(now, dice), &mut out);
+        out
+    }
+
+    #[test]
+    fn the_first_comes_within_seconds_and_the_next_after_its_interval_give_or_take_a_tenth() {
+        for dice in 0..200 {
+            let t0 = origin();
+            let mut checks = Checks::new(&[tcp("a")].into(), moment(t0, dice));
+            let first = checks.due().unwrap();
+            assert!(first.at >= t0 && first.latest() <= t0 + FIRST_WITHIN);
+            assert_eq!(started(&begin(&mut checks, first.at)), [1]);
+
+            back(&mut checks, 1, good(), first.at + TIMEOUT / 2, dice);
+            let next = checks.due().unwrap();
+            assert!(next.at >= first.at + EVERY.mul_f64(0.9), "{:?}", next.at - first.at);
+            assert!(next.latest() <= first.at + EVERY.mul_f64(1.1), "{:?}", next.latest() - first.at);
+        }
+    }
+
+    #[test]
+    fn no_more_than_a_few_are_under_way_and_who_waits_is_next() {
+        let t0 = origin();
+        let names: Vec<CheckSettings> = (0..6).map(|number| tcp(&number.to_string())).collect();
+        let mut checks = Checks::new(&names.into(), moment(t0, 7));
+        let later = t0 + FIRST_WITHIN;
+
+        let first = started(&begin(&mut checks, later));
+        assert_eq!(first.len(), MOST_AT_ONCE);
+        assert!(checks.due().unwrap().at > later, "who waits for room makes no deadline");
+        assert!(begin(&mut checks, later).is_empty());
+
+        back(&mut checks, first[0], good(), later, 7);
+        let second = started(&begin(&mut checks, later));
+        assert_eq!(second.len(), 1);
+        assert!(!first.contains(&second[0]));
+    }
+
+    #[test]
+    fn what_stalls_has_failed_once_is_not_started_again_and_leaves_its_place_to_others() {
+        let t0 = origin();
+        let names: Vec<CheckSettings> = (0..5).map(|number| tcp(&number.to_string())).collect();
+        let mut checks = Checks::new(&names.into(), moment(t0, 7));
+        let start = t0 + FIRST_WITHIN;
+        let stuck = started(&begin(&mut checks, start));
+
+        let late = start + TIMEOUT + GRACE;
+        let out = begin(&mut checks, late);
+        assert_eq!(told(&out).len(), MOST_AT_ONCE, "{out:?}");
+        let fifth = started(&out);
+        assert_eq!(fifth.len(), 1, "{out:?}");
+        back(&mut checks, fifth[0], good(), late, 7);
+
+        let much_later = late + EVERY * 2;
+        assert_eq!(started(&begin(&mut checks, much_later)), fifth);
+
+        let out = back(&mut checks, stuck[0], good(), much_later, 7);
+        assert_eq!(told(&out).len(), 1, "good again");
+        assert_eq!(started(&begin(&mut checks, much_later + EVERY)), [stuck[0]]);
+    }
+
+    #[test]
+    fn only_changes_are_told() {
+        let t0 = origin();
+        let mut checks = Checks::new(&[tcp("db")].into(), moment(t0, 7));
+        let mut now = t0;
+        let mut run = |outcome| {
+            now += EVERY * 2;
+            begin(&mut checks, now);
+            told(&back(&mut checks, 1, outcome, now, 7))
+        };
+
+        assert!(run(good()).is_empty());
+        assert_eq!(run(bad("connection refused")), ["check db failed: connection refused; checking again every 30s"]);
+        assert!(run(bad("no route to host")).is_empty());
+        assert_eq!(run(good()), ["check db is good again"]);
+        assert!(run(good()).is_empty());
+    }
+
+    #[test]
+    fn results_of_settings_that_are_gone_count_for_nothing_and_what_is_unchanged_goes_on() {
+        let t0 = origin();
+        let mut checks = Checks::new(&[tcp("a"), tcp("b")].into(), moment(t0, 7));
+        begin(&mut checks, t0 + FIRST_WITHIN);
+        let other = CheckSettings { every: EVERY * 2, ..tcp("a") };
+
+        checks.reconfigure(&[other, tcp("b")].into(), moment(t0 + FIRST_WITHIN, 7));
+        assert!(back(&mut checks, 1, bad("gone"), t0 + FIRST_WITHIN, 7).is_empty());
+        assert_eq!(told(&back(&mut checks, 2, bad("refused"), t0 + FIRST_WITHIN, 7)).len(), 1);
+        assert_eq!(checks.seen()[0].last, None);
+    }
+}

@@ -12,12 +12,12 @@ use super::{Interface, Job, Late, Memory, Process, Reading, Swap, Who};
 pub(super) struct Reader {
     /// None on a system that sysinfo does not know.
     system: Option<System>,
-    networks: Networks,
+    networks: Option<Networks>,
 }
 
 impl Reader {
     pub(super) fn new(root: &Path) -> Self {
-        let mut reader = Self { system: System::new().ok(), networks: Networks::new() };
+        let mut reader = Self { system: System::new().ok(), networks: Networks::new().ok() };
         reader.set_root(root);
         reader
     }
@@ -34,16 +34,19 @@ impl Reader {
         _: Instant,
         wall: SystemTime,
     ) -> (Reading, Late, Option<Job>) {
-        let boot = System::boot_time();
+        let boot = System::boot_time().unwrap_or_default();
         let mut reading =
             Reading { boot: (boot > 0).then(|| UNIX_EPOCH + Duration::from_secs(boot)), ..Reading::default() };
         reading.uptime = reading.boot.and_then(|boot| wall.duration_since(boot).ok());
-        self.networks.refresh(true);
+        if let Some(networks) = &mut self.networks {
+            networks.refresh(true);
+        }
         reading.interfaces = self
             .networks
             .iter()
+            .flat_map(|networks| networks.iter())
             .map(|(name, data)| Interface {
-                device: name.clone(),
+                device: name.to_string_lossy().into_owned(),
                 bytes: [data.total_received(), data.total_transmitted()],
                 packets: [data.total_packets_received(), data.total_packets_transmitted()],
                 errors: [data.total_errors_on_received(), data.total_errors_on_transmitted()],

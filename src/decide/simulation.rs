@@ -20,6 +20,7 @@
 //! 13. There is one stream of a Docker engine's events and one look at its containers at a time, no look without the
 //!     stream, and the stream is open again within a bounded made-up time after the engine is back.
 //! 14. No check is under way twice, and no more than a few are that have not stalled.
+//! 15. The host is sampled at least as often as the settings say, also when they change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
@@ -113,6 +114,10 @@ struct World {
     last_spawn: Option<Instant>,
     last_sign: Instant,
     checking: BTreeMap<u64, Instant>,
+    /// When the host is to be sampled at the latest.
+    sample_by: Instant,
+    sample_every: Duration,
+    stopping: bool,
     last_good: Option<ConfigHash>,
     /// Told by the agent, and not lifted since by another offer or a person.
     refused: BTreeSet<ConfigHash>,
@@ -157,6 +162,9 @@ impl World {
             last_spawn: None,
             last_sign: now,
             checking: BTreeMap::new(),
+            sample_by: now,
+            sample_every: SAMPLE_EVERY,
+            stopping: false,
             last_good: None,
             refused: BTreeSet::new(),
             person: false,
@@ -221,7 +229,10 @@ impl World {
             10 => self.kill_agent(),
             11 => {
                 let restart = self.below(2) == 0;
-                self.feed(Event::Reconfigured { params: params(self.seed), restart });
+                self.sample_every = SAMPLE_EVERY / (1 + self.below(4) as u32);
+                self.sample_by = self.now + self.sample_every;
+                let params = Params { sample_every: self.sample_every, ..params(self.seed) };
+                self.feed(Event::Reconfigured { params, restart });
             }
             12 | 13 => {
                 let index = self.below(2) as usize;
@@ -326,6 +337,7 @@ impl World {
         self.last_spawn = None;
         self.last_sign = self.now;
         self.checking.clear();
+        (self.sample_by, self.sample_every) = (self.now, SAMPLE_EVERY);
         self.perform(actions);
     }
 
@@ -360,6 +372,7 @@ impl World {
         }
         let silence = self.now - self.last_sign;
         assert!(self.quit || silence <= WATCHDOG / 2, "{}: no sign of life for {silence:?}", self.seed);
+        assert!(self.stopping || self.now <= self.sample_by, "{}: no sample for too long", self.seed);
     }
 
     fn moment(&self, dice: u64) -> Moment {
@@ -503,7 +516,11 @@ impl World {
                 let number = series_number(&alert.attributes);
                 assert!(self.firing.remove(&number), "{}: {number} is resolved and did not fire", self.seed);
             }
-            Action::Sample => self.measure(),
+            Action::Sample => {
+                assert!(self.now <= self.sample_by, "{}: the host was not sampled for too long", self.seed);
+                self.sample_by = self.now + self.sample_every;
+                self.measure();
+            }
             Action::KeepAlerts(memory) => {
                 let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::AlertsKept(_))).count();
                 assert_eq!(out, 0, "{}: a second write of the alerts while one is out", self.seed);
@@ -719,6 +736,7 @@ impl World {
 
     fn stop(&mut self) {
         let end = self.now + Duration::from_secs(120);
+        self.stopping = true;
         self.feed(if self.seed.is_multiple_of(2) { Event::Stop } else { Event::StopNow });
         while !self.quit {
             assert!(self.now < end, "{}: does not stop: {:#?}", self.seed, self.agent);

@@ -247,6 +247,22 @@ fn cpu_utilization_is_the_change_of_cpu_time() {
 }
 
 #[test]
+fn it_samples_as_often_as_the_settings_say_and_shows_what_it_saw() {
+    let host = Host::new();
+    host.set("host.sample_every", "1h");
+    let agent = host.agent_running(&config("good"));
+    let seen = agent.status(&host).host;
+    assert!(seen.memory_total_bytes > seen.memory_used_bytes && seen.uptime_seconds > Some(0), "{seen:?}");
+    assert_eq!(seen.cpu_utilization, None, "that needs two samples");
+
+    host.change(&agent, "host.sample_every", "100ms");
+
+    let look = || agent.status(&host).host.cpu_utilization;
+    let busy = wait_for("a second sample", look, || format!("{:?}", agent.status(&host).host));
+    assert!((0.0..=1.0).contains(&busy), "{busy}");
+}
+
+#[test]
 #[ignore = "needs df and free, and takes what others do to them as it comes: cargo xtask check --real"]
 fn df_and_free_say_the_same() {
     let output = |program: &str, arguments: &[&str]| {

@@ -78,7 +78,7 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(root: &Path) -> Self {
         Self {
-            root: root.into(),
+            root: plain(root),
             places: None,
             foreign: mounts::Foreign::new(Arc::new(kernel::space)),
             limits: cgroup::Limits::default(),
@@ -90,7 +90,7 @@ impl Reader {
 
     pub(super) fn set_root(&mut self, root: &Path) {
         if self.root != root {
-            (self.root, self.places) = (root.into(), None);
+            (self.root, self.places) = (plain(root), None);
         }
     }
 
@@ -202,6 +202,11 @@ impl Reader {
     }
 }
 
+/// As the kernel writes mount points: without a slash at the end.
+fn plain(path: &Path) -> PathBuf {
+    path.components().collect()
+}
+
 /// By the agent's own /proc: that is where its numbers of processes are valid.
 fn process(who: Who, pid: u32, boot: Option<SystemTime>, buffer: &mut Vec<u8>) -> Option<Process> {
     let directory = PathBuf::from(format!("/proc/{pid}"));
@@ -262,6 +267,12 @@ mod tests {
         let mounts = [CONTAINER, b"103 102 0:52 / /nowhere/proc rw - proc proc rw\n"].concat();
         let error = Places::at(Path::new("/nowhere"), &mounts).unwrap_err();
         assert!(error.starts_with("/nowhere/proc/1/net/dev: No such file"), "{error}");
+    }
+
+    #[test]
+    fn a_root_may_be_written_with_a_slash_at_its_end() {
+        assert_eq!(Reader::new(Path::new("/hostfs/")).root.as_os_str(), "/hostfs");
+        assert_eq!(Reader::new(Path::new("/")).root.as_os_str(), "/");
     }
 
     #[test]

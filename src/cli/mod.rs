@@ -146,7 +146,7 @@ pub static ROWS: &[Row] = &[
     setting("report.every", Time(secs(1), hours(24)), "5m", "Time between reports while nothing changes. A change is reported after a second."),
     file_only("report.headers", Map, "Headers sent with each report, by name."),
 
-    setting("host.root", Text("PATH"), "/", "Where the root of the host is mounted, when the agent runs in a container: /hostfs. Mounts, interfaces and processes are then the host's."),
+    setting("host.root", Text("PATH"), "/", "Where the root of the host is mounted, when the agent runs in a container: /hostfs. CPU, memory, disks, mounts and interfaces are then the host's."),
     setting("host.sample_every", Time(ms(100), hours(1)), "16s", "The host is sampled at least this often. A sample waits for up to half of it for another reason to wake up."),
 
     setting("export.to", Text("collector|URL"), "", "Where metrics and events go by OTLP/HTTP: the collector that is looked after (a receiver on loopback is added if its config has none), or a URL to which /v1/metrics and /v1/logs are added."),

@@ -512,7 +512,7 @@ fn a_file_system_that_hangs_is_said_and_hangs_nothing() {
     agent.applied(&config("good"));
     let at = mountpoint.display().to_string();
 
-    agent.logs(&format!("file system at {at} (fuse, none) does not answer"));
+    agent.logs(&format!("file system at {at} (fuse) does not answer"));
 
     let status =
         agent.wait_status("the mount that hangs", |status| status.host.hanging_mounts == std::slice::from_ref(&at));

@@ -201,6 +201,13 @@ fn entry(line: &MountLine<'_>, mountpoint: &[u8], rank: u8) -> Entry {
             std::fs::read_link(link).ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
         device = name.map_or(device, |name| format!("/dev/{name}"));
     }
+    // davfs and the like take their password there.
+    if let Some((scheme, rest)) = device.split_once("://")
+        && let Some((_, host)) = rest.split('/').next().and_then(|authority| authority.rsplit_once('@'))
+    {
+        let path = &rest[rest.find('/').unwrap_or(rest.len())..];
+        device = format!("{scheme}://{host}{path}");
+    }
     Entry {
         mount: Mount {
             device,
@@ -284,30 +291,26 @@ impl Foreign {
     ) -> (Late, Vec<String>, Option<Job>) {
         let progress = self.progress.clone();
         let mut known = progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut late = std::mem::take(&mut known.late);
         if known.out {
             if let Some((since, mount)) = &known.at
                 && now.saturating_duration_since(*since) >= HANGS
                 && self.told.as_ref() != Some(&mount.mountpoint)
             {
                 log::warn!(
-                    "file system at {} ({}, {}) does not answer; no file system of others is looked at until it does",
+                    "file system at {} ({}) does not answer; no network file system is looked at until it does",
                     mount.mountpoint,
-                    mount.kind,
-                    mount.device
+                    mount.kind
                 );
                 self.told = Some(mount.mountpoint.clone());
             }
-            let hanging = self.told.iter().cloned().collect();
-            // What it saw so far is of the time before: it comes when all is seen.
-            return (late, hanging, None);
+            return (Late::default(), self.told.iter().cloned().collect(), None);
         }
         if let Some(mountpoint) = self.told.take() {
             log::info!("file system at {mountpoint} answers again");
         }
+        let late = std::mem::take(&mut known.late);
         if entries.is_empty() {
-            late.file_systems.clear();
-            return (Late { at: None, ..late }, Vec::new(), None);
+            return (Late::default(), Vec::new(), None);
         }
         known.out = true;
         drop(known);
@@ -368,6 +371,15 @@ mod tests {
         assert_eq!(mountpoints(&chosen.foreign), ["/mnt/nas", "/mnt/nas/local", "/home/pi/remote", "/mnt/new"]);
         let boot = &chosen.local[1].mount;
         assert_eq!((&*boot.device, &*boot.kind, boot.mode), ("/dev/mmcblk0p1", "vfat", "ro"));
+    }
+
+    #[test]
+    fn a_password_in_the_name_of_a_device_is_not_told() {
+        let text = b"1 0 0:40 / /mnt/dav rw - fuse.davfs https://me:secret@dav.example/a@b rw\n\
+            2 0 0:41 / /mnt/ssh rw - fuse.sshfs me@host.example:/ rw\n";
+        let chosen = choose(text);
+        let devices: Vec<&str> = chosen.foreign.iter().map(|entry| &*entry.mount.device).collect();
+        assert_eq!(devices, ["https://dav.example/a@b", "me@host.example:/"]);
     }
 
     #[test]

@@ -11,7 +11,10 @@ impl Runner {
         if let Some(mut buffer) = self.buffer() {
             let exported = |point: &&Point| match self.settings.export.metrics {
                 ExportMetrics::All => true,
-                ExportMetrics::Agent => ["otelet.", "process."].iter().any(|of| point.metric.name.starts_with(of)),
+                ExportMetrics::Agent => {
+                    let is_of = |of: &&str| point.metric.name.starts_with(of);
+                    ["otelet.", "process."].iter().any(is_of) && !is_of(&"otelet.host.")
+                }
                 ExportMetrics::None => false,
             };
             buffer.keep_points(snapshot.at, snapshot.points.iter().filter(exported));

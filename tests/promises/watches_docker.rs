@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use super::engine::{Engine, Said, chunk, event, listed};
+use super::exports_once::{exporting, metrics, records, text};
 use super::host::{Agent, Host, Signal, config, signal, wait_for, wait_until};
 use super::stays_small::{anonymous_kib, count_wake_ups, descriptors, threads};
 
@@ -49,6 +50,42 @@ fn what_happens_to_a_container_is_told_and_those_that_run_are_listed() {
     assert_eq!((container.project.as_deref(), container.service.as_deref()), (Some("shop"), Some("front")));
     assert_eq!(container.since.as_deref(), Some("2026-11-25T15:58:28Z"));
     assert_eq!(agent.status(&host).docker.unwrap().events, 2);
+}
+
+#[test]
+fn events_and_usage_are_exported_with_the_engines_times_and_the_containers_names() {
+    let (host, sink) = exporting();
+    let engine = Engine::new(&host);
+    engine.answers("/containers/json", Said::Body(format!("[{}]", listed("web", "Up 5 minutes"))));
+    let id = "web0123456789abcdef";
+    let details = r#"{"State":{"StartedAt":"2026-11-25T15:58:18Z"}}"#;
+    engine.answers(&format!("/containers/{id}/json"), Said::Body(details.into()));
+    let stats = r#"{"read":"2026-11-25T15:58:28.5Z","cpu_stats":{"cpu_usage":{"total_usage":1500000000}},
+        "memory_stats":{"usage":1000,"limit":2000},"networks":{"eth0":{"rx_bytes":11,"tx_bytes":22}}}"#;
+    engine.answers(&format!("/containers/{id}/stats"), Said::Body(stats.into()));
+    let _agent = watching(&host);
+    engine.was_asked("/events", 1);
+
+    engine.tell(&event("die", "web", 1234, r#","exitCode":"3","com.docker.compose.service":"front""#));
+
+    let asked = sink.wait_for("the event and the usage", |asked| {
+        let died = records(asked).iter().any(|record| record.event_name == "docker.container.die");
+        died && metrics(asked).contains_key("container.network.io")
+    });
+    let records = records(&asked);
+    let died = records.iter().find(|record| record.event_name == "docker.container.die").unwrap();
+    assert_eq!(died.time_unix_nano, 1_795_000_001_234_000_000, "the engine's own time");
+    assert_eq!(died.severity_text, "WARN");
+    assert_eq!(text(&died.attributes, "container.name"), Some("web"));
+    assert_eq!(text(&died.attributes, "container.label.com.docker.compose.service"), Some("front"));
+    let metrics = metrics(&asked);
+    let kinds = ["container.cpu.time", "container.memory.usage", "container.memory.utilization"]
+        .map(|name| (metrics[name].unit.as_str(), metrics[name].monotonic));
+    assert_eq!(kinds, [("s", Some(true)), ("By", Some(false)), ("1", None)]);
+    let cpu = &metrics["container.cpu.time"].points[0];
+    assert_eq!(cpu.start_time_unix_nano, 1_795_622_298_000_000_000, "since the container started");
+    assert_eq!(text(&cpu.attributes, "container.id"), Some(id));
+    assert_eq!(text(&cpu.attributes, "container.label.com.docker.compose.service"), Some("front"));
 }
 
 #[test]

@@ -33,11 +33,15 @@ pub struct ExportParams {
     pub every: Duration,
     /// Whether they go to the collector that is looked after.
     pub to_collector: bool,
+    /// Whether metrics are among them: events always are.
+    pub metrics: bool,
 }
 
 /// What an export brought.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Delivered {
+    /// Batches that were answered.
+    pub sent: u64,
     /// Whether there is more to be sent.
     pub more: bool,
     /// What the other side would not have, and why. It is lost.
@@ -47,7 +51,7 @@ pub struct Delivered {
 /// Exports so far.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Exports {
-    /// Answered.
+    /// Batches that were answered.
     pub sent: u64,
     /// Not answered, or not now: what they said is in a later one.
     pub failed: u64,
@@ -106,7 +110,7 @@ impl Exporting {
 
     /// Something was measured.
     pub fn measured(&mut self) {
-        self.waiting |= self.params.is_some();
+        self.waiting |= self.params.is_some_and(|params| params.metrics);
     }
 
     /// Something happened. While nobody takes exports this does not hurry them.
@@ -156,10 +160,10 @@ impl Exporting {
         self.in_flight = false;
         let params = self.params?;
         match result {
-            Ok(Delivered { more, trouble }) => {
+            Ok(Delivered { sent, more, trouble }) => {
                 let back = std::mem::take(&mut self.told);
                 self.failures = 0;
-                self.exports.sent += 1;
+                self.exports.sent += sent;
                 self.next = match (more, self.hurried) {
                     (true, _) => at.now,
                     (false, true) => at.now + SETTLE,
@@ -228,12 +232,12 @@ impl Exporting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::origin;
+    use crate::decide::{Action, Agent, Child, ConfigHash, Event, Exit, Params, Probe, Record, Witness, origin};
     use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(60);
-    const AWAY: ExportParams = ExportParams { every: EVERY, to_collector: false };
-    const NEAR: ExportParams = ExportParams { every: EVERY, to_collector: true };
+    const AWAY: ExportParams = ExportParams { every: EVERY, to_collector: false, metrics: true };
+    const NEAR: ExportParams = ExportParams { every: EVERY, to_collector: true, metrics: true };
 
     fn at(now: Instant) -> Moment {
         Moment { now, wall: SystemTime::UNIX_EPOCH, dice: u64::MAX }
@@ -258,7 +262,7 @@ mod tests {
         assert!(!exporting.begin(false, t1 + SETTLE / 2));
         assert!(exporting.begin(false, t1 + SETTLE));
         assert!(!exporting.begin(false, t1 + EVERY), "one is out");
-        exporting.on_exported(Ok(Delivered::default()), false, at(t1 + SETTLE));
+        exporting.on_exported(Ok(Delivered { sent: 1, ..Delivered::default() }), false, at(t1 + SETTLE));
         assert_eq!(exporting.due(false), None);
     }
 
@@ -279,10 +283,10 @@ mod tests {
 
         now += delay;
         assert!(exporting.begin(false, now));
-        let more = Delivered { more: true, trouble: None };
+        let more = Delivered { sent: 1, more: true, trouble: None };
         assert_eq!(exporting.on_exported(Ok(more), false, at(now)), Some(Notice::ExportBack));
         assert!(exporting.begin(false, now), "at once");
-        exporting.on_exported(Ok(Delivered::default()), false, at(now));
+        exporting.on_exported(Ok(Delivered { sent: 1, ..Delivered::default() }), false, at(now));
         assert_eq!(exporting.due(false), None);
         assert_eq!((exporting.exports().sent, exporting.exports().failed), (2, 2));
     }
@@ -324,7 +328,7 @@ mod tests {
     fn what_is_refused_is_told_once() {
         let t0 = origin();
         let mut exporting = Exporting::new(Some(AWAY), t0);
-        let refused = || Ok(Delivered { more: false, trouble: Some("answered 400".into()) });
+        let refused = || Ok(Delivered { sent: 1, more: false, trouble: Some("answered 400".into()) });
         exporting.measured();
         assert!(exporting.begin(false, t0 + EVERY));
         let told = exporting.on_exported(refused(), false, at(t0 + EVERY));
@@ -332,6 +336,99 @@ mod tests {
         exporting.measured();
         assert!(exporting.begin(false, t0 + EVERY * 3));
         assert_eq!(exporting.on_exported(refused(), false, at(t0 + EVERY * 3)), None);
+    }
+
+    /// An agent whose collector is healthy and takes exports, or whose exports go elsewhere.
+    fn agent(params: ExportParams, t0: Instant) -> Agent {
+        const GOOD: ConfigHash = ConfigHash([1; 32]);
+        let second = Duration::from_secs(1);
+        let params = Params {
+            has_source: false,
+            poll_every: EVERY,
+            stop_timeout: EVERY,
+            probation: EVERY,
+            report_every: None,
+            watchdog: None,
+            sample_every: EVERY,
+            export: Some(params),
+            alerts: Vec::new(),
+            alert_labels: Vec::new(),
+            notify_every: None,
+        };
+        let record = Record { last_good: Some(GOOD), ..Record::default() };
+        let (mut agent, actions) = Agent::new(params, record, None, at(t0));
+        assert!(actions.contains(&Action::Spawn(GOOD)), "{actions:?}");
+        agent.on(Event::Spawned(Ok(Child { pid: 7, witness: Witness::HealthCheck })), at(t0));
+        let (mut now, mut told) = (t0, Vec::new());
+        while !agent.report().collector.healthy {
+            now += second / 10;
+            assert!(now < t0 + EVERY, "never probed");
+            if agent.on(Event::Due, at(now)).contains(&Action::Probe(7)) {
+                told = agent.on(Event::Probed { pid: 7, probe: Probe::Healthy }, at(now));
+            }
+        }
+        // What happened until now is told.
+        told.extend(agent.on(Event::Due, at(now + second * 2)));
+        assert!(told.contains(&Action::Export), "{told:?}");
+        agent.on(Event::Exported(Ok(Delivered { sent: 1, ..Delivered::default() })), at(now + second * 2));
+        agent
+    }
+
+    #[test]
+    fn the_collector_gets_the_last_of_it_before_it_is_stopped_and_has_two_seconds() {
+        let t0 = origin();
+        let (later, patience) = (t0 + EVERY, Duration::from_secs(2));
+        let stop = || {
+            let mut agent = agent(NEAR, t0);
+            agent.on(Event::Happened, at(later));
+            let actions = agent.on(Event::Stop, at(later));
+            assert!(actions.contains(&Action::Export) && !actions.contains(&Action::Terminate(7)), "{actions:?}");
+            agent
+        };
+        let taken = stop().on(Event::Exported(Ok(Delivered { sent: 1, ..Delivered::default() })), at(later));
+        assert!(taken.contains(&Action::Terminate(7)), "{taken:?}");
+
+        let mut stalled = stop();
+        assert_eq!(stalled.deadline(), later + patience);
+        let late = stalled.on(Event::Due, at(later + patience));
+        assert!(late.contains(&Action::Terminate(7)), "{late:?}");
+
+        let hurried = stop().on(Event::StopNow, at(later));
+        assert!(hurried.contains(&Action::Kill(7)) || hurried.contains(&Action::Terminate(7)), "{hurried:?}");
+
+        // With nothing to tell the collector is stopped at once.
+        let quiet = agent(NEAR, t0).on(Event::Stop, at(t0 + EVERY / 2));
+        assert!(quiet.contains(&Action::Terminate(7)), "{quiet:?}");
+    }
+
+    #[test]
+    fn others_get_the_last_of_it_after_the_collector_has_ended() {
+        let t0 = origin();
+        let (later, patience) = (t0 + EVERY, Duration::from_secs(2));
+        let stop = || {
+            let mut agent = agent(AWAY, t0);
+            let actions = agent.on(Event::Stop, at(later));
+            assert!(actions.contains(&Action::Terminate(7)) && !actions.contains(&Action::Export), "{actions:?}");
+            let exited = agent.on(Event::Exited { pid: 7, exit: Exit::default() }, at(later));
+            assert!(exited.contains(&Action::Export) && !exited.contains(&Action::Quit), "{exited:?}");
+            agent
+        };
+        let taken = stop().on(Event::Exported(Ok(Delivered { sent: 1, ..Delivered::default() })), at(later));
+        assert_eq!(taken, [Action::Quit]);
+        let mut stalled = stop();
+        assert_eq!(stalled.deadline(), later + patience);
+        assert_eq!(stalled.on(Event::Due, at(later + patience)), [Action::Quit]);
+        assert_eq!(stop().on(Event::StopNow, at(later)), [Action::Quit]);
+    }
+
+    #[test]
+    fn where_metrics_are_not_wanted_only_events_are_exported() {
+        let t0 = origin();
+        let mut exporting = Exporting::new(Some(ExportParams { metrics: false, ..AWAY }), t0);
+        exporting.measured();
+        assert_eq!(exporting.due(false), None);
+        exporting.happened(t0);
+        assert!(exporting.begin(false, t0 + SETTLE));
     }
 
     #[test]

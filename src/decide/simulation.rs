@@ -501,7 +501,7 @@ impl World {
                 assert!(!gone, "{}: an export to a collector that does not run", self.seed);
                 let result = match self.server_away {
                     true => Err(("answered 503".into(), None)),
-                    false => Ok(Delivered { more: !self.quiet && self.below(3) == 0, trouble: None }),
+                    false => Ok(Delivered { sent: 1, more: !self.quiet && self.below(3) == 0, trouble: None }),
                 };
                 self.later(3_000, Event::Exported(result));
             }
@@ -805,7 +805,11 @@ fn params(seed: u64) -> Params {
         report_every: Some(Duration::from_secs(300)),
         watchdog: Some(WATCHDOG),
         sample_every: SAMPLE_EVERY,
-        export: Some(ExportParams { every: Duration::from_secs(60), to_collector: seed.is_multiple_of(2) }),
+        export: Some(ExportParams {
+            every: Duration::from_secs(60),
+            to_collector: seed.is_multiple_of(2),
+            metrics: true,
+        }),
         alerts: rules(),
         alert_labels: vec![("instance".into(), "made-up".into())],
         notify_every: Some(Duration::from_secs(60)),

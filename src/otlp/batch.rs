@@ -147,8 +147,8 @@ pub fn attributes(attributes: &Attributes) -> Vec<u8> {
     out
 }
 
-/// A log record, encoded. `body` is what of its body may be told.
-pub fn record(record: &Record, body: String, observed: SystemTime) -> Vec<u8> {
+/// A log record, encoded. `public` takes the secrets out of its texts.
+pub fn record(record: &Record, public: impl Fn(&str) -> String, observed: SystemTime) -> Vec<u8> {
     let (severity_number, severity_text) = match record.severity {
         Severity::Info => (9, "INFO"),
         Severity::Warn => (13, "WARN"),
@@ -158,8 +158,15 @@ pub fn record(record: &Record, body: String, observed: SystemTime) -> Vec<u8> {
         time_unix_nano: nanos(record.at),
         severity_number,
         severity_text: severity_text.into(),
-        body: Some(AnyValue { string_value: Some(body), int_value: None }),
-        attributes: record.attributes.iter().map(|(name, value)| pair(name, value)).collect(),
+        body: Some(AnyValue { string_value: Some(public(&record.body)), int_value: None }),
+        attributes: record
+            .attributes
+            .iter()
+            .map(|(name, value)| match value {
+                Value::Text(text) => pair(name, &public(text).into()),
+                Value::Int(_) => pair(name, value),
+            })
+            .collect(),
         observed_time_unix_nano: nanos(observed),
         event_name: record.event.into(),
     };
@@ -275,7 +282,7 @@ mod tests {
             body: "config 7f3a refused".into(),
             attributes: vec![("otelet.config.hash".into(), Value::from("7f3a"))],
         };
-        let encoded = record(&told, told.body.clone(), at + Duration::from_nanos(1));
+        let encoded = record(&told, |text| text.replace("7f3a", "***"), at + Duration::from_nanos(1));
 
         let request = Teller::new(&[]).logs([&*encoded, &*encoded].into_iter());
 
@@ -286,6 +293,8 @@ mod tests {
         assert_eq!((records[0].severity_number, records[0].severity_text.as_str()), (13, "WARN"));
         assert_eq!(records[0].event_name, "otelet.config.refused");
         assert_eq!((records[0].time_unix_nano, records[0].observed_time_unix_nano), (5_000_000_000, 5_000_000_001));
-        assert_eq!(records[0].body.as_ref().unwrap().string_value.as_deref(), Some("config 7f3a refused"));
+        assert_eq!(records[0].body.as_ref().unwrap().string_value.as_deref(), Some("config *** refused"));
+        let attribute = records[0].attributes[0].value.as_ref().unwrap();
+        assert_eq!(attribute.string_value.as_deref(), Some("***"));
     }
 }

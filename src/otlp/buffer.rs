@@ -474,7 +474,7 @@ mod tests {
             body: text.into(),
             attributes: Vec::new(),
         };
-        batch::record(&record, text.into(), at(1))
+        batch::record(&record, str::to_owned, at(1))
     }
 
     fn teller() -> Teller {

@@ -120,6 +120,7 @@ impl Exporter {
             match judged {
                 Ok((outcome, trouble)) => {
                     lock().settle(signal, things, outcome);
+                    delivered.sent += 1;
                     delivered.trouble = delivered.trouble.or(trouble);
                 }
                 Err(why) => {

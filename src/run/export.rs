@@ -7,14 +7,18 @@ use super::*;
 use crate::config::Intake;
 use crate::decide::ExportParams;
 use crate::otlp::ExportLosses;
-use crate::settings::{ExportSettings, ExportTo};
+use crate::settings::{ExportMetrics, ExportSettings, ExportTo};
 use crate::status::ExportStatus;
 use crate::telemetry::Record;
 
 /// What the decisions need to know of the settings.
 pub(super) fn params(settings: &ExportSettings) -> Option<ExportParams> {
     let to = settings.to.as_ref()?;
-    Some(ExportParams { every: settings.every, to_collector: *to == ExportTo::Collector })
+    Some(ExportParams {
+        every: settings.every,
+        to_collector: *to == ExportTo::Collector,
+        metrics: settings.metrics != ExportMetrics::None,
+    })
 }
 
 impl Runner {
@@ -108,8 +112,7 @@ impl Runner {
 
     pub(super) fn keep_record(&self, record: &Record) {
         if let Some(mut buffer) = self.buffer() {
-            let body = self.redactor.line(&record.body);
-            buffer.keep_record(otlp::record(record, body, SystemTime::now()));
+            buffer.keep_record(otlp::record(record, |text| self.redactor.line(text), SystemTime::now()));
         }
     }
 

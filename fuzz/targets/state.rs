@@ -1,7 +1,7 @@
 //! A state directory of any content: it is loaded without a panic, the agent can start from it and print it, and what is
 //! saved of it is loaded again as it was.
 //!
-//! The input is `state.json`, `state.json.old`, `instance_uid`, a body and a status file, with a byte 0xff between them.
+//! The input is `state.json`, `state.json.old`, `instance_uid`, a body, a status file and `alerts.json`, with a byte 0xff between them.
 
 #![no_main]
 
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use libfuzzer_sys::fuzz_target;
 use otelet::decide::{Agent, Moment, Params};
 use otelet::store::{Store, hash};
-use otelet::{status, units};
+use otelet::{alerts, status, units};
 
 /// A directory of this process's own, on the file system that `TMPDIR` names: one in memory is much faster.
 fn directory() -> &'static PathBuf {
@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
     for (name, body) in [("a: 1\n", "a: 1\n"), ("a: 2\n", "a: 3\n")] {
         fs::write(store.config_path(hash(name.as_bytes())), body).expect("it can be written");
     }
-    let mut parts = data.splitn(5, |byte| *byte == 0xff);
+    let mut parts = data.splitn(6, |byte| *byte == 0xff);
     for name in ["state.json", "state.json.old", "instance_uid"] {
         let path = directory.join(name);
         match parts.next() {
@@ -50,15 +50,27 @@ fuzz_target!(|data: &[u8]| {
         }
     }
 
+    match parts.next() {
+        Some(bytes) => fs::write(alerts::path(directory), bytes).expect("it can be written"),
+        None => drop(fs::remove_file(alerts::path(directory))),
+    }
+
     let (memory, _) = store.load();
+    let (firing, _) = alerts::load(directory);
     let (uid, _) = store.identity();
     assert_eq!(store.identity().0, uid, "the same agent when asked again");
     assert_eq!(uid.len(), 36, "{uid}");
 
     let at = Moment { now: Instant::now(), wall: SystemTime::now(), dice: 7 };
     let second = Duration::from_secs(1);
-    let params = Params { has_source: true, poll_every: second, stop_timeout: second, probation: second, ..Params::default() };
-    let (agent, _) = Agent::new(params, memory.record.clone(), None, at);
+    let params =
+        Params { has_source: true, poll_every: second, stop_timeout: second, probation: second, ..Params::default() };
+    let (agent, _) = Agent::resume(params, memory.record.clone(), firing.clone(), None, at);
+    let _ = agent.deadline();
+    alerts::save(directory, &firing).expect("it can be saved");
+    // Not the same to the last bit of each number, which text does not keep.
+    let (again, warning) = alerts::load(directory);
+    assert_eq!((again.firing.len(), again.resolved.len(), warning), (firing.firing.len(), firing.resolved.len(), None));
     for refused in &agent.report().refused {
         units::rfc3339(refused.at);
     }

@@ -273,6 +273,11 @@ impl Alerts {
         }
     }
 
+    /// The host is known by another name. What fires keeps its labels.
+    pub fn relabel(&mut self, labels: Vec<(String, String)>) {
+        self.labels = labels;
+    }
+
     /// Looks at what was measured.
     pub fn on_measured(&mut self, snapshot: &Snapshot, at: Moment, out: &mut Vec<Action>) {
         let mut news = Vec::new();
@@ -1057,7 +1062,7 @@ mod tests {
         let memory = bench.alerts.memory();
 
         let mut next = Bench::new(&[rule]);
-        next.alerts.labels = vec![("instance".into(), "another name".into())];
+        next.alerts.relabel(vec![("instance".into(), "another name".into())]);
         next.seconds = 1_000;
         let at = next.at();
         let mut out = Vec::new();

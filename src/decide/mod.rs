@@ -227,6 +227,8 @@ pub enum Event {
     Exported(Result<Delivered, (String, Option<Duration>)>),
     /// A batch of alerts was taken, or was not: the reason, and how long the receiver wants to be left alone.
     Notified(Result<(), (String, Option<Duration>)>),
+    /// Alerts that fire from now on have these labels of the host.
+    Relabelled(Vec<(String, String)>),
     /// What must survive of the alerts is on disk, or could not be put there: the reason.
     AlertsKept(Result<(), String>),
     /// A Docker engine did something.
@@ -467,6 +469,7 @@ impl Agent {
                 out.extend(notice.map(Action::Tell));
             }
             Event::Notified(result) => self.alerts.on_notified(result, at, out),
+            Event::Relabelled(labels) => self.alerts.relabel(labels),
             Event::AlertsKept(result) => self.alerts.on_kept(result, at, out),
             Event::Docker(input) => self.docker.on(input, at, out),
             Event::Checked { generation, outcome } => self.checks.on_checked(generation, outcome, at, out),

@@ -183,6 +183,8 @@ impl Runner {
                     self.instance_uid
                 );
                 self.instance_uid = uid;
+                let labels = alerts::labels(&self.instance_uid, &self.host_identity);
+                self.feed(Event::Relabelled(labels));
                 self.open_exporter();
             }
             Err(error) => log::warn!("instance uid {uid} of the config server cannot be kept: {}", error.chain()),

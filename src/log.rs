@@ -16,6 +16,27 @@ static LOST: AtomicU64 = AtomicU64::new(0);
 /// The longest line of the collector that is passed on, in bytes; what is longer is cut.
 const LONGEST_LINE: usize = 16 * 1024;
 
+/// Bytes of log that are kept for `otelet diagnose`, of the agent and of its collectors each: some hundred lines.
+const LINES_KEPT: usize = 16 * 1024;
+
+/// The agent's last lines.
+static AGENT: Mutex<Tail> = Mutex::new(Tail::new(LINES_KEPT));
+
+/// The last lines of its collectors, also of those that have ended, and also those that were not passed on.
+static COLLECTOR: Mutex<Tail> = Mutex::new(Tail::new(LINES_KEPT));
+
+/// The last lines of the agent and of its collectors, as they were printed: secrets are not taken out.
+pub fn last_lines() -> (String, String) {
+    let lines = |kept: &Mutex<Tail>| kept.lock().map_or_else(|_| String::new(), |tail| tail.lines());
+    (lines(&AGENT), lines(&COLLECTOR))
+}
+
+fn keep(kept: &Mutex<Tail>, line: &[u8]) {
+    if let Ok(mut tail) = kept.lock() {
+        tail.add(line);
+    }
+}
+
 /// Sets the logger up. Under journald each line gets its priority as `<N>`, and no time: the journal has its own.
 pub fn init(level: LevelFilter) {
     let journal = under_journald();
@@ -73,6 +94,7 @@ struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        keep(&AGENT, bytes);
         if !os::write_log(bytes) {
             LOST.fetch_add(1, Ordering::Relaxed);
         }
@@ -107,9 +129,6 @@ impl Relay {
 
     /// Takes what the collector printed, in whatever pieces it came.
     pub fn take(&mut self, bytes: &[u8], now: Instant) {
-        if !self.pass {
-            return;
-        }
         let earned = now.saturating_duration_since(self.counted).as_millis() as u64 * self.rate / 1000;
         if earned > 0 {
             self.credit = (self.credit + earned).min(self.rate.saturating_mul(4));
@@ -152,6 +171,16 @@ impl Relay {
             self.line.extend_from_slice(b"...");
         }
         self.line.push(b'\n');
+        keep(&COLLECTOR, &self.line);
+        if self.pass {
+            self.pass_on();
+        }
+        self.line.clear();
+        self.line.shrink_to(1024);
+        self.overlong = false;
+    }
+
+    fn pass_on(&mut self) {
         let cost = self.line.len() as u64;
         // What stderr would not take has its price too: a part of it may have gone out.
         let affordable = cost <= self.credit;
@@ -161,9 +190,6 @@ impl Relay {
         if !affordable || !os::write_log(&self.line) {
             self.dropped += 1;
         }
-        self.line.clear();
-        self.line.shrink_to(1024);
-        self.overlong = false;
     }
 }
 
@@ -185,7 +211,7 @@ const KEPT: usize = 8 * 1024;
 
 impl Tail {
     /// At most so many bytes.
-    pub fn new(limit: usize) -> Self {
+    pub const fn new(limit: usize) -> Self {
         Self { bytes: std::collections::VecDeque::new(), limit }
     }
 
@@ -194,12 +220,25 @@ impl Tail {
         let bytes = &bytes[bytes.len().saturating_sub(self.limit)..];
         let excess = (self.bytes.len() + bytes.len()).saturating_sub(self.limit);
         self.bytes.drain(..excess);
+        if self.bytes.capacity() < self.bytes.len() + bytes.len() {
+            // Doubling would end with up to twice the limit.
+            let more = self.limit.min(2 * (self.bytes.len() + bytes.len())) - self.bytes.len();
+            self.bytes.reserve_exact(more);
+        }
         self.bytes.extend(bytes);
     }
 
     /// What there is.
     pub fn bytes(&self) -> Vec<u8> {
         self.bytes.iter().copied().collect()
+    }
+
+    /// What there is as text, without the rest of a line whose beginning was forgotten.
+    pub fn lines(&self) -> String {
+        let bytes = self.bytes();
+        let cut = bytes.len() == self.limit;
+        let start = bytes.iter().position(|byte| *byte == b'\n').filter(|_| cut).map_or(0, |end| end + 1);
+        String::from_utf8_lossy(&bytes[start..]).into_owned()
     }
 }
 
@@ -243,6 +282,29 @@ mod tests {
         assert!(tail.bytes().ends_with(b"\x01end"));
         tail.add(&[2; 3 * KEPT]);
         assert_eq!(tail.bytes(), vec![2; KEPT]);
+    }
+
+    #[test]
+    fn lines_are_whole_and_take_no_more_memory_than_they_may() {
+        let mut tail = Tail::new(64);
+        for number in 0..1000 {
+            tail.add(format!("line {number}\n").as_bytes());
+            assert!(tail.bytes.capacity() <= 64, "{}", tail.bytes.capacity());
+        }
+        let lines = tail.lines();
+        assert!(lines.starts_with("line 99") && lines.ends_with("line 998\nline 999\n"), "{lines}");
+        let mut tail = Tail::new(64);
+        tail.add(b"first\nsecond\n");
+        assert_eq!(tail.lines(), "first\nsecond\n");
+    }
+
+    #[test]
+    fn what_is_not_passed_on_is_kept_all_the_same() {
+        let mut relay = Relay::new(false, 1, Instant::now());
+        relay.take(b"not passed on, but ke", Instant::now());
+        relay.take(b"pt\n", Instant::now());
+        assert_eq!(relay.dropped(), 0);
+        assert!(last_lines().1.contains("not passed on, but kept\n"));
     }
 
     #[test]

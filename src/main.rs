@@ -6,7 +6,7 @@ use otelet::cli::{self, Command, Invocation};
 use otelet::settings::{self, Settings, World};
 use otelet::status::{self, Verb};
 use otelet::store::{self, Store, StoreError};
-use otelet::{decide, run, validate};
+use otelet::{decide, diagnose, run, validate};
 
 fn main() -> ExitCode {
     let status = match cli::parse(std::env::args_os().skip(1)) {
@@ -29,6 +29,8 @@ fn dispatch(invocation: Invocation) -> u8 {
             print(concat!("otelet ", env!("CARGO_PKG_VERSION"), "\n"));
             return cli::EXIT_OK;
         }
+        // Also, and even more so, when the settings cannot be used.
+        Command::Diagnose => return diagnose::diagnose(&invocation),
         Command::Run | Command::Validate | Command::Status | Command::Rollback => {}
     }
     let settings = match settings::load(&invocation, &World::real()) {
@@ -41,9 +43,9 @@ fn dispatch(invocation: Invocation) -> u8 {
     match invocation.command {
         Command::Run => run::run(invocation, settings),
         Command::Validate => validate::validate(&settings),
-        Command::Status => show_status(&invocation, &settings),
+        Command::Status => status::show(&invocation, &settings.runtime_dir),
         Command::Rollback => roll_back(&invocation, &settings),
-        Command::Version | Command::Help => unreachable!("answered above"),
+        Command::Diagnose | Command::Version | Command::Help => unreachable!("answered above"),
     }
 }
 
@@ -51,43 +53,6 @@ fn dispatch(invocation: Invocation) -> u8 {
 fn print(text: &str) {
     use std::io::Write;
     let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
-fn show_status(invocation: &Invocation, settings: &Settings) -> u8 {
-    let fresh = status::fresh(&settings.runtime_dir, |_| true);
-    if invocation.healthy {
-        return match fresh.map(|status| status.complaint()) {
-            Ok(None) => cli::EXIT_OK,
-            Ok(Some(why)) | Err(why) => {
-                println!("{why}");
-                cli::EXIT_NO
-            }
-        };
-    }
-    let (status, trouble) = match fresh {
-        Ok(status) => (status, None),
-        // What was written last still says something.
-        Err(why) => match status::read(&settings.runtime_dir) {
-            Ok(status) => (status, Some(why)),
-            Err(_) => {
-                eprintln!("otelet: {why}");
-                return cli::EXIT_NO;
-            }
-        },
-    };
-    if invocation.json {
-        let text = serde_json::to_string_pretty(&status).expect("maps with string keys and numbers only");
-        print(&format!("{text}\n"));
-    } else {
-        print(&status.screen());
-    }
-    match trouble {
-        None => cli::EXIT_OK,
-        Some(why) => {
-            eprintln!("otelet: {why}");
-            cli::EXIT_NO
-        }
-    }
 }
 
 fn roll_back(invocation: &Invocation, settings: &Settings) -> u8 {

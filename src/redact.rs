@@ -96,6 +96,51 @@ impl Redactor {
         line
     }
 
+    /// Lines of a log. Beside the known values, what reads like a secret is taken out with the rest of its line.
+    pub fn log(&self, text: &str) -> String {
+        let mut shown = String::with_capacity(text.len());
+        let mut within_key = false;
+        for line in self.line(text).split_inclusive('\n') {
+            let (body, end) = line.strip_suffix('\n').map_or((line, ""), |body| (body, "\n"));
+            // The lines of a private key follow each other, or stand in one with `\n` between them.
+            if let Some(at) = body.find("-----BEGIN").filter(|_| body.contains("PRIVATE KEY-----")) {
+                within_key = !body.contains("-----END");
+                shown.push_str(&body[..at]);
+                shown.push_str(REDACTED);
+            } else if within_key {
+                within_key = !body.contains("-----END");
+                shown.push_str(REDACTED);
+            } else {
+                let user = userinfo(body).map(|at| at.start);
+                let value = assignment(body).map(|name| name.end);
+                match user.into_iter().chain(value).min() {
+                    Some(at) => {
+                        shown.push_str(&body[..at]);
+                        shown.push(' ');
+                        shown.push_str(REDACTED);
+                    }
+                    None => shown.push_str(body),
+                }
+            }
+            shown.push_str(end);
+        }
+        shown
+    }
+
+    /// The texts that [`config`](Self::config) takes out: whoever quotes them elsewhere tells a secret.
+    pub fn secrets_in(&self, text: &str) -> Vec<String> {
+        if text.len() > LARGEST {
+            return Vec::new();
+        }
+        let Some(mut tree) = Tree::read(text.strip_prefix('\u{feff}').unwrap_or(text)) else { return Vec::new() };
+        Policy { redactor: self, nodes: &mut tree.nodes }.value(0, false);
+        let secret = |node: Node| match node {
+            Node::Scalar(scalar) => scalar.secret.then_some(scalar.text),
+            Node::Map { .. } | Node::Seq { .. } => None,
+        };
+        tree.nodes.into_iter().filter_map(secret).collect()
+    }
+
     fn shown(&self, text: &str) -> Option<String> {
         if text.len() > LARGEST || text.len().saturating_mul(self.known.len()) > WORK {
             return None;
@@ -169,7 +214,7 @@ impl Redactor {
             || self.short.iter().any(|value| value == text.trim())
             || text.contains("PRIVATE KEY-----")
             || userinfo(text).is_some()
-            || has_assignment(text)
+            || assignment(text).is_some()
     }
 
     fn knows_part_of(&self, text: &str) -> bool {
@@ -417,7 +462,7 @@ const HARMLESS_ENDS: &[&str] = &["file", "path", "dir", "url", "uri", "endpoint"
 const HARMLESS: &[&str] = &["routing_key", "partition_key", "metadata_keys", "group_by_keys"];
 
 /// Whether what stands under this name is secret.
-fn is_secret_name(name: &str) -> bool {
+pub fn is_secret_name(name: &str) -> bool {
     // Longer than any name: a text that happens to be where names are.
     if name.len() > 256 || HARMLESS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
         return false;
@@ -500,11 +545,11 @@ fn userinfo(text: &str) -> Option<Range<usize>> {
     None
 }
 
-/// Whether a text gives a secret its value on the way: `password=…`, `api_key: …`, `--token …`, `Bearer …`.
-fn has_assignment(text: &str) -> bool {
-    words(text).any(|word| {
+/// Where a text gives a secret its value on the way: the name in `password=…`, `api_key: …`, `--token …`, `Bearer …`.
+fn assignment(text: &str) -> Option<Range<usize>> {
+    words(text).find(|word| {
         let after = &text[word.end..];
-        let name = &text[word];
+        let name = &text[word.clone()];
         if name.eq_ignore_ascii_case("bearer") || name.eq_ignore_ascii_case("basic") {
             let value = after.strip_prefix(' ').map_or("", |rest| rest.split_whitespace().next().unwrap_or_default());
             if value.len() >= 8 && !value.starts_with("${") {
@@ -518,8 +563,16 @@ fn has_assignment(text: &str) -> bool {
             None => name.starts_with("--") && after.starts_with(' ') && !after.trim_start().is_empty(),
         };
         let value = after_quote.trim_start_matches(['=', ':', ' ', '"', '\'']);
-        assigned && is_secret_name(name) && !value.split_whitespace().next().is_some_and(is_reference)
+        // Last, since it may be long: a text of one word would be read once for each name in it.
+        assigned
+            && is_secret_name(name)
+            && !value.split_whitespace().next().is_some_and(|it| is_reference(it) || is_gone(it))
     })
+}
+
+/// Whether this is what was taken out already, or was never told.
+fn is_gone(value: &str) -> bool {
+    [REDACTED, "<set>"].contains(&value.trim_end_matches([',', ';', '.', '}', ')', ']', '"', '\'']))
 }
 
 /// The words of a text, as names are written.
@@ -650,6 +703,36 @@ mod tests {
         ] {
             assert_eq!(redacted(text), shown);
         }
+    }
+
+    #[test]
+    fn a_log_loses_what_reads_like_a_secret_and_keeps_the_rest() {
+        let redactor = Redactor::new(["hunter2-known"]);
+        for (line, shown) in [
+            ("config 7f3a applied\n", "config 7f3a applied\n"),
+            ("got hunter2-known, and more\n", "got <redacted>, and more\n"),
+            ("why: password=hunter2 is wrong\nnext", "why: password <redacted>\nnext"),
+            ("{\"api_key\": \"hunter2\"}", "{\"api_key <redacted>"),
+            ("{X-Key: <set>, key: hunter2}", "{X-Key: <set>, key <redacted>"),
+            ("token=hunter2-known", "token=<redacted>"),
+            ("token=hunter2-known-and-more", "token <redacted>"),
+            ("Authorization: Bearer hunter2hunter2", "Authorization <redacted>"),
+            ("GET https://user:hunter2@c.example/v1 failed", "GET https:// <redacted>"),
+            (
+                "a -----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----\nb",
+                "a <redacted>\n<redacted>\n<redacted>\nb",
+            ),
+            ("k -----BEGIN PRIVATE KEY-----\\nhunter2\\n-----END PRIVATE KEY-----\nb", "k <redacted>\nb"),
+        ] {
+            assert_eq!(redactor.log(line), shown);
+        }
+    }
+
+    #[test]
+    fn the_secrets_of_a_config_are_known_to_whoever_looks_for_them_elsewhere() {
+        let text = "a: {password: hunter2, token: \"${env:T}\", n: 1, url: 'https://u:hunter3@h'}";
+        assert_eq!(Redactor::default().secrets_in(text), ["hunter2", "https://u:hunter3@h"]);
+        assert_eq!(Redactor::default().secrets_in("a: [b"), [""; 0]);
     }
 
     #[test]

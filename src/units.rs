@@ -206,6 +206,15 @@ pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     Some(SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds as u32))
 }
 
+/// A time as people say it of what lasts: `3d 4h`, `12m 30s`, `41s`. What is below the second unit is cut off.
+pub fn two_units(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let parts = [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let first = parts.iter().position(|(count, _)| *count > 0).unwrap_or(3);
+    let shown = parts[first..].iter().take(2).enumerate().filter(|(at, (count, _))| *at == 0 || *count > 0);
+    shown.map(|(_, (count, unit))| format!("{count}{unit}")).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,6 +260,13 @@ mod tests {
         ] {
             assert_eq!(read(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_lasts_is_said_in_two_units() {
+        let shown = |seconds| two_units(Duration::from_secs(seconds));
+        assert_eq!([shown(0), shown(41), shown(750), shown(3_600)], ["0s", "41s", "12m 30s", "1h"]);
+        assert_eq!([shown(273_600 + 59), shown(86_400 + 59)], ["3d 4h", "1d"]);
     }
 
     #[test]

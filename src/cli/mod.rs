@@ -36,6 +36,8 @@ pub enum Command {
     Status,
     /// Go back to the config before the last good one.
     Rollback,
+    /// Put what support asks for into one archive.
+    Diagnose,
     /// Print the version.
     Version,
     /// Print [`help`].
@@ -46,16 +48,33 @@ pub enum Command {
 pub static COMMANDS: &[(Command, &str, &str)] = &[
     (Command::Run, "run", "Run the agent. This is the default."),
     (Command::Validate, "validate", "Read the settings, ask the config source once, validate; start nothing."),
-    (Command::Status, "status", "What runs, since when, from where; --healthy for probes, --json for machines."),
+    (
+        Command::Status,
+        "status",
+        "What runs, since when, from where; --watch, --json for machines, --healthy for probes.",
+    ),
     (Command::Rollback, "rollback", "Back to the config before the last good one; --clear forgets refused configs."),
+    (
+        Command::Diagnose,
+        "diagnose",
+        "Write settings, status, configs and the last logs to one archive, without secrets.",
+    ),
     (Command::Version, "version", "Print the version."),
     (Command::Help, "help", "Print this text."),
 ];
 
 /// The commands that read the settings.
-const READS_SETTINGS: &[Command] = &[Command::Run, Command::Validate, Command::Status, Command::Rollback];
-const EVERY: &[Command] =
-    &[Command::Run, Command::Validate, Command::Status, Command::Rollback, Command::Version, Command::Help];
+const READS_SETTINGS: &[Command] =
+    &[Command::Run, Command::Validate, Command::Status, Command::Rollback, Command::Diagnose];
+const EVERY: &[Command] = &[
+    Command::Run,
+    Command::Validate,
+    Command::Status,
+    Command::Rollback,
+    Command::Diagnose,
+    Command::Version,
+    Command::Help,
+];
 
 /// One flag, or one key of the settings file.
 #[derive(Debug, Clone, Copy)]
@@ -193,8 +212,10 @@ pub static ROWS: &[Row] = &[
     setting("log_level", Choice("error|warn|info|debug|trace"), "info", "The least important log line to print."),
 
     flag("json", Nothing, "", &[Command::Status], "Print the status as JSON."),
+    flag("watch", Nothing, "", &[Command::Status], "Show the status anew every two seconds until ^C; with --json an object on a line each time."),
     flag("healthy", Nothing, "", &[Command::Status], "Print no more than a line; exit with 0 if the collector is healthy, else with 1."),
     flag("clear", Nothing, "", &[Command::Rollback], "Stay on this config, and forget which ones were refused."),
+    flag("output", Text("PATH"), "", &[Command::Diagnose], "The archive to write; one that is there is replaced. Without it: otelet-HOST-TIME.tar, here."),
     flag("help", Nothing, "", EVERY, "Print this text. Also -h."),
     flag("version", Nothing, "", EVERY, "Print the version."),
 ];
@@ -208,10 +229,14 @@ pub struct Invocation {
     pub settings: Option<PathBuf>,
     /// `status --json`
     pub json: bool,
+    /// `status --watch`
+    pub watch: bool,
     /// `status --healthy`
     pub healthy: bool,
     /// `rollback --clear`
     pub clear: bool,
+    /// `diagnose --output=`
+    pub output: Option<PathBuf>,
     /// Settings given by flag: key and value, in order. A proxy's URL may hold a password.
     flags: Vec<(&'static str, Secret)>,
 }
@@ -280,6 +305,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
             }
             match row.key {
                 "json" => invocation.json = true,
+                "watch" => invocation.watch = true,
                 "healthy" => invocation.healthy = true,
                 "clear" => invocation.clear = true,
                 "help" => command = Some(Command::Help),
@@ -296,6 +322,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
             invocation.settings = Some(value.into());
             continue;
         }
+        if row.key == "output" {
+            invocation.output = Some(value.into());
+            continue;
+        }
         let value = value.into_string().map_err(|_| UsageError(format!("{name}: its value is not UTF-8")))?;
         invocation.flags.push((row.key, value.into()));
     }
@@ -303,6 +333,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
     // Help helps whatever else was said.
     if invocation.command == Command::Help {
         return Ok(invocation);
+    }
+    if invocation.watch && invocation.healthy {
+        return Err(UsageError("--watch does not go with --healthy, which answers once".to_owned()));
     }
     match given.iter().find(|row| !row.commands().contains(&invocation.command)) {
         None => Ok(invocation),
@@ -551,7 +584,7 @@ mod tests {
         assert_eq!(refused("statsu"), "unknown command \"statsu\"; did you mean status?");
         assert_eq!(
             refused("frob"),
-            "unknown command \"frob\"; the commands are run, validate, status, rollback, version, help"
+            "unknown command \"frob\"; the commands are run, validate, status, rollback, diagnose, version, help"
         );
         assert_eq!(refused("run status"), "one command is enough; values of flags follow the flag");
     }
@@ -561,7 +594,7 @@ mod tests {
         assert_eq!(refused("status --clear"), "--clear does not go with status, only with rollback");
         assert_eq!(
             refused("version --state-dir=x"),
-            "--state-dir does not go with version, only with run, validate, status, rollback"
+            "--state-dir does not go with version, only with run, validate, status, rollback, diagnose"
         );
     }
 

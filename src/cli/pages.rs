@@ -5,7 +5,7 @@ use super::{COMMANDS, Kind, ROWS, Row, Takes, setting_row};
 /// What `otelet help` prints: at most 100 columns.
 pub fn help() -> String {
     let mut text = "otelet: keeps an OpenTelemetry Collector running on its newest good config\n\n\
-         Usage: otelet [run | validate | status | rollback | version] [--flag=value ...]\n\n"
+         Usage: otelet [run | validate | status | rollback | diagnose | version] [--flag=value ...]\n\n"
         .to_owned();
     for (_, name, help) in COMMANDS {
         text += &format!("  {name:<10} {help}\n");
@@ -39,7 +39,7 @@ pub fn man() -> String {
         ".TH OTELET 8 \"\" \"otelet {}\" \"System Administration\"\n\
          .SH NAME\notelet \\- keeps an OpenTelemetry Collector running on its newest good config\n\
          .SH SYNOPSIS\n.B otelet\n\
-         [run | validate | status | rollback | version] [\\-\\-flag=value ...]\n\
+         [run | validate | status | rollback | diagnose | version] [\\-\\-flag=value ...]\n\
          .SH DESCRIPTION\n\
          otelet finds the Collector of this host, takes its config from a URL or a file, has the Collector validate \
          it, and runs the Collector on it. A config that is refused, or that does not stay healthy through its \

@@ -351,9 +351,7 @@ mod tests {
             watchdog: None,
             sample_every: EVERY,
             export: Some(params),
-            alerts: Vec::new(),
-            alert_labels: Vec::new(),
-            notify_every: None,
+            ..Params::default()
         };
         let record = Record { last_good: Some(GOOD), ..Record::default() };
         let (mut agent, actions) = Agent::new(params, record, None, at(t0));

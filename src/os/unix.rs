@@ -573,6 +573,13 @@ impl Output {
     }
 }
 
+/// Columns and rows of the terminal that stdout is, if it is one and says so.
+pub fn terminal() -> Option<(usize, usize)> {
+    let stdout = io::stdout();
+    let size = rustix::termios::tcgetwinsize(&stdout).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col.into(), size.ws_row.into()))
+}
+
 /// Writes to the agent's stderr, but never waits for its reader: a log driver that stalls must not stall supervision.
 /// Returns whether all of it was written.
 ///
@@ -851,6 +858,38 @@ pub fn private_file(path: &Path) -> io::Result<File> {
         .mode(0o600)
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
         .open(path)
+}
+
+/// A file for nobody but the agent, which must not be there yet.
+///
+/// # Errors
+///
+/// As the kernel says.
+pub fn new_private_file(path: &Path) -> io::Result<File> {
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Renames a file, but not over another one.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::AlreadyExists`] if there is one, beside what the kernel says.
+pub fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system can; then there is a moment between the look and the renaming.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => match fs::symlink_metadata(to) {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => fs::rename(from, to),
+        },
+        renamed => Ok(renamed?),
+    }
+}
+
+/// Who may do what with a file, and whose it is: `0600 uid 0`.
+pub fn describe_mode(metadata: &fs::Metadata) -> String {
+    use std::os::unix::fs::MetadataExt;
+    format!("{:04o} uid {}", metadata.mode() & 0o7777, metadata.uid())
 }
 
 /// Makes a rename in this directory durable.

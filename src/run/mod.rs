@@ -76,6 +76,7 @@ enum Message {
         settings: Box<settings::CheckSettings>,
         checked: crate::check::Checked,
     },
+    Answered(Answer),
 }
 
 /// What an exchange brought, looked at on its own thread.
@@ -403,6 +404,7 @@ impl Runner {
             Message::Signal(signal) => self.take_signal(signal),
             Message::Docker(generation, message) => self.take_docker(generation, message),
             Message::Checked { generation, settings, checked } => self.take_checked(generation, &settings, checked),
+            Message::Answered(answer) => (self.answer, self.written) = (Some(answer), None),
         }
     }
 

@@ -114,17 +114,40 @@ impl Runner {
         if let Ok(text) = fs::read(&path) {
             let _ = fs::remove_file(&path);
             match serde_json::from_slice::<status::Request>(&text) {
-                Ok(request) => {
-                    self.request = Some(request.id);
-                    self.feed(match request.verb {
-                        Verb::RollBack => Event::RollBack,
-                        Verb::ClearRefused => Event::ClearRefused,
-                    });
-                }
+                Ok(status::Request { id, verb }) => match verb {
+                    Verb::RollBack => {
+                        self.request = Some(id);
+                        self.feed(Event::RollBack);
+                    }
+                    Verb::ClearRefused => {
+                        self.request = Some(id);
+                        self.feed(Event::ClearRefused);
+                    }
+                    Verb::Diagnose => self.leave_logs(id),
+                },
                 Err(error) => log::warn!("{}: not a request: {error}", path.display()),
             }
         }
         self.written = None;
+    }
+
+    /// Taking the secrets out takes a while: it is done on a thread of its own, and answered when it is done.
+    fn leave_logs(&mut self, id: String) {
+        let (runtime_dir, store, sender) = (self.runtime_dir.clone(), self.store.clone(), self.sender.clone());
+        let (secrets, config) = (self.settings.secrets(), self.agent.report().effective);
+        let name = id.clone();
+        let answer_with = |id: String, result: Result<String, String>| {
+            let done = result.is_ok();
+            Answer { id, done, text: result.unwrap_or_else(|why| why) }
+        };
+        let started = work("diagnose", move || {
+            let config = config.and_then(|hash| store.verify(hash).ok());
+            let result = crate::diagnose::leave_logs(&runtime_dir, secrets, config.as_deref());
+            send(&sender, Message::Answered(answer_with(id, result)));
+        });
+        if let Err(why) = started {
+            self.answer = Some(answer_with(name, Err(why)));
+        }
     }
 
     pub(super) fn answer(&mut self, answer: Result<String, String>) {

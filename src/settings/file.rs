@@ -87,6 +87,11 @@ impl File {
         self.nodes.iter().find(|(known, _)| *known == key).map(|(_, node)| node)
     }
 
+    /// Every key that has a value, in the order of the file.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.nodes.iter().map(|(key, node)| (key.as_str(), node))
+    }
+
     /// Where the value of a key stands: a second walk that fails there on purpose.
     pub(super) fn place(&self, key: &str) -> Place {
         let mut walk = Walk::new(Some(key));

@@ -2,10 +2,12 @@
 //!
 //! The rooms: `file` and `walk` read the settings file along [`cli::ROWS`], so a new row needs one line here, in
 //! [`load`]; `said` finds the strongest value for a setting and judges it; `observe` has the sections of what the
-//! agent sees and tells; `expand` and `location` read what stands in a value. A value that a stronger place overrides is never looked at, beyond its key and shape. Nothing here reads the
+//! agent sees and tells; `expand` and `location` read what stands in a value;
+//! `explain` says who said what. A value that a stronger place overrides is never looked at, beyond its key and shape. Nothing here reads the
 //! process or the disk by itself: [`World`] does.
 
 mod expand;
+mod explain;
 mod file;
 mod kloudmate;
 mod location;
@@ -22,8 +24,9 @@ use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::cli::{self, Invocation};
+use crate::cli::{self, Invocation, Row};
 use crate::os;
+pub use explain::{Explained, explain, secrets_said};
 use file::File;
 pub use kloudmate::{Adopted, KLOUDMATE_ROWS, KloudMateRow, Own, adopt, kloudmate_help, kloudmate_row};
 pub use observe::{

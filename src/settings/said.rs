@@ -20,13 +20,13 @@ pub(super) struct Said<'a> {
 /// A value as it was said.
 pub(super) struct Raw {
     pub(super) text: String,
-    from: Origin,
+    pub(super) from: Origin,
     /// Whether a message may show it: not if it may be a secret.
-    shown: bool,
+    pub(super) shown: bool,
 }
 
 /// Who said it.
-enum Origin {
+pub(super) enum Origin {
     Flag,
     Variable(String),
     /// The dotted key; that of an item of a list or map is longer than that of its row.

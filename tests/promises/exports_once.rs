@@ -14,7 +14,7 @@ use super::host::{Agent, Host, PATIENCE, Signal, config, hash, scripted, signal,
 use super::server::{Answer, Asked, Server};
 
 /// A host whose agent exports ten times a second to a server of its own.
-fn exporting() -> (Host, Server) {
+pub fn exporting() -> (Host, Server) {
     let (host, sink) = (Host::new(), Server::new());
     host.set("export.to", sink.at("").trim_end_matches('/'));
     host.set("export.every", "100ms");
@@ -30,15 +30,15 @@ fn taken() -> Answer {
 
 /// A metric as it arrived.
 #[derive(Debug, Clone, Default)]
-struct Metric {
-    unit: String,
+pub struct Metric {
+    pub unit: String,
     /// None for a gauge.
-    monotonic: Option<bool>,
-    points: Vec<NumberDataPoint>,
+    pub monotonic: Option<bool>,
+    pub points: Vec<NumberDataPoint>,
 }
 
 /// Every metric in the requests that were answered with 200, by name.
-fn metrics(asked: &[Asked]) -> BTreeMap<String, Metric> {
+pub fn metrics(asked: &[Asked]) -> BTreeMap<String, Metric> {
     metrics_with(asked, 200)
 }
 
@@ -59,7 +59,7 @@ fn metrics_with(asked: &[Asked], status: u16) -> BTreeMap<String, Metric> {
 }
 
 /// Every record in the requests that were answered with 200.
-fn records(asked: &[Asked]) -> Vec<LogRecord> {
+pub fn records(asked: &[Asked]) -> Vec<LogRecord> {
     let requests = asked.iter().filter(|asked| asked.answered == Some(200) && asked.path == "/v1/logs");
     let requests = requests.map(|asked| LogsRequest::decode(&*asked.body).unwrap());
     requests.flat_map(|it| it.resource_logs).flat_map(|it| it.scope_logs).flat_map(|it| it.log_records).collect()
@@ -76,7 +76,7 @@ fn snapshots_with(asked: &[Asked], status: u16) -> Vec<u64> {
     uptime.map(|point| point.time_unix_nano).collect()
 }
 
-fn text<'a>(attributes: &'a [KeyValue], name: &str) -> Option<&'a str> {
+pub fn text<'a>(attributes: &'a [KeyValue], name: &str) -> Option<&'a str> {
     let found = attributes.iter().find(|pair| pair.key == name)?;
     found.value.as_ref().and_then(|AnyValue { string_value, .. }| string_value.as_deref())
 }

@@ -8,6 +8,7 @@ mod server;
 
 mod alerts_on_thresholds;
 mod checks_what_it_is_told;
+mod diagnoses_itself;
 mod documents_every_flag;
 mod explains_bad_settings;
 mod exports_once;
@@ -43,6 +44,7 @@ mod rolls_back_when_a_person_asks;
 mod runs_the_newest_good_config;
 mod runs_under_systemd;
 mod says_how_it_is;
+mod shows_itself_on_a_terminal;
 mod speaks_opamp;
 mod starts_offline_from_disk;
 mod stays_small;

@@ -69,8 +69,7 @@ fn secrets_are_taken_out() {
     let (host, reports) = host_with_reports();
     host.set("collector.env", "{UPSTREAM: hunter2-upstream}");
     host.set("report.headers", "{Authorization: Bearer hunter2-report}");
-    let body =
-        format!("{}# hunter2-upstream\n", scripted("good", &["error saw hunter2-upstream", "exit 1 after 3s"]));
+    let body = format!("{}# hunter2-upstream\n", scripted("good", &["error saw hunter2-upstream", "exit 1 after 3s"]));
     host.server.offer(&*body);
     let _agent = host.agent().start();
 

@@ -1,5 +1,9 @@
 //! `otelet status` says what runs, since when and from where; its exit status serves probes.
 
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
 use super::host::{Host, Signal, config, hash, scripted, short, signal, state, stderr, stdout, wait_until};
 
 #[test]
@@ -20,15 +24,24 @@ fn a_screen_for_people() {
         let found = screen.lines().find(|line| line.starts_with(name));
         found.unwrap_or_else(|| panic!("no line {name:?} in\n{screen}"))[name.len()..].trim().to_owned()
     };
-    assert!(line("agent").contains(&format!("running, pid {}, since 20", agent.pid())), "{screen}");
-    assert!(line("collector").starts_with(&format!("up, pid {}, since 20", host.runs("second"))), "{screen}");
-    assert!(line("collector").contains("healthy by health_check"), "{screen}");
+    assert!(
+        line("agent").starts_with("running, for ") && line("agent").contains(&format!("s, pid {}, ", agent.pid())),
+        "{screen}"
+    );
+    assert!(line("collector").starts_with("up, for "), "{screen}");
+    assert!(
+        line("collector").contains(&format!("s, healthy by health_check, pid {}", host.runs("second"))),
+        "{screen}"
+    );
     assert!(line("config").starts_with(&short(&config("second"))), "{screen}");
     assert!(line("offered").starts_with(&format!("{}, failed", short(&bad))), "{screen}");
     assert!(line("last good").starts_with(&short(&config("second"))), "{screen}");
     assert!(line("previous").starts_with(&short(&config("first"))), "{screen}");
     assert_eq!(line("source"), host.server.url());
-    assert!(line("refused").contains("unknown receiver"), "{screen}");
+    assert!(line("refused").starts_with(&format!("{} ", short(&bad))), "{screen}");
+    assert!(line("refused").contains(" ago: ") && line("refused").contains("unknown receiver"), "{screen}");
+    assert!(line("host").contains("linux") && screen.contains(" GiB, "), "{screen}");
+    assert!(!screen.contains('\x1b'), "this is no terminal: {screen:?}");
 }
 
 #[test]
@@ -127,4 +140,86 @@ fn an_agent_that_was_killed_is_not_healthy_and_its_last_status_is_shown() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stdout(&output).contains(&short(&config("good"))));
     assert!(stderr(&output).contains("agent is not running; its last status is of 20"), "{}", stderr(&output));
+}
+
+/// The keys of a JSON value, `config.refused[].hash`: of every value that is no object or list.
+fn keys(value: &serde_json::Value, at: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(entries) => entries.iter().for_each(|(name, value)| {
+            let key = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+            keys(value, &key, found);
+        }),
+        Value::Array(items) if !items.is_empty() => {
+            items.iter().for_each(|item| keys(item, &format!("{at}[]"), found));
+        }
+        Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            found.insert(at.to_owned());
+        }
+    }
+}
+
+/// The keys in the first column of docs/status.md. `.at` goes on from the section of the key before it.
+fn documented_keys() -> BTreeSet<String> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/status.md")).unwrap();
+    let mut keys = BTreeSet::new();
+    let mut section = String::new();
+    for line in page.lines().filter(|line| line.starts_with("| `")) {
+        for name in line.split('|').nth(1).unwrap().split('`').skip(1).step_by(2) {
+            let key = if name.starts_with('.') { section.clone() + name } else { name.to_owned() };
+            section = key.rsplit_once('.').map_or("", |(section, _)| section).to_owned();
+            keys.insert(key);
+        }
+    }
+    keys
+}
+
+/// Whether a documented key means this one: `NAME` stands for whatever a person calls it, dots and all.
+fn means(documented: &str, key: &str) -> bool {
+    match documented.split_once("NAME") {
+        Some((head, tail)) => key.len() > head.len() + tail.len() && key.starts_with(head) && key.ends_with(tail),
+        None => documented == key,
+    }
+}
+
+/// Sections that this test makes an agent fill. Of others, what is null or empty in it tells nothing about what is in them.
+const FILLED: [&str; 8] = ["agent", "collector", "config", "exchanges", "reports", "losses", "answer", "serial"];
+
+#[test]
+fn every_key_has_a_line_in_the_docs_and_every_line_a_key() {
+    let host = Host::new();
+    host.set("attributes", "{deployment.environment: lab}");
+    let mut agent = host.agent_running(&config("first"));
+    host.server.offer(config("second"));
+    agent.applied(&config("second"));
+    let bad = scripted("bad", &["refuse unknown receiver"]);
+    host.server.offer(&*bad);
+    agent.failed(&bad);
+    signal(host.collector(), Signal::KILL);
+    agent.wait_status("the end of the collector", |status| status.collector.last_exit.is_some());
+    assert_eq!(host.otelet(&["rollback"]).status.code(), Some(0));
+
+    let output = host.otelet(&["status", "--json"]);
+    agent.stop();
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut found = BTreeSet::new();
+    keys(&status, "", &mut found);
+    let documented = documented_keys();
+    // A null or an empty list stands for all that could be in its place.
+    let is_empty =
+        |key: &String| found.iter().any(|it| key.starts_with(&format!("{it}.")) || key.starts_with(&format!("{it}[]")));
+
+    for key in &found {
+        let known = documented.iter().any(|line| means(line, key));
+        let stands_for =
+            documented.iter().any(|line| line.starts_with(&format!("{key}.")) || line.starts_with(&format!("{key}[]")));
+        assert!(known || stands_for, "docs/status.md has no line for the key {key}");
+    }
+    for line in &documented {
+        let section = line.split(['.', '[']).next().unwrap();
+        let there = found.iter().any(|key| means(line, key));
+        assert!(
+            there || is_empty(line) && !FILLED.contains(&section),
+            "docs/status.md has a line for {line}, which the agent's status has not: {found:#?}"
+        );
+    }
 }

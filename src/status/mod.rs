@@ -2,11 +2,17 @@
 //!
 //! The agent writes it when something changes, and when it is poked: so it costs nothing while nothing happens, and an
 //! agent that does not answer a poke is known to hang.
+//!
+//! The rooms: here is what it says; `ask` reads it and asks for more; `screen` makes a page for people
+//! of it; `show` puts that on a terminal.
+
+mod ask;
+mod screen;
+mod show;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,13 +22,10 @@ use crate::decide::{ConfigHash, Moment, Report};
 use crate::docker::DockerStatus;
 use crate::host::Sample;
 use crate::redact::Redactor;
-use crate::{os, store, units};
-
-/// How long a running agent may take to answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(3);
-
-/// Time between looks for the answer.
-const LOOK: Duration = Duration::from_millis(10);
+use crate::{os, units};
+pub use ask::{Diagnosis, Request, Verb, diagnosis_path, fresh, path, read, request, request_path};
+pub use screen::screen;
+pub use show::show;
 
 /// `status.json`. Times are RFC 3339 in UTC, hashes SHA-256 in hex, sizes bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -235,25 +238,6 @@ pub struct Answer {
     pub done: bool,
     /// In words.
     pub text: String,
-}
-
-/// What a person asks of a running agent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Request {
-    /// Tells it from others.
-    pub id: String,
-    /// What.
-    pub verb: Verb,
-}
-
-/// The requests there are.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verb {
-    /// Back to the config before the last good one.
-    RollBack,
-    /// Let refused configs be tried again.
-    ClearRefused,
 }
 
 /// What the status needs to know beside the report.
@@ -492,147 +476,8 @@ impl Status {
             config.remote_config_status
         )
     }
-
-    /// One screen for people.
-    pub fn screen(&self) -> String {
-        let mut text = String::new();
-        let mut line = |name: &str, value: String| {
-            if !value.is_empty() {
-                let _ = writeln!(text, "{name:<12}{value}");
-            }
-        };
-        let (agent, collector, config) = (&self.agent, &self.collector, &self.config);
-        let megabytes = |bytes: Option<u64>| {
-            bytes.map_or(String::new(), |bytes| format!(", {:.1} MiB", bytes as f64 / 1_048_576.0))
-        };
-        line(
-            "agent",
-            format!(
-                "otelet {}, {}, pid {}, since {}{}",
-                agent.version,
-                agent.state,
-                agent.pid,
-                agent.since,
-                megabytes(agent.memory_bytes)
-            ),
-        );
-        line("uid", agent.instance_uid.clone());
-        let mut doing = collector.state.clone();
-        if let Some(pid) = collector.pid {
-            let _ = write!(doing, ", pid {pid}");
-        }
-        if let Some(since) = &collector.since {
-            let _ = write!(doing, ", since {since}");
-        }
-        if let Some(witness) = &collector.witness {
-            let _ = write!(doing, ", {} by {witness}", if collector.healthy { "healthy" } else { "not healthy" });
-        }
-        line("collector", format!("{doing}{}", megabytes(collector.memory_bytes)));
-        line("", collector.path.clone());
-        line("trouble", collector.trouble.clone().unwrap_or_default());
-        line("restarts", collector.restarts.to_string());
-        if let Some(exit) = &collector.last_exit {
-            line("last exit", format!("{}, {}", exit.at, exit.how));
-            line("", exit.last_words.clone());
-        }
-        line("config", short(config.effective_hash.as_deref()));
-        line("offered", format!("{}, {}", short(config.remote_hash.as_deref()), config.remote_config_status));
-        line("", config.message.clone());
-        line("last good", short(config.last_good_hash.as_deref()));
-        line("previous", short(config.previous_hash.as_deref()));
-        if config.serving != config.source {
-            line("served by", config.serving.clone().unwrap_or_default());
-            line("", config.source_trouble.clone().unwrap_or_default());
-        }
-        line("source", config.source.clone().unwrap_or_else(|| "none: set config.url".into()));
-        let exchanges = &self.exchanges;
-        line(
-            "exchanges",
-            format!("{} offered, {} unchanged, {} failed", exchanges.offered, exchanges.unchanged, exchanges.failed),
-        );
-        line("", exchanges.last_error.clone().unwrap_or_default());
-        for refused in config.refused.iter().rev() {
-            let again = if refused.barred { "" } else { ", may be tried again" };
-            line("refused", format!("{} at {}{again}: {}", short(Some(&refused.hash)), refused.at, refused.reason));
-        }
-        if let Some(docker) = &self.docker {
-            line("docker", docker.summary());
-            line("", docker.trouble.clone().unwrap_or_default());
-        }
-        let lost = self.losses.collector_log_lines + self.losses.agent_log_lines;
-        if lost > 0 {
-            line("lost", format!("{lost} log lines"));
-        }
-        text
-    }
 }
 
 fn short(hash: Option<&str>) -> String {
     hash.map_or_else(|| "none".into(), |hash| hash.chars().take(8).collect())
-}
-
-/// Where the agent writes it.
-pub fn path(runtime_dir: &Path) -> PathBuf {
-    runtime_dir.join("status.json")
-}
-
-/// Where a person's request is put.
-pub fn request_path(runtime_dir: &Path) -> PathBuf {
-    runtime_dir.join("request.json")
-}
-
-/// Reads what was written last.
-///
-/// # Errors
-///
-/// In words, with the way out.
-pub fn read(runtime_dir: &Path) -> Result<Status, String> {
-    let path = path(runtime_dir);
-    let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            format!("{}: no agent has written its status there; is it running, with this runtime_dir?", path.display())
-        }
-        _ => format!("{}: cannot read: {error}", path.display()),
-    })?;
-    serde_json::from_slice(&bytes).map_err(|error| format!("{}: not a status of this version: {error}", path.display()))
-}
-
-/// Has a running agent write a fresh status, and waits for it.
-///
-/// # Errors
-///
-/// In words, if it does not run or does not answer.
-pub fn fresh(runtime_dir: &Path, awaited: impl Fn(&Status) -> bool) -> Result<Status, String> {
-    let old = read(runtime_dir)?;
-    if !old.agent_is_alive() {
-        return Err(format!("agent is not running; its last status is of {}", old.written_at));
-    }
-    os::poke(old.agent.pid).map_err(|error| {
-        format!("agent {} cannot be asked: {error}; run this as its user or as root", old.agent.pid)
-    })?;
-    let limit = Instant::now() + ANSWER_LIMIT;
-    while Instant::now() < limit {
-        if let Ok(status) = read(runtime_dir)
-            && status.serial != old.serial
-            && awaited(&status)
-        {
-            return Ok(status);
-        }
-        std::thread::sleep(LOOK);
-    }
-    Err(format!("agent {} does not answer within {}", old.agent.pid, units::seconds(ANSWER_LIMIT)))
-}
-
-/// Puts a request where the agent looks, and waits for its answer.
-///
-/// # Errors
-///
-/// In words, if there is no answer, or it is no.
-pub fn request(runtime_dir: &Path, verb: Verb) -> Result<String, String> {
-    let request = Request { id: uuid::Uuid::now_v7().to_string(), verb };
-    let text = serde_json::to_vec(&request).expect("two strings");
-    store::write_atomically(&request_path(runtime_dir), &text).map_err(|error| error.chain())?;
-    let answered = |status: &Status| status.answer.as_ref().is_some_and(|answer| answer.id == request.id);
-    let answer = fresh(runtime_dir, answered)?.answer.expect("just looked at");
-    if answer.done { Ok(answer.text) } else { Err(answer.text) }
 }

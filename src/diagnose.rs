@@ -1,0 +1,523 @@
+//! `otelet diagnose`: everything that support asks for in one archive, without secrets. Works whatever is wrong: what cannot
+//! be read or asked is said in the archive, in the place of what it would have been.
+//!
+//! Everything is gathered first, and with it every value that may be a secret: of the settings, of the environment, and of
+//! each config. Then all of it goes through one [`Redactor`], so that a secret of a config is also taken out of a log.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use serde_json::Value;
+use smol::LocalExecutor;
+
+use crate::cli::{self, Invocation};
+use crate::collector::Launcher;
+use crate::host;
+use crate::redact::{Redactor, is_secret_name};
+use crate::settings::{self, Settings, World};
+use crate::status::{self, Diagnosis, Verb};
+use crate::store::{self, Store};
+use crate::tar::Tar;
+use crate::{os, units};
+
+/// The most that is read of one file, in bytes. Configs are not shown beyond it anyway.
+const MOST: u64 = 4 << 20;
+
+/// The most files of one directory that are put in.
+const FILES: usize = 50;
+
+/// The file that says what is not there, and why.
+const MISSING: &str = "missing.txt";
+
+/// How secrets are taken out of a file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Form {
+    /// Lines: known values, and what reads like a secret.
+    Lines,
+    /// YAML: also by the names of keys.
+    Yaml,
+    /// JSON: the same, and what its texts say line by line.
+    Json,
+}
+
+/// A file of the archive, secrets included until the end.
+#[derive(Debug)]
+struct Piece {
+    name: String,
+    form: Form,
+    text: String,
+}
+
+/// Everything that was found.
+#[derive(Default)]
+struct Found {
+    pieces: Vec<Piece>,
+    secrets: Vec<String>,
+    host: host::Identity,
+    /// What could not be had, and why.
+    missing: Vec<String>,
+}
+
+/// Writes the archive and says what is in it. Answers with the exit status.
+pub fn diagnose(invocation: &Invocation) -> u8 {
+    let at = SystemTime::now();
+    let found = gather(invocation, &World::real());
+    let name = archive_name(&found.host.name, at);
+    let files = redacted(found);
+    let mut tar = Tar::new(&name, at);
+    for (file, text) in &files {
+        tar.add(file, text.as_bytes());
+    }
+    let bytes = tar.finish();
+    let named = invocation.output.clone().or_else(|| {
+        let variable = std::env::var_os("OTELET_OUTPUT").filter(|value| !value.is_empty());
+        variable.map(PathBuf::from)
+    });
+    let path = named.clone().unwrap_or_else(|| format!("{name}.tar").into());
+    if let Err(error) = write(&path, &bytes, named.is_some()) {
+        eprintln!("otelet: {}: {}", path.display(), why_not(&error));
+        return cli::EXIT_NO;
+    }
+    let mut text = format!("{}, {}, has\n", path.display(), units::format_size(bytes.len() as u64));
+    for (file, content) in &files {
+        text += &format!("  {file} ({} bytes)\n", content.len());
+    }
+    if let Some((_, missing)) = files.iter().find(|(file, _)| file == MISSING) {
+        text += "and lacks\n";
+        text.extend(missing.lines().map(|why| format!("  {why}\n")));
+    }
+    text += "Secrets that are known or read like one were taken out; look it through before you hand it on.\n";
+    // A reader that has gone away is no reason to panic.
+    let _ = io::stdout().write_all(text.as_bytes());
+    cli::EXIT_OK
+}
+
+/// Leaves the last lines of the agent's log for [`diagnose`] to pick up. Runs in the agent, which knows what it and its
+/// collector were given: `secrets`, and the variables that are secret by their name or that the config refers to.
+///
+/// # Errors
+///
+/// In words.
+pub fn leave_logs(runtime_dir: &Path, secrets: Vec<String>, config: Option<&[u8]>) -> Result<String, String> {
+    let config = config.map(String::from_utf8_lossy).unwrap_or_default();
+    let environment =
+        secret_variables(|name| config.contains(&format!("{{{name}}}")) || config.contains(&format!("env:{name}")));
+    let mut secrets: Vec<_> = secrets.into_iter().chain(environment).collect();
+    secrets.extend(Redactor::default().secrets_in(&config));
+    let redactor = Redactor::new(secrets.iter().map(String::as_str));
+    let (agent, collector) = crate::log::last_lines();
+    let diagnosis = Diagnosis { agent_log: redactor.log(&agent), collector_log: redactor.log(&collector) };
+    let text = serde_json::to_vec(&diagnosis).expect("two strings");
+    store::write_atomically(&status::diagnosis_path(runtime_dir), &text).map_err(|error| error.chain())?;
+    Ok("the last lines of the log are there".into())
+}
+
+/// Values of variables that are secret by their name, that hold a password, or that are `wanted`.
+fn secret_variables(wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let secret = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        let (name, value) = (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned());
+        let user = value.contains("://") && value.contains('@');
+        // The working directory is PWD to a shell.
+        let named = is_secret_name(&name) && !["PWD", "OLDPWD"].contains(&name.as_str());
+        (user || named || wanted(&name)).then_some(value)
+    };
+    std::env::vars_os().filter_map(secret).collect()
+}
+
+// ---- What goes in --------------------------------------------------------------------------------------------------
+
+fn gather(invocation: &Invocation, world: &World) -> Found {
+    let settings = settings::load(invocation, world);
+    let root = settings.as_ref().map_or(Path::new("/"), |settings| &settings.host.root);
+    let mut found = Found { secrets: secret_variables(|_| false), host: host::identity(root), ..Found::default() };
+    let file = settings::path(invocation, world);
+    let text = read(&file);
+    let (state_dir, runtime_dir) = match &settings {
+        Ok(settings) => (settings.state_dir.clone(), settings.runtime_dir.clone()),
+        Err(_) => directories(invocation, world, text.as_deref().unwrap_or_default()),
+    };
+    let status = about_the_agent(&mut found, &runtime_dir);
+    of_the_host(&mut found, status.as_ref());
+    of_the_settings(&mut found, invocation, world, &settings, text);
+    environment(&mut found);
+    on_disk(&mut found, &state_dir, &runtime_dir);
+    match &settings {
+        Ok(settings) => components(&mut found, settings, &state_dir),
+        Err(_) => found.lacks("components.yaml", "the settings do not say which collector to ask"),
+    }
+    found
+}
+
+impl Found {
+    fn add(&mut self, name: &str, form: Form, text: impl Into<String>) {
+        self.pieces.push(Piece { name: name.into(), form, text: text.into() });
+    }
+
+    fn lacks(&mut self, name: &str, why: &str) {
+        self.missing.push(format!("{name}: {why}"));
+    }
+
+    fn add_or_lack(&mut self, name: &str, form: Form, text: Result<String, String>) {
+        match text {
+            Ok(text) => self.add(name, form, text),
+            Err(why) => self.lacks(name, &why),
+        }
+    }
+}
+
+/// The status and the last lines of the log: fresh if the agent runs, else what was written last.
+fn about_the_agent(found: &mut Found, runtime_dir: &Path) -> Option<status::Status> {
+    match status::fresh(runtime_dir, |_| true) {
+        Ok(_) => match status::request(runtime_dir, Verb::Diagnose) {
+            Ok(_) => logs(found, runtime_dir),
+            Err(why) => found.lacks("agent.log, collector.log", &why),
+        },
+        Err(why) => {
+            found.lacks("agent.log, collector.log", &format!("{why}; see the log of the service manager"));
+        }
+    }
+    found.add_or_lack("status.json", Form::Json, read(&status::path(runtime_dir)));
+    let status = status::read(runtime_dir).ok()?;
+    found.add("status.txt", Form::Lines, status::screen(&status, SystemTime::now(), None, false));
+    Some(status)
+}
+
+fn logs(found: &mut Found, runtime_dir: &Path) {
+    let path = status::diagnosis_path(runtime_dir);
+    let text = read(&path);
+    let _ = fs::remove_file(&path);
+    let diagnosis = text.and_then(|text| {
+        serde_json::from_str::<Diagnosis>(&text).map_err(|error| format!("not as this version writes it: {error}"))
+    });
+    match diagnosis {
+        Ok(diagnosis) => {
+            found.add("agent.log", Form::Lines, diagnosis.agent_log);
+            found.add("collector.log", Form::Lines, diagnosis.collector_log);
+        }
+        Err(why) => found.lacks("agent.log, collector.log", &why),
+    }
+}
+
+fn of_the_host(found: &mut Found, status: Option<&status::Status>) {
+    let identity = found.host.clone();
+    let mut text = format!(
+        "otelet {}\ntaken at {}\nhost.name {}\nhost.id {}\nos.type {}\nos.version {}\nhost.arch {}\nkernel {}\n",
+        env!("CARGO_PKG_VERSION"),
+        units::rfc3339(SystemTime::now()),
+        identity.name,
+        identity.id,
+        identity.os_type,
+        identity.os_version,
+        identity.arch,
+        os::kernel_release(),
+    );
+    if let Some(status) = status {
+        text += &format!(
+            "agent {} of version {}, pid {}, {}\ncollector {} of version {}\n",
+            status.agent.instance_uid,
+            status.agent.version,
+            status.agent.pid,
+            if status.agent_is_alive() { status.agent.state.as_str() } else { "not running" },
+            status.collector.path,
+            status.collector.version,
+        );
+    }
+    found.add("about.txt", Form::Lines, text);
+}
+
+/// The settings in effect, and the file as it was written.
+fn of_the_settings(
+    found: &mut Found,
+    invocation: &Invocation,
+    world: &World,
+    settings: &Result<Settings, settings::SettingsError>,
+    text: Result<String, String>,
+) {
+    let explained = match settings {
+        Ok(settings) => settings::explain(invocation, world, settings).map_err(|error| store::chain(&error)),
+        Err(error) => Err(store::chain(error)),
+    };
+    let lines = match explained {
+        Ok((explained, secrets)) => {
+            found.secrets.extend(secrets);
+            explained.iter().map(|one| format!("{one}\n")).collect()
+        }
+        Err(why) => format!("The settings cannot be used: {why}\n"),
+    };
+    found.add("settings.txt", Form::Lines, lines);
+    if let Ok(text) = &text {
+        found.secrets.extend(settings::secrets_said(text, world));
+    }
+    found.add_or_lack("settings.yaml", Form::Yaml, text);
+}
+
+/// Where to look when the settings cannot be used: as the flag says, else the variable, the file, the default.
+fn directories(invocation: &Invocation, world: &World, text: &str) -> (PathBuf, PathBuf) {
+    let file: BTreeMap<String, serde_yaml::Value> = serde_yaml::from_str(text).unwrap_or_default();
+    let find = |key: &str, variable: &str, default: PathBuf| {
+        let flag = invocation.flag(key).map(PathBuf::from);
+        let variable = (world.var)(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let in_file = file.get(key).and_then(|value| value.as_str()).map(PathBuf::from);
+        flag.or(variable).or(in_file).unwrap_or(default)
+    };
+    (
+        find("state_dir", "OTELET_STATE_DIR", os::default_state_dir()),
+        find("runtime_dir", "OTELET_RUNTIME_DIR", os::default_runtime_dir()),
+    )
+}
+
+/// Names only: which variables are set explains much, and their values are nobody's business.
+fn environment(found: &mut Found) {
+    let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    let known = |name: &String| {
+        ["OTELET_", "KM_", "OTEL_"].iter().any(|head| name.starts_with(head))
+            || ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"].contains(&name.to_ascii_uppercase().as_str())
+    };
+    let mut names: Vec<_> = names.filter(known).collect();
+    names.sort();
+    let text: String = names.iter().map(|name| format!("{name}\n")).collect();
+    found.add("environment.txt", Form::Lines, format!("# Variables that are set where `otelet diagnose` ran.\n{text}"));
+}
+
+/// The directories, the state, and every config that is still there.
+fn on_disk(found: &mut Found, state_dir: &Path, runtime_dir: &Path) {
+    let configs = state_dir.join("configs");
+    let mut text = String::new();
+    for directory in [state_dir, &configs, runtime_dir] {
+        text += &listing(directory);
+    }
+    found.add("files.txt", Form::Lines, text);
+    found.add_or_lack("state.json", Form::Json, read(&state_dir.join("state.json")));
+    for directory in [&configs, runtime_dir] {
+        let head = if directory == configs { "configs" } else { "runtime" };
+        for path in yaml_files(directory) {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            found.add_or_lack(&format!("{head}/{name}"), Form::Yaml, read(&path));
+        }
+    }
+}
+
+fn listing(directory: &Path) -> String {
+    let mut text = format!("{}\n", directory.display());
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries.flatten(),
+        Err(error) => return text + &format!("  cannot be read: {error}\n"),
+    };
+    let mut lines = Vec::new();
+    for entry in entries {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        lines.push(match entry.metadata() {
+            Ok(metadata) => {
+                let changed = metadata.modified().map_or_else(|_| "unknown".into(), units::rfc3339);
+                format!("  {name}  {} bytes  {changed}  {}\n", metadata.len(), os::describe_mode(&metadata))
+            }
+            Err(error) => format!("  {name}  {error}\n"),
+        });
+    }
+    lines.sort();
+    text.extend(lines);
+    text
+}
+
+/// The newest of them, if there are very many.
+fn yaml_files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries
+        .filter(|entry| entry.path().extension().is_some_and(|it| it == "yaml"))
+        .map(|entry| (entry.metadata().and_then(|it| it.modified()).ok(), entry.path()))
+        .collect();
+    files.sort();
+    files.into_iter().rev().take(FILES).map(|(_, path)| path).collect()
+}
+
+/// What the collector's binary has, and of which version it is. It says so itself.
+fn components(found: &mut Found, settings: &Settings, state_dir: &Path) {
+    let launcher = Launcher {
+        settings: settings.collector.clone(),
+        identity: settings.attributes.clone(),
+        instance_uid: "diagnose".into(),
+        host: found.host.clone(),
+        marker: "diagnose".into(),
+        store: Store::new(state_dir),
+        runtime_dir: settings.runtime_dir.clone(),
+        looked_at: Rc::default(),
+        children: Rc::new(RefCell::default()),
+        takes_exports: false,
+    };
+    let said = os::block_on(async {
+        let executor = LocalExecutor::new();
+        let driver = executor.spawn(smol::process::driver());
+        let said = executor
+            .run(async {
+                smol::future::yield_now().await;
+                launcher.components().await
+            })
+            .await;
+        drop(driver);
+        said
+    });
+    found.add_or_lack("components.yaml", Form::Lines, said.unwrap_or_else(|error| Err(error.to_string())));
+}
+
+/// A file as text, and never more than a part of a large one.
+fn read(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let read = os::open_regular(path).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes));
+    read.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => format!("{}: there is none", path.display()),
+        io::ErrorKind::PermissionDenied => {
+            format!("{}: {error}; run this as the agent's user or as root", path.display())
+        }
+        _ => format!("{}: {error}", path.display()),
+    })?;
+    if bytes.len() as u64 > MOST {
+        return Err(format!("{}: more than {}", path.display(), units::format_size(MOST)));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+// ---- How it comes out ----------------------------------------------------------------------------------------------
+
+/// Every file without secrets. Those of the configs are looked for in all of them.
+fn redacted(found: Found) -> Vec<(String, String)> {
+    let Found { pieces, mut secrets, missing, .. } = found;
+    let first = Redactor::new(secrets.iter().map(String::as_str));
+    for piece in pieces.iter().filter(|piece| piece.form == Form::Yaml) {
+        secrets.extend(first.secrets_in(&piece.text));
+    }
+    let redactor = Redactor::new(secrets.iter().map(String::as_str));
+    let mut files: Vec<_> = pieces
+        .into_iter()
+        .map(|Piece { name, form, text }| {
+            let text = match form {
+                Form::Lines => redactor.log(&text),
+                Form::Yaml => redactor.config(&text),
+                Form::Json => redactor.config(&texts_redacted(&text, &redactor)),
+            };
+            (name, text)
+        })
+        .collect();
+    if !missing.is_empty() {
+        let text: String = missing.iter().map(|why| format!("{why}\n")).collect();
+        files.push((MISSING.into(), redactor.log(&text)));
+    }
+    files.sort();
+    files
+}
+
+/// JSON whose texts are taken for lines of a log. What is no JSON is taken for one as a whole.
+fn texts_redacted(text: &str, redactor: &Redactor) -> String {
+    fn walk(value: &mut Value, redactor: &Redactor) {
+        match value {
+            Value::String(text) => *text = redactor.log(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| walk(item, redactor)),
+            Value::Object(entries) => entries.values_mut().for_each(|value| walk(value, redactor)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    match serde_json::from_str::<Value>(text) {
+        Ok(mut value) => {
+            walk(&mut value, redactor);
+            serde_json::to_string_pretty(&value).expect("it was JSON") + "\n"
+        }
+        Err(_) => redactor.log(text),
+    }
+}
+
+/// `otelet-edge-7-20261125T160700Z`: what is no part of a file's name everywhere is left out.
+fn archive_name(host: &str, at: SystemTime) -> String {
+    let fit = |c: &char| c.is_ascii_alphanumeric() || *c == '-' || *c == '.';
+    let host: String = host.chars().filter(fit).take(40).collect();
+    let time: String = units::rfc3339(at).chars().filter(char::is_ascii_alphanumeric).collect();
+    match host.trim_matches(['.', '-']) {
+        "" => format!("otelet-{time}"),
+        host => format!("otelet-{host}-{time}"),
+    }
+}
+
+/// Whole or not at all, for its owner only. Only a file that was named is replaced.
+fn write(path: &Path, bytes: &[u8], replace: bool) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}", uuid::Uuid::now_v7()));
+    let temporary = PathBuf::from(temporary);
+    let written = os::new_private_file(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        match replace {
+            true => fs::rename(&temporary, path),
+            false => os::rename_to_new(&temporary, path),
+        }
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn why_not(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => "is there already; name it with --output to replace it".into(),
+        io::ErrorKind::NotFound => {
+            format!("cannot write: {error}; name a file in a directory that exists with --output")
+        }
+        _ => format!("cannot write: {error}; name another place with --output"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_of_one_file_is_taken_out_of_all_of_them() {
+        let mut found = Found { secrets: vec!["hunter2-known".into()], ..Found::default() };
+        found.add("configs/a.yaml", Form::Yaml, "a: {password: hunter3-config, site: north}\n");
+        found.add("collector.log", Form::Lines, "cannot use hunter3-config\nnor hunter2-known\n");
+        found.add(
+            "status.json",
+            Form::Json,
+            r#"{"config": {"message": "hunter3-config is wrong"}, "token": "x", "n": 1}"#,
+        );
+        found.lacks("state.json", "hunter2-known is gone");
+
+        let files: BTreeMap<_, _> = redacted(found).into_iter().collect();
+
+        assert_eq!(files["configs/a.yaml"], "a: {password: <redacted>, site: north}\n");
+        assert_eq!(files["collector.log"], "cannot use <redacted>\nnor <redacted>\n");
+        assert!(files["status.json"].contains("\"message\": \"<redacted> is wrong\""), "{}", files["status.json"]);
+        assert!(files["status.json"].contains("\"token\": \"<redacted>\""), "{}", files["status.json"]);
+        assert_eq!(files["missing.txt"], "state.json: <redacted> is gone\n");
+    }
+
+    #[test]
+    fn only_a_file_that_was_named_is_replaced_and_nobody_else_can_read_it() {
+        let path = std::env::temp_dir().join(format!("otelet-archive-{}", std::process::id()));
+        let _ = fs::remove_file(&path);
+
+        write(&path, b"first", false).unwrap();
+        let error = write(&path, b"second", false).unwrap_err();
+        assert_eq!(why_not(&error), "is there already; name it with --output to replace it");
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        write(&path, b"second", true).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        assert_eq!(os::describe_mode(&fs::metadata(&path).unwrap()), "0600 uid ".to_owned() + &own_uid());
+        fs::remove_file(&path).unwrap();
+    }
+
+    fn own_uid() -> String {
+        os::describe_mode(&fs::metadata("/proc/self").unwrap()).rsplit(' ').next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_name_of_an_archive_has_no_odd_letters() {
+        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_795_456_620);
+        assert_eq!(archive_name("edge-7", at), "otelet-edge-7-20261123T175700Z");
+        assert_eq!(archive_name("../a b/ü", at), "otelet-ab-20261123T175700Z");
+        assert_eq!(archive_name("", at), "otelet-20261123T175700Z");
+    }
+}

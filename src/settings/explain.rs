@@ -1,0 +1,205 @@
+//! The settings as they are in effect, for people: each with its value, if that is no secret, and with who said it.
+
+use std::fmt;
+
+use super::file::{Node, item, join};
+use super::said::{Origin, Raw, Said};
+use super::*;
+
+/// A setting that is in effect.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explained {
+    /// Its key in the settings file.
+    pub key: String,
+    /// Its value; `<set>` where it is or may be a secret.
+    pub value: String,
+    /// Who said it: a flag, a variable, a spot in the settings file, `default`.
+    pub from: String,
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}  # {}", self.key, self.value, self.from)
+    }
+}
+
+/// The settings in effect and who said them, in the order of help; and every value in them that may be a secret.
+///
+/// # Errors
+///
+/// As [`load`], of which these are the result.
+pub fn explain(
+    invocation: &Invocation,
+    world: &World,
+    settings: &Settings,
+) -> Result<(Vec<Explained>, Vec<String>), SettingsError> {
+    let file = File::read(path(invocation, world), world)?;
+    let said = Said { invocation, world, file };
+    let mut found = Found { said: &said, explained: Vec::new(), secrets: settings.secrets() };
+    for row in cli::settings() {
+        match row.key.contains("[]") {
+            true => found.column(row)?,
+            false => found.row(row)?,
+        }
+    }
+    let Found { mut explained, mut secrets, .. } = found;
+    secrets.extend(settings.config.kloudmate.iter().filter_map(|it| Some(it.api_key.as_ref()?.expose().to_owned())));
+    if let Some(token) = settings.config.bearer_token_file.as_ref().and_then(|path| (world.read)(path).ok()) {
+        secrets.push(String::from_utf8_lossy(&token).into_owned());
+    }
+    adopted(settings, &said, &mut explained);
+    Ok((explained, secrets))
+}
+
+/// Values in a settings file that may be secrets, whatever else is wrong with it: those under `headers` and `env`, and
+/// all that stands in for `${}`.
+pub fn secrets_said(text: &str, world: &World) -> Vec<String> {
+    let mut secrets = Vec::new();
+    if let Ok(value) = serde_yaml::from_str::<serde_yaml::Value>(text) {
+        collect(&value, false, world, &mut secrets);
+    }
+    secrets
+}
+
+fn collect(value: &serde_yaml::Value, secret: bool, world: &World, secrets: &mut Vec<String>) {
+    use serde_yaml::Value;
+    match value {
+        Value::String(text) => match expand::expand(text, world) {
+            Ok(Some(expanded)) => secrets.push(expanded),
+            Ok(None) | Err(_) if secret => secrets.push(text.clone()),
+            Ok(None) | Err(_) => {}
+        },
+        Value::Number(number) if secret => secrets.push(number.to_string()),
+        Value::Sequence(items) => items.iter().for_each(|item| collect(item, secret, world, secrets)),
+        Value::Mapping(entries) => {
+            for (key, value) in entries {
+                let named = key.as_str().is_some_and(|key| key == "headers" || key == "env");
+                collect(value, secret || named, world, secrets);
+            }
+        }
+        Value::Tagged(tagged) => collect(&tagged.value, secret, world, secrets),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+struct Found<'a> {
+    said: &'a Said<'a>,
+    explained: Vec<Explained>,
+    secrets: Vec<String>,
+}
+
+impl Found<'_> {
+    fn row(&mut self, row: &Row) -> Result<(), SettingsError> {
+        let variables: &[&str] = match row.key {
+            "config.http_proxy" => &["http_proxy", "HTTP_PROXY"],
+            "config.https_proxy" => &["https_proxy", "HTTPS_PROXY"],
+            "config.no_proxy" => &["no_proxy", "NO_PROXY"],
+            _ => &[],
+        };
+        if let Some(node) = self.said.file.get(row.key).filter(|_| row.kind == cli::Kind::File) {
+            return self.node(row.key, row, node);
+        }
+        let (value, from) = match self.said.raw_or(row.key, variables)?.filter(|raw| !raw.text.is_empty()) {
+            Some(raw) => {
+                let from = self.place(row, &raw);
+                (self.shown(row, raw), from)
+            }
+            None if row.default.is_empty() => return Ok(()),
+            None => (row.default.to_owned(), "default".into()),
+        };
+        self.explained.push(Explained { key: row.key.into(), value, from });
+        Ok(())
+    }
+
+    /// The settings of each map in a list.
+    fn column(&mut self, row: &Row) -> Result<(), SettingsError> {
+        let said = self.said;
+        for (key, node) in said.file.nodes().filter(|(key, _)| cli::without_numbers(key) == row.key) {
+            self.node(key, row, node)?;
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, key: &str, row: &Row, node: &Node) -> Result<(), SettingsError> {
+        let value = match node {
+            Node::Text(text) => {
+                let raw = self.said.expand(key.to_owned(), text)?;
+                self.shown(row, raw)
+            }
+            Node::List(items) => {
+                let mut shown = Vec::new();
+                for (number, text) in items.iter().enumerate() {
+                    let raw = self.said.expand(item(key, number), text)?;
+                    shown.push(self.shown(row, raw));
+                }
+                format!("[{}]", shown.join(", "))
+            }
+            Node::Map(entries) => {
+                let mut shown = Vec::new();
+                for (name, text) in entries {
+                    let raw = self.said.expand(join(key, name), text)?;
+                    shown.push(format!("{name}: {}", self.shown(row, raw)));
+                }
+                format!("{{{}}}", shown.join(", "))
+            }
+            Node::Maps(_) => return Ok(()),
+        };
+        let from = self.said.file.place(key).to_string();
+        self.explained.push(Explained { key: key.into(), value, from });
+        Ok(())
+    }
+
+    /// The value for people. One that is not for them is known as a secret from now on.
+    fn shown(&mut self, row: &Row, raw: Raw) -> String {
+        let secret =
+            [".headers", ".env", "_proxy"].iter().any(|end| row.key.ends_with(end)) && row.key != "config.no_proxy";
+        if secret || !raw.shown || raw.text.contains('@') {
+            self.secrets.push(raw.text);
+            return Secret::from(String::new()).to_string();
+        }
+        match raw.text.split_once('?').filter(|(start, _)| start.contains("://")) {
+            Some((url, query)) => {
+                self.secrets.push(query.to_owned());
+                self.secrets.extend(query.split('&').filter_map(|pair| Some(pair.split_once('=')?.1.to_owned())));
+                format!("{url}?<set>")
+            }
+            None => raw.text,
+        }
+    }
+
+    fn place(&self, row: &Row, raw: &Raw) -> String {
+        match &raw.from {
+            Origin::Flag => row.flag().unwrap_or_default(),
+            Origin::Variable(name) => name.clone(),
+            Origin::File(key) => self.said.file.place(key).to_string(),
+            Origin::Default => "default".into(),
+        }
+    }
+}
+
+/// What was taken over from KloudMate's agent, where nothing else was said.
+fn adopted(settings: &Settings, said: &Said, explained: &mut Vec<Explained>) {
+    let Settings { config, log_level, .. } = settings;
+    let url = match &config.url {
+        Some(Location::Url(url)) => url.split('?').next().unwrap_or_default().to_owned(),
+        Some(Location::File(path)) => path.display().to_string(),
+        None => String::new(),
+    };
+    let effective = [
+        ("config.url", url),
+        ("config.protocol", config.protocol.to_string()),
+        ("config.poll_every", crate::units::format_time(config.poll_every)),
+        ("log_level", log_level.to_string().to_ascii_lowercase()),
+    ];
+    for (key, value) in effective {
+        let known = explained.iter().position(|it| it.key == key);
+        if said.is_said(key) || value.is_empty() || known.is_some_and(|at| explained[at].value == value) {
+            continue;
+        }
+        let taken_over = Explained { key: key.into(), value, from: "taken over from KloudMate's agent".into() };
+        match known {
+            Some(at) => explained[at] = taken_over,
+            None => explained.push(taken_over),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The status from outside: read what the agent wrote, have it write anew, put a request to it.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::Status;
+use crate::{os, store, units};
+
+/// How long a running agent may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+
+/// Time between looks for the answer.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What a person asks of a running agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Tells it from others.
+    pub id: String,
+    /// What.
+    pub verb: Verb,
+}
+
+/// The requests there are.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// Back to the config before the last good one.
+    RollBack,
+    /// Let refused configs be tried again.
+    ClearRefused,
+    /// Leave the last lines of the log in a [`Diagnosis`].
+    Diagnose,
+}
+
+/// What only a running agent knows, for `otelet diagnose`. Without secrets that the agent knows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Diagnosis {
+    /// The last lines of the agent.
+    pub agent_log: String,
+    /// The last lines of its collectors.
+    pub collector_log: String,
+}
+
+/// Where the agent leaves it. Whoever asked for it takes it away.
+pub fn diagnosis_path(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("diagnosis.json")
+}
+
+/// Where the agent writes it.
+pub fn path(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("status.json")
+}
+
+/// Where a person's request is put.
+pub fn request_path(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("request.json")
+}
+
+/// Reads what was written last.
+///
+/// # Errors
+///
+/// In words, with the way out.
+pub fn read(runtime_dir: &Path) -> Result<Status, String> {
+    let path = path(runtime_dir);
+    let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            format!("{}: no agent has written its status there; is it running, with this runtime_dir?", path.display())
+        }
+        _ => format!("{}: cannot read: {error}", path.display()),
+    })?;
+    serde_json::from_slice(&bytes).map_err(|error| format!("{}: not a status of this version: {error}", path.display()))
+}
+
+/// Has a running agent write a fresh status, and waits for it.
+///
+/// # Errors
+///
+/// In words, if it does not run or does not answer.
+pub fn fresh(runtime_dir: &Path, awaited: impl Fn(&Status) -> bool) -> Result<Status, String> {
+    let old = read(runtime_dir)?;
+    if !old.agent_is_alive() {
+        return Err(format!("agent is not running; its last status is of {}", old.written_at));
+    }
+    os::poke(old.agent.pid).map_err(|error| {
+        format!("agent {} cannot be asked: {error}; run this as its user or as root", old.agent.pid)
+    })?;
+    let limit = Instant::now() + ANSWER_LIMIT;
+    while Instant::now() < limit {
+        if let Ok(status) = read(runtime_dir)
+            && status.serial != old.serial
+            && awaited(&status)
+        {
+            return Ok(status);
+        }
+        std::thread::sleep(LOOK);
+    }
+    Err(format!("agent {} does not answer within {}", old.agent.pid, units::seconds(ANSWER_LIMIT)))
+}
+
+/// Puts a request where the agent looks, and waits for its answer.
+///
+/// # Errors
+///
+/// In words, if there is no answer, or it is no.
+pub fn request(runtime_dir: &Path, verb: Verb) -> Result<String, String> {
+    let request = Request { id: uuid::Uuid::now_v7().to_string(), verb };
+    let text = serde_json::to_vec(&request).expect("two strings");
+    store::write_atomically(&request_path(runtime_dir), &text).map_err(|error| error.chain())?;
+    let answered = |status: &Status| status.answer.as_ref().is_some_and(|answer| answer.id == request.id);
+    let answer = fresh(runtime_dir, answered)?.answer.expect("just looked at");
+    if answer.done { Ok(answer.text) } else { Err(answer.text) }
+}

@@ -1,0 +1,121 @@
+//! What a child is given on its way: its process group and its end with the agent, a user, limits.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use crate::os::{Launch, User};
+
+/// Makes the command's child a leader of its own process group that ends with the agent, as `launch` wants it.
+///
+/// The signal at the agent's death follows the *thread* that starts the child: call `spawn` on the main thread only.
+pub fn prepare(command: &mut Command, launch: Launch) {
+    let agent = rustix::process::getpid();
+    let oom_score_adj = launch.oom_score_adj.map(|score| score.to_string());
+    command.process_group(0);
+    // SAFETY: between fork and exec only system calls are made, on values prepared before: nothing allocates or locks.
+    unsafe {
+        command.pre_exec(move || {
+            if let Some(cgroup) = &launch.cgroup {
+                // "0" is whoever writes it.
+                rustix::io::write(cgroup, b"0")?;
+            }
+            if let Some(score) = &oom_score_adj {
+                use rustix::fs::{Mode, OFlags};
+                let file =
+                    rustix::fs::open(c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+                rustix::io::write(&file, score.as_bytes())?;
+            }
+            if let Some(nice) = launch.nice {
+                rustix::process::setpriority_process(None, nice)?;
+            }
+            if let Some(user) = launch.user {
+                use rustix::process::{Gid, Uid};
+                rustix::thread::set_thread_groups(&[])?;
+                rustix::thread::set_thread_gid(Gid::from_raw(user.gid))?;
+                rustix::thread::set_thread_uid(Uid::from_raw(user.uid))?;
+            }
+            // Last, since a change of user clears it. SIGTERM lets the collector drain what it holds.
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+            if rustix::process::getppid() != Some(agent) {
+                return Err(rustix::io::Errno::CHILD.into());
+            }
+            Ok(())
+        });
+    }
+}
+
+/// `name`, `name:group` or numbers, looked up in `/etc/passwd` and `/etc/group`.
+///
+/// # Errors
+///
+/// In words, if there is no such user or group.
+pub fn user(text: &str) -> Result<User, String> {
+    let (name, group) = text.split_once(':').map_or((text, None), |(name, group)| (name, Some(group)));
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let entry = passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.len() > 3 && (fields[0] == name || fields[2] == name));
+    let uid = match &entry {
+        Some(fields) => fields[2].parse().ok(),
+        None => name.parse().ok(),
+    };
+    let uid = uid.ok_or_else(|| {
+        format!("collector.run_as: there is no user {name:?} in /etc/passwd; give a number if it is known elsewhere")
+    })?;
+    let gid = match (group, &entry) {
+        (Some(group), _) => {
+            let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+            let known = groups
+                .lines()
+                .map(|line| line.split(':').collect::<Vec<_>>())
+                .find(|fields| fields.len() > 2 && fields[0] == group);
+            known
+                .and_then(|fields| fields[2].parse().ok())
+                .or_else(|| group.parse().ok())
+                .ok_or_else(|| format!("collector.run_as: there is no group {group:?} in /etc/group"))?
+        }
+        (None, Some(fields)) => {
+            fields[3].parse().map_err(|_| format!("collector.run_as: /etc/passwd has no group for {name:?}"))?
+        }
+        (None, None) => uid,
+    };
+    Ok(User { uid, gid })
+}
+
+/// Makes a cgroup (v2) below the agent's own with this memory limit in bytes, and opens it for a child to enter.
+///
+/// # Errors
+///
+/// In words, where there is no cgroup v2 or the agent may not make one: the limit is then only advised by GOMEMLIMIT.
+pub fn memory_cgroup(limit: u64) -> Result<File, String> {
+    let own = fs::read_to_string("/proc/self/cgroup").map_err(|error| format!("/proc/self/cgroup: {error}"))?;
+    let path = own.lines().find_map(|line| line.strip_prefix("0::")).ok_or("no cgroup v2 here")?;
+    let parent = Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/'));
+    if !parent.join("cgroup.controllers").exists() {
+        return Err("no cgroup v2 is mounted at /sys/fs/cgroup".into());
+    }
+    let group = parent.join("otelet-collector");
+    fs::create_dir_all(&group).map_err(|error| format!("{}: {error}", group.display()))?;
+    let max = group.join("memory.max");
+    fs::write(&max, limit.to_string()).map_err(|error| format!("{}: {error}", max.display()))?;
+    let procs = group.join("cgroup.procs");
+    fs::OpenOptions::new().write(true).open(&procs).map_err(|error| format!("{}: {error}", procs.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_known_by_name_or_number() {
+        assert_eq!(user("root"), Ok(User { uid: 0, gid: 0 }));
+        assert_eq!(user("0"), Ok(User { uid: 0, gid: 0 }));
+        assert_eq!(user("4242:17"), Ok(User { uid: 4242, gid: 17 }));
+        assert_eq!(user("4242"), Ok(User { uid: 4242, gid: 4242 }));
+        let error = user("nobody-here").expect_err("there is no such user");
+        assert!(error.starts_with("collector.run_as: there is no user \"nobody-here\""), "{error}");
+    }
+}

@@ -1,0 +1,138 @@
+//! Processes: those of others found and told apart, ended and waited for. How a child is made is in `launch`.
+
+use std::fs;
+use std::io;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags};
+
+use super::{readable, until};
+
+/// Whether the agent is the first process, as in a container: then it also reaps strangers.
+pub fn is_pid_1() -> bool {
+    std::process::id() == 1
+}
+
+/// Reaps children that are not ours, which only PID 1 gets. `ours` are left to whoever waits for them: one of them that
+/// has ended and was not taken yet hides those behind it, so call this again when it was.
+pub fn reap_strangers(ours: &[u32]) {
+    loop {
+        // SAFETY: the kernel fills the structure that it is given; zeros are valid in all of its fields.
+        let pid = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            match libc::waitid(libc::P_ALL, 0, &mut info, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) {
+                0 => info.si_pid(),
+                _ => return,
+            }
+        };
+        let Some(stranger) = u32::try_from(pid).ok().filter(|pid| *pid != 0 && !ours.contains(pid)) else { return };
+        if let Ok(stranger) = pid_of(stranger) {
+            let _ = rustix::process::waitpid(Some(stranger), rustix::process::WaitOptions::NOHANG);
+        }
+    }
+}
+
+/// Asks the process to end.
+pub fn terminate(pid: u32) {
+    if let Ok(pid) = pid_of(pid) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        // A stopped process takes the signal only when it goes on.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::CONT);
+    }
+}
+
+/// Ends the process and everything in its process group now.
+pub fn kill_group(pid: u32) {
+    if let Ok(pid) = pid_of(pid) {
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// Ends what a collector that has ended left in its process group.
+pub fn sweep_group(pid: u32) {
+    if let Ok(pid) = pid_of(pid) {
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// When the process started, in clock ticks since boot: with the pid, a name that is not used twice. Source: the 22nd
+/// field of `/proc/PID/stat` (proc(5)). None if there is no such process, or only its remains.
+pub fn process_start(pid: u32) -> Option<u64> {
+    let (state, fields) = process_stat(pid)?;
+    if state == 'Z' { None } else { fields.split_whitespace().nth(18)?.parse().ok() }
+}
+
+/// Whether the process was stopped by a signal, which no health check of its own can tell.
+pub fn is_stopped(pid: u32) -> bool {
+    process_stat(pid).is_some_and(|(state, _)| matches!(state, 'T' | 't'))
+}
+
+/// State, and the fields after it. The name before them may hold anything, spaces and brackets too.
+fn process_stat(pid: u32) -> Option<(char, String)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let rest = stat.rsplit_once(") ")?.1;
+    Some((rest.chars().next()?, rest.get(2..)?.to_owned()))
+}
+
+/// Leaders of process groups that carry this in their environment, but are not children of this process: what an earlier
+/// agent left. Source: `/proc/PID/environ`, which only shows processes of the same user, or all of them to root.
+pub fn find_marked(marker: &str) -> Vec<u32> {
+    let own = std::process::id().to_string();
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &u32| {
+        let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { return false };
+        let marked = environ.split(|byte| *byte == 0).any(|entry| entry == marker.as_bytes());
+        marked
+            && process_stat(*pid).is_some_and(|(state, fields)| {
+                let mut fields = fields.split_whitespace();
+                let (parent, group) = (fields.next(), fields.next());
+                state != 'Z' && parent != Some(&own) && group == Some(&pid.to_string())
+            })
+    })
+    .collect()
+}
+
+/// Completes when a process that is not our child has ended.
+pub async fn gone(pid: u32) {
+    let fd = pid_of(pid).ok().and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+    match fd {
+        Some(fd) => readable(&fd).await,
+        // Kernels before 5.3.
+        None => {
+            while process_start(pid).is_some() {
+                until(Instant::now() + Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+pub(super) fn pid_of(pid: u32) -> io::Result<Pid> {
+    // 0 and negative numbers would mean whole groups of processes.
+    i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .filter(|pid| pid.as_raw_nonzero().get() > 1)
+        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_of_a_process_is_found_and_a_missing_one_is_none() {
+        let own = process_start(std::process::id());
+        assert!(own.is_some());
+        assert_eq!(own, process_start(std::process::id()));
+        assert_eq!(process_start(u32::MAX), None);
+    }
+
+    #[test]
+    fn no_number_ever_means_a_group_or_everybody() {
+        for pid in [0, 1, u32::MAX, i32::MAX as u32 + 1] {
+            assert!(pid_of(pid).is_err(), "{pid}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Why a program does not run, in words: before it is started, and after the kernel said no.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+/// What is wrong with a program that the kernel would not start, in words.
+pub fn describe_spawn_error(program: &Path, error: &io::Error) -> String {
+    let name = program.display();
+    match error.kind() {
+        io::ErrorKind::NotFound if program.exists() => {
+            format!("{name}: its interpreter or loader is missing (a binary for another libc?)")
+        }
+        io::ErrorKind::NotFound => format!("{name}: no such file; set collector.path or put the collector there"),
+        io::ErrorKind::PermissionDenied => {
+            format!("{name}: permission denied; is it executable, and is its file system mounted noexec?")
+        }
+        _ if error.raw_os_error() == Some(8) => match elf_machine(program) {
+            Some(machine) => format!("{name}: is built for {machine}, this host is {}", std::env::consts::ARCH),
+            None => format!("{name}: is not a program that this host can run"),
+        },
+        _ => format!("{name}: {error}"),
+    }
+}
+
+/// What is wrong with a program whose first bytes say that the kernel would not run it.
+///
+/// Asked before it is started, because std does that by `execvp`, and glibc's has a shell read what the kernel refuses: a
+/// binary for another architecture, or half a download, would be taken for a script. musl's does not.
+pub fn foreign(program: &Path) -> Option<String> {
+    let mut start = [0; 2];
+    let read = File::open(program).and_then(|mut file| file.read(&mut start)).ok()?;
+    let runs = match elf_machine(program) {
+        Some(machine) => {
+            let host = rustix::system::uname().machine().to_string_lossy().into_owned();
+            let known: &[&str] = match &*host {
+                "x86_64" => &["x86_64", "x86"],
+                "aarch64" | "armv8l" => &["aarch64", "arm"],
+                "riscv64" => &["riscv64"],
+                arm if arm.starts_with("arm") => &["arm"],
+                // Not known well enough to judge.
+                _ => return None,
+            };
+            // An emulator may be registered: `/proc/sys/fs/binfmt_misc` has two files of its own.
+            let emulators = fs::read_dir("/proc/sys/fs/binfmt_misc").map_or(0, |entries| entries.flatten().count());
+            known.contains(&&*machine) || emulators > 2
+        }
+        None => read == 2 && start == *b"#!",
+    };
+    (!runs).then(|| describe_spawn_error(program, &rustix::io::Errno::NOEXEC.into()))
+}
+
+/// The architecture in an ELF header. Source: `e_machine`, bytes 18 and 19 (elf(5)).
+fn elf_machine(program: &Path) -> Option<String> {
+    let mut header = [0; 20];
+    File::open(program).ok()?.read_exact(&mut header).ok()?;
+    if header[..4] != *b"\x7fELF" {
+        return None;
+    }
+    let machine = match header[5] {
+        2 => u16::from_be_bytes([header[18], header[19]]),
+        _ => u16::from_le_bytes([header[18], header[19]]),
+    };
+    Some(match machine {
+        3 => "x86".into(),
+        40 => "arm".into(),
+        62 => "x86_64".into(),
+        183 => "aarch64".into(),
+        243 => "riscv64".into(),
+        other => format!("machine {other}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_cannot_run_is_explained() {
+        let missing = Path::new("/nowhere/otelcol");
+        let not_found = io::Error::from(io::ErrorKind::NotFound);
+        assert_eq!(
+            describe_spawn_error(missing, &not_found),
+            "/nowhere/otelcol: no such file; set collector.path or put the collector there"
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! What names and texts say of themselves: is this a secret, is that a reference to one?
+
+use std::ops::Range;
+
+use super::REDACTED;
+
+/// The longest user and password in a URL that are looked for beyond a slash, in bytes.
+const LONGEST_USER: usize = 256;
+
+/// Parts of a name that say enough wherever they stand, without what separates words.
+const SECRET_PARTS: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "authorization",
+    "credential",
+    "privatekey",
+    "accesskey",
+    "connectionstring",
+];
+
+/// Words that say enough if they stand alone.
+const SECRET_WORDS: &[&str] = &[
+    "key",
+    "keys",
+    "pass",
+    "pwd",
+    "psk",
+    "dsn",
+    "datasource",
+    "jwt",
+    "sas",
+    "sig",
+    "signature",
+    "cookie",
+    "bearer",
+    "community",
+];
+
+/// Last words that say that it is only about one.
+const HARMLESS_ENDS: &[&str] = &["file", "path", "dir", "url", "uri", "endpoint"];
+
+/// Names that are known to be about something else: what to route or group by.
+const HARMLESS: &[&str] = &["routing_key", "partition_key", "metadata_keys", "group_by_keys"];
+
+/// Whether what stands under this name is secret.
+pub fn is_secret_name(name: &str) -> bool {
+    // Longer than any name: a text that happens to be where names are.
+    if name.len() > 256 || HARMLESS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+        return false;
+    }
+    let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let words = split_words(name);
+    if words.last().is_some_and(|last| HARMLESS_ENDS.contains(&last.as_str())) {
+        return false;
+    }
+    SECRET_PARTS.iter().any(|part| letters.contains(part))
+        || words.iter().any(|word| SECRET_WORDS.contains(&word.as_str()))
+}
+
+/// The words of `api_key`, `X-Api-Key`, `apiKey` and `APIKey`, in lower case.
+fn split_words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let chars: Vec<char> = name.chars().collect();
+    for (at, c) in chars.iter().enumerate() {
+        let before = at.checked_sub(1).map(|at| chars[at]);
+        let after = chars.get(at + 1);
+        let begins = c.is_ascii_uppercase()
+            && (before.is_some_and(|c| c.is_ascii_lowercase())
+                || before.is_some_and(|c| c.is_ascii_uppercase()) && after.is_some_and(char::is_ascii_lowercase));
+        if begins || !c.is_ascii_alphanumeric() {
+            words.push(String::new());
+        }
+        if c.is_ascii_alphanumeric() {
+            words.last_mut().expect("it starts with a word").push(c.to_ascii_lowercase());
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// Whether a text only says where a secret is: `${env:NAME}`, `Bearer ${file:PATH}`, without a default.
+pub(super) fn is_reference(text: &str) -> bool {
+    let mut rest = text.trim();
+    for scheme in ["Bearer ", "Basic ", "Token "] {
+        let split = rest.get(..scheme.len());
+        if split.is_some_and(|start| start.eq_ignore_ascii_case(scheme)) {
+            rest = rest[scheme.len()..].trim_start();
+        }
+    }
+    let place = |c: char| c.is_ascii_alphanumeric() || "_-./\\ ".contains(c);
+    let mut references = 0;
+    while let Some((reference, after)) = rest.strip_prefix("${").and_then(|rest| rest.split_once('}')) {
+        let named = ["env:", "file:"].iter().find_map(|scheme| reference.strip_prefix(scheme)).unwrap_or(reference);
+        let named = named.strip_prefix("C:").unwrap_or(named);
+        if named.is_empty() || !named.chars().all(place) {
+            return false;
+        }
+        references += 1;
+        rest = after;
+    }
+    references > 0 && rest.is_empty()
+}
+
+/// The user, and the password if there is one, of a URL in a text.
+pub(super) fn userinfo(text: &str) -> Option<Range<usize>> {
+    let mut from = 0;
+    while let Some(found) = text[from..].find("://") {
+        let start = from + found + 3;
+        let rest = &text[start..];
+        let until = |end: Option<usize>| &rest[..end.unwrap_or(rest.len())];
+        let authority = until(rest.find(|c: char| c.is_whitespace() || "/?#\"'<>".contains(c)));
+        if let Some(at) = authority.rfind('@') {
+            return Some(start..start + at);
+        }
+        // A password with a slash in it: what looks like host and port has no number there.
+        let port = authority.rsplit_once(':').map(|(_, port)| port);
+        if port.is_some_and(|port| !port.starts_with('$') && port.parse::<u16>().is_err()) {
+            let near = &rest[..rest.floor_char_boundary(LONGEST_USER)];
+            let word = near.split(char::is_whitespace).next().unwrap_or_default();
+            if let Some(at) = word.rfind('@') {
+                return Some(start..start + at);
+            }
+        }
+        from = start;
+    }
+    None
+}
+
+/// Where a text gives a secret its value on the way: the name in `password=…`, `api_key: …`, `--token …`, `Bearer …`.
+pub(super) fn assignment(text: &str) -> Option<Range<usize>> {
+    words(text).find(|word| {
+        let after = &text[word.end..];
+        let name = &text[word.clone()];
+        if name.eq_ignore_ascii_case("bearer") || name.eq_ignore_ascii_case("basic") {
+            let value = after.strip_prefix(' ').map_or("", |rest| rest.split_whitespace().next().unwrap_or_default());
+            if value.len() >= 8 && !value.starts_with("${") {
+                return true;
+            }
+        }
+        let after_quote = after.trim_start_matches(['"', '\'', '\\', ' ']);
+        let assigned = match after_quote.strip_prefix(['=', ':']) {
+            // `==` compares, `::` and `://` join, and at the end nothing follows.
+            Some(value) => !value.starts_with(['=', ':', '/']) && !value.trim_start().is_empty(),
+            None => name.starts_with("--") && after.starts_with(' ') && !after.trim_start().is_empty(),
+        };
+        let value = after_quote.trim_start_matches(['=', ':', ' ', '"', '\'']);
+        // Last, since it may be long: a text of one word would be read once for each name in it.
+        assigned
+            && is_secret_name(name)
+            && !value.split_whitespace().next().is_some_and(|it| is_reference(it) || is_gone(it))
+    })
+}
+
+/// Whether this is what was taken out already, or was never told.
+fn is_gone(value: &str) -> bool {
+    [REDACTED, "<set>"].contains(&value.trim_end_matches([',', ';', '.', '}', ')', ']', '"', '\'']))
+}
+
+/// The words of a text, as names are written.
+pub(super) fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let start = from + text[from..].find(part)?;
+        let end = text[start..].find(|c| !part(c)).map_or(text.len(), |length| start + length);
+        from = end;
+        Some(start..end)
+    })
+}

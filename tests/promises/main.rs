@@ -5,6 +5,7 @@ mod accepts_only_signed_configs;
 mod engine;
 mod host;
 mod server;
+mod tap;
 
 mod alerts_on_thresholds;
 mod checks_what_it_is_told;

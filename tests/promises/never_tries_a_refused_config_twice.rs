@@ -39,6 +39,31 @@ fn one_that_died_in_its_probation_is_not_started_again() {
 }
 
 #[test]
+fn one_that_was_rolled_back_is_applied_once_though_it_is_offered_a_thousand_times() {
+    let host = Host::new();
+    host.set("config.poll_every", "10ms");
+    let agent = host.agent_running(&config("good"));
+    host.change(&agent, "collector.probation", "1h");
+    let bad = scripted("bad", &["exit 1 after 100ms"]);
+    host.server.answer(always(&bad));
+    agent.failed(&bad);
+    let good = host.runs("good");
+    let (offered, starts) = (agent.status(&host).exchanges.offered, host.starts().len());
+
+    for _ in 0..10 {
+        host.more_polls(100);
+    }
+
+    let status = host.wait("a thousand offers", || {
+        let status = agent.status(&host);
+        (status.exchanges.offered >= offered + 999).then_some(status)
+    });
+    assert_eq!((host.validations(&bad), host.starts_on(&bad)), (1, 1));
+    assert_eq!((host.starts().len(), status.collector.pid), (starts, Some(good)), "the good one was left alone");
+    assert_eq!(status.config.refused[0].times, 1);
+}
+
+#[test]
 fn it_is_remembered_by_the_next_agent() {
     let host = Host::new();
     let mut agent = host.agent_running(&config("good"));

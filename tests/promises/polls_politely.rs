@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::host::{Host, Signal, config};
 use super::server::{Answer, Server, etag};
+use super::tap::Tap;
 
 fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
     let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_string()));
@@ -25,6 +26,25 @@ fn an_unchanged_config_is_asked_for_by_its_etag() {
     let status = agent.wait_status("unchanged answers", |status| status.exchanges.unchanged > 0);
     assert_eq!(status.exchanges.offered, 1);
     assert_eq!(host.validations(&good), 1);
+}
+
+/// Promised in the README. What the agent sends has the length of the server's name, its port, the path and the ETag in it.
+const UNCHANGED_SENT: usize = 200;
+
+#[test]
+fn an_unchanged_poll_costs_little() {
+    let host = Host::new();
+    let (tap, url) = Tap::on(&host.server.url());
+    host.set("config.url", &url);
+    let agent = host.agent_running(&config("good"));
+    tap.more(1);
+
+    let polls = tap.more(3);
+
+    println!("an unchanged poll by GET: {polls:?}");
+    assert!(polls.iter().all(|poll| *poll == polls[0]), "each like the other: {polls:?}");
+    assert!(polls[0].sent <= UNCHANGED_SENT, "{polls:?}");
+    drop(agent);
 }
 
 #[test]

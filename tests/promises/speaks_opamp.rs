@@ -11,6 +11,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use serde_json::{Value, json};
 
 use super::host::{Agent, Host, PATIENCE, config, hash, scripted};
+use super::tap::Tap;
 
 /// The server, or why it cannot be had here. What does not compile is a failure all the same.
 fn program() -> &'static Result<PathBuf, String> {
@@ -132,7 +133,9 @@ impl Server {
         let before = self.messages().len();
         for so_far in (0..count).step_by(100) {
             let next = before + (so_far + 100).min(count);
-            self.wait_for("more messages", |heard| (messages(heard).len() >= next).then_some(()));
+            self.wait_for("more messages", |heard| {
+                (heard.iter().filter(|said| said["event"] == "message").count() >= next).then_some(())
+            });
         }
         self.messages().split_off(before)
     }
@@ -294,6 +297,30 @@ fn what_the_collector_refuses_is_reported_once_however_often_it_is_offered() {
     agent.applied_still(&good);
     let failed = server.messages().iter().filter(|message| message.remote().is_some_and(|it| it.1 == "FAILED")).count();
     assert_eq!(failed, 1);
+}
+
+#[test]
+#[ignore = "needs Go: cargo xtask check --real"]
+fn what_was_rolled_back_is_applied_once_though_it_is_offered_a_thousand_times() {
+    let good = config("good");
+    let Some((mut server, host, agent)) = managed(&good) else { return };
+    host.change(&agent, "config.poll_every", "10ms");
+    let bad = scripted("bad", &["exit 1 after 50ms", "error port is taken"]);
+    server.tell(json!({"do": "offer", "hash": "h-bad", "files": {"": bad}, "always": true}));
+    server.hears_status("h-bad", "FAILED");
+    agent.applied_still(&good);
+    let (running, offered) = (host.runs("good"), agent.status(&host).exchanges.offered);
+
+    let said = server.hears_more(1000);
+
+    host.wait("a thousand offers", || {
+        let status = agent.status(&host);
+        (status.exchanges.offered >= offered + 999).then_some(())
+    });
+    assert_eq!((host.validations(&bad), host.starts_on(&bad)), (1, 1));
+    assert_eq!(host.runs("good"), running, "the good one was left alone");
+    let failed = said.iter().filter(|message| message.remote().is_some_and(|it| it.1 == "APPLYING")).count();
+    assert_eq!(failed, 0);
 }
 
 #[test]
@@ -565,6 +592,29 @@ fn an_offered_client_certificate_is_shown_once_the_server_has_taken_it() {
     let agent = host.agent().start();
     assert_eq!(server.hears_after(before, "the first message", |_| true).listener(), 2);
     assert!(!agent.log().contains("PRIVATE KEY"));
+}
+
+/// Promised in the README. What the agent sends has the names of the server and the path in it.
+const UNCHANGED_SENT: usize = 300;
+
+#[test]
+#[ignore = "needs Go: cargo xtask check --real"]
+fn an_unchanged_poll_costs_little() {
+    let Some(mut server) = Server::new() else { return };
+    server.offer("h-good", &config("good"));
+    let (tap, url) = Tap::on(&server.url);
+    let host = host(&server);
+    host.set("config.url", &url);
+    let agent = host.agent().start();
+    agent.applied(&config("good"));
+    // What is still to be said is said when ten polls in a row were as small as they get.
+    host.wait("silence", || tap.more(10).iter().all(|poll| poll.sent <= UNCHANGED_SENT).then_some(()));
+
+    let polls = tap.more(3);
+
+    println!("an unchanged poll by OpAMP: {polls:?}");
+    assert!(polls.iter().all(|poll| poll.sent <= UNCHANGED_SENT), "{polls:?}");
+    drop(agent);
 }
 
 #[test]

@@ -1,0 +1,90 @@
+//! A tap on the wire between an agent and a server on loopback: it counts the bytes that TCP carries for each connection.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use super::host::wait_for;
+
+/// What one connection carried, which for the agent is one exchange.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Carried {
+    /// By the agent.
+    pub sent: usize,
+    /// By the server.
+    pub received: usize,
+}
+
+/// The tap; it ends when it is dropped.
+pub struct Tap {
+    addr: SocketAddr,
+    carried: Arc<Mutex<Vec<Carried>>>,
+    stopping: Arc<AtomicBool>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Tap {
+    /// A tap on the way to the server at this URL, and the URL at which the agent finds it.
+    pub fn on(url: &str) -> (Self, String) {
+        let rest = url.strip_prefix("http://").expect("only what is not encrypted can be told apart here");
+        let (authority, path) = rest.split_once('/').expect("a path");
+        let server: SocketAddr = authority.parse().expect("an address with a port");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (carried, stopping) = (Arc::default(), Arc::<AtomicBool>::default());
+        let accepting = thread::spawn({
+            let (carried, stopping) = (Arc::clone(&carried), stopping.clone());
+            move || {
+                for agent in listener.incoming().map_while(Result::ok) {
+                    if stopping.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    let carried = Arc::clone(&carried);
+                    thread::spawn(move || carry(agent, server, &carried));
+                }
+            }
+        });
+        (Self { addr, carried, stopping, accepting: Some(accepting) }, format!("http://{addr}/{path}"))
+    }
+
+    /// Waits for so many more exchanges, and returns them.
+    pub fn more(&self, count: usize) -> Vec<Carried> {
+        let look = || self.carried.lock().unwrap().clone();
+        let before = look().len();
+        let far_enough = || Some(look()).filter(|carried| carried.len() >= before + count);
+        wait_for("more exchanges on the wire", far_enough, || format!("{:?}", look())).split_off(before)
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        // Wakes the accepting thread, which then sees that it is over.
+        let _ = TcpStream::connect(self.addr);
+        let _ = self.accepting.take().expect("dropped once").join();
+    }
+}
+
+fn carry(agent: TcpStream, server: SocketAddr, carried: &Mutex<Vec<Carried>>) {
+    let Ok(server) = TcpStream::connect(server) else { return };
+    let (from, to) = (agent.try_clone().unwrap(), server.try_clone().unwrap());
+    let sending = thread::spawn(move || copy(from, to));
+    let received = copy(server, agent);
+    carried.lock().unwrap().push(Carried { sent: sending.join().unwrap(), received });
+}
+
+/// Passes on what comes until its end, and says how much it was.
+fn copy(mut from: TcpStream, mut to: TcpStream) -> usize {
+    let (mut count, mut buffer) = (0, [0; 4096]);
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        count += length;
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    // Either side may be gone already.
+    let _ = to.shutdown(Shutdown::Write);
+    count
+}

@@ -56,7 +56,11 @@ fn print(text: &str) {
 }
 
 fn roll_back(invocation: &Invocation, settings: &Settings) -> u8 {
-    let verb = if invocation.clear { Verb::ClearRefused } else { Verb::RollBack };
+    let verb = match (invocation.clear_signed, invocation.clear) {
+        (true, _) => Verb::ClearSigned,
+        (false, true) => Verb::ClearRefused,
+        (false, false) => Verb::RollBack,
+    };
     let running = status::read(&settings.runtime_dir).is_ok_and(|status| status.agent_is_alive());
     let done = if running { status::request(&settings.runtime_dir, verb) } else { roll_back_on_disk(verb, settings) };
     match done {
@@ -85,6 +89,9 @@ fn roll_back_on_disk(verb: Verb, settings: &Settings) -> Result<String, String> 
     let text = answer?;
     memory.record = record;
     memory.source.validators = Default::default();
+    if verb == Verb::ClearSigned {
+        memory.source.signed = None;
+    }
     store.save(&memory).map_err(|error| error.chain())?;
-    Ok(text)
+    Ok(text + verb.more())
 }

@@ -24,6 +24,10 @@ pub const SIGNATURE_LIMIT: usize = 4096;
 /// What comes behind the name of a config to make that of its signature.
 pub const SUFFIX: &str = ".minisig";
 
+/// How far a signer's clock may be ahead of this host's, in seconds: a day, so that time zones taken for one another and
+/// clocks set by hand do not matter.
+const AHEAD: u64 = 24 * 60 * 60;
+
 /// The latest time that a signature may name, in Unix seconds: the end of the year 9999.
 const LATEST: u64 = 253_402_300_799;
 
@@ -157,7 +161,8 @@ pub enum SignatureError {
 
     /// An old config that is played back.
     #[error(
-        "config was signed at {}, before the newest accepted one of {}; sign it again to go back to it",
+        "config was signed at {}, before the newest accepted one of {}; sign it again to go back to it, or, if the clock \
+         of whoever signed was ahead, let `otelet rollback --clear-signed` forget that time",
         time(*signed_at), time(*newest)
     )]
     Older {
@@ -165,6 +170,19 @@ pub enum SignatureError {
         signed_at: u64,
         /// When the newest accepted one was.
         newest: u64,
+    },
+
+    /// Signed by a clock that is ahead: once accepted, it would bar every honest config until that time has come.
+    #[error(
+        "config was signed at {}, more than a day after this host's time of {}; set the clock of whoever signs, and \
+         sign it again",
+        time(*signed_at), time(*now)
+    )]
+    Ahead {
+        /// When it was signed, in Unix seconds.
+        signed_at: u64,
+        /// What this host's clock says, in Unix seconds.
+        now: u64,
     },
 
     /// Another config, and no way to tell which of the two is the newer one.
@@ -178,8 +196,10 @@ pub enum SignatureError {
 /// Checks that the owner of the key signed this body, and not before the newest config that was accepted.
 ///
 /// An empty `signature` stands for a missing file. The same config with the same time is accepted as often as it comes.
-/// The times are compared with each other only, so the clock of this host does not matter; a config signed by a clock
-/// that is ahead bars those signed after it until that clock's time has come, unless `newest` is forgotten.
+/// The times are compared with each other, and with `now`, this host's time in Unix seconds, where it is known to be
+/// right: a config signed more than a day ahead is refused, or else it would bar those that are signed after it. Where
+/// this host's clock is not to be relied on, such a config is accepted, and only forgetting `newest` takes the bar away.
+/// A clock never shortens that bar by itself: whoever could set it back could have older configs accepted.
 ///
 /// # Errors
 ///
@@ -189,6 +209,7 @@ pub fn verify(
     body: &[u8],
     signature: &[u8],
     newest: Option<Accepted>,
+    now: Option<u64>,
 ) -> Result<Accepted, SignatureError> {
     if signature.is_empty() {
         return Err(SignatureError::Unsigned);
@@ -209,6 +230,9 @@ pub fn verify(
         Err(_) => return Err(SignatureError::Comment { key: key.id }),
     }
     let signed_at = timestamp(signature.trusted_comment()).ok_or(SignatureError::NoTimestamp)?;
+    if let Some(now) = now.filter(|now| signed_at > now.saturating_add(AHEAD)) {
+        return Err(SignatureError::Ahead { signed_at, now });
+    }
     let hash = store::hash(body);
     match newest {
         Some(newest) if signed_at < newest.signed_at => {
@@ -284,19 +308,19 @@ fn base64(text: &str) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     // Two pairs of keys made by minisign 0.11 for these tests and nothing else, without a password (`-G -W`); the
     // signatures were made with `-S -m config.yaml -t 'timestamp:1700000000	file:config.yaml	hashed'`.
-    const KEY: &str = "RWREku3J4iZ/rjYHz7xs+DWe8V0juLEau+gSIqNg2VLBZOpUfbUdMdKj";
+    pub(crate) const KEY: &str = "RWREku3J4iZ/rjYHz7xs+DWe8V0juLEau+gSIqNg2VLBZOpUfbUdMdKj";
     const OTHER_KEY: &str = "RWSmjGfKiH1WtBeSA7uo1VqGQUpaR0ZJ1UsUpaDuIcP8RhEvD0q0XM2E";
-    const BODY: &[u8] = b"receivers: {otlp: {}}\n";
-    const GOOD: &str = "untrusted comment: signature from minisign secret key\n\
+    pub(crate) const BODY: &[u8] = b"receivers: {otlp: {}}\n";
+    pub(crate) const GOOD: &str = "untrusted comment: signature from minisign secret key\n\
         RUREku3J4iZ/rnWoYjAtcLFNf12g8/SjsTZYlJqTtoiLRwiOLwESw3dfZo1JG2HBaGb0rAQixVKdHcF9y8bLUluNk96Zt3P4dQs=\n\
         trusted comment: timestamp:1700000000\tfile:config.yaml\thashed\n\
         W2dJ6XleFygw8vo3FwxTpjo7h2aO1xSVvo5pA4ybJx7p7ecn5hxbUw5k8Khv6ivzNPnqktmcwrHxVJ36pJWxAA==\n";
-    const OLDER: &str = "untrusted comment: signature from minisign secret key\n\
+    pub(crate) const OLDER: &str = "untrusted comment: signature from minisign secret key\n\
         RUREku3J4iZ/rnWoYjAtcLFNf12g8/SjsTZYlJqTtoiLRwiOLwESw3dfZo1JG2HBaGb0rAQixVKdHcF9y8bLUluNk96Zt3P4dQs=\n\
         trusted comment: timestamp:1699999999\tfile:config.yaml\thashed\n\
         BfSY6XG9Up6kUNnJKk7oZWnWXjjuOPO2/i6rGPqdXvmWTsJFZ2lUF+c9I4y2rd3IkxBhuEADX/56n26guFlLDw==\n";
@@ -318,7 +342,7 @@ mod tests {
     }
 
     fn refused(body: &[u8], signature: &str, newest: Option<Accepted>) -> String {
-        verify(&key(), body, signature.as_bytes(), newest).unwrap_err().to_string()
+        verify(&key(), body, signature.as_bytes(), newest, None).unwrap_err().to_string()
     }
 
     fn accepted(signed_at: u64) -> Accepted {
@@ -327,12 +351,12 @@ mod tests {
 
     #[test]
     fn what_the_owner_of_the_key_signed_is_accepted_as_often_as_it_comes() {
-        let first = verify(&key(), BODY, GOOD.as_bytes(), None);
+        let first = verify(&key(), BODY, GOOD.as_bytes(), None, None);
         assert_eq!(first, Ok(accepted(1_700_000_000)));
-        assert_eq!(verify(&key(), BODY, GOOD.as_bytes(), first.clone().ok()), first);
-        assert_eq!(verify(&key(), BODY, GOOD.as_bytes(), Some(accepted(1_699_999_999))), first);
-        assert_eq!(verify(&key(), BODY, GOOD.replace('\n', "\r\n").as_bytes(), None), first);
-        assert_eq!(verify(&key(), BODY, GOOD.replace("signature from", "whatever").as_bytes(), None), first);
+        assert_eq!(verify(&key(), BODY, GOOD.as_bytes(), first.clone().ok(), None), first);
+        assert_eq!(verify(&key(), BODY, GOOD.as_bytes(), Some(accepted(1_699_999_999)), None), first);
+        assert_eq!(verify(&key(), BODY, GOOD.replace('\n', "\r\n").as_bytes(), None, None), first);
+        assert_eq!(verify(&key(), BODY, GOOD.replace("signature from", "whatever").as_bytes(), None, None), first);
     }
 
     #[test]
@@ -385,7 +409,8 @@ mod tests {
                 "older",
                 refused(BODY, OLDER, Some(accepted(1_700_000_000))),
                 "config was signed at 2023-11-14T22:13:19Z, before the newest accepted one of 2023-11-14T22:13:20Z; \
-                 sign it again to go back to it",
+                 sign it again to go back to it, or, if the clock of whoever signed was ahead, let \
+                 `otelet rollback --clear-signed` forget that time",
             ),
             (
                 "same time",
@@ -395,27 +420,51 @@ mod tests {
         ] {
             assert_eq!(refused, why, "{name}");
         }
-        let binary = verify(&key(), BODY, b"\xff\xfe", None);
+        let binary = verify(&key(), BODY, b"\xff\xfe", None, None);
         assert_eq!(binary, Err(SignatureError::Malformed));
     }
 
     #[test]
+    fn a_signers_clock_may_be_a_day_ahead_of_this_hosts_where_that_one_is_right() {
+        let signed_at = 1_700_000_000;
+        let verify = |now| verify(&key(), BODY, GOOD.as_bytes(), None, now);
+        for now in [None, Some(u64::MAX), Some(signed_at), Some(signed_at - AHEAD)] {
+            assert_eq!(verify(now), Ok(accepted(signed_at)), "{now:?}");
+        }
+        let now = signed_at - AHEAD - 1;
+        let refused = verify(Some(now)).unwrap_err();
+        assert_eq!(refused, SignatureError::Ahead { signed_at, now });
+        assert_eq!(
+            refused.to_string(),
+            "config was signed at 2023-11-14T22:13:20Z, more than a day after this host's time of \
+             2023-11-13T22:13:19Z; set the clock of whoever signs, and sign it again"
+        );
+        // Not even a right clock makes a newest one forgotten that is ahead of it.
+        let ahead = Some(Accepted { hash: store::hash(b"other"), ..accepted(LATEST) });
+        let older = super::verify(&key(), BODY, GOOD.as_bytes(), ahead, Some(signed_at));
+        assert_eq!(older, Err(SignatureError::Older { signed_at, newest: LATEST }));
+    }
+
+    #[test]
     fn no_changed_bit_is_accepted() {
-        let good = verify(&key(), BODY, GOOD.as_bytes(), None);
+        let good = verify(&key(), BODY, GOOD.as_bytes(), None, None);
         // The first line is the untrusted comment: anything may stand there.
         let start = GOOD.find('\n').unwrap() + 1;
         for at in start..GOOD.len() - 1 {
             for bit in 0..8 {
                 let mut changed = GOOD.as_bytes().to_vec();
                 changed[at] ^= 1 << bit;
-                let verdict = verify(&key(), BODY, &changed, None);
+                let verdict = verify(&key(), BODY, &changed, None, None);
                 assert_ne!(verdict, good, "byte {at}, bit {bit}");
             }
         }
         for at in 0..BODY.len() {
             let mut changed = BODY.to_vec();
             changed[at] ^= 1;
-            assert_eq!(verify(&key(), &changed, GOOD.as_bytes(), None), Err(SignatureError::Body { key: key().id() }));
+            assert_eq!(
+                verify(&key(), &changed, GOOD.as_bytes(), None, None),
+                Err(SignatureError::Body { key: key().id() })
+            );
         }
     }
 
@@ -506,20 +555,20 @@ mod tests {
                 // A second later, without waiting for it.
                 Some(_) => sign(body, &["-t", &format!("timestamp:{at}")]),
             };
-            let accepted = verify(&key, body, &signature, newest).unwrap();
+            let accepted = verify(&key, body, &signature, newest, Some(before)).unwrap();
             assert!((at..at + 60).contains(&accepted.signed_at));
             newest = Some(accepted);
 
             let changed = [body, b"#"].concat();
-            assert_eq!(verify(&key, &changed, &signature, None), Err(SignatureError::Body { key: key.id() }));
+            assert_eq!(verify(&key, &changed, &signature, None, None), Err(SignatureError::Body { key: key.id() }));
         }
         let old = sign(BODY, &["-t", "timestamp:1700000000"]);
         let newest = newest.unwrap();
         let older = SignatureError::Older { signed_at: 1_700_000_000, newest: newest.signed_at };
-        assert_eq!(verify(&key, BODY, &old, Some(newest)), Err(older));
-        assert_eq!(verify(&key, BODY, &sign(BODY, &["-l"]), None), Err(SignatureError::Legacy));
+        assert_eq!(verify(&key, BODY, &old, Some(newest), None), Err(older));
+        assert_eq!(verify(&key, BODY, &sign(BODY, &["-l"]), None, None), Err(SignatureError::Legacy));
         minisign(&["-G", "-W", "-f", "-p", "key.pub", "-s", "key"]);
-        let other = verify(&key, BODY, &sign(BODY, &[]), None);
+        let other = verify(&key, BODY, &sign(BODY, &[]), None, None);
         assert!(matches!(other, Err(SignatureError::OtherKey { .. })), "{other:?}");
         std::fs::remove_dir_all(&dir).unwrap();
     }

@@ -216,6 +216,7 @@ pub static ROWS: &[Row] = &[
     flag("healthy", Nothing, "", &[Command::Status], "Print no more than a line; exit with 0 if the collector is healthy, else with 1."),
     flag("clear", Nothing, "", &[Command::Rollback], "Stay on this config, and forget which ones were refused."),
     flag("output", Text("PATH"), "", &[Command::Diagnose], "The archive to write; one that is there is replaced. Without it: otelet-HOST-TIME.tar, here."),
+    flag("clear_signed", Nothing, "", &[Command::Rollback], "The same, and forget when the newest signed config was signed: for when the clock of whoever signed was ahead."),
     flag("help", Nothing, "", EVERY, "Print this text. Also -h."),
     flag("version", Nothing, "", EVERY, "Print the version."),
 ];
@@ -237,6 +238,8 @@ pub struct Invocation {
     pub clear: bool,
     /// `diagnose --output=`
     pub output: Option<PathBuf>,
+    /// `rollback --clear-signed`
+    pub clear_signed: bool,
     /// Settings given by flag: key and value, in order. A proxy's URL may hold a password.
     flags: Vec<(&'static str, Secret)>,
 }
@@ -308,6 +311,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
                 "watch" => invocation.watch = true,
                 "healthy" => invocation.healthy = true,
                 "clear" => invocation.clear = true,
+                "clear_signed" => invocation.clear_signed = true,
                 "help" => command = Some(Command::Help),
                 _ => command = Some(Command::Version),
             }
@@ -556,6 +560,7 @@ mod tests {
         let status = parsed("--json status --healthy");
         assert!(status.json && status.healthy && !status.clear);
         assert!(parsed("rollback --clear").clear);
+        assert!(parsed("rollback --clear-signed").clear_signed);
     }
 
     #[test]

@@ -242,7 +242,7 @@ struct Runner {
     losses: Losses,
     docker: Option<docker::DockerWatch>,
     built_in_checks: checks::BuiltInChecks,
-    request: Option<String>,
+    request: Option<(String, Verb)>,
     answer: Option<Answer>,
     written: Option<Status>,
     /// What was told last to whoever wants to hear of changes.

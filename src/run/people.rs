@@ -114,21 +114,26 @@ impl Runner {
         if let Ok(text) = fs::read(&path) {
             let _ = fs::remove_file(&path);
             match serde_json::from_slice::<status::Request>(&text) {
-                Ok(status::Request { id, verb }) => match verb {
-                    Verb::RollBack => {
-                        self.request = Some(id);
-                        self.feed(Event::RollBack);
-                    }
-                    Verb::ClearRefused => {
-                        self.request = Some(id);
-                        self.feed(Event::ClearRefused);
-                    }
-                    Verb::Diagnose => self.leave_logs(id),
-                },
+                Ok(request) => self.take_request(request),
                 Err(error) => log::warn!("{}: not a request: {error}", path.display()),
             }
         }
         self.written = None;
+    }
+
+    fn take_request(&mut self, status::Request { id, verb }: status::Request) {
+        let event = match verb {
+            Verb::RollBack => Event::RollBack,
+            Verb::ClearRefused => Event::ClearRefused,
+            Verb::ClearSigned => {
+                self.memory.source.signed = None;
+                self.source.iter().for_each(|source| source.forget_signed());
+                Event::ClearRefused
+            }
+            Verb::Diagnose => return self.leave_logs(id),
+        };
+        self.request = Some((id, verb));
+        self.feed(event);
     }
 
     /// Taking the secrets out takes a while: it is done on a thread of its own, and answered when it is done.
@@ -151,9 +156,9 @@ impl Runner {
     }
 
     pub(super) fn answer(&mut self, answer: Result<String, String>) {
-        if let Some(id) = self.request.take() {
+        if let Some((id, verb)) = self.request.take() {
             let done = answer.is_ok();
-            let text = answer.unwrap_or_else(|why| why);
+            let text = answer.map_or_else(|why| why, |text| text + verb.more());
             self.answer = Some(Answer { id, done, text });
         }
     }

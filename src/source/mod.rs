@@ -11,7 +11,7 @@ pub mod url;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,7 @@ use crate::decide::ConfigHash;
 use crate::http::{
     Client, HttpError, HttpSettings, Identity, Method, Request, Response, Traffic, parse_url, public, read_regular,
 };
+use crate::os;
 use crate::settings::{ConfigSettings, Location, ProtocolName, Role};
 use crate::signature::{self, Accepted, PublicKey};
 use crate::status::Status;
@@ -187,6 +188,8 @@ pub struct Source {
     origins: Vec<Origin>,
     /// How long the first may be silent.
     patience: Duration,
+    /// The time, where this host's clock is known to be right.
+    clock: fn() -> Option<SystemTime>,
     state: Mutex<State>,
 }
 
@@ -205,6 +208,15 @@ struct State {
 struct Origin {
     kind: Kind,
     key: Option<PublicKey>,
+}
+
+/// When an answer was heard.
+#[derive(Clone, Copy, PartialEq)]
+enum Heard {
+    /// In this exchange.
+    Now,
+    /// In an earlier one: nobody was asked.
+    Before,
 }
 
 enum Kind {
@@ -245,7 +257,7 @@ impl Source {
             origins.push(Origin::new(location, ProtocolName::Get, settings, state_dir)?);
         }
         let state = State { serving: 0, answered: false, silent_since: None, trouble: None, newest: None };
-        Ok(Self { origins, patience: settings.fallback_after, state: Mutex::new(state) })
+        Ok(Self { origins, patience: settings.fallback_after, clock: os::right_time, state: Mutex::new(state) })
     }
 
     /// Asks once. It blocks for up to `config.timeout`, and longer while the system's resolver hangs, so it is called on
@@ -260,9 +272,12 @@ impl Source {
     pub fn exchange(&self, report: &Report, conditional: bool) -> Result<Answer, Failure> {
         let now = Instant::now();
         let mut failure = match self.ask(0, report, conditional) {
-            Ok(answer) => {
-                let mut state = self.lock();
-                (state.answered, state.silent_since, state.trouble) = (true, None, None);
+            Ok((answer, heard)) => {
+                // What was received long ago says nothing of whether the server answers now.
+                if heard == Heard::Now {
+                    let mut state = self.lock();
+                    (state.answered, state.silent_since, state.trouble) = (true, None, None);
+                }
                 return Ok(answer);
             }
             Err(failure) => failure,
@@ -277,7 +292,7 @@ impl Source {
         }
         for index in 1..self.origins.len() {
             match self.ask(index, report, conditional) {
-                Ok(answer) => {
+                Ok((answer, _)) => {
                     self.lock().trouble = Some(failure.message);
                     return Ok(answer);
                 }
@@ -288,17 +303,18 @@ impl Source {
     }
 
     /// Asks one of them. Whoever has not served before is asked for its config itself: "unchanged" would say nothing.
-    fn ask(&self, index: usize, report: &Report, conditional: bool) -> Result<Answer, Failure> {
+    fn ask(&self, index: usize, report: &Report, conditional: bool) -> Result<(Answer, Heard), Failure> {
         let (serving, newest) = {
             let state = self.lock();
             (state.serving, state.newest)
         };
         let origin = &self.origins[index];
-        let (answer, accepted) = origin.exchange(report, conditional && serving == index, newest)?;
+        let (answer, heard) = origin.exchange(report, conditional && serving == index)?;
+        let accepted = origin.verify(&answer, newest, (self.clock)())?;
         let mut state = self.lock();
         state.serving = index;
         state.newest = accepted.or(state.newest);
-        Ok(answer)
+        Ok((answer, heard))
     }
 
     /// Says goodbye to the server, if its protocol does that. It blocks like [`exchange`](Self::exchange).
@@ -360,6 +376,11 @@ impl Source {
         SourceMemory { location: origin.describe(), validators, signed: state.newest.map(Signed::from) }
     }
 
+    /// Forgets when the newest accepted config was signed, so that an older one is accepted: a person wants it so.
+    pub fn forget_signed(&self) {
+        self.lock().newest = None;
+    }
+
     /// Takes up what [`memory`](Self::memory) gave, before the first exchange. `answered`: some source has answered before.
     pub fn remember(&self, memory: &SourceMemory, answered: bool) {
         let mut state = self.lock();
@@ -418,43 +439,42 @@ impl Origin {
         Ok(Self { kind: Kind::Server { client, protocol, shown, signature }, key })
     }
 
-    fn exchange(
+    fn exchange(&self, report: &Report, conditional: bool) -> Result<(Answer, Heard), Failure> {
+        let (client, protocol) = match &self.kind {
+            Kind::BuiltIn(built_in) => return Ok((built_in.read(conditional).into(), Heard::Now)),
+            Kind::File(file) => return Ok((file.read(conditional)?.into(), Heard::Now)),
+            Kind::Server { client, protocol, .. } => (client, protocol),
+        };
+        if let Some(answer) = protocol.waiting(report, conditional) {
+            return Ok((answer, Heard::Before));
+        }
+        let request = protocol.request(report, conditional)?;
+        let response = client.send_as(&request, protocol.identity().as_ref());
+        let answer = protocol.offer(response.inspect_err(|error| protocol.unanswered(error))?)?;
+        Ok((answer, Heard::Now))
+    }
+
+    /// Has the config of an answer verified, if there is one and a key to do that with.
+    fn verify(
         &self,
-        report: &Report,
-        conditional: bool,
+        answer: &Answer,
         newest: Option<Accepted>,
-    ) -> Result<(Answer, Option<Accepted>), Failure> {
-        let answer = match &self.kind {
-            Kind::BuiltIn(built_in) => built_in.read(conditional).into(),
-            Kind::File(file) => file.read(conditional)?.into(),
-            Kind::Server { client, protocol, .. } => match protocol.waiting(report, conditional) {
-                Some(answer) => answer,
-                None => {
-                    let request = protocol.request(report, conditional)?;
-                    let response = client.send_as(&request, protocol.identity().as_ref());
-                    protocol.offer(response.inspect_err(|error| protocol.unanswered(error))?)?
-                }
-            },
-        };
+        now: Option<SystemTime>,
+    ) -> Result<Option<Accepted>, Failure> {
         let (Some(key), Offer::Config { body }) = (&self.key, &answer.offer) else {
-            return Ok((answer, None));
+            return Ok(None);
         };
+        let now = now.map(|now| now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs());
         let verified = self.signature().and_then(|signature| {
-            let verified = signature::verify(key, body, &signature, newest);
+            let verified = signature::verify(key, body, &signature, newest, now);
             verified.map_err(|error| Failure {
                 message: format!("{}: config refused: {error}", self.describe()),
                 kind: "signature",
                 retry_after: None,
             })
         });
-        match verified {
-            Ok(accepted) => Ok((answer, Some(accepted))),
-            Err(failure) => {
-                // The signature may come after the config: it is asked for again, whatever has not changed.
-                self.forget();
-                Err(failure)
-            }
-        }
+        // The signature may come after the config: it is asked for again, whatever has not changed.
+        verified.map(Some).inspect_err(|_| self.forget())
     }
 
     /// Fetches the detached signature beside the config. Nothing where there is none.
@@ -592,7 +612,97 @@ pub fn http_settings(settings: &ConfigSettings) -> HttpSettings {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use super::kloudmate::tests::report;
     use super::*;
+    use crate::http::tests::Dir;
+    use crate::settings::{World, load};
+    use crate::signature::tests as signed;
+
+    fn source(dir: &Dir, yaml: &str) -> Source {
+        let text = yaml.to_owned();
+        let world = World {
+            var: Box::new(|_| None),
+            read: Box::new(move |_| Ok(text.clone().into_bytes())),
+            here: PathBuf::from("/"),
+        };
+        let settings = load(&Default::default(), &world).unwrap_or_else(|error| panic!("{error}"));
+        Source::new(&settings.config, &dir.path("")).unwrap()
+    }
+
+    fn body(answer: Result<Answer, Failure>) -> String {
+        match answer.unwrap().offer {
+            Offer::Config { body } => String::from_utf8(body.to_vec()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_was_received_long_ago_is_no_answer_of_a_silent_server() {
+        let dir = Dir::new();
+        // Port 1 of loopback: nobody is there.
+        let url = "http://127.0.0.1:1/agents/config-check";
+        fs::write(dir.path("spare.yaml"), "spare").unwrap();
+        inbox::Inbox::open(&dir.path(""), url).0.put(&b"announced"[..].into()).unwrap();
+        let spare = dir.path("spare.yaml").display().to_string();
+        let source = source(&dir, &format!("config: {{protocol: kloudmate, url: '{url}', fallback: ['{spare}']}}"));
+
+        assert_eq!(body(source.exchange(&report(), true)), "announced");
+
+        assert_eq!(body(source.exchange(&report(), true)), "spare", "the server has never answered");
+        assert_eq!(source.serving().0, spare);
+    }
+
+    #[test]
+    fn the_silence_of_a_server_goes_on_while_its_inbox_is_read() {
+        let dir = Dir::new();
+        let url = "http://127.0.0.1:1/agents/config-check";
+        inbox::Inbox::open(&dir.path(""), url).0.put(&b"announced"[..].into()).unwrap();
+        let source = source(&dir, &format!("config: {{protocol: kloudmate, url: '{url}'}}"));
+        source.exchange(&report(), true).unwrap();
+        source.exchange(&report(), true).unwrap_err();
+        let since = source.lock().silent_since;
+        assert!(since.is_some());
+
+        // The agent has lost the body and wants it again.
+        source.lock().answered = true;
+        source.exchange(&report(), true).unwrap_err();
+        source.exchange(&report(), false).unwrap_err();
+
+        assert_eq!(source.lock().silent_since, since);
+    }
+
+    #[test]
+    fn a_signers_clock_that_is_ahead_is_noticed_where_this_hosts_is_right_and_forgotten_when_a_person_wants_it() {
+        let dir = Dir::new();
+        let path = dir.path("config.yaml");
+        let sign = |signature: &str| fs::write(dir.path("config.yaml.minisig"), signature).unwrap();
+        fs::write(&path, signed::BODY).unwrap();
+        sign(signed::GOOD);
+        let yaml = format!("config: {{url: '{}', public_key: {}}}", path.display(), signed::KEY);
+        let mut source = source(&dir, &yaml);
+        source.clock = || Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000));
+
+        let refused = source.exchange(&report(), true).unwrap_err();
+        assert!(
+            refused.message.contains("more than a day after this host's time of 2020-09-13T12:26:40Z"),
+            "{refused}"
+        );
+        assert_eq!(source.memory().signed, None);
+
+        // Nobody knows better.
+        source.clock = || None;
+        source.exchange(&report(), true).unwrap();
+        sign(signed::OLDER);
+        let refused = source.exchange(&report(), false).unwrap_err();
+        assert!(refused.message.contains("let `otelet rollback --clear-signed` forget that time"), "{refused}");
+
+        source.forget_signed();
+
+        source.exchange(&report(), true).unwrap();
+        assert_eq!(source.memory().signed.unwrap().at, 1_699_999_999);
+    }
 
     #[test]
     fn a_blank_body_is_no_config() {

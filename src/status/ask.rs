@@ -31,8 +31,20 @@ pub enum Verb {
     RollBack,
     /// Let refused configs be tried again.
     ClearRefused,
+    /// The same, and let a config be accepted whenever it was signed.
+    ClearSigned,
     /// Leave the last lines of the log in a [`Diagnosis`].
     Diagnose,
+}
+
+impl Verb {
+    /// What is said when it is done, behind the words of the decisions.
+    pub fn more(self) -> &'static str {
+        match self {
+            Self::ClearSigned => "; the next signed config is accepted whenever it was signed",
+            Self::RollBack | Self::ClearRefused | Self::Diagnose => "",
+        }
+    }
 }
 
 /// What only a running agent knows, for `otelet diagnose`. Without secrets that the agent knows.

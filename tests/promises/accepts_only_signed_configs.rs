@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::host::{Agent, Host, config};
+use super::host::{Agent, Host, config, stdout};
 use super::server::Server;
 
 /// A signer with a key of its own, and a host that trusts it and takes its config from a file.
@@ -141,6 +141,34 @@ fn an_older_config_is_not_played_back_even_after_a_restart() {
     let agent = plant.host.agent().start();
     agent.logs("config was signed at 1970-01-01T00:33:19Z, before");
     agent.applied_still(&good);
+}
+
+#[test]
+#[ignore = "needs minisign: cargo xtask check --real"]
+fn a_person_takes_the_bar_away_that_a_signers_clock_has_put_up() {
+    let plant = Plant::new();
+    let (ahead, honest, more) = (config("ahead"), config("honest"), config("more"));
+    let mut agent = plant.running(&ahead);
+    plant.put(&honest, &plant.sign(&plant.key, &honest, 1_500));
+    plant.refused(&agent, &ahead, "let `otelet rollback --clear-signed` forget that time");
+
+    let cleared = plant.host.otelet(&["rollback", "--clear-signed"]);
+
+    let said = "0 refused configs may be tried again when they are offered; \
+                the next signed config is accepted whenever it was signed\n";
+    assert_eq!((cleared.status.code(), &*stdout(&cleared)), (Some(0), said));
+    agent.applied(&honest);
+
+    // From then on it counts again, also after a restart, until a person wants it otherwise while no agent runs.
+    agent.stop();
+    plant.put(&more, &plant.sign(&plant.key, &more, 1_400));
+    let mut agent = plant.host.agent().start();
+    agent.logs("config was signed at 1970-01-01T00:23:20Z, before the newest accepted one of 1970-01-01T00:25:00Z");
+    agent.applied_still(&honest);
+    agent.stop();
+    assert_eq!(stdout(&plant.host.otelet(&["rollback", "--clear-signed"])), said);
+    let agent = plant.host.agent().start();
+    agent.applied(&more);
 }
 
 #[test]

@@ -47,7 +47,7 @@ fuzz_target!(|data: &[u8]| {
             let unchecked = |arg: &String| ["--config", "--set"].contains(&arg.split('=').next().unwrap());
             assert!(!settings.collector.args.iter().any(unchecked));
             if settings.config.url.is_some() {
-                let source = Source::new(&settings.config).map(|source| source.describe());
+                let source = Source::new(&settings.config, &settings.state_dir).map(|source| source.describe());
                 source.expect("what the settings take, the source can use");
             }
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::run;
 use crate::console::{self, Paint};
-use crate::{Failure, Flags, places};
+use crate::{Failure, Flags, fuzz, places};
 
 /// How one step ended.
 pub enum Outcome {
@@ -34,8 +34,11 @@ const STEPS: [Step; 6] = [
     ("tests", "cargo test --workspace", tests),
 ];
 
-/// The step of `--real`.
-const REAL: Step = ("real", "the promises against a real Collector", real::step);
+/// The steps of `--real`.
+const REAL: [Step; 2] = [
+    ("real", "the promises against a real Collector", real::step),
+    ("fuzz", "each fuzz target for a moment", fuzz::step),
+];
 
 /// Runs the verb.
 pub fn verb(args: &[String]) -> Result<(), Failure> {
@@ -44,7 +47,7 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
     let mut flags = Flags::new("check", args);
     while let Some(name) = flags.next_name() {
         match name {
-            "--real" => steps.push(REAL),
+            "--real" => steps.extend(REAL),
             "--skip" => left_out.extend(flags.value(name)?.split(',')),
             _ => return Err(flags.unknown(name)),
         }

@@ -6,6 +6,7 @@ mod collector;
 mod command;
 mod console;
 mod demo;
+mod fuzz;
 mod places;
 
 use std::process::ExitCode;
@@ -22,8 +23,10 @@ Usage: cargo xtask VERB [--flag ...]
     --small       Only the small distribution of targets/collector, from the cache or built by Go.
     --pin         Write the official release's checksums to targets/collector/release.sha256.
   check       What CI calls: format, lints, licences and bans, the pure core, tests.
-    --real        Also the tests that need a real Collector.
+    --real        Also the tests that need a real Collector, and a moment of each fuzz target.
     --skip=A,B    Leave steps out by name; the summary says so.
+  fuzz [TARGET ...]  Build the targets of fuzz/, and run these or all of them.
+    --seconds=N   For so long each. [10]
 
 Exit status: 0 done, 1 something failed, 64 bad flag.
 ";
@@ -36,11 +39,12 @@ fn main() -> ExitCode {
         "collector" => collector::verb(&rest),
         "check" => check::verb(&rest),
         "demo" => demo::verb(&rest),
+        "fuzz" => fuzz::verb(&rest),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())
         }
-        other => Err(Failure::Usage(format!("{other}: no such verb; the verbs are collector, check and demo"))),
+        other => Err(Failure::Usage(format!("{other}: no such verb; the verbs are collector, check, demo and fuzz"))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -84,8 +84,8 @@ fn object(config: &RawValue) -> Result<&str, String> {
 
 /// JSON as YAML. Nearly all of it is that already, byte for byte, and so `10485760` stays what it is; but the YAML parsers in
 /// use, the Collector's among them (seen on 0.149.0), do not take what a few JSON libraries write: `\/`, a character
-/// outside of the basic plane as two escapes, characters that YAML forbids or takes for line breaks, and space before
-/// a colon. Those are written in the way that YAML takes.
+/// outside of the basic plane as two escapes, half of such a pair, characters that YAML forbids or takes for line
+/// breaks, and space before a colon. Those are written in the way that YAML takes.
 pub(super) fn yaml(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     let mut rest = json;
@@ -106,10 +106,17 @@ pub(super) fn yaml(json: &str) -> String {
                 // JSON that was parsed has an ASCII character behind each backslash.
                 let (escape, after) = rest.split_at(1);
                 let pair = (escape == "u").then(|| surrogates(after)).flatten();
-                rest = if pair.is_some() { &after[10..] } else { after };
+                let half = pair.is_none() && escape == "u" && after.get(..4).and_then(unit).is_some_and(is_surrogate);
+                rest = match (&pair, half) {
+                    (Some(_), _) => &after[10..],
+                    (None, true) => &after[4..],
+                    (None, false) => after,
+                };
                 match (escape, pair) {
                     ("/", _) => out.push('/'),
                     (_, Some(c)) => out.push(c),
+                    // What Go makes of half a character, and so KloudMate's own agent.
+                    _ if half => out.push_str("\\ufffd"),
                     _ => out.extend(["\\", escape]),
                 }
             }
@@ -122,9 +129,16 @@ pub(super) fn yaml(json: &str) -> String {
     out
 }
 
+fn unit(digits: &str) -> Option<u16> {
+    u16::from_str_radix(digits, 16).ok()
+}
+
+fn is_surrogate(unit: u16) -> bool {
+    (0xd800..=0xdfff).contains(&unit)
+}
+
 /// The character that two escapes stand for: `D83D\uDE00` behind the first `\u`.
 fn surrogates(text: &str) -> Option<char> {
     let (high, low) = (text.get(..4)?, text.get(4..10)?.strip_prefix("\\u")?);
-    let unit = |digits| u16::from_str_radix(digits, 16).ok();
     char::decode_utf16([unit(high)?, unit(low)?]).next()?.ok().filter(|c| c.len_utf16() == 2)
 }

@@ -410,16 +410,26 @@ fn the_collectors_own_config_is_tried_first_while_nothing_else_is_known() {
 fn json_that_is_no_yaml_is_written_so_that_it_is() {
     for (json, yaml) in [
         ("{\"a\\/b\" \n : \"\\\\/ \\\" : x\"}", "{\"a/b\": \"\\\\/ \\\" : x\"}"),
-        ("{\"a\":\"\\ud83d\\ude00 \\u00e9 \\uD83D\"}", "{\"a\":\"\u{1f600} \\u00e9 \\uD83D\"}"),
+        ("{\"a\":\"\\ud83d\\ude00 \\u00e9\"}", "{\"a\":\"\u{1f600} \\u00e9\"}"),
         ("{\"a\":\"\u{7f}\u{2028}\u{85}\u{feff}\"}", "{\"a\":\"\\u007f\\u2028\\u0085\\ufeff\"}"),
         ("{\"\u{1f600}\": \"a : \\t\"}", "{\"\u{1f600}\": \"a : \\t\"}"),
     ] {
         assert_eq!(super::answer::yaml(json), yaml);
-        if !json.contains("uD83D\"") {
-            let meant: serde_json::Value = serde_json::from_str(json).unwrap();
-            let read: serde_json::Value = serde_yaml::from_str(yaml).unwrap();
-            assert_eq!(read, meant);
-        }
+        let meant: serde_json::Value = serde_json::from_str(json).unwrap();
+        let read: serde_json::Value = serde_yaml::from_str(yaml).unwrap();
+        assert_eq!(read, meant);
+    }
+}
+
+#[test]
+fn half_a_character_is_none_as_in_kloudmates_own_agent() {
+    for (json, yaml) in [
+        ("{\"a\":\"\\uD83D\"}", "{\"a\":\"\\ufffd\"}"),
+        ("{\"a\":\"\\ud41d\\ude00.\"}", "{\"a\":\"\\ud41d\\ufffd.\"}"),
+        ("{\"\\ud83d\\ud83d\\ude00\":\"\\ud83d\\u0041\"}", "{\"\\ufffd\u{1f600}\":\"\\ufffd\\u0041\"}"),
+    ] {
+        assert_eq!(super::answer::yaml(json), yaml);
+        serde_yaml::from_str::<serde_json::Value>(yaml).expect(yaml);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every flag once. Each row of [`ROWS`] gives a flag, its environment name, its key in the settings file, its
 //! default, its limits and its help; `pages` prints the help text, the man page and the settings reference from it.
 
+pub mod completions;
 mod nearest;
 mod pages;
 

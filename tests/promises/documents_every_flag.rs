@@ -79,3 +79,24 @@ fn every_command_of_the_usage_exists() {
     let version = host.command().arg("version").output().unwrap();
     assert_eq!(stdout(&version), format!("otelet {}\n", env!("CARGO_PKG_VERSION")));
 }
+
+#[test]
+fn bash_completes_commands_flags_and_the_words_of_a_choice() {
+    let complete = |words: &[&str]| {
+        let script = format!(
+            "{}\nCOMP_WORDS=(otelet \"$@\") COMP_CWORD=$#\ncompopt() {{ :; }}\n_otelet\necho \"${{COMPREPLY[@]}}\"",
+            cli::completions::bash()
+        );
+        std::process::Command::new("bash").args(["-c", &script, "bash"]).args(words).output()
+    };
+    let Ok(output) = complete(&["stat"]) else {
+        println!("skipped: no bash here");
+        return;
+    };
+    assert_eq!(stdout(&output), "status\n", "{}", super::host::stderr(&output));
+    assert_eq!(stdout(&complete(&["--config-pol"]).unwrap()), "--config-poll-every=\n");
+    assert_eq!(stdout(&complete(&["--collector-log", "=", ""]).unwrap()), "pass drop\n");
+    assert_eq!(stdout(&complete(&["--collector-log", "=", "d"]).unwrap()), "drop\n");
+    assert_eq!(stdout(&complete(&["--settings", "=", "/dev/nul"]).unwrap()), "/dev/null\n");
+    assert_eq!(stdout(&complete(&["--config-url", "=", "s"]).unwrap()), "\n");
+}

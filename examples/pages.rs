@@ -1,0 +1,22 @@
+//! Prints one of the texts that are made from the table of flags, for those who package the agent: `cargo run --example
+//! pages -- man`, or `bash`, `zsh`, `fish`, `settings`. An example and no command, since no host needs them in the binary.
+
+use std::process::ExitCode;
+
+use otelet::cli::{self, completions};
+
+fn main() -> ExitCode {
+    let text = match std::env::args().nth(1).as_deref() {
+        Some("man") => cli::man(),
+        Some("bash") => completions::bash(),
+        Some("zsh") => completions::zsh(),
+        Some("fish") => completions::fish(),
+        Some("settings") => cli::settings_reference(),
+        _ => {
+            eprintln!("pages: give one of man, bash, zsh, fish, settings");
+            return ExitCode::from(64);
+        }
+    };
+    print!("{text}");
+    ExitCode::SUCCESS
+}

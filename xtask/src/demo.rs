@@ -2,7 +2,7 @@
 //! bad ones, a killed collector, a server that is away. Each step is told, and counts only once it was observed, through
 //! `otelet status --json` and through the telemetry that arrives at a sink.
 
-mod agent;
+pub mod agent;
 mod configs;
 mod http;
 mod measure;

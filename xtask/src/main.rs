@@ -1,11 +1,13 @@
 //! What the project does besides being built and tested: `cargo xtask VERB`, one file per verb. It treats the agent
 //! as a black box: it builds and runs the `otelet` binary and links nothing of it.
 
+mod build;
 mod check;
 mod collector;
 mod command;
 mod console;
 mod demo;
+mod dist;
 mod fuzz;
 mod places;
 
@@ -22,6 +24,12 @@ Usage: cargo xtask VERB [--flag ...]
     --target=T    For another machine, as a Rust target: aarch64-unknown-linux-musl. [this machine]
     --small       Only the small distribution of targets/collector, from the cache or built by Go.
     --pin         Write the official release's checksums to targets/collector/release.sha256.
+  build       Build static binaries for release, by whatever way serves: a rustup target, cross, zig. [this machine]
+    --target=T    For one target of targets/platforms.yaml: aarch64-unknown-linux-musl.
+    --all         For each of them.
+    --way=W       Only this way: rustup-target, cross, zig, or zig-std, which builds std from its sources.
+  dist        Build, and make what is installed from: archive, deb, rpm, bill of materials, sums; then try each.
+    --target=T, --all, --way=W   As for build.
   check       What CI calls: format, lints, licences and bans, the pure core, tests.
     --real        Also the tests that need a real Collector, and a moment of each fuzz target.
     --skip=A,B    Leave steps out by name; the summary says so.
@@ -37,14 +45,18 @@ fn main() -> ExitCode {
     let rest: Vec<String> = args.collect();
     let done = match verb.as_str() {
         "collector" => collector::verb(&rest),
+        "build" => build::verb(&rest),
         "check" => check::verb(&rest),
+        "dist" => dist::verb(&rest),
         "demo" => demo::verb(&rest),
         "fuzz" => fuzz::verb(&rest),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())
         }
-        other => Err(Failure::Usage(format!("{other}: no such verb; the verbs are collector, check, demo and fuzz"))),
+        other => Err(Failure::Usage(format!(
+            "{other}: no such verb; the verbs are build, check, collector, demo, dist and fuzz"
+        ))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -22,7 +22,12 @@ pub fn target() -> PathBuf {
 
 /// Cargo, the one that runs us, in the workspace.
 pub fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo_as(Path::new(&std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())))
+}
+
+/// Another cargo, or what stands in for it, in the workspace.
+pub fn cargo_as(program: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(root());
     // What `cargo run` set for us would look like a change to the build scripts that watch it, ring's among them.
     for (name, _) in std::env::vars_os() {
@@ -39,6 +44,12 @@ pub fn program(name: &str) -> String {
     format!("{name}{}", std::env::consts::EXE_SUFFIX)
 }
 
+/// The first program of this name on PATH.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(program(name))).find(|path| path.is_file())
+}
+
 /// The SHA-256 of several texts, each preceded by its length so that no two lists give the same input; in hex.
 pub fn sha256_of(parts: &[&[u8]]) -> String {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
@@ -47,6 +58,11 @@ pub fn sha256_of(parts: &[&[u8]]) -> String {
         context.update(part);
     }
     hex(context.finish().as_ref())
+}
+
+/// The SHA-256 of some bytes, in hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
 }
 
 /// The SHA-256 of a file, in hex.

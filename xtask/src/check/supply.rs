@@ -76,8 +76,7 @@ fn deny() -> Result<PathBuf, String> {
     if own.is_file() {
         return Ok(own);
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if let Some(found) = std::env::split_paths(&path).map(|dir| dir.join(&name)).find(|path| path.is_file()) {
+    if let Some(found) = places::on_path("cargo-deny") {
         return Ok(found);
     }
     let build = tools.join("build");

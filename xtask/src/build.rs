@@ -1,0 +1,214 @@
+//! `cargo xtask build`: static, stripped, reproducible binaries for the targets of `targets/platforms.yaml`, by the first
+//! way that serves on this machine. It says which one was taken, and of those before it why they were not.
+
+mod elf;
+pub mod platforms;
+mod toolchain;
+mod ways;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::build::elf::Elf;
+use crate::build::platforms::Platform;
+use crate::build::ways::{Recipe, WAYS};
+use crate::command::run;
+use crate::{Failure, Flags, console, places};
+
+/// What the command line asks for: of `build`, and of `dist`, which builds first.
+pub struct Wanted {
+    platforms: Vec<Platform>,
+    /// All of the table: what does not exist yet is left out, and said.
+    all: bool,
+    way: Option<String>,
+}
+
+/// A binary, and what it was made with.
+pub struct Built {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The way and its tools, for people.
+    pub with: String,
+    /// The compiler.
+    pub rustc: String,
+}
+
+impl Wanted {
+    /// Reads the flags; without any, the target of this machine.
+    ///
+    /// # Errors
+    ///
+    /// A flag or a value that is not known.
+    pub fn parse(verb: &'static str, args: &[String]) -> Result<Wanted, Failure> {
+        let mut wanted = Wanted { platforms: Vec::new(), all: false, way: None };
+        let mut flags = Flags::new(verb, args);
+        while let Some(name) = flags.next_name() {
+            match name {
+                "--all" => wanted.all = true,
+                "--target" => {
+                    let platform = Platform::named(flags.value(name)?).map_err(Failure::Usage)?;
+                    wanted.platforms.push(platform);
+                }
+                "--way" => {
+                    let way = flags.value(name)?;
+                    if !WAYS.iter().any(|known| known.0 == way) {
+                        let names = WAYS.map(|known| known.0).join(", ");
+                        return Err(Failure::Usage(format!("--way={way}: no such way; the ways are {names}")));
+                    }
+                    wanted.way = Some(way.to_owned());
+                }
+                _ => return Err(flags.unknown(name)),
+            }
+        }
+        if wanted.all {
+            if !wanted.platforms.is_empty() {
+                return Err(Failure::Usage("--all and --target: give one of them".to_owned()));
+            }
+            wanted.platforms = Platform::all()?;
+        } else if wanted.platforms.is_empty() {
+            let here = Platform::here()
+                .ok_or_else(|| "this machine is not in targets/platforms.yaml; give --target or --all".to_owned())?;
+            wanted.platforms.push(here);
+        }
+        Ok(wanted)
+    }
+
+    /// The only way to go, if one was named.
+    pub fn way(&self) -> Option<&str> {
+        self.way.as_deref()
+    }
+
+    /// Builds each target and hands it to `then`; one that fails does not keep the others from being tried.
+    ///
+    /// # Errors
+    ///
+    /// The targets that failed, after each has said why.
+    pub fn each(&self, mut then: impl FnMut(&Platform, Built) -> Result<(), String>) -> Result<(), Failure> {
+        let paint = console::stdout();
+        let mut failed = Vec::new();
+        for platform in &self.platforms {
+            println!("{} {}", paint.bold(&platform.target), paint.dim(&platform.needs.is));
+            if let (Some(reason), true) = (&platform.needs.not_yet, self.all) {
+                println!("  {}", paint.yellow(&format!("left out: {reason}")));
+                continue;
+            }
+            let done = build(platform, "otelet", self.way()).and_then(|built| then(platform, built));
+            if let Err(reason) = done {
+                println!("  {}", paint.red(&reason));
+                if let Some(known) = &platform.needs.not_yet {
+                    println!("  {}", paint.yellow(&format!("that was to be expected: {known}")));
+                }
+                failed.push(platform.target.as_str());
+            }
+        }
+        if failed.is_empty() { Ok(()) } else { Err(Failure::Failed(format!("failed: {}", failed.join(", ")))) }
+    }
+}
+
+/// Runs the verb.
+pub fn verb(args: &[String]) -> Result<(), Failure> {
+    Wanted::parse("build", args)?.each(|_, _| Ok(()))
+}
+
+/// Builds one program of the agent's package for one target, by `way` or by the first that serves.
+///
+/// # Errors
+///
+/// What the compiler said, or what to install where no way serves.
+pub fn build(platform: &Platform, program: &str, way: Option<&str>) -> Result<Built, String> {
+    let paint = console::stdout();
+    for (name, find) in WAYS.iter().filter(|known| way.is_none_or(|way| way == known.0)) {
+        match find(platform) {
+            Ok(recipe) => {
+                println!("  {}", paint.green(&format!("{name}: taken: {}", recipe.with)));
+                return compile(platform, program, recipe);
+            }
+            Err(reason) => println!("  {}", paint.dim(&format!("{name}: {reason}"))),
+        }
+    }
+    Err(ways::what_to_install(platform))
+}
+
+fn compile(platform: &Platform, program: &str, recipe: Recipe) -> Result<Built, String> {
+    let Recipe { mut command, with, rustc, rustflags, remapped } = recipe;
+    let mut flags = platform.every.rustflags.clone();
+    flags.extend(rustflags);
+    // Neither the name of a person nor that of a directory may be in the binary: two directories give the same bytes.
+    flags.extend(remapped.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
+    flags.push(format!("--remap-path-prefix={}=crates", cargo_home().join("registry/src").display()));
+    flags.push(format!("--remap-path-prefix={}=otelet", places::root().display()));
+    let folder = places::target().join("cross");
+    command
+        .env_remove("RUSTFLAGS")
+        // Between the flags; a path may have a space in it.
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .env(format!("CFLAGS_{}", platform.underscored()), platform.every.cflags.join(" "))
+        .env("CARGO_TARGET_DIR", &folder)
+        .args(["--release", "--locked", "--package", "otelet", "--bin", program, "--target", &platform.target]);
+    let started = Instant::now();
+    let ran = run(&format!("building {program} for {}", platform.target), &mut command)?;
+    if !ran.ok() {
+        return Err(format!("cannot be built\n{}", ran.output));
+    }
+    let path = folder.join(&platform.target).join("release").join(platform.program(program));
+    let is = inspect(platform, &path)?;
+    let size = std::fs::metadata(&path).map_err(|cause| format!("{}: {cause}", path.display()))?.len();
+    println!(
+        "  {program}: {} ({size} bytes), {is}, in {}: {}",
+        console::bytes(size),
+        console::seconds(started.elapsed()),
+        path.display()
+    );
+    Ok(Built { path, with, rustc })
+}
+
+/// What kind of binary came out, in a word; what must not go out is an error.
+fn inspect(platform: &Platform, path: &std::path::Path) -> Result<&'static str, String> {
+    let Some(machine) = platform.needs.machine else { return Ok("for Windows") };
+    let elf = Elf::read(path)?;
+    if elf.machine != machine {
+        return Err(format!("{}: is for machine {}, not for {machine}", path.display(), elf.machine));
+    }
+    match (elf.is_static, elf.position_independent) {
+        (false, _) => Err(format!("{}: wants a dynamic loader; it must run on any distribution", path.display())),
+        (true, true) => Ok("static-pie"),
+        (true, false) => Ok("static, not position independent: rustc has no static-pie for this target by this way"),
+    }
+}
+
+fn cargo_home() -> PathBuf {
+    let home = || std::env::home_dir().unwrap_or_default().join(".cargo");
+    std::env::var_os("CARGO_HOME").map_or_else(home, PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Wanted, Failure> {
+        Wanted::parse("build", &args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
+    }
+
+    fn complaint(args: &[&str]) -> String {
+        match parse(args) {
+            Err(Failure::Usage(message)) => message,
+            Err(Failure::Failed(message)) => panic!("not about usage: {message}"),
+            Ok(_) => panic!("accepted: {args:?}"),
+        }
+    }
+
+    #[test]
+    fn a_way_or_target_that_is_not_known_is_answered_with_those_that_are() {
+        assert_eq!(complaint(&["--way=x"]), "--way=x: no such way; the ways are rustup-target, cross, zig, zig-std");
+        assert!(complaint(&["--target=x"]).starts_with("x: not in targets/platforms.yaml"));
+        assert_eq!(
+            complaint(&["--all", "--target=armv7-unknown-linux-musleabihf"]),
+            "--all and --target: give one of them"
+        );
+    }
+
+    #[test]
+    fn all_is_the_whole_table() {
+        assert_eq!(parse(&["--all"]).ok().unwrap().platforms.len(), Platform::all().unwrap().len());
+    }
+}

@@ -1,0 +1,144 @@
+//! `cargo xtask dist`: what otelet is installed from, for each target: an archive with an installer, packages, a bill of
+//! materials, and the sums of them all. Two runs on the same commit give the same bytes. Each artifact is then tried.
+
+mod about;
+mod deb;
+mod payload;
+mod rpm;
+mod sbom;
+mod stamp;
+mod tar;
+mod trial;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::build::platforms::Platform;
+use crate::build::{Built, Wanted};
+use crate::dist::payload::Pages;
+use crate::dist::stamp::Stamp;
+use crate::{Failure, console, places};
+
+/// Runs the verb.
+pub fn verb(args: &[String]) -> Result<(), Failure> {
+    let wanted = Wanted::parse("dist", args)?;
+    let stamp = Stamp::now()?;
+    let pages = Pages::print()?;
+    let mut table = Vec::new();
+    let done = wanted.each(|platform, built| {
+        let made = make(platform, &built, &pages, &stamp)?;
+        for artifact in &made.artifacts {
+            let path = made.folder.join(&artifact.name);
+            match artifact.kind {
+                "tar.gz" => trial::archive(platform, wanted.way(), &path)?,
+                "deb" => trial::deb(&path, &built.path)?,
+                "rpm" => trial::rpm(&path, &built.path)?,
+                _ => {}
+            }
+        }
+        table.push(made.row(platform));
+        Ok(())
+    });
+    if !table.is_empty() {
+        println!("\n| target | binary | archive | deb | rpm | bill of materials |\n|---|---|---|---|---|---|");
+        println!("{}", table.join("\n"));
+    }
+    done
+}
+
+/// What was made for one target.
+struct Made {
+    folder: PathBuf,
+    binary: u64,
+    artifacts: Vec<Artifact>,
+}
+
+struct Artifact {
+    kind: &'static str,
+    name: String,
+    size: usize,
+}
+
+impl Made {
+    /// Writes one artifact.
+    fn put(&mut self, kind: &'static str, name: String, content: &[u8]) -> Result<(), String> {
+        let path = self.folder.join(&name);
+        fs::write(&path, content).map_err(|cause| format!("{}: cannot write: {cause}", path.display()))?;
+        println!("  {}: {}", console::bytes(content.len() as u64), path.display());
+        self.artifacts.push(Artifact { kind, name, size: content.len() });
+        Ok(())
+    }
+
+    /// Its line of the table, as the README has it.
+    fn row(&self, platform: &Platform) -> String {
+        let size = |kind: &str| {
+            let found = self.artifacts.iter().find(|artifact| artifact.kind == kind);
+            found.map_or("".to_owned(), |artifact| thousands(artifact.size as u64))
+        };
+        format!(
+            "| `{}` | {} | {} | {} | {} | {} |",
+            platform.target,
+            thousands(self.binary),
+            size("tar.gz"),
+            size("deb"),
+            size("rpm"),
+            size("cdx.json")
+        )
+    }
+}
+
+fn make(platform: &Platform, built: &Built, pages: &Pages, stamp: &Stamp) -> Result<Made, String> {
+    if platform.is_windows() {
+        return Err("there is no archive for Windows yet".to_owned());
+    }
+    let folder = places::target().join("dist").join(&platform.target);
+    fs::remove_dir_all(&folder).ok();
+    fs::create_dir_all(&folder).map_err(|cause| format!("{}: cannot make it: {cause}", folder.display()))?;
+    let binary = fs::read(&built.path).map_err(|cause| format!("{}: cannot read: {cause}", built.path.display()))?;
+    let bill = sbom::bill(platform, built, stamp)?;
+
+    let mut made = Made { folder, binary: binary.len() as u64, artifacts: Vec::new() };
+    let name = format!("otelet-{}-{}", stamp.version, platform.target);
+    let archive = tar::tar(&format!("{name}/"), &payload::archive(&binary, &bill, pages)?, stamp.time)?;
+    made.put("tar.gz", format!("{name}.tar.gz"), &tar::gzip(&archive))?;
+    if let Some(architecture) = &platform.needs.deb {
+        let entries = payload::package(&binary, &bill, pages, "usr/share/zsh/vendor-completions")?;
+        let name = format!("otelet_{}_{architecture}.deb", stamp.version);
+        made.put("deb", name, &deb::package(architecture, &entries, stamp)?)?;
+    }
+    if let Some(architecture) = &platform.needs.rpm {
+        let entries = payload::package(&binary, &bill, pages, "usr/share/zsh/site-functions")?;
+        let name = format!("otelet-{}-{}.{architecture}.rpm", stamp.version, rpm::RELEASE);
+        made.put("rpm", name, &rpm::package(architecture, &entries, stamp)?)?;
+    }
+    made.put("cdx.json", format!("{name}.cdx.json"), &bill)?;
+    let sums = sums(&made)?;
+    made.put("sums", "SHA256SUMS".to_owned(), sums.as_bytes())?;
+    Ok(made)
+}
+
+/// As `sha256sum -c` reads them.
+fn sums(made: &Made) -> Result<String, String> {
+    let line = |artifact: &Artifact| {
+        let sum = places::sha256_of_file(Path::new(&made.folder.join(&artifact.name)))?;
+        Ok(format!("{sum}  {}\n", artifact.name))
+    };
+    made.artifacts.iter().map(line).collect()
+}
+
+/// A number of bytes as tables have it: `1,860,144`.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned());
+    groups.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn big_numbers_have_commas() {
+        assert_eq!([0, 999, 1_000, 1_860_144].map(thousands), ["0", "999", "1,000", "1,860,144"]);
+    }
+}

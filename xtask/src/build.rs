@@ -129,6 +129,16 @@ pub fn build(platform: &Platform, program: &str, way: Option<&str>) -> Result<Bu
     Err(ways::what_to_install(platform))
 }
 
+/// Whether any way serves.
+///
+/// # Errors
+///
+/// What to install.
+pub fn possible(platform: &Platform) -> Result<(), String> {
+    let serves = WAYS.iter().any(|(_, find)| find(platform).is_ok());
+    if serves { Ok(()) } else { Err(ways::what_to_install(platform)) }
+}
+
 fn compile(platform: &Platform, program: &str, recipe: Recipe) -> Result<Built, String> {
     let Recipe { mut command, with, rustc, rustflags, remapped } = recipe;
     let mut flags = platform.every.rustflags.clone();

@@ -2,6 +2,7 @@
 //! The end is one table, and a failure if any step failed. Nothing is left out in silence.
 
 mod real;
+mod reproducible;
 mod supply;
 mod wall;
 
@@ -35,9 +36,10 @@ const STEPS: [Step; 6] = [
 ];
 
 /// The steps of `--real`.
-const REAL: [Step; 2] = [
+const REAL: [Step; 3] = [
     ("real", "the promises against a real Collector", real::step),
     ("fuzz", "each fuzz target for a moment", fuzz::step),
+    ("reproducible", "the release binary is the same from two directories", reproducible::step),
 ];
 
 /// Runs the verb.
@@ -93,7 +95,7 @@ fn row(paint: Paint, name: &str, outcome: &Outcome, time: Duration) -> String {
         Outcome::Skipped(_) => String::new(),
         Outcome::Passed(_) | Outcome::Failed(_) => console::seconds(time),
     };
-    let row = format!("  {name:<11} {result} {time:>12}  {detail}");
+    let row = format!("  {name:<12} {result} {time:>12}  {detail}");
     row.trim_end().to_owned()
 }
 

@@ -31,7 +31,7 @@ Usage: cargo xtask VERB [--flag ...]
   dist        Build, and make what is installed from: archive, deb, rpm, bill of materials, sums; then try each.
     --target=T, --all, --way=W   As for build.
   check       What CI calls: format, lints, licences and bans, the pure core, tests.
-    --real        Also the tests that need a real Collector, and a moment of each fuzz target.
+    --real        Also the tests that need a real Collector, a moment of each fuzz target, and whether a release can be made again.
     --skip=A,B    Leave steps out by name; the summary says so.
   fuzz [TARGET ...]  Build the targets of fuzz/, and run these or all of them.
     --seconds=N   For so long each. [10]

@@ -20,6 +20,14 @@ pub fn target() -> PathBuf {
     }
 }
 
+/// The variable that names another place for tools than `target/tools`.
+pub const TOOLS: &str = "OTELET_XTASK_TOOLS";
+
+/// Where programs are put that the machine does not have.
+pub fn tools() -> PathBuf {
+    std::env::var_os(TOOLS).map_or_else(|| target().join("tools"), PathBuf::from)
+}
+
 /// Cargo, the one that runs us, in the workspace.
 pub fn cargo() -> Command {
     cargo_as(Path::new(&std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())))

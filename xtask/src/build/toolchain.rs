@@ -106,7 +106,7 @@ impl Zig {
             let zig = std::env::var_os("CARGO_ZIGBUILD_ZIG_PATH").map(PathBuf::from).or_else(|| places::on_path("zig"));
             return Zig::of(zigbuild, zig);
         }
-        let folder = places::target().join("tools/zig");
+        let folder = places::tools().join("zig");
         let zigbuild = folder.join("bin/cargo-zigbuild");
         if !zigbuild.is_file() {
             install(&folder)?;

@@ -128,7 +128,7 @@ fn with_std(platform: &Platform) -> Result<Toolchain, String> {
 fn for_zig(platform: &Platform) -> Result<Vec<String>, String> {
     let mut flags = platform.needs.zig.clone();
     if platform.is_windows() {
-        let folder = places::target().join("tools/empty-libraries");
+        let folder = places::tools().join("empty-libraries");
         for name in ["libssp.a", "libssp_nonshared.a", "libssp.dll.a"] {
             write_if_other(&folder.join(name), b"!<arch>\n")?;
         }

@@ -71,7 +71,7 @@ fn cargo_deny(deny: &PathBuf) -> Command {
 /// cargo-deny from PATH, from `target/tools`, or installed there now.
 fn deny() -> Result<PathBuf, String> {
     let name = places::program("cargo-deny");
-    let tools = places::target().join("tools");
+    let tools = places::tools();
     let own = tools.join("bin").join(&name);
     if own.is_file() {
         return Ok(own);

@@ -135,7 +135,68 @@ fn thousands(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
+    use crate::command::run;
+
+    /// Asks a tool about a package. None, and said, where there is no such tool.
+    fn asked(name: &str, package: &[u8], tool: &str, arguments: &[&str]) -> Option<String> {
+        if places::on_path(tool).is_none() {
+            println!("skipped: {name} is not looked at: no {tool} here");
+            return None;
+        }
+        let path = std::env::temp_dir().join(format!("otelet-xtask-{}-{name}", std::process::id()));
+        fs::write(&path, package).unwrap();
+        let ran = run(tool, Command::new(tool).args(arguments).arg(&path)).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(ran.ok(), "{}", ran.output);
+        Some(ran.output)
+    }
+
+    fn entries() -> Vec<tar::Entry> {
+        payload::package(b"the agent", b"{}", &Pages::default(), "usr/share/zsh/site-functions").unwrap()
+    }
+
+    #[test]
+    fn a_deb_is_what_dpkg_takes() {
+        let package = deb::package("arm64", &entries(), &Stamp { version: "1.2.3", time: 7 }).unwrap();
+        assert_eq!(package, deb::package("arm64", &entries(), &Stamp { version: "1.2.3", time: 7 }).unwrap());
+        let Some(info) = asked("info.deb", &package, "dpkg-deb", &["--info"]) else { return };
+        for part in [" Package: otelet", " Version: 1.2.3", " Architecture: arm64", "postinst", "prerm", "postrm"] {
+            assert!(info.contains(part), "{part}\n{info}");
+        }
+        let conffiles = asked("conffiles.deb", &package, "dpkg-deb", &["--field"]);
+        assert!(conffiles.is_some());
+        let files = asked("files.deb", &package, "dpkg-deb", &["--contents"]).unwrap();
+        assert!(files.contains("-rw-r----- root/root"), "{files}");
+        assert!(files.contains(" ./usr/bin/otelet\n"), "{files}");
+    }
+
+    #[test]
+    fn an_rpm_is_what_rpm_takes() {
+        let package = rpm::package("aarch64", &entries(), &Stamp { version: "1.2.3", time: 7 }).unwrap();
+        assert_eq!(package, rpm::package("aarch64", &entries(), &Stamp { version: "1.2.3", time: 7 }).unwrap());
+        let Some(digests) = asked("digests.rpm", &package, "rpmkeys", &["--checksig", "--nosignature"]) else { return };
+        assert!(digests.trim_end().ends_with("digests OK"), "{digests}");
+        let query = [
+            "--query",
+            "--package",
+            "--nosignature",
+            "--queryformat",
+            "%{NVRA} %{LICENSE} [%{FILENAMES}:%{FILEMODES:perms}:%{FILEGROUPNAME}:%{FILEFLAGS:fflags} ]",
+        ];
+        let facts = asked("facts.rpm", &package, "rpm", &query).unwrap();
+        assert!(facts.starts_with("otelet-1.2.3-1.aarch64 Apache-2.0 "), "{facts}");
+        assert!(facts.contains(" /usr/bin/otelet:-rwxr-xr-x:root: "), "{facts}");
+        assert!(facts.contains(" /etc/otelet/otelet.yaml:-rw-r-----:otelet:cn "), "{facts}");
+        assert!(!facts.contains(" /usr/bin:"), "directories of the system are not the package's: {facts}");
+        let scripts =
+            asked("scripts.rpm", &package, "rpm", &["--query", "--package", "--nosignature", "--scripts"]).unwrap();
+        for part in ["preinstall scriptlet", "postinstall", "preuninstall", "postuninstall", "try-restart"] {
+            assert!(scripts.contains(part), "{part}\n{scripts}");
+        }
+    }
 
     #[test]
     fn big_numbers_have_commas() {

@@ -7,6 +7,7 @@ use crate::dist::tar::{Entry, gzip};
 use crate::places;
 
 /// The texts that the agent's table of flags makes.
+#[derive(Default)]
 pub struct Pages {
     man: String,
     bash: String,

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::build::platforms::Platform;
 use crate::build::{Built, Wanted};
-use crate::dist::payload::Pages;
+use crate::dist::payload::{Family, Pages};
 use crate::dist::stamp::Stamp;
 use crate::{Failure, console, places};
 
@@ -102,12 +102,12 @@ fn make(platform: &Platform, built: &Built, pages: &Pages, stamp: &Stamp) -> Res
     let archive = tar::tar(&format!("{name}/"), &payload::archive(&binary, &bill, pages)?, stamp.time)?;
     made.put("tar.gz", format!("{name}.tar.gz"), &tar::gzip(&archive))?;
     if let Some(architecture) = &platform.needs.deb {
-        let entries = payload::package(&binary, &bill, pages, "usr/share/zsh/vendor-completions")?;
+        let entries = payload::package(&binary, &bill, pages, Family::Debian)?;
         let name = format!("otelet_{}_{architecture}.deb", stamp.version);
         made.put("deb", name, &deb::package(architecture, &entries, stamp)?)?;
     }
     if let Some(architecture) = &platform.needs.rpm {
-        let entries = payload::package(&binary, &bill, pages, "usr/share/zsh/site-functions")?;
+        let entries = payload::package(&binary, &bill, pages, Family::RedHat)?;
         let name = format!("otelet-{}-{}.{architecture}.rpm", stamp.version, rpm::RELEASE);
         made.put("rpm", name, &rpm::package(architecture, &entries, stamp)?)?;
     }
@@ -154,14 +154,17 @@ mod tests {
         Some(ran.output)
     }
 
-    fn entries() -> Vec<tar::Entry> {
-        payload::package(b"the agent", b"{}", &Pages::default(), "usr/share/zsh/site-functions").unwrap()
+    fn entries(family: Family) -> Vec<tar::Entry> {
+        payload::package(b"the agent", b"{}", &Pages::default(), family).unwrap()
     }
 
     #[test]
     fn a_deb_is_what_dpkg_takes() {
-        let package = deb::package("arm64", &entries(), &Stamp { version: "1.2.3", time: 7 }).unwrap();
-        assert_eq!(package, deb::package("arm64", &entries(), &Stamp { version: "1.2.3", time: 7 }).unwrap());
+        let package = deb::package("arm64", &entries(Family::Debian), &Stamp { version: "1.2.3", time: 7 }).unwrap();
+        assert_eq!(
+            package,
+            deb::package("arm64", &entries(Family::Debian), &Stamp { version: "1.2.3", time: 7 }).unwrap()
+        );
         let Some(info) = asked("info.deb", &package, "dpkg-deb", &["--info"]) else { return };
         for part in [" Package: otelet", " Version: 1.2.3", " Architecture: arm64", "postinst", "prerm", "postrm"] {
             assert!(info.contains(part), "{part}\n{info}");
@@ -175,8 +178,11 @@ mod tests {
 
     #[test]
     fn an_rpm_is_what_rpm_takes() {
-        let package = rpm::package("aarch64", &entries(), &Stamp { version: "1.2.3", time: 7 }).unwrap();
-        assert_eq!(package, rpm::package("aarch64", &entries(), &Stamp { version: "1.2.3", time: 7 }).unwrap());
+        let package = rpm::package("aarch64", &entries(Family::RedHat), &Stamp { version: "1.2.3", time: 7 }).unwrap();
+        assert_eq!(
+            package,
+            rpm::package("aarch64", &entries(Family::RedHat), &Stamp { version: "1.2.3", time: 7 }).unwrap()
+        );
         let Some(digests) = asked("digests.rpm", &package, "rpmkeys", &["--checksig", "--nosignature"]) else { return };
         assert!(digests.trim_end().ends_with("digests OK"), "{digests}");
         let query = [

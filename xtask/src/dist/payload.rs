@@ -61,12 +61,28 @@ pub fn archive(binary: &[u8], bill: &[u8], pages: &Pages) -> Result<Vec<Entry>, 
     Ok(entries)
 }
 
-/// Everything where a package puts it; `zsh` is where the distributions with this kind of package look for completions.
+/// Where a family of distributions differs from the others.
+pub enum Family {
+    /// Those with `.deb`: licences that many share are on the host already.
+    Debian,
+    /// Those with `.rpm`.
+    RedHat,
+}
+
+/// Everything where a package puts it.
 ///
 /// # Errors
 ///
 /// A file that cannot be read.
-pub fn package(binary: &[u8], bill: &[u8], pages: &Pages, zsh: &str) -> Result<Vec<Entry>, String> {
+pub fn package(binary: &[u8], bill: &[u8], pages: &Pages, family: Family) -> Result<Vec<Entry>, String> {
+    let (zsh, licence, text) = match family {
+        Family::Debian => {
+            let text =
+                "Copyright: the authors of otelet\nLicense: Apache-2.0, see /usr/share/common-licenses/Apache-2.0\n";
+            ("usr/share/zsh/vendor-completions", "usr/share/doc/otelet/copyright", text.into())
+        }
+        Family::RedHat => ("usr/share/zsh/site-functions", "usr/share/licenses/otelet/LICENSE", read("LICENSE")?),
+    };
     let doc = "usr/share/doc/otelet";
     let files = vec![
         Entry::file("usr/bin/otelet", 0o755, binary),
@@ -78,7 +94,7 @@ pub fn package(binary: &[u8], bill: &[u8], pages: &Pages, zsh: &str) -> Result<V
         Entry::file(format!("{zsh}/_otelet"), 0o644, pages.zsh.as_bytes()),
         Entry::file("usr/share/fish/vendor_completions.d/otelet.fish", 0o644, pages.fish.as_bytes()),
         Entry::directory(doc, 0o755),
-        Entry::file(format!("{doc}/copyright"), 0o644, read("LICENSE")?),
+        Entry::file(licence, 0o644, text),
         Entry::file(format!("{doc}/collector.yaml"), 0o644, target("collector.yaml")?),
         Entry::file(format!("{doc}/otelet.cdx.json"), 0o644, bill),
     ];

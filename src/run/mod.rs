@@ -352,7 +352,11 @@ impl Runner {
         runner.open_webhook();
         runner.listen_to_signals();
         if runner.source.is_none() && runner.memory.record.last_good.is_none() {
-            log::warn!("config.url is not set and no config was kept: there is nothing to run; set it and send SIGHUP");
+            log::warn!(
+                "config.url is not set, no config is built in for environment {} and none was kept: there is nothing to \
+                 run; set one of the two and send SIGHUP",
+                runner.settings.config.environment
+            );
         }
         (runner, actions)
     }

@@ -151,6 +151,17 @@ pub enum Environment {
     Deployment,
 }
 
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::Host => "host",
+            Self::Docker => "docker",
+            Self::DaemonSet => "daemonset",
+            Self::Deployment => "deployment",
+        })
+    }
+}
+
 /// As what KloudMate's server is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {

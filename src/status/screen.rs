@@ -7,6 +7,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Status, short};
+use crate::decide::alert;
 use crate::units;
 
 /// Columns of the names on the left.
@@ -312,7 +313,7 @@ fn host(view: &View) -> Vec<Line> {
     vec![
         Line::new("host")
             .and(Plain, host.name.clone())
-            .and(Plain, format!("{} {}", host.os_type, host.os_version).trim().to_owned())
+            .and(Plain, if host.os_version.is_empty() { host.os_type.clone() } else { host.os_version.clone() })
             .and(Plain, host.arch.clone())
             .and_some(Plain, host.uptime_seconds.map(|up| format!("up {}", units::two_units(Duration::from_secs(up))))),
         Line::new("")
@@ -336,7 +337,8 @@ fn alerts(view: &View) -> Vec<Line> {
     let mut lines = Vec::new();
     for (alert, tone) in of("firing").map(|it| (it, Bad)).chain(of("pending").map(|it| (it, Warn))) {
         let series: Vec<_> = alert.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let value = alert.value.map(|value| format!("{} is {value}, {}", alert.metric, alert.threshold));
+        let value = alert.value.map(alert::rounded);
+        let value = value.map(|value| format!("{} is {value}, {}", alert.metric, alert.threshold));
         lines.push(
             Line::new(if lines.is_empty() { "alerts" } else { "" })
                 .and(tone, format!("{} {}", alert.name, alert.state))
@@ -540,7 +542,7 @@ alerts      full firing, for 10m, critical, system.filesystem.utilization is 0.9
 webhook     2 sent, 1 failed
 checks      web failed, for 2m: answered 500
             db good in 3 ms
-host        edge-7, linux Debian 12, amd64, up 3d 4h
+host        edge-7, Debian 12, amd64, up 3d 4h
             memory 1.2 of 3.8 GiB, limit 1.0 GiB, CPU 12 %, limit 0.5 CPUs, load 0.31
 disks       / 91 % full
 hanging     /mnt/nfs

@@ -156,6 +156,11 @@ pub trait Protocol: Send + Sync {
         None
     }
 
+    /// Whether there is a last message.
+    fn takes_leave(&self) -> bool {
+        false
+    }
+
     /// The last message, at the end of the agent or before it turns to another source.
     fn goodbye(&self, _report: &Report) -> Option<Request> {
         None
@@ -190,6 +195,8 @@ pub struct Source {
     patience: Duration,
     /// The time, where this host's clock is known to be right.
     clock: fn() -> Option<SystemTime>,
+    /// Held while an exchange is out.
+    asking: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -257,7 +264,13 @@ impl Source {
             origins.push(Origin::new(location, ProtocolName::Get, settings, state_dir)?);
         }
         let state = State { serving: 0, answered: false, silent_since: None, trouble: None, newest: None };
-        Ok(Self { origins, patience: settings.fallback_after, clock: os::right_time, state: Mutex::new(state) })
+        Ok(Self {
+            origins,
+            patience: settings.fallback_after,
+            clock: os::right_time,
+            asking: Mutex::default(),
+            state: Mutex::new(state),
+        })
     }
 
     /// Asks once. It blocks for up to `config.timeout`, and longer while the system's resolver hangs, so it is called on
@@ -270,6 +283,7 @@ impl Source {
     ///
     /// A [`Failure`]; none of them ends the source.
     pub fn exchange(&self, report: &Report, conditional: bool) -> Result<Answer, Failure> {
+        let _asking = self.asking.lock();
         let now = Instant::now();
         let mut failure = match self.ask(0, report, conditional) {
             Ok((answer, heard)) => {
@@ -317,9 +331,12 @@ impl Source {
         Ok((answer, heard))
     }
 
-    /// Says goodbye to the server, if its protocol does that. It blocks like [`exchange`](Self::exchange).
+    /// Says goodbye to the server, if its protocol does that. It blocks like [`exchange`](Self::exchange), and until one
+    /// that is out has ended: the last message is the last.
     pub fn goodbye(&self, report: &Report) {
         if let Kind::Server { client, protocol, .. } = &self.origins[0].kind
+            && protocol.takes_leave()
+            && let Ok(_asking) = self.asking.lock()
             && let Some(request) = protocol.goodbye(report)
             && let Err(error) = client.send_as(&request, protocol.identity().as_ref())
         {
@@ -616,6 +633,7 @@ mod tests {
 
     use super::kloudmate::tests::report;
     use super::*;
+    use crate::http::test_server::{Answer as Scripted, Server};
     use crate::http::tests::Dir;
     use crate::settings::{World, load};
     use crate::signature::tests as signed;
@@ -636,6 +654,27 @@ mod tests {
             Offer::Config { body } => String::from_utf8(body.to_vec()).unwrap(),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn the_last_message_waits_for_the_answer_to_the_one_before() {
+        let (dir, server) = (Dir::new(), Server::new());
+        let source = source(&dir, &format!("config: {{protocol: opamp, url: '{}'}}", server.at("/v1/opamp")));
+        let mut report = report();
+        report.status.agent.instance_uid = "01950000-0000-7000-8000-000000000001".into();
+        let nothing = Scripted::Status(200, Vec::new(), Vec::new());
+        server.answer(nothing.clone());
+        source.exchange(&report, true).unwrap();
+        server.answer_once(Scripted::Delay(Duration::from_millis(200), Box::new(nothing)));
+
+        std::thread::scope(|scope| {
+            scope.spawn(|| source.exchange(&report, true).unwrap());
+            server.wait_for_requests(2);
+            source.goodbye(&report);
+        });
+
+        // Field 9, `agent_disconnect`, of length 0.
+        assert!(server.wait_for_requests(3)[2].body.ends_with(&[0x4a, 0]));
     }
 
     #[test]

@@ -388,6 +388,10 @@ impl Protocol for OpAmp {
         self.read(response)
     }
 
+    fn takes_leave(&self) -> bool {
+        true
+    }
+
     /// Nothing, if the server does not answer anyway.
     fn goodbye(&self, report: &Report) -> Option<Request> {
         let mut state = self.lock();

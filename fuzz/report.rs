@@ -40,6 +40,9 @@ pub fn report() -> Report {
         host: &host::Identity::default(),
         attributes: &[],
         answer: None,
+        checks: Vec::new(),
+        export: Default::default(),
+        docker: None,
         serial: 0,
     };
     let nothing_yet = Agent::new(params, Record::default(), None, at).0.report();

@@ -14,8 +14,9 @@ fuzz_target!(|data: &[u8]| {
     match inspect(data) {
         Ok(inspected) => {
             compare(&inspected, data);
-            for (health_check, sd_notify) in [(true, true), (true, false), (false, true), (false, false)] {
-                check(&inspected, Capabilities { health_check, sd_notify }, data);
+            for bits in 0..8 {
+                let [health_check, sd_notify, otlp] = [1, 2, 4].map(|bit| bits & bit != 0);
+                check(&inspected, Capabilities { health_check, sd_notify, otlp }, data);
             }
         }
         Err(refusal) => {

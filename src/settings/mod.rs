@@ -409,7 +409,7 @@ pub fn load(invocation: &Invocation, world: &World) -> Result<Settings, Settings
             kloudmate: None,
             fallback: said.locations("config.fallback")?,
             fallback_after: said.time("config.fallback_after")?,
-            public_key: said.optional("config.public_key", |text| Ok(text.to_owned()))?,
+            public_key: said.public_key("config.public_key")?,
             poll_every: said.time("config.poll_every")?,
             timeout: said.time("config.timeout")?,
             max_size: said.size("config.max_size")?,

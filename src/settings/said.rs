@@ -8,6 +8,7 @@ use super::{DEFAULT_COLLECTOR, Location, Place, Secret, SettingsError, World, er
 use super::{expand::expand, location::location};
 use crate::cli::{self, Invocation, Row, Takes};
 use crate::http;
+use crate::signature::PublicKey;
 use crate::units;
 
 /// Everything that was said, in order of strength.
@@ -214,6 +215,15 @@ impl Said<'_> {
             Err(error) => Err(error.why()),
         };
         self.parsed(key, &raw, checked).map(Some)
+    }
+
+    /// A public key. Somebody may have written the secret one: it is not repeated.
+    pub(super) fn public_key(&self, key: &str) -> Result<Option<String>, SettingsError> {
+        let raw = self.raw(key)?.filter(|raw| !raw.text.is_empty());
+        let Some(raw) = raw.map(|raw| Raw { shown: false, ..raw }) else {
+            return Ok(None);
+        };
+        self.parsed(key, &raw, |text| PublicKey::parse(text).map(|_| text.to_owned())).map(Some)
     }
 
     /// The collector's arguments. None of them may bring in a config.

@@ -52,6 +52,7 @@ fn sample(row: &Row) -> &'static str {
         ("config.url" | "report.url" | "webhook.url" | "export.to" | "config.http_proxy" | "config.https_proxy", _) => {
             "http://example.org:1"
         }
+        ("config.public_key", _) => "RWREku3J4iZ/rjYHz7xs+DWe8V0juLEau+gSIqNg2VLBZOpUfbUdMdKj",
         // KloudMate and a pod ask for more beside them.
         ("config.protocol", _) => "opamp",
         ("config.role", _) => "docker",
@@ -663,5 +664,16 @@ fn what_is_wrong_in_a_list_of_maps_is_named_with_its_place() {
         ),
     ] {
         assert_eq!(refused(yaml), problem, "{yaml}");
+    }
+}
+
+#[test]
+fn a_public_key_that_can_never_verify_is_refused_at_once_and_not_repeated() {
+    for key in ["hunter2", "RWREku3J4iZ"] {
+        let message = refused(&format!("config: {{public_key: {key}}}"));
+        assert!(
+            message.starts_with("FILE:1:22: config.public_key: expected KEY, found <set>: not a key of minisign"),
+            "{message}"
+        );
     }
 }

@@ -148,12 +148,16 @@ impl World {
         let (prefix, root, how) = if platform.is_here() {
             // Static like the agent, so that it too needs nothing around it.
             collector = Some(build::build(platform, "fake-collector", way)?.path);
-            if is_root() {
+            if is_root() && scratch.has_dev_null() {
                 let dir = scratch.dir.display().to_string();
-                (vec!["chroot".to_owned(), dir, "/otelet".to_owned()], String::new(), "in an empty chroot".to_owned())
+                (
+                    vec!["chroot".to_owned(), dir, "/otelet".to_owned()],
+                    String::new(),
+                    "in a chroot with nothing but /dev/null".to_owned(),
+                )
             } else {
                 let dir = scratch.dir.display().to_string();
-                (vec![format!("{dir}/otelet")], dir, "in a directory of its own, not being root".to_owned())
+                (vec![format!("{dir}/otelet")], dir, "in a directory of its own".to_owned())
             }
         } else {
             let Some(emulator) = platform.needs.emulators.iter().find_map(|name| places::on_path(name)) else {
@@ -163,9 +167,15 @@ impl World {
             let how = format!("under {}", emulator.file_name().unwrap_or_default().to_string_lossy());
             (vec![emulator.display().to_string(), format!("{dir}/otelet")], dir, how)
         };
-        let collector = collector.map_or_else(host_collector, Ok)?;
         scratch.copy(binary, "otelet")?;
-        scratch.copy(&collector, "collector")?;
+        match collector {
+            Some(collector) => scratch.copy(&collector, "collector")?,
+            // An agent for another processor takes no program for this one; a script is for all of them.
+            None => {
+                scratch.copy(&host_collector()?, "scripted")?;
+                scratch.script("collector", &format!("#!/bin/sh\nexec '{root}/scripted' \"$@\"\n"))?;
+            }
+        }
         scratch.write("config.yaml", CONFIG)?;
         scratch.write("otelet.yaml", "log_level: info\n")?;
         Ok(Some(World { scratch, prefix, root, how }))
@@ -281,6 +291,19 @@ impl Scratch {
     fn write(&self, name: &str, text: &str) -> Result<(), String> {
         let path = self.dir.join(name);
         fs::write(&path, text).map_err(|cause| format!("{}: cannot write: {cause}", path.display()))
+    }
+
+    fn script(&self, name: &str, text: &str) -> Result<(), String> {
+        self.write(name, text)?;
+        must("chmod", run("chmod", Command::new("chmod").arg("755").arg(self.dir.join(name)))?)
+    }
+
+    /// Makes the one device that no host is without: whoever starts a process opens it.
+    fn has_dev_null(&self) -> bool {
+        let dev = self.dir.join("dev");
+        let mut mknod = Command::new("mknod");
+        mknod.args(["-m", "666"]).arg(dev.join("null")).args(["c", "1", "3"]);
+        fs::create_dir_all(&dev).is_ok() && run("mknod", &mut mknod).is_ok_and(|ran| ran.ok())
     }
 
     fn copy(&self, from: &Path, name: &str) -> Result<(), String> {

@@ -133,7 +133,9 @@ struct Rule {
     series: Vec<Series>,
     /// Counts the snapshots that hold the metric.
     round: u64,
-    /// Of the series in the last of them.
+    /// When the last of them came, and how long after the one before.
+    looked: Option<(Instant, Duration)>,
+    /// Of the series in it. None as well once that is long ago.
     worst: Option<f64>,
     overlooked: usize,
 }
@@ -249,7 +251,7 @@ impl Alerts {
             match new {
                 // Whatever it is judged by from now on, the numbers are the same.
                 Some(new) if new.looks_at_the_same(&rule.settings) => {
-                    (new.round, new.worst) = (rule.round, rule.worst);
+                    (new.round, new.looked, new.worst) = (rule.round, rule.looked, rule.worst);
                     for mut series in rule.series {
                         match series.state {
                             State::Firing(alert) if !new.fits(&alert) => ended.push(alert),
@@ -418,7 +420,7 @@ impl Alerts {
 
 impl Rule {
     fn new(settings: AlertSettings) -> Self {
-        Self { settings, series: Vec::new(), round: 0, worst: None, overlooked: 0 }
+        Self { settings, series: Vec::new(), round: 0, looked: None, worst: None, overlooked: 0 }
     }
 
     fn looks_at_the_same(&self, other: &AlertSettings) -> bool {
@@ -448,6 +450,8 @@ impl Rule {
             return;
         }
         self.round += 1;
+        let gap = self.looked.map_or(Duration::ZERO, |(before, _)| at.now.saturating_duration_since(before));
+        self.looked = Some((at.now, gap));
         (self.worst, self.overlooked) = (None, 0);
         for point in points {
             let value = point.value.as_f64();
@@ -515,6 +519,10 @@ impl Rule {
             }
             !gone
         });
+        // What nobody measures any more is not good for ever.
+        if self.looked.is_some_and(|(last, gap)| now >= gone_at(last, Some(gap))) {
+            (self.worst, self.overlooked) = (None, 0);
+        }
     }
 
     fn report(&self) -> Vec<AlertReport> {
@@ -649,8 +657,13 @@ impl Series {
 
     /// When it is gone, if no snapshot says so earlier.
     fn gone_at(&self) -> Instant {
-        self.measured + GONE_AFTER.max(self.gap.unwrap_or_default() * 4)
+        gone_at(self.measured, self.gap)
     }
+}
+
+/// When that is gone which was measured last at this time, and so long after the time before.
+fn gone_at(measured: Instant, gap: Option<Duration>) -> Instant {
+    measured + GONE_AFTER.max(gap.unwrap_or_default() * 4)
 }
 
 impl Threshold {

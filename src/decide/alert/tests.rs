@@ -270,6 +270,20 @@ fn a_value_that_is_no_number_is_not_looked_at() {
 }
 
 #[test]
+fn what_nobody_measures_any_more_is_not_good_for_ever() {
+    let mut bench = Bench::new(&[rule()]);
+    let state = |bench: &Bench| bench.alerts.report().alerts[0].state;
+    bench.load(0, 1.0);
+    bench.load(200, 1.0);
+    bench.due(GONE_AFTER.as_secs());
+    assert_eq!(state(&bench), "good", "it comes each 200 s");
+    bench.due(500);
+    assert_eq!(state(&bench), "unmeasured");
+    bench.load(1, 1.0);
+    assert_eq!(state(&bench), "good");
+}
+
+#[test]
 fn it_goes_on_firing_over_a_restart_with_its_start_and_labels_and_says_nothing() {
     let rule = AlertSettings { lasting: Duration::ZERO, ..rule() };
     let mut bench = Bench::new(std::slice::from_ref(&rule));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use smol::future::{self, FutureExt as _};
 use smol::process::Command;
 
-use super::{Checked, late, tidy};
+use super::{Answered, Checked, late, tidy};
 use crate::collector;
 use crate::decide::check::Outcome;
 use crate::log::Tail;
@@ -29,7 +29,10 @@ pub async fn check(
 ) -> Checked {
     let begun = Instant::now();
     let result = run(&command, timeout, &children).await;
-    Checked { outcome: Outcome { result: tidy(result, &redactor), took: begun.elapsed() }, code: None }
+    Checked {
+        outcome: Outcome { result: tidy(result, &redactor), took: begun.elapsed() },
+        answered: Answered::default(),
+    }
 }
 
 async fn run(command: &[Secret], timeout: Duration, children: &RefCell<BTreeSet<u32>>) -> Result<String, String> {

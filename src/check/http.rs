@@ -1,8 +1,9 @@
 //! Asks a URL by GET, and judges what comes back.
 
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use super::Answered;
 use crate::http::{Client, HttpSettings, Method, Request};
 use crate::settings::Secret;
 
@@ -21,7 +22,7 @@ pub(super) fn check(
     wanted: &Wanted<'_>,
     timeout: Duration,
     http: &HttpSettings,
-    code: &mut Option<u16>,
+    answered: &mut Answered,
 ) -> Result<String, String> {
     // The client certificate is for the config's server alone.
     let settings =
@@ -29,8 +30,10 @@ pub(super) fn check(
     let client = Client::new(&settings).map_err(|error| error.to_string())?.for_checks();
     let headers = wanted.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
     let request = Request { method: Method::Get, url: wanted.url.into(), headers, body: Vec::new() };
-    let response = client.send(&request).map_err(|error| error.to_string())?;
-    *code = Some(response.status);
+    let response = client.send(&request);
+    answered.certificate_until = client.certificate_until();
+    let response = response.map_err(|error| error.to_string())?;
+    answered.code = Some(response.status);
     if !wanted.status.iter().any(|range| range.contains(&response.status)) {
         return Err(format!("answered {}", response.status));
     }
@@ -41,8 +44,15 @@ pub(super) fn check(
         Some(text) if !holds(&response.body, text.as_bytes()) => {
             Err(format!("answered {}, and the text of checks[].body is not in the first 64KiB", response.status))
         }
-        Some(_) | None => Ok(format!("answered {}", response.status)),
+        Some(_) | None => Ok(format!("answered {}{}", response.status, valid(answered.certificate_until))),
     }
+}
+
+/// How long a certificate is still valid, as the end of a sentence.
+fn valid(until: Option<SystemTime>) -> String {
+    let Some(until) = until else { return String::new() };
+    let left = until.duration_since(SystemTime::now()).unwrap_or_default();
+    format!(", certificate valid for {} days", left.as_secs() / (24 * 60 * 60))
 }
 
 fn holds(body: &[u8], text: &[u8]) -> bool {

@@ -81,18 +81,27 @@ impl CheckStatus {
 pub struct Checked {
     /// What the decisions hear.
     pub outcome: Outcome,
+    /// What came from a URL.
+    pub answered: Answered,
+}
+
+/// What came from a URL, good or bad.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Answered {
     /// The status code of the last answer.
     pub code: Option<u16>,
+    /// Until when the certificate is valid that the server showed last.
+    pub certificate_until: Option<SystemTime>,
 }
 
 /// Does one of the checks that block.
 pub fn check(settings: &CheckSettings, http: &HttpSettings, redactor: &Redactor) -> Checked {
     let begun = Instant::now();
-    let mut code = None;
+    let mut answered = Answered::default();
     let result = match &settings.kind {
         CheckKind::Http { url, status, body, headers } => {
             let wanted = http::Wanted { url, status, body: body.as_deref(), headers };
-            http::check(&wanted, settings.timeout, http, &mut code)
+            http::check(&wanted, settings.timeout, http, &mut answered)
         }
         CheckKind::Tcp { address } => tcp(address, settings.timeout),
         CheckKind::Dns { name, address } => dns(name, *address),
@@ -104,7 +113,7 @@ pub fn check(settings: &CheckSettings, http: &HttpSettings, redactor: &Redactor)
         Ok(_) if took > settings.timeout => Err(late(settings.timeout)),
         other => other,
     };
-    Checked { outcome: Outcome { result: tidy(result, redactor), took }, code }
+    Checked { outcome: Outcome { result: tidy(result, redactor), took }, answered }
 }
 
 /// What takes out of a message what this check may give away: its arguments too, which the settings do not count among

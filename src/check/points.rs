@@ -36,6 +36,12 @@ pub static METRICS: &[Metric] = &[
         Kind::UpDownCounter,
         "1 for a check that got no answer. `http.url`, `error.message`.",
     ),
+    metric(
+        "httpcheck.tls.cert_remaining",
+        "s",
+        Kind::Gauge,
+        "How long the server's certificate is still valid. `http.url`.",
+    ),
     metric("tcpcheck.status", "1", Kind::Gauge, "1 if the connection came about, else 0. `tcpcheck.endpoint`."),
     metric("tcpcheck.duration", "ms", Kind::Gauge, "How long the connection took. `tcpcheck.endpoint`."),
 ];
@@ -45,8 +51,9 @@ const DURATION: usize = 1;
 const HTTP_STATUS: usize = 2;
 const HTTP_DURATION: usize = 3;
 const HTTP_ERROR: usize = 4;
-const TCP_STATUS: usize = 5;
-const TCP_DURATION: usize = 6;
+const CERT_REMAINING: usize = 5;
+const TCP_STATUS: usize = 6;
+const TCP_DURATION: usize = 7;
 
 const fn metric(name: &'static str, unit: &'static str, kind: Kind, help: &'static str) -> Metric {
     Metric { name, unit, kind, help }
@@ -69,7 +76,11 @@ pub fn points(settings: &CheckSettings, checked: &Checked, at: SystemTime) -> Sn
             let url = http::parse_url(url).map(|uri| http::public(&uri)).unwrap_or_default();
             let of_url = |index, value| point(index, value).with("http.url", url.clone());
             points.push(of_url(HTTP_DURATION, took));
-            match (checked.code, &outcome.result) {
+            if let Some(until) = checked.answered.certificate_until {
+                let left = until.duration_since(at).unwrap_or_default();
+                points.push(of_url(CERT_REMAINING, left.as_secs()));
+            }
+            match (checked.answered.code, &outcome.result) {
                 (Some(code), _) => {
                     points.extend(["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(1..).map(|(class, first)| {
                         of_url(HTTP_STATUS, u64::from(code / 100 == first))
@@ -107,6 +118,7 @@ pub fn state_points<'a>(checks: impl Iterator<Item = &'a CheckStatus>, at: Syste
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::Answered;
     use crate::decide::check::Outcome;
     use std::time::Duration;
 
@@ -119,7 +131,9 @@ mod tests {
         };
         let settings =
             CheckSettings { name: "web".into(), kind, every: Duration::from_secs(30), timeout: Duration::from_secs(5) };
-        let checked = Checked { outcome: Outcome { result, took: Duration::from_millis(12) }, code };
+        let until = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400);
+        let answered = Answered { code, certificate_until: code.map(|_| until) };
+        let checked = Checked { outcome: Outcome { result, took: Duration::from_millis(12) }, answered };
         points(&settings, &checked, SystemTime::UNIX_EPOCH).points
     }
 
@@ -132,6 +146,7 @@ mod tests {
         let points = web(Err("answered 503".into()), Some(503));
         assert_eq!(values(&points, "httpcheck.status"), [0.0, 0.0, 0.0, 0.0, 1.0]);
         assert_eq!(values(&points, "httpcheck.duration"), [12.0]);
+        assert_eq!(values(&points, "httpcheck.tls.cert_remaining"), [86_400.0]);
         assert_eq!(values(&points, "otelet.check.status"), [0.0]);
         assert!(values(&points, "httpcheck.error").is_empty());
     }
@@ -141,6 +156,7 @@ mod tests {
         let points = web(Err("connection refused".into()), None);
         assert_eq!(values(&points, "httpcheck.error"), [1.0]);
         assert!(values(&points, "httpcheck.status").is_empty());
+        assert!(values(&points, "httpcheck.tls.cert_remaining").is_empty());
         let text = format!("{points:?}");
         assert!(text.contains("http://example.org:81/health") && !text.contains("secret"), "{text}");
     }

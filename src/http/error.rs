@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::wire::{CUT, Misbehaved, Unresolved};
+use super::wire::{CUT, FLOOD, Misbehaved, Unresolved};
 use super::{HttpSettings, tls};
 use crate::units::{format_size, format_time};
 
@@ -112,8 +112,8 @@ impl HttpError {
         }
     }
 
-    /// Judges an error of ureq's.
-    pub(super) fn explain(error: ureq::Error, url: String, settings: &HttpSettings) -> Self {
+    /// Judges an error of ureq's, for a check if it `looks`.
+    pub(super) fn explain(error: ureq::Error, url: String, settings: &HttpSettings, looks: bool) -> Self {
         let protocol = |url, why: &dyn std::fmt::Display| Self::Protocol { url, why: why.to_string() };
         match error {
             ureq::Error::Timeout(_) => Self::Timeout { url, limit: settings.timeout },
@@ -124,16 +124,16 @@ impl HttpError {
             ureq::Error::Io(error) => {
                 let inner = error.get_ref();
                 if let Some(tls) = inner.and_then(|e| e.downcast_ref()) {
-                    Self::Tls { url, why: tls::explain(tls, settings) }
+                    Self::Tls { url, why: tls::explain(tls, settings, looks) }
                 } else if let Some(Misbehaved(why)) = inner.and_then(|e| e.downcast_ref()) {
-                    protocol(url, why)
+                    protocol(url, if looks && *why == FLOOD { &"sends far more than a check reads" } else { why })
                 } else if error.kind() == io::ErrorKind::UnexpectedEof {
                     protocol(url, &CUT)
                 } else {
                     Self::Connect { url, why: error.to_string() }
                 }
             }
-            ureq::Error::Rustls(error) => Self::Tls { url, why: tls::explain(&error, settings) },
+            ureq::Error::Rustls(error) => Self::Tls { url, why: tls::explain(&error, settings, looks) },
             ureq::Error::Tls(why) => Self::Tls { url, why: why.to_owned() },
             ureq::Error::ConnectProxyFailed(mut why) => {
                 if why.contains("407") {

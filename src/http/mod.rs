@@ -3,10 +3,13 @@
 //! It blocks, so it is called from short-lived threads only. It never weakens TLS, never goes to another host than it
 //! was told, keeps no connection and no cookie, decodes no compression, and takes proxies from the settings alone.
 //!
-//! The rooms: `url` what may be asked, `proxy` by which way, `tls` whom to trust, `wire` what ureq is allowed to do
+//! The rooms: `url` what may be asked, `proxy` by which way, `tls` whom to trust, `encrypt` and
+//! `certificate` what comes of that, `wire` what ureq is allowed to do
 //! below all that, `answer` what came back, `error` what did not, `files` the small files that requests are made from.
 
 mod answer;
+mod certificate;
+mod encrypt;
 mod error;
 mod files;
 mod proxy;
@@ -26,7 +29,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use ureq::http::{HeaderName, HeaderValue, Uri, header};
-use ureq::tls::TlsConfig;
 use ureq::{Agent, Body, Proxy};
 
 pub use answer::{Response, redirect, retry_after};
@@ -183,6 +185,11 @@ impl Client {
         self.wire.traffic()
     }
 
+    /// Until when the certificate is valid that the server showed in the last exchange, if it came to that.
+    pub fn certificate_until(&self) -> Option<SystemTime> {
+        self.wire.certificate_until()
+    }
+
     /// Sends one request and waits for the whole answer.
     ///
     /// Redirects are followed up to [`MAX_REDIRECTS`] times within the same host, scheme and port, or from http to
@@ -228,8 +235,9 @@ impl Client {
         Err(HttpError::Redirect {
             url: public(&parse_url(&request.url)?),
             why: format!(
-                "redirects more than {MAX_REDIRECTS} times, at last to {}; set config.url to where the config is",
-                public(&uri)
+                "redirects more than {MAX_REDIRECTS} times, at last to {}{}",
+                public(&uri),
+                if self.looks { "" } else { "; set config.url to where the config is" }
             ),
         })
     }
@@ -329,11 +337,11 @@ impl Client {
             .user_agent(USER_AGENT)
             .accept("")
             .accept_encoding("")
-            .tls_config(if route.tls { built.tls.config() } else { TlsConfig::default() })
             // Must be said: otherwise ureq looks into the environment.
             .proxy(self.tunnel(route).cloned())
             .build();
-        let agent = wire::agent(config, &self.wire, self.forward(route));
+        let tls = route.tls.then(|| built.tls.config());
+        let agent = wire::agent(config, &self.wire, tls, self.forward(route));
         built.agents.push((route, agent.clone()));
         Ok(agent)
     }
@@ -343,7 +351,7 @@ impl Client {
         if let Some(proxy) = self.proxy_for(route.tls).filter(|_| route.proxied) {
             url += &format!(" by proxy {}:{}", proxy.host(), proxy.port());
         }
-        HttpError::explain(error, url, &self.settings)
+        HttpError::explain(error, url, &self.settings, self.looks)
     }
 }
 

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
-use rustls::{AlertDescription, CertificateError, InvalidMessage, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::{AlertDescription, CertificateError, ClientConfig, InvalidMessage, RootCertStore};
 use serde::{Deserialize, Serialize};
-use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig};
+use ureq::tls::PemItem;
 
 use super::{HttpError, HttpSettings, Stamp, read_regular, stamp};
 
@@ -19,8 +19,11 @@ const MAX_PEM: u64 = 2 * 1024 * 1024;
 /// What the files say, as they were when they were read last.
 pub(super) struct Tls {
     crypto: Arc<CryptoProvider>,
-    read: Option<([Option<Stamp>; 3], Option<Identity>, TlsConfig)>,
+    read: Option<([Option<Stamp>; 3], Option<Identity>, Arc<ClientConfig>)>,
 }
+
+/// Who we are: a certificate with its intermediates, and the key that belongs to it.
+type ClientCert = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// A client certificate that is in no file: it came from a server. Both parts are secrets enough not to be printed.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -53,8 +56,8 @@ impl Tls {
         Self { crypto: Arc::new(rustls::crypto::ring::default_provider()), read: None }
     }
 
-    /// What to give to ureq, after [`refresh`](Self::refresh).
-    pub(super) fn config(&self) -> TlsConfig {
+    /// What connections are made with, after [`refresh`](Self::refresh).
+    pub(super) fn config(&self) -> Arc<ClientConfig> {
         let (_, _, config) = self.read.as_ref().expect("it was refreshed before");
         config.clone()
     }
@@ -76,7 +79,7 @@ impl Tls {
         if self.read.as_ref().is_some_and(|(seen, by, _)| *seen == stamps && by.as_ref() == identity) {
             return Ok(false);
         }
-        let roots = settings.ca_file.as_ref().map_or(Ok(RootCerts::WebPki), |path| roots(path))?;
+        let roots = settings.ca_file.as_ref().map_or_else(|| Ok(public_roots()), |path| roots(path))?;
         let client = match (identity, &settings.client_cert_file, &settings.client_key_file) {
             (Some(identity), _, _) => Some(
                 identity
@@ -86,16 +89,20 @@ impl Tls {
             (None, Some(cert), Some(key)) => Some(self.client_cert(cert, key)?),
             (None, _, _) => None,
         };
-        let config = TlsConfig::builder()
-            .root_certs(roots)
-            .client_cert(client)
-            .unversioned_rustls_crypto_provider(self.crypto.clone())
-            .build();
-        self.read = Some((stamps, identity.cloned(), config));
+        let broken = |error: rustls::Error| HttpError::Settings { what: "TLS".into(), why: error.to_string() };
+        let builder = ClientConfig::builder_with_provider(self.crypto.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(broken)?
+            .with_root_certificates(roots);
+        let config = match client {
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(broken)?,
+            None => builder.with_no_client_auth(),
+        };
+        self.read = Some((stamps, identity.cloned(), Arc::new(config)));
         Ok(true)
     }
 
-    /// Reads the client certificate and proves that the key belongs to it: ureq panics if it does not.
+    /// Reads the client certificate and proves that the key belongs to it.
     fn client_cert(&self, cert: &Path, key: &Path) -> Result<ClientCert, HttpError> {
         let chain = certificates(cert)?;
         let pem = read_regular(key, MAX_PEM).map_err(|error| unreadable(key, &error))?;
@@ -104,38 +111,41 @@ impl Tls {
     }
 }
 
-/// Proves that the key belongs to the certificate: ureq panics if it does not.
-fn client_cert(chain: &[Certificate<'static>], key: &[u8], crypto: &CryptoProvider) -> Result<ClientCert, String> {
-    let (Ok(der), Ok(private)) = (PrivateKeyDer::from_pem_slice(key), PrivateKey::from_pem(key)) else {
+/// Proves that the key belongs to the certificate.
+fn client_cert(chain: &[CertificateDer<'static>], key: &[u8], crypto: &CryptoProvider) -> Result<ClientCert, String> {
+    let Ok(key) = PrivateKeyDer::from_pem_slice(key) else {
         return Err("no private key in PEM; an encrypted one must be decrypted first".into());
     };
-    let ders = chain.iter().map(|c| c.der().to_vec().into()).collect();
-    rustls::sign::CertifiedKey::from_der(ders, der, crypto)
+    rustls::sign::CertifiedKey::from_der(chain.to_vec(), key.clone_key(), crypto)
         .map_err(|error| format!("does not fit the certificate: {error}"))?;
-    Ok(ClientCert::new_with_certs(chain, private))
+    Ok((chain.to_vec(), key))
+}
+
+/// Those of Mozilla's programme, as they were when this was built.
+fn public_roots() -> RootCertStore {
+    RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
 }
 
 /// The CAs in a file, of which at least one must be usable.
-fn roots(path: &Path) -> Result<RootCerts, HttpError> {
-    let certificates = certificates(path)?;
+fn roots(path: &Path) -> Result<RootCertStore, HttpError> {
     let mut store = RootCertStore::empty();
-    let (usable, _) = store.add_parsable_certificates(certificates.iter().map(|c| c.der().into()));
+    let (usable, _) = store.add_parsable_certificates(certificates(path)?);
     if usable == 0 {
         return Err(bad_file(path, "no certificate in it can be used as a CA"));
     }
-    Ok(RootCerts::new_with_certs(&certificates))
+    Ok(store)
 }
 
-fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, HttpError> {
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
     let pem = read_regular(path, MAX_PEM).map_err(|error| unreadable(path, &error))?;
     parse(&pem).map_err(|why| bad_file(path, &why))
 }
 
-fn parse(pem: &[u8]) -> Result<Vec<Certificate<'static>>, String> {
+fn parse(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let mut certificates = Vec::new();
     for item in ureq::tls::parse_pem(pem) {
         match item {
-            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
+            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate.der().to_vec().into()),
             Ok(_) => {}
             Err(error) => return Err(format!("not valid PEM: {error}")),
         }
@@ -155,7 +165,7 @@ fn unreadable(path: &Path, error: &io::Error) -> HttpError {
 }
 
 /// Why TLS did not come about, in words.
-pub(super) fn explain(error: &rustls::Error, settings: &HttpSettings) -> String {
+pub(super) fn explain(error: &rustls::Error, settings: &HttpSettings, looks: bool) -> String {
     use CertificateError as C;
     match error {
         // A private CA that was made anew under its old name shows as a bad signature.
@@ -181,9 +191,9 @@ pub(super) fn explain(error: &rustls::Error, settings: &HttpSettings) -> String 
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure)
             if settings.client_cert_file.is_none() =>
         {
-            "server ended TLS; if it wants a client certificate, set config.client_cert_file and \
-             config.client_key_file"
-                .to_owned()
+            let advice =
+                if looks { "checks show none" } else { "set config.client_cert_file and config.client_key_file" };
+            format!("server ended TLS; if it wants a client certificate, {advice}")
         }
         rustls::Error::AlertReceived(alert) => format!("server ended TLS: {alert:?}"),
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {

@@ -4,17 +4,17 @@
 use std::io;
 use std::net::ToSocketAddrs;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
-    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector,
-    Transport, time,
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, TcpConnector, Transport, time,
 };
 use ureq::{Agent, Proxy};
 
+use super::encrypt::Encrypt;
 use super::url::{bare, port};
 
 /// Size of each of the two buffers of a connection, and so the most that the head of an answer may have: ten times
@@ -26,6 +26,9 @@ const MAX_ADDRESSES: usize = 16;
 
 /// What is said of an answer that ended too early.
 pub(super) const CUT: &str = "connection ended before the answer was complete";
+
+/// What is said of an answer that has far more around its body than any body may have.
+pub(super) const FLOOD: &str = "sends far more than config.max_size allows";
 
 /// What is said of a head, or of a line between chunks, that does not fit [`BUFFER`].
 pub(super) const TOO_LONG: &str = "a line or the head of the answer is larger than 16KiB";
@@ -40,13 +43,18 @@ pub struct Traffic {
 }
 
 /// An agent whose connections obey the limits of `wire`. If there is a proxy `forward`, requests go to it as they are.
-pub(super) fn agent(config: Config, wire: &Arc<Wire>, forward: Option<&Proxy>) -> Agent {
+pub(super) fn agent(
+    config: Config,
+    wire: &Arc<Wire>,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    forward: Option<&Proxy>,
+) -> Agent {
     let instead = forward.map(|proxy| (proxy.host().to_owned(), proxy.port()));
     let chain =
         ().chain(ConnectProxyConnector::default())
             .chain(TcpConnector::default())
             .chain(Count(wire.clone()))
-            .chain(RustlsConnector::default())
+            .chain(Encrypt { config: tls, wire: wire.clone() })
             .chain(Guard { forward: forward.is_some() });
     let dial = Dial { wire: wire.clone(), chain: Box::new(chain) };
     Agent::with_parts(config, dial, Resolve { wire: wire.clone(), instead })
@@ -62,6 +70,8 @@ struct WireState {
     deadline: Option<Instant>,
     /// Bytes that may still come.
     allowance: u64,
+    /// Until when the certificate is valid that the server showed last in this exchange.
+    certificate_until: Option<SystemTime>,
 }
 
 impl Wire {
@@ -79,6 +89,17 @@ impl Wire {
         let mut state = self.lock();
         state.deadline = Instant::now().checked_add(timeout);
         state.allowance = allowance;
+        state.certificate_until = None;
+    }
+
+    /// A server has shown a certificate that is valid until then, and it was found good.
+    pub(super) fn saw_certificate(&self, until: Option<SystemTime>) {
+        self.lock().certificate_until = until;
+    }
+
+    /// Until when the certificate is valid that was shown last in this exchange.
+    pub(super) fn certificate_until(&self) -> Option<SystemTime> {
+        self.lock().certificate_until
     }
 
     /// Shortens a time limit of ureq's, which may be that of a single step, to what is left of the whole.
@@ -213,10 +234,7 @@ impl Transport for Counted {
             let got = (self.inner.buffers().input().len() - before) as u64;
             let mut state = self.wire.lock();
             state.traffic.received += got;
-            state.allowance = state
-                .allowance
-                .checked_sub(got)
-                .ok_or_else(|| io::Error::other(Misbehaved("sends far more than config.max_size allows")))?;
+            state.allowance = state.allowance.checked_sub(got).ok_or_else(|| io::Error::other(Misbehaved(FLOOD)))?;
         }
         Ok(more)
     }

@@ -72,6 +72,45 @@ fn https_goes_through_the_tunnel_of_a_proxy_and_http_is_handed_to_it() {
 }
 
 #[test]
+fn a_check_goes_the_same_way_and_tells_how_long_the_certificate_is_valid() {
+    let dir = Dir::new();
+    let authority = Authority::new();
+    // Of a century that all who run this will see the end of.
+    let identity = authority.sign(|params| params.not_after = rcgen::date_time_ymd(2099, 12, 31));
+    let server = tls_server(&identity, None, GOOD, false);
+    let (proxy, asked) = proxy(server.addr, CONNECTED);
+    let settings = HttpSettings {
+        http_proxy: Some(format!("http://{}", proxy.addr)),
+        https_proxy: Some(format!("http://{}", proxy.addr)),
+        // Not for checks.
+        client_cert_file: Some(dir.path("none.pem")),
+        client_key_file: Some(dir.path("none.pem")),
+        ..trusting(dir.write("ca.pem", &authority.pem()))
+    };
+    let check = |url: &str, http: &HttpSettings| {
+        let (status, headers) = (vec![200..=299], Vec::new());
+        let kind = crate::settings::CheckKind::Http { url: url.into(), status, body: None, headers };
+        let (every, timeout) = (Duration::from_secs(30), Duration::from_secs(10));
+        let wanted = crate::settings::CheckSettings { name: "web".into(), kind, every, timeout };
+        crate::check::check(&wanted, http, &crate::redact::Redactor::default())
+    };
+
+    let checked = check("https://config.test/v1", &settings);
+
+    let said = checked.outcome.result.unwrap();
+    assert!(said.starts_with("answered 200, certificate valid for ") && said.ends_with(" days"), "{said}");
+    let until = checked.answered.certificate_until.map(crate::units::rfc3339);
+    assert_eq!(until.as_deref(), Some("2099-12-31T00:00:00Z"));
+    assert!(asked.lock().unwrap()[0].starts_with("CONNECT config.test:443 "));
+    assert_eq!(check("http://config.test:81/", &settings).answered.certificate_until, None);
+
+    let picky = tls_server(&authority.sign(|_| ()), Some(&authority), GOOD, false);
+    let url = format!("https://{}/", picky.addr);
+    let why = check(&url, &trusting(dir.path("ca.pem"))).outcome.result.unwrap_err();
+    assert!(why.ends_with("; if it wants a client certificate, checks show none"), "{why}");
+}
+
+#[test]
 fn loopback_and_no_proxy_go_around_the_proxy() {
     let server = Server::new();
     server.offer("a: 1");

@@ -1,0 +1,87 @@
+//! TLS on a connection, and a look at the certificate that the server showed.
+//!
+//! ureq has a link of its own for this, which shows nobody the certificate. Whom to trust is decided in `tls`, by rustls
+//! alone: nothing here takes part in it.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
+};
+
+use super::certificate;
+use super::url::bare;
+use super::wire::Wire;
+
+/// Encrypts connections for https:// and leaves others as they are.
+#[derive(Debug)]
+pub(super) struct Encrypt {
+    /// None for a way that is never encrypted.
+    pub(super) config: Option<Arc<ClientConfig>>,
+    pub(super) wire: Arc<Wire>,
+}
+
+impl<In: Transport> Connector<In> for Encrypt {
+    type Out = Either<In, Encrypted>;
+
+    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
+        let Some(transport) = chained else { return Ok(None) };
+        if !details.needs_tls() {
+            return Ok(Some(Either::A(transport)));
+        }
+        let config = self.config.clone().ok_or(ureq::Error::Tls("no TLS on this way"))?;
+        let name = ServerName::try_from(bare(details.uri.host().unwrap_or("")).to_owned());
+        let name = name.map_err(|_| ureq::Error::Tls("the server's name cannot be in a certificate"))?;
+
+        let mut conn = ClientConnection::new(config, name)?;
+        let mut sock = TransportAdapter::new(transport.boxed(), details.current_time.clone());
+        sock.set_timeout(details.timeout);
+        conn.complete_io(&mut sock)?;
+        let shown = conn.peer_certificates().and_then(|chain| chain.first());
+        self.wire.saw_certificate(shown.and_then(|shown| certificate::not_after(shown)));
+        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
+        Ok(Some(Either::B(Encrypted { buffers, stream: StreamOwned { conn, sock } })))
+    }
+}
+
+/// An encrypted connection.
+pub(super) struct Encrypted {
+    buffers: LazyBuffers,
+    stream: StreamOwned<ClientConnection, TransportAdapter>,
+}
+
+impl std::fmt::Debug for Encrypted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Encrypted").field(self.stream.sock.inner()).finish()
+    }
+}
+
+impl Transport for Encrypted {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, limit: NextTimeout) -> Result<(), ureq::Error> {
+        self.stream.sock.set_timeout(limit);
+        self.stream.write_all(&self.buffers.output()[..amount])?;
+        Ok(())
+    }
+
+    fn await_input(&mut self, limit: NextTimeout) -> Result<bool, ureq::Error> {
+        self.stream.sock.set_timeout(limit);
+        let amount = self.stream.read(self.buffers.input_append_buf())?;
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.stream.sock.get_mut().is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        true
+    }
+}

@@ -3,6 +3,7 @@
 
 mod real;
 mod reproducible;
+mod shell;
 mod supply;
 mod wall;
 
@@ -26,8 +27,9 @@ pub enum Outcome {
 type Step = (&'static str, &'static str, fn() -> Outcome);
 
 /// The steps: name, what is done, and how. The quick ones come first.
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("format", "cargo fmt --check", format),
+    ("shell", "shellcheck over every script", shell::step),
     ("licences", "licences, bans and sources of dependencies", supply::licences),
     ("advisories", "known vulnerabilities in dependencies", supply::advisories),
     ("clippy", "cargo clippy, warnings are errors", clippy),

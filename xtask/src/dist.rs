@@ -3,6 +3,7 @@
 
 mod about;
 mod deb;
+mod given;
 mod payload;
 mod rpm;
 mod sbom;
@@ -15,18 +16,23 @@ use std::path::{Path, PathBuf};
 
 use crate::build::platforms::Platform;
 use crate::build::{Built, Wanted};
+use crate::dist::given::Given;
 use crate::dist::payload::{Family, Pages};
 use crate::dist::stamp::Stamp;
 use crate::{Failure, console, places};
 
 /// Runs the verb.
 pub fn verb(args: &[String]) -> Result<(), Failure> {
+    if let Some(given) = Given::parse(args)? {
+        return Ok(given.package()?);
+    }
     let wanted = Wanted::parse("dist", args)?;
     let stamp = Stamp::now()?;
     let pages = Pages::print()?;
     let mut table = Vec::new();
     let done = wanted.each(|platform, built| {
-        let made = make(platform, &built, &pages, &stamp)?;
+        let folder = places::target().join("dist").join(&platform.target);
+        let made = make(platform, &built, folder, &pages, &stamp)?;
         for artifact in &made.artifacts {
             let path = made.folder.join(&artifact.name);
             match artifact.kind {
@@ -87,11 +93,11 @@ impl Made {
     }
 }
 
-fn make(platform: &Platform, built: &Built, pages: &Pages, stamp: &Stamp) -> Result<Made, String> {
+/// Makes everything for one target in `folder`, from which all else goes.
+fn make(platform: &Platform, built: &Built, folder: PathBuf, pages: &Pages, stamp: &Stamp) -> Result<Made, String> {
     if platform.is_windows() {
         return Err("there is no archive for Windows yet".to_owned());
     }
-    let folder = places::target().join("dist").join(&platform.target);
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&folder).map_err(|cause| format!("{}: cannot make it: {cause}", folder.display()))?;
     let binary = fs::read(&built.path).map_err(|cause| format!("{}: cannot read: {cause}", built.path.display()))?;

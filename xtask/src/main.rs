@@ -30,7 +30,8 @@ Usage: cargo xtask VERB [--flag ...]
     --way=W       Only this way: rustup-target, cross, zig, or zig-std, which builds std from its sources.
   dist        Build, and make what is installed from: archive, deb, rpm, bill of materials, sums; then try each.
     --target=T, --all, --way=W   As for build.
-  check       What CI calls: format, lints, licences and bans, the pure core, tests.
+    --binary=PATH --version=V    Only package this program as this version, for tests; in target/dist/given/V.
+  check       What CI calls: format, lints, scripts, licences and bans, the pure core, tests.
     --real        Also the tests that need a real Collector, a moment of each fuzz target, and whether a release can be made again.
     --skip=A,B    Leave steps out by name; the summary says so.
   fuzz [TARGET ...]  Build the targets of fuzz/, and run these or all of them.

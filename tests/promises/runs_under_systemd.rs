@@ -1,5 +1,5 @@
-//! A Debian booted by a real systemd, in a container without a network: the installer, the unit, its watchdog, a reboot, and
-//! upgrades that are taken back. It needs root, systemd-nspawn, and mmdebstrap once, to make the box.
+//! A Debian booted by a real systemd, in a container without a network: the installer, the unit, its watchdog, a reboot,
+//! upgrades that are taken back, and what the packages do. It needs root, systemd-nspawn, and mmdebstrap once, to make the box.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -29,6 +29,13 @@ struct Machine {
 impl Machine {
     /// A new one, booted. None where it cannot be made, after saying why.
     fn new(name: &str) -> Option<Self> {
+        let mut machine = Self::image(name)?;
+        machine.boot();
+        Some(machine)
+    }
+
+    /// A new one that nobody has switched on yet.
+    fn image(name: &str) -> Option<Self> {
         let root = rustix::process::geteuid().is_root();
         let tools = ["systemd-nspawn", "mmdebstrap", "nsenter", "tar"];
         let missing = tools.into_iter().find(|tool| !on_path(tool));
@@ -52,9 +59,7 @@ impl Machine {
         assert!(unpacked.success());
         // The Collector's own metrics are at localhost, and nobody here tells where that is.
         fs::write(dir.join("root/etc/hosts"), "127.0.0.1 localhost\n").unwrap();
-        let mut machine = Self { dir, nspawn: None, leader: 0 };
-        machine.boot();
-        Some(machine)
+        Some(Self { dir, nspawn: None, leader: 0 })
     }
 
     fn root(&self) -> PathBuf {
@@ -108,8 +113,16 @@ impl Machine {
     }
 
     fn run(&self, words: &[&str]) -> Output {
-        Command::new("nsenter")
-            .args(["-t", &self.leader.to_string(), "-m", "-p", "-u", "-i", "-n", "-C", "--"])
+        let mut command = if self.leader > 0 {
+            let mut nsenter = Command::new("nsenter");
+            nsenter.args(["-t", &self.leader.to_string(), "-m", "-p", "-u", "-i", "-n", "-C", "--"]);
+            nsenter
+        } else {
+            let mut chroot = Command::new("chroot");
+            chroot.arg(self.root());
+            chroot
+        };
+        command
             .args(words)
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -163,7 +176,7 @@ impl Machine {
     /// Waits until one agent and one collector run and are healthy, and returns their pids.
     fn one_of_each(&self) -> (u32, u32) {
         let look = || {
-            let healthy = self.run(&["/usr/local/bin/otelet", "status", "--healthy"]).status.success();
+            let healthy = self.run(&["otelet", "status", "--healthy"]).status.success();
             match (healthy, &self.processes("otelet")[..], &self.processes("otelcol")[..]) {
                 (true, [agent], [collector]) => Some((*agent, *collector)),
                 _ => None,
@@ -171,6 +184,129 @@ impl Machine {
         };
         wait_for_longer(LONG, "one agent and one collector", look, || self.journal())
     }
+
+    fn status(&self) -> serde_json::Value {
+        serde_json::from_str(&stdout(&self.run(&["otelet", "status", "--json"]))).unwrap_or_default()
+    }
+
+    fn instance_uid(&self) -> String {
+        self.status()["agent"]["instance_uid"].as_str().expect("an agent that runs has one").to_owned()
+    }
+
+    /// Waits until the collector runs on this config.
+    fn applies(&self, config: &str) {
+        let applied = || (self.status()["config"]["effective_hash"] == hash(config)).then_some(());
+        wait_for_longer(LONG, "the config", applied, || self.journal());
+    }
+
+    /// Puts a collector where a package of it would, beside which the packages are installed.
+    fn has_collector(&self) {
+        let collector = std::env::var("OTELET_COLLECTOR").expect("cargo xtask check --real sets OTELET_COLLECTOR");
+        fs::copy(collector, self.root().join("usr/bin/otelcol")).unwrap();
+    }
+
+    /// Has a person turn to a config in a file, and returns the settings as they are then.
+    fn is_set_to(&self, config: &str) -> String {
+        fs::write(self.root().join("opt/site.yaml"), config).unwrap();
+        let path = self.root().join("etc/otelet/otelet.yaml");
+        let settings = fs::read_to_string(&path).unwrap() + "config:\n  url: /opt/site.yaml\n";
+        fs::write(&path, &settings).unwrap();
+        self.does(&["systemctl", "reload", "otelet"]);
+        self.applies(config);
+        settings
+    }
+
+    fn settings(&self) -> String {
+        fs::read_to_string(self.root().join("etc/otelet/otelet.yaml")).unwrap_or_default()
+    }
+
+    /// What systemd says of the service, in a word: `is-active`, `is-enabled`.
+    fn service(&self, question: &str) -> String {
+        stdout(&self.run(&["systemctl", question, "otelet"])).trim().to_owned()
+    }
+
+    /// Nobody but root and the agent may read the settings.
+    fn keeps_its_settings_from_others(&self) {
+        let stat = self.does(&["stat", "-c", "%a %U %G", "/etc/otelet", "/etc/otelet/otelet.yaml"]);
+        assert_eq!(stat, "750 root otelet\n640 root otelet\n");
+    }
+
+    fn runs_nothing(&self) {
+        assert_eq!((self.processes("otelet"), self.processes("otelcol")), (vec![], vec![]), "{}", self.journal());
+    }
+
+    /// Has dpkg do something. Nobody is there to answer a question.
+    fn dpkg(&self, action: &str, what: &str) {
+        let said = self.does(&["dpkg", action, what]);
+        assert!(!said.contains("does not start"), "{said}");
+    }
+
+    /// All that is named after otelet.
+    fn remains(&self) -> String {
+        let find = "find / /run -xdev -name '*otelet*' -not -path '/proc/*' -not -path '/run/systemd/*'";
+        self.does(&["sh", "-c", find]) + &stdout(&self.run(&["getent", "passwd", "otelet"]))
+    }
+
+    /// Has rpm do something with the files, and nothing with the scripts.
+    fn rpm(&self, action: &str, what: &Path) {
+        let output = Command::new("rpm")
+            .arg("--root")
+            .arg(self.root())
+            .args(["--dbpath", "/var/lib/rpm", "--nodeps", "--noscripts", "--nosignature", action])
+            .arg(what)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "rpm {action}: {}{}", stdout(&output), stderr(&output));
+    }
+
+    /// Runs one script of an rpm as rpm does, with the number of versions that there will be.
+    fn scriptlet(&self, package: &Path, name: &str, versions: &str) {
+        let query = ["--query", "--package", "--nosignature", "--queryformat", &format!("%{{{name}}}")];
+        let script = Command::new("rpm").args(query).arg(package).output().unwrap();
+        let script = stdout(&script);
+        assert!(script.contains("exit 0"), "{name}: {script}");
+        let output = self.run(&["sh", "-c", &script, name, versions]);
+        assert!(output.status.success(), "{name} {versions}: {}", stderr(&output));
+        assert_eq!(stdout(&output) + &stderr(&output), "", "{name} {versions}");
+    }
+
+    /// Everything that rpm does at an upgrade, in its order.
+    fn upgrades_rpm(&self, old: &Path, new: &Path) {
+        self.scriptlet(new, "PREIN", "2");
+        self.rpm("--upgrade", new);
+        self.scriptlet(new, "POSTIN", "2");
+        self.scriptlet(old, "PREUN", "1");
+        self.scriptlet(old, "POSTUN", "1");
+    }
+}
+
+/// Makes the packages of the agent under test, as this version, and returns the one of a kind.
+fn package(version: &str, kind: &str) -> PathBuf {
+    static MAKING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one_at_a_time = MAKING.lock();
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let folder = target.join("dist/given").join(version);
+    // Without its symbols it is a third, which is quicker to pack.
+    let slim = Path::new(env!("CARGO_TARGET_TMPDIR")).join("otelet-slim");
+    let stripped = Command::new("strip").arg("-o").arg(&slim).arg(OTELET).status();
+    let binary = if stripped.is_ok_and(|status| status.success()) { slim } else { OTELET.into() };
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["run", "--quiet", "--locked", "--package", "xtask", "--", "dist"])
+        .arg(format!("--binary={}", binary.display()))
+        .arg(format!("--version={version}"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("CARGO_TARGET_DIR", target);
+    // What cargo has told this test would look like a change to the build scripts that watch it.
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|it| name.to_string_lossy().starts_with(it)) {
+            cargo.env_remove(&name);
+        }
+    }
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    let files = fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path());
+    files.into_iter().find(|path| path.extension().is_some_and(|it| it == kind)).expect("there is one for this machine")
 }
 
 impl Drop for Machine {
@@ -323,19 +459,129 @@ fn an_upgrade_that_is_not_healthy_is_taken_back_also_after_a_power_cut() {
     wait_for("the end of the upgrade", || (!guard.exists()).then_some(()), || machine.journal());
 
     // A better one stays, with its config, and the identity is the same.
-    let uid = |machine: &Machine| {
-        let status = machine.does(&["/usr/local/bin/otelet", "status", "--json"]);
-        serde_json::from_str::<serde_json::Value>(&status).unwrap()["agent"]["instance_uid"].to_string()
-    };
-    let before = uid(&machine);
+    let before = machine.instance_uid();
     let better = SITE.replace("memory: {}", "memory: {}, load: {}");
     let archive = machine.carries("better", Path::new(OTELET), &better);
     machine.does(&["sh", &format!("{archive}/install.sh"), "--wait=60"]);
-    let applied = || {
-        let status = machine.does(&["/usr/local/bin/otelet", "status", "--json"]);
-        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
-        (status["config"]["effective_hash"] == hash(&better)).then_some(())
+    machine.applies(&better);
+    assert_eq!(machine.instance_uid(), before);
+}
+
+#[test]
+#[ignore = "needs root, systemd-nspawn and a real Collector: cargo xtask check --real"]
+fn a_deb_is_installed_upgraded_and_purged() {
+    let Some(mut machine) = Machine::image("deb") else { return };
+    let [first, second, third] = ["1.0.0", "1.1.0", "1.2.0"].map(|version| {
+        let carried = format!("opt/{version}.deb");
+        fs::copy(package(version, "deb"), machine.root().join(&carried)).unwrap();
+        format!("/{carried}")
+    });
+    machine.has_collector();
+
+    // Into the image of a machine, where no systemd runs: the service is there at the first boot.
+    machine.dpkg("--install", &first);
+    machine.boot();
+    machine.one_of_each();
+    machine.dpkg("--purge", "otelet");
+    machine.runs_nothing();
+    assert_eq!(machine.remains(), "");
+
+    // Into a running machine: it needs no more than that, and runs as its own user.
+    machine.dpkg("--install", &first);
+    let (agent, _) = machine.one_of_each();
+    assert_eq!((machine.service("is-active"), machine.service("is-enabled")), ("active".into(), "enabled".into()));
+    assert_eq!(machine.does(&["ps", "-o", "user=", "-p", &agent.to_string()]).trim(), "otelet");
+    machine.keeps_its_settings_from_others();
+
+    // An upgrade keeps what a person has set, and who the host is. The service has started once more.
+    let settings = machine.is_set_to(SITE);
+    let uid = machine.instance_uid();
+    let starts = |machine: &Machine| {
+        let journal = machine.does(&["journalctl", "--no-pager", "--boot", "--unit=otelet", "--output=cat"]);
+        journal.lines().filter(|line| line.starts_with("Started otelet")).count()
     };
-    wait_for_longer(LONG, "the better config", applied, || machine.journal());
-    assert_eq!(uid(&machine), before);
+    let before = starts(&machine);
+    machine.dpkg("--install", &second);
+    let (upgraded, _) = machine.one_of_each();
+    assert_ne!(upgraded, agent);
+    assert_eq!(starts(&machine), before + 1);
+    assert_eq!(machine.does(&["dpkg-query", "--show", "--showformat=${Version}", "otelet"]), "1.1.0");
+    assert_eq!((machine.settings(), machine.instance_uid()), (settings.clone(), uid.clone()));
+    machine.applies(SITE);
+    machine.keeps_its_settings_from_others();
+
+    // What a person has stopped stays so, and what a person has disabled.
+    machine.does(&["systemctl", "stop", "otelet"]);
+    machine.dpkg("--install", &third);
+    machine.runs_nothing();
+    assert_eq!((machine.service("is-active"), machine.service("is-enabled")), ("inactive".into(), "enabled".into()));
+    machine.does(&["systemctl", "disable", "otelet"]);
+    machine.dpkg("--install", &second);
+    machine.runs_nothing();
+    assert_eq!((machine.service("is-active"), machine.service("is-enabled")), ("inactive".into(), "disabled".into()));
+    machine.does(&["systemctl", "enable", "--now", "otelet"]);
+    machine.one_of_each();
+
+    // What is removed may come back as it was, also where it was stopped before.
+    machine.does(&["systemctl", "stop", "otelet"]);
+    machine.dpkg("--remove", "otelet");
+    machine.runs_nothing();
+    assert_eq!(machine.settings(), settings);
+    machine.dpkg("--install", &third);
+    machine.one_of_each();
+    assert_eq!((machine.settings(), machine.instance_uid()), (settings, uid));
+
+    // Removed, then purged: nothing is left of it.
+    machine.dpkg("--remove", "otelet");
+    machine.runs_nothing();
+    machine.does(&["test", "-d", "/var/lib/otelet"]);
+    machine.dpkg("--purge", "otelet");
+    assert_eq!(machine.remains(), "");
+}
+
+#[test]
+#[ignore = "needs root, systemd-nspawn, rpm and a real Collector: cargo xtask check --real"]
+fn the_scripts_of_an_rpm_install_upgrade_and_erase() {
+    if !on_path("rpm") {
+        println!("skipped: no machine with an rpm: rpm is missing");
+        return;
+    }
+    let Some(machine) = Machine::new("rpm") else { return };
+    let [first, second, third] = ["1.0.0", "1.1.0", "1.2.0"].map(|version| package(version, "rpm"));
+    machine.has_collector();
+
+    machine.scriptlet(&first, "PREIN", "1");
+    machine.rpm("--install", &first);
+    machine.keeps_its_settings_from_others();
+    machine.scriptlet(&first, "POSTIN", "1");
+    let (agent, _) = machine.one_of_each();
+    assert_eq!((machine.service("is-active"), machine.service("is-enabled")), ("active".into(), "enabled".into()));
+    assert_eq!(machine.does(&["ps", "-o", "user=", "-p", &agent.to_string()]).trim(), "otelet");
+
+    let settings = machine.is_set_to(SITE);
+    let uid = machine.instance_uid();
+    machine.upgrades_rpm(&first, &second);
+    let (upgraded, _) = machine.one_of_each();
+    assert_ne!(upgraded, agent);
+    assert_eq!((machine.settings(), machine.instance_uid()), (settings.clone(), uid));
+
+    // What a person has stopped and disabled stays so.
+    machine.does(&["systemctl", "disable", "--now", "otelet"]);
+    machine.upgrades_rpm(&second, &third);
+    machine.runs_nothing();
+    assert_eq!((machine.service("is-active"), machine.service("is-enabled")), ("inactive".into(), "disabled".into()));
+    machine.does(&["systemctl", "enable", "--now", "otelet"]);
+    machine.one_of_each();
+
+    // Erased: the settings and the state are kept, as is the custom with rpm.
+    machine.scriptlet(&third, "PREUN", "0");
+    machine.runs_nothing();
+    machine.rpm("--erase", Path::new("otelet"));
+    machine.scriptlet(&third, "POSTUN", "0");
+    assert_eq!(machine.service("is-enabled"), "");
+    assert!(!machine.root().join("usr/bin/otelet").exists());
+    assert_eq!(fs::read_to_string(machine.root().join("etc/otelet/otelet.yaml.rpmsave")).unwrap(), settings);
+    machine.does(&["test", "-d", "/var/lib/otelet"]);
+    let link = machine.root().join("etc/systemd/system/multi-user.target.wants/otelet.service");
+    assert!(!link.is_symlink(), "the next boot does not look for it");
 }

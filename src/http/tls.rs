@@ -19,8 +19,11 @@ const MAX_PEM: u64 = 2 * 1024 * 1024;
 /// What the files say, as they were when they were read last.
 pub(super) struct Tls {
     crypto: Arc<CryptoProvider>,
-    read: Option<([Option<Stamp>; 3], Option<Identity>, Arc<ClientConfig>)>,
+    read: Option<Read>,
 }
+
+/// The stamps of the files, who we are, and what was made of both.
+type Read = ([Option<Stamp>; 3], Option<Identity>, Arc<ClientConfig>);
 
 /// Who we are: a certificate with its intermediates, and the key that belongs to it.
 type ClientCert = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);

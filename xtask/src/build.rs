@@ -1,7 +1,7 @@
 //! `cargo xtask build`: static, stripped, reproducible binaries for the targets of `targets/platforms.yaml`, by the first
 //! way that serves on this machine. It says which one was taken, and of those before it why they were not.
 
-mod elf;
+pub mod elf;
 pub mod platforms;
 mod toolchain;
 mod ways;
@@ -50,12 +50,7 @@ impl Wanted {
                     wanted.platforms.push(platform);
                 }
                 "--way" => {
-                    let way = flags.value(name)?;
-                    if !WAYS.iter().any(|known| known.0 == way) {
-                        let names = WAYS.map(|known| known.0).join(", ");
-                        return Err(Failure::Usage(format!("--way={way}: no such way; the ways are {names}")));
-                    }
-                    wanted.way = Some(way.to_owned());
+                    wanted.way = Some(known_way(flags.value(name)?)?.to_owned());
                 }
                 _ => return Err(flags.unknown(name)),
             }
@@ -108,6 +103,19 @@ impl Wanted {
 /// Runs the verb.
 pub fn verb(args: &[String]) -> Result<(), Failure> {
     Wanted::parse("build", args)?.each(|_, _| Ok(()))
+}
+
+/// A way by its name.
+///
+/// # Errors
+///
+/// The names that there are.
+pub fn known_way(way: &str) -> Result<&str, Failure> {
+    if WAYS.iter().any(|known| known.0 == way) {
+        return Ok(way);
+    }
+    let names = WAYS.map(|known| known.0).join(", ");
+    Err(Failure::Usage(format!("--way={way}: no such way; the ways are {names}")))
 }
 
 /// Builds one program of the agent's package for one target, by `way` or by the first that serves.

@@ -4,12 +4,12 @@
 mod about;
 mod deb;
 mod given;
-mod payload;
+pub mod payload;
 mod rpm;
 mod sbom;
-mod stamp;
-mod tar;
-mod trial;
+pub mod stamp;
+pub mod tar;
+pub mod trial;
 
 use std::fs;
 use std::path::{Path, PathBuf};

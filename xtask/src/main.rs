@@ -2,6 +2,7 @@
 //! as a black box: it builds and runs the `otelet` binary and links nothing of it.
 
 mod build;
+mod bundle;
 mod check;
 mod collector;
 mod command;
@@ -31,6 +32,12 @@ Usage: cargo xtask VERB [--flag ...]
   dist        Build, and make what is installed from: archive, deb, rpm, bill of materials, sums; then try each.
     --target=T, --all, --way=W   As for build.
     --binary=PATH --version=V    Only package this program as this version, for tests; in target/dist/given/V.
+  bundle      One archive for hosts without a network: agent, collector, config, installer (docs/airgap.md).
+    --target=T    The machine that it is for, as for build; --way=W too.
+    --collector=PATH   A Collector for that machine.
+    --config=FILE      The config that it starts with, and FILE.minisig if there is one.
+    --key=FILE         The public key of minisign that the config, and each after it, must be signed by.
+    --out=PATH         Where to. [target/bundle/otelet-bundle-VERSION-T.tar.gz]
   check       What CI calls: format, lints, scripts, licences and bans, the pure core, tests.
     --real        Also the tests that need a real Collector, a moment of each fuzz target, and whether a release can be made again.
     --skip=A,B    Leave steps out by name; the summary says so.
@@ -47,6 +54,7 @@ fn main() -> ExitCode {
     let done = match verb.as_str() {
         "collector" => collector::verb(&rest),
         "build" => build::verb(&rest),
+        "bundle" => bundle::verb(&rest),
         "check" => check::verb(&rest),
         "dist" => dist::verb(&rest),
         "demo" => demo::verb(&rest),
@@ -56,7 +64,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         other => Err(Failure::Usage(format!(
-            "{other}: no such verb; the verbs are build, check, collector, demo, dist and fuzz"
+            "{other}: no such verb; the verbs are build, bundle, check, collector, demo, dist and fuzz"
         ))),
     };
     match done {

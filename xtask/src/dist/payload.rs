@@ -38,13 +38,9 @@ impl Pages {
 ///
 /// A file that cannot be read.
 pub fn archive(binary: &[u8], bill: &[u8], pages: &Pages) -> Result<Vec<Entry>, String> {
-    let mut entries = vec![
-        Entry::file("otelet", 0o755, binary),
-        Entry::file("install.sh", 0o755, target("install.sh")?),
-        Entry::file("uninstall.sh", 0o755, target("uninstall.sh")?),
-        Entry::file("otelet.service", 0o644, target("otelet.service")?),
-        Entry::file("otelet.openrc", 0o644, target("otelet.openrc")?),
-        Entry::file("otelet.yaml", 0o644, target("otelet.yaml")?),
+    let mut entries = vec![Entry::file("otelet", 0o755, binary)];
+    entries.extend(installer()?);
+    entries.extend([
         Entry::file("collector.yaml", 0o644, target("collector.yaml")?),
         Entry::file("otelet.8", 0o644, pages.man.as_bytes()),
         Entry::file("otelet.bash", 0o644, pages.bash.as_bytes()),
@@ -52,13 +48,33 @@ pub fn archive(binary: &[u8], bill: &[u8], pages: &Pages) -> Result<Vec<Entry>, 
         Entry::file("otelet.fish", 0o644, pages.fish.as_bytes()),
         Entry::file("otelet.cdx.json", 0o644, bill),
         Entry::file("LICENSE", 0o644, read("LICENSE")?),
-    ];
+    ]);
+    entries.push(sums(&entries));
+    Ok(entries)
+}
+
+/// What installs and uninstalls, and what that puts beside the agent.
+///
+/// # Errors
+///
+/// A file that cannot be read.
+pub fn installer() -> Result<Vec<Entry>, String> {
+    Ok(vec![
+        Entry::file("install.sh", 0o755, target("install.sh")?),
+        Entry::file("uninstall.sh", 0o755, target("uninstall.sh")?),
+        Entry::file("otelet.service", 0o644, target("otelet.service")?),
+        Entry::file("otelet.openrc", 0o644, target("otelet.openrc")?),
+        Entry::file("otelet.yaml", 0o644, target("otelet.yaml")?),
+    ])
+}
+
+/// The sums of some files, as the installer checks them.
+pub fn sums(entries: &[Entry]) -> Entry {
     let sums: String = entries
         .iter()
         .filter_map(|entry| Some(format!("{}  {}\n", places::sha256(entry.content.as_ref()?), entry.path)))
         .collect();
-    entries.push(Entry::file("SHA256SUMS", 0o644, sums));
-    Ok(entries)
+    Entry::file("SHA256SUMS", 0o644, sums)
 }
 
 /// Where a family of distributions differs from the others.

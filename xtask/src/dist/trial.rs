@@ -276,19 +276,30 @@ fn host_collector() -> Result<PathBuf, String> {
 }
 
 /// A directory that goes with its owner.
-struct Scratch {
-    dir: PathBuf,
+pub struct Scratch {
+    /// Where it is.
+    pub dir: PathBuf,
 }
 
 impl Scratch {
-    fn new(name: &str) -> Result<Scratch, String> {
+    /// Makes an empty one.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be made.
+    pub fn new(name: &str) -> Result<Scratch, String> {
         let dir = std::env::temp_dir().join(format!("otelet-dist-{}-{name}", std::process::id()));
         fs::remove_dir_all(&dir).ok();
         fs::create_dir_all(&dir).map_err(|cause| format!("{}: cannot make it: {cause}", dir.display()))?;
         Ok(Scratch { dir })
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<(), String> {
+    /// Writes a file into it.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be written.
+    pub fn write(&self, name: &str, text: &str) -> Result<(), String> {
         let path = self.dir.join(name);
         fs::write(&path, text).map_err(|cause| format!("{}: cannot write: {cause}", path.display()))
     }

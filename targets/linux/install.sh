@@ -128,18 +128,34 @@ keep_previous() {
     mv "$copy.new" "$copy"
 }
 
+# free_id FILE: a number for a system's own user or group, where a small busybox has no tool to make one.
+free_id() {
+    number=999
+    while grep -q "^[^:]*:[^:]*:$number:" "$1"; do number=$((number - 1)); done
+    echo "$number"
+}
+
 make_user() {
     [ -z "$root" ] || return 0
     if ! grep -q '^otelet:' /etc/group; then
         note group otelet
-        if have groupadd; then groupadd --system otelet; else addgroup -S otelet; fi
+        if have groupadd; then
+            groupadd --system otelet
+        elif have addgroup; then
+            addgroup -S otelet
+        else
+            echo "otelet:x:$(free_id /etc/group):" >>/etc/group
+        fi
     fi
     if ! grep -q '^otelet:' /etc/passwd; then
         note user otelet
         if have useradd; then
             useradd --system --gid otelet --home-dir /var/lib/otelet --no-create-home --shell /usr/sbin/nologin otelet
-        else
+        elif have adduser; then
             adduser -S -D -H -G otelet -h /var/lib/otelet -s /sbin/nologin otelet
+        else
+            gid=$(sed -n 's/^otelet:[^:]*:\([0-9]*\):.*/\1/p' /etc/group)
+            echo "otelet:x:$(free_id /etc/passwd):$gid:otelet:/var/lib/otelet:/bin/false" >>/etc/passwd
         fi
         say "makes the user otelet"
     fi

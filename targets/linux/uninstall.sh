@@ -62,11 +62,23 @@ done
 if [ "$purge" = yes ] && [ -z "$root" ]; then
     # Files of a user that is gone belong to whoever gets the number next, hence only together with its state.
     if grep -qxF 'user otelet' "$manifest"; then
-        if command -v userdel >/dev/null 2>&1; then userdel otelet; else deluser otelet; fi
+        if command -v userdel >/dev/null 2>&1; then
+            userdel otelet
+        elif command -v deluser >/dev/null 2>&1; then
+            deluser otelet
+        else
+            sed -i '/^otelet:/d' /etc/passwd
+        fi
         say "removed the user otelet"
     fi
     if grep -qxF 'group otelet' "$manifest" && grep -q '^otelet:' /etc/group; then
-        if command -v groupdel >/dev/null 2>&1; then groupdel otelet; else delgroup otelet; fi 2>/dev/null || true
+        if command -v groupdel >/dev/null 2>&1; then
+            groupdel otelet
+        elif command -v delgroup >/dev/null 2>&1; then
+            delgroup otelet
+        else
+            sed -i '/^otelet:/d' /etc/group
+        fi 2>/dev/null || true
     fi
 fi
 if [ "$purge" = yes ]; then

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::host::{OTELET, hash, stderr, stdout, wait_for, wait_for_longer};
@@ -262,9 +263,9 @@ impl Machine {
     /// Runs one script of an rpm as rpm does, with the number of versions that there will be.
     fn scriptlet(&self, package: &Path, name: &str, versions: &str) {
         let query = ["--query", "--package", "--nosignature", "--queryformat", &format!("%{{{name}}}")];
-        let script = Command::new("rpm").args(query).arg(package).output().unwrap();
-        let script = stdout(&script);
-        assert!(script.contains("exit 0"), "{name}: {script}");
+        let queried = Command::new("rpm").args(query).arg(package).output().unwrap();
+        let script = stdout(&queried);
+        assert!(script.contains("exit 0"), "{name}: {script}{}", stderr(&queried));
         let output = self.run(&["sh", "-c", &script, name, versions]);
         assert!(output.status.success(), "{name} {versions}: {}", stderr(&output));
         assert_eq!(stdout(&output) + &stderr(&output), "", "{name} {versions}");
@@ -280,12 +281,21 @@ impl Machine {
     }
 }
 
-/// Makes the packages of the agent under test, as this version, and returns the one of a kind.
+/// The package of a kind of the agent under test, as this version.
 fn package(version: &str, kind: &str) -> PathBuf {
-    static MAKING: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _one_at_a_time = MAKING.lock();
+    static MADE: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let folder = target.join("dist/given").join(version);
+    // Both kinds come from one making; a second one would take away what another test reads.
+    let mut made = MADE.lock().unwrap();
+    if !made.iter().any(|it| it == version) {
+        make_packages(version, target);
+        made.push(version.to_owned());
+    }
+    let mut files = fs::read_dir(target.join("dist/given").join(version)).unwrap().flatten().map(|entry| entry.path());
+    files.find(|path| path.extension().is_some_and(|it| it == kind)).expect("there is one for this machine")
+}
+
+fn make_packages(version: &str, target: &Path) {
     // Without its symbols it is a third, which is quicker to pack.
     let slim = Path::new(env!("CARGO_TARGET_TMPDIR")).join("otelet-slim");
     let stripped = Command::new("strip").arg("-o").arg(&slim).arg(OTELET).status();
@@ -305,8 +315,6 @@ fn package(version: &str, kind: &str) -> PathBuf {
     }
     let output = cargo.output().unwrap();
     assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
-    let files = fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path());
-    files.into_iter().find(|path| path.extension().is_some_and(|it| it == kind)).expect("there is one for this machine")
 }
 
 impl Drop for Machine {
@@ -323,7 +331,7 @@ fn on_path(tool: &str) -> bool {
 
 /// A Debian with systemd, made once and kept with what cargo builds.
 fn file_system() -> Result<PathBuf, String> {
-    static MAKING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    static MAKING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = MAKING.lock();
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian-systemd.tar");
     if path.exists() {

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -288,7 +289,10 @@ impl Scratch {
     ///
     /// Where it cannot be made.
     pub fn new(name: &str) -> Result<Scratch, String> {
-        let dir = std::env::temp_dir().join(format!("otelet-dist-{}-{name}", std::process::id()));
+        // Tests of one process run beside each other.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::SeqCst);
+        let dir = std::env::temp_dir().join(format!("otelet-dist-{}-{number}-{name}", std::process::id()));
         fs::remove_dir_all(&dir).ok();
         fs::create_dir_all(&dir).map_err(|cause| format!("{}: cannot make it: {cause}", dir.display()))?;
         Ok(Scratch { dir })

@@ -141,8 +141,10 @@ impl Checks {
         check.stalled = false;
         // Planned from its start, so that a slow check is not a seldom one; up to a tenth early, up to a tenth late.
         let tenth = check.settings.every / 10;
-        let next = started + check.settings.every - tenth + share(tenth, at.dice, generation);
-        check.next = Due { at: next.max(at.now), slack: tenth };
+        // What is left of that is slack, so that checks share the wake-ups of others and of each other.
+        let early = share(tenth, at.dice, generation);
+        let next = started + check.settings.every - tenth + early;
+        check.next = Due { at: next.max(at.now), slack: tenth * 2 - early };
         take(check, outcome.result, Some(outcome.took), at, out);
     }
 

@@ -30,10 +30,10 @@ impl Runner {
             let why = "webhook.url cannot be used, see the error above; mend the settings and send SIGHUP".to_owned();
             return Some(Event::Notified(Err((why, None))));
         };
-        let (sender, redactor) = (self.sender.clone(), self.redactor.clone());
-        let started = work("webhook", move || {
+        let redactor = self.redactor.clone();
+        let started = self.work_along("webhook", move || {
             let result = webhook.send(&batch, &redactor).map_err(|failure| (failure.message, failure.retry_after));
-            send(&sender, Message::Event(Event::Notified(result)));
+            Message::Event(Event::Notified(result))
         });
         started.err().map(|why| Event::Notified(Err((why, None))))
     }

@@ -30,8 +30,8 @@ impl Runner {
     pub(super) fn check(&self, index: usize, generation: u64) -> Option<Event> {
         let settings = self.settings.checks.get(index)?.clone();
         let redactor = check::redactor(&settings, &self.settings.secrets());
-        let sender = self.sender.clone();
         if let CheckKind::Exec { command } = &settings.kind {
+            let sender = self.sender.clone();
             let running = check::exec::check(command.clone(), settings.timeout, redactor, self.children.clone());
             let task = self.executor.spawn(async move {
                 let checked = running.await;
@@ -43,9 +43,9 @@ impl Runner {
         let http = source::http_settings(&self.settings.config);
         let job = move || {
             let checked = check::check(&settings, &http, &redactor);
-            send(&sender, Message::Checked { generation, settings: Box::new(settings), checked });
+            Message::Checked { generation, settings: Box::new(settings), checked }
         };
-        let why = work("check", job).err()?;
+        let why = self.work_along("check", job).err()?;
         Some(Event::Checked { generation, outcome: Outcome { result: Err(why), took: Duration::ZERO } })
     }
 

@@ -115,10 +115,10 @@ impl Runner {
         let Some(engine) = docker.engine.clone() else { return Some(Input::Looked) };
         let (generation, known) = (docker.generation, docker.known.clone());
         docker.renewed = Some(BTreeSet::new());
-        let (sender, looker) = (self.sender.clone(), Looker { socket, engine, known, usage });
-        let started = work("containers", move || {
+        let looker = Looker { socket, engine, known, usage };
+        let started = self.work_along("containers", move || {
             let seen = Box::new(looker.look());
-            send(&sender, Message::Docker(generation, DockerMessage::Seen(seen)));
+            Message::Docker(generation, DockerMessage::Seen(seen))
         });
         started.err().map(|why| {
             log::debug!("containers are not looked at: {why}");

@@ -105,8 +105,8 @@ impl Runner {
         let conditional = conditional && !lost;
         let trusted = [report.candidate, self.memory.record.last_good, self.memory.record.previous];
         let report = self.report_for(report);
-        let (sender, store) = (self.sender.clone(), self.store.clone());
-        let started = work("exchange", move || {
+        let store = self.store.clone();
+        let started = self.work_along("exchange", move || {
             let answer = source.exchange(&report.complete(), conditional);
             let outcome = answer.map(|answer| {
                 let brought = match answer.offer {
@@ -116,7 +116,7 @@ impl Runner {
                 };
                 (brought, answer.orders)
             });
-            send(&sender, Message::Exchanged(Box::new(ExchangeEnd { source, outcome })));
+            Message::Exchanged(Box::new(ExchangeEnd { source, outcome }))
         });
         started.err().map(|message| Event::Exchanged(Exchanged::Failed { message, retry_after: None }))
     }
@@ -229,10 +229,9 @@ impl Runner {
     pub(super) fn send_report(&mut self, report: &crate::decide::Report) -> Option<Event> {
         let reporter = self.reporter.clone()?;
         let report = self.report_for(report);
-        let sender = self.sender.clone();
-        let started = work("report", move || {
+        let started = self.work_along("report", move || {
             let result = reporter.send(&report.complete()).map_err(|failure| (failure.message, failure.retry_after));
-            send(&sender, Message::Event(Event::Reported(result)));
+            Message::Event(Event::Reported(result))
         });
         started.err().map(|why| Event::Reported(Err((why, None))))
     }

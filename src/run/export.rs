@@ -97,10 +97,9 @@ impl Runner {
             Some(ExportTo::Url(endpoint)) => Targets::below(endpoint),
             Some(ExportTo::Collector) | None => self.targets.clone(),
         };
-        let sender = self.sender.clone();
-        let started = work("export", move || {
+        let started = self.work_along("export", move || {
             let result = exporter.export(&buffer, &targets);
-            send(&sender, Message::Event(Event::Exported(result)));
+            Message::Event(Event::Exported(result))
         });
         started.err().map(|why| Event::Exported(Err((why, None))))
     }

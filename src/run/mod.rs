@@ -10,6 +10,7 @@ mod disk;
 mod docker;
 mod exchange;
 mod export;
+mod gather;
 mod observe;
 mod people;
 mod sample;
@@ -77,6 +78,8 @@ enum Message {
         checked: crate::check::Checked,
     },
     Answered(Answer),
+    /// Of work that ended at about the same time.
+    Ended(Vec<Message>),
 }
 
 /// What an exchange brought, looked at on its own thread.
@@ -217,6 +220,7 @@ struct Runner {
     executor: Rc<LocalExecutor<'static>>,
     messages: Receiver<Message>,
     sender: Sender<Message>,
+    gather: Arc<gather::Gather>,
 
     agent: Agent,
     source: Option<Arc<Source>>,
@@ -300,6 +304,7 @@ impl Runner {
             host_identity,
             messages,
             sender,
+            gather: Arc::default(),
             agent,
             source: None,
             serving: None,
@@ -408,6 +413,7 @@ impl Runner {
             Message::Signal(signal) => self.take_signal(signal),
             Message::Docker(generation, message) => self.take_docker(generation, message),
             Message::Checked { generation, settings, checked } => self.take_checked(generation, &settings, checked),
+            Message::Ended(messages) => messages.into_iter().for_each(|message| self.take(message)),
             Message::Answered(answer) => (self.answer, self.written) = (Some(answer), None),
         }
     }

@@ -163,6 +163,117 @@ fn a_minute_with_exports_has_fifteen_wake_ups_at_the_most() {
     assert!(wake_ups <= WAKE_UPS_A_MINUTE, "{wake_ups} wake-ups in {time:?}, promised are {WAKE_UPS_A_MINUTE}");
 }
 
+/// A host on which all is switched on that watches and tells, with what is watched and told.
+struct Everything {
+    /// Before the host, whose directory has its socket.
+    engine: Engine,
+    host: Host,
+    /// It takes exports, reports and alerts.
+    sink: Server,
+    /// What the checks look at.
+    web: Server,
+}
+
+impl Everything {
+    fn new() -> Self {
+        let (host, sink, web) = (Host::new(), Server::new(), Server::new());
+        sink.answer(Answer::status(200));
+        web.offer("all is well");
+        let engine = Engine::new(&host);
+        let containers = ["front", "back"];
+        let list = containers.map(|name| listed(name, "Up 5 minutes")).join(",");
+        engine.answers("/containers/json", Said::Body(format!("[{list}]")));
+        for name in containers {
+            let at = format!("/containers/{name}0123456789abcdef");
+            engine
+                .answers(&format!("{at}/json"), Said::Body(r#"{"State":{"StartedAt":"2026-11-25T15:58:18Z"}}"#.into()));
+            let stats = r#"{"read":"2026-11-25T15:58:28.5Z","cpu_stats":{"cpu_usage":{"total_usage":1500000000}},
+                "memory_stats":{"usage":1000,"limit":2000},"networks":{"eth0":{"rx_bytes":11,"tx_bytes":22}}}"#;
+            engine.answers(&format!("{at}/stats"), Said::Body(stats.into()));
+        }
+        host.set("docker.socket", &host.path("docker.sock").display().to_string());
+        host.set("export.to", sink.at("").trim_end_matches('/'));
+        host.set("report.url", &sink.at("/report"));
+        host.set("webhook.url", &sink.at("/api/v2/alerts"));
+        // It fires all the time.
+        host.set("alerts", "[{name: used, metric: system.memory.usage, above: 1}]");
+        Self { engine, host, sink, web }
+    }
+
+    /// Two checks of each kind of waiting, done as often as this.
+    fn checks(&self, every: &str) {
+        let address = self.web.at("").trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let http = format!("\n  - http: '{}'\n    every: {every}", self.web.url());
+        self.host.set("checks", &format!("{http}\n  - tcp: '{address}'\n    every: {every}\n"));
+    }
+
+    /// How often this path was asked for.
+    fn told(&self, path: &str) -> usize {
+        self.sink.requests().iter().filter(|asked| asked.path == path).count()
+    }
+
+    /// Waits until everything has been done so often.
+    fn did(&self, exports: usize, looks: usize) {
+        let so_far = || (self.told("/v1/metrics"), self.engine.times_asked("/containers/front0123456789abcdef/stats"));
+        let done = || (so_far().0 >= exports && so_far().1 >= looks).then_some(());
+        let told = || self.told("/report") > 0 && self.told("/api/v2/alerts") > 0 && !self.web.requests().is_empty();
+        let done = || done().filter(|()| told());
+        wait_for_longer(Duration::from_secs(120), "everything", done, || format!("exports and looks {:?}", so_far()));
+    }
+}
+
+#[test]
+fn with_everything_on_it_has_two_threads_and_eleven_descriptors_and_does_not_grow() {
+    let all = Everything::new();
+    for setting in ["export.every", "host.sample_every"] {
+        all.host.set(setting, "100ms");
+    }
+    for setting in ["report.every", "webhook.every", "docker.usage_every"] {
+        all.host.set(setting, "1s");
+    }
+    all.checks("1s");
+    let path = all.host.path("config.yaml");
+    fs::write(&path, config("good")).unwrap();
+    all.host.set("config.url", &path.display().to_string());
+    let agent = all.host.agent().start();
+    agent.applied(&config("good"));
+    // Until then the buffers, the status and the threads have become as large as they get.
+    all.did(200, 5);
+    settled(&agent);
+    let memory = anonymous_kib(&agent);
+
+    // An export carries one sample or more.
+    all.did(500, 15);
+
+    assert_eq!(settled(&agent), THREADS);
+    let open = few(&agent, DESCRIPTORS_WITH_EVERYTHING);
+    assert!(open.iter().any(|target| target.contains("inotify")), "{open:#?}");
+    let now = anonymous_kib(&agent);
+    println!("anonymous memory {memory} KiB, {now} KiB after 300 more exports; open: {open:#?}");
+    // Each thread that happens to run beside others for the first time gives glibc another arena, about 100 KiB.
+    assert!(now <= memory + 2 * GROWTH_KIB, "{memory} KiB before, {now} KiB after");
+}
+
+#[test]
+#[ignore = "takes a minute and wants a release build: cargo xtask check --real"]
+fn a_minute_with_everything_on_has_fifteen_wake_ups_at_the_most() {
+    let all = Everything::new();
+    all.host.set("config.poll_every", "30s");
+    all.checks("30s");
+    let agent = all.host.agent_running(&config("good"));
+    all.did(1, 2);
+    settled(&agent);
+
+    let (wake_ups, time) = count_wake_ups(&agent, Duration::from_secs(60));
+
+    println!(
+        "{wake_ups} wake-ups in {time:?}, {} KiB private and dirty, {} KiB resident",
+        private_dirty_kib(&agent),
+        resident_kib(&agent)
+    );
+    assert!(wake_ups <= WAKE_UPS_A_MINUTE, "{wake_ups} wake-ups in {time:?}, promised are {WAKE_UPS_A_MINUTE}");
+}
+
 /// Waits until what happened last has been dealt with: no exchange is out, no check runs. Returns the number of threads.
 fn settled(agent: &Agent) -> usize {
     wait_for("two threads", || (threads(agent) <= THREADS).then_some(()), || format!("{} threads", threads(agent)));

@@ -41,13 +41,37 @@ pub fn foreign(program: &Path) -> Option<String> {
                 // Not known well enough to judge.
                 _ => return None,
             };
-            // An emulator may be registered: `/proc/sys/fs/binfmt_misc` has two files of its own.
-            let emulators = fs::read_dir("/proc/sys/fs/binfmt_misc").map_or(0, |entries| entries.flatten().count());
-            known.contains(&&*machine) || emulators > 2
+            known.contains(&&*machine) || is_emulated(program)
         }
         None => read == 2 && start == *b"#!",
     };
     (!runs).then(|| describe_spawn_error(program, &rustix::io::Errno::NOEXEC.into()))
+}
+
+/// Whether an emulator is registered with the kernel for programs such as this one. Source: the kernel's
+/// admin-guide/binfmt-misc.
+fn is_emulated(program: &Path) -> bool {
+    let mut head = Vec::new();
+    if File::open(program).and_then(|file| file.take(128).read_to_end(&mut head)).is_err() {
+        return false;
+    }
+    let Ok(entries) = fs::read_dir("/proc/sys/fs/binfmt_misc") else { return false };
+    entries.flatten().any(|entry| fs::read_to_string(entry.path()).is_ok_and(|text| takes(&text, &head)))
+}
+
+/// Whether what the kernel says of an emulator fits the first bytes of a program: magic and mask in hexadecimal digits.
+fn takes(entry: &str, head: &[u8]) -> bool {
+    let field = |name: &str| entry.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let bytes = |text: &str| -> Option<Vec<u8>> {
+        let pairs = text.as_bytes().chunks(2);
+        pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    };
+    let Some(magic) = field("magic ").and_then(bytes) else { return false };
+    let mask = field("mask ").and_then(bytes).unwrap_or_else(|| vec![0xff; magic.len()]);
+    let offset = field("offset ").and_then(|offset| offset.parse().ok()).unwrap_or(0);
+    let Some(there) = head.get(offset..).and_then(|rest| rest.get(..magic.len())) else { return false };
+    let fits = |((byte, magic), mask): ((&u8, &u8), &u8)| byte & mask == magic & mask;
+    entry.starts_with("enabled") && there.iter().zip(&magic).zip(&mask).all(fits)
 }
 
 /// The architecture in an ELF header. Source: `e_machine`, bytes 18 and 19 (elf(5)).
@@ -74,6 +98,21 @@ fn elf_machine(program: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_emulator_takes_what_its_magic_fits_under_its_mask() {
+        let qemu_arm = "enabled\ninterpreter /usr/bin/qemu-arm-static\nflags: F\noffset 0\n\
+            magic 7f454c4601010100000000000000000002002800\nmask ffffffffffffff00fffffffffffffffffeffffff\n";
+        let mut arm = *b"\x7fELF\x01\x01\x01\x00\0\0\0\0\0\0\0\0\x03\x00\x28\x00";
+        assert!(takes(qemu_arm, &arm), "its mask takes shared objects too");
+        assert!(!takes(&qemu_arm.replace("enabled", "disabled"), &arm));
+        arm[18] = 0xb7;
+        assert!(!takes(qemu_arm, &arm), "ARM64");
+        assert!(!takes(qemu_arm, &arm[..10]));
+        assert!(!takes("enabled\n", &arm), "the kernel's own `status`");
+        assert!(!takes("enabled\nextension .exe\n", &arm));
+        assert!(!takes("enabled\noffset 0\nmagic 7g\n", &arm));
+    }
 
     #[test]
     fn a_program_that_cannot_run_is_explained() {

@@ -207,11 +207,11 @@ impl Runner {
     }
 
     /// Something has changed that is told: reports hurry, and a server that wants to hear of it at once is asked now.
-    pub(super) fn spread_news(&mut self, essence: &Status) {
-        if self.told.as_ref() == Some(essence) {
+    pub(super) fn spread_news(&mut self, essence: Essence) {
+        if self.told == Some(essence) {
             return;
         }
-        self.told = Some(essence.clone());
+        self.told = Some(essence);
         let actions = self.agent.on(Event::Changed, self.moment());
         self.perform_all(actions);
         if self.settings.config.protocol == ProtocolName::OpAmp

@@ -41,7 +41,7 @@ use crate::reporter::Reporter;
 use crate::settings::{self, ProtocolName, Settings, World};
 use crate::source::builtin::{BUILT_IN, BuiltIn};
 use crate::source::{self, Failure, Offer, Orders, Source};
-use crate::status::{self, Answer, Facts, Losses, Status, Verb};
+use crate::status::{self, Answer, Essence, Facts, Losses, Status, Verb};
 use crate::store::{self, Binary, Memory, Store, StoreError};
 use crate::webhook::Webhook;
 
@@ -104,6 +104,8 @@ struct Arrived {
 }
 
 /// Runs the agent until it is asked to stop. Answers with its exit status.
+// Not one with its caller, which has room on its stack for every other command: 16 KiB for good.
+#[inline(never)]
 pub fn run(invocation: Invocation, settings: Settings) -> u8 {
     crate::log::init(settings.log_level);
     if let Err(error) = os::catch_signals() {
@@ -121,12 +123,13 @@ pub fn run(invocation: Invocation, settings: Settings) -> u8 {
         let executor = Rc::new(LocalExecutor::new());
         // Polled once before the first child, so that no thread is started to do the same.
         let driver = executor.spawn(smol::process::driver());
-        let running = async {
+        // In a box: the executor holds what it runs four times over, and all of that would be on the stack for good.
+        let running = Box::pin(async {
             future::yield_now().await;
             let (mut runner, actions) = Runner::new(invocation, settings, store, runtime_dir, executor.clone());
             runner.perform_all(actions);
             runner.go().await;
-        };
+        });
         executor.run(running).await;
         drop(driver);
     });
@@ -248,9 +251,9 @@ struct Runner {
     built_in_checks: checks::BuiltInChecks,
     request: Option<(String, Verb)>,
     answer: Option<Answer>,
-    written: Option<Status>,
+    written: Option<Essence>,
     /// What was told last to whoever wants to hear of changes.
-    told: Option<Status>,
+    told: Option<Essence>,
     serial: u64,
     stops: u32,
     stopped_at: Option<Instant>,
@@ -269,6 +272,8 @@ struct Runner {
 }
 
 impl Runner {
+    // It makes room on the stack for three of itself, which is given back only if it is a function of its own.
+    #[inline(never)]
     fn new(
         invocation: Invocation,
         settings: Settings,

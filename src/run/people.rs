@@ -174,11 +174,11 @@ impl Runner {
         self.look_at_ourselves(&report);
         let status = self.status(&report, state);
         let essence = status.essence();
-        if self.written.as_ref() == Some(&essence) {
+        if self.written == Some(essence) {
             return;
         }
         if !last {
-            self.spread_news(&essence);
+            self.spread_news(essence);
         }
         os::tell_manager(&format!("STATUS={}", status.summary()));
         let text = serde_json::to_vec(&status).expect("maps with string keys and numbers only");

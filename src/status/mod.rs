@@ -265,6 +265,10 @@ pub struct Facts<'a> {
     pub docker: Option<DockerStatus>,
 }
 
+/// What [`Status::essence`] sums up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Essence([u8; 32]);
+
 impl Status {
     /// Puts together what is known.
     pub fn new(report: &Report, facts: Facts<'_>, at: Moment) -> Self {
@@ -407,8 +411,26 @@ impl Status {
         self.alerts.iter_mut().for_each(|alert| alert.mask(redactor));
     }
 
-    /// The same without what changes all the time: two that are alike in this need not both be written.
-    pub fn essence(&self) -> Self {
+    /// Two that are alike in this need not both be written: a sum over all but what changes all the time. What was
+    /// written is not kept itself, with its thousand small texts.
+    pub fn essence(&self) -> Essence {
+        struct Sum(ring::digest::Context);
+        impl std::io::Write for Sum {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.update(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut sum = Sum(ring::digest::Context::new(&ring::digest::SHA256));
+        serde_json::to_writer(&mut sum, &self.lasting()).expect("maps with string keys and numbers only");
+        Essence(sum.0.finish().as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    }
+
+    /// The same without what changes all the time.
+    fn lasting(&self) -> Self {
         let mut essence = self.clone();
         essence.written_at.clear();
         essence.serial = 0;

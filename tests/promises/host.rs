@@ -9,7 +9,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -26,8 +26,16 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(4);
 
-/// The agent.
-pub const OTELET: &str = env!("CARGO_BIN_EXE_otelet");
+/// The agent: the one that cargo built, or the one that `OTELET_BINARY` names, which is how a release is tried.
+pub fn otelet() -> &'static str {
+    static OTELET: OnceLock<String> = OnceLock::new();
+    OTELET.get_or_init(|| std::env::var("OTELET_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_otelet").to_owned()))
+}
+
+/// Whether it is a release that is tried.
+pub fn is_a_release() -> bool {
+    std::env::var_os("OTELET_BINARY").is_some()
+}
 
 /// The scripted child, see its own header for what it can be told.
 pub const COLLECTOR: &str = env!("CARGO_BIN_EXE_fake-collector");
@@ -142,7 +150,7 @@ impl Host {
 
     /// The agent's program with nothing of the tester's own environment but PATH.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(OTELET);
+        let mut command = Command::new(otelet());
         self.surround(&mut command);
         command
     }
@@ -282,7 +290,7 @@ impl Builder<'_> {
     pub fn start(self) -> Agent {
         let host = self.host;
         let mut words = self.wrapper;
-        words.push(OTELET.into());
+        words.push(otelet().into());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
         host.surround(&mut command);

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::host::{OTELET, hash, stderr, stdout, wait_for, wait_for_longer};
+use super::host::{hash, otelet, stderr, stdout, wait_for, wait_for_longer};
 
 const TARGETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/targets/linux");
 
@@ -163,7 +163,7 @@ impl Machine {
     }
 
     fn installs(&self) {
-        let archive = self.carries("first", Path::new(OTELET), SITE);
+        let archive = self.carries("first", Path::new(otelet()), SITE);
         self.does(&["sh", &format!("{archive}/install.sh"), "--wait=60"]);
         assert_eq!(self.does(&["systemctl", "is-active", "otelet"]).trim(), "active");
     }
@@ -298,8 +298,8 @@ fn package(version: &str, kind: &str) -> PathBuf {
 fn make_packages(version: &str, target: &Path) {
     // Without its symbols it is a third, which is quicker to pack.
     let slim = Path::new(env!("CARGO_TARGET_TMPDIR")).join("otelet-slim");
-    let stripped = Command::new("strip").arg("-o").arg(&slim).arg(OTELET).status();
-    let binary = if stripped.is_ok_and(|status| status.success()) { slim } else { OTELET.into() };
+    let stripped = Command::new("strip").arg("-o").arg(&slim).arg(otelet()).status();
+    let binary = if stripped.is_ok_and(|status| status.success()) { slim } else { otelet().into() };
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args(["run", "--quiet", "--locked", "--package", "xtask", "--", "dist"])
@@ -427,7 +427,7 @@ fn an_upgrade_that_is_not_healthy_is_taken_back_also_after_a_power_cut() {
     let Some(mut machine) = Machine::new("upgrade") else { return };
     machine.installs();
     machine.one_of_each();
-    let first = hash(fs::read(OTELET).unwrap());
+    let first = hash(fs::read(otelet()).unwrap());
     let installed = |machine: &Machine| hash(fs::read(machine.root().join("usr/local/bin/otelet")).unwrap());
 
     // An agent that starts, and never has a healthy collector.
@@ -469,7 +469,7 @@ fn an_upgrade_that_is_not_healthy_is_taken_back_also_after_a_power_cut() {
     // A better one stays, with its config, and the identity is the same.
     let before = machine.instance_uid();
     let better = SITE.replace("memory: {}", "memory: {}, load: {}");
-    let archive = machine.carries("better", Path::new(OTELET), &better);
+    let archive = machine.carries("better", Path::new(otelet()), &better);
     machine.does(&["sh", &format!("{archive}/install.sh"), "--wait=60"]);
     machine.applies(&better);
     assert_eq!(machine.instance_uid(), before);

@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 /// What is kept for reading between two samples, in bytes. Most files of `/proc` fit.
@@ -32,22 +31,22 @@ pub(super) fn read<'a>(path: &Path, until: Until, buffer: &'a mut Vec<u8>) -> Op
 
 /// The file as it is. None if it cannot be read.
 pub(super) fn bytes<'a>(path: &Path, until: Until, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
-    let mut file = File::open(path).ok()?;
-    let mut length = 0;
+    let file = File::open(path).ok()?;
+    buffer.clear();
     loop {
-        if buffer.len() < length + PAGE {
-            buffer.resize(length.max(ROOM / 2) * 2, 0);
+        if buffer.capacity() < buffer.len() + PAGE {
+            buffer.reserve_exact(buffer.len().max(ROOM / 2) * 2 - buffer.len());
         }
-        let room = buffer.len() - length;
-        let read = file.read(&mut buffer[length..]).ok()?;
-        length += read;
+        let room = buffer.capacity() - buffer.len();
+        // The room is not filled with zeros before: what no file reaches takes no memory.
+        let read = rustix::io::read(&file, rustix::buffer::spare_capacity(buffer)).ok()?;
         let ended = match until {
             Until::Short => read < room,
             Until::ShortRecords => read < PAGE - FREE_AT_THE_END,
             Until::End => read == 0,
         };
         if ended || read == 0 {
-            return Some(&buffer[..length]);
+            return Some(buffer);
         }
     }
 }

@@ -3,6 +3,7 @@
 mod files;
 mod host;
 mod launch;
+mod memory;
 mod pipes;
 mod process;
 mod program;

@@ -83,7 +83,6 @@ struct Timer {
 ///
 /// If the kernel gives no eventfd.
 pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
-    share_one_heap();
     let fd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
     let wake = WAKE.get_or_init(|| WakeUp { fd, main: std::thread::current().id(), pending: AtomicBool::new(false) });
     let waker = Waker::from(Arc::new(MainWaker));
@@ -97,16 +96,6 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
         if !wake.pending.load(Ordering::SeqCst) {
             wait(wake)?;
         }
-    }
-}
-
-/// glibc gives each thread that runs beside others a heap of its own and keeps it: 100 KiB for each short-lived one that ever
-/// met another. They allocate so little that they can share the first.
-fn share_one_heap() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: it sets a number in the allocator, under the allocator's own lock.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
 

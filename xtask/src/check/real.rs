@@ -1,6 +1,11 @@
 //! The promises that need a real Collector: the tests marked `#[ignore = "needs a real Collector: ..."]`, run with
-//! `OTELET_COLLECTOR` set. Those that need something else as well, a Docker engine or root, start or find it themselves. A test that cannot do its work on this machine prints `skipped: REASON`, which is shown here.
+//! `OTELET_COLLECTOR` set, of the static binary that users get where it can be built here. Those that need something else
+//! as well, a Docker engine or root, start or find it themselves. A test that cannot do its work on this machine prints
+//! `skipped: REASON`, which is shown here.
 
+use std::path::PathBuf;
+
+use crate::build::{self, platforms::Platform};
 use crate::check::{Outcome, count};
 use crate::command::run;
 use crate::{collector, places};
@@ -11,14 +16,17 @@ pub fn step() -> Outcome {
         Ok(path) => path,
         Err(reason) => return Outcome::Skipped(format!("real: not run: {reason}")),
     };
-    let ran = run(
-        "real promises",
-        places::cargo()
-            .args(["test", "--package", "otelet", "--lib", "--test", "promises", "--locked", "--"])
-            .args(["--ignored", "--test-threads=2", "--show-output"])
-            .env("OTELET_COLLECTOR", &collector),
-    );
-    let ran = match ran {
+    let mut promises = places::cargo();
+    promises
+        .args(["test", "--package", "otelet", "--lib", "--test", "promises", "--locked", "--"])
+        .args(["--ignored", "--test-threads=2", "--show-output"])
+        .env("OTELET_COLLECTOR", &collector);
+    match release() {
+        Ok(binary) => _ = promises.env("OTELET_BINARY", binary),
+        // The promises that are of a release say that they were skipped.
+        Err(reason) => println!("  of the build for tests, as no release can be made here: {reason}"),
+    }
+    let ran = match run("real promises", &mut promises) {
         Ok(ran) => ran,
         Err(reason) => return Outcome::Failed(reason),
     };
@@ -44,4 +52,11 @@ pub fn step() -> Outcome {
         0 => format!("{sums}; nothing skipped"),
         some => format!("{sums}; {some} said why they could not do all, above"),
     })
+}
+
+/// What users of this machine get.
+fn release() -> Result<PathBuf, String> {
+    let platform = Platform::here().ok_or("this machine is not in targets/platforms.yaml")?;
+    build::possible(&platform)?;
+    Ok(build::build(&platform, "otelet", None)?.path)
 }

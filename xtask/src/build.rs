@@ -73,6 +73,24 @@ impl Wanted {
         self.way.as_deref()
     }
 
+    /// Leaves out what is not `possible`, if all were asked for; otherwise refuses it.
+    ///
+    /// # Errors
+    ///
+    /// Why one that was named is not possible.
+    pub fn only(&mut self, possible: impl Fn(&Platform) -> Result<(), String>) -> Result<(), Failure> {
+        if self.all {
+            self.platforms.retain(|platform| possible(platform).is_ok());
+            return Ok(());
+        }
+        self.platforms.iter().try_for_each(|platform| possible(platform).map_err(Failure::Usage))
+    }
+
+    /// How many targets there are.
+    pub fn count(&self) -> usize {
+        self.platforms.len()
+    }
+
     /// Builds each target and hands it to `then`; one that fails does not keep the others from being tried.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! `cargo xtask check`: what CI calls. Each step prints its name, result and time; one that failed prints what it said.
 //! The end is one table, and a failure if any step failed. Nothing is left out in silence.
 
+mod dockerfile;
 mod real;
 mod reproducible;
 mod shell;
@@ -27,9 +28,10 @@ pub enum Outcome {
 type Step = (&'static str, &'static str, fn() -> Outcome);
 
 /// The steps: name, what is done, and how. The quick ones come first.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("format", "cargo fmt --check", format),
     ("shell", "shellcheck over every script", shell::step),
+    ("dockerfile", "hadolint over Dockerfile.alpine", dockerfile::step),
     ("licences", "licences, bans and sources of dependencies", supply::licences),
     ("advisories", "known vulnerabilities in dependencies", supply::advisories),
     ("clippy", "cargo clippy, warnings are errors", clippy),

@@ -1,7 +1,7 @@
 //! `cargo xtask dist`: what otelet is installed from, for each target: an archive with an installer, packages, a bill of
 //! materials, and the sums of them all. Two runs on the same commit give the same bytes. Each artifact is then tried.
 
-mod about;
+pub mod about;
 mod deb;
 mod given;
 pub mod payload;

@@ -10,6 +10,7 @@ mod console;
 mod demo;
 mod dist;
 mod fuzz;
+mod image;
 mod places;
 
 use std::process::ExitCode;
@@ -38,6 +39,11 @@ Usage: cargo xtask VERB [--flag ...]
     --config=FILE      The config that it starts with, and FILE.minisig if there is one.
     --key=FILE         The public key of minisign that the config, and each after it, must be signed by.
     --out=PATH         Where to. [target/bundle/otelet-bundle-VERSION-T.tar.gz]
+  image       Build, and make container images, without an engine, a network or a base image; each is a file for `docker load`.
+    --target=T, --all, --way=W   As for build.
+    --collector=PATH   Also this Collector, which is for the same machine.
+    --tag=NAME:TAG     What it is called. [otelet:VERSION]
+    --load        Hand it to docker or podman as well.
   check       What CI calls: format, lints, scripts, licences and bans, the pure core, tests.
     --real        Also the tests that need a real Collector, a moment of each fuzz target, and whether a release can be made again.
     --skip=A,B    Leave steps out by name; the summary says so.
@@ -59,12 +65,13 @@ fn main() -> ExitCode {
         "dist" => dist::verb(&rest),
         "demo" => demo::verb(&rest),
         "fuzz" => fuzz::verb(&rest),
+        "image" => image::verb(&rest),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())
         }
         other => Err(Failure::Usage(format!(
-            "{other}: no such verb; the verbs are build, bundle, check, collector, demo, dist and fuzz"
+            "{other}: no such verb; the verbs are build, bundle, check, collector, demo, dist, fuzz and image"
         ))),
     };
     match done {

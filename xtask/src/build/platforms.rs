@@ -37,6 +37,8 @@ pub struct Needs {
     pub deb: Option<String>,
     /// The architecture in a `.rpm`.
     pub rpm: Option<String>,
+    /// The platform in a container image.
+    pub container: Option<String>,
     /// `e_machine` of an ELF file.
     pub machine: Option<u16>,
     /// C compilers that link too.

@@ -1,4 +1,4 @@
-//! Archives whose bytes depend on nothing but their content: ustar (pax(1)) and gzip, one time for every file, root as owner.
+//! Archives whose bytes depend on nothing but their content: ustar (pax(1)) and gzip, one time for every file, and root as owner unless somebody else is named.
 
 use std::io::Write;
 
@@ -15,22 +15,29 @@ pub struct Entry {
     pub content: Option<Vec<u8>>,
     /// Whether people change it: an upgrade keeps what they wrote.
     pub is_config: bool,
+    /// The number of the user and of the group that it belongs to, in an archive; 0 is root.
+    pub owner: u32,
 }
 
 impl Entry {
     /// A file.
     pub fn file(path: impl Into<String>, mode: u32, content: impl Into<Vec<u8>>) -> Entry {
-        Entry { path: path.into(), mode, content: Some(content.into()), is_config: false }
+        Entry { path: path.into(), mode, content: Some(content.into()), is_config: false, owner: 0 }
     }
 
     /// A directory.
     pub fn directory(path: impl Into<String>, mode: u32) -> Entry {
-        Entry { path: path.into(), mode, content: None, is_config: false }
+        Entry { path: path.into(), mode, content: None, is_config: false, owner: 0 }
     }
 
     /// The same, as something that people change.
     pub fn config(self) -> Entry {
         Entry { is_config: true, ..self }
+    }
+
+    /// The same, as somebody's.
+    pub fn owned_by(self, owner: u32) -> Entry {
+        Entry { owner, ..self }
     }
 }
 
@@ -61,16 +68,19 @@ fn header(name: &str, entry: &Entry, size: usize, time: u64) -> Result<[u8; 512]
     let mut put = |at: usize, text: &str| block[at..at + text.len()].copy_from_slice(text.as_bytes());
     put(0, name);
     put(100, &format!("{:07o}", entry.mode));
-    put(108, "0000000");
-    put(116, "0000000");
+    put(108, &format!("{:07o}", entry.owner));
+    put(116, &format!("{:07o}", entry.owner));
     put(124, &format!("{size:011o}"));
     put(136, &format!("{time:011o}"));
     // The sum is taken with blanks in its place.
     put(148, "        ");
     put(156, if entry.content.is_none() { "5" } else { "0" });
     put(257, "ustar\x0000");
-    put(265, "root");
-    put(297, "root");
+    // A number has no name here: whoever unpacks has other ones.
+    if entry.owner == 0 {
+        put(265, "root");
+        put(297, "root");
+    }
     let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     Ok(block)

@@ -15,7 +15,7 @@ use smol::future::{self, FutureExt as _};
 use smol::process::Command;
 
 use crate::config::{self, Capabilities, Inspected, Intake, Overlay, Witness};
-use crate::decide::{self, Child, ConfigHash, Exit, Probe, SpawnFailure, Verdict};
+use crate::decide::{self, Child, ConfigHash, EngineUse, Exit, Probe, SpawnFailure, Verdict};
 use crate::host;
 use crate::log::{Relay, Tail};
 use crate::os::{self, Launch, NotifySocket, Output};
@@ -30,6 +30,8 @@ const INSTANCE_UID: &str = "OTELET_INSTANCE_UID";
 
 /// The variables that the built-in configs of `targets/` are made with, and which others may use too.
 const DIRECTORY: &str = "OTELET_COLLECTOR_DIR";
+/// What it is called in the state directory.
+pub const DIRECTORY_NAME: &str = "collector";
 const EXPORTER: &str = "OTELET_EXPORTER";
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
@@ -62,6 +64,10 @@ pub struct Launcher {
     pub instance_uid: String,
     /// Who the host is, for configs that say so.
     pub host: host::Identity,
+    /// Where the host's root is, likewise.
+    pub host_root: PathBuf,
+    /// The socket of the Docker engine that is watched, likewise.
+    pub engine: Option<PathBuf>,
     /// What its collectors are known by to a later agent.
     pub marker: String,
     /// Where bodies are.
@@ -197,17 +203,34 @@ impl Launcher {
         }
     }
 
-    /// Starts the collector on a kept body.
+    /// Starts the collector on a kept body, and leaves out what reads a Docker engine if it is to start without one.
     ///
     /// # Errors
     ///
     /// [`SpawnFailure`] if anything is missing for it; a later attempt may work.
-    pub fn spawn(&self, hash: ConfigHash, capabilities: Capabilities, now: Instant) -> Result<Running, SpawnFailure> {
-        self.spawn_or(hash, capabilities, now).map_err(|reason| SpawnFailure { reason })
+    pub fn spawn(
+        &self,
+        hash: ConfigHash,
+        without_engine: bool,
+        capabilities: Capabilities,
+        now: Instant,
+    ) -> Result<Running, SpawnFailure> {
+        self.spawn_or(hash, without_engine, capabilities, now).map_err(|reason| SpawnFailure { reason })
     }
 
-    fn spawn_or(&self, hash: ConfigHash, capabilities: Capabilities, now: Instant) -> Result<Running, String> {
+    fn spawn_or(
+        &self,
+        hash: ConfigHash,
+        without_engine: bool,
+        capabilities: Capabilities,
+        now: Instant,
+    ) -> Result<Running, String> {
         let inspected = self.inspect(hash)??;
+        let (engine, inspected) = match (inspected.engine.is_empty(), without_engine) {
+            (true, _) => (EngineUse::Unused, inspected),
+            (false, false) => (EngineUse::Read, inspected),
+            (false, true) => (EngineUse::LeftOut, inspected.without_engine()),
+        };
         let overlay = self.overlay(&inspected, capabilities);
         let body = self.store.config_path(hash);
         self.let_collector_read(&body)?;
@@ -252,7 +275,7 @@ impl Launcher {
         self.children.borrow_mut().insert(pid);
         let relay = Relay::new(self.settings.log == CollectorLog::Pass, self.settings.log_rate, now);
         Ok(Running {
-            child: Child { pid, witness: probe.witness() },
+            child: Child { pid, witness: probe.witness(), engine },
             probe: Rc::new(probe),
             tail: Rc::default(),
             relay: Rc::new(RefCell::new(relay)),
@@ -339,6 +362,10 @@ impl Launcher {
         }
         command.env(MARKER, &self.marker).env(INSTANCE_UID, &self.instance_uid);
         command.env("OTELET_HOST_NAME", &self.host.name).env("OTELET_HOST_ID", &self.host.id);
+        command.env("OTELET_HOST_ROOT", &self.host_root);
+        if let Some(socket) = &self.engine {
+            command.env("OTELET_DOCKER_SOCKET", socket);
+        }
         command.env(DIRECTORY, self.directory()).env(EXPORTER, self.exporter());
         let mut launch = Launch {
             user: self.user()?,
@@ -366,7 +393,7 @@ impl Launcher {
 
     /// A directory that the collector keeps over restarts. If it cannot be made, the collector says so when it matters.
     fn directory(&self) -> PathBuf {
-        let directory = self.store.dir().join("collector");
+        let directory = self.store.dir().join(DIRECTORY_NAME);
         let user = self.user().unwrap_or_default();
         let made = os::directory_for(&directory, user).and_then(|()| os::let_pass(self.store.dir(), user));
         if let Err(error) = made {

@@ -342,6 +342,8 @@ fn components(found: &mut Found, settings: &Settings, state_dir: &Path) {
         identity: settings.attributes.clone(),
         instance_uid: "diagnose".into(),
         host: found.host.clone(),
+        host_root: settings.host.root.clone(),
+        engine: settings.docker.socket.clone(),
         marker: "diagnose".into(),
         store: Store::new(state_dir),
         runtime_dir: settings.runtime_dir.clone(),

@@ -106,6 +106,8 @@ fn check(settings: &Settings) -> Result<(), String> {
         identity: settings.attributes.clone(),
         instance_uid: "validate".into(),
         host: host::identity(&settings.host.root),
+        host_root: settings.host.root.clone(),
+        engine: settings.docker.socket.clone(),
         marker: "validate".into(),
         store,
         runtime_dir: workspace.0.clone(),

@@ -20,6 +20,9 @@
 //! | `refuse TEXT` | `validate` and a start end with 1 and `Error: TEXT` |
 //! | `validate-takes TIME`, `validate-hang` | `validate` answers late or never |
 //!
+//! Like the collector it ends with 1 at its start if a pipeline has the receiver `docker_stats` and nobody listens at its
+//! `endpoint`.
+//!
 //! `FAKE_EXTENSIONS` is the list of extensions that it has (`health_check file_storage`). What is posted to the agent's own
 //! receiver, which only the overlay has, becomes a line `PID PATH BODY-IN-HEX` in the file `FAKE_JOURNAL.otlp`, and is
 //! answered with an empty 200. `FAKE_JOURNAL` is a file that
@@ -108,6 +111,9 @@ fn live(script: &Script, configs: &[Config], begun: Instant, terminated: &Atomic
         }
     }
     if let Some(text) = refusal(script, configs) {
+        return Ok(fail(&text));
+    }
+    if let Some(text) = missing_engine(configs) {
         return Ok(fail(&text));
     }
     if script.fork {
@@ -249,6 +255,17 @@ fn flood(rate: Option<u32>) {
             thread::sleep(Duration::from_secs(1) / rate);
         }
     }
+}
+
+/// What the collector says if it reads an engine that is not there: the last config that says what the pipeline of metrics
+/// receives counts.
+fn missing_engine(configs: &[Config]) -> Option<String> {
+    let values: Vec<&Value> = configs.iter().rev().filter_map(|config| config.value.as_ref().ok()).collect();
+    let receivers = |value: &&Value| value["service"]["pipelines"]["metrics"]["receivers"].as_sequence().cloned();
+    let read = values.iter().find_map(receivers)?.iter().any(|id| id.as_str() == Some("docker_stats"));
+    let endpoint = values.iter().find_map(|value| value["receivers"]["docker_stats"]["endpoint"].as_str())?;
+    let cause = connect(endpoint.strip_prefix("unix://")?).err()?;
+    read.then(|| format!("cannot start pipelines: failed to start \"docker_stats\" receiver: dial unix: {cause}"))
 }
 
 /// The agent's own receiver, if the overlay has one.
@@ -489,7 +506,17 @@ fn journal(event: &str) {
     }
 }
 
-// The one place where systems differ: a NOTIFY_SOCKET exists on Linux alone, and std's sockets of that kind do not
+#[cfg(unix)]
+fn connect(path: &str) -> std::io::Result<()> {
+    std::os::unix::net::UnixStream::connect(path).map(drop)
+}
+
+#[cfg(not(unix))]
+fn connect(_: &str) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+// Where systems differ: a NOTIFY_SOCKET exists on Linux alone, and std's sockets of that kind do not
 // compile elsewhere.
 #[cfg(target_os = "linux")]
 fn notify(state: &str) -> Result<(), String> {

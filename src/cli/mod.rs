@@ -203,7 +203,7 @@ pub static ROWS: &[Row] = &[
     setting("webhook.every", Time(secs(1), hours(24)), "1m", "Time between repetitions while an alert fires. A change is sent at once. An alert that is not repeated for four times this long is over for the receiver."),
     file_only("webhook.headers", Map, "Headers sent with each POST, by name."),
 
-    setting("docker.socket", Text("PATH"), "", "The socket of a Docker engine, /var/run/docker.sock: its containers are watched."),
+    setting("docker.socket", Text("PATH"), "", "The socket of a Docker engine, /var/run/docker.sock: its containers are watched. In a container that runs what is built in, that one is looked for by itself."),
     setting("docker.usage_every", Time(ms(0), hours(1)), "32s", "The usage of each container is read at least this often. 0s: never."),
 
     file_only("attributes", Map, "Resource attributes of this host, by name."),

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Endpoint, Inspected, Way};
+use super::{Endpoint, Inspected, Pipeline, Way};
 
 /// The extension that the agent adds if the body has none.
 const HEALTH_CHECK: &str = "health_check/otelet";
@@ -98,6 +98,8 @@ pub fn capabilities(stderr: &str) -> Capabilities {
 /// If the collector has the receiver (`otlp`, also none where nothing is to be given to it), each of metrics and logs gets a
 /// way in: by an `otlp` receiver of the body, or else by one on the second loopback port that is added to the receivers
 /// of the first pipeline, which are repeated like the extensions.
+///
+/// Receivers that were left out of a pipeline ([`Inspected::without_engine`]) are left out by setting the others.
 pub fn overlay(
     inspected: &Inspected,
     capabilities: Capabilities,
@@ -135,19 +137,28 @@ pub fn overlay(
         service += &format!("  telemetry:\n    resource:\n{attributes}");
     }
     let added = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), otlp_port);
-    let mut pipelines = String::new();
+    let mut pipelines = inspected.rewired.clone();
+    let mut gets_receiver = false;
     let mut way_in = |way: &Way| {
         let pipeline = way.pipeline.as_ref().filter(|_| capabilities.otlp && way.receiver.is_none());
         let Some(pipeline) = pipeline else { return way.receiver.filter(|_| capabilities.otlp) };
-        let listed = pipeline.receivers.iter().map(String::as_str).filter(|id| *id != RECEIVER);
-        let ids: Vec<String> = listed.chain([RECEIVER]).map(|id| quoted(id, true)).collect();
-        pipelines += &format!("    {}: {{receivers: [{}]}}\n", quoted(&pipeline.id, false), ids.join(", "));
+        let listed = pipeline.receivers.iter().filter(|id| *id != RECEIVER).cloned();
+        let receivers = listed.chain([RECEIVER.to_owned()]).collect();
+        pipelines.retain(|rewired| rewired.id != pipeline.id);
+        pipelines.push(Pipeline { id: pipeline.id.clone(), receivers });
+        gets_receiver = true;
         Some(added)
     };
     let intake = Intake { metrics: way_in(&inspected.metrics), logs: way_in(&inspected.logs) };
-    if !pipelines.is_empty() {
+    if gets_receiver {
         text += &format!("receivers:\n  {RECEIVER}: {{protocols: {{http: {{endpoint: \"{added}\"}}}}}}\n");
-        service += &format!("  pipelines:\n{pipelines}");
+    }
+    if !pipelines.is_empty() {
+        service += "  pipelines:\n";
+        for Pipeline { id, receivers } in &pipelines {
+            let ids: Vec<String> = receivers.iter().map(|id| quoted(id, true)).collect();
+            service += &format!("    {}: {{receivers: [{}]}}\n", quoted(id, false), ids.join(", "));
+        }
     }
     if !service.is_empty() {
         text += &format!("service:\n{service}");
@@ -218,6 +229,35 @@ mod tests {
              service:\n  extensions: [\"a\", \"sd_notify/otelet\"]\n"
         );
         assert_eq!(made.witness, Witness::SdNotify);
+    }
+
+    #[test]
+    fn what_reads_an_engine_that_is_away_is_left_out_and_nothing_else() {
+        let body = "receivers: {docker_stats: {}, hostmetrics: {}, filelog: {}}\nservice:\n  pipelines:\n    \
+                    metrics: {receivers: [hostmetrics, docker_stats, docker_stats/2]}\n    logs: {receivers: [filelog]}\n";
+        let found = check(body).unwrap();
+        assert_eq!(overlay(&found, NONE, [1, 2], &[]).text, "", "the engine is there");
+        assert_eq!(
+            overlay(&found.clone().without_engine(), NONE, [1, 2], &[]).text,
+            "service:\n  pipelines:\n    \"metrics\": {receivers: [\"hostmetrics\"]}\n"
+        );
+        let takes = Capabilities { otlp: true, ..NONE };
+        let made = overlay(&found.without_engine(), takes, [1, 2], &[]);
+        assert!(
+            made.text.contains("    \"metrics\": {receivers: [\"hostmetrics\", \"otlp/otelet\"]}\n"),
+            "{}",
+            made.text
+        );
+        assert_eq!(made.text.matches("receivers: [").count(), 2, "each pipeline once: {}", made.text);
+
+        // What stays spoils it for all; what is no receiver of an engine stays.
+        for body in [
+            "service: {pipelines: {metrics: {receivers: [docker_stats]}, metrics/2: {receivers: [a, docker_stats]}}}",
+            "service: {pipelines: {metrics: {receivers: [docker_statsd]}}}",
+            "service: {pipelines: {metrics: {receivers: ['${env:R}', docker_stats]}}}",
+        ] {
+            assert_eq!(check(body).unwrap().engine, [], "{body}");
+        }
     }
 
     #[test]

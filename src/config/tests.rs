@@ -60,6 +60,8 @@ fn a_good_body_tells_what_the_overlay_needs() {
         has_telemetry_resource: false,
         metrics: Way::default(),
         logs: Way::default(),
+        engine: Vec::new(),
+        rewired: Vec::new(),
     };
     assert_eq!(check(GOOD), Ok(expected));
 }

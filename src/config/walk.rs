@@ -41,6 +41,24 @@ pub struct Inspected {
     pub metrics: Way,
     /// How log records can be given to it.
     pub logs: Way,
+    /// The pipelines that read a Docker engine, each with the receivers that it has besides. Empty also if one of them would
+    /// have none left.
+    pub engine: Vec<Pipeline>,
+    /// The pipelines whose receivers an overlay sets.
+    pub rewired: Vec<Pipeline>,
+}
+
+impl Inspected {
+    /// The same with whatever reads a Docker engine left out: while the engine is away it keeps the collector from starting.
+    pub fn without_engine(mut self) -> Self {
+        self.rewired = std::mem::take(&mut self.engine);
+        if let Some(pipeline) = &mut self.metrics.pipeline
+            && let Some(rewired) = self.rewired.iter().find(|rewired| rewired.id == pipeline.id)
+        {
+            pipeline.receivers.clone_from(&rewired.receivers);
+        }
+        self
+    }
 }
 
 /// The way into a collector's pipelines for one signal.
@@ -204,6 +222,7 @@ impl Found {
             || !matches!(shape(Place::Telemetry), Absent | Null | Mapping)
             || !matches!(shape(Place::Resource), Absent | Null);
         let (metrics, logs) = (self.way("metrics", clear), self.way("logs", clear));
+        let engine = self.engine(clear);
         let extensions = if extensions_readable { self.enabled } else { Vec::new() };
         let settings = |id: &String| self.checks.iter().rfind(|check| check.id.trim() == id.trim());
         Ok(Inspected {
@@ -214,10 +233,27 @@ impl Found {
             has_sd_notify: extensions.iter().any(|id| kind(id) == "sd_notify"),
             metrics,
             logs,
+            engine,
+            rewired: Vec::new(),
             extensions,
             extensions_readable,
             has_telemetry_resource,
         })
+    }
+
+    /// The pipelines that read a Docker engine, without what does; all or none, since one that stays spoils it for all.
+    fn engine(&self, clear: bool) -> Vec<Pipeline> {
+        if !clear || self.shapes[Place::Pipelines as usize] != Shape::Mapping || self.taps.len() >= CHECK_LIMIT {
+            return Vec::new();
+        }
+        let reads = |id: &String| kind(id) == ENGINE_RECEIVER;
+        let reading = self.taps.iter().filter(|tap| tap.readable && tap.receivers.iter().any(reads));
+        let left = reading.map(|tap| {
+            let receivers: Vec<String> = tap.receivers.iter().filter(|id| !reads(id)).cloned().collect();
+            (!receivers.is_empty()).then(|| Pipeline { id: tap.id.clone(), receivers })
+        });
+        let left: Option<Vec<Pipeline>> = left.collect();
+        left.unwrap_or_default()
     }
 
     /// How a signal gets in; `clear` if the service is all there.
@@ -239,6 +275,9 @@ impl Found {
         }
     }
 }
+
+/// The receiver that reads a Docker engine.
+const ENGINE_RECEIVER: &str = "docker_stats";
 
 /// Where something that listens there can be reached from here, without asking a resolver, which may hang: at an IP
 /// address or `localhost`. All addresses of the host (`0.0.0.0`, `[::]`, none) and `localhost` are reached at 127.0.0.1,

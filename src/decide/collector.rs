@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use super::docker::Presence;
 use super::health::{Finding, Health};
 use super::{Action, ConfigHash, Due, Moment, Notice, Probe, Witness, backoff};
 
@@ -32,6 +33,20 @@ pub struct Child {
     pub pid: u32,
     /// What vouches for its health.
     pub witness: Witness,
+    /// What became of that which reads a Docker engine in its config.
+    pub engine: EngineUse,
+}
+
+/// What becomes of that which reads a Docker engine in a config. A collector that is started while the engine is away does
+/// not come up with it; one that is up stays up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineUse {
+    /// There is nothing of the kind, or nothing that could be left out.
+    Unused,
+    /// It is used.
+    Read,
+    /// It was left out.
+    LeftOut,
 }
 
 /// Why a collector could not be started.
@@ -95,6 +110,8 @@ pub enum Phase {
         since: Instant,
         /// What vouches for its health.
         witness: Witness,
+        /// What became of that which reads a Docker engine.
+        engine: EngineUse,
         /// What is known of its health.
         health: Health,
     },
@@ -154,6 +171,10 @@ pub struct Collector {
     pub stop_timeout: Duration,
     /// The config that is being tried, judged more strictly.
     pub on_trial: Option<ConfigHash>,
+    /// Whether a Docker engine is there.
+    pub engine: Presence,
+    /// The same when the last collector was started.
+    engine_at_start: Presence,
     phase: Phase,
     wanted: Option<ConfigHash>,
     last_start: Option<Instant>,
@@ -178,6 +199,8 @@ impl Collector {
         Self {
             stop_timeout,
             on_trial: None,
+            engine: Presence::Unwanted,
+            engine_at_start: Presence::Unwanted,
             phase,
             wanted: None,
             last_start: None,
@@ -202,8 +225,8 @@ impl Collector {
             Phase::Held { retry, reason } => (self.held(retry, reason, input, at, out), None),
             Phase::Waiting { until } => (self.waiting(until, input, at, out), None),
             Phase::Starting { config } => self.starting(config, input, at, out),
-            Phase::Up { pid, config, since, witness, health } => {
-                self.up(Run { pid, config, since, witness, health }, input, at, out)
+            Phase::Up { pid, config, since, witness, engine, health } => {
+                self.up(Run { pid, config, since, witness, engine, health }, input, at, out)
             }
             Phase::Stopping { pid, config, kill_at, hung } => {
                 (self.stopping(pid, config, kill_at, hung, input, at, out), None)
@@ -257,6 +280,11 @@ impl Collector {
     /// Whether it is up and was well when it was looked at last.
     pub fn is_healthy(&self) -> bool {
         matches!(&self.phase, Phase::Up { health, .. } if health.is_healthy())
+    }
+
+    /// Whether what reads a Docker engine is left out until there is one.
+    pub fn waits_for_engine(&self) -> bool {
+        matches!(&self.phase, Phase::Up { engine: EngineUse::LeftOut, .. })
     }
 
     /// Starts after an end that nobody asked for.
@@ -316,9 +344,12 @@ impl Collector {
         out: &mut Vec<Action>,
     ) -> (Phase, Option<Failed>) {
         match input {
-            Input::Spawned(Ok(Child { pid, witness })) => {
+            Input::Spawned(Ok(Child { pid, witness, engine })) => {
                 out.push(Action::Tell(Notice::CollectorStarted { pid, config, witness }));
-                (Phase::Up { pid, config, since: at.now, witness, health: Health::new(at.now) }, None)
+                if engine == EngineUse::LeftOut {
+                    out.push(Action::Tell(Notice::EngineLeftOut { config }));
+                }
+                (Phase::Up { pid, config, since: at.now, witness, engine, health: Health::new(at.now) }, None)
             }
             Input::Spawned(Err(SpawnFailure { reason })) => {
                 let news = self.last_exit.as_ref().is_none_or(|last| last.how != reason);
@@ -339,6 +370,10 @@ impl Collector {
         match input {
             Input::Due => {
                 if self.wanted != Some(run.config) {
+                    return (self.stop(run, None, at.now, out), None);
+                }
+                if run.engine == EngineUse::LeftOut && self.engine == Presence::There {
+                    out.push(Action::Tell(Notice::EngineReadAgain { config: run.config }));
                     return (self.stop(run, None, at.now, out), None);
                 }
                 if run.health.lost(at.now) {
@@ -438,12 +473,22 @@ impl Collector {
             out.push(Action::Tell(Notice::PortStolen));
             return (Phase::Waiting { until: self.earliest(at.now) }, None);
         }
-        self.count_failure(&run, at.now);
+        // The engine was not there, or may not have been: that says nothing of this config.
+        let absent = |presence| matches!(presence, Presence::Away | Presence::Unknown);
+        let bereft = run.engine == EngineUse::Read
+            && (absent(self.engine) || absent(self.engine_at_start) || self.engine_at_start == Presence::Coming)
+            && run.health.healthy_since().is_none();
+        if !bereft {
+            self.count_failure(&run, at.now);
+        }
         self.restarts += 1;
         let lived = at.now - run.since;
         let Exit { how, last_words, .. } = exit;
         self.last_exit = Some(LastExit { how: how.clone(), last_words: last_words.clone(), at: at.wall });
         out.push(Action::Tell(Notice::CollectorExited { how: how.clone(), lived, last_words: last_words.clone() }));
+        if bereft {
+            return (Phase::Waiting { until: self.earliest(at.now) }, None);
+        }
         let reason = match last_words.is_empty() {
             true => format!("collector exited: {how} after {}", crate::units::seconds(lived)),
             false => last_words,
@@ -465,7 +510,8 @@ impl Collector {
 
     fn start(&mut self, config: ConfigHash, now: Instant, out: &mut Vec<Action>) -> Phase {
         self.last_start = Some(now);
-        out.push(Action::Spawn(config));
+        self.engine_at_start = self.engine;
+        out.push(Action::Spawn { config, without_engine: self.engine == Presence::Away });
         Phase::Starting { config }
     }
 
@@ -511,12 +557,13 @@ struct Run {
     config: ConfigHash,
     since: Instant,
     witness: Witness,
+    engine: EngineUse,
     health: Health,
 }
 
 impl Run {
     fn into_phase(self) -> Phase {
-        let Self { pid, config, since, witness, health } = self;
-        Phase::Up { pid, config, since, witness, health }
+        let Self { pid, config, since, witness, engine, health } = self;
+        Phase::Up { pid, config, since, witness, engine, health }
     }
 }

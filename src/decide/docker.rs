@@ -23,6 +23,10 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// The least time between two looks, however many events there are.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 
+/// A collector is started anew with what reads the engine when the engine has been there for this long: one that comes up
+/// takes connections before it is ready, and may go again.
+const SETTLED: Duration = Duration::from_secs(5);
+
 /// How long after an event its position is on disk at the latest: a crash repeats the events of that time.
 const KEEP_AFTER: Duration = Duration::from_secs(10);
 
@@ -62,6 +66,21 @@ pub enum Do {
     },
     /// Put the position among the events on disk; answered by [`Input::Kept`].
     Keep,
+}
+
+/// Whether the engine is there, for a collector that reads it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// Nobody wants to know.
+    Unwanted,
+    /// Nobody knows yet.
+    Unknown,
+    /// It was lost, or was never found.
+    Away,
+    /// It came a moment ago.
+    Coming,
+    /// It has been there for a while.
+    There,
 }
 
 /// The stream of events.
@@ -202,6 +221,27 @@ impl Docker {
         Some(Due { at, slack: self.half() })
     }
 
+    /// Whether the engine is there.
+    pub fn presence(&self, now: Instant) -> Presence {
+        match self.stream {
+            Stream::Unwanted => Presence::Unwanted,
+            Stream::Away(_) | Stream::Opening => match self.said {
+                Some(_) => Presence::Away,
+                None => Presence::Unknown,
+            },
+            Stream::Open(since) if now >= since + SETTLED => Presence::There,
+            Stream::Open(_) => Presence::Coming,
+        }
+    }
+
+    /// When it will have been there for a while, if it stays.
+    pub fn presence_due(&self) -> Option<Due> {
+        match self.stream {
+            Stream::Open(since) => Some(Due::at(since + SETTLED)),
+            Stream::Unwanted | Stream::Away(_) | Stream::Opening => None,
+        }
+    }
+
     /// Whether the stream is open.
     pub fn is_watching(&self) -> bool {
         matches!(self.stream, Stream::Open(_))
@@ -305,6 +345,24 @@ mod tests {
         now += LASTED;
         given(&mut docker, Input::Lost("the engine ended the stream".into()), now);
         assert!(docker.due().expect("planned").latest() <= now + BASE, "it lasted: the backoff starts anew");
+    }
+
+    #[test]
+    fn an_engine_is_there_when_it_has_been_there_for_a_while_and_away_when_it_is_known_to_be() {
+        let t0 = origin();
+        let mut docker = Docker::new(wanted(EVERY), t0);
+        assert_eq!(docker.presence(t0), Presence::Unknown, "nobody has looked");
+        settled(&mut docker, t0);
+        given(&mut docker, Input::Lost("no such socket".into()), t0);
+        assert_eq!(docker.presence(t0), Presence::Away);
+        let next = docker.due().expect("planned").latest();
+        settled(&mut docker, next);
+        assert_eq!(docker.presence(next), Presence::Away, "being tried is not being there");
+        given(&mut docker, Input::Watching("Docker 1".into()), next);
+        assert_eq!(docker.presence(next), Presence::Coming);
+        assert_eq!(docker.presence_due(), Some(Due::at(next + SETTLED)));
+        assert_eq!(docker.presence(next + SETTLED), Presence::There);
+        assert_eq!(Docker::new(None, t0).presence(t0), Presence::Unwanted);
     }
 
     #[test]

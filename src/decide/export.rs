@@ -232,7 +232,9 @@ impl Exporting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::{Action, Agent, Child, ConfigHash, Event, Exit, Params, Probe, Record, Witness, origin};
+    use crate::decide::{
+        Action, Agent, Child, ConfigHash, EngineUse, Event, Exit, Params, Probe, Record, Witness, origin,
+    };
     use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(60);
@@ -355,8 +357,9 @@ mod tests {
         };
         let record = Record { last_good: Some(GOOD), ..Record::default() };
         let (mut agent, actions) = Agent::new(params, record, None, at(t0));
-        assert!(actions.contains(&Action::Spawn(GOOD)), "{actions:?}");
-        agent.on(Event::Spawned(Ok(Child { pid: 7, witness: Witness::HealthCheck })), at(t0));
+        assert!(actions.contains(&Action::Spawn { config: GOOD, without_engine: false }), "{actions:?}");
+        let child = Child { pid: 7, witness: Witness::HealthCheck, engine: EngineUse::Unused };
+        agent.on(Event::Spawned(Ok(child)), at(t0));
         let (mut now, mut told) = (t0, Vec::new());
         while !agent.report().collector.healthy {
             now += second / 10;

@@ -36,7 +36,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::settings::AlertSettings;
 
 pub use alert::{Alert, AlertMemory, AlertReport, AlertsReport, Resolved};
-pub use collector::{Child, Exit, LastExit, Phase, SpawnFailure};
+pub use collector::{Child, EngineUse, Exit, LastExit, Phase, SpawnFailure};
 pub use export::{Delivered, ExportParams, Exports};
 pub use health::{Probe, Witness};
 pub use notice::{Level, Notice};
@@ -268,7 +268,12 @@ pub enum Action {
         record: Record,
     },
     /// Start the collector; answered by [`Event::Spawned`].
-    Spawn(ConfigHash),
+    Spawn {
+        /// On which config.
+        config: ConfigHash,
+        /// Without what reads a Docker engine in it.
+        without_engine: bool,
+    },
     /// Ask the collector to end.
     Terminate(u32),
     /// End the collector and its process group now.
@@ -501,6 +506,7 @@ impl Agent {
             watchdog,
             self.alerts.due(),
             self.docker.due(),
+            self.docker.presence_due().filter(|_| self.collector.waits_for_engine()),
             self.checks.due(),
         ]
         .into_iter()
@@ -622,6 +628,7 @@ impl Agent {
     /// Gives an input to the collector's state and what comes of it to the rollout.
     fn collect(&mut self, input: collector::Input, at: Moment, out: &mut Vec<Action>) {
         self.collector.on_trial = self.rollout.on_trial();
+        self.collector.engine = self.docker.presence(at.now);
         if let Some(failed) = self.collector.on(input, at, out) {
             self.rollout.on_failed(failed.config, failed.reason, at, out);
             if self.ending == Ending::No {

@@ -59,6 +59,8 @@ pub enum Notice {
     NotificationFailed { message: String, delay: Duration },
     EngineWatched { engine: String, again: bool },
     EngineLost { message: String, delay: Duration, news: bool },
+    EngineLeftOut { config: ConfigHash },
+    EngineReadAgain { config: ConfigHash },
     CheckFailed { name: String, message: String, every: Duration },
     CheckGoodAgain { name: String },
 }
@@ -81,8 +83,10 @@ impl Notice {
             | Self::ExportBack
             | Self::AlertResolved { .. }
             | Self::EngineWatched { .. }
+            | Self::EngineReadAgain { .. }
             | Self::CheckGoodAgain { .. } => Level::Info,
             Self::OrphanFound { .. }
+            | Self::EngineLeftOut { .. }
             | Self::CollectorUnhealthy { .. }
             | Self::CollectorHeld { .. }
             | Self::CollectorHung { .. }
@@ -143,6 +147,8 @@ impl Notice {
             Self::ExportBack => "otelet.export.back",
             Self::EngineWatched { .. } => "otelet.docker.watched",
             Self::EngineLost { news: true, .. } => "otelet.docker.lost",
+            Self::EngineLeftOut { .. } => "otelet.docker.left_out",
+            Self::EngineReadAgain { .. } => "otelet.docker.read_again",
             Self::CheckFailed { .. } => "otelet.check.failed",
             Self::CheckGoodAgain { .. } => "otelet.check.good",
             Self::ExchangeFailed { news: false, .. }
@@ -175,6 +181,8 @@ impl Notice {
             | Self::RolledBack { from: hash, .. }
             | Self::NothingToReturnTo { hash }
             | Self::Withdrawn { hash, .. }
+            | Self::EngineLeftOut { config: hash }
+            | Self::EngineReadAgain { config: hash }
             | Self::CannotValidate { hash, .. } => Some(*hash),
             Self::ExchangeFailed { running, .. } => *running,
             Self::OrphanFound { .. }
@@ -288,6 +296,12 @@ impl fmt::Display for Notice {
                 write!(f, "{engine} is watched{}", if *again { " again" } else { "" })
             }
             Self::EngineLost { message, delay, .. } => write!(f, "{message}; next try in {}", seconds(*delay)),
+            Self::EngineLeftOut { config } => {
+                write!(f, "the Docker engine is away: docker_stats is left out of config {config} until it is back")
+            }
+            Self::EngineReadAgain { config } => {
+                write!(f, "the Docker engine is back: starting the collector anew with docker_stats of config {config}")
+            }
             Self::SourceBack { failures } => write!(f, "config source answers again after {failures} failed polls"),
             Self::ExportFailed { message, delay } => {
                 write!(f, "export failed: {message}; it is kept, next try in {}", seconds(*delay))

@@ -85,6 +85,8 @@ pub struct CollectorReport {
     pub healthy: bool,
     /// What the last probe complained of, or why it cannot be started.
     pub trouble: Option<String>,
+    /// Whether it runs without what reads a Docker engine in its config, until there is one.
+    pub without_engine: bool,
     /// Starts after an end that nobody asked for.
     pub restarts: u64,
     /// The last end that nobody asked for.
@@ -149,5 +151,6 @@ fn collector_report(collector: &Collector) -> CollectorReport {
         Phase::Stopping { pid, hung, .. } => ("stopping", Some(*pid), None, None, false, hung.clone()),
     };
     let (restarts, last_exit) = (collector.restarts(), collector.last_exit().cloned());
-    CollectorReport { state, pid, since, witness, healthy, trouble, restarts, last_exit }
+    let without_engine = collector.waits_for_engine();
+    CollectorReport { state, pid, since, witness, healthy, trouble, without_engine, restarts, last_exit }
 }

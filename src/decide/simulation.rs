@@ -19,6 +19,7 @@
 //!     the life of many agents; when all is well again it is resolved within a bounded time, and the webhook has heard of it.
 //! 13. There is one stream of a Docker engine's events and one look at its containers at a time, no look without the
 //!     stream, and the stream is open again within a bounded made-up time after the engine is back.
+//!     A config that reads the engine is never refused or rolled back for want of it.
 //! 14. No check is under way twice, and no more than a few are that have not stalled.
 //! 15. The host is sampled at least as often as the settings say, also when they change.
 
@@ -85,6 +86,14 @@ fn character(hash: ConfigHash) -> Character {
     }
 }
 
+/// Whether it reads the Docker engine: then it does not start while that is away.
+fn reads_engine(hash: ConfigHash) -> bool {
+    hash.0[0].is_multiple_of(2)
+}
+
+/// How a collector ends that finds no engine.
+const NO_ENGINE: &str = "no such socket";
+
 struct Process {
     config: Option<ConfigHash>,
     since: Instant,
@@ -92,6 +101,8 @@ struct Process {
     well_since: Option<Instant>,
     ignores_terminate: bool,
     stopped: bool,
+    /// It will not come up.
+    lacks_engine: bool,
 }
 
 struct World {
@@ -472,7 +483,7 @@ impl World {
                 }
                 self.later(300, Event::Recorded { generation, result });
             }
-            Action::Spawn(config) => self.spawn(config),
+            Action::Spawn { config, without_engine } => self.spawn(config, without_engine),
             Action::Terminate(pid) => {
                 let drain = self.millis(5_000);
                 if self.processes.get(&pid).is_some_and(|process| !process.ignores_terminate && !process.stopped) {
@@ -488,7 +499,8 @@ impl World {
                 assert!(self.processes.is_empty(), "{}: the agent quit and left a collector", self.seed);
                 self.quit = true;
             }
-            Action::Tell(Notice::Refused { hash, .. } | Notice::RolledBack { from: hash, .. }) => {
+            Action::Tell(Notice::Refused { hash, reason, .. } | Notice::RolledBack { from: hash, reason, .. }) => {
+                assert!(!reason.contains(NO_ENGINE), "{}: {hash} is refused for want of an engine", self.seed);
                 self.refused.insert(hash);
             }
             Action::Docker(what) => self.use_engine(what),
@@ -589,7 +601,7 @@ impl World {
         assert!(!self.refused.contains(&hash), "{}: {hash} was refused and is tried again", self.seed);
     }
 
-    fn spawn(&mut self, config: ConfigHash) {
+    fn spawn(&mut self, config: ConfigHash, without_engine: bool) {
         self.assert_not_barred(config);
         assert!(self.processes.is_empty(), "{}: a second collector is started", self.seed);
         if let Some(last) = self.last_spawn {
@@ -603,15 +615,28 @@ impl World {
         }
         let pid = self.next_pid;
         self.next_pid += 1;
+        let engine = match (reads_engine(config), without_engine) {
+            (false, _) => EngineUse::Unused,
+            (true, false) => EngineUse::Read,
+            (true, true) => EngineUse::LeftOut,
+        };
+        // What the agent does not know yet will reach it in this moment.
+        let lacks_engine = engine == EngineUse::Read && self.engine_away && !self.agent.docker.is_watching();
         let process = Process {
             config: Some(config),
             since: self.now,
             well_since: None,
             ignores_terminate: false,
             stopped: false,
+            lacks_engine,
         };
         self.processes.insert(pid, process);
-        self.pending.push((self.now, Event::Spawned(Ok(Child { pid, witness: Witness::HealthCheck }))));
+        self.pending.push((self.now, Event::Spawned(Ok(Child { pid, witness: Witness::HealthCheck, engine }))));
+        if lacks_engine {
+            let after = self.millis(500);
+            self.end(pid, NO_ENGINE, after);
+            return;
+        }
         match character(config) {
             Character::DiesAtStart => {
                 let after = self.millis(500);
@@ -653,6 +678,7 @@ impl World {
         let character = process.config.map_or(Character::Good, character);
         let probe = match character {
             _ if process.stopped => Probe::Silent("stopped".into()),
+            _ if process.lacks_engine => Probe::Silent("connection refused".into()),
             Character::NeverReady => Probe::Silent("connection refused".into()),
             Character::Hangs if up > Duration::from_secs(5) => Probe::Silent("no answer".into()),
             Character::Sick if up > Duration::from_secs(5) => Probe::Unhealthy("answered 503".into()),
@@ -705,7 +731,8 @@ impl World {
         let end = self.now + BACK_WITHIN;
         let is_back = |agent: &Agent| {
             let report = agent.report();
-            report.status == Status::Applied && report.effective == Some(newest) && report.collector.healthy
+            let well = report.collector.healthy && !report.collector.without_engine;
+            report.status == Status::Applied && report.effective == Some(newest) && well
         };
         while !is_back(&self.agent) {
             assert!(self.now < end, "{}: not back: {:#?}", self.seed, self.agent);

@@ -3,7 +3,7 @@
 //! One answer is read at a time, straight into what is kept of it: the list of a large host and the statistics of its
 //! containers are never in memory as text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -13,6 +13,7 @@ use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::answer::Answer;
+use super::links::{Link, Links, Logged};
 use super::usage::{CpuMark, Stats};
 use super::{
     COMPOSE_LABELS, ContainerStatus, Engine, MOST_CONTAINERS, cannot_connect, clip, complaint, identity, request, short,
@@ -48,6 +49,10 @@ pub struct Looker {
     pub known: Known,
     /// Whether to read the usage as well.
     pub usage: bool,
+    /// Where a collector finds the logs.
+    pub links: Option<Links>,
+    /// Containers that have started since the look before: some may have ended already, and left a log.
+    pub started: BTreeSet<String>,
 }
 
 /// What is known of containers by their ids.
@@ -107,6 +112,8 @@ struct List {
 #[serde(rename_all = "PascalCase")]
 struct Details {
     state: DetailedState,
+    #[serde(flatten)]
+    logged: Logged,
 }
 
 #[derive(Debug, Deserialize)]
@@ -128,7 +135,9 @@ impl Looker {
         let left_out = list.left_out;
         let mut seen =
             Seen { containers: Vec::new(), left_out, known: Known::new(), points: Vec::new(), trouble: None };
+        let (mut links, mut ended) = (Vec::new(), std::mem::take(&mut self.started));
         for listed in list.containers {
+            ended.remove(&listed.id);
             if !listed.id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
                 seen.complain(format!("the engine lists a container whose id is {:?}", clip(&listed.id, 80)));
                 continue;
@@ -137,7 +146,10 @@ impl Looker {
             // One that has just ended is no trouble, and neither is one that the next look will see.
             if known.started.is_none() {
                 match self.get::<Details>(&format!("/containers/{}/json", listed.id), LARGEST_ANSWER, deadline) {
-                    Ok(details) => known.started = units::parse_rfc3339(&details.state.started_at),
+                    Ok(details) => {
+                        known.started = units::parse_rfc3339(&details.state.started_at);
+                        links.extend(self.link(&details.logged));
+                    }
                     Err(why) => seen.complain(why),
                 }
             }
@@ -156,7 +168,23 @@ impl Looker {
             seen.containers.push(listed.status(known.started));
             seen.known.insert(listed.id, known);
         }
+        for id in ended.iter().take(MOST_CONTAINERS).filter(|id| id.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+            match self.get::<Details>(&format!("/containers/{id}/json"), LARGEST_ANSWER, deadline) {
+                Ok(details) => links.extend(self.link(&details.logged)),
+                Err(why) => seen.complain(why),
+            }
+        }
+        // Those that are left are of containers that are gone.
+        if let Some(places) = self.links.as_ref().filter(|_| !links.is_empty() || !self.known.is_empty()) {
+            places.update(&links, SystemTime::now()).unwrap_or_else(|why| {
+                seen.complain(format!("the collector is not led to the logs of containers: {why}"));
+            });
+        }
         Ok(seen)
+    }
+
+    fn link(&self, logged: &Logged) -> Option<Link> {
+        logged.link(&self.links.as_ref()?.root)
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str, most: u64, deadline: Instant) -> Result<T, String> {

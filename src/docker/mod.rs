@@ -1,10 +1,11 @@
 //! A Docker engine, asked on its socket: what happens to its containers, which ones run, and what they use.
 //!
 //! `watch` follows the stream of events as a task, `look` lists the containers on a thread, `events` and `usage` turn
-//! what they bring into records and points, `answer` takes HTTP apart. Nothing here decides when: `decide::docker` does.
+//! what they bring into records and points, `links` leads a collector to their logs, `answer` takes HTTP apart. Nothing here decides when: `decide::docker` does.
 
 pub mod answer;
 pub mod events;
+pub mod links;
 pub mod look;
 pub mod usage;
 pub mod watch;

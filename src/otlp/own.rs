@@ -40,7 +40,7 @@ pub static METRICS: &[Metric] = &[
         name: "otelet.collector.restarts",
         unit: "{restart}",
         kind: Kind::Counter,
-        help: "Starts of the collector after its first, by otelet.restart.cause: crash, hung, config, asked, settings, port.",
+        help: "Starts of the collector after its first, by otelet.restart.cause: crash, hung, config, asked, settings, port, engine.",
     },
     Metric {
         name: "otelet.collector.time_to_healthy",
@@ -97,6 +97,7 @@ impl Counts {
             Notice::CollectorHung { .. } => self.cause = Some("hung"),
             Notice::PortStolen => self.cause = Some("port"),
             Notice::RestartAsked => self.cause = Some("asked"),
+            Notice::EngineReadAgain { .. } => self.cause = Some("engine"),
             Notice::CollectorStarted { config, .. } => {
                 let cause = self.cause.take();
                 if let Some(last) = self.started.replace(*config) {
@@ -132,6 +133,7 @@ impl Counts {
             | Notice::NotificationFailed { .. }
             | Notice::EngineWatched { .. }
             | Notice::EngineLost { .. }
+            | Notice::EngineLeftOut { .. }
             | Notice::CheckFailed { .. }
             | Notice::CheckGoodAgain { .. } => {}
         }

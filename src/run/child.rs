@@ -16,6 +16,8 @@ impl Runner {
             identity,
             instance_uid: self.instance_uid.clone(),
             host: self.host_identity.clone(),
+            host_root: self.settings.host.root.clone(),
+            engine: self.settings.docker.socket.clone(),
             marker: self.marker.clone(),
             store: self.store.clone(),
             runtime_dir: self.runtime_dir.clone(),
@@ -51,14 +53,18 @@ impl Runner {
         }));
     }
 
-    pub(super) fn spawn(&mut self, hash: ConfigHash) -> Result<crate::decide::Child, crate::decide::SpawnFailure> {
+    pub(super) fn spawn(
+        &mut self,
+        hash: ConfigHash,
+        without_engine: bool,
+    ) -> Result<crate::decide::Child, crate::decide::SpawnFailure> {
         let launcher = self.launcher();
         // A binary that was replaced is taken to be as able as the one before, until the next validation asks it.
         let capabilities = self
             .known_capabilities(&launcher)
             .or(self.memory.binary.as_ref().map(|binary| binary.capabilities))
             .unwrap_or_default();
-        let running = launcher.spawn(hash, capabilities, Instant::now())?;
+        let running = launcher.spawn(hash, without_engine, capabilities, Instant::now())?;
         let child = running.child.clone();
         self.learn_targets(running.intake);
         self.collector = Some((child.pid, running.probe.clone(), running.relay.clone()));

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::collector::DIRECTORY_NAME as COLLECTOR_DIRECTORY;
 use crate::decide::docker::{Do, Input, Wanted};
 use crate::docker::events::{Happening, Position};
+use crate::docker::links::Links;
 use crate::docker::look::{Known, Looker, Seen};
 use crate::docker::watch::{self, News};
 use crate::docker::{DockerStatus, Engine};
@@ -31,6 +33,8 @@ pub(super) struct DockerWatch {
     known: Known,
     /// Containers that have started while a look is out: what it says of their start may be old.
     renewed: Option<BTreeSet<String>>,
+    /// Containers that have started since the last look began.
+    started: BTreeSet<String>,
     position: Position,
     /// The position has moved since it was written.
     moved: bool,
@@ -88,6 +92,7 @@ impl Runner {
             engine: None,
             known: Known::new(),
             renewed: None,
+            started: BTreeSet::new(),
             position,
             moved,
             status,
@@ -115,7 +120,10 @@ impl Runner {
         let Some(engine) = docker.engine.clone() else { return Some(Input::Looked) };
         let (generation, known) = (docker.generation, docker.known.clone());
         docker.renewed = Some(BTreeSet::new());
-        let looker = Looker { socket, engine, known, usage };
+        let started = std::mem::take(&mut docker.started);
+        let links =
+            Links { directory: self.store.dir().join(COLLECTOR_DIRECTORY), root: self.settings.host.root.clone() };
+        let looker = Looker { socket, engine, known, usage, links: Some(links), started };
         let started = self.work_along("containers", move || {
             let seen = Box::new(looker.look());
             Message::Docker(generation, DockerMessage::Seen(seen))
@@ -204,6 +212,10 @@ impl Runner {
         docker.moved = true;
         docker.status.events += 1;
         if happening.kind.starts {
+            docker.started.insert(happening.id.clone());
+        }
+        // Another start, or another name: whatever was known is asked for again.
+        if happening.kind.starts || happening.kind.action == "rename" {
             docker.known.remove(&happening.id);
             if let Some(renewed) = &mut docker.renewed {
                 renewed.insert(happening.id.clone());

@@ -458,7 +458,9 @@ impl Runner {
             Action::Record { generation, record } => return self.record(generation, record),
             Action::Validate(hash) => self.validate(hash),
             Action::EndValidation => self.validation = None,
-            Action::Spawn(hash) => return Some(Event::Spawned(self.spawn(hash))),
+            Action::Spawn { config, without_engine } => {
+                return Some(Event::Spawned(self.spawn(config, without_engine)));
+            }
             Action::Terminate(pid) => os::terminate(pid),
             Action::Kill(pid) => os::kill_group(pid),
             Action::Probe(pid) => self.probe(pid),

@@ -38,6 +38,9 @@ use said::{Said, size_of, user_and_group};
 /// The collector that is looked up when no other is named.
 pub const DEFAULT_COLLECTOR: &str = "otelcol-contrib";
 
+/// Where a Docker engine usually listens.
+const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+
 /// The most bytes that a settings file, or a file named in `${file:}`, may have.
 const MOST: usize = 1 << 20;
 
@@ -461,6 +464,10 @@ pub fn load(invocation: &Invocation, world: &World) -> Result<Settings, Settings
         attributes: said.attributes("attributes")?,
     };
     adopt_kloudmate(&mut settings, &said)?;
+    if settings.config.environment == Environment::Docker && settings.config.url.is_none() {
+        // The config that is built in for a Docker host reads the engine.
+        settings.docker.socket.get_or_insert_with(|| DOCKER_SOCKET.into());
+    }
     cross_check(&settings, &said)?;
     Ok(settings)
 }

@@ -20,7 +20,8 @@ impl BuiltIn {
     pub fn of(environment: Environment) -> Option<Self> {
         let (name, body) = match environment {
             Environment::Host => ("host", include_str!("../../targets/linux/collector.yaml")),
-            Environment::Docker | Environment::DaemonSet | Environment::Deployment => return None,
+            Environment::Docker => ("docker", include_str!("../../targets/docker/collector.yaml")),
+            Environment::DaemonSet | Environment::Deployment => return None,
         };
         Some(Self { name, body, read: AtomicBool::new(false) })
     }
@@ -51,5 +52,16 @@ mod tests {
         assert_eq!(inspected.extensions, ["file_storage"]);
         assert_eq!(built_in.read(true), Offer::Unchanged);
         assert!(matches!(built_in.read(false), Offer::Config { .. }));
+    }
+
+    #[test]
+    fn that_of_a_docker_host_can_go_on_without_the_engine() {
+        let Offer::Config { body } = BuiltIn::of(Environment::Docker).unwrap().read(true) else { panic!("offered") };
+        let inspected = crate::config::inspect(&body).unwrap();
+        let [metrics] = &inspected.engine[..] else { panic!("{:?}", inspected.engine) };
+        assert_eq!(
+            (metrics.id.as_str(), &metrics.receivers[..]),
+            ("metrics", &["hostmetrics".to_owned(), "otlp".into()][..])
+        );
     }
 }

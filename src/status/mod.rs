@@ -97,6 +97,8 @@ pub struct CollectorStatus {
     pub witness: Option<String>,
     pub healthy: bool,
     pub trouble: Option<String>,
+    #[serde(default)]
+    pub without_engine: bool,
     pub restarts: u64,
     pub last_exit: Option<ExitStatus>,
     pub memory_bytes: Option<u64>,
@@ -302,6 +304,7 @@ impl Status {
                 witness: collector.witness.map(|it| it.to_string()),
                 healthy: collector.healthy,
                 trouble: collector.trouble.clone(),
+                without_engine: collector.without_engine,
                 restarts: collector.restarts,
                 last_exit: collector.last_exit.as_ref().map(|exit| ExitStatus {
                     how: exit.how.clone(),

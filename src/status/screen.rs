@@ -210,6 +210,10 @@ fn collector(view: &View) -> Vec<Line> {
             .and(Faint, collector.path.clone())
             .and_some(Faint, (!collector.version.is_empty()).then(|| format!("version {}", collector.version))),
         Line::new("trouble").and_some(Bad, collector.trouble.clone()),
+        Line::new("").and_some(
+            Warn,
+            collector.without_engine.then(|| "runs without docker_stats until the Docker engine is back".to_owned()),
+        ),
     ];
     if collector.restarts > 0 || collector.last_exit.is_some() {
         let exit = collector.last_exit.as_ref();

@@ -28,6 +28,7 @@ mod measures_the_host;
 mod never_runs_two_collectors;
 mod never_tries_a_refused_config_twice;
 mod opens_no_port;
+mod outlives_the_engine;
 mod passes_the_body_byte_for_byte;
 mod passes_the_log_on;
 mod polls_politely;

@@ -328,7 +328,16 @@ fn the_usage_of_a_real_container_is_what_the_kernel_says() {
     let version = br#"{"Version":"1","ApiVersion":"1.41","MinAPIVersion":"1.24"}"#;
     let look = |known: Acquaintances| {
         let engine_known = Known::read(version).unwrap();
-        Looker { socket: engine.socket(), engine: engine_known, known, usage: true }.look().unwrap()
+        Looker {
+            socket: engine.socket(),
+            engine: engine_known,
+            known,
+            usage: true,
+            links: None,
+            started: Default::default(),
+        }
+        .look()
+        .unwrap()
     };
 
     let (cpu_before, memory_before) = (kernel.cpu(), kernel.memory());

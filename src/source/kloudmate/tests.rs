@@ -35,6 +35,7 @@ pub(in crate::source) fn report() -> Report {
             witness: None,
             healthy: true,
             trouble: None,
+            without_engine: false,
             restarts: 0,
             last_exit: None,
             memory_bytes: None,

@@ -48,6 +48,7 @@ pub(super) fn status() -> Report_ {
             witness: None,
             healthy: true,
             trouble: None,
+            without_engine: false,
             restarts: 0,
             last_exit: None,
             memory_bytes: None,

@@ -361,7 +361,9 @@ impl Launcher {
             command.env_remove(name);
         }
         command.env(MARKER, &self.marker).env(INSTANCE_UID, &self.instance_uid);
-        command.env("OTELET_HOST_NAME", &self.host.name).env("OTELET_HOST_ID", &self.host.id);
+        // Never empty: a config that is built in would be refused for it. A container image has no machine-id, say.
+        let (name, id) = (or(&self.host.name, "unknown"), or(&self.host.id, or(&self.host.name, "unknown")));
+        command.env("OTELET_HOST_NAME", name).env("OTELET_HOST_ID", id);
         command.env("OTELET_HOST_ROOT", &self.host_root);
         if let Some(socket) = &self.engine {
             command.env("OTELET_DOCKER_SOCKET", socket);
@@ -480,6 +482,10 @@ impl Running {
         let how = status.map_or_else(|error| error.to_string(), describe);
         Exit { how, last_words, stolen_port }
     }
+}
+
+fn or<'a>(text: &'a str, other: &'a str) -> &'a str {
+    if text.is_empty() { other } else { text }
 }
 
 /// The variables that are meant for the agent alone, and that no child sees.

@@ -76,5 +76,7 @@ pub(super) fn hand_out() {
 ///
 /// If the process is gone or belongs to somebody else.
 pub fn poke(pid: u32) -> io::Result<()> {
-    Ok(rustix::process::kill_process(pid_of(pid)?, rustix::process::Signal::USR1)?)
+    // In a container the agent is 1, a number that is never given to whoever ends whole groups.
+    let agent = if pid == 1 { rustix::process::Pid::INIT } else { pid_of(pid)? };
+    Ok(rustix::process::kill_process(agent, rustix::process::Signal::USR1)?)
 }

@@ -144,9 +144,9 @@ fn ground() -> Layer {
     entries.push(Entry::file("etc/ssl/certs/ca-certificates.crt", 0o644, roots::pem()));
     // For the Collector.
     entries.push(Entry::directory("tmp", 0o1777));
-    // A fresh volume in its place belongs to whom this belongs.
-    entries.push(Entry::directory("run/otelet", 0o700).owned_by(USER));
-    entries.push(Entry::directory("var/lib/otelet", 0o700).owned_by(USER));
+    // A fresh volume in its place belongs to whom this belongs. The group is root's: see Dockerfile.alpine.
+    entries.push(Entry::directory("run/otelet", 0o770).owned_by(USER));
+    entries.push(Entry::directory("var/lib/otelet", 0o770).owned_by(USER));
     Layer { made_by: "the public CAs and empty directories".to_owned(), entries }
 }
 

@@ -15,7 +15,7 @@ pub struct Entry {
     pub content: Option<Vec<u8>>,
     /// Whether people change it: an upgrade keeps what they wrote.
     pub is_config: bool,
-    /// The number of the user and of the group that it belongs to, in an archive; 0 is root.
+    /// The number of the user that it belongs to, in an archive; 0 is root. The group is always root's.
     pub owner: u32,
 }
 
@@ -69,7 +69,7 @@ fn header(name: &str, entry: &Entry, size: usize, time: u64) -> Result<[u8; 512]
     put(0, name);
     put(100, &format!("{:07o}", entry.mode));
     put(108, &format!("{:07o}", entry.owner));
-    put(116, &format!("{:07o}", entry.owner));
+    put(116, "0000000");
     put(124, &format!("{size:011o}"));
     put(136, &format!("{time:011o}"));
     // The sum is taken with blanks in its place.
@@ -79,8 +79,8 @@ fn header(name: &str, entry: &Entry, size: usize, time: u64) -> Result<[u8; 512]
     // A number has no name here: whoever unpacks has other ones.
     if entry.owner == 0 {
         put(265, "root");
-        put(297, "root");
     }
+    put(297, "root");
     let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     Ok(block)

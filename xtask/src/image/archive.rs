@@ -99,6 +99,8 @@ impl Image<'_> {
                     "org.opencontainers.image.licenses": LICENSE,
                     "org.opencontainers.image.version": stamp.version,
                     "org.opencontainers.image.created": created,
+                    // Its own log is not for its own collector.
+                    "otelet.logs": "off",
                 },
             },
             "rootfs": {"type": "layers", "diff_ids": sums},
@@ -163,6 +165,7 @@ mod tests {
         let dockerfile = std::fs::read_to_string(places::root().join("Dockerfile.alpine")).unwrap();
         for line in [
             "ENV PATH=/usr/local/bin",
+            "      otelet.logs=\"off\"",
             "VOLUME /var/lib/otelet",
             "STOPSIGNAL SIGTERM",
             "HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \

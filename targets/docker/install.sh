@@ -105,9 +105,9 @@ set -- --detach --name "$name" --restart unless-stopped \
   --user "$user" --cap-drop ALL --security-opt no-new-privileges:true --read-only \
   --network host --memory "$memory" --pids-limit 256 --stop-timeout 45 \
   --tmpfs /run/otelet:size=4m,mode=1777 --tmpfs /tmp:size=16m,mode=1777 \
-  --volume "$name-state:/var/lib/otelet" --volume /:/hostfs:ro --volume "$socket:/var/run/docker.sock:ro" \
+  --volume "$name-state:/var/lib/otelet" --volume /:/hostfs:ro \
   --log-driver json-file --log-opt max-size=10m --log-opt max-file=3 \
-  --env OTELET_HOST_ROOT=/hostfs --env OTELET_DOCKER_SOCKET=/var/run/docker.sock \
+  --env OTELET_HOST_ROOT=/hostfs --env "OTELET_DOCKER_SOCKET=/hostfs$(readlink -f "$socket")" \
   --env OTELET_EXPORT_TO=collector --env OTELET_EXPORT_METRICS=agent \
   --env "OTELET_COLLECTOR_MEMORY_LIMIT=${budget}MiB"
 [ -z "$endpoint" ] || set -- "$@" --env "OTEL_EXPORTER_OTLP_ENDPOINT=$endpoint"

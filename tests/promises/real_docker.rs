@@ -20,17 +20,32 @@ const ENGINE_PATIENCE: Duration = Duration::from_secs(60);
 /// Promised: from the engine's own time of an event to the record.
 const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
-const IMAGE: &str = "otelet-promise:1";
+pub(super) const IMAGE: &str = "otelet-promise:1";
+
+/// Where an engine's containers have their network.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Network {
+    /// Nowhere but in a namespace of the engine's own.
+    Own,
+    /// In that of the test, where its servers are. The engine adds nothing to it, and its containers outlive it.
+    OfTheTest,
+}
 
 /// A real engine.
-struct Engine {
-    dir: PathBuf,
+pub(super) struct Engine {
+    pub(super) dir: PathBuf,
     daemon: Option<Child>,
+    network: Network,
 }
 
 impl Engine {
     /// Starts one, or says why none can be started here.
     fn new(host: &Host) -> Option<Self> {
+        Self::with(host, Network::Own)
+    }
+
+    /// The same, with a network.
+    pub(super) fn with(host: &Host, network: Network) -> Option<Self> {
         let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
         let lacks =
             |program: &str| !Command::new(program).arg("--version").output().is_ok_and(|out| out.status.success());
@@ -41,7 +56,7 @@ impl Engine {
             Some(_) if lacks("docker") => "there is no docker (Debian: docker.io, or docker-cli)",
             Some(_) if lacks("unshare") => "there is no unshare (Debian: util-linux)",
             Some(busybox) => {
-                let mut engine = Self { dir: host.path("engine"), daemon: None };
+                let mut engine = Self { dir: host.path("engine"), daemon: None, network };
                 engine.start();
                 engine.import(busybox);
                 return Some(engine);
@@ -51,17 +66,25 @@ impl Engine {
         None
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(super) fn socket(&self) -> PathBuf {
         self.dir.join("d.sock")
     }
 
     /// Starts the daemon on what its predecessor has left.
-    fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         fs::create_dir_all(&self.dir).unwrap();
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.join("log")).unwrap();
         let path = |name: &str| self.dir.join(name).display().to_string();
-        let daemon = Command::new("unshare")
-            .args(["--net", "dockerd", "--bridge=none", "--iptables=false", "--ip-masq=false", "--ip-forward=false"])
+        let mut daemon = match self.network {
+            Network::Own => Command::new("unshare"),
+            Network::OfTheTest => Command::new("dockerd"),
+        };
+        daemon.args(match self.network {
+            Network::Own => &["--net", "dockerd"][..],
+            Network::OfTheTest => &["--live-restore"],
+        });
+        let daemon = daemon
+            .args(["--bridge=none", "--iptables=false", "--ip-masq=false", "--ip-forward=false"])
             .args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")])
             .arg(format!("--host=unix://{}", self.socket().display()))
             .stdin(Stdio::null())
@@ -81,7 +104,7 @@ impl Engine {
     }
 
     /// Ends the daemon that was started here, and waits for it.
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         let Some(mut daemon) = self.daemon.take() else { return };
         signal(daemon.id(), Signal::TERM);
         let limit = Instant::now() + ENGINE_PATIENCE;
@@ -93,14 +116,14 @@ impl Engine {
         }
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(super) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("docker");
         command.env("DOCKER_HOST", format!("unix://{}", self.socket().display())).args(words);
         command
     }
 
     /// Runs the engine's own client, whose exit status is that of the container.
-    fn docker(&self, words: &[&str]) -> String {
+    pub(super) fn docker(&self, words: &[&str]) -> String {
         let output = self.command(words).output().unwrap();
         assert!(
             output.status.success() || words[0] == "run",
@@ -169,6 +192,10 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        if self.daemon.is_none() {
+            // Containers have outlived it.
+            self.start();
+        }
         let containers = self.command(&["ps", "-aq"]).output().map(|output| stdout(&output)).unwrap_or_default();
         for container in containers.lines() {
             let _ = self.command(&["rm", "-f", container]).output();

@@ -122,7 +122,7 @@ fn parts() -> Result<Parts, String> {
 }
 
 /// The last line of what `cargo xtask` prints: a path.
-fn xtask(words: &[&str]) -> Result<String, String> {
+pub(super) fn xtask(words: &[&str]) -> Result<String, String> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["run", "--quiet", "--package", "xtask", "--"]).args(words);
     // What cargo has set for this test would look like a change to build scripts that watch it.

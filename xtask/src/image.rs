@@ -145,7 +145,8 @@ fn ground() -> Layer {
     // For the Collector.
     entries.push(Entry::directory("tmp", 0o1777));
     // A fresh volume in its place belongs to whom this belongs. The group is root's: see Dockerfile.alpine.
-    entries.push(Entry::directory("run/otelet", 0o770).owned_by(USER));
+    // A tmpfs in this place has its permissions, and root as owner.
+    entries.push(Entry::directory("run/otelet", 0o1777).owned_by(USER));
     entries.push(Entry::directory("var/lib/otelet", 0o770).owned_by(USER));
     Layer { made_by: "the public CAs and empty directories".to_owned(), entries }
 }

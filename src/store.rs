@@ -275,8 +275,9 @@ impl Store {
         (memory, warnings)
     }
 
-    /// Who this agent is. Made once; made anew when the directory has been copied to another host.
-    pub fn identity(&self) -> (String, Vec<String>) {
+    /// Who this agent is. Made once; made anew when the directory has been copied to another host. Where it is derived from
+    /// a text, only a name that a server gave it since counts more.
+    pub fn identity(&self, from: Option<&str>) -> (String, Vec<String>) {
         let mut warnings = Vec::new();
         let path = self.dir.join("instance_uid");
         let host = fingerprint();
@@ -301,7 +302,12 @@ impl Store {
                 None
             }
         };
-        if let Some(identity) = &known {
+        let from = from.map(derived);
+        if let (Some(identity), Some(derived)) = (&known, &from) {
+            if identity.marker.is_some() || identity.instance_uid == *derived {
+                return (identity.instance_uid.clone(), warnings);
+            }
+        } else if let Some(identity) = &known {
             if identity.host == host || host.is_empty() {
                 return (identity.instance_uid.clone(), warnings);
             }
@@ -315,8 +321,8 @@ impl Store {
         }
         // A uid made where the host could not be told from others stays, and is bound to this host now.
         let kept = known.filter(|identity| identity.host.is_empty()).map(|identity| identity.instance_uid);
-        let identity =
-            IdentityFile { instance_uid: kept.unwrap_or_else(|| Uuid::now_v7().to_string()), host, marker: None };
+        let instance_uid = from.or(kept).unwrap_or_else(|| Uuid::now_v7().to_string());
+        let identity = IdentityFile { instance_uid, host, marker: None };
         let text = serde_json::to_vec(&identity).expect("two strings");
         if let Err(error) = self.create().and_then(|()| write_durably(&path, &text)) {
             warnings.push(format!("{}; the instance uid will be another one after the next start", error.chain()));
@@ -412,6 +418,13 @@ impl Store {
             }
         }
     }
+}
+
+/// The uid that follows from a text: version 8 of RFC 9562, whose bits are for the maker to define.
+fn derived(text: &str) -> String {
+    let digest = hash(format!("otelet instance {text}").as_bytes());
+    let bytes = digest.0[..16].try_into().expect("SHA-256 has 32 bytes");
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
 /// The fingerprint of this host: a hash, so that the machine id itself is not spread about.

@@ -14,6 +14,7 @@ mod gather;
 mod observe;
 mod people;
 mod sample;
+mod standby;
 
 use exchange::EffectiveCache;
 use std::cell::RefCell;
@@ -112,7 +113,17 @@ pub fn run(invocation: Invocation, settings: Settings) -> u8 {
         log::error!("cannot catch signals: {error}");
         return cli::EXIT_BUG;
     }
-    let (store, runtime_dir) = match places(&settings) {
+    let found = match places(&settings) {
+        Err(StoreError::InUse { path }) if !settings.standby.is_zero() => {
+            match standby::wait(&settings, &path, || places(&settings)) {
+                standby::Ended::Turn(found) => found,
+                standby::Ended::Stopped => return cli::EXIT_OK,
+                standby::Ended::Refused => return cli::EXIT_NO,
+            }
+        }
+        found => found,
+    };
+    let (store, runtime_dir) = match found {
         Ok(places) => places,
         Err(error) => {
             log::error!("{}", error.chain());
@@ -283,7 +294,7 @@ impl Runner {
     ) -> (Self, Vec<Action>) {
         let (sender, messages) = smol::channel::unbounded();
         let (memory, mut warnings) = store.load();
-        let (instance_uid, more) = store.identity();
+        let (instance_uid, more) = store.identity(settings.identity.as_deref());
         warnings.extend(more);
         let (alerts, more) = crate::alerts::load(store.dir());
         warnings.extend(more);

@@ -65,6 +65,10 @@ pub struct Settings {
     pub webhook: WebhookSettings,
     /// A Docker engine to watch.
     pub docker: DockerSettings,
+    /// What the instance uid is derived from. None: it is made once and kept.
+    pub identity: Option<String>,
+    /// How long to wait for another agent that has the state directory.
+    pub standby: Duration,
     /// Where the last good config is kept. Absolute.
     pub state_dir: PathBuf,
     /// Where the status is written. Absolute.
@@ -458,6 +462,8 @@ pub fn load(invocation: &Invocation, world: &World) -> Result<Settings, Settings
         alerts: said.alerts()?,
         webhook: said.webhook()?,
         docker: said.docker()?,
+        identity: said.optional("identity", |text| Ok(text.to_owned()))?,
+        standby: said.time("standby")?,
         state_dir: said.path("state_dir")?.unwrap_or_else(os::default_state_dir),
         runtime_dir: said.path("runtime_dir")?.unwrap_or_else(os::default_runtime_dir),
         log_level: log::LevelFilter::from_str(&said.choice("log_level")?).expect("the choices are levels of log"),

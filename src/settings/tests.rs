@@ -261,13 +261,13 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
         (
             "state_dir: /x\nfrobnicate: 1",
             "FILE:2:1: frobnicate: unknown key; known here: config, collector, report, host, export, checks, \
-             alerts, webhook, docker, attributes, environment, \
+             alerts, webhook, docker, attributes, environment, identity, standby, \
              state_dir, runtime_dir, log_level",
         ),
         (
             "json: true",
             "FILE:1:1: json: unknown key; known here: config, collector, report, host, export, checks, alerts, \
-             webhook, docker, attributes, environment, state_dir, runtime_dir, log_level",
+             webhook, docker, attributes, environment, identity, standby, state_dir, runtime_dir, log_level",
         ),
     ] {
         assert_eq!(refused(yaml), message);

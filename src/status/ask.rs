@@ -11,6 +11,9 @@ use crate::{os, store, units};
 /// How long a running agent may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
+/// The file of an agent that stands by.
+const STANDBY: &str = "standby.json";
+
 /// Time between looks for the answer.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -69,6 +72,51 @@ pub fn path(runtime_dir: &Path) -> PathBuf {
 /// Where a person's request is put.
 pub fn request_path(runtime_dir: &Path) -> PathBuf {
     runtime_dir.join("request.json")
+}
+
+/// What an agent says of itself that has no status yet, since it waits for another one to end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Standby {
+    pid: u32,
+    /// In clock ticks since boot: with the pid, a name that is not used twice.
+    start: u64,
+    /// What it waits for: the lock on the state directory.
+    lock: PathBuf,
+}
+
+impl Standby {
+    /// Of this process.
+    pub fn new(lock: &Path) -> Self {
+        let pid = std::process::id();
+        Self { pid, start: os::process_start(pid).unwrap_or_default(), lock: lock.into() }
+    }
+
+    /// Says so.
+    ///
+    /// # Errors
+    ///
+    /// In words, if it cannot be written.
+    pub fn write(&self, runtime_dir: &Path) -> Result<(), String> {
+        let text = serde_json::to_vec(self).expect("numbers and a path that came from the settings, which are text");
+        store::write_atomically(&runtime_dir.join(STANDBY), &text).map_err(|error| error.chain())
+    }
+
+    /// The one that stands by now, if one does.
+    pub fn read(runtime_dir: &Path) -> Option<Self> {
+        let text = std::fs::read(runtime_dir.join(STANDBY)).ok()?;
+        let standby: Self = serde_json::from_slice(&text).ok()?;
+        (os::process_start(standby.pid) == Some(standby.start)).then_some(standby)
+    }
+
+    /// It stands by no more.
+    pub fn remove(runtime_dir: &Path) {
+        let _ = std::fs::remove_file(runtime_dir.join(STANDBY));
+    }
+
+    /// In words.
+    pub fn describe(&self) -> String {
+        format!("agent {} stands by: {} is another agent's until that ends", self.pid, self.lock.display())
+    }
 }
 
 /// Reads what was written last.

@@ -23,7 +23,7 @@ use crate::docker::DockerStatus;
 use crate::host::Sample;
 use crate::redact::Redactor;
 use crate::{os, units};
-pub use ask::{Diagnosis, Request, Verb, diagnosis_path, fresh, path, read, request, request_path};
+pub use ask::{Diagnosis, Request, Standby, Verb, diagnosis_path, fresh, path, read, request, request_path};
 pub use screen::screen;
 pub use show::show;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use smol::future::FutureExt as _;
 
-use super::{Status, fresh, read, screen};
+use super::{Standby, Status, fresh, read, screen};
 use crate::cli::{self, Invocation};
 use crate::os::{self, Signal};
 use crate::units;
@@ -21,6 +21,13 @@ type Look = Result<(Status, Option<String>), String>;
 pub fn show(invocation: &Invocation, runtime_dir: &Path) -> u8 {
     if invocation.watch {
         return watch(invocation.json, runtime_dir);
+    }
+    // One that stands by is as it should be, and has nothing else to show yet.
+    if let Some(standby) = Standby::read(runtime_dir)
+        && fresh(runtime_dir, |_| true).is_err()
+    {
+        println!("{}", standby.describe());
+        return cli::EXIT_OK;
     }
     if invocation.healthy {
         return match fresh(runtime_dir, |_| true).map(|status| status.complaint()) {

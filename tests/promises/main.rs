@@ -50,6 +50,7 @@ mod runs_under_systemd;
 mod says_how_it_is;
 mod shows_itself_on_a_terminal;
 mod speaks_opamp;
+mod stands_by_for_its_predecessor;
 mod starts_offline_from_disk;
 mod stays_small;
 mod stops_in_order;

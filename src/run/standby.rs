@@ -1,0 +1,84 @@
+//! Waits for another agent to end that has the state directory: a new pod beside the one that it replaces. Until then the
+//! config is validated, once, and nothing is started.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use smol::future::FutureExt as _;
+
+use crate::cli;
+use crate::os::{self, Signal};
+use crate::settings::Settings;
+use crate::status::Standby;
+use crate::store::{Store, StoreError};
+use crate::{units, validate};
+
+/// Time between two looks whether the other agent has ended.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How the wait ended.
+pub(super) enum Ended {
+    /// It is this agent's turn; or something else is wrong with the state directory; or the other one never ended.
+    Turn(Result<(Store, PathBuf), StoreError>),
+    /// This one was asked to stop.
+    Stopped,
+    /// This one could not run the config: the other one had better stay.
+    Refused,
+}
+
+/// Waits for the lock.
+pub(super) fn wait(
+    settings: &Settings,
+    lock: &Path,
+    places: impl Fn() -> Result<(Store, PathBuf), StoreError>,
+) -> Ended {
+    let limit = Instant::now() + settings.standby;
+    log::info!(
+        "{}: another agent has this state directory; standing by for up to {}",
+        lock.display(),
+        units::format_time(settings.standby)
+    );
+    if validate::validate(settings) != cli::EXIT_OK {
+        log::error!("this agent could not run the config; leaving the state directory to the other one");
+        return Ended::Refused;
+    }
+    let standby = Standby::new(lock);
+    if let Err(error) = os::private_dir(&settings.runtime_dir)
+        .map_err(|error| error.to_string())
+        .and_then(|()| standby.write(&settings.runtime_dir))
+    {
+        log::warn!("{}: cannot say there that this agent stands by: {error}", settings.runtime_dir.display());
+    }
+    let waited = os::block_on(async {
+        loop {
+            let stopped = async {
+                loop {
+                    match os::signal().await {
+                        Signal::Stop => return true,
+                        // The settings are read when it is this agent's turn, and there is no status to ask for yet.
+                        Signal::Reload | Signal::Poke | Signal::ChildEnded => {}
+                    }
+                }
+            };
+            let look = async {
+                os::until(Instant::now() + LOOK).await;
+                false
+            };
+            if stopped.or(look).await {
+                return Ended::Stopped;
+            }
+            match places() {
+                Err(StoreError::InUse { .. }) if Instant::now() < limit => {}
+                found => return Ended::Turn(found),
+            }
+        }
+    });
+    Standby::remove(&settings.runtime_dir);
+    match waited {
+        Ok(ended) => ended,
+        Err(error) => {
+            log::error!("cannot wait for the other agent: {error}");
+            Ended::Refused
+        }
+    }
+}

@@ -21,7 +21,12 @@ impl BuiltIn {
         let (name, body) = match environment {
             Environment::Host => ("host", include_str!("../../targets/linux/collector.yaml")),
             Environment::Docker => ("docker", include_str!("../../targets/docker/collector.yaml")),
-            Environment::DaemonSet | Environment::Deployment => return None,
+            Environment::DaemonSet => {
+                ("a DaemonSet", include_str!("../../targets/kubernetes/base/node/collector.yaml"))
+            }
+            Environment::Deployment => {
+                ("a Deployment", include_str!("../../targets/kubernetes/base/cluster/collector.yaml"))
+            }
         };
         Some(Self { name, body, read: AtomicBool::new(false) })
     }
@@ -46,12 +51,18 @@ mod tests {
 
     #[test]
     fn it_is_offered_once_and_is_good_to_look_at() {
-        let built_in = BuiltIn::of(Environment::Host).unwrap();
-        let Offer::Config { body } = built_in.read(true) else { panic!("the first look brings it") };
-        let inspected = crate::config::inspect(&body).unwrap();
-        assert_eq!(inspected.extensions, ["file_storage"]);
-        assert_eq!(built_in.read(true), Offer::Unchanged);
-        assert!(matches!(built_in.read(false), Offer::Config { .. }));
+        for (environment, extensions) in [
+            (Environment::Host, &["file_storage"][..]),
+            (Environment::DaemonSet, &["file_storage"]),
+            (Environment::Deployment, &["file_storage", "k8s_observer"]),
+        ] {
+            let built_in = BuiltIn::of(environment).unwrap();
+            let Offer::Config { body } = built_in.read(true) else { panic!("the first look brings it") };
+            let inspected = crate::config::inspect(&body).unwrap();
+            assert_eq!(inspected.extensions, extensions);
+            assert_eq!(built_in.read(true), Offer::Unchanged);
+            assert!(matches!(built_in.read(false), Offer::Config { .. }));
+        }
     }
 
     #[test]

@@ -1,0 +1,24 @@
+// The process that holds the namespaces of a pod: it waits until it is told to end, and reaps what is left to it.
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGCHLD)
+	for received := range signals {
+		if received != syscall.SIGCHLD {
+			return
+		}
+		for {
+			ended, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+			if err != nil || ended <= 0 {
+				break
+			}
+		}
+	}
+}

@@ -1,8 +1,9 @@
 //! As the first process of a container the agent reaps whatever is left to it, and still ends in order.
 
 use std::fs;
+use std::process::Command;
 
-use super::host::{Agent, Host, Signal, alive, scripted, signal, state, wait_for, wait_until};
+use super::host::{Agent, Host, OTELET, Signal, alive, scripted, signal, state, stderr, stdout, wait_for, wait_until};
 
 /// The agent inside of its own PID namespace, as seen from outside.
 fn first_process(agent: &Agent) -> u32 {
@@ -29,6 +30,14 @@ fn strangers_are_reaped_and_the_end_is_in_order() {
     let first = first_process(&agent);
     let collector = *children(first).first().unwrap();
     let grandchild = *children(collector).first().unwrap();
+
+    // What a health check of a container does.
+    let probe = Command::new("nsenter")
+        .args(["-t", &first.to_string(), "-p", "-m", OTELET, "status", "--healthy"])
+        .arg(format!("--settings={}", host.settings_file().display()))
+        .output()
+        .unwrap();
+    assert!(probe.status.success(), "{}{}", stdout(&probe), stderr(&probe));
 
     signal(collector, Signal::KILL);
 

@@ -44,6 +44,7 @@ mod restarts_a_hung_collector;
 mod rolls_back_what_dies_in_probation;
 mod rolls_back_when_a_person_asks;
 mod runs_in_docker;
+mod runs_in_kubernetes;
 mod runs_on_arm64;
 mod runs_the_newest_good_config;
 mod runs_under_systemd;

@@ -13,6 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::collector::platform::Platform;
+use crate::collector::small::{Distribution, Recipe};
 use crate::command::run_within;
 use crate::{Failure, Flags, console, places};
 
@@ -38,20 +39,28 @@ service:
 /// What is looked for.
 struct Wanted {
     platform: Platform,
-    /// Only the distribution of `targets/collector/small.yaml`.
-    small: bool,
+    /// Only this distribution of `targets/collector`.
+    only: Option<Distribution>,
+}
+
+impl Wanted {
+    /// What would be built.
+    fn recipe(&self) -> Result<Recipe, String> {
+        Recipe::read(self.only.unwrap_or(Distribution::Small))
+    }
 }
 
 /// Runs the verb: prints the path as the last line of stdout, everything else on stderr.
 pub fn verb(args: &[String]) -> Result<(), Failure> {
-    let mut wanted = Wanted { platform: Platform::here(), small: false };
+    let mut wanted = Wanted { platform: Platform::here(), only: None };
     let mut flags = Flags::new("collector", args);
     while let Some(name) = flags.next_name() {
         match name {
             "--target" => {
                 wanted.platform = Platform::of_rust_target(flags.value(name)?).map_err(Failure::Usage)?;
             }
-            "--small" => wanted.small = true,
+            "--small" => wanted.only = Some(Distribution::Small),
+            "--kubernetes" => wanted.only = Some(Distribution::Kubernetes),
             "--pin" => return Ok(release::pin()?),
             _ => return Err(flags.unknown(name)),
         }
@@ -67,7 +76,16 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
 ///
 /// What to do about it, after each way has said on stderr why it did not serve.
 pub fn find() -> Result<PathBuf, String> {
-    look(&Wanted { platform: Platform::here(), small: false })
+    look(&Wanted { platform: Platform::here(), only: None })
+}
+
+/// The distribution for Kubernetes, by whichever way serves.
+///
+/// # Errors
+///
+/// As for [`find`].
+pub fn for_kubernetes() -> Result<PathBuf, String> {
+    look(&Wanted { platform: Platform::here(), only: Some(Distribution::Kubernetes) })
 }
 
 type Way = (&'static str, fn(&Wanted) -> Result<PathBuf, String>);
@@ -110,7 +128,7 @@ fn look(wanted: &Wanted) -> Result<PathBuf, String> {
 
 fn named(wanted: &Wanted) -> Result<PathBuf, String> {
     let value = std::env::var_os("OTELET_COLLECTOR").ok_or("not set")?;
-    if wanted.small || !wanted.platform.is_here() {
+    if wanted.only.is_some() || !wanted.platform.is_here() {
         return Err("set, but not what was asked for".to_owned());
     }
     let path = std::path::absolute(&value).map_err(|cause| format!("{value:?}: {cause}"))?;
@@ -118,7 +136,7 @@ fn named(wanted: &Wanted) -> Result<PathBuf, String> {
 }
 
 fn on_path(wanted: &Wanted) -> Result<PathBuf, String> {
-    if wanted.small || !wanted.platform.is_here() {
+    if wanted.only.is_some() || !wanted.platform.is_here() {
         return Err("not what was asked for".to_owned());
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -142,10 +160,10 @@ fn on_path(wanted: &Wanted) -> Result<PathBuf, String> {
 }
 
 fn cached(wanted: &Wanted) -> Result<PathBuf, String> {
-    let recipe = small::Recipe::read()?;
-    let small = recipe.place(&wanted.platform);
+    let recipe = wanted.recipe()?;
+    let ours = recipe.place(&wanted.platform);
     let release = release::place(&recipe.version, &wanted.platform);
-    let found = [(!wanted.small).then_some(release), Some(small)]
+    let found = [wanted.only.is_none().then_some(release), Some(ours)]
         .into_iter()
         .flatten()
         .find(|path| path.is_file())
@@ -154,10 +172,10 @@ fn cached(wanted: &Wanted) -> Result<PathBuf, String> {
 }
 
 fn released(wanted: &Wanted) -> Result<PathBuf, String> {
-    if wanted.small {
-        return Err("not the small distribution".to_owned());
+    if wanted.only.is_some() {
+        return Err("not a distribution of ours".to_owned());
     }
-    let version = small::Recipe::read()?.version;
+    let version = wanted.recipe()?.version;
     let place = release::place(&version, &wanted.platform);
     let guard = Guard::take()?;
     release::fetch(&version, &wanted.platform, &guard, &place)?;
@@ -165,7 +183,7 @@ fn released(wanted: &Wanted) -> Result<PathBuf, String> {
 }
 
 fn built(wanted: &Wanted) -> Result<PathBuf, String> {
-    let recipe = small::Recipe::read()?;
+    let recipe = wanted.recipe()?;
     let place = recipe.place(&wanted.platform);
     let guard = Guard::take()?;
     // Another process may have built it while this one waited for its turn.

@@ -25,6 +25,7 @@ Usage: cargo xtask VERB [--flag ...]
   collector   Find or build a Collector; its path is the last line of stdout.
     --target=T    For another machine, as a Rust target: aarch64-unknown-linux-musl. [this machine]
     --small       Only the small distribution of targets/collector, from the cache or built by Go.
+    --kubernetes  Only that of targets/collector/kubernetes.
     --pin         Write the official release's checksums to targets/collector/release.sha256.
   build       Build static binaries for release, by whatever way serves: a rustup target, cross, zig. [this machine]
     --target=T    For one target of targets/platforms.yaml: aarch64-unknown-linux-musl.

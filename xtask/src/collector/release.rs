@@ -58,7 +58,7 @@ pub fn fetch(version: &str, platform: &Platform, guard: &Guard, place: &Path) ->
 
 /// Writes the sums that the release publishes to `targets/collector/release.sha256`.
 pub fn pin() -> Result<(), String> {
-    let version = small::Recipe::read()?.version;
+    let version = small::Recipe::read(small::Distribution::Small)?.version;
     let guard = Guard::take()?;
     let mut lines = String::new();
     for target in PINNED {

@@ -1,5 +1,5 @@
-// All programs of a Kubernetes node in one, for the tests: the first argument says which. Compiled once and cached; what
-// they share is then compiled and linked once instead of six times.
+// All programs of a Kubernetes node in one, for the tests: the first argument says which, or the name that it is called by.
+// Compiled once and cached; what they share is then compiled and linked once instead of six times.
 package main
 
 import (
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -31,8 +32,8 @@ var programs = map[string]func() *cobra.Command{
 }
 
 func main() {
-	name := ""
-	if len(os.Args) > 1 {
+	name := filepath.Base(os.Args[0])
+	if _, known := programs[name]; !known && len(os.Args) > 1 {
 		name = os.Args[1]
 		os.Args = append([]string{name}, os.Args[2:]...)
 	}

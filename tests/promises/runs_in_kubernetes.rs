@@ -634,7 +634,8 @@ fn a_changed_config_map_is_applied_without_a_new_pod_and_a_bad_one_is_refused_wh
     let bad = good.replace("kubeletstats:", "kubeletstatz:");
     cluster.change(&bad);
     let refused = cluster.wait_status(&pod, "a refusal", |status| {
-        status["config"]["remote_hash"] == super::host::hash(&bad).as_str() && status["config"]["status"] == "failed"
+        status["config"]["remote_hash"] == super::host::hash(&bad).as_str()
+            && status["config"]["remote_config_status"] == "failed"
     });
     assert_eq!(refused["config"]["effective_hash"], super::host::hash(&better).as_str());
     assert!(refused["config"]["message"].to_string().contains("kubeletstatz"), "{refused:#}");
@@ -673,7 +674,7 @@ fn a_deleted_pod_comes_back_as_the_same_agent_and_a_killed_collector_is_the_agen
                     let collector = &status["collector"];
                     collector["healthy"] == true && collector["restarts"].as_u64().is_some_and(|count| count > 0)
                 });
-                assert_eq!(again["agent"]["started_at"], status["agent"]["started_at"], "the same agent");
+                assert_eq!(again["agent"]["since"], status["agent"]["since"], "the same agent");
                 assert_eq!(cluster.restarts(&pod), "0", "the kubelet has nothing to do with it");
             }
         }

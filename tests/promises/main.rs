@@ -8,6 +8,7 @@ mod server;
 mod tap;
 
 mod alerts_on_thresholds;
+mod asks_kubernetes_for_little;
 mod checks_what_it_is_told;
 mod diagnoses_itself;
 mod documents_every_flag;

@@ -619,7 +619,7 @@ fn a_changed_config_map_is_applied_without_a_new_pod_and_a_bad_one_is_refused_wh
     let Some(cluster) = Cluster::new() else { return };
     cluster.installed();
     let (pod, restarts) = (cluster.pod("node"), "0");
-    let [good, _] = cluster.configs();
+    let good = fs::read_to_string(cluster.host.path("kubernetes/overlay/node.yaml")).unwrap();
     let before = cluster.status(&pod)["config"]["effective_hash"].clone();
 
     let better = good.replace("metric_groups: [node, pod, container, volume]", "metric_groups: [node]");
@@ -802,8 +802,12 @@ fn the_chart_installs_and_leaves_nothing_behind() {
 
     cluster.run("helm", &["uninstall", "otelet", "-n", NAMESPACE, "--wait"]).unwrap();
     assert!(inventory().is_empty(), "{:?}", inventory());
-    let left = cluster.ours(&["get", "all,configmaps,secrets,poddisruptionbudgets,serviceaccounts", "-o", "name"]);
-    let left: Vec<&str> =
-        left.lines().filter(|name| !["configmap/kube-root-ca.crt", "serviceaccount/default"].contains(name)).collect();
-    assert!(left.is_empty(), "{left:?}");
+    let left = || {
+        let kinds = "all,configmaps,secrets,poddisruptionbudgets,serviceaccounts";
+        let names = cluster.ours(&["get", kinds, "-o", "name"]);
+        let own = |name: &&str| !["configmap/kube-root-ca.crt", "serviceaccount/default"].contains(name);
+        names.lines().filter(own).map(str::to_owned).collect::<Vec<_>>()
+    };
+    // Pods end after the objects that made them.
+    wait_for_longer(PATIENCE, "nothing left", || left().is_empty().then_some(()), || format!("{:?}", left()));
 }

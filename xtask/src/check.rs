@@ -2,6 +2,7 @@
 //! The end is one table, and a failure if any step failed. Nothing is left out in silence.
 
 mod dockerfile;
+mod kubernetes;
 mod real;
 mod reproducible;
 mod shell;
@@ -28,10 +29,11 @@ pub enum Outcome {
 type Step = (&'static str, &'static str, fn() -> Outcome);
 
 /// The steps: name, what is done, and how. The quick ones come first.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("format", "cargo fmt --check", format),
     ("shell", "shellcheck over every script", shell::step),
     ("dockerfile", "hadolint over Dockerfile.alpine", dockerfile::step),
+    ("manifests", "kustomize, helm lint, and both give the same", kubernetes::manifests),
     ("licences", "licences, bans and sources of dependencies", supply::licences),
     ("advisories", "known vulnerabilities in dependencies", supply::advisories),
     ("clippy", "cargo clippy, warnings are errors", clippy),
@@ -40,8 +42,9 @@ const STEPS: [Step; 8] = [
 ];
 
 /// The steps of `--real`.
-const REAL: [Step; 3] = [
+const REAL: [Step; 4] = [
     ("real", "the promises against a real Collector", real::step),
+    ("kubernetes", "the promises on a real Kubernetes of two nodes", kubernetes::step),
     ("fuzz", "each fuzz target for a moment", fuzz::step),
     ("reproducible", "the release binary is the same from two directories", reproducible::step),
 ];

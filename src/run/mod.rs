@@ -40,7 +40,7 @@ use crate::otlp::{self, Buffer, Exporter, Targets};
 use crate::redact::Redactor;
 use crate::reporter::Reporter;
 use crate::settings::{self, ProtocolName, Settings, World};
-use crate::source::builtin::{BUILT_IN, BuiltIn};
+use crate::source::builtin::BUILT_IN;
 use crate::source::{self, Failure, Offer, Orders, Source};
 use crate::status::{self, Answer, Essence, Facts, Losses, Status, Verb};
 use crate::store::{self, Binary, Memory, Store, StoreError};
@@ -193,7 +193,7 @@ const BUILT_IN_EVERY: Duration = Duration::from_secs(3600);
 /// `config.url` is taken away.
 fn has_source(settings: &Settings, memory: &Memory) -> bool {
     let fresh = memory.record.last_good.is_none() || memory.source.location.starts_with(BUILT_IN);
-    settings.config.url.is_some() || (fresh && BuiltIn::of(settings.config.environment).is_some())
+    settings.config.url.is_some() || fresh
 }
 
 fn params(settings: &Settings, memory: &Memory) -> Params {

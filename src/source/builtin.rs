@@ -16,8 +16,8 @@ pub struct BuiltIn {
 }
 
 impl BuiltIn {
-    /// That of this environment, if it has one.
-    pub fn of(environment: Environment) -> Option<Self> {
+    /// That of this environment.
+    pub fn of(environment: Environment) -> Self {
         let (name, body) = match environment {
             Environment::Host => ("host", include_str!("../../targets/linux/collector.yaml")),
             Environment::Docker => ("docker", include_str!("../../targets/docker/collector.yaml")),
@@ -28,7 +28,7 @@ impl BuiltIn {
                 ("a Deployment", include_str!("../../targets/kubernetes/base/cluster/collector.yaml"))
             }
         };
-        Some(Self { name, body, read: AtomicBool::new(false) })
+        Self { name, body, read: AtomicBool::new(false) }
     }
 
     /// It changes only with the agent.
@@ -56,7 +56,7 @@ mod tests {
             (Environment::DaemonSet, &["file_storage"]),
             (Environment::Deployment, &["file_storage", "k8s_observer"]),
         ] {
-            let built_in = BuiltIn::of(environment).unwrap();
+            let built_in = BuiltIn::of(environment);
             let Offer::Config { body } = built_in.read(true) else { panic!("the first look brings it") };
             let inspected = crate::config::inspect(&body).unwrap();
             assert_eq!(inspected.extensions, extensions);
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn that_of_a_docker_host_can_go_on_without_the_engine() {
-        let Offer::Config { body } = BuiltIn::of(Environment::Docker).unwrap().read(true) else { panic!("offered") };
+        let Offer::Config { body } = BuiltIn::of(Environment::Docker).read(true) else { panic!("offered") };
         let inspected = crate::config::inspect(&body).unwrap();
         let [metrics] = &inspected.engine[..] else { panic!("{:?}", inspected.engine) };
         assert_eq!(

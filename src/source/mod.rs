@@ -244,14 +244,15 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// [`HttpError::Settings`] when there is neither a `config.url` nor a built-in config, or when a URL, header, key or
+    /// [`HttpError::Settings`] when a protocol is to be spoken and there is no `config.url`, or when a URL, header, key or
     /// proxy can never work.
     pub fn new(settings: &ConfigSettings, state_dir: &Path) -> Result<Self, HttpError> {
-        let built_in = builtin::BuiltIn::of(settings.environment).filter(|_| settings.protocol == ProtocolName::Get);
-        let first = match (&settings.url, built_in) {
-            (Some(first), _) => Origin::new(first, settings.protocol, settings, state_dir)?,
-            (None, Some(built_in)) => Origin { kind: Kind::BuiltIn(built_in), key: None },
-            (None, None) => {
+        let first = match (&settings.url, settings.protocol) {
+            (Some(first), protocol) => Origin::new(first, protocol, settings, state_dir)?,
+            (None, ProtocolName::Get) => {
+                Origin { kind: Kind::BuiltIn(builtin::BuiltIn::of(settings.environment)), key: None }
+            }
+            (None, ProtocolName::KloudMate | ProtocolName::OpAmp) => {
                 return Err(HttpError::Settings {
                     what: "config.url".into(),
                     why: "not set; give a path or an http:// or https:// URL".into(),

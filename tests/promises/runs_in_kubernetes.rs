@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use otelet::units::rfc3339;
 use serde_json::Value;
 
-use super::host::{Host, environment, stderr, stdout, wait_for_longer};
+use super::host::{Host, Signal, hash, signal, stderr, stdout, wait_for_longer};
 
 /// How long anything may take: a kubelet looks for a changed ConfigMap each minute or two.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -247,13 +247,12 @@ configMapGenerator:
     }
 
     /// Installs by kustomize, and waits until both are ready.
-    fn installed(&self) -> String {
+    fn installed(&self) {
         let endpoint = self.sink();
         let configs = self.configs();
         self.kubectl(&["apply", "-k", &self.overlay(&configs).display().to_string()]);
         self.secret(&endpoint);
         self.ready();
-        endpoint
     }
 
     fn secret(&self, endpoint: &str) {
@@ -459,7 +458,7 @@ fn it_may_ask_what_it_needs_and_nothing_else() {
         "bind clusterroles.rbac.authorization.k8s.io",
         "list clusterroles.rbac.authorization.k8s.io",
         "create events",
-        "*  *",
+        "* *",
     ];
     let seen_by_one = [
         "events",
@@ -514,7 +513,7 @@ fn it_may_ask_what_it_needs_and_nothing_else() {
 fn metrics_of_nodes_and_pods_logs_and_the_state_of_the_cluster_arrive() {
     let Some(cluster) = Cluster::new() else { return };
     let start = SystemTime::now();
-    let endpoint = cluster.installed();
+    cluster.installed();
     let nodes = cluster.json(&["get", "nodes"]);
     let nodes: Vec<&str> =
         nodes["items"].as_array().unwrap().iter().map(|it| it["metadata"]["name"].as_str().unwrap()).collect();
@@ -570,7 +569,7 @@ fn metrics_of_nodes_and_pods_logs_and_the_state_of_the_cluster_arrive() {
         match collector_here(&status) {
             Some(pid) => {
                 let budget = format!("GOMEMLIMIT={}", 256 * 1024 * 1024 / 10 * 9);
-                assert!(environment(pid).contains(&budget), "{:?}", environment(pid));
+                assert!(environment_of(pid).contains(&budget), "{:?}", environment_of(pid));
             }
             None => println!("skipped: the Collector's budget: its node is another machine"),
         }
@@ -582,7 +581,6 @@ fn metrics_of_nodes_and_pods_logs_and_the_state_of_the_cluster_arrive() {
     );
     let pod = cluster.pod("node");
     let address = cluster.ours(&["get", "pod", &pod, "-o", "jsonpath={.status.podIP}"]);
-    let _ = endpoint;
     let application = format!(
         r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "application"}}, "spec": {{"containers": [{{
         "name": "application", "image": "{}", "env": [
@@ -608,6 +606,7 @@ fn collector_here(status: &Value) -> Option<u32> {
     })
 }
 
+/// Its environment, or nothing if it has just ended.
 fn environment_of(pid: u32) -> Vec<String> {
     let text = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     String::from_utf8_lossy(&text).split('\0').map(str::to_owned).collect()
@@ -618,30 +617,29 @@ fn environment_of(pid: u32) -> Vec<String> {
 fn a_changed_config_map_is_applied_without_a_new_pod_and_a_bad_one_is_refused_while_data_flows() {
     let Some(cluster) = Cluster::new() else { return };
     cluster.installed();
-    let (pod, restarts) = (cluster.pod("node"), "0");
+    let pod = cluster.pod("node");
     let good = fs::read_to_string(cluster.host.path("kubernetes/overlay/node.yaml")).unwrap();
     let before = cluster.status(&pod)["config"]["effective_hash"].clone();
 
     let better = good.replace("metric_groups: [node, pod, container, volume]", "metric_groups: [node]");
     assert_ne!(better, good);
     cluster.change(&better);
-    let after = cluster.wait_status(&pod, "the better config", |status| {
-        status["config"]["effective_hash"] == super::host::hash(&better).as_str()
-    });
+    let after = cluster
+        .wait_status(&pod, "the better config", |status| status["config"]["effective_hash"] == hash(&better).as_str());
     assert_ne!(after["config"]["effective_hash"], before);
     cluster.wait_status(&pod, "a healthy Collector", |status| status["collector"]["healthy"] == true);
 
     let bad = good.replace("kubeletstats:", "kubeletstatz:");
     cluster.change(&bad);
     let refused = cluster.wait_status(&pod, "a refusal", |status| {
-        status["config"]["remote_hash"] == super::host::hash(&bad).as_str()
-            && status["config"]["remote_config_status"] == "failed"
+        status["config"]["remote_hash"] == hash(&bad).as_str() && status["config"]["remote_config_status"] == "failed"
     });
-    assert_eq!(refused["config"]["effective_hash"], super::host::hash(&better).as_str());
+    assert_eq!(refused["config"]["effective_hash"], hash(&better).as_str());
     assert!(refused["config"]["message"].to_string().contains("kubeletstatz"), "{refused:#}");
     cluster.delivers(SystemTime::now(), &["k8s.node.cpu.usage", "system.cpu.utilization"]);
 
-    assert_eq!((cluster.pod("node"), cluster.restarts(&pod).as_str()), (pod, restarts), "the same pod all the time");
+    assert_eq!(cluster.pod("node"), pod, "the same pod all the time");
+    assert_eq!(cluster.restarts(&pod), "0");
 }
 
 #[test]
@@ -669,7 +667,7 @@ fn a_deleted_pod_comes_back_as_the_same_agent_and_a_killed_collector_is_the_agen
         match collector_here(&status) {
             None => println!("skipped: a killed Collector: its node is another machine"),
             Some(collector) => {
-                super::host::signal(collector, super::host::Signal::KILL);
+                signal(collector, Signal::KILL);
                 let again = cluster.wait_status(&pod, "another Collector", |status| {
                     let collector = &status["collector"];
                     collector["healthy"] == true && collector["restarts"].as_u64().is_some_and(|count| count > 0)

@@ -46,7 +46,8 @@ Usage: cargo xtask VERB [--flag ...]
     --tag=NAME:TAG     What it is called. [otelet:VERSION]
     --load        Hand it to docker or podman as well.
   check       What CI calls: format, lints, scripts, licences and bans, the pure core, tests.
-    --real        Also the tests that need a real Collector, a moment of each fuzz target, and whether a release can be made again.
+    --real        Also the tests that need a real Collector, engine or Kubernetes, a moment of each fuzz target, and whether a
+                  release can be made again.
     --skip=A,B    Leave steps out by name; the summary says so.
   fuzz [TARGET ...]  Build the targets of fuzz/, and run these or all of them.
     --seconds=N   For so long each. [10]

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use otelet::units::rfc3339;
@@ -167,14 +168,17 @@ impl Cluster {
     }
 
     /// The default configs, made quick, without the sink's own log, and without what the Collector of the image does not
-    /// have, which is said.
-    fn configs(&self) -> [String; 2] {
-        let node = base("node/collector.yaml")
-            .replace("exclude: [", &format!("exclude: [\"/var/log/pods/{SINK}_*/*/*.log\", "));
-        let cluster = base("cluster/collector.yaml");
-        [node, cluster].map(|text| {
-            let text = text.replace("collection_interval: 60s", "collection_interval: 2s");
-            self.possible(&text.replace("batch: {}", "batch: {timeout: 200ms}"))
+    /// have, which is said, once for all tests.
+    fn configs(&self) -> &'static [String; 2] {
+        static CONFIGS: OnceLock<[String; 2]> = OnceLock::new();
+        CONFIGS.get_or_init(|| {
+            let own_log = format!("exclude: [\"/var/log/pods/{SINK}_*/*/*.log\", ");
+            let node = base("node/collector.yaml").replace("exclude: [", &own_log);
+            let cluster = base("cluster/collector.yaml");
+            [node, cluster].map(|text| {
+                let text = text.replace("collection_interval: 60s", "collection_interval: 2s");
+                self.possible(&text.replace("batch: {}", "batch: {timeout: 200ms}"))
+            })
         })
     }
 
@@ -250,7 +254,7 @@ configMapGenerator:
     fn installed(&self) {
         let endpoint = self.sink();
         let configs = self.configs();
-        self.kubectl(&["apply", "-k", &self.overlay(&configs).display().to_string()]);
+        self.kubectl(&["apply", "-k", &self.overlay(configs).display().to_string()]);
         self.secret(&endpoint);
         self.ready();
     }

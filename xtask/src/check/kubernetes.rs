@@ -46,8 +46,14 @@ fn look(kubectl: &Path, helm: Option<&Path>) -> Result<String, String> {
     };
     let chart = folder.join("chart");
     said("helm lint", Command::new(helm).args(["lint", "--strict"]).arg(&chart))?;
-    let template = ["template", "otelet", "--namespace=otelet", "--kube-version=1.34"];
-    let chart = objects(&said("helm template", Command::new(helm).args(template).arg(&chart))?)?;
+    let template = |values: &[&str]| {
+        let mut command = Command::new(helm);
+        command.args(["template", "otelet", "--namespace=otelet", "--kube-version=1.34"]).arg(&chart).args(values);
+        run("helm template", &mut command)
+    };
+    values_count(&template)?;
+    let rendered = template(&[])?;
+    let chart = if rendered.ok() { objects(&rendered.stdout)? } else { return Err(rendered.output) };
     for (name, object) in &base {
         match chart.get(name) {
             None if name.starts_with("Namespace/") => {}
@@ -62,6 +68,41 @@ fn look(kubectl: &Path, helm: Option<&Path>) -> Result<String, String> {
         Some(name) => Err(format!("{name}: is in the chart and not in base/")),
         None => Ok(format!("{} objects, the same from base/ and from the chart; {overlays} overlays", base.len())),
     }
+}
+
+/// A value is put where it belongs, and one that does not exist is refused.
+fn values_count(template: &impl Fn(&[&str]) -> Result<Ran, String>) -> Result<(), String> {
+    let refused = template(&["--set", "nodee.enabled=false"])?;
+    if refused.ok() || !refused.output.contains("nodee") {
+        return Err(format!("the chart takes a value that does not exist\n{}", refused.output));
+    }
+    let values = "image.repository=r.example/o,image.tag=t,cluster.enabled=false,node.settings.log_level=debug,\
+                  node.resources.limits.memory=1Gi,node.tolerations[0].key=edge,node.env[0].name=A,node.collector=x: y,\
+                  priorityClassName=p,backend.secret=s,backend.endpoint=https://e.example,backend.authorization=k";
+    let rendered = template(&["--set", values])?;
+    let objects = objects(&rendered.stdout)?;
+    let at = |name: &str, pointer: &str| objects.get(name).and_then(|object| object.pointer(pointer)).cloned();
+    let node = |pointer: &str| at("DaemonSet/otelet-node", &format!("/spec/template/spec{pointer}"));
+    let container = |pointer: &str| node(&format!("/containers/0{pointer}"));
+    let settings = at("ConfigMap/otelet-node", "/data/otelet.yaml").unwrap_or_default();
+    let holds = |what: &str, is: bool| {
+        if is { Ok(()) } else { Err(format!("the chart does not put {what} where it belongs\n{}", rendered.output)) }
+    };
+    holds("cluster.enabled", !objects.contains_key("Deployment/otelet-cluster"))?;
+    holds("image", container("/image") == Some("r.example/o:t".into()))?;
+    holds("node.resources", container("/resources/limits/memory") == Some("1Gi".into()))?;
+    holds("what node.resources leaves", container("/resources/requests/cpu") == Some("50m".into()))?;
+    let last = container("/env").and_then(|env| env.as_array()?.last()?.get("name").cloned());
+    holds("node.env", last == Some("A".into()))?;
+    holds("node.tolerations", node("/tolerations") == Some(serde_json::json!([{"key": "edge"}])))?;
+    holds("priorityClassName", node("/priorityClassName") == Some("p".into()))?;
+    holds("priorityClassName alone", !objects.contains_key("PriorityClass/otelet"))?;
+    holds("node.settings", word(&settings).contains("log_level: debug") && word(&settings).contains("standby: 1h"))?;
+    holds("node.collector", at("ConfigMap/otelet-node", "/data/collector.yaml") == Some("x: y\n".into()))?;
+    holds("backend", at("Secret/s", "/stringData/endpoint") == Some("https://e.example".into()))?;
+    let backend = node("/volumes")
+        .and_then(|volumes| volumes.as_array()?.iter().find_map(|it| it.pointer("/secret/secretName").cloned()));
+    holds("backend.secret", backend == Some("s".into()))
 }
 
 /// What a program prints on stdout, if it ends well.

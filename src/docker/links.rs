@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
@@ -38,6 +39,9 @@ const LONGEST_LABEL: usize = 512;
 /// The label by which a container says that its log is nobody's business: `off`. The image of otelet has it, since an
 /// agent that reads its own collector's log would read of reading it.
 const SWITCH: &str = "otelet.logs";
+
+/// What is true of one log is true of the next: nobody wants to hear of each container.
+static SAID: Once = Once::new();
 
 /// Where links are, and where the files of the host are seen.
 #[derive(Debug, Clone)]
@@ -157,6 +161,12 @@ impl Links {
             let folder = directory.join(class).join(&link.parts);
             let path = folder.join("log");
             if before.is_some_and(|(_, known, _)| *known == path) {
+                continue;
+            }
+            if let Err(error) = fs::File::open(&link.target) {
+                // A receiver would say so with each look at it.
+                let target = link.target.display();
+                SAID.call_once(|| log::warn!("{target}: {error}; logs of containers like this one are not read"));
                 continue;
             }
             fs::create_dir_all(&folder)?;

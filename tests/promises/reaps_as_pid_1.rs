@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use super::host::{Agent, Host, OTELET, Signal, alive, scripted, signal, state, stderr, stdout, wait_for, wait_until};
+use super::host::{Agent, Host, otelet, Signal, alive, scripted, signal, state, stderr, stdout, wait_for, wait_until};
 
 /// The agent inside of its own PID namespace, as seen from outside.
 fn first_process(agent: &Agent) -> u32 {
@@ -33,7 +33,7 @@ fn strangers_are_reaped_and_the_end_is_in_order() {
 
     // What a health check of a container does.
     let probe = Command::new("nsenter")
-        .args(["-t", &first.to_string(), "-p", "-m", OTELET, "status", "--healthy"])
+        .args(["-t", &first.to_string(), "-p", "-m", otelet(), "status", "--healthy"])
         .arg(format!("--settings={}", host.settings_file().display()))
         .output()
         .unwrap();

@@ -2,7 +2,9 @@
 //! on a root that cannot be written, without a capability. And what a Docker host tells through a real Collector: metrics,
 //! logs and events of its containers, also while the engine is restarted.
 
+use std::cell::RefCell;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -632,6 +634,7 @@ fn compose_keeps_it_healthy_and_a_new_container_is_the_same_agent() {
     let host = Host::new();
     let Some(engine) = Engine::with(&host, Network::OfTheTest) else { return };
     let Some(()) = loaded(&engine, "otelet:test") else { return };
+    let user = RefCell::new(String::from("0:0"));
     let up = |more: &[&str]| {
         let output = Command::new(program)
             .args(words)
@@ -644,6 +647,7 @@ fn compose_keeps_it_healthy_and_a_new_container_is_the_same_agent() {
             .env("DOCKER_HOST", format!("unix://{}", engine.socket().display()))
             .env("OTELET_IMAGE", "otelet:test")
             .env("OTELET_SOCKET", engine.socket())
+            .env("OTELET_USER", &*user.borrow())
             // Of the many that loopback has: somebody may have a Collector here.
             .env("OTLP_RECEIVER_HOST", format!("127.{}.{}.7", std::process::id() >> 8 & 255, std::process::id() & 255))
             .output()
@@ -664,5 +668,21 @@ fn compose_keeps_it_healthy_and_a_new_container_is_the_same_agent() {
     assert_ne!(first, second);
     let after = healthy(&engine, &second);
     assert_eq!(after["agent"]["instance_uid"], before["agent"]["instance_uid"]);
+    up(&["down", "--volumes"]);
+
+    // As somebody in the group of the socket it has all but the logs of containers, and makes no noise about them.
+    *user.borrow_mut() = format!("65532:{}", fs::metadata(engine.socket()).unwrap().gid());
+    up(&["up", "--detach"]);
+    engine.docker(&["run", "-d", "--name", "web", "--network=none", IMAGE, "/bin/sleep", "1000"]);
+    let third = name().lines().next().unwrap().to_owned();
+    says(&engine, &third, "the containers of the engine", |status| {
+        let containers = status["docker"]["containers"].as_array();
+        let whole = status["collector"]["healthy"] == true && status["collector"]["without_engine"] == false;
+        whole && containers.is_some_and(|containers| containers.iter().any(|it| it["name"] == "web"))
+    });
+    assert_eq!(fact(process(&engine, &third), "Uid"), "65532\t65532\t65532\t65532");
+    let log = logs(&engine, &third);
+    assert_eq!(log.matches("logs of containers like this one are not read").count(), 1, "{log}");
+    assert_eq!(log.matches("-json.log: permission denied").count(), 0, "{log}");
     up(&["down", "--volumes"]);
 }

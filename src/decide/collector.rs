@@ -567,3 +567,74 @@ impl Run {
         Phase::Up { pid, config, since, witness, engine, health }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: ConfigHash = ConfigHash([7; 32]);
+
+    fn at(now: Instant) -> Moment {
+        Moment { now, wall: SystemTime::UNIX_EPOCH, dice: 0 }
+    }
+
+    /// A collector that reads the engine if it may, started while that is as said. Answers whether it was to do without.
+    fn started(engine: Presence, now: Instant) -> (Collector, bool) {
+        let mut collector = Collector::new(None, Duration::from_secs(35), now, &mut Vec::new());
+        collector.engine = engine;
+        collector.want(Some(CONFIG));
+        let mut out = Vec::new();
+        collector.on(Input::Due, at(now), &mut out);
+        let [Action::Spawn { without_engine, .. }] = out[..] else { panic!("{out:?}") };
+        let engine = if without_engine { EngineUse::LeftOut } else { EngineUse::Read };
+        let child = Child { pid: 7, witness: Witness::HealthCheck, engine };
+        collector.on(Input::Spawned(Ok(child)), at(now), &mut Vec::new());
+        (collector, without_engine)
+    }
+
+    fn dies(collector: &mut Collector, now: Instant) -> Option<Failed> {
+        let exit = Exit { how: "code 1".into(), ..Exit::default() };
+        collector.on(Input::Exited { pid: 7, exit }, at(now), &mut Vec::new())
+    }
+
+    #[test]
+    fn a_start_that_fails_is_held_against_its_config_only_if_the_engine_was_surely_there() {
+        use Presence::{Away, Coming, There, Unknown, Unwanted};
+        let t0 = crate::decide::origin();
+        for (before, after, without, guilty) in [
+            (There, There, false, true),
+            (Unwanted, Unwanted, false, true),
+            (Unknown, Away, false, false),
+            (Unknown, Coming, false, false),
+            (Coming, There, false, false),
+            (There, Away, false, false),
+            // It did not ask for the engine.
+            (Away, Away, true, true),
+        ] {
+            let (mut collector, is_without) = started(before, t0);
+            assert_eq!(is_without, without, "{before:?}");
+            collector.engine = after;
+            assert_eq!(dies(&mut collector, t0 + FIRST_DELAY).is_some(), guilty, "{before:?}, then {after:?}");
+        }
+    }
+
+    #[test]
+    fn one_that_does_without_the_engine_is_started_anew_when_that_is_back_for_good() {
+        let t0 = crate::decide::origin();
+        let (mut collector, _) = started(Presence::Away, t0);
+        assert!(collector.waits_for_engine());
+        let mut out = Vec::new();
+        collector.engine = Presence::Coming;
+        collector.on(Input::Due, at(t0), &mut out);
+        assert!(!out.contains(&Action::Terminate(7)), "{out:?}");
+        collector.engine = Presence::There;
+        collector.on(Input::Due, at(t0), &mut out);
+        assert!(out.contains(&Action::Terminate(7)), "{out:?}");
+
+        let (mut whole, _) = started(Presence::There, t0);
+        whole.engine = Presence::Away;
+        let mut out = Vec::new();
+        whole.on(Input::Due, at(t0), &mut out);
+        assert!(!out.contains(&Action::Terminate(7)), "one that is up stays up: {out:?}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use super::host::{Agent, Host, otelet, Signal, alive, scripted, signal, state, stderr, stdout, wait_for, wait_until};
+use super::host::{Agent, Host, Signal, alive, otelet, scripted, signal, state, stderr, stdout, wait_for, wait_until};
 
 /// The agent inside of its own PID namespace, as seen from outside.
 fn first_process(agent: &Agent) -> u32 {

@@ -10,24 +10,44 @@ use crate::check::{Outcome, count};
 use crate::command::{Ran, run};
 use crate::{collector, places};
 
+/// What the promises are called that look on for a minute.
+const MINUTES: &str = "stays_small::a_minute";
+
 /// Runs the step.
 pub fn step() -> Outcome {
     let collector = match collector::find() {
         Ok(path) => path,
         Err(reason) => return Outcome::Skipped(format!("real: not run: {reason}")),
     };
-    let mut promises = places::cargo();
-    promises
-        .args(["test", "--package", "otelet", "--lib", "--test", "promises", "--locked", "--"])
-        // Those of Kubernetes have a step of their own.
-        .args(["--ignored", "--test-threads=2", "--show-output", "--skip=runs_in_kubernetes"])
-        .env("OTELET_COLLECTOR", &collector);
-    match release() {
-        Ok(binary) => _ = promises.env("OTELET_BINARY", binary),
-        // The promises that are of a release say that they were skipped.
-        Err(reason) => println!("  of the build for tests, as no release can be made here: {reason}"),
+    let binary = match release() {
+        Ok(binary) => Some(binary),
+        Err(reason) => {
+            // The promises that are of a release say that they were skipped.
+            println!("  of the build for tests, as no release can be made here: {reason}");
+            None
+        }
+    };
+    let promises = |threads: &str, which: &[&str]| {
+        let mut promises = places::cargo();
+        promises
+            .args(["test", "--package", "otelet", "--lib", "--test", "promises", "--locked", "--"])
+            .args(["--ignored", "--show-output", threads])
+            .args(which)
+            .env("OTELET_COLLECTOR", &collector);
+        if let Some(binary) = &binary {
+            promises.env("OTELET_BINARY", binary);
+        }
+        run("real promises", &mut promises)
+    };
+    // Wake-ups are counted while nothing else is at work.
+    let minutes = judge(promises("--test-threads=3", &[MINUTES]));
+    let Outcome::Passed(minutes) = minutes else { return minutes };
+    // Those of Kubernetes have a step of their own.
+    let skip = ["--skip=runs_in_kubernetes".to_owned(), format!("--skip={MINUTES}")];
+    match judge(promises("--test-threads=2", &[&skip[0], &skip[1]])) {
+        Outcome::Passed(sums) => Outcome::Passed(format!("{minutes}; {sums}")),
+        other => other,
     }
-    judge(run("real promises", &mut promises))
 }
 
 /// What came of a run of tests, with each of them and each thing that was left out on a line.

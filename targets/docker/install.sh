@@ -7,8 +7,8 @@ usage() {
   cat <<'END'
 Usage: install.sh [--flag=value ...]
 
-  --image=IMAGE      The image, with a Collector in it. [otelet:latest]
-  --load=FILE        Load the image from this file first (cargo xtask image).
+  --image=IMAGE      The image, with a Collector in it; pulled if it is not here. [otelet:latest, which is not pulled]
+  --load=FILE        Load the image from this file (cargo xtask image), and run it.
   --endpoint=URL     Where telemetry goes by OTLP/HTTP. Without it nothing leaves the host.
   --url=URL          Where the Collector's config comes from. [built in]
   --env-file=FILE    More variables, one NAME=VALUE a line: OTEL_EXPORTER_OTLP_AUTHORIZATION, OTELET_...
@@ -22,7 +22,7 @@ DOCKER names another client, such as podman. Exit status: 0 done, 1 failed, 64 b
 END
 }
 
-image=otelet:latest load='' endpoint='' url='' env_file='' user=0:0 socket=/var/run/docker.sock
+image='' load='' endpoint='' url='' env_file='' user=0:0 socket=/var/run/docker.sock
 memory=256m name=otelet uninstall='' purge=''
 docker=${DOCKER:-docker}
 
@@ -83,7 +83,15 @@ if [ -n "$uninstall" ]; then
 fi
 
 if [ -n "$load" ]; then
-  "$docker" load --input "$load"
+  [ -r "$load" ] || fail "$load: cannot be read"
+  loaded=$("$docker" load --input "$load") || fail "$load: cannot be loaded"
+  say "$loaded"
+  # Loaded image: otelet:0.1.0
+  [ -n "$image" ] || image=$(printf '%s\n' "$loaded" | sed -n 's/^Loaded image.*: //p' | tail -n 1)
+fi
+if [ -z "$image" ]; then
+  image=otelet:latest
+  exists image "$image" || fail "there is no image $image; build it, name one with --image, or a file with --load"
 fi
 exists image "$image" || "$docker" pull "$image" || fail "there is no image $image; name one with --image, or a file with --load"
 [ -S "$socket" ] || fail "$socket: no socket; name the engine's with --socket"

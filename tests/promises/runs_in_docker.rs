@@ -48,10 +48,15 @@ fn made(target: &str, tag: &str, collector: Option<&str>) -> Option<PathBuf> {
     xtask(&words).inspect_err(|why| println!("skipped: {why}")).ok().map(PathBuf::from)
 }
 
-/// Makes the image for this machine, with the small Collector, and loads it.
-fn loaded(engine: &Engine, tag: &str) -> Option<()> {
+/// Makes the image for this machine, with the small Collector.
+fn made_with_collector(tag: &str) -> Option<PathBuf> {
     let collector = collector(here().0)?;
-    let file = made(here().0, tag, Some(&collector))?;
+    made(here().0, tag, Some(&collector))
+}
+
+/// The same, and loads it.
+fn loaded(engine: &Engine, tag: &str) -> Option<()> {
+    let file = made_with_collector(tag)?;
     engine.docker(&["load", "--input", &file.display().to_string()]);
     Some(())
 }
@@ -484,13 +489,14 @@ fn installs(engine: &Engine, words: &[&str]) -> String {
 fn what_containers_do_arrives_under_their_names_and_a_restarted_engine_stops_no_host_metric() {
     let (host, sink) = (Host::new(), Server::new());
     let Some(mut engine) = Engine::with(&host, Network::OfTheTest) else { return };
-    let Some(()) = loaded(&engine, "otelet:test") else { return };
+    let Some(file) = made_with_collector("otelet:test") else { return };
     sink.answer(Answer::Status(200, vec![("Content-Type".into(), "application/json".into())], b"{}".to_vec()));
     host.server.offer(built_in());
     fs::write(host.path("env"), "OTELET_COLLECTOR_PROBATION=1s\nOTELET_EXPORT_EVERY=1s\n").unwrap();
     let endpoint = format!("--endpoint={}", sink.at("").trim_end_matches('/'));
     let (url, env) = (format!("--url={}", host.server.url()), format!("--env-file={}", host.path("env").display()));
-    let words = ["--image=otelet:test", &endpoint, &url, &env];
+    let load = format!("--load={}", file.display());
+    let words = [&load, &endpoint, &url, &env].map(String::as_str);
     let said = installs(&engine, &words);
     assert!(said.contains("started otelet from otelet:test as 0:0") && said.contains("healthy"), "{said}");
     let uid = healthy(&engine, "otelet")["agent"]["instance_uid"].clone();

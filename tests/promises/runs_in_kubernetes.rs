@@ -1,6 +1,7 @@
 //! In a real Kubernetes: what targets/kubernetes installs is accepted, asks for little, delivers, and lives through what happens to
 //! pods. It takes the cluster that KUBECONFIG names and the image that OTELET_IMAGE names, with a Collector in it; `cargo xtask
-//! check --real` provides both. Everything is removed again, and a namespace that is somebody's is left alone.
+//! check --real` provides both. Everything is removed again but a directory on each node, and a namespace that is somebody's is left
+//! alone.
 
 use std::fs;
 use std::io::Write;
@@ -244,7 +245,17 @@ generatorOptions: {{disableNameSuffixHash: true}}
 configMapGenerator:
   - {{name: otelet-node, behavior: merge, files: [collector.yaml=node.yaml]}}
   - {{name: otelet-cluster, behavior: merge, files: [collector.yaml=cluster.yaml]}}
-"
+patches:
+  - target: {{name: otelet-(node|cluster), kind: DaemonSet|Deployment}}
+    patch: |-
+      - {{op: add, path: /spec/template/spec/containers/0/env/-, value: {{name: OTELET_COLLECTOR_PROBATION, value: 5s}}}}
+  - target: {{kind: DaemonSet}}
+    patch: |-
+      - {{op: test, path: /spec/template/spec/volumes/2/name, value: state}}
+      - {{op: replace, path: /spec/template/spec/volumes/2/hostPath/path, value: {}}}
+",
+            // What another test has left on the node is not this one's.
+            Path::new("/var/lib").join(self.host.path("").file_name().unwrap()).display()
         );
         fs::write(overlay.join("kustomization.yaml"), text).unwrap();
         overlay
@@ -667,7 +678,9 @@ fn a_deleted_pod_comes_back_as_the_same_agent_and_a_killed_collector_is_the_agen
     cluster.delivers(start, &[&marker]);
     for role in ["node", "cluster"] {
         let pod = cluster.pod(role);
-        let status = cluster.status(&pod);
+        // One that dies in its probation would be the config's fault.
+        let applied = |status: &Value| status["config"]["remote_config_status"] == "applied";
+        let status = cluster.wait_status(&pod, "an applied config", applied);
         match collector_here(&status) {
             None => println!("skipped: a killed Collector: its node is another machine"),
             Some(collector) => {

@@ -12,13 +12,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use smol::future::{self, FutureExt as _};
-use smol::process::Command;
 
 use crate::config::{self, Capabilities, Inspected, Intake, Overlay, Witness};
 use crate::decide::{self, Child, ConfigHash, EngineUse, Exit, Probe, SpawnFailure, Verdict};
 use crate::host;
 use crate::log::{Relay, Tail};
-use crate::os::{self, Launch, NotifySocket, Output};
+use crate::os::{self, Adoption, Command, Launch, NotifySocket, Output};
 use crate::settings::{CollectorLog, CollectorSettings, DEFAULT_COLLECTOR};
 use crate::store::{self, Binary, Store};
 
@@ -95,7 +94,7 @@ pub struct Running {
     pub relay: Rc<RefCell<Relay>>,
     /// Where it takes what the agent exports.
     pub intake: Intake,
-    process: smol::process::Child,
+    process: os::Child,
     output: Output,
     /// Those that were picked for it.
     ports: Vec<u16>,
@@ -235,7 +234,7 @@ impl Launcher {
         let body = self.store.config_path(hash);
         self.let_collector_read(&body)?;
         let program = self.program()?;
-        let (mut command, output) = self.command(&program)?;
+        let (mut command, output, adoption) = self.command(&program)?;
         command.arg("--config").arg(&body);
         if !overlay.text.is_empty() {
             let path = self.runtime_dir.join("overlay.yaml");
@@ -272,6 +271,7 @@ impl Launcher {
         // The writing ends of the pipe are in the command: the end of output is seen only when they are closed.
         drop(command);
         let pid = process.id();
+        adoption.adopt(pid);
         self.children.borrow_mut().insert(pid);
         let relay = Relay::new(self.settings.log == CollectorLog::Pass, self.settings.log_rate, now);
         Ok(Running {
@@ -290,6 +290,7 @@ impl Launcher {
         // A host without loopback, or without a free port, still gets its collector, watched less well.
         let ports = free_ports().inspect_err(|error| log::warn!("no port on 127.0.0.1 for a health_check: {error}"));
         capabilities.health_check &= ports.is_ok();
+        capabilities.sd_notify &= os::HAS_SD_NOTIFY;
         capabilities.otlp &= ports.is_ok() && self.takes_exports;
         config::overlay(inspected, capabilities, ports.unwrap_or_default(), &self.identity)
     }
@@ -312,7 +313,7 @@ impl Launcher {
     /// Runs the collector for an answer.
     async fn ask(&self, arguments: &[&std::ffi::OsStr], keep: usize) -> Result<(ExitStatus, Vec<u8>), String> {
         let program = self.program()?;
-        let (mut command, output) = self.command(&program)?;
+        let (mut command, output, _) = self.command(&program)?;
         command.args(arguments).kill_on_drop(true);
         for argument in arguments {
             let path = Path::new(argument);
@@ -352,7 +353,7 @@ impl Launcher {
     }
 
     /// The collector's program with the environment and the limits that it runs in, and the pipe on which it prints.
-    fn command(&self, program: &Path) -> Result<(Command, Output), String> {
+    fn command(&self, program: &Path) -> Result<(Command, Output, Adoption), String> {
         let (output, ours) = os::output().map_err(|error| format!("cannot make a pipe: {error}"))?;
         let theirs = ours.try_clone().map_err(|error| format!("cannot make a pipe: {error}"))?;
         let mut command = std::process::Command::new(program);
@@ -373,12 +374,12 @@ impl Launcher {
             user: self.user()?,
             nice: self.settings.nice,
             oom_score_adj: self.settings.oom_score_adj,
-            cgroup: None,
+            group: None,
         };
         if let Some(limit) = self.settings.memory_limit {
             // Go's collector works harder near this soft limit; the last tenth is for what Go does not count.
             command.env("GOMEMLIMIT", (limit / 10 * 9).to_string());
-            launch.cgroup = os::memory_cgroup(limit)
+            launch.group = os::memory_group(limit)
                 .inspect_err(|why| {
                     log::debug!("collector.memory_limit is advised to the collector, not enforced: {why}")
                 })
@@ -387,10 +388,10 @@ impl Launcher {
         for (name, value) in &self.settings.env {
             command.env(name, value.expose());
         }
-        os::prepare(&mut command, launch);
+        let adoption = os::prepare(&mut command, launch);
         let mut command = Command::from(command);
         command.stdin(Stdio::null()).stdout(Stdio::from(ours)).stderr(Stdio::from(theirs));
-        Ok((command, output))
+        Ok((command, output, adoption))
     }
 
     /// A directory that the collector keeps over restarts. If it cannot be made, the collector says so when it matters.
@@ -600,7 +601,7 @@ fn status_code(answer: &[u8]) -> Option<&str> {
     (version.starts_with("HTTP/1.") && code.bytes().all(|byte| byte.is_ascii_digit())).then_some(code)
 }
 
-fn start(command: &mut Command, program: &Path) -> Result<smol::process::Child, String> {
+fn start(command: &mut Command, program: &Path) -> Result<os::Child, String> {
     if let Some(why) = os::foreign(program) {
         return Err(why);
     }

@@ -353,7 +353,7 @@ fn components(found: &mut Found, settings: &Settings, state_dir: &Path) {
     };
     let said = os::block_on(async {
         let executor = LocalExecutor::new();
-        let driver = executor.spawn(smol::process::driver());
+        let driver = executor.spawn(os::driver());
         let said = executor
             .run(async {
                 smol::future::yield_now().await;

@@ -6,17 +6,20 @@ use otelet::cli::{self, Command, Invocation};
 use otelet::settings::{self, Settings, World};
 use otelet::status::{self, Verb};
 use otelet::store::{self, Store, StoreError};
-use otelet::{decide, diagnose, run, validate};
+use otelet::{decide, diagnose, os, run, validate};
 
 fn main() -> ExitCode {
-    let status = match cli::parse(std::env::args_os().skip(1)) {
+    ExitCode::from(os::serve(answer))
+}
+
+fn answer(arguments: os::Arguments) -> u8 {
+    match cli::parse(arguments) {
         Ok(invocation) => dispatch(invocation),
         Err(error) => {
             eprintln!("otelet: {error}");
             cli::EXIT_USAGE
         }
-    };
-    ExitCode::from(status)
+    }
 }
 
 fn dispatch(invocation: Invocation) -> u8 {

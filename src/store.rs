@@ -236,13 +236,17 @@ impl Store {
         let temporary = write_synced(&path, &text)?;
         // Between the two renames only the old state is there, under its other name.
         let old = self.dir.join("state.json.old");
-        match fs::rename(&path, &old) {
+        match os::rename_durably(&path, &old) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
                 return Err(StoreError::Io { path: old, what: "rename", cause });
             }
             Ok(()) | Err(_) => {}
         }
-        fs::rename(&temporary, &path).map_err(|cause| StoreError::Io { path: path.clone(), what: "rename", cause })?;
+        os::rename_durably(&temporary, &path).map_err(|cause| StoreError::Io {
+            path: path.clone(),
+            what: "rename",
+            cause,
+        })?;
         os::sync_dir(&self.dir).map_err(|cause| StoreError::Io { path: self.dir.clone(), what: "sync", cause })?;
         self.sweep(&memory.record);
         Ok(())

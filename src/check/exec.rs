@@ -7,13 +7,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use smol::future::{self, FutureExt as _};
-use smol::process::Command;
 
 use super::{Answered, Checked, late, tidy};
 use crate::collector;
 use crate::decide::check::Outcome;
 use crate::log::Tail;
-use crate::os::{self, Launch};
+use crate::os::{self, Command, Launch};
 use crate::redact::Redactor;
 use crate::settings::Secret;
 
@@ -45,12 +44,13 @@ async fn run(command: &[Secret], timeout: Duration, children: &RefCell<BTreeSet<
     for name in collector::private_variables() {
         child.env_remove(name);
     }
-    os::prepare(&mut child, Launch { user: None, nice: None, oom_score_adj: None, cgroup: None });
+    let adoption = os::prepare(&mut child, Launch::default());
     let mut child = Command::from(child);
     child.stdin(Stdio::null()).stdout(Stdio::from(ours)).stderr(Stdio::from(theirs));
     let mut process = child.spawn().map_err(|error| os::describe_spawn_error(program.as_ref(), &error))?;
     // The writing ends of the pipe are in the command.
     drop(child);
+    adoption.adopt(process.id());
     let _group = Group::new(process.id(), children);
 
     let mut tail = Tail::new(KEPT);

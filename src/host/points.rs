@@ -135,7 +135,7 @@ pub(super) fn of_file_systems(file_systems: &[FileSystem], boot: Option<SystemTi
             points.push(of(&FILESYSTEM_USAGE, bytes.into()).with("state", state).since(boot));
         }
         points.push(of(&FILESYSTEM_UTILIZATION, file_system.fullness().utilization().into()));
-        for (state, inodes) in [("used", space.inodes_used), ("free", space.inodes_free)] {
+        for (state, inodes) in ["used", "free"].into_iter().zip(space.inodes.into_iter().flatten()) {
             points.push(of(&FILESYSTEM_INODES, inodes.into()).with("state", state).since(boot));
         }
     }

@@ -1,20 +1,16 @@
 //! Where operating systems meet: the same function names in each file, and nothing else of the agent knows which one it is on.
 
 #[cfg(unix)]
-mod manager;
-#[cfg(unix)]
 mod unix;
-#[cfg(unix)]
-mod watch;
+#[cfg(windows)]
+mod windows;
 
-#[cfg(unix)]
-pub use manager::*;
 #[cfg(unix)]
 pub use unix::*;
-#[cfg(unix)]
-pub use watch::Watch;
+#[cfg(windows)]
+pub use windows::*;
 
-/// What a person or a service manager asks for by a signal.
+/// What a person or a service manager asks for by a signal. Windows has other ways to say the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// End in order; a second one ends at once. SIGTERM, SIGINT.
@@ -36,8 +32,8 @@ pub struct Launch {
     pub nice: Option<i32>,
     /// -1000 to 1000; the higher, the sooner the kernel ends it when memory is short.
     pub oom_score_adj: Option<i32>,
-    /// A cgroup of its own, opened for writing at `cgroup.procs`.
-    pub cgroup: Option<std::fs::File>,
+    /// What holds its memory: a cgroup, a job.
+    pub group: Option<MemoryGroup>,
 }
 
 /// A user by number, with the primary group.

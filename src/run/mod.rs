@@ -133,7 +133,7 @@ pub fn run(invocation: Invocation, settings: Settings) -> u8 {
     let ended = os::block_on(async {
         let executor = Rc::new(LocalExecutor::new());
         // Polled once before the first child, so that no thread is started to do the same.
-        let driver = executor.spawn(smol::process::driver());
+        let driver = executor.spawn(os::driver());
         // In a box: the executor holds what it runs four times over, and all of that would be on the stack for good.
         let running = Box::pin(async {
             future::yield_now().await;
@@ -166,6 +166,10 @@ fn places(settings: &Settings) -> Result<(Store, PathBuf), StoreError> {
         } else {
             log::warn!("{}; going on with what is there", error.chain());
         }
+    }
+    match os::keep_private(store.dir()) {
+        Err(cause) => return Err(StoreError::Io { path: store.dir().into(), what: "use the directory", cause }),
+        Ok(said) => said.iter().for_each(|said| log::warn!("{said}")),
     }
     match store.lock() {
         Err(error @ StoreError::InUse { .. }) => return Err(error),

@@ -556,6 +556,9 @@ fn cross_check(settings: &Settings, said: &Said) -> Result<(), SettingsError> {
         let problem = format!("{} is spoken with a server; config.url is a file", config.protocol);
         return Err(said.error_at("config.protocol", problem));
     }
+    if let Some((key, why)) = os::SENSELESS.iter().find(|(key, _)| said.is_said(key)) {
+        return Err(said.error_at(key, (*why).to_owned()));
+    }
     if matches!(config.role, Role::DaemonSet | Role::Deployment) && config.cluster.is_none() {
         let problem = "needs config.cluster beside it: the name under which KloudMate knows the cluster";
         return Err(said.error_at("config.role", problem.to_owned()));

@@ -19,7 +19,7 @@ impl BuiltIn {
     /// That of this environment.
     pub fn of(environment: Environment) -> Self {
         let (name, body) = match environment {
-            Environment::Host => ("host", include_str!("../../targets/linux/collector.yaml")),
+            Environment::Host => ("host", crate::os::BUILT_IN),
             Environment::Docker => ("docker", include_str!("../../targets/docker/collector.yaml")),
             Environment::DaemonSet => {
                 ("a DaemonSet", include_str!("../../targets/kubernetes/base/node/collector.yaml"))

@@ -25,7 +25,7 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
 pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let temporary = write_synced(path, bytes)?;
     let tell = |what| move |cause| StoreError::Io { path: path.into(), what, cause };
-    fs::rename(&temporary, path).map_err(tell("rename"))?;
+    os::rename_durably(&temporary, path).map_err(tell("rename"))?;
     os::sync_dir(path.parent().unwrap_or(Path::new("."))).map_err(tell("sync the directory of"))
 }
 
@@ -46,7 +46,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         (written, _) => written,
     };
     written.map_err(tell("write"))?;
-    fs::rename(&temporary, path).map_err(tell("rename"))
+    os::rename(&temporary, path).map_err(tell("rename"))
 }
 
 pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<PathBuf, StoreError> {

@@ -36,8 +36,7 @@ pub(super) fn space(path: &Path) -> io::Result<Space> {
         used: bytes(stat.f_blocks.saturating_sub(stat.f_bfree)),
         free: bytes(stat.f_bavail),
         reserved: bytes(stat.f_bfree.saturating_sub(stat.f_bavail)),
-        inodes_used: stat.f_files.saturating_sub(stat.f_ffree),
-        inodes_free: stat.f_ffree,
+        inodes: Some([stat.f_files.saturating_sub(stat.f_ffree), stat.f_ffree]),
     })
 }
 

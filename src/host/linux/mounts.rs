@@ -429,7 +429,7 @@ mod tests {
         foreign: Foreign,
     }
 
-    const SPACE: Space = Space { used: 1, free: 2, reserved: 3, inodes_used: 4, inodes_free: 5 };
+    const SPACE: Space = Space { used: 1, free: 2, reserved: 3, inodes: Some([4, 5]) };
 
     impl Server {
         fn new() -> Self {

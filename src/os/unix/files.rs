@@ -123,6 +123,33 @@ pub fn describe_mode(metadata: &fs::Metadata) -> String {
     format!("{:04o} uid {}", metadata.mode() & 0o7777, metadata.uid())
 }
 
+/// Renames a file, over another one if there is one. It is durable when the directory was synced.
+///
+/// # Errors
+///
+/// As the kernel says.
+pub fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+/// Renames a file that need not be on disk, over another one if there is one.
+///
+/// # Errors
+///
+/// As the kernel says.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+/// Its mode keeps others off a directory that the agent has made; whoever made it himself knows why.
+///
+/// # Errors
+///
+/// None here.
+pub fn keep_private(_: &Path) -> io::Result<Option<String>> {
+    Ok(None)
+}
+
 /// Makes a rename in this directory durable.
 ///
 /// # Errors
@@ -143,15 +170,6 @@ pub fn lock(path: &Path) -> io::Result<()> {
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
     rustix::stdio::dup2_stdin(&file)?;
     Ok(())
-}
-
-/// Whether some process holds the lock.
-pub fn is_locked(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared) {
-        Err(rustix::io::Errno::WOULDBLOCK) => true,
-        Ok(()) | Err(_) => false,
-    }
 }
 
 /// Opens a regular file for reading, or the one that a link leads to. It never waits, not even for the writer of a FIFO

@@ -7,17 +7,29 @@ use std::process::Command;
 
 use crate::os::{Launch, User};
 
+/// What keeps a child's memory within its limit: a cgroup, opened for writing at `cgroup.procs`.
+pub type MemoryGroup = File;
+
+/// What has to be done with a child as soon as there is one: nothing, it was all done on its way.
+#[derive(Debug)]
+pub struct Adoption;
+
+impl Adoption {
+    /// The child is there.
+    pub fn adopt(self, _: u32) {}
+}
+
 /// Makes the command's child a leader of its own process group that ends with the agent, as `launch` wants it.
 ///
 /// The signal at the agent's death follows the *thread* that starts the child: call `spawn` on the main thread only.
-pub fn prepare(command: &mut Command, launch: Launch) {
+pub fn prepare(command: &mut Command, launch: Launch) -> Adoption {
     let agent = rustix::process::getpid();
     let oom_score_adj = launch.oom_score_adj.map(|score| score.to_string());
     command.process_group(0);
     // SAFETY: between fork and exec only system calls are made, on values prepared before: nothing allocates or locks.
     unsafe {
         command.pre_exec(move || {
-            if let Some(cgroup) = &launch.cgroup {
+            if let Some(cgroup) = &launch.group {
                 // "0" is whoever writes it.
                 rustix::io::write(cgroup, b"0")?;
             }
@@ -44,6 +56,7 @@ pub fn prepare(command: &mut Command, launch: Launch) {
             Ok(())
         });
     }
+    Adoption
 }
 
 /// `name`, `name:group` or numbers, looked up in `/etc/passwd` and `/etc/group`.
@@ -90,7 +103,7 @@ pub fn user(text: &str) -> Result<User, String> {
 /// # Errors
 ///
 /// In words, where there is no cgroup v2 or the agent may not make one: the limit is then only advised by GOMEMLIMIT.
-pub fn memory_cgroup(limit: u64) -> Result<File, String> {
+pub fn memory_group(limit: u64) -> Result<MemoryGroup, String> {
     let own = fs::read_to_string("/proc/self/cgroup").map_err(|error| format!("/proc/self/cgroup: {error}"))?;
     let path = own.lines().find_map(|line| line.strip_prefix("0::")).ok_or("no cgroup v2 here")?;
     let parent = Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/'));

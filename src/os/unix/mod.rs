@@ -3,6 +3,7 @@
 mod files;
 mod host;
 mod launch;
+mod manager;
 mod memory;
 mod pipes;
 mod process;
@@ -10,13 +11,36 @@ mod program;
 mod signals;
 mod sockets;
 mod wait;
+mod watch;
 
 pub use files::*;
 pub use host::*;
 pub use launch::*;
+pub use manager::*;
 pub use pipes::*;
 pub use process::*;
 pub use program::*;
 pub use signals::*;
 pub use sockets::*;
 pub use wait::*;
+pub use watch::Watch;
+
+/// Children as futures, by pidfd where the kernel has it.
+pub use smol::process::{Child, Command, driver};
+
+/// The command line without the name of the program.
+pub type Arguments = std::iter::Skip<std::env::ArgsOs>;
+
+/// Answers the command line. There is nothing to do before: a service manager runs the agent as everybody does.
+pub fn serve(answer: fn(Arguments) -> u8) -> u8 {
+    answer(std::env::args_os().skip(1))
+}
+
+/// What a Collector does on a host until it is told otherwise.
+pub const BUILT_IN: &str = include_str!("../../../targets/linux/collector.yaml");
+
+/// Settings that have no meaning here, and why.
+pub const SENSELESS: &[(&str, &str)] = &[];
+
+/// Whether a collector can say how it is by `sd_notify`.
+pub const HAS_SD_NOTIFY: bool = true;

@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Poll, Waker};
 
 use super::process::pid_of;
@@ -43,6 +44,18 @@ pub fn catch_signals() -> io::Result<()> {
                 wait::ring();
             })?;
         }
+    }
+    Ok(())
+}
+
+/// Sets a flag when this process is asked to stop: for programs without [`block_on`](super::block_on).
+///
+/// # Errors
+///
+/// If the kernel refuses a handler.
+pub fn flag_stop(flag: &Arc<AtomicBool>) -> io::Result<()> {
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(flag))?;
     }
     Ok(())
 }

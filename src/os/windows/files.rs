@@ -1,0 +1,465 @@
+//! Files and directories: where they are, for whom, and that what is written stays written.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::windows::fs::MetadataExt;
+use std::os::windows::io::AsRawHandle;
+use std::path::{Path, PathBuf};
+use std::ptr::{null, null_mut};
+use std::time::Duration;
+
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION, ERROR_SUCCESS, GENERIC_ALL, GENERIC_WRITE, LocalFree,
+};
+use windows_sys::Win32::Security::Authorization::{GetNamedSecurityInfoW, SE_FILE_OBJECT, SetNamedSecurityInfoW};
+use windows_sys::Win32::Security::{
+    ACCESS_ALLOWED_ACE, ACL, DACL_SECURITY_INFORMATION, GetAce, GetSecurityDescriptorDacl, INHERIT_ONLY_ACE,
+    OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    CREATE_ALWAYS, CREATE_NEW, CreateDirectoryW, CreateFileW, DELETE, FILE_APPEND_DATA, FILE_ATTRIBUTE_NORMAL,
+    FILE_DELETE_CHILD, FILE_FLAG_OPEN_REPARSE_POINT, FILE_GENERIC_READ, FILE_GENERIC_WRITE, FILE_SHARE_DELETE,
+    FILE_SHARE_READ, FILE_SHARE_WRITE, FILE_TYPE_DISK, FILE_WRITE_DATA, GetFileType, MOVEFILE_REPLACE_EXISTING,
+    MOVEFILE_WRITE_THROUGH, MoveFileExW, OPEN_ALWAYS, WRITE_DAC, WRITE_OWNER,
+};
+
+use super::handles::{Private, done, own_sid, owned, sid_text, wide_path};
+use super::host::registry;
+use super::pipes::is;
+use crate::os::User;
+
+/// Everything that the agent keeps is below this: `%ProgramData%\otelet`. The registry has the same for everybody, whatever
+/// variables a process was given.
+pub(super) fn data_dir() -> PathBuf {
+    let known = registry(r"SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList", "ProgramData").map(PathBuf::from);
+    let known = known.filter(|path| path.is_absolute());
+    known.unwrap_or_else(|| r"C:\ProgramData".into()).join("otelet")
+}
+
+/// Where the settings are looked for.
+pub fn default_settings_path() -> PathBuf {
+    data_dir().join("otelet.yaml")
+}
+
+/// Where this process runs.
+pub fn environment() -> crate::settings::Environment {
+    crate::settings::Environment::Host
+}
+
+/// Makes a directory for the collector alone, which runs as the agent does.
+///
+/// # Errors
+///
+/// As Windows says.
+pub fn directory_for(path: &Path, _: Option<User>) -> io::Result<()> {
+    private_dir(path)
+}
+
+/// Where the last good config is kept.
+pub fn default_state_dir() -> PathBuf {
+    data_dir().join("state")
+}
+
+/// Where the status is written.
+pub fn default_runtime_dir() -> PathBuf {
+    data_dir().join("run")
+}
+
+/// Makes the directory and those above it, for nobody but the agent, administrators and the system.
+///
+/// # Errors
+///
+/// As Windows says.
+pub fn private_dir(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
+        private_dir(above)?;
+    }
+    let private = Private::new()?;
+    let (attributes, name) = (private.attributes(), wide_path(path)?);
+    // SAFETY: the pointers are to values that live until the call returns.
+    match done(unsafe { CreateDirectoryW(name.as_ptr(), &attributes) }) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+/// Those whom everybody is among: Everyone, Authenticated Users, Users, Guests, Anonymous.
+const CROWDS: [&str; 5] = ["S-1-1-0", "S-1-5-11", "S-1-5-32-545", "S-1-5-32-546", "S-1-5-7"];
+
+/// Those who can do everything anyway: the system, administrators, TrustedInstaller; and words for the owner, who is
+/// looked at himself.
+const TRUSTED: [&str; 5] = [
+    "S-1-5-18",
+    "S-1-5-32-544",
+    "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464",
+    "S-1-3-0",
+    "S-1-3-4",
+];
+
+/// What changes a directory, or what is in it.
+const CHANGES: u32 = GENERIC_ALL
+    | GENERIC_WRITE
+    | FILE_WRITE_DATA
+    | FILE_APPEND_DATA
+    | FILE_DELETE_CHILD
+    | DELETE
+    | WRITE_DAC
+    | WRITE_OWNER;
+
+/// Sees that nobody can plant a config in this directory, nor everybody read one: below `%ProgramData%` anybody may make
+/// directories. What is wrong with it is put right, and said.
+///
+/// # Errors
+///
+/// If it belongs to somebody else, or cannot be put right.
+pub fn keep_private(directory: &Path) -> io::Result<Option<String>> {
+    let own = own_sid()?;
+    let (owner, others) = access(directory, &own)?;
+    let trusted = |sid: &str| sid == own || TRUSTED.contains(&sid);
+    if !trusted(&owner) {
+        let name = directory.display();
+        let words = format!(
+            "it belongs to {owner}, who may have put anything there; look into it, then run `takeown /A /R /F \"{name}\"`"
+        );
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, words));
+    }
+    if others.is_empty() {
+        return Ok(None);
+    }
+    let private = Private::new()?;
+    let (mut present, mut defaulted, mut list) = (0, 0, null_mut());
+    let path = wide_path(directory)?;
+    // SAFETY: the list belongs to `private`, which lives until the calls have returned.
+    unsafe {
+        done(GetSecurityDescriptorDacl(private.descriptor(), &mut present, &mut list, &mut defaulted))?;
+        let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
+        let code = SetNamedSecurityInfoW(path.as_ptr(), SE_FILE_OBJECT, what, null_mut(), null_mut(), list, null());
+        if code != ERROR_SUCCESS {
+            return Err(io::Error::from_raw_os_error(code as i32));
+        }
+    }
+    Ok(Some(format!(
+        "{}: was open to {}; now it is for administrators, the system and the agent",
+        directory.display(),
+        others.join(", ")
+    )))
+}
+
+/// The owner, and who beside the trusted ones may change what is there, or read it as everybody may.
+fn access(directory: &Path, own: &str) -> io::Result<(String, Vec<String>)> {
+    let path = wide_path(directory)?;
+    let (mut owner, mut list, mut descriptor) = (null_mut(), null_mut::<ACL>(), null_mut());
+    let what = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
+    // SAFETY: what the function gives is in the descriptor, which is freed when all of it was read.
+    unsafe {
+        let code = GetNamedSecurityInfoW(
+            path.as_ptr(),
+            SE_FILE_OBJECT,
+            what,
+            &mut owner,
+            null_mut(),
+            &mut list,
+            null_mut(),
+            &mut descriptor,
+        );
+        if code != ERROR_SUCCESS {
+            return Err(io::Error::from_raw_os_error(code as i32));
+        }
+        let found = sid_text(owner).and_then(|owner| Ok((owner, others(list, own)?)));
+        LocalFree(descriptor);
+        found
+    }
+}
+
+/// # Safety
+///
+/// The list is null or a valid one.
+unsafe fn others(list: *const ACL, own: &str) -> io::Result<Vec<String>> {
+    /// Of winnt.h.
+    const ACCESS_ALLOWED: u8 = 0;
+    if list.is_null() {
+        return Ok(vec!["everybody".into()]);
+    }
+    let mut others = Vec::new();
+    // SAFETY: the list is valid, and so are the entries below its count. One that allows has its SID at its end.
+    unsafe {
+        for index in 0..(*list).AceCount {
+            let mut entry = null_mut();
+            done(GetAce(list, index.into(), &mut entry))?;
+            let entry = entry.cast::<ACCESS_ALLOWED_ACE>();
+            let header = (*entry).Header;
+            if header.AceType != ACCESS_ALLOWED || u32::from(header.AceFlags) & INHERIT_ONLY_ACE != 0 {
+                continue;
+            }
+            let sid = sid_text((&raw mut (*entry).SidStart).cast())?;
+            let harmful = (*entry).Mask & CHANGES != 0 || ((*entry).Mask != 0 && CROWDS.contains(&&*sid));
+            if sid != own && !TRUSTED.contains(&&*sid) && harmful && !others.contains(&sid) {
+                others.push(sid);
+            }
+        }
+    }
+    Ok(others)
+}
+
+/// The collector runs as the agent does: it can read what the agent can.
+///
+/// # Errors
+///
+/// None here.
+pub fn let_read(_: &Path, _: Option<User>) -> io::Result<()> {
+    Ok(())
+}
+
+/// The same for a directory.
+///
+/// # Errors
+///
+/// None here.
+pub fn let_pass(_: &Path, _: Option<User>) -> io::Result<()> {
+    Ok(())
+}
+
+/// A file for nobody but the agent, administrators and the system, new or emptied.
+///
+/// # Errors
+///
+/// As Windows says.
+pub fn private_file(path: &Path) -> io::Result<File> {
+    create(path, CREATE_ALWAYS)
+}
+
+/// The same, which must not be there yet.
+///
+/// # Errors
+///
+/// As Windows says.
+pub fn new_private_file(path: &Path) -> io::Result<File> {
+    create(path, CREATE_NEW)
+}
+
+fn create(path: &Path, how: u32) -> io::Result<File> {
+    let private = Private::new()?;
+    let (attributes, name) = (private.attributes(), wide_path(path)?);
+    // SAFETY: the pointers are to values that live until the call returns. A link is not followed.
+    let handle = owned(unsafe {
+        CreateFileW(
+            name.as_ptr(),
+            FILE_GENERIC_READ | FILE_GENERIC_WRITE,
+            FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+            &attributes,
+            how,
+            FILE_ATTRIBUTE_NORMAL | FILE_FLAG_OPEN_REPARSE_POINT,
+            null_mut(),
+        )
+    })?;
+    Ok(File::from(handle))
+}
+
+/// Renames a file, over another one if there is one, and returns when that is on disk.
+///
+/// Somebody may have the file open in this moment, an antivirus or a backup: it is tried for up to 0.3 s. Called on threads
+/// that may wait.
+///
+/// # Errors
+///
+/// As Windows says.
+pub fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+    while_in_use(Duration::from_millis(20), || move_file(from, to, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH))
+}
+
+/// The same for what need not be on disk, on the main thread: whoever reads the file has done so after a moment, and it is
+/// tried for 15 ms at the most.
+///
+/// # Errors
+///
+/// As Windows says.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    while_in_use(Duration::from_millis(1), || fs::rename(from, to))
+}
+
+/// Tries again while somebody else has the file, after longer and longer pauses.
+fn while_in_use(pause: Duration, mut rename: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    const TRIES: u32 = 5;
+    for number in 1..=TRIES {
+        match rename() {
+            Err(error) if is(&error, ERROR_ACCESS_DENIED) || is(&error, ERROR_SHARING_VIOLATION) => {
+                std::thread::sleep(pause * number);
+            }
+            renamed => return renamed,
+        }
+    }
+    rename()
+}
+
+/// Renames a file, but not over another one.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::AlreadyExists`] if there is one, beside what Windows says.
+pub fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
+    move_file(from, to, MOVEFILE_WRITE_THROUGH)
+}
+
+fn move_file(from: &Path, to: &Path, flags: u32) -> io::Result<()> {
+    let (from, to) = (wide_path(from)?, wide_path(to)?);
+    // SAFETY: both paths end with NUL.
+    done(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), flags) })
+}
+
+/// What sort of file it is, by its attributes: `attributes 0x20`. Who may do what with it is not in the metadata here.
+pub fn describe_mode(metadata: &fs::Metadata) -> String {
+    format!("attributes {:#x}", metadata.file_attributes())
+}
+
+/// A rename is durable when [`rename_durably`] returns.
+///
+/// # Errors
+///
+/// None here.
+pub fn sync_dir(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Holds the file for this process alone, until it ends.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::WouldBlock`] if another process holds it.
+pub fn lock(path: &Path) -> io::Result<()> {
+    let file = create(path, OPEN_ALWAYS)?;
+    match file.try_lock() {
+        Ok(()) => {
+            // Closing it would give it up.
+            std::mem::forget(file);
+            Ok(())
+        }
+        Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Opens a regular file for reading, or the one that a link leads to: no device, no pipe.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::Other`] for anything but a regular file, beside what Windows says.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let irregular = || io::Error::other("not a regular file");
+    if !fs::metadata(path)?.is_file() {
+        return Err(irregular());
+    }
+    let file = File::open(path)?;
+    // SAFETY: the handle is open.
+    let on_disk = unsafe { GetFileType(file.as_raw_handle()) } == FILE_TYPE_DISK;
+    if on_disk { Ok(file) } else { Err(irregular()) }
+}
+
+/// A log file that is set aside as `.old` when it is full, in place of the one before: never more than two of this size.
+pub(super) struct BoundedFile {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    limit: u64,
+}
+
+impl BoundedFile {
+    /// Goes on at the end of what is there.
+    pub(super) fn open(path: &Path, limit: u64) -> io::Result<Self> {
+        let mut file = match new_private_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::OpenOptions::new().read(true).write(true).open(path)?
+            }
+            made => made?,
+        };
+        let length = file.seek(SeekFrom::End(0))?;
+        Ok(Self { path: path.into(), file, length, limit })
+    }
+
+    /// Writes whole lines.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.length > 0 && self.length + bytes.len() as u64 > self.limit {
+            let mut old = self.path.as_os_str().to_owned();
+            old.push(".old");
+            match move_file(&self.path, Path::new(&old), MOVEFILE_REPLACE_EXISTING) {
+                Ok(()) => *self = Self::open(&self.path, self.limit)?,
+                // Somebody reads it: the limit counts more than what is in it.
+                Err(_) => {
+                    self.file.set_len(0)?;
+                    self.file.seek(SeekFrom::Start(0))?;
+                    self.length = 0;
+                }
+            }
+        }
+        self.file.write_all(bytes)?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("otelet {name} ü {}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        private_dir(&dir).unwrap();
+        dir
+    }
+
+    #[test]
+    fn a_log_file_is_set_aside_when_it_is_full() {
+        let dir = place("bounded");
+        let path = dir.join("otelet.log");
+        let mut file = BoundedFile::open(&path, 20).unwrap();
+        for line in ["one line\n", "two lines\n", "three\n"] {
+            file.write(line.as_bytes()).unwrap();
+        }
+        drop(file);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
+        assert_eq!(fs::read_to_string(dir.join("otelet.log.old")).unwrap(), "one line\ntwo lines\n");
+        BoundedFile::open(&path, 20).unwrap().write(b"four\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three\nfour\n");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_path_may_be_long_and_is_replaced_whole() {
+        let dir = place("long");
+        let deep = (0..12).fold(dir.clone(), |path, number| path.join(format!("a directory with number {number}")));
+        assert!(deep.as_os_str().len() > 260);
+        private_dir(&deep).unwrap();
+        let (new, path) = (deep.join("x.new"), deep.join("x"));
+        for text in ["first", "second"] {
+            private_file(&new).unwrap().write_all(text.as_bytes()).unwrap();
+            rename_durably(&new, &path).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        private_file(&new).unwrap();
+        assert_eq!(rename_to_new(&new, &path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn what_everybody_can_use_is_closed_and_said() {
+        let dir = place("open");
+        assert_eq!(keep_private(&dir).unwrap(), None);
+        let open = Private::of("D:P(A;OICI;FA;;;WD)").unwrap();
+        let (mut present, mut defaulted, mut list) = (0, 0, null_mut());
+        let path = wide_path(&dir).unwrap();
+        // SAFETY: the list belongs to `open`.
+        unsafe {
+            done(GetSecurityDescriptorDacl(open.descriptor(), &mut present, &mut list, &mut defaulted)).unwrap();
+            let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
+            let code = SetNamedSecurityInfoW(path.as_ptr(), SE_FILE_OBJECT, what, null_mut(), null_mut(), list, null());
+            assert_eq!(code, ERROR_SUCCESS);
+        }
+        let said = keep_private(&dir).unwrap().unwrap();
+        assert!(said.contains("was open to S-1-1-0"), "{said}");
+        assert_eq!(keep_private(&dir).unwrap(), None);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -1,0 +1,296 @@
+//! What is read from a child, and the log that is written without waiting for its reader.
+
+use std::cell::RefCell;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::windows::io::{AsHandle, AsRawHandle, OwnedHandle};
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, Once, OnceLock};
+use std::time::{Duration, Instant};
+
+use windows_sys::Win32::Foundation::{
+    ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_IO_INCOMPLETE, ERROR_IO_PENDING, ERROR_PIPE_NOT_CONNECTED, HANDLE,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, FILE_TYPE_DISK, GetFileType, PIPE_ACCESS_INBOUND, ReadFile,
+};
+use windows_sys::Win32::System::Console::{
+    CONSOLE_SCREEN_BUFFER_INFO, ENABLE_VIRTUAL_TERMINAL_PROCESSING, GetConsoleMode, GetConsoleScreenBufferInfo,
+    SetConsoleMode,
+};
+use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
+use windows_sys::Win32::System::Pipes::{CreateNamedPipeW, PIPE_REJECT_REMOTE_CLIENTS};
+
+use super::handles::{event, owned, wide};
+use super::wait::ready;
+
+/// What is read at once, and what the pipe holds, in bytes.
+const PIECE: usize = 8 * 1024;
+const HELD: u32 = 64 * 1024;
+
+/// The reading side of what a child prints. stdout and stderr share it, so that the order is kept.
+#[derive(Debug)]
+pub struct Output(Reading);
+
+/// A pipe: what the agent reads, and what the child writes.
+///
+/// # Errors
+///
+/// If Windows gives none.
+pub fn output() -> io::Result<(Output, OwnedHandle)> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    // An anonymous pipe cannot be read without waiting. The number is for the case that somebody has taken a name.
+    let (pid, number) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let name = format!(r"\\.\pipe\otelet-{pid}-{number}-{:x}", fastrand::u64(..));
+    let path = wide(&name);
+    let flags = PIPE_ACCESS_INBOUND | FILE_FLAG_OVERLAPPED | FILE_FLAG_FIRST_PIPE_INSTANCE;
+    // SAFETY: the name ends with NUL. Without attributes only the same user, administrators and the system may write.
+    let read =
+        owned(unsafe { CreateNamedPipeW(path.as_ptr(), flags, PIPE_REJECT_REMOTE_CLIENTS, 1, 0, HELD, 0, null()) })?;
+    let write = OpenOptions::new().write(true).open(name)?;
+    Ok((Output(Reading::of(read)?), write.into()))
+}
+
+impl Output {
+    /// Waits for bytes; 0 is the end.
+    ///
+    /// # Errors
+    ///
+    /// As Windows says.
+    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).await
+    }
+
+    /// What is there now, without waiting: the last words of a child that has ended.
+    pub fn read_now(&self, buffer: &mut [u8]) -> usize {
+        self.0.read_now(buffer).ok().flatten().unwrap_or(0)
+    }
+}
+
+/// A pipe that is read piece by piece. The piece belongs to it: a wait that is given up leaves Windows something to write to.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pipe: OwnedHandle,
+    event: OwnedHandle,
+    piece: RefCell<Box<Piece>>,
+}
+
+struct Piece {
+    overlapped: OVERLAPPED,
+    bytes: [u8; PIECE],
+    /// Whether Windows writes to it.
+    pending: bool,
+    /// What of it was not handed out yet.
+    left: std::ops::Range<usize>,
+}
+
+impl std::fmt::Debug for Piece {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Piece").field("pending", &self.pending).field("left", &self.left).finish()
+    }
+}
+
+impl Reading {
+    /// Reads from a pipe that was opened for this.
+    pub(super) fn of(pipe: OwnedHandle) -> io::Result<Self> {
+        let event = event(true)?;
+        let overlapped = OVERLAPPED { hEvent: event.as_raw_handle(), ..OVERLAPPED::default() };
+        let piece = RefCell::new(Box::new(Piece { overlapped, bytes: [0; PIECE], pending: false, left: 0..0 }));
+        Ok(Self { pipe, event, piece })
+    }
+
+    pub(super) fn raw(&self) -> HANDLE {
+        self.pipe.as_raw_handle()
+    }
+
+    /// Set when something has come.
+    pub(super) fn event(&self) -> HANDLE {
+        self.event.as_raw_handle()
+    }
+
+    pub(super) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.read_now(buffer)? {
+                Some(length) => return Ok(length),
+                None => ready(&self.event.as_handle()).await,
+            }
+        }
+    }
+
+    /// What is there, without waiting; 0 is the end, and nothing that there is nothing yet.
+    pub(super) fn read_now(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let piece = &mut **self.piece.borrow_mut();
+        if piece.left.is_empty() {
+            if !piece.pending {
+                // SAFETY: the piece is on the heap and stays there until the reading has ended, see `drop`.
+                let begun = unsafe {
+                    ReadFile(self.raw(), piece.bytes.as_mut_ptr(), PIECE as u32, null_mut(), &mut piece.overlapped)
+                };
+                match io::Error::last_os_error() {
+                    _ if begun != 0 => {}
+                    error if is(&error, ERROR_IO_PENDING) => {}
+                    error => return end(error),
+                }
+                piece.pending = true;
+            }
+            let mut length = 0;
+            // SAFETY: the structure is the one that the reading was begun with.
+            let ended = unsafe { GetOverlappedResult(self.raw(), &piece.overlapped, &mut length, 0) };
+            match io::Error::last_os_error() {
+                _ if ended != 0 => {}
+                error if is(&error, ERROR_IO_INCOMPLETE) => return Ok(None),
+                error => {
+                    piece.pending = false;
+                    return end(error);
+                }
+            }
+            piece.pending = false;
+            piece.left = 0..length as usize;
+        }
+        let length = piece.left.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&piece.bytes[piece.left.start..][..length]);
+        piece.left.start += length;
+        Ok(Some(length))
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let piece = self.piece.get_mut();
+        if piece.pending {
+            let mut length = 0;
+            // SAFETY: the reading is under way. Once it is cancelled, Windows has done with the piece, and says so.
+            unsafe {
+                CancelIoEx(self.pipe.as_raw_handle(), &piece.overlapped);
+                GetOverlappedResult(self.pipe.as_raw_handle(), &piece.overlapped, &mut length, 1);
+            }
+        }
+    }
+}
+
+/// A writer that has gone is the end and no error.
+fn end(error: io::Error) -> io::Result<Option<usize>> {
+    let gone = [ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_PIPE_NOT_CONNECTED];
+    if gone.iter().any(|code| is(&error, *code)) { Ok(Some(0)) } else { Err(error) }
+}
+
+pub(super) fn is(error: &io::Error, code: u32) -> bool {
+    error.raw_os_error() == Some(code as i32)
+}
+
+/// Columns and rows of the terminal that stdout is, if it is one. From then on it understands escape sequences.
+pub fn terminal() -> Option<(usize, usize)> {
+    let stdout = io::stdout();
+    let (handle, mut mode) = (stdout.as_raw_handle(), 0);
+    let mut info = CONSOLE_SCREEN_BUFFER_INFO::default();
+    // SAFETY: the pointers are to values that live until the calls return.
+    unsafe {
+        if GetConsoleMode(handle, &mut mode) == 0 || GetConsoleScreenBufferInfo(handle, &mut info) == 0 {
+            return None;
+        }
+        SetConsoleMode(handle, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING);
+    }
+    let size = |first: i16, last: i16| usize::try_from(i32::from(last) - i32::from(first) + 1).unwrap_or(0);
+    let window = info.srWindow;
+    Some((size(window.Left, window.Right), size(window.Top, window.Bottom)))
+}
+
+// ---- The log -------------------------------------------------------------------------------------------------------
+
+/// What waits for a slow reader of the log at the most, in bytes.
+const WAITING_AT_MOST: usize = 64 * 1024;
+
+/// How long the end waits for that reader.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Where the log of a service goes.
+static LOG_FILE: OnceLock<Mutex<super::BoundedFile>> = OnceLock::new();
+
+/// Has the log go into a file of bounded size, since nobody reads what a service prints.
+pub(super) fn log_into(file: super::BoundedFile) {
+    let _ = LOG_FILE.set(Mutex::new(file));
+}
+
+/// What waits to be written, and by whom.
+static QUEUE: Mutex<Queue> = Mutex::new(Queue { bytes: Vec::new(), writing: false, alone: true });
+static QUEUED: Condvar = Condvar::new();
+
+struct Queue {
+    bytes: Vec<u8>,
+    writing: bool,
+    /// Nobody but the caller writes.
+    alone: bool,
+}
+
+/// Writes to the agent's stderr, but never waits for its reader: one that stalls, or a person who selects text in the
+/// console, must not stall supervision. Returns whether all of it was written, or will be.
+///
+/// A file takes it at once. Whatever else there is gets it from a thread of its own, which Windows needs for that.
+pub fn write_log(bytes: &[u8]) -> bool {
+    if let Some(file) = LOG_FILE.get() {
+        return file.lock().is_ok_and(|mut file| file.write(bytes).is_ok());
+    }
+    let stderr = io::stderr();
+    // SAFETY: a handle, open or not.
+    if stderr.as_raw_handle().is_null() || unsafe { GetFileType(stderr.as_raw_handle()) } == FILE_TYPE_DISK {
+        return stderr.lock().write_all(bytes).is_ok();
+    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let started = std::thread::Builder::new().name("log".into()).stack_size(STACK).spawn(write_queued);
+        if let Ok(mut queue) = QUEUE.lock() {
+            queue.alone = started.is_err();
+        }
+    });
+    let Ok(mut queue) = QUEUE.lock() else { return false };
+    if queue.alone {
+        return stderr.lock().write_all(bytes).is_ok();
+    }
+    if queue.bytes.len() + bytes.len() > WAITING_AT_MOST {
+        return false;
+    }
+    queue.bytes.extend_from_slice(bytes);
+    QUEUED.notify_all();
+    true
+}
+
+/// Stack of the thread that writes the log, in bytes.
+const STACK: usize = 64 * 1024;
+
+fn write_queued() {
+    let Ok(mut queue) = QUEUE.lock() else { return };
+    loop {
+        if queue.bytes.is_empty() {
+            match QUEUED.wait(queue) {
+                Ok(woken) => queue = woken,
+                Err(_) => return,
+            }
+            continue;
+        }
+        let bytes = std::mem::take(&mut queue.bytes);
+        queue.writing = true;
+        drop(queue);
+        let _ = io::stderr().lock().write_all(&bytes);
+        match QUEUE.lock() {
+            Ok(locked) => queue = locked,
+            Err(_) => return,
+        }
+        queue.writing = false;
+        QUEUED.notify_all();
+    }
+}
+
+/// Waits, but not long, for the reader of the log. What is said from now on is written by whoever says it.
+pub(super) fn finish_log() {
+    let limit = Instant::now() + LAST_LINES;
+    let Ok(mut queue) = QUEUE.lock() else { return };
+    while queue.writing || !queue.bytes.is_empty() {
+        let left = limit.saturating_duration_since(Instant::now());
+        match QUEUED.wait_timeout(queue, left) {
+            Ok((woken, _)) if !left.is_zero() => queue = woken,
+            Ok(_) | Err(_) => return,
+        }
+    }
+    queue.alone = true;
+}

@@ -1,0 +1,174 @@
+//! What takes the place of signals: the console's ^C, the service manager's controls, and events by which other processes
+//! of the system, of administrators or of the same user ask for something.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::os::windows::io::{AsRawHandle, OwnedHandle};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Poll, Waker};
+
+use smol::future::FutureExt as _;
+use windows_sys::Win32::Foundation::{ERROR_ALREADY_EXISTS, GetLastError};
+use windows_sys::Win32::System::Console::{
+    CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT, GetConsoleCP, SetConsoleCtrlHandler,
+};
+use windows_sys::Win32::System::Threading::{CreateEventW, EVENT_MODIFY_STATE, OpenEventW, SetEvent};
+
+use super::handles::{Private, done, owned, wide};
+use super::wait;
+use crate::os::Signal;
+
+/// One bit for each [`Signal`] that has arrived and was not taken yet.
+static ARRIVED: AtomicU32 = AtomicU32::new(0);
+
+/// Whether a terminal can send anything: an agent without one hears only what it sends to its own collector.
+static HAS_TERMINAL: OnceLock<bool> = OnceLock::new();
+
+thread_local! {
+    /// Whoever waits in [`signal`].
+    static TAKER: RefCell<Option<Waker>> = const { RefCell::new(None) };
+    /// The events by which others ask.
+    static ASKED: RefCell<Vec<(Signal, OwnedHandle)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The signals that other processes may send, and how their events are called.
+const NAMES: [(Signal, &str); 3] = [(Signal::Stop, "stop"), (Signal::Reload, "reload"), (Signal::Poke, "poke")];
+
+/// Begins to listen. What arrives before [`block_on`](super::block_on) runs is not lost.
+///
+/// # Errors
+///
+/// If Windows refuses a handler.
+pub fn catch_signals() -> io::Result<()> {
+    super::die_together();
+    has_terminal();
+    // SAFETY: the handler is a function of this program. An ignored ^C, which a parent may have left, would be inherited.
+    unsafe {
+        SetConsoleCtrlHandler(None, 0);
+        done(SetConsoleCtrlHandler(Some(handler), 1))?;
+    }
+    ASKED.set(NAMES.iter().filter_map(|(signal, name)| Some((*signal, asking_event(name)?))).collect());
+    Ok(())
+}
+
+/// An event of ours. One that somebody else has made under this name would be his to set.
+fn asking_event(name: &str) -> Option<OwnedHandle> {
+    let path = event_name(std::process::id(), name);
+    let made = Private::new().and_then(|private| {
+        let (attributes, text) = (private.attributes(), wide(&path));
+        // SAFETY: both pointers are to values that live until the call returns.
+        let (handle, error) = unsafe { (CreateEventW(&attributes, 0, 0, text.as_ptr()), GetLastError()) };
+        let handle = owned(handle)?;
+        if error == ERROR_ALREADY_EXISTS { Err(io::ErrorKind::AlreadyExists.into()) } else { Ok(handle) }
+    });
+    made.inspect_err(|error| log::warn!("{path}: cannot be made: {error}; requests to {name} are not heard")).ok()
+}
+
+fn event_name(pid: u32, name: &str) -> String {
+    format!(r"Global\otelet-{pid}-{name}")
+}
+
+/// Whether the agent was started on a console.
+pub(super) fn has_terminal() -> bool {
+    // SAFETY: no arguments; 0 without a console.
+    *HAS_TERMINAL.get_or_init(|| unsafe { GetConsoleCP() } != 0)
+}
+
+/// Called by Windows on a thread of its own.
+unsafe extern "system" fn handler(event: u32) -> i32 {
+    if !has_terminal() {
+        // It was sent to the collector, whose console the agent was on at the moment.
+        return 1;
+    }
+    arrived(Signal::Stop);
+    if matches!(event, CTRL_CLOSE_EVENT | CTRL_LOGOFF_EVENT | CTRL_SHUTDOWN_EVENT) {
+        // Windows ends the process as soon as this returns, or after some seconds.
+        std::thread::sleep(std::time::Duration::from_secs(60));
+    }
+    1
+}
+
+/// Notes a signal and wakes the agent.
+pub(super) fn arrived(signal: Signal) {
+    ARRIVED.fetch_or(1 << signal as u32, Ordering::SeqCst);
+    wait::ring();
+}
+
+/// Sets a flag when this process is asked to stop: for programs without [`block_on`](super::block_on).
+///
+/// # Errors
+///
+/// If Windows refuses a handler.
+pub fn flag_stop(flag: &Arc<AtomicBool>) -> io::Result<()> {
+    static FLAGS: Mutex<Vec<Arc<AtomicBool>>> = Mutex::new(Vec::new());
+    unsafe extern "system" fn handler(_: u32) -> i32 {
+        FLAGS.lock().iter().flat_map(|flags| flags.iter()).for_each(|flag| flag.store(true, Ordering::SeqCst));
+        1
+    }
+    FLAGS.lock().expect("no panic while it is held").push(Arc::clone(flag));
+    // SAFETY: the handler is a function of this program.
+    done(unsafe { SetConsoleCtrlHandler(Some(handler), 1) })
+}
+
+/// The next signal. One task waits for them.
+pub async fn signal() -> Signal {
+    let noted = poll_fn(|context| {
+        TAKER.set(Some(context.waker().clone()));
+        let arrived = ARRIVED.load(Ordering::SeqCst);
+        let signals = [Signal::Stop, Signal::Reload, Signal::Poke];
+        let Some(signal) = signals.into_iter().find(|signal| arrived & (1 << *signal as u32) != 0) else {
+            return Poll::Pending;
+        };
+        ARRIVED.fetch_and(!(1 << signal as u32), Ordering::SeqCst);
+        Poll::Ready(signal)
+    });
+    // The events outlive the wait: nobody takes them from the list.
+    let events: Vec<(Signal, std::os::windows::io::BorrowedHandle<'static>)> = ASKED.with_borrow(|asked| {
+        // SAFETY: as above; the list ends with the thread, and so does the wait.
+        let borrow =
+            |handle: &OwnedHandle| unsafe { std::os::windows::io::BorrowedHandle::borrow_raw(handle.as_raw_handle()) };
+        asked.iter().map(|(signal, handle)| (*signal, borrow(handle))).collect()
+    });
+    let asked = async |signal: Signal| match events.iter().find(|(known, _)| *known == signal) {
+        Some((_, event)) => {
+            wait::ready(event).await;
+            signal
+        }
+        None => std::future::pending().await,
+    };
+    noted.or(asked(Signal::Stop)).or(asked(Signal::Reload)).or(asked(Signal::Poke)).await
+}
+
+/// Wakes whoever waits for a signal, if one has arrived.
+pub(super) fn hand_out() {
+    if ARRIVED.load(Ordering::SeqCst) != 0
+        && let Some(waker) = TAKER.take()
+    {
+        waker.wake();
+    }
+}
+
+/// Has a running agent look for a request and write its status.
+///
+/// # Errors
+///
+/// If the process is gone or belongs to somebody else.
+pub fn poke(pid: u32) -> io::Result<()> {
+    send(pid, Signal::Poke)
+}
+
+/// Sends a running agent a signal, as `kill` does on Unix.
+///
+/// # Errors
+///
+/// If the process is gone or belongs to somebody else.
+pub fn send(pid: u32, signal: Signal) -> io::Result<()> {
+    let name = NAMES.iter().find(|(known, _)| *known == signal).ok_or(io::ErrorKind::Unsupported)?.1;
+    let name = wide(event_name(pid, name));
+    // SAFETY: the name ends with NUL.
+    let event = owned(unsafe { OpenEventW(EVENT_MODIFY_STATE, 0, name.as_ptr()) })?;
+    // SAFETY: the handle is open.
+    done(unsafe { SetEvent(event.as_raw_handle()) })
+}

@@ -40,7 +40,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, thread};
 
 use serde_yaml::Value;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// The longest that it lives, whatever happens to the test that started it.
 const LIFETIME: Duration = Duration::from_secs(120);
@@ -477,9 +476,7 @@ fn time(text: &str) -> Option<Duration> {
 /// A flag that each SIGTERM and SIGINT sets.
 fn on_terminate() -> Arc<AtomicBool> {
     let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register(signal, Arc::clone(&flag)).expect("both signals may be handled");
-    }
+    otelet::os::flag_stop(&flag).expect("signals may be handled");
     flag
 }
 

@@ -38,10 +38,9 @@ fn fails(agent: &Agent, name: &str, why: &str) {
 
 /// A program of this host.
 fn script(host: &Host, name: &str, text: &str) -> String {
-    use std::os::unix::fs::PermissionsExt as _;
     let path = host.path(name);
     fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    super::system::set_mode(&path, 0o755);
     path.display().to_string()
 }
 
@@ -197,7 +196,7 @@ fn the_agent_and_the_collector_are_checks_that_are_always_there() {
     result(&agent, "collector", true);
 
     host.set("checks", "[{tcp: nowhere}]");
-    agent.signal(rustix::process::Signal::HUP);
+    agent.signal(super::host::Signal::HUP);
     agent.logs("going on with the old ones");
     let why = result(&agent, "otelet", false);
     assert!(why.starts_with("settings cannot be used: ") && why.contains("write host:port"), "{why}");

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use super::host::{Agent, COLLECTOR, Host, config, hash, scripted, stderr, stdout};
+use super::system;
 
 /// One for each place that takes one.
 const SECRETS: [&str; 10] = [
@@ -213,22 +213,22 @@ fn what_a_collector_says_is_kept_even_if_it_is_not_passed_on() {
 #[test]
 fn it_is_for_its_owner_and_replaces_nothing_that_was_not_named() {
     let host = Host::new();
-    host.set("collector.path", COLLECTOR);
+    host.set("collector.path", &COLLECTOR);
     let output = diagnose(&host, &[], &[]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 
     let archives: Vec<_> = fs::read_dir(host.path("")).unwrap().flatten().map(|entry| entry.path()).collect();
     let archives: Vec<_> = archives.iter().filter(|path| path.extension().is_some_and(|it| it == "tar")).collect();
     assert_eq!(archives.len(), 1, "{archives:?}");
-    assert_eq!(fs::metadata(archives[0]).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(system::mode(archives[0]), 0o600);
     fs::write(host.path("mine.tar"), "mine").unwrap();
-    fs::set_permissions(host.path("mine.tar"), fs::Permissions::from_mode(0o644)).unwrap();
+    system::set_mode(&host.path("mine.tar"), 0o644);
 
     let output = diagnose(&host, &[("OTELET_OUTPUT", "mine.tar")], &[]);
 
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(unpacked(&host.path("mine.tar")).contains_key("about.txt"));
-    assert_eq!(fs::metadata(host.path("mine.tar")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(system::mode(&host.path("mine.tar")), 0o600);
     let output = diagnose(&host, &[], &["--output=no/such/out.tar"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("name a file in a directory that exists with --output"), "{}", stderr(&output));

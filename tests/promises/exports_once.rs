@@ -121,7 +121,7 @@ fn each_snapshot_goes_out_once_with_its_own_time_and_the_right_resource() {
     assert_eq!(text(resource, "service.name"), Some("otelet"));
     assert_eq!(text(resource, "service.version"), Some(env!("CARGO_PKG_VERSION")));
     assert_eq!(text(resource, "site"), Some("north"));
-    assert_eq!(text(resource, "os.type"), Some("linux"));
+    assert_eq!(text(resource, "os.type"), Some(std::env::consts::OS));
     assert!(text(resource, "service.instance.id").is_some_and(|uid| uid.len() == 36));
     let scope = request.resource_metrics[0].scope_metrics[0].scope.as_ref().unwrap();
     assert_eq!((scope.name.as_str(), scope.version.as_str()), ("otelet", env!("CARGO_PKG_VERSION")));

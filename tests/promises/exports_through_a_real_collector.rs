@@ -15,7 +15,7 @@ fn plant() -> (Host, Server, String) {
     let (host, sink) = (Host::new(), Server::new());
     let collector = std::env::var("OTELET_COLLECTOR").expect("cargo xtask check --real sets OTELET_COLLECTOR");
     // By another name, under which it can be taken away.
-    std::os::unix::fs::symlink(collector, host.path("collector")).unwrap();
+    super::system::symlink(collector, host.path("collector")).unwrap();
     for (key, value) in [
         ("collector.path", host.path("collector").display().to_string()),
         ("collector.probation", "1s".into()),
@@ -160,7 +160,7 @@ fn two_hundred_samples_without_a_collector_arrive_afterwards_each_once() {
     let waiting = agent.status(&host);
     assert!(waiting.export.waiting_points >= points + SAMPLES as u64, "{:#?}", waiting.export);
     let back = wall();
-    std::os::unix::fs::symlink(program, host.path("collector")).unwrap();
+    super::system::symlink(program, host.path("collector")).unwrap();
     status_when(&host, &agent, |status| status.collector.healthy);
 
     let during = |times: &[u64]| {

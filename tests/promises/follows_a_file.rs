@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use super::host::{Agent, Host, config, hash};
+use super::host::{Agent, Host, config, hash, wait_until};
+use super::system::symlink;
 
 /// A host whose config is this file and would be polled once a day.
 fn host(name: &str) -> (Host, PathBuf) {
@@ -43,7 +43,8 @@ fn another_file_renamed_over_it() {
 
     for label in ["second", "third"] {
         fs::write(host.path("new"), config(label)).unwrap();
-        fs::rename(host.path("new"), &path).unwrap();
+        // The agent may be reading it, which is in the way on Windows.
+        wait_until("the new file in place", || fs::rename(host.path("new"), &path).is_ok());
         agent.applied(&config(label));
     }
 }

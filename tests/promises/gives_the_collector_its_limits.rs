@@ -1,10 +1,10 @@
 //! The collector runs with the memory, the priority, the user and the environment that the settings give it, and
 //! without what is meant for the agent alone.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 
 use super::host::{COLLECTOR, Host, config, environment, scripted};
+use super::system;
 
 fn variable(pid: u32, name: &str) -> Option<String> {
     let start = format!("{name}=");
@@ -124,16 +124,16 @@ fn it_has_no_descriptor_of_the_agent_but_its_output() {
 #[test]
 #[ignore = "needs root: cargo xtask check --real"]
 fn another_user_reads_what_it_needs_and_nothing_else() {
-    if !rustix::process::geteuid().is_root() {
+    if !system::is_root() {
         println!("skipped: only root can run the collector as somebody else");
         return;
     }
     let host = Host::new();
     // Where the tester's own build is need not be open to others.
-    fs::copy(COLLECTOR, host.path("otelcol")).unwrap();
-    fs::set_permissions(host.path("otelcol"), Permissions::from_mode(0o755)).unwrap();
+    fs::copy(&*COLLECTOR, host.path("otelcol")).unwrap();
+    system::set_mode(&host.path("otelcol"), 0o755);
     fs::write(host.path("journal"), "").unwrap();
-    fs::set_permissions(host.path("journal"), Permissions::from_mode(0o666)).unwrap();
+    system::set_mode(&host.path("journal"), 0o666);
     host.set("collector.path", &host.path("otelcol").display().to_string());
     host.set("collector.run_as", "\"4242:4243\"");
 
@@ -147,7 +147,7 @@ fn another_user_reads_what_it_needs_and_nothing_else() {
     assert_eq!(ids("Uid:"), ["4242"; 4]);
     assert_eq!(ids("Gid:"), ["4243"; 4]);
     assert_eq!(ids("Groups:"), [""; 0], "none of root's other groups");
-    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mode = system::mode;
     assert_eq!(mode(&host.state_dir()), 0o711, "it can pass through, and list nothing");
     assert_eq!(mode(&host.state_dir().join("instance_uid")), 0o600);
     drop(agent);

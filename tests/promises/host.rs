@@ -9,16 +9,16 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use otelet::status::Status;
-use rustix::process::{Pid, kill_process};
 
-pub use rustix::process::Signal;
+pub use super::system::{Signal, command_line, environment, signal, state};
 
 use super::server::Server;
+use super::system;
 
 /// How long anything is waited for. Only a test that fails takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,8 +37,12 @@ pub fn is_a_release() -> bool {
     std::env::var_os("OTELET_BINARY").is_some()
 }
 
-/// The scripted child, see its own header for what it can be told.
-pub const COLLECTOR: &str = env!("CARGO_BIN_EXE_fake-collector");
+/// The scripted child, see its own header for what it can be told. Absolute on the drive on which it was built, where
+/// there are drives.
+pub static COLLECTOR: LazyLock<String> = LazyLock::new(|| {
+    let path = std::path::absolute(env!("CARGO_BIN_EXE_fake-collector")).unwrap();
+    path.display().to_string()
+});
 
 /// A host.
 pub struct Host {
@@ -61,7 +65,7 @@ impl Host {
         for (key, value) in [
             ("config.url", host.server.url()),
             ("config.poll_every", "100ms".into()),
-            ("collector.path", COLLECTOR.into()),
+            ("collector.path", COLLECTOR.clone()),
             ("collector.probation", "100ms".into()),
             ("collector.stop_timeout", "10s".into()),
             ("state_dir", host.state_dir().display().to_string()),
@@ -229,9 +233,7 @@ impl Host {
     /// Processes that carry this host's journal in their environment: its agents, collectors and their children.
     pub fn processes(&self) -> Vec<u32> {
         let marker = format!("FAKE_JOURNAL={}", self.journal_file().display());
-        let pids = fs::read_dir("/proc").unwrap().flatten();
-        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(|pid| environment(*pid).contains(&marker) && alive(*pid)).collect()
+        system::marked(&marker, &self.journal())
     }
 }
 
@@ -425,7 +427,7 @@ impl Agent {
 
     pub fn signal(&self, number: Signal) {
         assert!(self.exit.is_none(), "the agent has ended");
-        signal(self.pid(), number);
+        system::signal_agent(self.pid(), number);
     }
 
     /// Waits until the agent has ended. Answers with its exit status, -1 if a signal ended it.
@@ -561,34 +563,6 @@ pub fn alive(pid: u32) -> bool {
 /// Waits until the process is gone.
 pub fn gone(pid: u32) {
     wait_until(&format!("the end of process {pid}"), || !alive(pid));
-}
-
-/// The state of a process in a letter, as in proc(5).
-pub fn state(pid: u32) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
-}
-
-/// The environment of a process, `NAME=VALUE` each.
-pub fn environment(pid: u32) -> Vec<String> {
-    words_of(pid, "environ")
-}
-
-/// The command line of a process.
-pub fn command_line(pid: u32) -> Vec<String> {
-    words_of(pid, "cmdline")
-}
-
-fn words_of(pid: u32, file: &str) -> Vec<String> {
-    let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-    let words = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty());
-    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
-}
-
-/// Sends a signal; the process may be gone.
-pub fn signal(pid: u32, signal: Signal) {
-    let pid = Pid::from_raw(pid.try_into().unwrap()).filter(|pid| pid.as_raw_nonzero().get() > 1).expect("one process");
-    let _ = kill_process(pid, signal);
 }
 
 /// The wall clock, as the journal has it.

@@ -1,9 +1,9 @@
 //! A fresh install without `config.url` runs the config that is built in, and gives way to the first real one.
 
-use super::host::{Host, config, hash, signal};
+use super::host::{Host, config, hash};
 
 /// What is built in for a host.
-const BUILT_IN: &str = include_str!("../../targets/linux/collector.yaml");
+const BUILT_IN: &str = otelet::os::BUILT_IN;
 
 fn fresh_host() -> Host {
     let host = Host::new();
@@ -53,7 +53,7 @@ fn a_real_config_takes_its_place_and_keeps_it_when_its_source_is_taken_away() {
     agent.applied(&config("good"));
     host.unset("config.url");
     let before = agent.logged("settings read again");
-    signal(agent.pid(), super::host::Signal::HUP);
+    agent.signal(super::host::Signal::HUP);
     agent.logs_times("settings read again", before + 1);
 
     let status = agent.status(&host);

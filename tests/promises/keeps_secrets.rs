@@ -1,7 +1,6 @@
 //! What is secret is in no log, no status, no error and no file that others can read.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::host::{Agent, Host, Signal, config, environment, signal, stderr, stdout};
@@ -127,7 +126,7 @@ fn what_the_agent_writes_is_for_its_own_user_only() {
         for path in files(&directory).into_iter().chain([directory]) {
             let Ok(metadata) = fs::metadata(&path) else { continue };
             let expected = if metadata.is_dir() { 0o700 } else { 0o600 };
-            assert_eq!(metadata.permissions().mode() & 0o777, expected, "{}", path.display());
+            assert_eq!(super::system::mode(&path), expected, "{}", path.display());
         }
     }
 }

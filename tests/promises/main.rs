@@ -1,10 +1,16 @@
 //! The promises to the user, one file each: the list below reads as what the agent does. Each test runs the real agent
 //! with a scripted collector and a scripted server, on directories of its own.
+//!
+//! What is not done on Windows, whole files and single tests, is in `not_on_windows.yaml`, each with its reason.
 
 mod accepts_only_signed_configs;
+#[cfg(unix)]
 mod engine;
 mod host;
 mod server;
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+mod system;
 mod tap;
 
 mod alerts_on_thresholds;
@@ -19,12 +25,14 @@ mod exports_to_the_collector;
 mod falls_back_to_alive;
 mod follows_a_file;
 mod gives_the_collector_its_limits;
+#[cfg(unix)]
 mod installs_and_uninstalls;
 mod is_useful_without_a_server;
 mod keeps_its_identity;
 mod keeps_secrets;
 mod keeps_the_last_good_config;
 mod listens_to_sd_notify;
+#[cfg(unix)]
 mod measures_the_host;
 mod never_runs_two_collectors;
 mod never_tries_a_refused_config_twice;
@@ -34,6 +42,7 @@ mod passes_the_body_byte_for_byte;
 mod passes_the_log_on;
 mod polls_politely;
 mod real;
+#[cfg(unix)]
 mod real_docker;
 mod reaps_as_pid_1;
 mod refuses_what_the_collector_refuses;
@@ -44,22 +53,32 @@ mod restarts_a_crashed_collector;
 mod restarts_a_hung_collector;
 mod rolls_back_what_dies_in_probation;
 mod rolls_back_when_a_person_asks;
+#[cfg(unix)]
 mod runs_in_docker;
+#[cfg(unix)]
 mod runs_in_kubernetes;
+#[cfg(windows)]
+mod runs_as_a_windows_service;
+#[cfg(unix)]
 mod runs_on_arm64;
 mod runs_the_newest_good_config;
+#[cfg(unix)]
 mod runs_under_systemd;
 mod says_how_it_is;
+#[cfg(unix)]
 mod shows_itself_on_a_terminal;
 mod speaks_opamp;
 mod stands_by_for_its_predecessor;
 mod starts_offline_from_disk;
+#[cfg(unix)]
 mod stays_small;
 mod stops_in_order;
 mod survives_a_hostile_server;
 mod survives_torn_files;
+#[cfg(unix)]
 mod tells_its_service_manager;
 mod turns_to_other_sources;
 mod validates_without_starting_anything;
 mod waits_for_a_missing_collector;
+#[cfg(unix)]
 mod watches_docker;

@@ -44,7 +44,7 @@ fn the_collector_is_started_on_the_body_the_overlay_and_the_arguments_of_the_set
     let [file, overlay] = [file, overlay].map(|path| path.display().to_string());
     assert_eq!(
         line,
-        [COLLECTOR, "--config", &file, "--config", &overlay, "--feature-gates=-some.gate", "--other=a: b"]
+        [&**COLLECTOR, "--config", &file, "--config", &overlay, "--feature-gates=-some.gate", "--other=a: b"]
     );
     drop(agent);
 }
@@ -63,7 +63,7 @@ fn validation_gets_the_body_and_the_overlay_and_nothing_else() {
     let line = command_line(validator.pid);
 
     let overlay = host.runtime_dir().join("validate-overlay.yaml");
-    assert_eq!(line, [COLLECTOR, "validate", "--config", &validator.detail, "--config", overlay.to_str().unwrap()]);
+    assert_eq!(line, [&**COLLECTOR, "validate", "--config", &validator.detail, "--config", overlay.to_str().unwrap()]);
     let overlay = yaml(overlay);
     assert_eq!(overlay["service"]["extensions"][0], "health_check/otelet");
     drop(agent);

@@ -289,7 +289,7 @@ fn its_memory_budget_reaches_it() {
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
 fn a_full_disk_stops_nothing() {
-    if !rustix::process::geteuid().is_root() {
+    if !super::system::is_root() {
         println!("skipped: a full disk is made with a mount, which needs root");
         return;
     }

@@ -1,7 +1,6 @@
 //! KloudMate's users replace their agent and change nothing, and what the service announces once is never lost.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use super::host::{Agent, COLLECTOR, Host, Signal, config, environment, hash, scripted, stderr, wait_until};
 use super::server::{Answer, Asked};
@@ -54,10 +53,11 @@ fn behind_a_script(host: &Host) {
         "#!/bin/sh\nif [ \"$1\" = validate ]; then while [ -e '{hold}' ]; do sleep 0.02; done\n\
          else for a; do if grep -qs dies-later -- \"$a\"; then echo 'Error: it died' >&2; exit 1; fi; done; fi\n\
          exec '{COLLECTOR}' \"$@\"\n",
-        hold = hold.display()
+        hold = hold.display(),
+        COLLECTOR = *COLLECTOR
     );
     fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    super::system::set_mode(&script, 0o755);
     host.set("collector.path", &script.display().to_string());
 }
 

@@ -45,7 +45,10 @@ fn a_refusal_is_reported_with_its_reason() {
 
     host.server.offer(&*bad);
 
-    let report = report(&reports, "the refusal", |report| report["config"]["remote_hash"] == hash(&bad));
+    let refused = |report: &Value| {
+        report["config"]["remote_hash"] == hash(&bad) && report["config"]["remote_config_status"] != "applying"
+    };
+    let report = report(&reports, "the refusal", refused);
     assert_eq!(report["config"]["remote_config_status"], "failed");
     assert_eq!(report["config"]["message"], "unknown exporter smoke");
     assert_eq!(report["config"]["effective_hash"], hash(&good));

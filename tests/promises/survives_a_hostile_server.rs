@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::host::{Agent, Host, PATIENCE, Signal, config, signal, wall};
 use super::server::Answer;
+use super::system::peak_memory;
 
 /// How much longer a restart may take than with a server that behaves.
 const MOST: Duration = Duration::from_millis(200);
@@ -19,13 +20,6 @@ fn restart(host: &Host) -> Duration {
     let killed = wall();
     signal(host.collector(), Signal::KILL);
     host.started(count + 1).at.saturating_sub(killed)
-}
-
-/// The most memory that the process ever had, in KiB. Source: `VmHWM` in proc(5).
-fn peak_memory(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// A host on which configs are good as soon as they are healthy, and that asks when it is told to.
@@ -144,7 +138,7 @@ fn there_is_never_a_second_exchange_while_one_is_out() {
 #[test]
 #[ignore = "needs root: cargo xtask check --real"]
 fn one_whose_name_is_never_resolved() {
-    if !rustix::process::geteuid().is_root() {
+    if !super::system::is_root() {
         println!("skipped: only root can give the agent a resolver of its own");
         return;
     }

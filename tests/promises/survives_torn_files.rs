@@ -184,7 +184,7 @@ fn strange_things_in_the_state_directory_are_left_alone() {
     fs::write(host.state_dir().join("configs/README"), "mine").unwrap();
     fs::write(host.state_dir().join("state.json.new"), "half").unwrap();
     fs::create_dir(host.state_dir().join("state.json.broken-1")).unwrap();
-    std::os::unix::fs::symlink("/nowhere", host.state_dir().join("configs/link.yaml")).unwrap();
+    super::system::symlink("/nowhere", host.state_dir().join("configs/link.yaml")).unwrap();
 
     let agent = host.agent().start();
 

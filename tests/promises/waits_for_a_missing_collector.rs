@@ -1,15 +1,15 @@
 //! A collector that is missing or cannot run is no reason to end: the agent says why, goes on polling, and goes on by
 //! itself when it is back.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::Path;
 
 use super::host::{COLLECTOR, Host, Signal, config, signal};
+use super::system::set_mode;
 
 fn install(path: &Path) {
     let new = path.with_extension("new");
-    fs::copy(COLLECTOR, &new).unwrap();
+    fs::copy(&*COLLECTOR, &new).unwrap();
     fs::rename(new, path).unwrap();
 }
 
@@ -18,10 +18,10 @@ const NOBODYS: u16 = 0xfeed;
 
 /// The collector with another machine in its ELF header.
 fn install_for_another_architecture(path: &Path) {
-    let mut program = fs::read(COLLECTOR).unwrap();
+    let mut program = fs::read(&*COLLECTOR).unwrap();
     program[18..20].copy_from_slice(&NOBODYS.to_ne_bytes());
     fs::write(path, program).unwrap();
-    fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    set_mode(path, 0o755);
 }
 
 /// A host whose collector is its own copy, so that it can be taken away.
@@ -36,7 +36,7 @@ fn a_collector_that_vanished_is_started_when_it_is_back() {
     let foreign = format!("is built for machine {NOBODYS}, this host is {}", std::env::consts::ARCH);
     type Trouble<'a> = (&'a dyn Fn(&Path), &'a str);
     let remove = |path: &Path| fs::remove_file(path).unwrap();
-    let forbid = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+    let forbid = |path: &Path| set_mode(path, 0o644);
     let replace = |path: &Path| {
         fs::remove_file(path).unwrap();
         install_for_another_architecture(path);
@@ -103,7 +103,7 @@ fn a_collector_put_elsewhere_is_used_as_soon_as_the_settings_say_so() {
     signal(host.collector(), Signal::KILL);
     agent.wait_status("a held collector", |status| status.collector.state == "held");
 
-    host.set("collector.path", COLLECTOR);
+    host.set("collector.path", &COLLECTOR);
     agent.signal(Signal::HUP);
 
     assert_eq!(host.started(2).label(), "good");
@@ -120,6 +120,6 @@ fn a_name_is_looked_up_on_path() {
     let agent = host.agent().env("PATH", host.path("bin").display().to_string()).start();
 
     let pid = host.runs("first");
-    assert_eq!(super::host::command_line(pid)[0], host.path("bin/otelcol-edge").display().to_string());
+    assert_eq!(super::host::command_line(pid)[0], host.path("bin").join("otelcol-edge").display().to_string());
     drop(agent);
 }

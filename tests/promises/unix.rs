@@ -1,0 +1,78 @@
+//! What the promises ask of Unix: signals, `/proc`, modes. `windows.rs` has the same names.
+#![allow(dead_code, reason = "each promise uses the part that it needs")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use rustix::process::{Pid, kill_process};
+
+pub use rustix::process::Signal;
+pub use std::os::unix::fs::symlink;
+
+use super::host::{Entry, alive};
+
+/// Sends a signal; the process may be gone.
+pub fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid.try_into().unwrap()).filter(|pid| pid.as_raw_nonzero().get() > 1).expect("one process");
+    let _ = kill_process(pid, signal);
+}
+
+/// Sends a signal to an agent.
+pub fn signal_agent(pid: u32, number: Signal) {
+    signal(pid, number);
+}
+
+/// Processes that carry this in their environment.
+pub fn marked(marker: &str, _: &[Entry]) -> Vec<u32> {
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| environment(*pid).iter().any(|entry| entry == marker) && alive(*pid)).collect()
+}
+
+/// The state of a process in a letter, as in proc(5).
+pub fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// The environment of a process, `NAME=VALUE` each.
+pub fn environment(pid: u32) -> Vec<String> {
+    words_of(pid, "environ")
+}
+
+/// The command line of a process.
+pub fn command_line(pid: u32) -> Vec<String> {
+    words_of(pid, "cmdline")
+}
+
+fn words_of(pid: u32, file: &str) -> Vec<String> {
+    let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let words = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+/// Sets who may do what with a file.
+pub fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Who may do what with a file or directory.
+pub fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// How the end of a collector that was killed is told.
+pub const KILLED: &str = "signal 9 (SIGKILL)";
+
+/// The most memory that the process ever had, in KiB. Source: `VmHWM` in proc(5).
+pub fn peak_memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Whether this is root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

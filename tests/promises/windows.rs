@@ -1,0 +1,189 @@
+//! What the promises ask of Windows, with the names that `unix.rs` has.
+#![allow(dead_code, reason = "each promise uses the part that it needs")]
+
+use std::fs;
+use std::mem::{size_of, zeroed};
+use std::path::Path;
+use std::time::Duration;
+
+use windows_sys::Wdk::System::Threading::{NtQueryInformationProcess, ProcessBasicInformation};
+use windows_sys::Win32::Foundation::{CloseHandle, HANDLE, LocalFree};
+use windows_sys::Win32::System::Diagnostics::Debug::ReadProcessMemory;
+use windows_sys::Win32::System::ProcessStatus::{GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS};
+use windows_sys::Win32::System::Threading::{
+    OpenProcess, PROCESS_BASIC_INFORMATION, PROCESS_QUERY_INFORMATION, PROCESS_VM_READ,
+};
+use windows_sys::Win32::UI::Shell::CommandLineToArgvW;
+
+pub use std::os::windows::fs::symlink_file as symlink;
+
+use super::host::{Entry, alive};
+
+/// What has the meaning of these signals here.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Signal {
+    TERM,
+    INT,
+    HUP,
+    KILL,
+    STOP,
+    CONT,
+}
+
+/// Ends a process; the other signals have no meaning for any process.
+pub fn signal(pid: u32, signal: Signal) {
+    assert_eq!(signal, Signal::KILL, "only an agent can be sent this");
+    // A pid that somebody else has by now is not among those that a test remembers for so long.
+    otelet::os::kill_group(pid);
+}
+
+/// Sends a signal to an agent, which has events for them.
+pub fn signal_agent(pid: u32, number: Signal) {
+    use otelet::os::Signal::{Reload, Stop};
+    match number {
+        Signal::TERM | Signal::INT => drop(otelet::os::send(pid, Stop)),
+        Signal::HUP => drop(otelet::os::send(pid, Reload)),
+        Signal::KILL => otelet::os::kill_group(pid),
+        Signal::STOP | Signal::CONT => {
+            panic!("nothing stops a process here: this test belongs into not_on_windows.yaml")
+        }
+    }
+}
+
+/// Processes of this journal that are alive. A pid is used again soon: one that began after its line is another's.
+pub fn marked(_: &str, journal: &[Entry]) -> Vec<u32> {
+    let of = |entry: &Entry| {
+        let forked = (entry.event == "forked").then(|| entry.detail.trim().parse().ok()).flatten();
+        [Some((entry.pid, entry.at)), forked.map(|pid| (pid, entry.at))]
+    };
+    let mut pids: Vec<u32> = Vec::new();
+    for (pid, at) in journal.iter().flat_map(of).flatten() {
+        let ours = began(pid).is_some_and(|began| began <= at + Duration::from_millis(20));
+        if ours && alive(pid) && !pids.contains(&pid) {
+            pids.push(pid);
+        }
+    }
+    pids
+}
+
+/// When a process began, since 1970.
+fn began(pid: u32) -> Option<Duration> {
+    let ticks = otelet::os::process_start(pid)?.checked_sub(116_444_736_000_000_000)?;
+    Some(Duration::from_nanos(ticks * 100))
+}
+
+/// The state of a process: there is none but that it runs.
+pub fn state(pid: u32) -> Option<char> {
+    alive(pid).then_some('R')
+}
+
+/// The environment of a process, `NAME=VALUE` each, without those of Windows itself, which begin with `=`.
+pub fn environment(pid: u32) -> Vec<String> {
+    let Some((block, _)) = parameters(pid) else { return Vec::new() };
+    let entries = block.split(|unit| *unit == 0).take_while(|entry| !entry.is_empty());
+    entries.map(String::from_utf16_lossy).filter(|entry| !entry.starts_with('=')).collect()
+}
+
+/// The command line of a process.
+pub fn command_line(pid: u32) -> Vec<String> {
+    let Some((_, mut line)) = parameters(pid) else { return Vec::new() };
+    line.push(0);
+    let mut count = 0;
+    // SAFETY: the line ends with NUL; the list has so many words, each of which does.
+    unsafe {
+        let words = CommandLineToArgvW(line.as_ptr(), &mut count);
+        let word = |index: usize| {
+            let word = *words.add(index);
+            let length = (0..).take_while(|at| *word.add(*at) != 0).count();
+            String::from_utf16_lossy(std::slice::from_raw_parts(word, length))
+        };
+        let found = (0..count as usize).map(word).collect();
+        LocalFree(words.cast());
+        found
+    }
+}
+
+/// Environment and command line, from where Windows keeps them in each process. Source: `PEB` and
+/// `RTL_USER_PROCESS_PARAMETERS` of a 64-bit process, as debuggers show them.
+fn parameters(pid: u32) -> Option<(Vec<u16>, Vec<u16>)> {
+    // SAFETY: whatever the other process has there, no more is read than there is room for.
+    unsafe {
+        let process = OpenProcess(PROCESS_QUERY_INFORMATION | PROCESS_VM_READ, 0, pid);
+        if process.is_null() {
+            return None;
+        }
+        let found = (|| {
+            let mut info: PROCESS_BASIC_INFORMATION = zeroed();
+            let size = size_of::<PROCESS_BASIC_INFORMATION>() as u32;
+            let mut length = 0;
+            let status =
+                NtQueryInformationProcess(process, ProcessBasicInformation, (&raw mut info).cast(), size, &mut length);
+            if status < 0 {
+                return None;
+            }
+            let parameters = word(process, info.PebBaseAddress as usize + 0x20)?;
+            let line_size = word(process, parameters + 0x70)? & 0xffff;
+            let line = units(process, word(process, parameters + 0x78)?, line_size)?;
+            let size = word(process, parameters + 0x3f0)?.min(1 << 20);
+            let environment = units(process, word(process, parameters + 0x80)?, size)?;
+            Some((environment, line))
+        })();
+        CloseHandle(process);
+        found
+    }
+}
+
+/// # Safety
+///
+/// The handle is open.
+unsafe fn word(process: HANDLE, at: usize) -> Option<usize> {
+    let mut value = 0_usize;
+    // SAFETY: a word is read into a word.
+    let read = unsafe { ReadProcessMemory(process, at as _, (&raw mut value).cast(), 8, std::ptr::null_mut()) };
+    (read != 0).then_some(value)
+}
+
+/// # Safety
+///
+/// The handle is open.
+unsafe fn units(process: HANDLE, at: usize, bytes: usize) -> Option<Vec<u16>> {
+    let mut units = vec![0_u16; bytes / 2];
+    let size = units.len() * 2;
+    // SAFETY: no more is read than there is room for.
+    let read = unsafe { ReadProcessMemory(process, at as _, units.as_mut_ptr().cast(), size, std::ptr::null_mut()) };
+    (read != 0).then_some(units)
+}
+
+/// There are no modes.
+pub fn set_mode(_: &Path, _: u32) {}
+
+/// What a mode would be, by who beside administrators, the system and this user has access: nobody, or somebody.
+pub fn mode(path: &Path) -> u32 {
+    let directory = fs::metadata(path).unwrap().is_dir();
+    match (otelet::os::keep_private(path).unwrap(), directory) {
+        (None, true) => 0o700,
+        (None, false) => 0o600,
+        (Some(_), _) => 0o777,
+    }
+}
+
+/// How the end of a collector that was killed is told.
+pub const KILLED: &str = "code 137";
+
+/// The most memory that the process ever had, in KiB: its largest working set.
+pub fn peak_memory(pid: u32) -> u64 {
+    // SAFETY: the structure is as large as is said.
+    unsafe {
+        let process = OpenProcess(PROCESS_QUERY_INFORMATION | PROCESS_VM_READ, 0, pid);
+        let mut memory: PROCESS_MEMORY_COUNTERS = zeroed();
+        let read = GetProcessMemoryInfo(process, &mut memory, size_of::<PROCESS_MEMORY_COUNTERS>() as u32);
+        CloseHandle(process);
+        assert_ne!(read, 0, "the memory of process {pid} can be read");
+        memory.PeakWorkingSetSize as u64 / 1024
+    }
+}
+
+/// Nobody is root.
+pub fn is_root() -> bool {
+    false
+}

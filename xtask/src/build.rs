@@ -2,6 +2,7 @@
 //! way that serves on this machine. It says which one was taken, and of those before it why they were not.
 
 pub mod elf;
+pub mod pe;
 pub mod platforms;
 mod toolchain;
 mod ways;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::build::elf::Elf;
+use crate::build::pe::Pe;
 use crate::build::platforms::Platform;
 use crate::build::ways::{Recipe, WAYS};
 use crate::command::run;
@@ -142,17 +144,54 @@ pub fn known_way(way: &str) -> Result<&str, Failure> {
 ///
 /// What the compiler said, or what to install where no way serves.
 pub fn build(platform: &Platform, program: &str, way: Option<&str>) -> Result<Built, String> {
+    compile(platform, program, found(platform, way)?)
+}
+
+fn found(platform: &Platform, way: Option<&str>) -> Result<Recipe, String> {
     let paint = console::stdout();
     for (name, find) in WAYS.iter().filter(|known| way.is_none_or(|way| way == known.0)) {
         match find(platform) {
             Ok(recipe) => {
                 println!("  {}", paint.green(&format!("{name}: taken: {}", recipe.with)));
-                return compile(platform, program, recipe);
+                return Ok(recipe);
             }
             Err(reason) => println!("  {}", paint.dim(&format!("{name}: {reason}"))),
         }
     }
     Err(ways::what_to_install(platform))
+}
+
+/// Builds the tests of the agent's package for one target. Answers with the programs, that of the library first.
+///
+/// # Errors
+///
+/// What the compiler said, or what to install where no way serves.
+pub fn tests(platform: &Platform) -> Result<[PathBuf; 2], String> {
+    let Recipe { mut command, mut arguments, rustflags, .. } = found(platform, None)?;
+    // Tests of another panic strategy than the programs', with std's own library for tests.
+    for argument in arguments.iter_mut().filter(|argument| argument.starts_with("-Zbuild-std=")) {
+        *argument = "-Zbuild-std=std,panic_abort,test".to_owned();
+    }
+    command
+        .env_remove("RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags.join("\u{1f}"))
+        .env("CARGO_TARGET_DIR", places::target().join("cross"))
+        .arg("test")
+        .args(arguments)
+        .args(["--no-run", "--locked", "--package", "otelet", "--lib", "--test", "promises"])
+        .args(["--target", &platform.target]);
+    let ran = run(&format!("building the tests for {}", platform.target), &mut command)?;
+    if !ran.ok() {
+        return Err(format!("the tests cannot be built\n{}", ran.output));
+    }
+    let named = |test: &str| {
+        // Executable tests/promises/main.rs (target/cross/TARGET/debug/deps/promises-0123456789abcdef.exe)
+        let line = ran.output.lines().find(|line| line.contains("Executable ") && line.contains(test));
+        let path =
+            line.and_then(|line| line.split_once('(')?.1.strip_suffix(')')).map(|path| places::root().join(path));
+        path.ok_or_else(|| format!("cargo does not say where the tests of {test} are\n{}", ran.output))
+    };
+    Ok([named("src/lib.rs")?, named("tests/promises/main.rs")?])
 }
 
 /// Whether any way serves.
@@ -166,8 +205,9 @@ pub fn possible(platform: &Platform) -> Result<(), String> {
 }
 
 fn compile(platform: &Platform, program: &str, recipe: Recipe) -> Result<Built, String> {
-    let Recipe { mut command, with, rustc, rustflags, remapped } = recipe;
-    let mut flags = platform.every.rustflags.clone();
+    let Recipe { mut command, arguments, with, rustc, rustflags, remapped } = recipe;
+    let taken = platform.every.rustflags.iter().filter(|flag| !platform.needs.without.contains(flag));
+    let mut flags: Vec<String> = taken.cloned().collect();
     flags.extend(rustflags);
     // Neither the name of a person nor that of a directory may be in the binary: two directories give the same bytes.
     flags.extend(remapped.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
@@ -180,6 +220,8 @@ fn compile(platform: &Platform, program: &str, recipe: Recipe) -> Result<Built, 
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env(format!("CFLAGS_{}", platform.underscored()), platform.every.cflags.join(" "))
         .env("CARGO_TARGET_DIR", &folder)
+        .arg("build")
+        .args(arguments)
         .args(["--release", "--locked", "--package", "otelet", "--bin", program, "--target", &platform.target]);
     let started = Instant::now();
     let ran = run(&format!("building {program} for {}", platform.target), &mut command)?;
@@ -200,7 +242,10 @@ fn compile(platform: &Platform, program: &str, recipe: Recipe) -> Result<Built, 
 
 /// What kind of binary came out, in a word; what must not go out is an error.
 fn inspect(platform: &Platform, path: &std::path::Path) -> Result<&'static str, String> {
-    let Some(machine) = platform.needs.machine else { return Ok("for Windows") };
+    if let Some(machine) = platform.needs.pe {
+        return inspect_pe(machine, path);
+    }
+    let machine = platform.needs.machine.expect("a target has one of the two");
     let elf = Elf::read(path)?;
     if elf.machine != machine {
         return Err(format!("{}: is for machine {}, not for {machine}", path.display(), elf.machine));
@@ -209,6 +254,25 @@ fn inspect(platform: &Platform, path: &std::path::Path) -> Result<&'static str, 
         (false, _) => Err(format!("{}: wants a dynamic loader; it must run on any distribution", path.display())),
         (true, true) => Ok("static-pie"),
         (true, false) => Ok("static, not position independent: rustc has no static-pie for this target by this way"),
+    }
+}
+
+/// The same for Windows: what an attacker may count on, and which libraries have to be there.
+fn inspect_pe(machine: u16, path: &std::path::Path) -> Result<&'static str, String> {
+    let pe = Pe::read(path)?;
+    let no = |what: String| Err(format!("{}: {what}", path.display()));
+    if pe.machine != machine {
+        return no(format!("is for machine {:#x}, not for {machine:#x}", pe.machine));
+    }
+    if !pe.console {
+        return no("is no program for the console".to_owned());
+    }
+    if !(pe.moves && pe.moves_far && pe.no_execute) {
+        return no("is not for random addresses, all 64 bits of them, or lets data be executed".to_owned());
+    }
+    match pe.imports.iter().find(|name| !pe::of_windows(name)) {
+        Some(name) => no(format!("wants {name}, which Windows does not have")),
+        None => Ok("for random addresses, needs nothing but Windows"),
     }
 }
 

@@ -8,6 +8,7 @@ mod reproducible;
 mod shell;
 mod supply;
 mod wall;
+mod windows;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -45,6 +46,7 @@ const STEPS: [Step; 9] = [
 const REAL: [Step; 4] = [
     ("real", "the promises against a real Collector", real::step),
     ("kubernetes", "the promises on a real Kubernetes of two nodes", kubernetes::step),
+    ("windows", "the tests and promises built for Windows, under wine", windows::step),
     ("fuzz", "each fuzz target for a moment", fuzz::step),
     ("reproducible", "the release binary is the same from two directories", reproducible::step),
 ];

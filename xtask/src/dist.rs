@@ -10,6 +10,7 @@ mod sbom;
 pub mod stamp;
 pub mod tar;
 pub mod trial;
+mod zip;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,7 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
                 "tar.gz" => trial::archive(platform, wanted.way(), &path)?,
                 "deb" => trial::deb(&path, &built.path)?,
                 "rpm" => trial::rpm(&path, &built.path)?,
+                "zip" => trial::zip(platform, wanted.way(), &path, &built.path)?,
                 _ => {}
             }
         }
@@ -78,14 +80,14 @@ impl Made {
     /// Its line of the table, as the README has it.
     fn row(&self, platform: &Platform) -> String {
         let size = |kind: &str| {
-            let found = self.artifacts.iter().find(|artifact| artifact.kind == kind);
+            let found = self.artifacts.iter().find(|artifact| kind.contains(artifact.kind));
             found.map_or("".to_owned(), |artifact| thousands(artifact.size as u64))
         };
         format!(
             "| `{}` | {} | {} | {} | {} | {} |",
             platform.target,
             thousands(self.binary),
-            size("tar.gz"),
+            size("tar.gz or zip"),
             size("deb"),
             size("rpm"),
             size("cdx.json")
@@ -95,9 +97,6 @@ impl Made {
 
 /// Makes everything for one target in `folder`, from which all else goes.
 fn make(platform: &Platform, built: &Built, folder: PathBuf, pages: &Pages, stamp: &Stamp) -> Result<Made, String> {
-    if platform.is_windows() {
-        return Err("there is no archive for Windows yet".to_owned());
-    }
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&folder).map_err(|cause| format!("{}: cannot make it: {cause}", folder.display()))?;
     let binary = fs::read(&built.path).map_err(|cause| format!("{}: cannot read: {cause}", built.path.display()))?;
@@ -105,8 +104,13 @@ fn make(platform: &Platform, built: &Built, folder: PathBuf, pages: &Pages, stam
 
     let mut made = Made { folder, binary: binary.len() as u64, artifacts: Vec::new() };
     let name = format!("otelet-{}-{}", stamp.version, platform.target);
-    let archive = tar::tar(&format!("{name}/"), &payload::archive(&binary, &bill, pages)?, stamp.time)?;
-    made.put("tar.gz", format!("{name}.tar.gz"), &tar::gzip(&archive))?;
+    if platform.is_windows() {
+        let archive = zip::zip(&format!("{name}/"), &payload::windows(&binary, &bill)?, stamp)?;
+        made.put("zip", format!("{name}.zip"), &archive)?;
+    } else {
+        let archive = tar::tar(&format!("{name}/"), &payload::archive(&binary, &bill, pages)?, stamp.time)?;
+        made.put("tar.gz", format!("{name}.tar.gz"), &tar::gzip(&archive))?;
+    }
     if let Some(architecture) = &platform.needs.deb {
         let entries = payload::package(&binary, &bill, pages, Family::Debian)?;
         let name = format!("otelet_{}_{architecture}.deb", stamp.version);

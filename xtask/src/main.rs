@@ -12,6 +12,7 @@ mod dist;
 mod fuzz;
 mod image;
 mod places;
+mod wine;
 
 use std::process::ExitCode;
 

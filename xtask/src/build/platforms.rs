@@ -41,6 +41,11 @@ pub struct Needs {
     pub container: Option<String>,
     /// `e_machine` of an ELF file.
     pub machine: Option<u16>,
+    /// The machine of a PE file.
+    pub pe: Option<u16>,
+    /// Flags of `every` that rustc does not take for it.
+    #[serde(default)]
+    pub without: Vec<String>,
     /// C compilers that link too.
     pub compilers: Vec<String>,
     /// Flags for rustc where zig compiles and links.
@@ -136,7 +141,8 @@ mod tests {
     fn the_table_can_be_read_and_begins_with_the_usual_machine() {
         let all = Platform::all().unwrap();
         assert_eq!(all[0].target, "x86_64-unknown-linux-musl");
-        assert!(all.iter().all(|platform| platform.is_windows() != platform.needs.machine.is_some()));
+        assert!(all.iter().all(|platform| platform.is_windows() == platform.needs.pe.is_some()));
+        assert!(all.iter().all(|platform| platform.needs.pe.is_some() != platform.needs.machine.is_some()));
     }
 
     #[test]

@@ -14,8 +14,10 @@ const ENGINE_LIMIT: Duration = Duration::from_secs(20);
 
 /// A way that can be gone.
 pub struct Recipe {
-    /// Cargo, or what stands in for it, up to and with `build`.
+    /// Cargo, or what stands in for it.
     pub command: Command,
+    /// What follows its verb.
+    pub arguments: Vec<String>,
     /// What it builds with, for people.
     pub with: String,
     /// The compiler, for the bill of materials.
@@ -54,10 +56,16 @@ fn by_rustup_target(platform: &Platform) -> Result<Recipe, String> {
     let mut command = toolchain.cargo();
     command
         .env(format!("CC_{}", platform.underscored()), &compiler)
-        .env(format!("CARGO_TARGET_{}_LINKER", platform.underscored().to_uppercase()), &compiler)
-        .arg("build");
+        .env(format!("CARGO_TARGET_{}_LINKER", platform.underscored().to_uppercase()), &compiler);
     let with = format!("{}, {}", toolchain.name(), compiler.display());
-    Ok(Recipe { command, with, rustc: toolchain.version.clone(), rustflags: Vec::new(), remapped: Vec::new() })
+    Ok(Recipe {
+        command,
+        arguments: Vec::new(),
+        with,
+        rustc: toolchain.version.clone(),
+        rustflags: Vec::new(),
+        remapped: Vec::new(),
+    })
 }
 
 /// cross, which builds in a container.
@@ -75,9 +83,10 @@ fn by_cross(platform: &Platform) -> Result<Recipe, String> {
         return Err("it has no image for this target".to_owned());
     }
     let mut command = places::cargo_as(&cross);
-    command.env("CROSS_CONTAINER_ENGINE", engine).arg("build");
+    command.env("CROSS_CONTAINER_ENGINE", engine);
     Ok(Recipe {
         command,
+        arguments: Vec::new(),
         with: format!("cross by {engine}, {}", toolchain.name()),
         rustc: toolchain.version,
         rustflags: Vec::new(),
@@ -90,11 +99,10 @@ fn by_cross(platform: &Platform) -> Result<Recipe, String> {
 fn by_zig(platform: &Platform) -> Result<Recipe, String> {
     let toolchain = with_std(platform)?;
     let zig = Zig::find()?;
-    let mut command = zig.cargo(&toolchain);
-    command.arg("build");
+    let command = zig.cargo(&toolchain);
     let rustflags = for_zig(platform)?;
     let with = format!("{}, zig {}", toolchain.name(), zig.version);
-    Ok(Recipe { command, with, rustc: toolchain.version, rustflags, remapped: Vec::new() })
+    Ok(Recipe { command, arguments: Vec::new(), with, rustc: toolchain.version, rustflags, remapped: Vec::new() })
 }
 
 /// zig, with std built from its sources.
@@ -105,15 +113,15 @@ fn by_zig_with_std(platform: &Platform) -> Result<Recipe, String> {
         .ok_or("no toolchain here has the sources of std: `rustup component add rust-src`, or Debian's rust-web-src")?;
     let zig = Zig::find()?;
     let mut command = zig.cargo(&toolchain);
-    command
-        // build-std is not stable yet. It is the one thing here that is not, and concerns std alone.
-        .env("RUSTC_BOOTSTRAP", "1")
-        .arg("build")
-        .arg("-Zbuild-std=std,panic_abort")
-        .arg(format!("-Zbuild-std-features={}", platform.every.std_features.join(",")));
+    // build-std is not stable yet. It is the one thing here that is not, and concerns std alone.
+    command.env("RUSTC_BOOTSTRAP", "1");
+    let arguments = vec![
+        "-Zbuild-std=std,panic_abort".to_owned(),
+        format!("-Zbuild-std-features={}", platform.every.std_features.join(",")),
+    ];
     let with = format!("{} with std from its sources, zig {}", toolchain.name(), zig.version);
     let rustflags = for_zig(platform)?;
-    Ok(Recipe { command, with, rustc: toolchain.version, rustflags, remapped: vec![(sources, "rust")] })
+    Ok(Recipe { command, arguments, with, rustc: toolchain.version, rustflags, remapped: vec![(sources, "rust")] })
 }
 
 /// The first toolchain that has std for it.

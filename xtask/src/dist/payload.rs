@@ -53,6 +53,26 @@ pub fn archive(binary: &[u8], bill: &[u8], pages: &Pages) -> Result<Vec<Entry>, 
     Ok(entries)
 }
 
+/// What goes into the archive for Windows, in one directory: the agent installs itself as a service.
+///
+/// # Errors
+///
+/// A file that cannot be read.
+pub fn windows(binary: &[u8], bill: &[u8]) -> Result<Vec<Entry>, String> {
+    let mut entries = vec![
+        Entry::file("otelet.exe", 0o755, binary),
+        Entry::file("otelet.yaml", 0o644, read("targets/windows/otelet.yaml")?),
+        Entry::file("collector.yaml", 0o644, read("targets/windows/collector.yaml")?),
+        Entry::file("LICENSE", 0o644, read("LICENSE")?),
+        Entry::file("otelet.cdx.json", 0o644, bill),
+    ];
+    for page in ["windows", "settings", "status", "sources"] {
+        entries.push(Entry::file(format!("docs/{page}.md"), 0o644, read(&format!("docs/{page}.md"))?));
+    }
+    entries.push(sums(&entries));
+    Ok(entries)
+}
+
 /// What installs and uninstalls, and what that puts beside the agent.
 ///
 /// # Errors

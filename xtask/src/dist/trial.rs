@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::build::{self, platforms::Platform};
 use crate::command::{Ran, run, run_within};
 use crate::demo::agent::signal;
+use crate::wine::Wine;
 use crate::{console, places};
 
 /// How long anything may take; an emulated agent on a busy machine takes seconds.
@@ -45,6 +46,64 @@ pub fn archive(platform: &Platform, way: Option<&str>, path: &Path) -> Result<()
         return Err("install.sh: has not put the agent where it says".to_owned());
     }
     supervises(platform, way, &folder.join("otelet"))
+}
+
+/// Unpacks the archive for Windows, and has its agent look after a scripted collector under wine: start it, start it again,
+/// and take it along when it is killed itself.
+///
+/// # Errors
+///
+/// What did not work.
+pub fn zip(platform: &Platform, way: Option<&str>, path: &Path, binary: &Path) -> Result<(), String> {
+    if places::on_path("unzip").is_none() {
+        return skipped(path, "no unzip here");
+    }
+    let scratch = Scratch::new("zip")?;
+    must("unzip", run("unzip", Command::new("unzip").arg("-q").arg(path).arg("-d").arg(&scratch.dir))?)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let agent = scratch.dir.join(name.trim_end_matches(".zip")).join("otelet.exe");
+    if fs::read(&agent).ok() != fs::read(binary).ok() {
+        return Err(format!("{}: has another agent than the one that was built", path.display()));
+    }
+    let Some(wine) = Wine::find(platform)? else {
+        let names = platform.needs.emulators.join(" or ");
+        let reason = if names.is_empty() { "nothing runs it here".to_owned() } else { format!("no {names} here") };
+        return skipped(path, &reason);
+    };
+    let version = wine.run("otelet version", &agent, &["version".to_owned()], PATIENCE)?;
+    if !version.ok() || version.stdout.trim() != format!("otelet {}", env!("CARGO_PKG_VERSION")) {
+        return Err(format!("otelet version: {}", version.last_words()));
+    }
+    let collector = build::build(platform, "fake-collector", way)?.path;
+    scratch.copy(&collector, "collector.exe")?;
+    scratch.write("config.yaml", CONFIG)?;
+    scratch.write("otelet.yaml", "log_level: info\n")?;
+    let started = Instant::now();
+    let world = World { scratch, prefix: Vec::new(), root: String::new(), how: String::new() };
+    let mut running =
+        world.start_as(wine.command(&agent), |name| format!("Z:{}/{name}", world.scratch.dir.display()))?;
+    let first = world.healthy_collector(&mut running, None)?;
+    let kill = |pid: u64| {
+        let arguments = ["/F", "/PID", &pid.to_string()].map(str::to_owned);
+        must("taskkill", wine.run("taskkill", Path::new("taskkill"), &arguments, PATIENCE)?)
+    };
+    kill(first)?;
+    let second = world.healthy_collector(&mut running, Some(first))?;
+    kill(world.agent_pid()?)?;
+    let deadline = Instant::now() + PATIENCE;
+    while wine.run("tasklist", Path::new("tasklist"), &[], PATIENCE)?.output.contains("collector.exe") {
+        if Instant::now() > deadline {
+            return Err(format!("the agent was killed, and its collector {second} runs on\n{}", running.log()));
+        }
+    }
+    said(
+        &format!(
+            "runs under wine; started and restarted a collector, which ended with it when it was killed, in {}",
+            console::seconds(started.elapsed())
+        ),
+        path,
+    );
+    Ok(())
 }
 
 /// Unpacks a `.deb` by dpkg-deb, and compares the agent in it.
@@ -189,24 +248,36 @@ impl World {
     }
 
     fn start(&self) -> Result<Running, String> {
-        let path = |name: &str| format!("{}/{name}", self.root);
+        self.start_as(self.agent(), |name| format!("{}/{name}", self.root))
+    }
+
+    /// Starts it by this command; the second says what it calls the files.
+    fn start_as(&self, mut command: Command, path: impl Fn(&str) -> String) -> Result<Running, String> {
         let log = self.scratch.dir.join("log");
         let file = fs::File::create(&log).map_err(|cause| format!("{}: {cause}", log.display()))?;
         let second = file.try_clone().map_err(|cause| format!("{}: {cause}", log.display()))?;
-        let mut command = self.agent();
+        let collector = if self.scratch.dir.join("collector.exe").exists() { "collector.exe" } else { "collector" };
         command
             .arg("run")
             .arg(format!("--settings={}", path("otelet.yaml")))
             .arg(format!("--config-url={}", path("config.yaml")))
-            .arg(format!("--collector-path={}", path("collector")))
+            .arg(format!("--collector-path={}", path(collector)))
             .arg(format!("--state-dir={}", path("state")))
             .arg(format!("--runtime-dir={}", path("run")))
             .arg("--collector-probation=1s")
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(second);
-        let child = command.spawn().map_err(|cause| format!("{}: cannot be started: {cause}", self.prefix[0]))?;
+        let program = command.get_program().to_string_lossy().into_owned();
+        let child = command.spawn().map_err(|cause| format!("{program}: cannot be started: {cause}"))?;
         Ok(Running { child, log })
+    }
+
+    /// The agent's own process, as it says itself: that of an emulator has another number.
+    fn agent_pid(&self) -> Result<u64, String> {
+        let text = fs::read_to_string(self.scratch.dir.join("run/status.json")).unwrap_or_default();
+        let status: Value = serde_json::from_str(&text).unwrap_or_default();
+        status["agent"]["pid"].as_u64().ok_or_else(|| "the status has no process of the agent".to_owned())
     }
 
     /// The process of a healthy collector other than `before`, from the status file: asking by `otelet status` needs `/proc`.

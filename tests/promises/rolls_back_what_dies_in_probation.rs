@@ -55,7 +55,7 @@ fn a_collector_that_says_it_is_unhealthy_is_rolled_back() {
     let host = Host::new();
     let agent = host.agent_running(&config("good"));
     host.change(&agent, "collector.probation", "1h");
-    let bad = scripted("bad", &["unhealthy after 100ms"]);
+    let bad = scripted("bad", &["unhealthy after 600ms"]);
 
     host.server.offer(&*bad);
 

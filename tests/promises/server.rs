@@ -187,8 +187,11 @@ impl Drop for Server {
             // It may be closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
-        // Wakes the accepting thread, which then sees that it is over.
-        let _ = TcpStream::connect(self.addr);
+        // Wakes the accepting thread, which then sees that it is over. Under wine, once is not always enough.
+        while self.accepting.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            let _ = TcpStream::connect(self.addr);
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let accepting = self.accepting.take().into_iter();
         for thread in accepting.chain(handlers) {
             // A panic of a handler is a bug of the test; two panics at once would hide the first.

@@ -110,7 +110,8 @@ const CHANGES: u32 = GENERIC_ALL
     | WRITE_OWNER;
 
 /// Sees that nobody can plant a config in this directory, nor everybody read one: below `%ProgramData%` anybody may make
-/// directories. What is wrong with it is put right, and said.
+/// directories. What is wrong with the agent's own one is put right, and said; with another one it is said only, since it
+/// may be there for others too.
 ///
 /// # Errors
 ///
@@ -129,6 +130,19 @@ pub fn keep_private(directory: &Path) -> io::Result<Option<String>> {
     if others.is_empty() {
         return Ok(None);
     }
+    let (name, others) = (directory.display(), others.join(", "));
+    if !directory.starts_with(data_dir()) {
+        return Ok(Some(format!(
+            "{name}: is open to {others}, who can have the agent run any config; run `icacls \"{name}\" /inheritance:r /grant \
+             SYSTEM:(OI)(CI)F Administrators:(OI)(CI)F`, or use another directory"
+        )));
+    }
+    close(directory)?;
+    Ok(Some(format!("{name}: was open to {others}; now it is for administrators, the system and the agent")))
+}
+
+/// Keeps everybody off a directory but those for whom the agent makes one.
+fn close(directory: &Path) -> io::Result<()> {
     let private = Private::new()?;
     let (mut present, mut defaulted, mut list) = (0, 0, null_mut());
     let path = wide_path(directory)?;
@@ -136,16 +150,11 @@ pub fn keep_private(directory: &Path) -> io::Result<Option<String>> {
     unsafe {
         done(GetSecurityDescriptorDacl(private.descriptor(), &mut present, &mut list, &mut defaulted))?;
         let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
-        let code = SetNamedSecurityInfoW(path.as_ptr(), SE_FILE_OBJECT, what, null_mut(), null_mut(), list, null());
-        if code != ERROR_SUCCESS {
-            return Err(io::Error::from_raw_os_error(code as i32));
+        match SetNamedSecurityInfoW(path.as_ptr(), SE_FILE_OBJECT, what, null_mut(), null_mut(), list, null()) {
+            ERROR_SUCCESS => Ok(()),
+            code => Err(io::Error::from_raw_os_error(code as i32)),
         }
     }
-    Ok(Some(format!(
-        "{}: was open to {}; now it is for administrators, the system and the agent",
-        directory.display(),
-        others.join(", ")
-    )))
 }
 
 /// The owner, and who beside the trusted ones may change what is there, or read it as everybody may.
@@ -444,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_can_use_is_closed_and_said() {
+    fn what_everybody_can_use_is_said() {
         let dir = place("open");
         assert_eq!(keep_private(&dir).unwrap(), None);
         let open = Private::of("D:P(A;OICI;FA;;;WD)").unwrap();
@@ -458,8 +467,7 @@ mod tests {
             assert_eq!(code, ERROR_SUCCESS);
         }
         let said = keep_private(&dir).unwrap().unwrap();
-        assert!(said.contains("was open to S-1-1-0"), "{said}");
-        assert_eq!(keep_private(&dir).unwrap(), None);
+        assert!(said.contains("is open to S-1-1-0, who can have the agent run any config; run `icacls "), "{said}");
         fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -37,6 +37,7 @@ mod measures_the_host;
 mod never_runs_two_collectors;
 mod never_tries_a_refused_config_twice;
 mod opens_no_port;
+#[cfg(unix)]
 mod outlives_the_engine;
 mod passes_the_body_byte_for_byte;
 mod passes_the_log_on;
@@ -53,12 +54,12 @@ mod restarts_a_crashed_collector;
 mod restarts_a_hung_collector;
 mod rolls_back_what_dies_in_probation;
 mod rolls_back_when_a_person_asks;
+#[cfg(windows)]
+mod runs_as_a_windows_service;
 #[cfg(unix)]
 mod runs_in_docker;
 #[cfg(unix)]
 mod runs_in_kubernetes;
-#[cfg(windows)]
-mod runs_as_a_windows_service;
 #[cfg(unix)]
 mod runs_on_arm64;
 mod runs_the_newest_good_config;

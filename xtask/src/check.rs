@@ -43,7 +43,7 @@ const STEPS: [Step; 9] = [
 ];
 
 /// The steps of `--real`.
-const REAL: [Step; 4] = [
+const REAL: [Step; 5] = [
     ("real", "the promises against a real Collector", real::step),
     ("kubernetes", "the promises on a real Kubernetes of two nodes", kubernetes::step),
     ("windows", "the tests and promises built for Windows, under wine", windows::step),

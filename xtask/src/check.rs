@@ -1,6 +1,7 @@
 //! `cargo xtask check`: what CI calls. Each step prints its name, result and time; one that failed prints what it said.
 //! The end is one table, and a failure if any step failed. Nothing is left out in silence.
 
+mod arm64;
 mod dockerfile;
 mod kubernetes;
 mod real;
@@ -43,9 +44,10 @@ const STEPS: [Step; 9] = [
 ];
 
 /// The steps of `--real`.
-const REAL: [Step; 5] = [
+const REAL: [Step; 6] = [
     ("real", "the promises against a real Collector", real::step),
     ("kubernetes", "the promises on a real Kubernetes of two nodes", kubernetes::step),
+    ("arm64", "the promises built for ARM64, under qemu", arm64::step),
     ("windows", "the tests and promises built for Windows, under wine", windows::step),
     ("fuzz", "each fuzz target for a moment", fuzz::step),
     ("reproducible", "the release binary is the same from two directories", reproducible::step),

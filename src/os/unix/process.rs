@@ -70,7 +70,9 @@ pub fn is_stopped(pid: u32) -> bool {
 
 /// State, and the fields after it. The name before them may hold anything, spaces and brackets too.
 fn process_stat(pid: u32) -> Option<(char, String)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // That of its first thread says the same of both. Of itself a process under an emulator (an image for another processor)
+    // is told something else by the file of the process, and others could not tell that it is the one that wrote the status.
+    let stat = fs::read_to_string(format!("/proc/{pid}/task/{pid}/stat")).ok()?;
     let rest = stat.rsplit_once(") ")?.1;
     Some((rest.chars().next()?, rest.get(2..)?.to_owned()))
 }

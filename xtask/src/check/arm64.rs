@@ -1,0 +1,185 @@
+//! The promises of the core, built for ARM64 and run there: on this machine by qemu, which the kernel is told to start ARM64
+//! programs with, so that the agent and its collectors are ARM64 as well. What cannot be seen there is in
+//! `tests/promises/not_under_qemu.yaml` with its reason.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::build::{self, platforms::Platform};
+use crate::check::{Outcome, count};
+use crate::command::{Ran, run, run_within};
+use crate::{console, places};
+
+const TARGET: &str = "aarch64-unknown-linux-musl";
+const LIST: &str = "tests/promises/not_under_qemu.yaml";
+
+/// How long all tests may take; on two idle cores they take six minutes.
+const LIMIT: Duration = Duration::from_secs(1500);
+
+/// Where the kernel is told which programs are started by an emulator, see binfmt_misc in its documentation.
+const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
+const NAME: &str = "otelet-aarch64";
+
+/// What is not done, and why.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NotUnderQemu {
+    files: BTreeMap<String, String>,
+    promises: BTreeMap<String, String>,
+}
+
+/// Runs the step.
+pub fn step() -> Outcome {
+    let all = || -> Result<Outcome, String> {
+        if cfg!(target_arch = "aarch64") {
+            return Ok(Outcome::Passed("this machine is ARM64: the tests ran on it".to_owned()));
+        }
+        let platform = Platform::named(TARGET)?;
+        if let Err(reason) = build::possible(&platform) {
+            return Ok(Outcome::Skipped(format!("arm64: not built: {reason}")));
+        }
+        let [_, promises] = build::tests(&platform)?;
+        let _emulated = match Emulated::new(&platform, &promises) {
+            Ok(emulated) => emulated,
+            Err(reason) => return Ok(Outcome::Skipped(format!("arm64: not run: {reason}"))),
+        };
+        tests(&promises, &NotUnderQemu::read()?).map(Outcome::Passed)
+    };
+    all().unwrap_or_else(Outcome::Failed)
+}
+
+impl NotUnderQemu {
+    fn read() -> Result<Self, String> {
+        let path = places::root().join(LIST);
+        let text = fs::read_to_string(&path).map_err(|cause| format!("{}: {cause}", path.display()))?;
+        serde_yaml::from_str(&text).map_err(|cause| format!("{}: {cause}", path.display()))
+    }
+}
+
+/// Runs the promises but those that are left out. One that fails is done once more, alone: emulated, and on a busy machine,
+/// a process now and then takes longer than a test waits.
+fn tests(program: &Path, left_out: &NotUnderQemu) -> Result<String, String> {
+    let paint = console::stdout();
+    for (name, reason) in left_out.files.iter().chain(&left_out.promises) {
+        println!("  {}", paint.dim(&format!("left out: {name}: {reason}")));
+    }
+    let skips = left_out.files.keys().map(|file| format!("{file}::")).chain(left_out.promises.keys().cloned());
+    let mut arguments = vec!["--test-threads=2".to_owned()];
+    arguments.extend(skips.flat_map(|name| ["--skip".to_owned(), name]));
+    let go = |arguments: &[String]| {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(places::root());
+        run_within("the promises on ARM64", &mut command, Some(LIMIT))
+    };
+    let first = go(&arguments)?;
+    let failed = failed(&first);
+    if !first.ok() && failed.is_empty() {
+        return Err(format!("the promises on ARM64: {}\n{}", first.last_words(), first.output));
+    }
+    if failed.is_empty() {
+        return Ok(count(&first.output));
+    }
+    println!("  {}", paint.yellow(&format!("done once more, alone: {}", failed.join(", "))));
+    let mut arguments = vec!["--exact".to_owned(), "--test-threads=1".to_owned()];
+    arguments.extend(failed.iter().cloned());
+    let second = go(&arguments)?;
+    match second.ok() {
+        true => Ok(format!("{}, of which {} the second time", count(&first.output), failed.len())),
+        false => Err(format!("the promises on ARM64: {}\n{}", second.last_words(), second.output)),
+    }
+}
+
+/// The names in `test a::b ... FAILED`.
+fn failed(ran: &Ran) -> Vec<String> {
+    let name = |line: &str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned());
+    ran.output.lines().filter_map(|line| name(line.trim())).collect()
+}
+
+/// For as long as it lives, ARM64 programs start on this machine.
+struct Emulated {
+    registered: Option<PathBuf>,
+}
+
+impl Emulated {
+    /// Has the kernel start such programs by the first emulator that is there, unless it does so already.
+    fn new(platform: &Platform, program: &Path) -> Result<Self, String> {
+        if starts(program) {
+            return Ok(Self { registered: None });
+        }
+        let emulators = &platform.needs.emulators;
+        let emulator = emulators.iter().find_map(|name| places::on_path(name));
+        let emulator = emulator.ok_or_else(|| format!("no {} here", emulators.join(" or ")))?;
+        if !Path::new(BINFMT).join("register").exists() {
+            let mut mount = Command::new("mount");
+            let ran = run("mount", mount.args(["-t", "binfmt_misc", "binfmt_misc", BINFMT]))?;
+            if !ran.ok() {
+                return Err(format!("binfmt_misc cannot be mounted: {}", ran.last_words()));
+            }
+        }
+        let registered = Path::new(BINFMT).join(NAME);
+        fs::write(Path::new(BINFMT).join("register"), registration(platform, &emulator))
+            .map_err(|cause| format!("{BINFMT}: an emulator cannot be registered: {cause}"))?;
+        let emulated = Self { registered: Some(registered) };
+        if starts(program) { Ok(emulated) } else { Err(format!("{} does not start it", emulator.display())) }
+    }
+}
+
+impl Drop for Emulated {
+    fn drop(&mut self) {
+        if let Some(registered) = &self.registered
+            && let Err(cause) = fs::write(registered, "-1")
+        {
+            eprintln!("{}: cannot be taken back: {cause}", registered.display());
+        }
+    }
+}
+
+fn starts(program: &Path) -> bool {
+    run("the list of promises on ARM64", Command::new(program).arg("--list")).is_ok_and(|ran| ran.ok())
+}
+
+/// What the kernel is told: a 64-bit little-endian ELF file of this machine, be it position independent or not, is given to
+/// the emulator, which is opened now (F), so that it is also there in another root directory.
+fn registration(platform: &Platform, emulator: &Path) -> String {
+    let machine = platform.needs.machine.expect("it is a Linux");
+    let mut magic = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\0\0";
+    magic[18..].copy_from_slice(&machine.to_le_bytes());
+    let mut mask = [0xff; 20];
+    // The version of an ABI that has no versions.
+    mask[7] = 0;
+    // ET_EXEC is 2, ET_DYN 3.
+    mask[16] = 0xfe;
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
+    format!(":{NAME}:M::{}:{}:{}:F", hex(&magic), hex(&mask), emulator.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_has_a_reason_and_a_file_that_is_there() {
+        let left_out = NotUnderQemu::read().unwrap();
+        for (file, reason) in &left_out.files {
+            let path = places::root().join(format!("tests/promises/{file}.rs"));
+            assert!(path.is_file() && reason.len() > 10, "{file}: {reason}");
+        }
+        for (name, reason) in &left_out.promises {
+            assert!(name.contains("::") && reason.len() > 10, "{name}: {reason}");
+        }
+    }
+
+    #[test]
+    fn programs_of_either_kind_are_given_to_the_emulator() {
+        let platform = Platform::named(TARGET).unwrap();
+        let said = registration(&platform, Path::new("/usr/bin/qemu-aarch64-static"));
+        assert!(said.starts_with(":otelet-aarch64:M::\\x7f\\x45\\x4c\\x46\\x02\\x01"), "{said}");
+        assert!(said.contains("\\x02\\x00\\xb7\\x00:\\xff"), "{said}");
+        assert!(said.ends_with("\\xfe\\xff\\xff\\xff:/usr/bin/qemu-aarch64-static:F"), "{said}");
+    }
+}

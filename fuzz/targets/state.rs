@@ -57,8 +57,8 @@ fuzz_target!(|data: &[u8]| {
 
     let (memory, _) = store.load();
     let (firing, _) = alerts::load(directory);
-    let (uid, _) = store.identity();
-    assert_eq!(store.identity().0, uid, "the same agent when asked again");
+    let (uid, _) = store.identity(None);
+    assert_eq!(store.identity(None).0, uid, "the same agent when asked again");
     assert_eq!(uid.len(), 36, "{uid}");
 
     let at = Moment { now: Instant::now(), wall: SystemTime::now(), dice: 7 };

@@ -1,5 +1,6 @@
 //! Parses, runs, and ends with an exit status.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use otelet::cli::{self, Command, Invocation};
@@ -34,7 +35,9 @@ fn dispatch(invocation: Invocation) -> u8 {
         }
         // Also, and even more so, when the settings cannot be used.
         Command::Diagnose => return diagnose::diagnose(&invocation),
-        Command::Run | Command::Validate | Command::Status | Command::Rollback => {}
+        // First of all: what is wrong with the settings is looked for there.
+        Command::Run => log_into_file(invocation.log_file.as_deref()),
+        Command::Validate | Command::Status | Command::Rollback => {}
     }
     let settings = match settings::load(&invocation, &World::real()) {
         Ok(settings) => settings,
@@ -49,6 +52,15 @@ fn dispatch(invocation: Invocation) -> u8 {
         Command::Status => status::show(&invocation, &settings.runtime_dir),
         Command::Rollback => roll_back(&invocation, &settings),
         Command::Diagnose | Command::Version | Command::Help => unreachable!("answered above"),
+    }
+}
+
+/// A log that cannot be written is no reason not to run.
+fn log_into_file(named: Option<&Path>) {
+    let variable = std::env::var_os("OTELET_LOG_FILE").filter(|value| !value.is_empty());
+    let Some(path) = named.map(Path::to_path_buf).or_else(|| variable.map(PathBuf::from)) else { return };
+    if let Err(error) = otelet::log::into_file(&path) {
+        eprintln!("otelet: --log-file={}: {error}; the log goes to stderr", path.display());
     }
 }
 

@@ -214,6 +214,7 @@ pub static ROWS: &[Row] = &[
     setting("runtime_dir", Text("PATH"), "/run/otelet", "Where the status and the files of the running collector are."),
     setting("log_level", Choice("error|warn|info|debug|trace"), "info", "The least important log line to print."),
 
+    flag("log_file", Text("PATH"), "", &[Command::Run], "Print the log to this file instead of stderr. It is set aside as PATH.old when it has 4 MiB, and never grows beyond that."),
     flag("json", Nothing, "", &[Command::Status], "Print the status as JSON."),
     flag("watch", Nothing, "", &[Command::Status], "Show the status anew every two seconds until ^C; with --json an object on a line each time."),
     flag("healthy", Nothing, "", &[Command::Status], "Print no more than a line; exit with 0 if the collector is healthy, else with 1."),
@@ -241,6 +242,8 @@ pub struct Invocation {
     pub clear: bool,
     /// `diagnose --output=`
     pub output: Option<PathBuf>,
+    /// `run --log-file=`
+    pub log_file: Option<PathBuf>,
     /// `rollback --clear-signed`
     pub clear_signed: bool,
     /// Settings given by flag: key and value, in order. A proxy's URL may hold a password.
@@ -325,12 +328,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
             None => parser.value().ok().filter(|value| !value.as_encoded_bytes().starts_with(b"--")),
         };
         let value = value.ok_or_else(|| UsageError(format!("{name} needs a value: {name}={}", row.value())))?;
-        if row.key == "settings" {
-            invocation.settings = Some(value.into());
-            continue;
-        }
-        if row.key == "output" {
-            invocation.output = Some(value.into());
+        let path = match row.key {
+            "settings" => Some(&mut invocation.settings),
+            "output" => Some(&mut invocation.output),
+            "log_file" => Some(&mut invocation.log_file),
+            _ => None,
+        };
+        if let Some(path) = path {
+            *path = Some(value.into());
             continue;
         }
         let value = value.into_string().map_err(|_| UsageError(format!("{name}: its value is not UTF-8")))?;

@@ -246,19 +246,27 @@ begin_upgrade() {
         return
     fi
     # Something that was not healthy before is no place to return to.
-    wait_before=$wait wait=5
-    if healthy; then
+    wait_after=$wait wait=5
+    was=sick
+    healthy && was=healthy
+    wait=$wait_after
+    if [ $was = healthy ]; then
         mkdir -p "$backup.new/tree"
         mv "$backup.new" "$backup"
         cp "$0" "$lib/install.sh"
         guard_boot
     fi
-    wait=$wait_before
 }
 
 # A power cut in the middle of it all: the next boot finishes it, one way or the other.
 guard_boot() {
-    [ "$manager" = systemd ] || return 0
+    case $manager in
+    systemd) guard_boot_by_systemd ;;
+    openrc) guard_boot_by_openrc ;;
+    esac
+}
+
+guard_boot_by_systemd() {
     cat >/etc/systemd/system/otelet-upgrade.service <<UNIT
 [Unit]
 Description=Keep or take back an interrupted upgrade of otelet
@@ -273,11 +281,35 @@ UNIT
     systemctl enable otelet-upgrade >/dev/null 2>&1
 }
 
+guard_boot_by_openrc() {
+    # In the background: the boot goes on meanwhile.
+    cat >/etc/init.d/otelet-upgrade <<SERVICE
+#!/sbin/openrc-run
+description="Keep or take back an interrupted upgrade of otelet"
+start() {
+    ebegin "Looking after an interrupted upgrade of otelet"
+    /bin/sh $lib/install.sh --settle --wait=$wait >>/var/log/otelet-upgrade.log 2>&1 </dev/null &
+    eend 0
+}
+depend() {
+    after otelet
+}
+SERVICE
+    chmod 755 /etc/init.d/otelet-upgrade
+    rc-update -q add otelet-upgrade default
+}
+
 unguard_boot() {
-    [ -f /etc/systemd/system/otelet-upgrade.service ] || return 0
-    systemctl disable otelet-upgrade >/dev/null 2>&1 || true
-    rm -f /etc/systemd/system/otelet-upgrade.service
-    systemctl daemon-reload
+    if [ -f /etc/systemd/system/otelet-upgrade.service ]; then
+        systemctl disable otelet-upgrade >/dev/null 2>&1 || true
+        rm -f /etc/systemd/system/otelet-upgrade.service
+        systemctl daemon-reload
+    elif [ -f /etc/init.d/otelet-upgrade ]; then
+        rc-update -q del otelet-upgrade default || true
+        # It may be what runs this: only forgotten, not stopped.
+        rc-service -q otelet-upgrade zap || true
+        rm -f /etc/init.d/otelet-upgrade
+    fi
 }
 
 finish_upgrade() {
@@ -336,7 +368,7 @@ service enable
 if [ "$changed" = yes ]; then
     # A signal is enough for settings, but not for another binary. One that does not even start is taken back below.
     service restart || [ -d "$backup" ] ||
-        fail "the service does not start: see journalctl -u otelet, or /var/log/otelet.log"
+        fail "the service does not start: see journalctl -u otelet, or /var/log/otelet/otelet.log"
 else
     service start
 fi

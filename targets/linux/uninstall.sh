@@ -35,7 +35,8 @@ if [ -z "$root" ]; then
         rm -f /etc/systemd/system/otelet-upgrade.service
     elif [ -x /sbin/openrc-run ]; then
         rc-service -q otelet stop 2>/dev/null || true
-        rc-update -q del otelet default 2>/dev/null || true
+        for service in otelet otelet-upgrade; do rc-update -q del "$service" default 2>/dev/null || true; done
+        rm -f /etc/init.d/otelet-upgrade
     fi
 fi
 
@@ -48,7 +49,7 @@ done <"$manifest"
 [ -n "$root" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
 
 if [ "$purge" = yes ]; then
-    rm -rf "$root/var/lib/otelet" "$root/run/otelet" "$root/var/log/otelet.log"
+    rm -rf "$root/var/lib/otelet" "$root/run/otelet" "$root/var/log/otelet" "$root/var/log/otelet-upgrade.log"
     say "removed the state"
 else
     say "kept /etc/otelet and /var/lib/otelet; --purge removes them too"

@@ -7,6 +7,8 @@ mod accepts_only_signed_configs;
 #[cfg(unix)]
 mod engine;
 mod host;
+#[cfg(unix)]
+mod machine;
 mod server;
 #[cfg_attr(unix, path = "unix.rs")]
 #[cfg_attr(windows, path = "windows.rs")]
@@ -29,6 +31,7 @@ mod gives_the_collector_its_limits;
 mod installs_and_uninstalls;
 mod is_useful_without_a_server;
 mod keeps_its_identity;
+mod keeps_its_log_small;
 mod keeps_secrets;
 mod keeps_the_last_good_config;
 mod listens_to_sd_notify;
@@ -63,6 +66,8 @@ mod runs_in_kubernetes;
 #[cfg(unix)]
 mod runs_on_arm64;
 mod runs_the_newest_good_config;
+#[cfg(unix)]
+mod runs_under_openrc;
 #[cfg(unix)]
 mod runs_under_systemd;
 mod says_how_it_is;

@@ -4,200 +4,17 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::time::Duration;
 
 use super::host::{hash, otelet, stderr, stdout, wait_for, wait_for_longer};
-
-const TARGETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/targets/linux");
-
-/// A boot, a stop of a collector that drains, a restart by the watchdog.
-const LONG: Duration = Duration::from_secs(90);
-
-/// What the collector does in the box: it has no network, and needs none.
-const SITE: &str = "receivers: {hostmetrics: {collection_interval: 1s, scrapers: {memory: {}}}}\n\
-     exporters: {debug: {}}\n\
-     service: {pipelines: {metrics: {receivers: [hostmetrics], exporters: [debug]}}}\n";
-
-/// A machine.
-struct Machine {
-    dir: PathBuf,
-    nspawn: Option<Child>,
-    leader: u32,
-}
+use super::machine::{LONG, Machine, SITE, System, on_path};
 
 impl Machine {
-    /// A new one, booted. None where it cannot be made, after saying why.
-    fn new(name: &str) -> Option<Self> {
-        let mut machine = Self::image(name)?;
-        machine.boot();
-        Some(machine)
-    }
-
-    /// A new one that nobody has switched on yet.
-    fn image(name: &str) -> Option<Self> {
-        let root = rustix::process::geteuid().is_root();
-        let tools = ["systemd-nspawn", "mmdebstrap", "nsenter", "tar"];
-        let missing = tools.into_iter().find(|tool| !on_path(tool));
-        let file_system = match (root, missing) {
-            (false, _) => Err("needs root".to_owned()),
-            (true, Some(tool)) => Err(format!("{tool} is missing")),
-            (true, None) => file_system(),
-        };
-        let file_system = match file_system {
-            Ok(file_system) => file_system,
-            Err(why) => {
-                println!("skipped: no machine with systemd: {why}");
-                return None;
-            }
-        };
-        let dir = std::env::temp_dir().join(format!("otelet-machine-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(dir.join("root")).unwrap();
-        let unpacked =
-            Command::new("tar").arg("-xf").arg(file_system).arg("-C").arg(dir.join("root")).status().unwrap();
-        assert!(unpacked.success());
-        // The Collector's own metrics are at localhost, and nobody here tells where that is.
-        fs::write(dir.join("root/etc/hosts"), "127.0.0.1 localhost\n").unwrap();
-        Some(Self { dir, nspawn: None, leader: 0 })
-    }
-
-    fn root(&self) -> PathBuf {
-        self.dir.join("root")
-    }
-
-    fn boot(&mut self) {
-        let console = fs::File::create(self.dir.join("console")).unwrap();
-        let nspawn = Command::new("systemd-nspawn")
-            .args(["--boot", "--register=no", "--keep-unit", "--private-network", "--capability=all", "--quiet"])
-            .arg(format!("--machine=otelet-{}", std::process::id()))
-            .arg("-D")
-            .arg(self.root())
-            .stdin(Stdio::null())
-            .stdout(console.try_clone().unwrap())
-            .stderr(console)
-            .spawn()
-            .unwrap();
-        let children = format!("/proc/{0}/task/{0}/children", nspawn.id());
-        self.nspawn = Some(nspawn);
-        // The first child makes the namespaces; the one that is the machine's first process has the pid 1 in them.
-        let leader = || {
-            let pids = fs::read_to_string(&children).ok()?;
-            let first = |pid: &&str| {
-                let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-                status.lines().any(|line| line.starts_with("NSpid:") && line.ends_with("\t1"))
-            };
-            pids.split_whitespace().find(first)?.parse().ok()
-        };
-        self.leader = wait_for_longer(LONG, "the machine's first process", leader, || self.console());
-        let up = || {
-            let state = stdout(&self.run(&["systemctl", "is-system-running"]));
-            ["running", "degraded"].contains(&state.trim()).then_some(())
-        };
-        wait_for_longer(LONG, "the end of its boot", up, || self.console());
-    }
-
-    /// The power goes.
-    fn pull_the_plug(&mut self) {
-        let Some(mut nspawn) = self.nspawn.take() else { return };
-        if self.leader > 0 {
-            super::host::signal(self.leader, super::host::Signal::KILL);
-            super::host::gone(self.leader);
-        }
-        let _ = nspawn.kill();
-        let _ = nspawn.wait();
-    }
-
-    fn console(&self) -> String {
-        fs::read_to_string(self.dir.join("console")).unwrap_or_default()
-    }
-
-    fn run(&self, words: &[&str]) -> Output {
-        let mut command = if self.leader > 0 {
-            let mut nsenter = Command::new("nsenter");
-            nsenter.args(["-t", &self.leader.to_string(), "-m", "-p", "-u", "-i", "-n", "-C", "--"]);
-            nsenter
-        } else {
-            let mut chroot = Command::new("chroot");
-            chroot.arg(self.root());
-            chroot
-        };
-        command
-            .args(words)
-            .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-
-    /// Runs something that must work, and returns what it printed.
-    fn does(&self, words: &[&str]) -> String {
-        let output = self.run(words);
-        assert!(output.status.success(), "{words:?}: {}{}\n{}", stdout(&output), stderr(&output), self.journal());
-        stdout(&output)
-    }
-
-    fn journal(&self) -> String {
-        stdout(&self.run(&["journalctl", "--no-pager", "-n", "60"]))
-    }
-
-    /// Puts an archive into the machine, as somebody would carry it there.
-    fn carries(&self, version: &str, otelet: &Path, site: &str) -> String {
-        let directory = self.root().join("opt").join(version);
-        fs::create_dir_all(&directory).unwrap();
-        let collector = std::env::var("OTELET_COLLECTOR").expect("cargo xtask check --real sets OTELET_COLLECTOR");
-        fs::copy(otelet, directory.join("otelet")).unwrap();
-        fs::copy(collector, directory.join("otelcol")).unwrap();
-        fs::write(directory.join("site.yaml"), site).unwrap();
-        for name in ["install.sh", "uninstall.sh", "otelet.service", "otelet.openrc", "otelet.yaml"] {
-            fs::copy(Path::new(TARGETS).join(name), directory.join(name)).unwrap();
-        }
-        let files =
-            fs::read_dir(&directory).unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let sums: String =
-            files.map(|name| format!("{}  {name}\n", hash(fs::read(directory.join(&name)).unwrap()))).collect();
-        fs::write(directory.join("SHA256SUMS"), sums).unwrap();
-        format!("/opt/{version}")
-    }
-
     fn installs(&self) {
         let archive = self.carries("first", Path::new(otelet()), SITE);
         self.does(&["sh", &format!("{archive}/install.sh"), "--wait=60"]);
         assert_eq!(self.does(&["systemctl", "is-active", "otelet"]).trim(), "active");
-    }
-
-    /// The agents and the collectors that run, by pid.
-    fn processes(&self, name: &str) -> Vec<u32> {
-        let output = self.run(&["pidof", name]);
-        stdout(&output).split_whitespace().map(|pid| pid.parse().unwrap()).collect()
-    }
-
-    /// Waits until one agent and one collector run and are healthy, and returns their pids.
-    fn one_of_each(&self) -> (u32, u32) {
-        let look = || {
-            let healthy = self.run(&["otelet", "status", "--healthy"]).status.success();
-            match (healthy, &self.processes("otelet")[..], &self.processes("otelcol")[..]) {
-                (true, [agent], [collector]) => Some((*agent, *collector)),
-                _ => None,
-            }
-        };
-        wait_for_longer(LONG, "one agent and one collector", look, || self.journal())
-    }
-
-    fn status(&self) -> serde_json::Value {
-        serde_json::from_str(&stdout(&self.run(&["otelet", "status", "--json"]))).unwrap_or_default()
-    }
-
-    fn instance_uid(&self) -> String {
-        self.status()["agent"]["instance_uid"].as_str().expect("an agent that runs has one").to_owned()
-    }
-
-    /// Waits until the collector runs on this config.
-    fn applies(&self, config: &str) {
-        let applied = || (self.status()["config"]["effective_hash"] == hash(config)).then_some(());
-        wait_for_longer(LONG, "the config", applied, || self.journal());
     }
 
     /// Puts a collector where a package of it would, beside which the packages are installed.
@@ -317,45 +134,10 @@ fn make_packages(version: &str, target: &Path) {
     assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
 }
 
-impl Drop for Machine {
-    fn drop(&mut self) {
-        self.pull_the_plug();
-        let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
-fn on_path(tool: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| directory.join(tool).is_file())
-}
-
-/// A Debian with systemd, made once and kept with what cargo builds.
-fn file_system() -> Result<PathBuf, String> {
-    static MAKING: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = MAKING.lock();
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian-systemd.tar");
-    if path.exists() {
-        return Ok(path);
-    }
-    let new = path.with_extension("new.tar");
-    let made = Command::new("mmdebstrap")
-        .args(["--format=tar", "--variant=minbase", "--include=systemd,systemd-sysv,dbus,procps,sysvinit-utils"])
-        .arg("bookworm")
-        .arg(&new)
-        .output()
-        .map_err(|error| format!("mmdebstrap: {error}"))?;
-    if !made.status.success() {
-        let said = stderr(&made);
-        return Err(format!("mmdebstrap: {}", said.lines().last().unwrap_or_default()));
-    }
-    fs::rename(&new, &path).map_err(|error| error.to_string())?;
-    Ok(path)
-}
-
 #[test]
 #[ignore = "needs root, systemd-nspawn and a real Collector: cargo xtask check --real"]
 fn the_service_survives_a_crash_a_hang_a_reload_a_stop_and_a_reboot() {
-    let Some(mut machine) = Machine::new("service") else { return };
+    let Some(mut machine) = Machine::new(System::Systemd, "service") else { return };
     machine.installs();
     let (agent, collector) = machine.one_of_each();
 
@@ -424,7 +206,7 @@ fn the_service_survives_a_crash_a_hang_a_reload_a_stop_and_a_reboot() {
 #[test]
 #[ignore = "needs root, systemd-nspawn and a real Collector: cargo xtask check --real"]
 fn an_upgrade_that_is_not_healthy_is_taken_back_also_after_a_power_cut() {
-    let Some(mut machine) = Machine::new("upgrade") else { return };
+    let Some(mut machine) = Machine::new(System::Systemd, "upgrade") else { return };
     machine.installs();
     machine.one_of_each();
     let first = hash(fs::read(otelet()).unwrap());
@@ -478,7 +260,7 @@ fn an_upgrade_that_is_not_healthy_is_taken_back_also_after_a_power_cut() {
 #[test]
 #[ignore = "needs root, systemd-nspawn and a real Collector: cargo xtask check --real"]
 fn a_deb_is_installed_upgraded_and_purged() {
-    let Some(mut machine) = Machine::image("deb") else { return };
+    let Some(mut machine) = Machine::image(System::Systemd, "deb") else { return };
     let [first, second, third] = ["1.0.0", "1.1.0", "1.2.0"].map(|version| {
         let carried = format!("opt/{version}.deb");
         fs::copy(package(version, "deb"), machine.root().join(&carried)).unwrap();
@@ -554,7 +336,7 @@ fn the_scripts_of_an_rpm_install_upgrade_and_erase() {
         println!("skipped: no machine with an rpm: rpm is missing");
         return;
     }
-    let Some(machine) = Machine::new("rpm") else { return };
+    let Some(machine) = Machine::new(System::Systemd, "rpm") else { return };
     let [first, second, third] = ["1.0.0", "1.1.0", "1.2.0"].map(|version| package(version, "rpm"));
     machine.has_collector();
 

@@ -1,5 +1,6 @@
 //! What is read from a child, and the log that is written without waiting for its reader.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,6 +73,16 @@ pub fn write_log(bytes: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// Has what is printed to stdout and stderr go into a file, from now on.
+///
+/// # Errors
+///
+/// As the kernel says.
+pub fn stderr_into(file: &File) -> io::Result<()> {
+    rustix::stdio::dup2_stdout(file)?;
+    Ok(rustix::stdio::dup2_stderr(file)?)
 }
 
 fn write_without_waiting(chunk: &[u8]) -> bool {

@@ -1,7 +1,7 @@
 //! Files and directories: where they are, for whom, and that what is written stays written.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io;
 use std::os::windows::fs::MetadataExt;
 use std::os::windows::io::AsRawHandle;
 use std::path::{Path, PathBuf};
@@ -366,50 +366,10 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     if on_disk { Ok(file) } else { Err(irregular()) }
 }
 
-/// A log file that is set aside as `.old` when it is full, in place of the one before: never more than two of this size.
-pub(super) struct BoundedFile {
-    path: PathBuf,
-    file: File,
-    length: u64,
-    limit: u64,
-}
-
-impl BoundedFile {
-    /// Goes on at the end of what is there.
-    pub(super) fn open(path: &Path, limit: u64) -> io::Result<Self> {
-        let mut file = match new_private_file(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                fs::OpenOptions::new().read(true).write(true).open(path)?
-            }
-            made => made?,
-        };
-        let length = file.seek(SeekFrom::End(0))?;
-        Ok(Self { path: path.into(), file, length, limit })
-    }
-
-    /// Writes whole lines.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.length > 0 && self.length + bytes.len() as u64 > self.limit {
-            let mut old = self.path.as_os_str().to_owned();
-            old.push(".old");
-            match move_file(&self.path, Path::new(&old), MOVEFILE_REPLACE_EXISTING) {
-                Ok(()) => *self = Self::open(&self.path, self.limit)?,
-                // Somebody reads it: the limit counts more than what is in it.
-                Err(_) => {
-                    self.file.set_len(0)?;
-                    self.file.seek(SeekFrom::Start(0))?;
-                    self.length = 0;
-                }
-            }
-        }
-        self.file.write_all(bytes)?;
-        self.length += bytes.len() as u64;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn place(name: &str) -> PathBuf {
@@ -417,22 +377,6 @@ mod tests {
         let _ = fs::remove_dir_all(&dir);
         private_dir(&dir).unwrap();
         dir
-    }
-
-    #[test]
-    fn a_log_file_is_set_aside_when_it_is_full() {
-        let dir = place("bounded");
-        let path = dir.join("otelet.log");
-        let mut file = BoundedFile::open(&path, 20).unwrap();
-        for line in ["one line\n", "two lines\n", "three\n"] {
-            file.write(line.as_bytes()).unwrap();
-        }
-        drop(file);
-        assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
-        assert_eq!(fs::read_to_string(dir.join("otelet.log.old")).unwrap(), "one line\ntwo lines\n");
-        BoundedFile::open(&path, 20).unwrap().write(b"four\n").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "three\nfour\n");
-        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What is read from a child, and the log that is written without waiting for its reader.
 
 use std::cell::RefCell;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::windows::io::{AsHandle, AsRawHandle, OwnedHandle};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, Once, OnceLock};
+use std::sync::{Condvar, Mutex, Once};
 use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Foundation::{
@@ -17,7 +17,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 use windows_sys::Win32::System::Console::{
     CONSOLE_SCREEN_BUFFER_INFO, ENABLE_VIRTUAL_TERMINAL_PROCESSING, GetConsoleMode, GetConsoleScreenBufferInfo,
-    SetConsoleMode,
+    STD_ERROR_HANDLE, STD_OUTPUT_HANDLE, SetConsoleMode, SetStdHandle,
 };
 use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
 use windows_sys::Win32::System::Pipes::{CreateNamedPipeW, PIPE_REJECT_REMOTE_CLIENTS};
@@ -204,12 +204,21 @@ const WAITING_AT_MOST: usize = 64 * 1024;
 /// How long the end waits for that reader.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Where the log of a service goes.
-static LOG_FILE: OnceLock<Mutex<super::BoundedFile>> = OnceLock::new();
-
-/// Has the log go into a file of bounded size, since nobody reads what a service prints.
-pub(super) fn log_into(file: super::BoundedFile) {
-    let _ = LOG_FILE.set(Mutex::new(file));
+/// Has what is printed to stdout and stderr go into a file, from now on.
+///
+/// # Errors
+///
+/// As Windows says.
+pub fn stderr_into(file: &File) -> io::Result<()> {
+    let copy = file.try_clone()?;
+    // SAFETY: the handle stays open for as long as the process lives; a file that is full is left, and another one taken, some
+    // times a year.
+    unsafe {
+        SetStdHandle(STD_ERROR_HANDLE, copy.as_raw_handle());
+        SetStdHandle(STD_OUTPUT_HANDLE, copy.as_raw_handle());
+    }
+    std::mem::forget(copy);
+    Ok(())
 }
 
 /// What waits to be written, and by whom.
@@ -228,9 +237,6 @@ struct Queue {
 ///
 /// A file takes it at once. Whatever else there is gets it from a thread of its own, which Windows needs for that.
 pub fn write_log(bytes: &[u8]) -> bool {
-    if let Some(file) = LOG_FILE.get() {
-        return file.lock().is_ok_and(|mut file| file.write(bytes).is_ok());
-    }
     let stderr = io::stderr();
     // SAFETY: a handle, open or not.
     if stderr.as_raw_handle().is_null() || unsafe { GetFileType(stderr.as_raw_handle()) } == FILE_TYPE_DISK {

@@ -4,7 +4,6 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::windows::io::AsRawHandle;
 use std::path::PathBuf;
 use std::ptr::{null, null_mut};
 use std::sync::Mutex;
@@ -14,13 +13,12 @@ use windows_sys::Win32::Foundation::{
     ERROR_FAILED_SERVICE_CONTROLLER_CONNECT, ERROR_SERVICE_ALREADY_RUNNING, ERROR_SERVICE_DATABASE_LOCKED,
     ERROR_SERVICE_DOES_NOT_EXIST, ERROR_SERVICE_EXISTS, ERROR_SERVICE_MARKED_FOR_DELETE, ERROR_SERVICE_NOT_ACTIVE,
 };
-use windows_sys::Win32::System::Console::{STD_ERROR_HANDLE, STD_OUTPUT_HANDLE, SetStdHandle};
 use windows_sys::Win32::System::Services::*;
 
-use super::files::{BoundedFile, data_dir, keep_private, private_dir};
+use super::files::{data_dir, keep_private, private_dir};
 use super::handles::{done, narrow, wide};
 use super::manager::{meet_manager, take_leave};
-use super::pipes::{is, log_into};
+use super::pipes::is;
 
 /// What the service is called by the service manager, and by people.
 const NAME: &str = "otelet";
@@ -116,23 +114,10 @@ unsafe extern "system" fn service_main(_: u32, _: *mut windows_sys::core::PWSTR)
 
 /// What the agent logs, and what others print to its stderr, goes into a file: a service has no other.
 fn open_log() {
-    let directory = data_dir().join("log");
-    let opened = private_dir(&directory).and_then(|()| {
-        // What is printed besides the log is a line or two, before it begins or at its end.
-        let path = directory.join("otelet.log");
-        let log = BoundedFile::open(&path, LOG_LIMIT)?;
-        let stderr = std::fs::OpenOptions::new().append(true).open(&path)?;
-        // SAFETY: the handle stays open for as long as the process lives.
-        unsafe {
-            SetStdHandle(STD_ERROR_HANDLE, stderr.as_raw_handle());
-            SetStdHandle(STD_OUTPUT_HANDLE, stderr.as_raw_handle());
-        }
-        std::mem::forget(stderr);
-        log_into(log);
-        Ok(())
-    });
+    let path = log_path();
+    let directory = path.parent().expect("it is in a directory of ours");
     // There is nobody to be told; the service runs all the same.
-    drop(opened);
+    drop(private_dir(directory).and_then(|()| crate::log::into_file(&path)));
 }
 
 // ---- What people ask for -------------------------------------------------------------------------------------------

@@ -1,14 +1,23 @@
-//! Log lines of the agent and of its collector, to stderr, whole lines only and never waiting for whoever reads them.
+//! Log lines of the agent and of its collector, to stderr, whole lines only and never waiting for whoever reads them; or to
+//! a file that stays small by itself.
+
+mod file;
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{Level, LevelFilter};
 
+use file::LogFile;
+
 use crate::{os, units};
+
+/// Where the lines go instead of stderr, if anywhere.
+static FILE: Mutex<Option<LogFile>> = Mutex::new(None);
 
 /// Lines that stderr would not take.
 static LOST: AtomicU64 = AtomicU64::new(0);
@@ -37,9 +46,35 @@ fn keep(kept: &Mutex<Tail>, line: &[u8]) {
     }
 }
 
+/// Has all lines go into this file from now on, and what else is printed to stderr, unless that is a terminal: a person who
+/// looks at it is told there what is wrong.
+///
+/// # Errors
+///
+/// As the system says: all goes on to stderr then.
+pub fn into_file(path: &Path) -> io::Result<()> {
+    let mut log = LogFile::open(path, file::LIMIT)?;
+    if !io::stderr().is_terminal() {
+        log.take_stderr()?;
+    }
+    *FILE.lock().map_err(|_| io::Error::other("a line of the log was never ended"))? = Some(log);
+    Ok(())
+}
+
+/// Writes lines to where they go. Returns whether all of them were written, or will be.
+fn write(bytes: &[u8]) -> bool {
+    match FILE.lock() {
+        Ok(mut file) => match &mut *file {
+            Some(file) => file.write(bytes).is_ok(),
+            None => os::write_log(bytes),
+        },
+        Err(_) => false,
+    }
+}
+
 /// Sets the logger up. Under journald each line gets its priority as `<N>`, and no time: the journal has its own.
 pub fn init(level: LevelFilter) {
-    let journal = under_journald();
+    let journal = under_journald() && FILE.lock().is_ok_and(|file| file.is_none());
     let logger = env_logger::Builder::new()
         // ureq would print whole requests at these levels, tokens and passwords included.
         .filter_level(LevelFilter::Off)
@@ -95,7 +130,7 @@ struct Stderr;
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         keep(&AGENT, bytes);
-        if !os::write_log(bytes) {
+        if !write(bytes) {
             LOST.fetch_add(1, Ordering::Relaxed);
         }
         Ok(bytes.len())
@@ -187,7 +222,7 @@ impl Relay {
         if affordable {
             self.credit -= cost;
         }
-        if !affordable || !os::write_log(&self.line) {
+        if !affordable || !write(&self.line) {
             self.dropped += 1;
         }
     }

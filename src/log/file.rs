@@ -1,0 +1,149 @@
+//! A log file that stays small by itself, for hosts where nobody else sees to that.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::os;
+
+/// What the file holds at the most, in bytes. The one before it, `.old`, holds as much.
+pub const LIMIT: u64 = 4 * 1024 * 1024;
+
+/// A log file that is set aside as `.old` when it is full, in place of the one before: never more than two of this size.
+#[derive(Debug)]
+pub struct LogFile {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    limit: u64,
+    has_stderr: bool,
+}
+
+impl LogFile {
+    /// Goes on at the end of what is there.
+    ///
+    /// # Errors
+    ///
+    /// Anything but a regular file, beside what the system says.
+    pub fn open(path: &Path, limit: u64) -> io::Result<Self> {
+        // A FIFO would wait for its reader, and a device has no end.
+        if path.metadata().is_ok_and(|it| !it.is_file()) {
+            return Err(io::Error::other("not a regular file"));
+        }
+        let file = match os::new_private_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => OpenOptions::new().append(true).open(path)?,
+            // Others may write to it by what was stderr: only who appends never writes over them.
+            made => made.and_then(|_| OpenOptions::new().append(true).open(path))?,
+        };
+        let length = file.metadata()?.len();
+        let mut log = Self { path: path.into(), file, length, limit, has_stderr: false };
+        // What others wrote to it was not counted. One who is started again and again must find its limit too.
+        if length >= limit {
+            log.set_aside()?;
+        }
+        Ok(log)
+    }
+
+    /// Writes whole lines.
+    ///
+    /// # Errors
+    ///
+    /// As the system says: a part of it may have been written.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.length > 0 && self.length + bytes.len() as u64 > self.limit {
+            self.set_aside()?;
+        }
+        self.file.write_all(bytes)?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Has what else is printed to stderr go here as well.
+    ///
+    /// # Errors
+    ///
+    /// As the system says.
+    pub fn take_stderr(&mut self) -> io::Result<()> {
+        self.has_stderr = true;
+        os::stderr_into(&self.file)
+    }
+
+    fn set_aside(&mut self) -> io::Result<()> {
+        let mut old = self.path.as_os_str().to_owned();
+        old.push(".old");
+        match os::rename(&self.path, Path::new(&old)) {
+            // Somebody reads it, or the directory is not ours: the limit counts more than what is in it.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                OpenOptions::new().write(true).truncate(true).open(&self.path)?;
+                self.length = 0;
+            }
+            _ => {
+                let new = Self::open(&self.path, self.limit)?;
+                let had_stderr = self.has_stderr;
+                *self = new;
+                if had_stderr {
+                    self.take_stderr()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn place(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("otelet-log-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        os::private_dir(&dir).unwrap();
+        dir
+    }
+
+    #[test]
+    fn it_is_set_aside_when_it_is_full() {
+        let dir = place("full");
+        let path = dir.join("otelet.log");
+        let mut file = LogFile::open(&path, 20).unwrap();
+        for line in ["one line\n", "two lines\n", "three\n"] {
+            file.write(line.as_bytes()).unwrap();
+        }
+        drop(file);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
+        assert_eq!(fs::read_to_string(dir.join("otelet.log.old")).unwrap(), "one line\ntwo lines\n");
+        LogFile::open(&path, 20).unwrap().write(b"four\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three\nfour\n");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn what_others_wrote_to_it_counts_at_the_next_start() {
+        let dir = place("others");
+        let path = dir.join("otelet.log");
+        fs::write(&path, "a line that is longer than the limit\n").unwrap();
+        drop(LogFile::open(&path, 20).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn it_is_emptied_where_it_cannot_be_set_aside() {
+        let dir = place("stuck");
+        let path = dir.join("otelet.log");
+        fs::create_dir_all(dir.join("otelet.log.old/taken")).unwrap();
+        let mut file = LogFile::open(&path, 20).unwrap();
+        for line in ["one line\n", "two lines\n", "three\n"] {
+            file.write(line.as_bytes()).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_directory_is_refused() {
+        assert_eq!(LogFile::open(&std::env::temp_dir(), 20).unwrap_err().to_string(), "not a regular file");
+    }
+}

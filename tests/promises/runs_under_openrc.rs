@@ -1,0 +1,133 @@
+//! A machine whose services are OpenRC's, with busybox as its first process, as on Alpine: the installer, the service, an
+//! agent that hangs, a power cut, upgrades that are taken back, and a log that stays small without anybody's help.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::host::{hash, otelet, stderr, stdout, wait_for, wait_for_longer};
+use super::machine::{LONG, Machine, SITE, System};
+
+impl Machine {
+    fn sets_up(&self) {
+        let archive = self.carries("first", Path::new(otelet()), SITE);
+        self.does(&["sh", &format!("{archive}/install.sh"), "--wait=60"]);
+        self.does(&["rc-service", "otelet", "status"]);
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.root().join("var/log/otelet/otelet.log")
+    }
+}
+
+#[test]
+#[ignore = "needs root, systemd-nspawn and a real Collector: cargo xtask check --real"]
+fn the_service_survives_a_crash_a_hang_a_reload_a_stop_and_a_reboot() {
+    let Some(mut machine) = Machine::new(System::OpenRc, "openrc") else { return };
+    machine.sets_up();
+    let (agent, collector) = machine.one_of_each();
+    assert_eq!(machine.does(&["ps", "-o", "user=", "-p", &agent.to_string()]).trim(), "otelet");
+    let log = fs::read_to_string(machine.log_file()).unwrap();
+    assert!(log.contains("INFO  collector healthy: config ") && log.contains("Everything is ready"), "{log}");
+    assert_eq!(fs::metadata(machine.log_file()).unwrap().permissions().mode() & 0o777, 0o600);
+
+    // The collector crashes, and only it is started again.
+    machine.does(&["kill", "-9", &collector.to_string()]);
+    wait_for("another collector", || (machine.processes("otelcol") != [collector]).then_some(()), || machine.journal());
+    let (same, collector) = machine.one_of_each();
+    assert_eq!(same, agent);
+
+    // A reload keeps both.
+    machine.does(&["rc-service", "otelet", "reload"]);
+    let read = || machine.journal().contains("settings read again").then_some(());
+    wait_for("the settings to be read", read, || machine.journal());
+    assert_eq!(machine.one_of_each(), (agent, collector));
+
+    // The agent crashes: its collector is not doubled.
+    machine.does(&["kill", "-9", &agent.to_string()]);
+    let ended = |agent: u32| (!machine.processes("otelet").contains(&agent)).then_some(());
+    wait_for("the end of the agent", || ended(agent), || machine.journal());
+    let (agent, _) = machine.one_of_each();
+
+    // It hangs, and is started again. Nobody here waits for the five minutes that a user would.
+    machine.does(&["rc-service", "otelet", "stop"]);
+    assert_eq!((machine.processes("otelet"), machine.processes("otelcol")), (vec![], vec![]));
+    let log = fs::read_to_string(machine.log_file()).unwrap();
+    assert!(log.contains("collector stopped: pid") && log.contains("otelet stopped"), "{log}");
+    fs::create_dir_all(machine.root().join("etc/conf.d")).unwrap();
+    fs::write(machine.root().join("etc/conf.d/otelet"), "healthcheck_delay=1\nhealthcheck_timer=1\n").unwrap();
+    machine.does(&["rc-service", "otelet", "start"]);
+    assert_ne!(machine.one_of_each().0, agent);
+    let (agent, _) = machine.one_of_each();
+    machine.does(&["kill", "-STOP", &agent.to_string()]);
+    let ended = || (!machine.processes("otelet").contains(&agent)).then_some(());
+    wait_for_longer(LONG, "the end of the agent that hung", ended, || machine.journal());
+    machine.one_of_each();
+
+    // The power goes and comes back.
+    machine.pull_the_plug();
+    machine.boot();
+    machine.one_of_each();
+
+    machine.does(&["sh", "/opt/first/uninstall.sh", "--purge"]);
+    let left =
+        machine.does(&["sh", "-c", "find / /run -xdev -name '*otelet*' -not -path '/opt/*' -not -path '/proc/*'"]);
+    // What a person has put beside the service is that person's, and what OpenRC knows of services that were there its own.
+    let left: Vec<&str> =
+        left.lines().filter(|path| *path != "/etc/conf.d/otelet" && !path.contains("/openrc/")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(!machine.run(&["id", "otelet"]).status.success(), "its user is gone too");
+}
+
+#[test]
+#[ignore = "needs root, systemd-nspawn and a real Collector: cargo xtask check --real"]
+fn an_upgrade_that_is_not_healthy_is_taken_back_also_after_a_power_cut() {
+    let Some(mut machine) = Machine::new(System::OpenRc, "openrc-upgrade") else { return };
+    machine.sets_up();
+    machine.one_of_each();
+    let first = hash(fs::read(otelet()).unwrap());
+    let installed = |machine: &Machine| hash(fs::read(machine.root().join("usr/local/bin/otelet")).unwrap());
+
+    // An agent that starts, and never has a healthy collector.
+    let broken = machine.dir.join("broken");
+    let text = "#!/bin/sh\n[ \"$1\" = version ] && exit\n[ \"$1\" = run ] || exit 1\nexec sleep 1000\n";
+    fs::write(&broken, text).unwrap();
+    fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).unwrap();
+    let archive = machine.carries("broken", &broken, SITE);
+
+    let output = machine.run(&["sh", &format!("{archive}/install.sh"), "--wait=5"]);
+    assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
+    assert!(stderr(&output).contains("upgrade taken back; what ran before runs again"), "{}", stderr(&output));
+    assert_eq!(installed(&machine), first);
+    machine.one_of_each();
+
+    // The same, but the power goes before anybody has looked: the next boot takes it back.
+    let mut installer = Command::new("nsenter")
+        .args(["-t", &machine.leader.to_string(), "-m", "-p", "-u", "-i", "-n", "-C", "--", "sh"])
+        .args([&format!("{archive}/install.sh"), "--wait=20"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for("the broken one in place", || (installed(&machine) == hash(text)).then_some(()), || machine.journal());
+    machine.pull_the_plug();
+    let _ = installer.wait();
+    machine.boot();
+    wait_for_longer(LONG, "the first one again", || (installed(&machine) == first).then_some(()), || machine.journal());
+    machine.one_of_each();
+    let guard = machine.root().join("etc/init.d/otelet-upgrade");
+    wait_for("the end of the upgrade", || (!guard.exists()).then_some(()), || machine.journal());
+
+    // A better one stays, with its config, and the identity is the same.
+    let before = machine.instance_uid();
+    let better = SITE.replace("memory: {}", "memory: {}, load: {}");
+    let archive = machine.carries("better", Path::new(otelet()), &better);
+    machine.does(&["sh", &format!("{archive}/install.sh"), "--wait=60"]);
+    machine.applies(&better);
+    assert_eq!(machine.instance_uid(), before);
+    machine.pull_the_plug();
+    machine.boot();
+    machine.applies(&better);
+}

@@ -53,8 +53,6 @@ pub struct Needs {
     /// What runs its programs elsewhere.
     #[serde(default)]
     pub emulators: Vec<String>,
-    /// Why `--all` leaves it out.
-    pub not_yet: Option<String>,
 }
 
 /// One target with all that it needs.

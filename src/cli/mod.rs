@@ -255,6 +255,11 @@ impl Invocation {
     pub fn flag(&self, key: &str) -> Option<&str> {
         self.flags.iter().rev().find(|(known, _)| *known == key).map(|(_, value)| value.expose())
     }
+
+    /// The settings that were given by flag, and their values, in order.
+    pub fn flags(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.flags.iter().map(|(key, value)| (*key, value.expose()))
+    }
 }
 
 /// What is wrong with a command line. Its exit status is [`EXIT_USAGE`].

@@ -14,6 +14,7 @@ mod tests;
 mod walk;
 mod words;
 
+pub(crate) use overlay::quoted;
 pub use overlay::{Capabilities, Intake, Overlay, PROBE_CONFIG, Witness, capabilities, overlay};
 pub(crate) use scan::Pieces;
 use scan::Scan;

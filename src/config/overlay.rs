@@ -171,7 +171,7 @@ pub fn overlay(
 /// JSON's quoting would not do: it leaves U+007F to U+009F, U+FEFF and U+FFFE as they are, at which the parser stops, and
 /// U+0085, U+2028 and U+2029, which it takes for line ends. In values a `$` is doubled, since the collector expands
 /// `${env:X}` there; it does not in keys.
-fn quoted(text: &str, value: bool) -> String {
+pub(crate) fn quoted(text: &str, value: bool) -> String {
     let mut out = String::from('"');
     for c in text.chars() {
         match c {

@@ -59,7 +59,7 @@ impl File {
         }
     }
 
-    fn parse(path: PathBuf, is_there: bool, text: String) -> Result<File, SettingsError> {
+    pub(super) fn parse(path: PathBuf, is_there: bool, text: String) -> Result<File, SettingsError> {
         let mut file = File { path, is_there, text, nodes: Vec::new() };
         file.nodes = file.walk()?;
         Ok(file)

@@ -3,12 +3,13 @@
 //! The rooms: `file` and `walk` read the settings file along [`cli::ROWS`], so a new row needs one line here, in
 //! [`load`]; `said` finds the strongest value for a setting and judges it; `observe` has the sections of what the
 //! agent sees and tells; `expand` and `location` read what stands in a value;
-//! `explain` says who said what. A value that a stronger place overrides is never looked at, beyond its key and shape. Nothing here reads the
+//! `explain` says who said what; `given` puts what an installer was given into the file. A value that a stronger place overrides is never looked at, beyond its key and shape. Nothing here reads the
 //! process or the disk by itself: [`World`] does.
 
 mod expand;
 mod explain;
 mod file;
+pub mod given;
 mod kloudmate;
 mod location;
 mod observe;

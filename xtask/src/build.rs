@@ -137,7 +137,23 @@ pub fn known_way(way: &str) -> Result<&str, Failure> {
 ///
 /// What the compiler said, or what to install where no way serves.
 pub fn build(platform: &Platform, program: &str, way: Option<&str>) -> Result<Built, String> {
-    compile(platform, program, found(platform, way)?)
+    compile(platform, program, Kind::Program, found(platform, way)?)
+}
+
+/// Builds the library of one package, for Windows to load.
+///
+/// # Errors
+///
+/// As [`build`].
+pub fn library(platform: &Platform, package: &str, way: Option<&str>) -> Result<PathBuf, String> {
+    Ok(compile(platform, package, Kind::Library, found(platform, way)?)?.path)
+}
+
+/// What comes out of a build.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Program,
+    Library,
 }
 
 fn found(platform: &Platform, way: Option<&str>) -> Result<Recipe, String> {
@@ -197,7 +213,7 @@ pub fn possible(platform: &Platform) -> Result<(), String> {
     if serves { Ok(()) } else { Err(ways::what_to_install(platform)) }
 }
 
-fn compile(platform: &Platform, program: &str, recipe: Recipe) -> Result<Built, String> {
+fn compile(platform: &Platform, program: &str, kind: Kind, recipe: Recipe) -> Result<Built, String> {
     let Recipe { mut command, arguments, with, rustc, rustflags, remapped } = recipe;
     let taken = platform.every.rustflags.iter().filter(|flag| !platform.needs.without.contains(flag));
     let mut flags: Vec<String> = taken.cloned().collect();
@@ -215,14 +231,22 @@ fn compile(platform: &Platform, program: &str, recipe: Recipe) -> Result<Built, 
         .env("CARGO_TARGET_DIR", &folder)
         .arg("build")
         .args(arguments)
-        .args(["--release", "--locked", "--package", "otelet", "--bin", program, "--target", &platform.target]);
+        .args(["--release", "--locked", "--target", &platform.target]);
+    match kind {
+        Kind::Program => command.args(["--package", "otelet", "--bin", program]),
+        Kind::Library => command.args(["--package", program, "--lib"]),
+    };
     let started = Instant::now();
     let ran = run(&format!("building {program} for {}", platform.target), &mut command)?;
     if !ran.ok() {
         return Err(format!("cannot be built\n{}", ran.output));
     }
-    let path = folder.join(&platform.target).join("release").join(platform.program(program));
-    let is = inspect(platform, &path)?;
+    let release = folder.join(&platform.target).join("release");
+    let path = match kind {
+        Kind::Program => release.join(platform.program(program)),
+        Kind::Library => release.join(format!("{}.dll", program.replace('-', "_"))),
+    };
+    let is = inspect(platform, kind, &path)?;
     let size = std::fs::metadata(&path).map_err(|cause| format!("{}: {cause}", path.display()))?.len();
     println!(
         "  {program}: {} ({size} bytes), {is}, in {}: {}",
@@ -234,9 +258,9 @@ fn compile(platform: &Platform, program: &str, recipe: Recipe) -> Result<Built, 
 }
 
 /// What kind of binary came out, in a word; what must not go out is an error.
-fn inspect(platform: &Platform, path: &std::path::Path) -> Result<&'static str, String> {
+fn inspect(platform: &Platform, kind: Kind, path: &std::path::Path) -> Result<&'static str, String> {
     if let Some(machine) = platform.needs.pe {
-        return inspect_pe(machine, path);
+        return inspect_pe(machine, kind, path);
     }
     let machine = platform.needs.machine.expect("a target has one of the two");
     let elf = Elf::read(path)?;
@@ -251,13 +275,13 @@ fn inspect(platform: &Platform, path: &std::path::Path) -> Result<&'static str, 
 }
 
 /// The same for Windows: what an attacker may count on, and which libraries have to be there.
-fn inspect_pe(machine: u16, path: &std::path::Path) -> Result<&'static str, String> {
+fn inspect_pe(machine: u16, kind: Kind, path: &std::path::Path) -> Result<&'static str, String> {
     let pe = Pe::read(path)?;
     let no = |what: String| Err(format!("{}: {what}", path.display()));
     if pe.machine != machine {
         return no(format!("is for machine {:#x}, not for {machine:#x}", pe.machine));
     }
-    if !pe.console {
+    if kind == Kind::Program && !pe.console {
         return no("is no program for the console".to_owned());
     }
     if !(pe.moves && pe.moves_far && pe.no_execute) {

@@ -9,6 +9,7 @@ mod pipes;
 mod process;
 mod program;
 mod service;
+mod setup;
 mod signals;
 mod sockets;
 mod wait;

@@ -19,6 +19,7 @@ use super::files::{data_dir, keep_private, private_dir};
 use super::handles::{done, narrow, wide};
 use super::manager::{meet_manager, take_leave};
 use super::pipes::is;
+use super::setup;
 
 /// What the service is called by the service manager, and by people.
 const NAME: &str = "otelet";
@@ -37,15 +38,21 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// What people are told.
 const USAGE: &str = "\
-Usage: otelet service install [--account=NAME] [--settings=PATH] [--flag=value ...]
-       otelet service uninstall | start | stop | reload | status
+Usage: otelet service install [--account=NAME | --keep] [--settings=PATH] [--flag=value ...]
+       otelet service configure [--flag=value ...] [--attributes=NAME=VALUE,...] | --undo
+       otelet service uninstall [--purge]
+       otelet service start | stop | restart | reload | status
 
   install    Register the service, or register it anew: started with Windows, restarted when it fails. The flags are
              those of `otelet run`. --account is the account that it runs as: LocalSystem if nothing is said, else
              \"NT SERVICE\\otelet\", \"NT AUTHORITY\\LocalService\" or another one that has no password.
-  uninstall  Stop the service and forget it. State and settings stay.
+             --keep leaves the account and the flags of one that is registered already, and whether it is disabled.
+  configure  Write these settings into the settings file, and leave the rest of it as it is; refuse what the agent would.
+             A comma in a value of an attribute is written twice. --undo takes the last time back.
+  uninstall  Stop the service and forget it. State and settings stay, unless --purge is given.
   start      Start it, and wait until it runs.
   stop       Stop it, and wait until the collector has ended.
+  restart    Stop it if it runs, and start it. One that is disabled stays stopped.
   reload     Have it read its settings again.
   status     Print whether it runs; exit with 0 if it does, else with 1.
 ";
@@ -125,15 +132,19 @@ fn open_log() {
 fn command(mut arguments: Vec<OsString>) -> u8 {
     let verb = if arguments.is_empty() { OsString::new() } else { arguments.remove(0) };
     let verb = verb.to_string_lossy().into_owned();
-    if verb != "install" && !arguments.is_empty() {
-        eprintln!("otelet: otelet service {verb} takes no flags\n\n{USAGE}");
+    let purge = verb == "uninstall" && arguments.iter().any(|argument| argument == "--purge");
+    arguments.retain(|argument| !(purge && argument == "--purge"));
+    if !matches!(&*verb, "install" | "configure") && !arguments.is_empty() {
+        eprintln!("otelet: otelet service {verb} does not take {}\n\n{USAGE}", arguments[0].display());
         return crate::cli::EXIT_USAGE;
     }
     let done = match &*verb {
         "install" => return install_or_explain(arguments),
-        "uninstall" => uninstall(),
+        "configure" => return setup::configure_or_explain(arguments),
+        "uninstall" => uninstall(purge),
         "start" => start(),
         "stop" => stop(),
+        "restart" => restart(),
         "reload" => reload(),
         "status" => return status(),
         "help" | "--help" | "-h" => {
@@ -152,7 +163,7 @@ fn command(mut arguments: Vec<OsString>) -> u8 {
     answer(done)
 }
 
-fn answer(done: Result<String, String>) -> u8 {
+pub(super) fn answer(done: Result<String, String>) -> u8 {
     match done {
         Ok(text) => {
             println!("{text}");
@@ -174,13 +185,20 @@ fn install_or_explain(mut arguments: Vec<OsString>) -> u8 {
         }
         None => true,
     });
+    let before = arguments.len();
+    arguments.retain(|argument| argument != "--keep");
+    let keep = arguments.len() < before;
+    if keep && (account.is_some() || !arguments.is_empty()) {
+        eprintln!("otelet: --keep keeps account and flags, so that none can be given\n\n{USAGE}");
+        return crate::cli::EXIT_USAGE;
+    }
     // What the service would refuse at each start is refused here.
     let as_run = std::iter::once("run".into()).chain(arguments.iter().cloned());
     if let Err(error) = crate::cli::parse(as_run) {
         eprintln!("otelet: {error}");
         return crate::cli::EXIT_USAGE;
     }
-    answer(install(account.as_deref(), &arguments))
+    answer(install(account.as_deref(), &arguments, keep))
 }
 
 /// A handle of the service manager's, of the manager itself or of a service.
@@ -266,19 +284,26 @@ fn log_path() -> PathBuf {
     data_dir().join("log").join("otelet.log")
 }
 
-fn install(account: Option<&str>, flags: &[OsString]) -> Result<String, String> {
+fn install(account: Option<&str>, flags: &[OsString], keep: bool) -> Result<String, String> {
     let program = std::env::current_exe().map_err(|error| format!("cannot tell where this program is: {error}"))?;
-    let mut line = quoted(&program.to_string_lossy()) + " run --service";
+    let mut line = quoted(&program.to_string_lossy()) + VERB;
     for flag in flags {
         let flag = flag.to_str().ok_or("a flag is no Unicode; the service manager keeps text only")?;
         line += " ";
         line += &quoted(flag);
     }
+    let mut start = SERVICE_AUTO_START;
+    if let Some(there) = registered().filter(|_| keep) {
+        line += there.flags();
+        if there.disabled {
+            start = SERVICE_NO_CHANGE;
+        }
+    }
     let manager = Scm::manager(SC_MANAGER_CONNECT | SC_MANAGER_CREATE_SERVICE)?;
     let (name, display, line) = (wide(NAME), wide(DISPLAY), wide(&line));
     let account = account.map(wide);
     let account = account.as_ref().map_or(null(), |name| name.as_ptr());
-    let (kind, start, when_it_fails) = (SERVICE_WIN32_OWN_PROCESS, SERVICE_AUTO_START, SERVICE_ERROR_NORMAL);
+    let (kind, when_it_fails) = (SERVICE_WIN32_OWN_PROCESS, SERVICE_ERROR_NORMAL);
     // SAFETY: the handles are open, the texts end with NUL, the other pointers may be null.
     let made = Scm::of(unsafe {
         CreateServiceW(
@@ -322,7 +347,7 @@ fn install(account: Option<&str>, flags: &[OsString]) -> Result<String, String> 
         }
         Err(error) => return Err(explain(error)),
     };
-    describe(&service)?;
+    describe(&service, start != SERVICE_NO_CHANGE)?;
     let data = data_dir();
     private_dir(&data)
         .and_then(|()| keep_private(&data))
@@ -342,7 +367,7 @@ fn settings_in(flags: &[OsString]) -> String {
 }
 
 /// What a service is beyond its command line.
-fn describe(service: &Scm) -> Result<(), String> {
+fn describe(service: &Scm, started: bool) -> Result<(), String> {
     let mut description = wide(DESCRIPTION);
     let description = SERVICE_DESCRIPTIONW { lpDescription: description.as_mut_ptr() };
     let restart = |seconds: u32| SC_ACTION { Type: SC_ACTION_RESTART, Delay: seconds * 1000 };
@@ -355,7 +380,8 @@ fn describe(service: &Scm) -> Result<(), String> {
         cActions: actions.len() as u32,
         lpsaActions: actions.as_mut_ptr(),
     };
-    let delayed = SERVICE_DELAYED_AUTO_START_INFO { fDelayedAutostart: 1 };
+    // Windows takes it of a service that is started with it, and of no other.
+    let delayed = SERVICE_DELAYED_AUTO_START_INFO { fDelayedAutostart: started.into() };
     // Also when it ends by itself with an error, and not only when it is killed.
     let also = SERVICE_FAILURE_ACTIONS_FLAG { fFailureActionsOnNonCrashFailures: 1 };
     let patience = SERVICE_PRESHUTDOWN_INFO { dwPreshutdownTimeout: 120_000 };
@@ -377,7 +403,7 @@ fn describe(service: &Scm) -> Result<(), String> {
 }
 
 /// An argument as `CommandLineToArgvW` and the C library take it apart.
-fn quoted(argument: &str) -> String {
+pub fn quoted(argument: &str) -> String {
     if !argument.is_empty() && !argument.contains([' ', '\t', '"']) {
         return argument.into();
     }
@@ -399,12 +425,29 @@ fn quoted(argument: &str) -> String {
     text + "\""
 }
 
-fn uninstall() -> Result<String, String> {
-    let service = Scm::service(SERVICE_ALL_ACCESS)?;
-    stop_and_wait(&service)?;
-    // SAFETY: the handle is open.
-    done(unsafe { DeleteService(service.0) }).map_err(explain)?;
+fn uninstall(purge: bool) -> Result<String, String> {
+    match Scm::service(SERVICE_ALL_ACCESS) {
+        // Somebody has removed it before: what is left goes all the same.
+        Err(_) if purge && registered().is_none() => {}
+        service => {
+            let service = service?;
+            stop_and_wait(&service)?;
+            // SAFETY: the handle is open.
+            done(unsafe { DeleteService(service.0) }).map_err(explain)?;
+        }
+    }
+    if purge {
+        return setup::purge().map(|text| format!("service {NAME} is uninstalled; {text}"));
+    }
     Ok(format!("service {NAME} is uninstalled; state and settings are still in {}", data_dir().display()))
+}
+
+fn restart() -> Result<String, String> {
+    if registered().is_some_and(|service| service.disabled) {
+        return Ok(format!("service {NAME} is disabled, and stays stopped"));
+    }
+    stop()?;
+    start()
 }
 
 fn start() -> Result<String, String> {
@@ -477,21 +520,44 @@ fn status() -> u8 {
     }
 }
 
+/// How it is registered.
+pub(super) struct Registered {
+    /// Its command line.
+    pub(super) line: String,
+    disabled: bool,
+}
+
+/// What stands between the program and the flags of a service.
+const VERB: &str = " run --service";
+
+impl Registered {
+    /// Its flags as they stand in the command line, with the space before them.
+    pub(super) fn flags(&self) -> &str {
+        self.line.split_once(VERB).map_or("", |(_, flags)| flags)
+    }
+}
+
+/// How the service is registered. None where there is none, or where it cannot be asked for.
+pub(super) fn registered() -> Option<Registered> {
+    config(&Scm::service(SERVICE_QUERY_CONFIG).ok()?).ok()
+}
+
 fn command_line(service: &Scm) -> String {
+    config(service).map_or_else(|why| why, |service| service.line)
+}
+
+fn config(service: &Scm) -> Result<Registered, String> {
     // As large as Windows lets it be; of u64 for the alignment.
     let mut buffer = vec![0_u64; 1024];
     let mut needed = 0;
     // SAFETY: the handle is open, the buffer as large as is said, and the text that the structure points to is in it.
     unsafe {
         let config = buffer.as_mut_ptr().cast::<QUERY_SERVICE_CONFIGW>();
-        match done(QueryServiceConfigW(service.0, config, 8 * 1024, &mut needed)) {
-            Ok(()) => {
-                let text = (*config).lpBinaryPathName;
-                let length = (0..).take_while(|at| *text.add(*at) != 0).count();
-                narrow(std::slice::from_raw_parts(text, length))
-            }
-            Err(error) => explain(error),
-        }
+        done(QueryServiceConfigW(service.0, config, 8 * 1024, &mut needed)).map_err(explain)?;
+        let text = (*config).lpBinaryPathName;
+        let length = (0..).take_while(|at| *text.add(*at) != 0).count();
+        let line = narrow(std::slice::from_raw_parts(text, length));
+        Ok(Registered { line, disabled: (*config).dwStartType == SERVICE_DISABLED })
     }
 }
 
@@ -518,6 +584,17 @@ fn how(status: &SERVICE_STATUS_PROCESS) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_flags_of_a_service_are_kept_as_they_were_written() {
+        let flags = |line: &str| Registered { line: line.into(), disabled: false }.flags().to_owned();
+        assert_eq!(
+            flags(r#""C:\a b\otelet.exe" run --service "--settings=C:\x y.yaml" --log-level=debug"#),
+            r#" "--settings=C:\x y.yaml" --log-level=debug"#
+        );
+        assert_eq!(flags(r"C:\otelet.exe run --service"), "");
+        assert_eq!(flags(r"C:\somebody\else.exe"), "");
+    }
 
     #[test]
     fn an_argument_is_quoted_so_that_it_is_taken_apart_as_it_was() {

@@ -11,13 +11,14 @@ const NX_COMPAT: u16 = 0x100;
 const CONSOLE: u16 = 3;
 
 /// What is part of every Windows since Server 2016: `api-ms-win-*` are names for what is in these.
-const OF_WINDOWS: [&str; 13] = [
+const OF_WINDOWS: [&str; 14] = [
     "advapi32.dll",
     "bcrypt.dll",
     "bcryptprimitives.dll",
     "iphlpapi.dll",
     "kernel32.dll",
     "kernelbase.dll",
+    "msi.dll",
     "msvcrt.dll",
     "ntdll.dll",
     "psapi.dll",

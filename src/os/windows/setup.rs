@@ -1,0 +1,131 @@
+//! What an installer does besides the service: settings written and taken back, and everything removed.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::ptr::{null, null_mut};
+
+use windows_sys::Win32::Storage::FileSystem::ReplaceFileW;
+
+use super::files::{data_dir, default_settings_path, keep_private, private_dir, private_file, rename_durably};
+use super::handles::{done, wide_path};
+use super::service::{answer, registered};
+use crate::cli::Invocation;
+use crate::settings::given::Given;
+use crate::settings::{World, load};
+use crate::store::chain;
+
+/// What there is to read in a settings file that nobody has written yet.
+const COMMENTS: &str = include_str!("../../../targets/windows/otelet.yaml");
+
+/// Writes the settings that are given, or takes the last time back.
+pub(super) fn configure_or_explain(arguments: Vec<OsString>) -> u8 {
+    if arguments.iter().any(|argument| argument == "--undo") {
+        return answer(undo(&default_settings_path()));
+    }
+    match Given::parse(arguments) {
+        Ok(given) => answer(configure(&given, &default_settings_path())),
+        Err(why) => {
+            eprintln!("otelet: {why}");
+            crate::cli::EXIT_USAGE
+        }
+    }
+}
+
+/// Where the settings are that were there before, for somebody who wants them back. Empty, if there were none.
+fn before(settings: &Path) -> PathBuf {
+    settings.with_extension("yaml.old")
+}
+
+fn configure(given: &Given, path: &Path) -> Result<String, String> {
+    // What was before an earlier change must not come back with this one.
+    match fs::remove_file(before(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(format!("{}: cannot be removed: {error}", before(path).display()));
+        }
+        _ => {}
+    }
+    given.judge()?;
+    // A flag of the service is stronger than its settings: what is given would be written, and not be.
+    let flags = registered().map(|service| service.flags().to_owned()).unwrap_or_default();
+    let stronger = |flag: &String| flags.contains(flag.as_str());
+    if let Some(flag) = given.flags().chain([String::from("--settings")]).find(stronger)
+        && !given.is_empty()
+    {
+        return Err(format!(
+            "the service has flags of its own, of which {flag} is stronger than what is given:{flags}; \
+             `otelet service install` registers it without them"
+        ));
+    }
+    let there = match fs::read_to_string(path) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    let text =
+        given.put_into(there.as_deref().unwrap_or(COMMENTS)).map_err(|why| format!("{}: {why}", path.display()))?;
+    // The whole of it, as the service will read it.
+    let written = text.clone().into_bytes();
+    let settings = path.to_owned();
+    let mut world = World::real();
+    let disk = std::mem::replace(&mut world.read, Box::new(|_| Err(io::ErrorKind::NotFound.into())));
+    world.read = Box::new(move |path| if path == settings { Ok(written.clone()) } else { disk(path) });
+    let mut invocation = Invocation::default();
+    invocation.settings = Some(path.to_owned());
+    load(&invocation, &world).map_err(|error| chain(&error))?;
+    if there.as_ref() == Some(&text) {
+        return Ok(format!("{} stays as it is", path.display()));
+    }
+    write(path, &text, there.is_some()).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(format!("settings are in {}", path.display()))
+}
+
+/// Writes them whole or not at all, keeps what was before, and who may read them.
+fn write(path: &Path, text: &str, there: bool) -> io::Result<()> {
+    let data = data_dir();
+    private_dir(&data)?;
+    if let Some(said) = keep_private(&data)? {
+        println!("{said}");
+    }
+    let new = path.with_extension("yaml.new");
+    let mut file = private_file(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    drop(file);
+    if !there {
+        private_file(&before(path))?;
+        return rename_durably(&new, path);
+    }
+    let (path, new, before) = (wide_path(path)?, wide_path(&new)?, wide_path(&before(path))?);
+    // SAFETY: the paths end with NUL, and the reserved pointers are null.
+    done(unsafe { ReplaceFileW(path.as_ptr(), new.as_ptr(), before.as_ptr(), 0, null(), null_mut()) })
+}
+
+/// Puts back what was there before the last change.
+fn undo(path: &Path) -> Result<String, String> {
+    let before = before(path);
+    let wrong = |error: io::Error| format!("{}: {error}", path.display());
+    match fs::metadata(&before) {
+        Err(_) => return Ok(format!("{} was not changed", path.display())),
+        Ok(is) if is.len() == 0 => {
+            fs::remove_file(path).map_err(wrong)?;
+            fs::remove_file(&before).map_err(wrong)?;
+            // If there is nothing else in it, it was made for them.
+            drop(fs::remove_dir(data_dir()));
+        }
+        Ok(_) => rename_durably(&before, path).map_err(wrong)?,
+    }
+    Ok(format!("{} is as it was before", path.display()))
+}
+
+/// Removes settings, state, log and all else that the agent has kept.
+pub(super) fn purge() -> Result<String, String> {
+    let data = data_dir();
+    match fs::remove_dir_all(&data) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(format!("{}: cannot be removed: {error}", data.display()))
+        }
+        _ => Ok(format!("{} is removed", data.display())),
+    }
+}

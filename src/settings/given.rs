@@ -1,0 +1,400 @@
+//! What an installer is given on its command line, and how it gets into the settings file: everything else there stays as it
+//! is, to the letter. Pure.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::file::{File, Node, item, join};
+use super::{Location, Place, World, load};
+use crate::cli::{self, Invocation, Takes};
+use crate::config::quoted;
+use crate::store::chain;
+
+/// The properties of the MSI, and the flag that says the same.
+pub const GIVEN: [(&str, &str); 4] = [
+    ("CONFIG_URL", "config-url"),
+    ("CONFIG_PUBLIC_KEY", "config-public-key"),
+    ("COLLECTOR_PATH", "collector-path"),
+    ("ATTRIBUTES", ATTRIBUTES),
+];
+
+/// The one flag that no other command has: a list of `name=value`.
+const ATTRIBUTES: &str = "attributes";
+
+/// Settings that were given.
+#[derive(Debug, Default, PartialEq)]
+pub struct Given {
+    /// Those that have a flag.
+    invocation: Invocation,
+    /// Name and value.
+    attributes: Vec<(String, String)>,
+}
+
+/// One value that is to stand in the file.
+struct Change {
+    /// `config`. Empty for a key that is in no section.
+    section: &'static str,
+    /// `url`, or the name of an attribute.
+    name: String,
+    value: String,
+}
+
+impl Given {
+    /// Reads flags that are settings, and `--attributes=name=value,name=value`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them, as the command line of the agent has it; of their values only whether they can be read.
+    pub fn parse(flags: impl IntoIterator<Item = OsString>) -> Result<Given, String> {
+        let mut attributes = Vec::new();
+        let mut others = vec![OsString::from("run")];
+        for flag in flags {
+            let text = flag.to_str().ok_or("a flag is no Unicode text")?;
+            match text.strip_prefix("--attributes=") {
+                Some(list) => attributes = attributes_in(list).map_err(|why| format!("--{ATTRIBUTES}: {why}"))?,
+                None => others.push(flag),
+            }
+        }
+        let invocation = cli::parse(others).map_err(|error| error.to_string())?;
+        if invocation.command != cli::Command::Run {
+            return Err("give settings only, such as --config-url=URL".to_owned());
+        }
+        if invocation.settings.is_some() {
+            return Err("--settings: what is given is written to the usual settings file".to_owned());
+        }
+        Ok(Given { invocation, attributes })
+    }
+
+    /// Whether nothing was given.
+    pub fn is_empty(&self) -> bool {
+        self.invocation.flags().next().is_none() && self.attributes.is_empty()
+    }
+
+    /// The flags that were given, `--config-url`.
+    pub fn flags(&self) -> impl Iterator<Item = String> {
+        self.invocation.flags().filter_map(|(key, _)| cli::setting_row(key)?.flag())
+    }
+
+    /// Whether a service can use it, whatever the settings file says.
+    ///
+    /// # Errors
+    ///
+    /// The flag, its value and what is expected.
+    pub fn judge(&self) -> Result<(), String> {
+        // Nothing but the flags; and a service starts from a directory of the system's.
+        let nothing = World {
+            var: Box::new(|_| None),
+            read: Box::new(|_| Err(io::ErrorKind::NotFound.into())),
+            here: PathBuf::new(),
+        };
+        let settings = load(&self.invocation, &nothing).map_err(|error| chain(&error))?;
+        let relative = |key: &str, value: &str| {
+            let flag = key.replace(['.', '_'], "-");
+            format!("--{flag}: \"{}\" is neither a URL nor an absolute path", cli::clip(value))
+        };
+        for (key, value) in self.invocation.flags() {
+            let row = cli::setting_row(key).ok_or_else(|| format!("{key} is no setting of otelet's own"))?;
+            let is_name = key == "collector.path" && Path::new(value).components().count() == 1;
+            if row.takes == Takes::Text("PATH") && !is_name && !Path::new(value).is_absolute() {
+                return Err(relative(key, value).replace("neither a URL nor an", "no"));
+            }
+            if key == "config.url" && matches!(&settings.config.url, Some(Location::File(path)) if !path.is_absolute())
+            {
+                return Err(relative(key, value));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts it into the text of a settings file.
+    ///
+    /// # Errors
+    ///
+    /// A file that is no settings file, or that is written in a way where this cannot be done without touching the rest.
+    pub fn put_into(&self, text: &str) -> Result<String, String> {
+        let mut text = text.to_owned();
+        for change in self.changes() {
+            text = change.put_into(text)?;
+        }
+        Ok(text)
+    }
+
+    fn changes(&self) -> impl Iterator<Item = Change> {
+        let flags = self.invocation.flags().map(|(key, value)| {
+            let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
+            Change { section, name: name.to_owned(), value: value.to_owned() }
+        });
+        let attribute =
+            |(name, value): &(String, String)| Change { section: ATTRIBUTES, name: name.clone(), value: value.clone() };
+        flags.chain(self.attributes.iter().map(attribute))
+    }
+}
+
+/// Reads `name=value,name=value`. A comma in a value is written twice.
+fn attributes_in(list: &str) -> Result<Vec<(String, String)>, String> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    // No list has this character, which no attribute has either.
+    for part in list.replace(",,", "\0").split(',') {
+        let part = part.replace('\0', ",");
+        let (name, value) = part.split_once('=').unwrap_or_default();
+        let name = name.trim();
+        if name.is_empty() {
+            let part = cli::clip(&part);
+            return Err(format!("expected name=value,name=value with commas in values twice, found \"{part}\""));
+        }
+        if found.iter().any(|(known, _)| known == name) {
+            return Err(format!("\"{}\" stands twice; keep one", cli::clip(name)));
+        }
+        found.push((name.to_owned(), value.to_owned()));
+    }
+    Ok(found)
+}
+
+/// What a settings file says, whatever its form.
+type Flat = BTreeMap<String, String>;
+
+fn flat(file: &File) -> Flat {
+    let mut flat = Flat::new();
+    for (key, node) in file.nodes() {
+        match node {
+            Node::Text(text) => drop(flat.insert(key.to_owned(), text.clone())),
+            Node::List(texts) => {
+                flat.extend(texts.iter().enumerate().map(|(number, text)| (item(key, number), text.clone())));
+            }
+            Node::Map(entries) => flat.extend(entries.iter().map(|(name, text)| (join(key, name), text.clone()))),
+            Node::Maps(count) => drop(flat.insert(key.to_owned(), count.to_string())),
+        }
+    }
+    flat
+}
+
+impl Change {
+    /// Tries what may be right, and takes the first text that says what is wanted and else what it said before.
+    fn put_into(&self, text: String) -> Result<String, String> {
+        let file = parsed(text.clone()).map_err(|error| chain(&error))?;
+        let key = join(self.section, &self.name);
+        // As in the collector's config, a dollar sign is written twice.
+        let mut wanted = flat(&file);
+        let there = wanted.insert(key.clone(), self.value.replace('$', "$$"));
+        if there.as_ref() == wanted.get(&key) {
+            return Ok(text);
+        }
+        let says_it = |text: &String| parsed(text.clone()).is_ok_and(|file| flat(&file) == wanted);
+        let mut candidates = if there.is_some() { self.in_place(&text, &file, &key) } else { self.added(&text, &file) };
+        candidates.find(says_it).ok_or_else(|| {
+            format!("{key}: the settings file is written in a way where it cannot be set without touching the rest; set it there")
+        })
+    }
+
+    /// The value replaced, by each end that it may have on its line: the first that serves is the right one.
+    fn in_place<'a>(&self, text: &'a str, file: &File, key: &str) -> Box<dyn Iterator<Item = String> + 'a> {
+        let Some(start) = spot(text, file, key) else { return Box::new(std::iter::empty()) };
+        let rest = &text[start..];
+        let line = rest.split(['\r', '\n']).next().unwrap_or_default();
+        let value = quoted(&self.value, true);
+        let ends = line.char_indices().map(|(at, _)| at).chain([line.len()]);
+        Box::new(ends.map(move |end| format!("{}{value}{}", &text[..start], &rest[end..])))
+    }
+
+    /// A new key: in its section, as the first there, or at the end.
+    fn added<'a>(&self, text: &'a str, file: &File) -> Box<dyn Iterator<Item = String> + 'a> {
+        let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
+        let name = if self.section == ATTRIBUTES { quoted(&self.name, false) } else { self.name.clone() };
+        let entry = format!("{name}: {}", quoted(&self.value, true));
+        let mut candidates = Vec::new();
+        if !self.section.is_empty() {
+            if let Some(at) = spot(text, file, self.section) {
+                let line = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+                let indent = " ".repeat(text[line..at].chars().count());
+                candidates.push(format!("{}{indent}{entry}{newline}{}", &text[..line], &text[line..]));
+                if text[at..].starts_with('{') {
+                    let (before, after) = text.split_at(at + 1);
+                    candidates.push(format!("{before}{entry}{after}"));
+                    candidates.push(format!("{before}{entry}, {after}"));
+                }
+            }
+            // A section whose keys are all comments.
+            let head = format!("{}:", self.section);
+            let empty = |line: &&str| line.starts_with(&head) && !line[head.len()..].contains(['{', '[']);
+            if let Some(line) = text.split_inclusive('\n').find(empty) {
+                let after = line.as_ptr() as usize - text.as_ptr() as usize + line.len();
+                let ended = if line.ends_with('\n') { "" } else { newline };
+                candidates.push(format!("{}{ended}  {entry}{newline}{}", &text[..after], &text[after..]));
+            }
+        }
+        let ended = if text.is_empty() || text.ends_with('\n') { "" } else { newline };
+        candidates.push(match self.section {
+            "" => format!("{text}{ended}{entry}{newline}"),
+            section => format!("{text}{ended}{section}:{newline}  {entry}{newline}"),
+        });
+        Box::new(candidates.into_iter())
+    }
+}
+
+fn parsed(text: String) -> Result<File, super::SettingsError> {
+    File::parse(crate::os::default_settings_path(), true, text)
+}
+
+/// Where in the text the value of a key begins.
+fn spot(text: &str, file: &File, key: &str) -> Option<usize> {
+    let Place::Spot { line, column, .. } = file.place(key) else { return None };
+    let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let within = text[start..].char_indices().nth(column - 1).map_or(text.len() - start, |(at, _)| at);
+    Some(start + within)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "RWREku3J4iZ/rjYHz7xs+DWe8V0juLEau+gSIqNg2VLBZOpUfbUdMdKj";
+
+    fn given(flags: &[&str]) -> Given {
+        Given::parse(flags.iter().map(OsString::from)).unwrap()
+    }
+
+    fn put(flags: &[&str], text: &str) -> String {
+        given(flags).put_into(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_given_is_added_to_a_file_of_comments() {
+        let flags = ["--config-url=https://c.example/x", "--attributes=site=a,rack=b"];
+        assert_eq!(
+            put(&flags, "# Settings of otelet."),
+            "# Settings of otelet.\nconfig:\n  url: \"https://c.example/x\"\nattributes:\n  \"rack\": \"b\"\n  \"site\": \"a\"\n"
+        );
+    }
+
+    #[test]
+    fn everything_else_in_the_file_stays_to_the_letter() {
+        let url = ["--config-url=https://new.example"];
+        for (before, after) in [
+            (
+                "config:\n  # ours\n  url: old   # of 2019\n",
+                "config:\n  # ours\n  url: \"https://new.example\"   # of 2019\n",
+            ),
+            ("config: {url: 'o''ld', timeout: 5s}\n", "config: {url: \"https://new.example\", timeout: 5s}\n"),
+            ("config: {timeout: 5s}\n", "config: {url: \"https://new.example\", timeout: 5s}\n"),
+            ("config: {}\n", "config: {url: \"https://new.example\"}\n"),
+            (
+                "config:\n    timeout: 5s\nlog_level: info\n",
+                "config:\n    url: \"https://new.example\"\n    timeout: 5s\nlog_level: info\n",
+            ),
+            (
+                "config: # nothing\n  # url: x\nlog_level: info\n",
+                "config: # nothing\n  url: \"https://new.example\"\n  # url: x\nlog_level: info\n",
+            ),
+            ("config:", "config:\n  url: \"https://new.example\"\n"),
+            (
+                "log_level: info\r\nconfig:\r\n  url: ü\r\n  timeout: 5s\r\n",
+                "log_level: info\r\nconfig:\r\n  url: \"https://new.example\"\r\n  timeout: 5s\r\n",
+            ),
+            ("checks:\n- {tcp: \"a:1\"}", "checks:\n- {tcp: \"a:1\"}\nconfig:\n  url: \"https://new.example\"\n"),
+        ] {
+            assert_eq!(put(&url, before), after, "{before}");
+            assert_eq!(put(&url, after), after, "twice is once");
+        }
+    }
+
+    #[test]
+    fn a_file_where_it_cannot_be_done_is_left_alone_and_said() {
+        let why =
+            given(&["--config-url=https://new.example"]).put_into("config:\n  url: >\n    https://old\n    .example\n");
+        assert!(
+            why.unwrap_err().starts_with("config.url: the settings file is written in a way where it cannot be set")
+        );
+        let why = given(&["--log-level=debug"]).put_into("{log_level: info}\n...\n{").unwrap_err();
+        assert!(why.contains(":"), "{why}");
+    }
+
+    #[test]
+    fn no_value_can_be_more_than_a_value() {
+        for value in [
+            "a b",
+            "\"",
+            "'",
+            "%TEMP%",
+            "100 %",
+            "; shutdown",
+            "a: b",
+            "#",
+            "x\nconfig:\n  url: evil",
+            "${env:PATH}",
+            "$$",
+            "é日本🦀",
+            "\\",
+            "{",
+            "- x",
+            "=",
+            "\t",
+            "|",
+            "&calc",
+            "--purge",
+            "[~]",
+            "\u{2028}",
+            "",
+        ] {
+            let text =
+                put(&[&format!("--identity={value}"), &format!("--attributes=a={value},b=c")], "log_level: info\n");
+            let path = crate::os::default_settings_path();
+            let world = super::super::tests::world(&[], &[(path.to_str().unwrap(), &text)]);
+            let settings =
+                load(&Invocation::default(), &world).unwrap_or_else(|error| panic!("{value:?}: {error}\n{text}"));
+            assert_eq!(settings.identity.unwrap_or_default(), value, "{text}");
+            assert_eq!(
+                settings.attributes,
+                [("b", "c"), ("a", value)].map(|(a, b)| (a.to_owned(), b.to_owned())),
+                "{text}"
+            );
+            assert_eq!(settings.config.url, None);
+        }
+    }
+
+    #[test]
+    fn attributes_that_are_not_given_stay() {
+        assert_eq!(
+            put(&["--attributes=site=b,a.b=x,,y=z"], "attributes: {site: a, rack: '7'}\n"),
+            "attributes: {\"a.b\": \"x,y=z\", site: \"b\", rack: '7'}\n"
+        );
+    }
+
+    #[test]
+    fn what_a_service_cannot_use_is_refused() {
+        for (flag, why) in [
+            (
+                "--config-url=ftp://x",
+                "--config-url: expected URL, found \"ftp://x\": write http://, https://, file:/// or a path",
+            ),
+            ("--config-url=example", "--config-url: \"example\" is neither a URL nor an absolute path"),
+            ("--config-public-key=x", "--config-public-key: expected KEY, found <set>: "),
+            ("--state-dir=x", "--state-dir: \"x\" is no absolute path"),
+            ("--collector-path=a/b", "--collector-path: \"a/b\" is no absolute path"),
+        ] {
+            let said = given(&[flag]).judge().unwrap_err();
+            assert!(said.starts_with(why), "{said}");
+        }
+        let key = format!("--config-public-key={KEY}");
+        given(&["--config-url=https://c.example", &key, "--collector-path=otelcol"]).judge().unwrap();
+        given(&[]).judge().unwrap();
+    }
+
+    #[test]
+    fn flags_that_are_no_settings_are_refused() {
+        for (flag, why) in [
+            (
+                "--attributes=site",
+                "--attributes: expected name=value,name=value with commas in values twice, found \"site\"",
+            ),
+            ("--attributes=a=1,a=2", "--attributes: \"a\" stands twice; keep one"),
+            ("--config-ulr=x", "unknown flag --config-ulr; did you mean --config-url?"),
+            ("status", "one command is enough; values of flags follow the flag"),
+            ("--settings=x", "--settings: what is given is written to the usual settings file"),
+        ] {
+            assert_eq!(Given::parse([flag.into()]).unwrap_err(), why);
+        }
+        assert!(given(&["--api-key=x"]).judge().unwrap_err().ends_with("is no setting of otelet's own"));
+    }
+}

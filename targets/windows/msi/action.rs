@@ -1,0 +1,193 @@
+//! What the MSI cannot say in its tables: it hands the properties of its command line to the agent that it has put there, and
+//! what the agent answers to Windows Installer's log. All else is the agent's: `otelet service ...`.
+//!
+//! `Prepare` runs at once, before anything is touched: it refuses what no agent would take, and writes the command line of
+//! each later action into the property of its name, which that action gets as CustomActionData. `Run` and `Try` run these
+//! as the system: the first ends the installation if the agent refuses, the second goes on.
+#![cfg(windows)]
+
+use std::ffi::OsString;
+use std::os::windows::ffi::{OsStrExt, OsStringExt};
+use std::os::windows::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use otelet::os::quoted;
+use otelet::settings::given::{GIVEN, Given};
+
+/// Of winerror.h, msi.h and winbase.h. Declared here and not by windows-sys, for which another feature would have all that
+/// uses it compiled twice.
+const ERROR_SUCCESS: u32 = 0;
+const ERROR_MORE_DATA: u32 = 234;
+const ERROR_INSTALL_FAILURE: u32 = 1603;
+const INSTALLMESSAGE_ERROR: i32 = 0x0100_0000;
+const INSTALLMESSAGE_INFO: i32 = 0x0400_0000;
+const CREATE_NO_WINDOW: u32 = 0x0800_0000;
+
+#[link(name = "msi", kind = "raw-dylib")]
+unsafe extern "system" {
+    fn MsiGetPropertyW(session: u32, name: *const u16, buffer: *mut u16, length: *mut u32) -> u32;
+    fn MsiSetPropertyW(session: u32, name: *const u16, value: *const u16) -> u32;
+    fn MsiCreateRecord(fields: u32) -> u32;
+    fn MsiRecordSetStringW(record: u32, field: u32, value: *const u16) -> u32;
+    fn MsiProcessMessage(session: u32, kind: i32, record: u32) -> i32;
+    fn MsiCloseHandle(handle: u32) -> u32;
+}
+
+/// Where the MSI puts the agent: the name of its directory in the tables.
+const FOLDER: &str = "OteletFolder";
+
+/// The later actions, and what each has the agent do. `Configure` and `Uninstall` get more.
+const ACTIONS: [(&str, &str); 9] = [
+    ("UndoStop", "start"),
+    ("Stop", "stop"),
+    ("UndoUninstall", "install"),
+    ("Uninstall", "uninstall"),
+    ("UndoConfigure", "configure --undo"),
+    ("Configure", "configure"),
+    ("UndoRegister", "uninstall"),
+    ("Register", "install --keep"),
+    ("Start", "restart"),
+];
+
+/// Between the path of the agent and what it is given: a character that no path has.
+const BETWEEN: char = '|';
+
+/// Called by Windows Installer.
+#[unsafe(no_mangle)]
+extern "system" fn Prepare(session: u32) -> u32 {
+    let session = Session(session);
+    let mut flags = Vec::new();
+    for (property, flag) in GIVEN {
+        if let Some(value) = session.property(property) {
+            let mut given = OsString::from(format!("--{flag}="));
+            given.push(value);
+            flags.push(given);
+        }
+    }
+    if let Err(why) = Given::parse(flags.iter().cloned()).and_then(|given| given.judge()) {
+        return session.refuse(&in_words_of_the_msi(&why));
+    }
+    let folder = session.property(FOLDER).unwrap_or_default();
+    let keep = session.property("KEEP_STATE").is_some_and(|value| value != "0");
+    for (action, verb) in ACTIONS {
+        let mut line = folder.clone();
+        line.push(format!("otelet.exe{BETWEEN}service {verb}"));
+        match action {
+            "Configure" => {
+                for flag in flags.iter().filter_map(|flag| flag.to_str()) {
+                    line.push(format!(" {}", quoted(flag)));
+                }
+            }
+            "Uninstall" if !keep => line.push(" --purge"),
+            _ => {}
+        }
+        if !session.set(action, &line) {
+            return session.refuse(&format!("Windows Installer does not take the command line of {action}"));
+        }
+    }
+    ERROR_SUCCESS
+}
+
+/// Whoever reads it has given a property and not a flag.
+fn in_words_of_the_msi(why: &str) -> String {
+    let of_flag =
+        |(property, flag): (&str, &str)| Some(format!("{property}:{}", why.strip_prefix(&format!("--{flag}:"))?));
+    GIVEN.into_iter().find_map(of_flag).unwrap_or_else(|| why.to_owned())
+}
+
+/// Called by Windows Installer.
+#[unsafe(no_mangle)]
+extern "system" fn Run(session: u32) -> u32 {
+    let session = Session(session);
+    match run(&session) {
+        Ok(()) => ERROR_SUCCESS,
+        Err(why) => session.refuse(&why),
+    }
+}
+
+/// Called by Windows Installer.
+#[unsafe(no_mangle)]
+extern "system" fn Try(session: u32) -> u32 {
+    let session = Session(session);
+    if let Err(why) = run(&session) {
+        session.say(INSTALLMESSAGE_INFO, &format!("{why}; going on"));
+    }
+    ERROR_SUCCESS
+}
+
+/// Has the agent do something, and hands on what it says.
+fn run(session: &Session) -> Result<(), String> {
+    let line = session.property("CustomActionData").unwrap_or_default();
+    let units: Vec<u16> = line.encode_wide().collect();
+    let between = units.iter().position(|unit| *unit == BETWEEN as u16).ok_or("this action has no command line")?;
+    let program = OsString::from_wide(&units[..between]);
+    let arguments = OsString::from_wide(&units[between + 1..]);
+    let output = Command::new(&program)
+        .raw_arg(arguments)
+        .stdin(Stdio::null())
+        .creation_flags(CREATE_NO_WINDOW)
+        .output()
+        .map_err(|error| format!("{}: cannot be started: {error}", program.display()))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let wrong = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        let words = if wrong.trim().is_empty() { said } else { wrong };
+        return Err(format!("{} ({})", words.trim(), output.status));
+    }
+    for line in said.lines().chain(wrong.lines()) {
+        session.say(INSTALLMESSAGE_INFO, line);
+    }
+    Ok(())
+}
+
+/// The installation.
+struct Session(u32);
+
+impl Session {
+    /// What a property is set to. None if it is empty, which is the same as not set.
+    fn property(&self, name: &str) -> Option<OsString> {
+        let name = wide(name);
+        let mut buffer = vec![0_u16; 256];
+        loop {
+            let mut length = buffer.len() as u32;
+            // SAFETY: the name ends with NUL, and the buffer is as long as is said.
+            let code = unsafe { MsiGetPropertyW(self.0, name.as_ptr(), buffer.as_mut_ptr(), &mut length) };
+            let length = length as usize;
+            match code {
+                ERROR_MORE_DATA => buffer.resize(length + 1, 0),
+                ERROR_SUCCESS if length > 0 => return Some(OsString::from_wide(&buffer[..length])),
+                _ => return None,
+            }
+        }
+    }
+
+    fn set(&self, name: &str, value: &OsString) -> bool {
+        let (name, value) = (wide(name), value.encode_wide().chain([0]).collect::<Vec<_>>());
+        // SAFETY: both end with NUL.
+        unsafe { MsiSetPropertyW(self.0, name.as_ptr(), value.as_ptr()) == ERROR_SUCCESS }
+    }
+
+    /// Into the log; an error also onto the screen, where there is one.
+    fn say(&self, kind: i32, text: &str) {
+        // A record whose text is a field of its own: brackets in it would mean something in a template.
+        let (template, text) = (wide("otelet: [1]"), wide(text.strip_prefix("otelet: ").unwrap_or(text)));
+        // SAFETY: the texts end with NUL, and nobody uses the record after this.
+        unsafe {
+            let record = MsiCreateRecord(1);
+            MsiRecordSetStringW(record, 0, template.as_ptr());
+            MsiRecordSetStringW(record, 1, text.as_ptr());
+            MsiProcessMessage(self.0, kind, record);
+            MsiCloseHandle(record);
+        }
+    }
+
+    fn refuse(&self, why: &str) -> u32 {
+        self.say(INSTALLMESSAGE_ERROR, why);
+        ERROR_INSTALL_FAILURE
+    }
+}
+
+/// Text as Windows takes it, with its NUL.
+fn wide(text: &str) -> Vec<u16> {
+    text.encode_utf16().chain([0]).collect()
+}

@@ -4,6 +4,7 @@
 pub mod about;
 mod deb;
 mod given;
+pub mod msi;
 pub mod payload;
 mod rpm;
 mod sbom;
@@ -33,7 +34,7 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
     let mut table = Vec::new();
     let done = wanted.each(|platform, built| {
         let folder = places::target().join("dist").join(&platform.target);
-        let made = make(platform, &built, folder, &pages, &stamp)?;
+        let made = make(platform, &built, wanted.way(), folder, &pages, &stamp)?;
         for artifact in &made.artifacts {
             let path = made.folder.join(&artifact.name);
             match artifact.kind {
@@ -96,7 +97,14 @@ impl Made {
 }
 
 /// Makes everything for one target in `folder`, from which all else goes.
-fn make(platform: &Platform, built: &Built, folder: PathBuf, pages: &Pages, stamp: &Stamp) -> Result<Made, String> {
+fn make(
+    platform: &Platform,
+    built: &Built,
+    way: Option<&str>,
+    folder: PathBuf,
+    pages: &Pages,
+    stamp: &Stamp,
+) -> Result<Made, String> {
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&folder).map_err(|cause| format!("{}: cannot make it: {cause}", folder.display()))?;
     let binary = fs::read(&built.path).map_err(|cause| format!("{}: cannot read: {cause}", built.path.display()))?;
@@ -105,8 +113,15 @@ fn make(platform: &Platform, built: &Built, folder: PathBuf, pages: &Pages, stam
     let mut made = Made { folder, binary: binary.len() as u64, artifacts: Vec::new() };
     let name = format!("otelet-{}-{}", stamp.version, platform.target);
     if platform.is_windows() {
-        let archive = zip::zip(&format!("{name}/"), &payload::windows(&binary, &bill)?, stamp)?;
+        let entries = payload::windows(&binary, &bill)?;
+        let archive = zip::zip(&format!("{name}/"), &entries, stamp)?;
         made.put("zip", format!("{name}.zip"), &archive)?;
+        match msi::possible() {
+            Ok(()) => {
+                made.put("msi", format!("{name}.msi"), &msi::msi(&entries, &msi::library(platform, way)?, stamp)?)?
+            }
+            Err(reason) => println!("  {}", console::stdout().yellow(&format!("the MSI is left out: {reason}"))),
+        }
     } else {
         let archive = tar::tar(&format!("{name}/"), &payload::archive(&binary, &bill, pages)?, stamp.time)?;
         made.put("tar.gz", format!("{name}.tar.gz"), &tar::gzip(&archive))?;

@@ -29,6 +29,7 @@ unsafe extern "system" {
     fn MsiSetPropertyW(session: u32, name: *const u16, value: *const u16) -> u32;
     fn MsiCreateRecord(fields: u32) -> u32;
     fn MsiRecordSetStringW(record: u32, field: u32, value: *const u16) -> u32;
+    fn MsiEnumRelatedProductsW(upgrade_code: *const u16, reserved: u32, index: u32, product: *mut u16) -> u32;
     fn MsiProcessMessage(session: u32, kind: i32, record: u32) -> i32;
     fn MsiCloseHandle(handle: u32) -> u32;
 }
@@ -49,6 +50,13 @@ const ACTIONS: [(&str, &str); 9] = [
     ("Start", "restart"),
 ];
 
+/// What a later action gets.
+const DATA: &str = "CustomActionData";
+
+/// Set where another version of this product is installed: service and state are that one's then. Windows Installer says
+/// the same by UPGRADINGPRODUCTCODE, wine does not.
+const SUCCEEDED: &str = "SUCCEEDED";
+
 /// Between the path of the agent and what it is given: a character that no path has.
 const BETWEEN: char = '|';
 
@@ -56,6 +64,9 @@ const BETWEEN: char = '|';
 #[unsafe(no_mangle)]
 extern "system" fn Prepare(session: u32) -> u32 {
     let session = Session(session);
+    if session.another_is_installed() && !session.set(SUCCEEDED, &"1".into()) {
+        return session.refuse("Windows Installer takes no property");
+    }
     let mut flags = Vec::new();
     for (property, flag) in GIVEN {
         if let Some(value) = session.property(property) {
@@ -109,7 +120,10 @@ extern "system" fn Run(session: u32) -> u32 {
 #[unsafe(no_mangle)]
 extern "system" fn Try(session: u32) -> u32 {
     let session = Session(session);
-    if let Err(why) = run(&session) {
+    // wine also runs what is there for a rollback when it notes it down, before it has any data.
+    if session.property(DATA).is_some()
+        && let Err(why) = run(&session)
+    {
         session.say(INSTALLMESSAGE_INFO, &format!("{why}; going on"));
     }
     ERROR_SUCCESS
@@ -117,7 +131,7 @@ extern "system" fn Try(session: u32) -> u32 {
 
 /// Has the agent do something, and hands on what it says.
 fn run(session: &Session) -> Result<(), String> {
-    let line = session.property("CustomActionData").unwrap_or_default();
+    let line = session.property(DATA).unwrap_or_default();
     let units: Vec<u16> = line.encode_wide().collect();
     let between = units.iter().position(|unit| *unit == BETWEEN as u16).ok_or("this action has no command line")?;
     let program = OsString::from_wide(&units[..between]);
@@ -165,6 +179,21 @@ impl Session {
         let (name, value) = (wide(name), value.encode_wide().chain([0]).collect::<Vec<_>>());
         // SAFETY: both end with NUL.
         unsafe { MsiSetPropertyW(self.0, name.as_ptr(), value.as_ptr()) == ERROR_SUCCESS }
+    }
+
+    fn another_is_installed(&self) -> bool {
+        let (Some(code), Some(own)) = (self.property("UpgradeCode"), self.property("ProductCode")) else {
+            return false;
+        };
+        let code: Vec<u16> = code.encode_wide().chain([0]).collect();
+        let next = |index| {
+            // A GUID in braces, and its NUL.
+            let mut product = [0_u16; 39];
+            // SAFETY: the code ends with NUL, and the buffer is as long as the function wants it.
+            let found = unsafe { MsiEnumRelatedProductsW(code.as_ptr(), 0, index, product.as_mut_ptr()) };
+            (found == ERROR_SUCCESS).then(|| OsString::from_wide(&product[..38]))
+        };
+        (0..).map_while(next).any(|product| product != own)
     }
 
     /// Into the log; an error also onto the screen, where there is one.

@@ -56,7 +56,7 @@ impl Given {
         let folder = places::target().join("dist/given").join(&self.version);
         let built = Built { path: self.binary, with: "--binary".to_owned(), rustc: "unknown".to_owned() };
         let stamp = Stamp { version: self.version.leak(), ..Stamp::now()? };
-        make(&platform, &built, folder, &Pages::print()?, &stamp).map(drop)
+        make(&platform, &built, None, folder, &Pages::print()?, &stamp).map(drop)
     }
 }
 

@@ -1,0 +1,150 @@
+//! The MSI: wixl makes it of `targets/windows/msi/otelet.wxs`, msibuild says what wixl cannot, and the rest is made the same in
+//! each run. No installation of Windows is needed for it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use crate::build::{self, platforms::Platform};
+use crate::command::run;
+use crate::dist::stamp::Stamp;
+use crate::dist::tar::Entry;
+use crate::dist::trial::Scratch;
+use crate::places;
+
+/// The name of what the MSI runs, as the tables have it.
+const LIBRARY: &str = "otelet_msi.dll";
+
+/// What a person may give on the command line: Windows Installer hands only these on to the part of it that has the rights.
+const PROPERTIES: &str = "CONFIG_URL;CONFIG_PUBLIC_KEY;COLLECTOR_PATH;ATTRIBUTES;KEEP_STATE";
+
+/// Whether an MSI can be made here.
+///
+/// # Errors
+///
+/// What to install.
+pub fn possible() -> Result<(), String> {
+    match ["wixl", "msibuild"].iter().find(|tool| places::on_path(tool).is_none()) {
+        Some(tool) => Err(format!("no {tool} here: `apt-get install wixl msitools`")),
+        None => Ok(()),
+    }
+}
+
+/// Builds the library that it runs.
+///
+/// # Errors
+///
+/// What the compiler said.
+pub fn library(platform: &Platform, way: Option<&str>) -> Result<Vec<u8>, String> {
+    let path = build::library(platform, "otelet-msi", way)?;
+    fs::read(&path).map_err(|cause| format!("{}: cannot read: {cause}", path.display()))
+}
+
+/// Makes it of `entries`, of which it has those that its tables name, and of the library that it runs.
+///
+/// # Errors
+///
+/// What the tools said, and what Windows Installer would not take.
+pub fn msi(entries: &[Entry], library: &[u8], stamp: &Stamp) -> Result<Vec<u8>, String> {
+    let version = product_version(stamp.version)?;
+    let scratch = Scratch::new("msi")?;
+    let source = places::root().join("targets/windows/msi/otelet.wxs");
+    let tables = fs::read(&source).map_err(|cause| format!("{}: cannot read: {cause}", source.display()))?;
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(stamp.time);
+    let put = |name: &str, content: &[u8]| {
+        let path = scratch.dir.join(name);
+        let written =
+            fs::write(&path, content).and_then(|()| fs::File::options().write(true).open(&path)?.set_modified(time));
+        written.map_err(|cause| format!("{}: cannot write: {cause}", path.display()))
+    };
+    // The same name, the same content: whoever installs it again gets what is there already.
+    let mut parts: Vec<&[u8]> = vec![version.as_bytes(), &tables, library];
+    for entry in entries.iter().filter(|entry| !entry.path.contains('/')) {
+        let Some(content) = &entry.content else { continue };
+        put(&entry.path, content)?;
+        parts.extend([entry.path.as_bytes(), content]);
+    }
+    put(LIBRARY, library)?;
+    let package = uuid(&places::sha256_of(&parts));
+    let product = uuid(&places::sha256_of(&[b"otelet ", version.as_bytes(), b" x86_64"]));
+
+    let mut wixl = Command::new("wixl");
+    wixl.current_dir(&scratch.dir).env("TZ", "UTC").args(["--arch", "x64", "--output", "otelet.msi"]);
+    wixl.arg(format!("--define=Version={version}")).arg(format!("--define=ProductCode={product}")).arg(&source);
+    must("wixl", &mut wixl)?;
+    let mut summary = Command::new("msibuild");
+    summary.current_dir(&scratch.dir).args(["otelet.msi", "-s", "otelet", "the authors of otelet", "x64;1033"]);
+    summary.arg(format!("{{{package}}}"));
+    must("msibuild", &mut summary)?;
+    let mut secure = Command::new("msibuild");
+    secure.current_dir(&scratch.dir).args(["otelet.msi", "-q"]).arg(format!(
+        "UPDATE `Property` SET `Value` = 'OLDER;NEWER;{PROPERTIES}' \
+         WHERE `Property` = 'SecureCustomProperties'"
+    ));
+    must("msibuild", &mut secure)?;
+    let made = scratch.dir.join("otelet.msi");
+    let mut bytes = fs::read(&made).map_err(|cause| format!("{}: cannot read: {cause}", made.display()))?;
+    set_times(&mut bytes, stamp.time).ok_or("the MSI has no summary of the usual form")?;
+    Ok(bytes)
+}
+
+fn must(tool: &str, command: &mut Command) -> Result<(), String> {
+    let ran = run(tool, command)?;
+    // wixl only warns of what it does not know, and leaves it out.
+    match ran.ok() && !ran.output.contains("WARNING") {
+        true => Ok(()),
+        false => Err(format!("{tool}: {}\n{}", ran.last_words(), ran.output)),
+    }
+}
+
+/// Windows Installer compares three numbers, the first two up to 255, and nothing else.
+fn product_version(version: &str) -> Result<String, String> {
+    let numbers: Vec<Option<u32>> = version.split('.').map(|part| part.parse().ok()).collect();
+    match numbers[..] {
+        [Some(0..=255), Some(0..=255), Some(0..=65_535)] => Ok(version.to_owned()),
+        _ => Err(format!("version {version}: an MSI takes three numbers, up to 255.255.65535")),
+    }
+}
+
+/// A UUID of a kind that anybody may make (RFC 9562, version 8) of the beginning of a sum.
+fn uuid(sum: &str) -> String {
+    let sum = sum.to_ascii_uppercase();
+    format!("{}-{}-8{}-A{}-{}", &sum[..8], &sum[8..12], &sum[13..16], &sum[17..20], &sum[20..32])
+}
+
+/// Sets the times in the summary (MS-OLEPS), which wixl and msibuild take from the clock. None where there is none.
+fn set_times(bytes: &mut [u8], seconds: u64) -> Option<()> {
+    /// FMTID_SummaryInformation.
+    const SUMMARY: [u8; 16] =
+        [0xe0, 0x85, 0x9f, 0xf2, 0xf9, 0x4f, 0x68, 0x10, 0xab, 0x91, 0x08, 0x00, 0x2b, 0x27, 0xb3, 0xd9];
+    /// PIDSI_CREATE_DTM, PIDSI_LASTSAVE_DTM, and their type VT_FILETIME.
+    const TIMES: [usize; 2] = [12, 13];
+    const FILETIME: usize = 64;
+    // Counted from 1601 in units of 100 ns.
+    let time = ((seconds + 11_644_473_600) * 10_000_000).to_le_bytes();
+    let identifier = bytes.windows(16).position(|part| part == SUMMARY)?;
+    let number = |bytes: &[u8], at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize);
+    // The stream begins 28 bytes before the first identifier, behind which stands where the section is.
+    let section = identifier.checked_sub(28)? + number(bytes, identifier + 16)?;
+    let mut left = TIMES.len();
+    for entry in 0..number(bytes, section + 4)?.min(64) {
+        let at = section + 8 + entry * 8;
+        let value = section + number(bytes, at + 4)?;
+        if TIMES.contains(&number(bytes, at)?) && number(bytes, value)? == FILETIME {
+            bytes.get_mut(value + 4..value + 12)?.copy_from_slice(&time);
+            left -= 1;
+        }
+    }
+    (left == 0).then_some(())
+}
+
+/// What msiinfo says of a table or the summary, for tests and trials. None where there is no msiinfo.
+pub fn looked_at(path: &Path, what: &[&str]) -> Result<Option<String>, String> {
+    if places::on_path("msiinfo").is_none() {
+        return Ok(None);
+    }
+    let (verb, rest) = what.split_first().expect("a verb");
+    let ran = run("msiinfo", Command::new("msiinfo").arg(verb).arg(path).args(rest))?;
+    if ran.ok() { Ok(Some(ran.stdout.replace('\r', ""))) } else { Err(format!("msiinfo: {}", ran.output)) }
+}

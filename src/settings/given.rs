@@ -188,14 +188,12 @@ impl Change {
         })
     }
 
-    /// The value replaced, by each end that it may have on its line: the first that serves is the right one.
+    /// The value replaced, by each end that it may have on its line.
     fn in_place<'a>(&self, text: &'a str, file: &File, key: &str) -> Box<dyn Iterator<Item = String> + 'a> {
         let Some(start) = spot(text, file, key) else { return Box::new(std::iter::empty()) };
         let rest = &text[start..];
-        let line = rest.split(['\r', '\n']).next().unwrap_or_default();
         let value = quoted(&self.value, true);
-        let ends = line.char_indices().map(|(at, _)| at).chain([line.len()]);
-        Box::new(ends.map(move |end| format!("{}{value}{}", &text[..start], &rest[end..])))
+        Box::new(ends(rest).into_iter().map(move |end| format!("{}{value}{}", &text[..start], &rest[end..])))
     }
 
     /// A new key: in its section, as the first there, or at the end.
@@ -245,6 +243,31 @@ fn spot(text: &str, file: &File, key: &str) -> Option<usize> {
     Some(start + within)
 }
 
+/// Where the value may end that a text begins with: behind its closing quote, or where a plain one may have its last letter.
+fn ends(text: &str) -> Vec<usize> {
+    let line = text.split(['\r', '\n']).next().unwrap_or_default();
+    let quote = line.chars().next().filter(|first| ['"', '\''].contains(first));
+    let Some(quote) = quote else {
+        let stops = |at: &usize| {
+            let before = line[..*at].chars().next_back().is_some_and(|letter| !letter.is_whitespace());
+            let after = line[*at..].chars().next();
+            before && after.is_none_or(|letter| letter.is_whitespace() || [',', '}', ']'].contains(&letter))
+        };
+        return line.char_indices().map(|(at, _)| at).chain([line.len()]).filter(stops).collect();
+    };
+    let mut letters = line.char_indices().skip(1).peekable();
+    while let Some((at, letter)) = letters.next() {
+        let next = letters.peek().map(|(_, next)| *next);
+        match letter {
+            '\\' if quote == '"' => drop(letters.next()),
+            '\'' if quote == '\'' && next == Some('\'') => drop(letters.next()),
+            letter if letter == quote => return vec![at + 1],
+            _ => {}
+        }
+    }
+    Vec::new()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,6 +299,9 @@ mod tests {
                 "config:\n  # ours\n  url: old   # of 2019\n",
                 "config:\n  # ours\n  url: \"https://new.example\"   # of 2019\n",
             ),
+            ("config:\n  url: a#b\n", "config:\n  url: \"https://new.example\"\n"),
+            ("config:\n  url: \"a #\\\"\" # \"\n", "config:\n  url: \"https://new.example\" # \"\n"),
+            ("config:\n  url: 'a #''b' # '\n", "config:\n  url: \"https://new.example\" # '\n"),
             ("config: {url: 'o''ld', timeout: 5s}\n", "config: {url: \"https://new.example\", timeout: 5s}\n"),
             ("config: {timeout: 5s}\n", "config: {url: \"https://new.example\", timeout: 5s}\n"),
             ("config: {}\n", "config: {url: \"https://new.example\"}\n"),

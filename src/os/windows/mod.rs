@@ -23,6 +23,7 @@ pub use pipes::*;
 pub use process::*;
 pub use program::*;
 pub use service::*;
+pub use setup::judge_configure;
 pub use signals::*;
 pub use sockets::*;
 pub use wait::*;

@@ -38,6 +38,20 @@ fn before(settings: &Path) -> PathBuf {
     settings.with_extension("yaml.old")
 }
 
+/// Whether settings that are given can be put into the settings file that is there; as far as this user may read it.
+///
+/// # Errors
+///
+/// Why the agent would refuse them.
+pub fn judge_configure(given: &Given) -> Result<(), String> {
+    let path = default_settings_path();
+    given.judge()?;
+    match fs::File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        _ => plan(given, &path).map(drop),
+    }
+}
+
 fn configure(given: &Given, path: &Path) -> Result<String, String> {
     // What was before an earlier change must not come back with this one.
     match fs::remove_file(before(path)) {
@@ -47,6 +61,16 @@ fn configure(given: &Given, path: &Path) -> Result<String, String> {
         _ => {}
     }
     given.judge()?;
+    let (there, text) = plan(given, path)?;
+    if there.as_ref() == Some(&text) {
+        return Ok(format!("{} stays as it is", path.display()));
+    }
+    write(path, &text, there.is_some()).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(format!("settings are in {}", path.display()))
+}
+
+/// The text that is there, and the one that will be, which the service can use.
+fn plan(given: &Given, path: &Path) -> Result<(Option<String>, String), String> {
     // A flag of the service is stronger than its settings: what is given would be written, and not be.
     let flags = registered().map(|service| service.flags().to_owned()).unwrap_or_default();
     let stronger = |flag: &String| flags.contains(flag.as_str());
@@ -63,8 +87,7 @@ fn configure(given: &Given, path: &Path) -> Result<String, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(format!("{}: {error}", path.display())),
     };
-    let text =
-        given.put_into(there.as_deref().unwrap_or(COMMENTS)).map_err(|why| format!("{}: {why}", path.display()))?;
+    let text = given.put_into(there.as_deref().unwrap_or(COMMENTS))?;
     // The whole of it, as the service will read it.
     let written = text.clone().into_bytes();
     let settings = path.to_owned();
@@ -74,11 +97,7 @@ fn configure(given: &Given, path: &Path) -> Result<String, String> {
     let mut invocation = Invocation::default();
     invocation.settings = Some(path.to_owned());
     load(&invocation, &world).map_err(|error| chain(&error))?;
-    if there.as_ref() == Some(&text) {
-        return Ok(format!("{} stays as it is", path.display()));
-    }
-    write(path, &text, there.is_some()).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(format!("settings are in {}", path.display()))
+    Ok((there, text))
 }
 
 /// Writes them whole or not at all, keeps what was before, and who may read them.

@@ -1,7 +1,7 @@
 //! What the MSI cannot say in its tables: it hands the properties of its command line to the agent that it has put there, and
 //! what the agent answers to Windows Installer's log. All else is the agent's: `otelet service ...`.
 //!
-//! `Prepare` runs at once, before anything is touched: it refuses what no agent would take, and writes the command line of
+//! `Prepare` runs at once, before anything is touched: it refuses what the agent would not take, and writes the command line of
 //! each later action into the property of its name, which that action gets as CustomActionData. `Run` and `Try` run these
 //! as the system: the first ends the installation if the agent refuses, the second goes on.
 #![cfg(windows)]
@@ -11,7 +11,7 @@ use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::os::windows::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use otelet::os::quoted;
+use otelet::os::{judge_configure, quoted};
 use otelet::settings::given::{GIVEN, Given};
 
 /// Of winerror.h, msi.h and winbase.h. Declared here and not by windows-sys, for which another feature would have all that
@@ -75,7 +75,10 @@ extern "system" fn Prepare(session: u32) -> u32 {
             flags.push(given);
         }
     }
-    if let Err(why) = Given::parse(flags.iter().cloned()).and_then(|given| given.judge()) {
+    let removed = session.property("REMOVE").is_some_and(|value| value.eq_ignore_ascii_case("ALL"));
+    // Whatever the settings are, they are no reason to stay.
+    let judged = || Given::parse(flags.iter().cloned()).and_then(|given| judge_configure(&given));
+    if !removed && let Err(why) = judged() {
         return session.refuse(&in_words_of_the_msi(&why));
     }
     let folder = session.property(FOLDER).unwrap_or_default();

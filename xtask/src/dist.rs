@@ -5,6 +5,7 @@ pub mod about;
 mod deb;
 mod given;
 pub mod msi;
+mod msi_trial;
 pub mod payload;
 mod rpm;
 mod sbom;
@@ -42,6 +43,7 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
                 "deb" => trial::deb(&path, &built.path)?,
                 "rpm" => trial::rpm(&path, &built.path)?,
                 "zip" => trial::zip(platform, wanted.way(), &path, &built.path)?,
+                "msi" => msi_trial::msi(platform, wanted.way(), &path, &built.path)?,
                 _ => {}
             }
         }
@@ -49,7 +51,7 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
         Ok(())
     });
     if !table.is_empty() {
-        println!("\n| target | binary | archive | deb | rpm | bill of materials |\n|---|---|---|---|---|---|");
+        println!("\n| target | binary | archive | deb or msi | rpm | bill of materials |\n|---|---|---|---|---|---|");
         println!("{}", table.join("\n"));
     }
     done
@@ -89,7 +91,7 @@ impl Made {
             platform.target,
             thousands(self.binary),
             size("tar.gz or zip"),
-            size("deb"),
+            size("deb or msi"),
             size("rpm"),
             size("cdx.json")
         )

@@ -56,6 +56,11 @@ impl Wine {
         Ok(Some(wine))
     }
 
+    /// Where its drive C: is.
+    pub fn drive(&self) -> PathBuf {
+        self.prefix.join("drive_c")
+    }
+
     /// A program of Windows and its first arguments.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = self.bare();

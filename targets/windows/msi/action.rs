@@ -123,10 +123,7 @@ extern "system" fn Run(session: u32) -> u32 {
 #[unsafe(no_mangle)]
 extern "system" fn Try(session: u32) -> u32 {
     let session = Session(session);
-    // wine also runs what is there for a rollback when it notes it down, before it has any data.
-    if session.property(DATA).is_some()
-        && let Err(why) = run(&session)
-    {
+    if let Err(why) = run(&session) {
         session.say(INSTALLMESSAGE_INFO, &format!("{why}; going on"));
     }
     ERROR_SUCCESS

@@ -2,7 +2,6 @@
 //! each run. No installation of Windows is needed for it.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +17,11 @@ const LIBRARY: &str = "otelet_msi.dll";
 
 /// What a person may give on the command line: Windows Installer hands only these on to the part of it that has the rights.
 const PROPERTIES: &str = "CONFIG_URL;CONFIG_PUBLIC_KEY;COLLECTOR_PATH;ATTRIBUTES;KEEP_STATE";
+
+/// What Windows Installer runs only if something fails later, which wixl cannot say: a function of a library, noted down
+/// (msidbCustomActionTypeInScript) for then (msidbCustomActionTypeRollback), not as the user (msidbCustomActionTypeNoImpersonate).
+const UNDO: [&str; 4] = ["UndoStop", "UndoUninstall", "UndoConfigure", "UndoRegister"];
+const ROLLBACK: u32 = 0x1 | 0x400 | 0x100 | 0x800;
 
 /// Whether an MSI can be made here.
 ///
@@ -77,12 +81,14 @@ pub fn msi(entries: &[Entry], library: &[u8], stamp: &Stamp) -> Result<Vec<u8>, 
     summary.current_dir(&scratch.dir).args(["otelet.msi", "-s", "otelet", "the authors of otelet", "x64;1033"]);
     summary.arg(format!("{{{package}}}"));
     must("msibuild", &mut summary)?;
-    let mut secure = Command::new("msibuild");
-    secure.current_dir(&scratch.dir).args(["otelet.msi", "-q"]).arg(format!(
-        "UPDATE `Property` SET `Value` = 'OLDER;NEWER;{PROPERTIES}' \
-         WHERE `Property` = 'SecureCustomProperties'"
+    let mut patch = Command::new("msibuild");
+    patch.current_dir(&scratch.dir).args(["otelet.msi", "-q"]).arg(format!(
+        "UPDATE `Property` SET `Value` = 'OLDER;NEWER;{PROPERTIES}' WHERE `Property` = 'SecureCustomProperties'"
     ));
-    must("msibuild", &mut secure)?;
+    for action in UNDO {
+        patch.arg(format!("UPDATE `CustomAction` SET `Type` = {ROLLBACK} WHERE `Action` = '{action}'"));
+    }
+    must("msibuild", &mut patch)?;
     let made = scratch.dir.join("otelet.msi");
     let mut bytes = fs::read(&made).map_err(|cause| format!("{}: cannot read: {cause}", made.display()))?;
     set_times(&mut bytes, stamp.time).ok_or("the MSI has no summary of the usual form")?;
@@ -139,12 +145,110 @@ fn set_times(bytes: &mut [u8], seconds: u64) -> Option<()> {
     (left == 0).then_some(())
 }
 
-/// What msiinfo says of a table or the summary, for tests and trials. None where there is no msiinfo.
-pub fn looked_at(path: &Path, what: &[&str]) -> Result<Option<String>, String> {
-    if places::on_path("msiinfo").is_none() {
-        return Ok(None);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(version: &'static str, time: u64) -> Vec<u8> {
+        let entries = ["otelet.exe", "collector.yaml", "LICENSE", "otelet.cdx.json", "docs/left-out.md"]
+            .map(|name| Entry::file(name, 0o644, format!("the {name}")));
+        msi(&entries, b"the library", &Stamp { version, time }).unwrap()
     }
-    let (verb, rest) = what.split_first().expect("a verb");
-    let ran = run("msiinfo", Command::new("msiinfo").arg(verb).arg(path).args(rest))?;
-    if ran.ok() { Ok(Some(ran.stdout.replace('\r', ""))) } else { Err(format!("msiinfo: {}", ran.output)) }
+
+    fn asked(package: &[u8], words: &[&str]) -> String {
+        let scratch = Scratch::new("msiinfo").unwrap();
+        let path = scratch.dir.join("x.msi");
+        fs::write(&path, package).unwrap();
+        let (verb, rest) = words.split_first().unwrap();
+        let ran = run("msiinfo", Command::new("msiinfo").arg(verb).arg(&path).args(rest)).unwrap();
+        assert!(ran.ok(), "{}", ran.output);
+        ran.stdout.replace('\r', "")
+    }
+
+    #[test]
+    fn an_msi_is_the_same_each_time_and_has_what_an_upgrade_needs() {
+        if let Err(reason) = possible() {
+            return println!("skipped: no MSI is made: {reason}");
+        }
+        let package = made("1.2.3", 1_709_210_096);
+        assert!(package == made("1.2.3", 1_709_210_096), "two runs give the same bytes");
+        let summary = asked(&package, &["suminfo"]);
+        for part in ["Template: x64;1033", "Feb 29 12:34:56 2024"] {
+            assert!(summary.contains(part), "{part}\n{summary}");
+        }
+        let properties = asked(&package, &["export", "Property"]);
+        for part in [
+            "ALLUSERS\t1\n",
+            "ProductVersion\t1.2.3\n",
+            "UpgradeCode\t{9D0B0C8E-5C0F-4F5B-9E0A-6B0F3D3F7A41}\n",
+            "SecureCustomProperties\tOLDER;NEWER;CONFIG_URL;CONFIG_PUBLIC_KEY;COLLECTOR_PATH;ATTRIBUTES;KEEP_STATE\n",
+        ] {
+            assert!(properties.contains(part), "{part}\n{properties}");
+        }
+        let product =
+            |properties: &str| properties.lines().find(|line| line.starts_with("ProductCode")).unwrap().to_owned();
+        let other = asked(&made("1.2.4", 1_709_210_096), &["export", "Property"]);
+        assert_ne!(product(&properties), product(&other), "another version is another product");
+        let files = asked(&package, &["export", "File"]);
+        assert_eq!(files.lines().count(), 3 + 4, "{files}");
+    }
+
+    #[test]
+    fn each_deferred_action_runs_as_the_system_and_what_changes_something_can_be_undone() {
+        if let Err(reason) = possible() {
+            return println!("skipped: no MSI is made: {reason}");
+        }
+        let package = made("1.2.3", 7);
+        let table = |name: &str| -> Vec<Vec<String>> {
+            let text = asked(&package, &["export", name]);
+            text.lines().skip(3).map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+        };
+        // msidbCustomActionType: a DLL, deferred 0x400, rollback 0x100, not as the user 0x800.
+        let kinds: Vec<(String, u32)> =
+            table("CustomAction").into_iter().map(|row| (row[0].clone(), row[1].parse().unwrap())).collect();
+        let mut sequence: Vec<(u32, String)> =
+            table("InstallExecuteSequence").into_iter().map(|row| (row[2].parse().unwrap(), row[0].clone())).collect();
+        sequence.sort();
+        let at = |name: &str| sequence.iter().find(|(_, action)| action == name).unwrap().0;
+        for (name, kind) in &kinds {
+            match name.as_str() {
+                "Prepare" => assert_eq!(kind & 0xc00, 0, "{name}"),
+                _ => assert_eq!(kind & 0xc00, 0xc00, "{name}"),
+            }
+            if let Some(done) = name.strip_prefix("Undo") {
+                assert_eq!(kind & 0x100, 0x100, "{name}");
+                assert_eq!(at(name) + 1, at(done), "{name} is noted down just before {done}");
+            }
+        }
+        let order = [
+            "FindRelatedProducts",
+            "Prepare",
+            "InstallInitialize",
+            "Stop",
+            "Uninstall",
+            "RemoveFiles",
+            "InstallFiles",
+            "Configure",
+            "Register",
+            "Start",
+            "InstallExecute",
+            "RemoveExistingProducts",
+            "InstallFinalize",
+        ];
+        assert!(order.map(at).is_sorted(), "{sequence:?}");
+    }
+
+    #[test]
+    fn a_version_that_windows_installer_cannot_compare_is_refused() {
+        assert_eq!(product_version("255.0.65535").unwrap(), "255.0.65535");
+        for version in ["1.2", "1.2.3-rc1", "1.256.3", "1.2.65536", "1.2.3.4"] {
+            let why = product_version(version).unwrap_err();
+            assert_eq!(why, format!("version {version}: an MSI takes three numbers, up to 255.255.65535"));
+        }
+    }
+
+    #[test]
+    fn a_code_is_a_uuid() {
+        assert_eq!(uuid("0123456789abcdef0123456789abcdef01"), "01234567-89AB-8DEF-A123-456789ABCDEF");
+    }
 }

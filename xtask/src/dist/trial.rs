@@ -392,7 +392,12 @@ impl Scratch {
         fs::create_dir_all(&dev).is_ok() && run("mknod", &mut mknod).is_ok_and(|ran| ran.ok())
     }
 
-    fn copy(&self, from: &Path, name: &str) -> Result<(), String> {
+    /// Copies a file into it.
+    ///
+    /// # Errors
+    ///
+    /// One that cannot be copied.
+    pub fn copy(&self, from: &Path, name: &str) -> Result<(), String> {
         let to = self.dir.join(name);
         fs::copy(from, &to).map(drop).map_err(|cause| format!("{}: cannot copy: {cause}", from.display()))
     }
@@ -412,13 +417,19 @@ fn must(what: &str, ran: Ran) -> Result<(), String> {
     if ran.ok() { Ok(()) } else { Err(format!("{what}: {}\n{}", ran.last_words(), ran.output)) }
 }
 
-fn skipped(path: &Path, reason: &str) -> Result<(), String> {
+/// Says why one was not tried.
+///
+/// # Errors
+///
+/// None.
+pub fn skipped(path: &Path, reason: &str) -> Result<(), String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     println!("  {}", console::stdout().yellow(&format!("skipped: {name} was not tried: {reason}")));
     Ok(())
 }
 
-fn said(what: &str, path: &Path) {
+/// Says how one was tried.
+pub fn said(what: &str, path: &Path) {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     println!("  {}", console::stdout().green(&format!("tried: {name}: {what}")));
 }

@@ -9,9 +9,10 @@
 use std::ffi::OsString;
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::os::windows::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use otelet::os::{judge_configure, quoted};
+use otelet::os::{default_settings_path, judge_configure, quoted};
 use otelet::settings::given::{GIVEN, Given};
 
 /// Of winerror.h, msi.h and winbase.h. Declared here and not by windows-sys, for which another feature would have all that
@@ -83,6 +84,7 @@ extern "system" fn Prepare(session: u32) -> u32 {
     }
     let folder = session.property(FOLDER).unwrap_or_default();
     let keep = session.property("KEEP_STATE").is_some_and(|value| value != "0");
+    let kept = default_settings_path().parent().is_some_and(Path::exists);
     for (action, verb) in ACTIONS {
         let mut line = folder.clone();
         line.push(format!("otelet.exe{BETWEEN}service {verb}"));
@@ -93,6 +95,8 @@ extern "system" fn Prepare(session: u32) -> u32 {
                 }
             }
             "Uninstall" if !keep => line.push(" --purge"),
+            // What was kept from an earlier installation is not this one's to remove.
+            "UndoRegister" if !kept => line.push(" --purge"),
             _ => {}
         }
         if !session.set(action, &line) {

@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::build::{self, platforms::Platform};
+use crate::command::run;
 use crate::console;
 use crate::dist::trial::{Scratch, said, skipped};
 use crate::dist::{msi, payload, stamp::Stamp};
@@ -111,6 +112,11 @@ impl World<'_> {
         )?;
         self.nothing_is_there()?;
 
+        // Nor of one that fails at its end, when the service runs already.
+        self.make_failing("otelet.msi", "failing.msi")?;
+        self.refused("failing.msi", &[&url, &collector], "this action has no command line")?;
+        self.nothing_is_there()?;
+
         let attributes = format!("ATTRIBUTES=site={SITE},rack=7");
         self.done("/i", "otelet.msi", &[&url, &collector, &attributes])?;
         let first = self.runs()?;
@@ -149,6 +155,18 @@ impl World<'_> {
 
         self.done("/x", "newer.msi", &[])?;
         self.nothing_is_there()
+    }
+
+    /// Gives an MSI one more action, which fails after all others.
+    fn make_failing(&self, from: &str, to: &str) -> Result<(), String> {
+        self.scratch.copy(&self.scratch.dir.join(from), to)?;
+        let mut msibuild = Command::new("msibuild");
+        msibuild.current_dir(&self.scratch.dir).args([to, "-q"]).args([
+            "INSERT INTO `CustomAction` (`Action`, `Type`, `Source`, `Target`) VALUES ('Fails', 3073, 'Action', 'Run')",
+            "INSERT INTO `InstallExecuteSequence` (`Action`, `Condition`, `Sequence`) VALUES ('Fails', 'NOT REMOVE', 4100)",
+        ]);
+        let ran = run("msibuild", &mut msibuild)?;
+        if ran.ok() { Ok(()) } else { Err(format!("msibuild: {}", ran.output)) }
     }
 
     /// As wine calls a file of the scratch directory.

@@ -4,6 +4,7 @@
 mod arm64;
 mod dockerfile;
 mod kubernetes;
+mod powershell;
 mod real;
 mod reproducible;
 mod shell;
@@ -31,9 +32,10 @@ pub enum Outcome {
 type Step = (&'static str, &'static str, fn() -> Outcome);
 
 /// The steps: name, what is done, and how. The quick ones come first.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("format", "cargo fmt --check", format),
     ("shell", "shellcheck over every script", shell::step),
+    ("powershell", "the syntax of every PowerShell script", powershell::step),
     ("dockerfile", "hadolint over Dockerfile.alpine", dockerfile::step),
     ("manifests", "kustomize, helm lint, and both give the same", kubernetes::manifests),
     ("licences", "licences, bans and sources of dependencies", supply::licences),

@@ -120,7 +120,8 @@ fn make(
         made.put("zip", format!("{name}.zip"), &archive)?;
         match msi::possible() {
             Ok(()) => {
-                made.put("msi", format!("{name}.msi"), &msi::msi(&entries, &msi::library(platform, way)?, stamp)?)?
+                made.put("msi", format!("{name}.msi"), &msi::msi(&entries, &msi::library(platform, way)?, stamp)?)?;
+                made.put("ps1", "install.ps1".to_owned(), &payload::script_for_windows()?)?;
             }
             Err(reason) => println!("  {}", console::stdout().yellow(&format!("the MSI is left out: {reason}"))),
         }

@@ -73,6 +73,15 @@ pub fn windows(binary: &[u8], bill: &[u8]) -> Result<Vec<Entry>, String> {
     Ok(entries)
 }
 
+/// What installs the MSI.
+///
+/// # Errors
+///
+/// A file that cannot be read.
+pub fn script_for_windows() -> Result<Vec<u8>, String> {
+    read("targets/windows/install.ps1")
+}
+
 /// What installs and uninstalls, and what that puts beside the agent.
 ///
 /// # Errors

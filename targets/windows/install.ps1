@@ -55,7 +55,8 @@ function Stop-Installation([string] $Why) {
 
 # A file as it is, or what a URL gives, in the directory for this run.
 function Get-Part([string] $From) {
-    if ($From -notmatch '^https?://') {
+    if ($From -match '^http://') { Stop-Installation "${From}: what is not fetched by https may be anybody's" }
+    if ($From -notmatch '^https://') {
         if (-not (Test-Path -LiteralPath $From -PathType Leaf)) { Stop-Installation "${From}: there is no such file" }
         return (Resolve-Path -LiteralPath $From).ProviderPath
     }
@@ -82,7 +83,7 @@ $scratch = Join-Path ([IO.Path]::GetTempPath()) ('otelet-' + [Guid]::NewGuid())
 New-Item -ItemType Directory -Path $scratch | Out-Null
 $status = 1
 try {
-    if (-not $Sums) { $Sums = $Msi -replace '[^/\\]*$', 'SHA256SUMS' }
+    if (-not $Sums) { $Sums = $Msi -replace '[^/\\]+$', 'SHA256SUMS' }
     $file = Get-Part $Msi
     $name = [IO.Path]::GetFileName($file)
     $sum = (Get-FileHash -LiteralPath $file -Algorithm SHA256).Hash

@@ -4,6 +4,7 @@
 mod arm64;
 mod dockerfile;
 mod kubernetes;
+mod msi;
 mod powershell;
 mod real;
 mod reproducible;
@@ -46,11 +47,12 @@ const STEPS: [Step; 10] = [
 ];
 
 /// The steps of `--real`.
-const REAL: [Step; 6] = [
+const REAL: [Step; 7] = [
     ("real", "the promises against a real Collector", real::step),
     ("kubernetes", "the promises on a real Kubernetes of two nodes", kubernetes::step),
     ("arm64", "the promises built for ARM64, under qemu", arm64::step),
     ("windows", "the tests and promises built for Windows, under wine", windows::step),
+    ("msi", "what Windows is installed from, under wine", msi::step),
     ("fuzz", "each fuzz target for a moment", fuzz::step),
     ("reproducible", "the release binary is the same from two directories", reproducible::step),
 ];

@@ -32,7 +32,7 @@ Usage: cargo xtask VERB [--flag ...]
     --target=T    For one target of targets/platforms.yaml: aarch64-unknown-linux-musl.
     --all         For each of them.
     --way=W       Only this way: rustup-target, cross, zig, or zig-std, which builds std from its sources.
-  dist        Build, and make what is installed from: archive, deb, rpm, bill of materials, sums; then try each.
+  dist        Build, and make what is installed from: archive, deb, rpm, MSI, bill of materials, sums; then try each.
     --target=T, --all, --way=W   As for build.
     --binary=PATH --version=V    Only package this program as this version, for tests; in target/dist/given/V.
   bundle      One archive for hosts without a network: agent, collector, config, installer (docs/airgap.md).

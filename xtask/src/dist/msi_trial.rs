@@ -25,9 +25,15 @@ exporters: {nop: }
 service: {pipelines: {metrics: {receivers: [nop], exporters: [nop]}}}
 ";
 
-/// What must arrive as it is. wine's msiexec takes neither quotes nor brackets as they are; those are in the tests of the
-/// settings.
-const SITE: &str = "Werk 5; 100 %TEMP% 'x' $$ ${env:PATH} --purge #1: {a} é日 \\";
+/// One more action, which fails after all others.
+const FAILS: [&str; 2] = [
+    "INSERT INTO `CustomAction` (`Action`, `Type`, `Source`, `Target`) VALUES ('Fails', 3073, 'Action', 'Run')",
+    "INSERT INTO `InstallExecuteSequence` (`Action`, `Condition`, `Sequence`) VALUES ('Fails', 'NOT REMOVE', 4100)",
+];
+
+/// What must arrive as it is. wine's msiexec takes neither quotes nor brackets as they are: those stand in a table of the MSI.
+const ROW: &str = "5; 100 %TEMP% 'x' $$ ${env:PATH} --purge #1: {a} é日 \\.";
+const SITE: &str = r#"a "b" \" c:\d [CONFIG_URL] [~] " --purge ""#;
 
 /// Tries the MSI at `path`, and a newer one that is made for it.
 ///
@@ -113,12 +119,13 @@ impl World<'_> {
         self.nothing_is_there()?;
 
         // Nor of one that fails at its end, when the service runs already.
-        self.make_failing("otelet.msi", "failing.msi")?;
+        self.patch("otelet.msi", "failing.msi", &FAILS)?;
         self.refused("failing.msi", &[&url, &collector], "this action has no command line")?;
         self.nothing_is_there()?;
 
-        let attributes = format!("ATTRIBUTES=site={SITE},rack=7");
-        self.done("/i", "otelet.msi", &[&url, &collector, &attributes])?;
+        let given = format!("INSERT INTO `Property` (`Property`, `Value`) VALUES ('ATTRIBUTES', 'site={SITE},rack=7')");
+        self.patch("otelet.msi", "given.msi", &[&given])?;
+        self.done("/i", "given.msi", &[&url, &collector])?;
         let first = self.runs()?;
         same("the source of configs", &first.source, &self.path("config.yaml"))?;
         same("the attributes", &first.attributes, &serde_json::json!({"site": SITE, "rack": "7"}))?;
@@ -128,14 +135,14 @@ impl World<'_> {
         same("what runs after a refused upgrade", &self.runs()?, &first)?;
 
         // What is not given stays as it was.
-        self.done("/i", "newer.msi", &["ATTRIBUTES=rack=8,row=2"])?;
+        self.done("/i", "newer.msi", &[&format!("ATTRIBUTES=rack=8,row={ROW}")])?;
         let second = self.runs()?;
         same("the uid after an upgrade", &second.uid, &first.uid)?;
         same("the source after an upgrade", &second.source, &first.source)?;
         same(
             "the attributes after an upgrade",
             &second.attributes,
-            &serde_json::json!({"site": SITE, "rack": "8", "row": "2"}),
+            &serde_json::json!({"site": SITE, "rack": "8", "row": ROW}),
         )?;
         let licence = self.drive("Program Files/otelet/LICENSE");
         same("the licence after an upgrade", &fs::read_to_string(&licence).unwrap_or_default(), &"newer".to_owned())?;
@@ -157,15 +164,11 @@ impl World<'_> {
         self.nothing_is_there()
     }
 
-    /// Gives an MSI one more action, which fails after all others.
-    fn make_failing(&self, from: &str, to: &str) -> Result<(), String> {
+    /// Makes another MSI of one.
+    fn patch(&self, from: &str, to: &str, queries: &[&str]) -> Result<(), String> {
         self.scratch.copy(&self.scratch.dir.join(from), to)?;
         let mut msibuild = Command::new("msibuild");
-        msibuild.current_dir(&self.scratch.dir).args([to, "-q"]).args([
-            "INSERT INTO `CustomAction` (`Action`, `Type`, `Source`, `Target`) VALUES ('Fails', 3073, 'Action', 'Run')",
-            "INSERT INTO `InstallExecuteSequence` (`Action`, `Condition`, `Sequence`) VALUES ('Fails', 'NOT REMOVE', 4100)",
-        ]);
-        let ran = run("msibuild", &mut msibuild)?;
+        let ran = run("msibuild", msibuild.current_dir(&self.scratch.dir).args([to, "-q"]).args(queries))?;
         if ran.ok() { Ok(()) } else { Err(format!("msibuild: {}", ran.output)) }
     }
 

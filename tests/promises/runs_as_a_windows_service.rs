@@ -112,9 +112,17 @@ fn from_installation_to_removal() {
     let (again, collector) = service.runs("second");
     assert_ne!(again, agent);
 
+    // Registered as an upgrade does it, it keeps its flags; restarted, it is another process.
+    assert_eq!(service.ask(&["install", "--keep"]).status.code(), Some(0));
+    service.must("restart");
+    gone(again);
+    gone(collector);
+    let (agent, collector) = service.runs("second");
+    assert!(service.must("status").contains("--settings="), "{}", service.must("status"));
+    assert_eq!(service.ask(&["install", "--keep", "--log-level=debug"]).status.code(), Some(64));
+
     // Removed while it runs: stopped first, and what it knows stays.
     service.must("uninstall");
-    let agent = again;
     gone(agent);
     gone(collector);
     assert_eq!(host.journaled(collector, "exit").detail, "0");

@@ -102,9 +102,9 @@ fn plan(given: &Given, path: &Path) -> Result<(Option<String>, String), String> 
 
 /// Writes them whole or not at all, keeps what was before, and who may read them.
 fn write(path: &Path, text: &str, there: bool) -> io::Result<()> {
-    let data = data_dir();
-    private_dir(&data)?;
-    if let Some(said) = keep_private(&data)? {
+    let data = path.parent().ok_or(io::ErrorKind::InvalidFilename)?;
+    private_dir(data)?;
+    if let Some(said) = keep_private(data)? {
         println!("{said}");
     }
     let new = path.with_extension("yaml.new");
@@ -131,7 +131,7 @@ fn undo(path: &Path) -> Result<String, String> {
             fs::remove_file(path).map_err(wrong)?;
             fs::remove_file(&before).map_err(wrong)?;
             // If there is nothing else in it, it was made for them.
-            drop(fs::remove_dir(data_dir()));
+            path.parent().map(fs::remove_dir);
         }
         Ok(_) => rename_durably(&before, path).map_err(wrong)?,
     }
@@ -146,5 +146,43 @@ pub(super) fn purge() -> Result<String, String> {
             Err(format!("{}: cannot be removed: {error}", data.display()))
         }
         _ => Ok(format!("{} is removed", data.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(flag: &str) -> Given {
+        Given::parse([flag.into()]).unwrap()
+    }
+
+    #[test]
+    fn settings_are_written_whole_and_the_last_time_can_be_taken_back() {
+        let dir = std::env::temp_dir().join(format!("otelet setup ü {}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        let path = dir.join("otelet.yaml");
+        let read = || fs::read_to_string(&path).unwrap();
+
+        // The first time makes the directory, and takes it along.
+        configure(&given("--log-level=debug"), &path).unwrap();
+        assert_eq!(read(), format!("{COMMENTS}log_level: \"debug\"\n"));
+        undo(&path).unwrap();
+        assert!(!dir.exists());
+
+        configure(&given("--log-level=debug"), &path).unwrap();
+        configure(&given("--identity=x"), &path).unwrap();
+        assert!(read().ends_with("log_level: \"debug\"\nidentity: \"x\"\n"), "{}", read());
+        undo(&path).unwrap();
+        assert!(read().ends_with("log_level: \"debug\"\n"), "{}", read());
+
+        // What is refused, and what is so already, changes nothing: there is nothing to take back.
+        for flag in ["--log-level=loud", "--collector-run-as=me", "--log-level=debug"] {
+            let done = configure(&given(flag), &path);
+            assert_eq!(done.is_ok(), flag == "--log-level=debug", "{done:?}");
+            assert!(undo(&path).unwrap().ends_with("was not changed"));
+            assert!(read().ends_with("log_level: \"debug\"\n"), "{}", read());
+        }
+        fs::remove_dir_all(&dir).unwrap();
     }
 }

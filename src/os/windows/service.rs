@@ -312,7 +312,7 @@ fn install(account: Option<&str>, flags: &[OsString], keep: bool) -> Result<Stri
             display.as_ptr(),
             SERVICE_ALL_ACCESS,
             kind,
-            start,
+            SERVICE_AUTO_START,
             when_it_fails,
             line.as_ptr(),
             null(),

@@ -104,12 +104,12 @@ fn must(tool: &str, command: &mut Command) -> Result<(), String> {
     }
 }
 
-/// Windows Installer compares three numbers, the first two up to 255, and nothing else.
+/// Windows Installer compares three numbers, the first two up to 255, and nothing else; otelet.wxs ends at 127.
 fn product_version(version: &str) -> Result<String, String> {
     let numbers: Vec<Option<u32>> = version.split('.').map(|part| part.parse().ok()).collect();
     match numbers[..] {
-        [Some(0..=255), Some(0..=255), Some(0..=65_535)] => Ok(version.to_owned()),
-        _ => Err(format!("version {version}: an MSI takes three numbers, up to 255.255.65535")),
+        [Some(0..=127), Some(0..=255), Some(0..=65_535)] => Ok(version.to_owned()),
+        _ => Err(format!("version {version}: an MSI takes three numbers, up to 127.255.65535")),
     }
 }
 
@@ -240,10 +240,10 @@ mod tests {
 
     #[test]
     fn a_version_that_windows_installer_cannot_compare_is_refused() {
-        assert_eq!(product_version("255.0.65535").unwrap(), "255.0.65535");
-        for version in ["1.2", "1.2.3-rc1", "1.256.3", "1.2.65536", "1.2.3.4"] {
+        assert_eq!(product_version("127.0.65535").unwrap(), "127.0.65535");
+        for version in ["1.2", "1.2.3-rc1", "128.0.0", "1.256.3", "1.2.65536", "1.2.3.4"] {
             let why = product_version(version).unwrap_err();
-            assert_eq!(why, format!("version {version}: an MSI takes three numbers, up to 255.255.65535"));
+            assert_eq!(why, format!("version {version}: an MSI takes three numbers, up to 127.255.65535"));
         }
     }
 

@@ -111,17 +111,22 @@ impl Launcher {
         if path.is_absolute() {
             return Ok(path.clone());
         }
+        let places = places();
+        let places = || places.iter().map(PathBuf::as_path);
         if path.as_os_str() != DEFAULT_COLLECTOR {
-            let missing = || format!("collector.path: there is no {} on PATH", path.display());
-            return on_path(|name| name == path.as_os_str()).ok_or_else(missing);
+            let wanted = os::program_name(path.as_os_str());
+            let missing = || format!("collector.path: there is no {} {}", path.display(), os::COLLECTOR_PLACES);
+            return program_in(places(), |name| name == wanted).ok_or_else(missing);
         }
         NAMES
             .iter()
-            .find_map(|wanted| on_path(|name| name == *wanted))
-            .or_else(|| on_path(|name| name.to_str().is_some_and(|name| name.starts_with("otelcol-"))))
+            .find_map(|wanted| program_in(places(), |name| name == *wanted))
+            .or_else(|| program_in(places(), |name| name.to_str().is_some_and(|name| name.starts_with("otelcol-"))))
             .ok_or_else(|| {
-                "there is no otelcol-contrib, otelcol or otelcol-* on PATH; install a collector or set collector.path"
-                    .into()
+                format!(
+                    "there is no otelcol-contrib, otelcol or otelcol-* {}; install a collector or set collector.path",
+                    os::COLLECTOR_PLACES
+                )
             })
     }
 
@@ -479,7 +484,7 @@ impl Running {
         children.borrow_mut().remove(&pid);
         let last_words = config::last_words(&self.tail.borrow().bytes());
         let named = |port: &u16| last_words.contains(&format!(":{port}"));
-        let stolen_port = self.ports.iter().any(named) && last_words.contains("in use");
+        let stolen_port = self.ports.iter().any(named) && os::says_port_is_taken(&last_words);
         let how = status.map_or_else(|error| error.to_string(), describe);
         Exit { how, last_words, stolen_port }
     }
@@ -635,22 +640,24 @@ fn free_ports() -> std::io::Result<[u16; 2]> {
     Ok([one.local_addr()?.port(), other.local_addr()?.port()])
 }
 
-/// The first program on PATH whose name is wanted.
-fn on_path(wanted: impl Fn(&std::ffi::OsStr) -> bool) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).find_map(|directory| {
+/// The directories that a program is looked for in, those on PATH first.
+fn places() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).chain(os::collector_directories()).collect()
+}
+
+/// The first program in these directories whose name is wanted.
+fn program_in<'a>(
+    mut directories: impl Iterator<Item = &'a Path>,
+    wanted: impl Fn(&std::ffi::OsStr) -> bool,
+) -> Option<PathBuf> {
+    directories.find_map(|directory| {
         let mut found: Vec<PathBuf> = fs::read_dir(directory)
             .ok()?
             .flatten()
-            .filter(|entry| {
-                let name = entry.file_name();
-                let name = Path::new(&name);
-                let stem =
-                    if name.extension().is_some_and(|it| it == "exe") { name.with_extension("") } else { name.into() };
-                wanted(stem.as_os_str())
-            })
+            .filter(|entry| wanted(&os::program_name(&entry.file_name())))
             .map(|entry| entry.path())
-            .filter(|path| path.is_file())
+            .filter(|path| os::is_program(path))
             .collect();
         found.sort();
         found.into_iter().next()
@@ -666,6 +673,29 @@ mod tests {
         assert_eq!(version("otelcol-contrib version 0.149.0\n"), "0.149.0");
         assert_eq!(version("otelcol version v1.2.3-dev\n"), "v1.2.3-dev");
         assert_eq!(version("flag provided but not defined\n"), "");
+    }
+
+    #[test]
+    fn a_program_is_found_by_name_where_it_is_first_and_a_config_beside_it_is_none() {
+        let top = std::env::temp_dir().join(format!("otelet-programs-{}", std::process::id()));
+        let directories = ["absent", "one", "with space and \u{fc}"].map(|name| top.join(name));
+        let file = |directory: &Path, name: &str| {
+            fs::create_dir_all(directory).unwrap();
+            fs::write(directory.join(name), "").unwrap();
+            directory.join(name)
+        };
+        let suffix = std::env::consts::EXE_SUFFIX;
+        let first = file(&directories[1], &format!("otelcol-b{suffix}"));
+        let plain = file(&directories[2], &format!("otelcol{suffix}"));
+        file(&directories[2], &format!("otelcol-a{suffix}"));
+        let find = |wanted: &dyn Fn(&str) -> bool| {
+            program_in(directories.iter().map(PathBuf::as_path), |name| wanted(name.to_str().unwrap()))
+        };
+
+        assert_eq!(find(&|name| name == "otelcol"), Some(plain));
+        assert_eq!(find(&|name| name.starts_with("otelcol-")), Some(first));
+        assert_eq!(find(&|name| name == "otelcol-contrib"), None);
+        fs::remove_dir_all(&top).unwrap();
     }
 
     #[test]

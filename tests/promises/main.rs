@@ -25,6 +25,7 @@ mod exports_once;
 mod exports_through_a_real_collector;
 mod exports_to_the_collector;
 mod falls_back_to_alive;
+mod finds_its_collector;
 mod follows_a_file;
 mod gives_the_collector_its_limits;
 #[cfg(unix)]
@@ -48,6 +49,8 @@ mod polls_politely;
 mod real;
 #[cfg(unix)]
 mod real_docker;
+#[cfg(windows)]
+mod real_on_windows;
 mod reaps_as_pid_1;
 mod refuses_what_the_collector_refuses;
 mod reloads_on_sighup;

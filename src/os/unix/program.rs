@@ -1,8 +1,33 @@
-//! Why a program does not run, in words: before it is started, and after the kernel said no.
+//! Where programs are and what they are called; why one does not run, in words: before it is started, and after the kernel
+//! said no.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Where a Collector is looked for, in words.
+pub const COLLECTOR_PLACES: &str = "on PATH";
+
+/// Directories besides those on PATH that a Collector is looked for in: none, as packages install into these.
+pub fn collector_directories() -> Vec<PathBuf> {
+    Vec::new()
+}
+
+/// The name by which a program is asked for.
+pub fn program_name(name: &OsStr) -> OsString {
+    name.to_owned()
+}
+
+/// Whether a file can be a program.
+pub fn is_program(path: &Path) -> bool {
+    path.is_file()
+}
+
+/// Whether a collector has said, in its last words, that a port could not be had: `bind: address already in use`.
+pub fn says_port_is_taken(words: &str) -> bool {
+    words.contains("in use")
+}
 
 /// What is wrong with a program that the kernel would not start, in words.
 pub fn describe_spawn_error(program: &Path, error: &io::Error) -> String {

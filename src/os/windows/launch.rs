@@ -27,7 +27,7 @@ pub struct Adoption(Option<OwnedHandle>);
 /// there is none, on a console without a window.
 pub fn prepare(command: &mut std::process::Command, launch: Launch) -> Adoption {
     let console = if has_terminal() { CREATE_NEW_PROCESS_GROUP } else { CREATE_NO_WINDOW };
-    // A collector that asks whether it is a service itself would be told so by its parent.
+    // Older collectors take this for an answer to whether they are a service; 0.149 asks the service manager.
     command.creation_flags(console | priority(launch.nice)).env("NO_WINDOWS_SERVICE", "1");
     let job = job(launch.group).inspect_err(|error| log::warn!("no job object for a child: {error}"));
     Adoption(job.ok())

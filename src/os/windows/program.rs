@@ -1,12 +1,44 @@
-//! Why a program does not run, in words.
+//! Where programs are and what they are called; why one does not run, in words.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use windows_sys::Win32::Foundation::{ERROR_BAD_EXE_FORMAT, ERROR_EXE_MACHINE_TYPE_MISMATCH};
 
 use super::pipes::is;
+
+/// Where a Collector is looked for, in words.
+pub const COLLECTOR_PLACES: &str = r"on PATH or in %ProgramFiles%\OpenTelemetry Collector";
+
+/// Directories besides those on PATH that a Collector is looked for in: its installer uses this one, and leaves PATH alone.
+/// Source: `windows-installer.wxs` of opentelemetry-collector-releases. Like PATH, the variable is whoever's who starts the
+/// agent; only administrators write there.
+pub fn collector_directories() -> Vec<PathBuf> {
+    let programs = std::env::var_os("ProgramFiles").map(PathBuf::from).filter(|path| path.is_absolute());
+    programs.map(|path| path.join("OpenTelemetry Collector")).into_iter().collect()
+}
+
+/// The name by which a program is asked for: `otelcol` for `otelcol.exe` and `OtelCol.EXE`.
+pub fn program_name(name: &OsStr) -> OsString {
+    let lower = name.to_ascii_lowercase();
+    match Path::new(&lower).extension() {
+        Some(extension) if extension == "exe" => Path::new(&lower).with_extension("").into_os_string(),
+        Some(_) | None => lower,
+    }
+}
+
+/// Whether a file is a program by its name: what has `otelcol` in front may be a config of it, too.
+pub fn is_program(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("exe")) && path.is_file()
+}
+
+/// Whether a collector has said, in its last words, that a port could not be had. Go prints Windows' own words behind
+/// `bind: `, in the language of the system; what goes wrong with a port of loopback that was free is that somebody has it.
+pub fn says_port_is_taken(words: &str) -> bool {
+    words.contains(": bind: ")
+}
 
 /// What is wrong with a program that Windows would not start, in words.
 pub fn describe_spawn_error(program: &Path, error: &io::Error) -> String {
@@ -59,5 +91,33 @@ mod tests {
         assert_eq!(machine(&own).as_deref(), Some(std::env::consts::ARCH));
         let error = io::Error::from_raw_os_error(ERROR_BAD_EXE_FORMAT as i32);
         assert!(describe_spawn_error(&own, &error).contains(": is built for "));
+    }
+
+    #[test]
+    fn a_program_is_asked_for_without_its_extension_in_any_case() {
+        for name in ["otelcol", "otelcol.exe", "OtelCol.EXE"] {
+            assert_eq!(program_name(name.as_ref()), "otelcol");
+        }
+        assert_eq!(program_name("otelcol.yaml".as_ref()), "otelcol.yaml");
+        assert!(is_program(&std::env::current_exe().unwrap()));
+        assert!(!is_program(Path::new("otelcol.exe")), "there is no such file");
+        assert!(
+            !is_program(&std::env::current_exe().unwrap().with_extension("d")),
+            "no program, whether it is there or not"
+        );
+    }
+
+    #[test]
+    fn a_port_is_taken_in_whatever_language_windows_says_it() {
+        for words in [
+            "Only one usage of each socket address (protocol/network address/port) is normally permitted.",
+            "Normalerweise darf jede Socketadresse nur jeweils einmal verwendet werden.",
+            "winapi error #10048",
+        ] {
+            assert!(says_port_is_taken(&format!(
+                "failed to bind to address 127.0.0.1:1: listen tcp 127.0.0.1:1: bind: {words}"
+            )));
+        }
+        assert!(!says_port_is_taken("cannot find the file 127.0.0.1:1"));
     }
 }

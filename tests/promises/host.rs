@@ -56,8 +56,13 @@ impl Host {
     /// A host with a server that has no config yet, and with settings that are quick: polls and a probation of
     /// 100 ms.
     pub fn new() -> Self {
+        Self::named("otelet-promise")
+    }
+
+    /// The same with directories whose names begin with this.
+    pub fn named(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("otelet-promise-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+        let name = format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
         let dir = std::env::temp_dir().join(name);
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir(&dir).unwrap();

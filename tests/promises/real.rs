@@ -5,6 +5,7 @@ use std::net::TcpListener;
 
 use super::host::{Agent, Host, Signal, hash, signal, wait_for};
 use super::server::{Answer, Server};
+use super::system::{CHANGES_OF_BUILT_IN, LOG_OF_BUILT_IN};
 
 /// A host whose collector is the real one, and the sink that its metrics go to.
 pub(super) struct Plant {
@@ -14,8 +15,12 @@ pub(super) struct Plant {
 
 impl Plant {
     pub(super) fn new() -> Self {
+        Self::on(Host::new())
+    }
+
+    fn on(host: Host) -> Self {
         let collector = std::env::var("OTELET_COLLECTOR").expect("cargo xtask check --real sets OTELET_COLLECTOR");
-        let (host, sink) = (Host::new(), Server::new());
+        let sink = Server::new();
         host.set("collector.path", &collector);
         host.set("collector.probation", "1s");
         sink.answer(Answer::Status(200, vec![("Content-Type".into(), "application/json".into())], b"{}".to_vec()));
@@ -71,14 +76,14 @@ impl Plant {
 #[ignore = "needs a real Collector: cargo xtask check --real"]
 fn it_runs_a_config_and_changes_to_a_better_one_while_data_flows() {
     let plant = Plant::new();
-    let (first, better) = (plant.config("memory: {}"), plant.config("memory: {}, load: {}"));
+    let (first, better) = (plant.config("memory: {}"), plant.config("memory: {}, cpu: {}"));
     let agent = plant.running(&first);
     plant.delivers("system.memory.usage");
 
     plant.host.server.offer(&*better);
 
     let status = agent.applied(&better);
-    plant.delivers("system.cpu.load_average.1m");
+    plant.delivers("system.cpu.time");
     assert_eq!(status.collector.witness.as_deref(), Some("health_check"));
     assert_eq!(status.collector.restarts, 0);
     assert_eq!(status.config.previous_hash, Some(hash(&first)));
@@ -121,7 +126,7 @@ fn a_config_whose_port_is_taken_passes_validate_and_is_rolled_back() {
 
     agent.logs(" is valid; changing to it");
     agent.logs("; restored ");
-    assert!(message.contains("address already in use"), "{message}");
+    assert!(message.contains(&format!(":{port}: bind: ")), "{message}");
     drop(thief);
 }
 
@@ -143,7 +148,7 @@ fn a_port_thief_between_pick_and_start_costs_one_more_start_only() {
 
     let message = agent.failed(&body);
 
-    assert!(message.contains(&format!(":{port}")) && message.contains("in use"), "{message}");
+    assert!(message.contains(&format!(":{port}")) && otelet::os::says_port_is_taken(&message), "{message}");
     drop(thief);
     agent.applied(&body);
     plant.data_flows();
@@ -151,34 +156,45 @@ fn a_port_thief_between_pick_and_start_costs_one_more_start_only() {
 
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
-fn it_is_back_after_kill_9_and_after_a_stop_signal() {
+fn it_is_back_after_kill_9() {
     let plant = Plant::new();
     let good = plant.config("memory: {}");
     let agent = plant.running(&good);
     let first = agent.applied(&good).collector.pid.unwrap();
 
     signal(first, Signal::KILL);
-    let status = agent.wait_status("another collector", |status| {
-        status.collector.pid.is_some_and(|pid| pid != first) && status.collector.healthy
-    });
-    plant.data_flows();
-    let second = status.collector.pid.unwrap();
 
-    signal(second, Signal::STOP);
-    agent.wait_status("a third collector", |status| {
-        status.collector.pid.is_some_and(|pid| pid != second) && status.collector.healthy
-    });
+    another(&agent, first);
+    agent.logs(&format!("collector exited: {} after ", super::system::KILLED));
+    plant.data_flows();
+}
+
+#[test]
+#[ignore = "needs a real Collector: cargo xtask check --real"]
+fn it_is_back_after_a_stop_signal_and_after_an_end_that_nobody_asked_for() {
+    let plant = Plant::new();
+    let good = plant.config("memory: {}");
+    let agent = plant.running(&good);
+    let first = agent.applied(&good).collector.pid.unwrap();
+
+    signal(first, Signal::STOP);
+    let second = another(&agent, first);
     agent.logs("collector hangs: ");
     plant.data_flows();
 
-    let third = agent.written_status().unwrap().collector.pid.unwrap();
     // An exit with code 0 that nobody asked for.
-    signal(third, Signal::TERM);
-    agent.wait_status("a fourth collector", |status| {
-        status.collector.pid.is_some_and(|pid| pid != third) && status.collector.healthy
-    });
+    signal(second, Signal::TERM);
+    another(&agent, second);
     agent.logs("collector exited: code 0 after ");
     plant.data_flows();
+}
+
+/// Waits for a healthy collector that is not this one.
+fn another(agent: &Agent, pid: u32) -> u32 {
+    let status = agent.wait_status("another collector", |status| {
+        status.collector.pid.is_some_and(|other| other != pid) && status.collector.healthy
+    });
+    status.collector.pid.unwrap()
 }
 
 #[test]
@@ -186,7 +202,7 @@ fn it_is_back_after_kill_9_and_after_a_stop_signal() {
 fn sighup_asks_at_once_and_takes_new_settings() {
     let plant = Plant::new();
     plant.host.set("config.poll_every", "1h");
-    let (first, second) = (plant.config("memory: {}"), plant.config("load: {}"));
+    let (first, second) = (plant.config("memory: {}"), plant.config("cpu: {}"));
     let agent = plant.running(&first);
 
     plant.host.server.offer(&*second);
@@ -202,6 +218,84 @@ fn sighup_asks_at_once_and_takes_new_settings() {
     let overlay = fs::read_to_string(plant.host.runtime_dir().join("overlay.yaml")).unwrap();
     assert!(overlay.contains("north"), "{overlay}");
     plant.data_flows();
+}
+
+/// A config that takes log records on this port and holds them until it ends, or has a hundred thousand.
+fn holds_logs(plant: &Plant, port: u16) -> String {
+    format!(
+        "receivers:\n  otlp: {{protocols: {{http: {{endpoint: \"127.0.0.1:{port}\"}}}}}}\n\
+         processors:\n  batch: {{timeout: 1h, send_batch_size: 100000}}\n\
+         exporters:\n  otlphttp:\n    endpoint: {}\n    encoding: json\n    compression: none\n\
+         service:\n  telemetry: {{metrics: {{level: none}}}}\n  pipelines:\n    \
+         logs: {{receivers: [otlp], processors: [batch], exporters: [otlphttp]}}\n",
+        plant.sink.at("").trim_end_matches('/')
+    )
+}
+
+/// Sends OTLP/JSON to a collector as an application does, which is told that it was taken.
+fn post(port: u16, path: &str, json: &str) {
+    use std::io::{Read, Write};
+    let mut application = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        json.len()
+    );
+    application.write_all(&[head.as_bytes(), json.as_bytes()].concat()).unwrap();
+    let mut answer = String::new();
+    application.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+#[ignore = "needs a real Collector: cargo xtask check --real"]
+fn what_it_took_before_a_stop_arrives_while_it_drains() {
+    const RECORDS: usize = 50;
+    let plant = Plant::new();
+    let port = free_port();
+    let mut agent = plant.host.agent_running(&holds_logs(&plant, port));
+    for number in 1..=RECORDS {
+        let record = format!(r#"{{"body":{{"stringValue":"record {number} of {RECORDS}"}}}}"#);
+        post(port, "/v1/logs", &format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{record}]}}]}}]}}"#));
+    }
+    assert!(plant.sink.requests().is_empty(), "it holds them");
+
+    assert_eq!(agent.stop(), 0);
+
+    let requests = plant.sink.requests();
+    let arrived: String = requests.iter().map(|asked| String::from_utf8_lossy(&asked.body).into_owned()).collect();
+    for number in 1..=RECORDS {
+        let record = format!("record {number} of {RECORDS}");
+        assert_eq!(arrived.matches(&*format!("\"{record}\"")).count(), 1, "{record}");
+    }
+    assert_eq!(agent.logged("killing the collector"), 0, "it ended by itself");
+}
+
+#[test]
+#[ignore = "needs a real Collector: cargo xtask check --real"]
+fn paths_with_spaces_and_foreign_letters_and_long_ones_are_taken_as_they_are() {
+    let plant = Plant::on(Host::named("otelet promise at the \u{d6}lm\u{fc}hle & (100%)"));
+    let program = plant.host.path(&format!("otelcol \u{4e09}{}", std::env::consts::EXE_SUFFIX));
+    fs::copy(std::env::var("OTELET_COLLECTOR").unwrap(), &program).unwrap();
+    plant.host.set("collector.path", &program.display().to_string());
+    // With the name of a config in it, longer than the 260 characters that Windows takes without being asked.
+    let state = plant.host.path("st\u{e4}te ".repeat(16).trim()).join("y".repeat(120));
+    plant.host.set("state_dir", &state.display().to_string());
+    let (first, second) = (plant.config("memory: {}"), plant.config("cpu: {}"));
+    let mut agent = plant.running(&first);
+
+    plant.host.server.offer(&*second);
+    let status = agent.applied(&second);
+    plant.delivers("system.cpu.time");
+
+    let path = status.config.effective_path.unwrap();
+    assert!(path.len() > 260 && path.starts_with(state.to_str().unwrap()), "{path}");
+    assert_eq!(status.collector.restarts, 0);
+    assert_eq!(agent.stop(), 0);
 }
 
 #[test]
@@ -228,7 +322,7 @@ fn it_starts_without_network_and_leaves_no_second_collector_after_kill_9() {
 #[ignore = "needs a real Collector: cargo xtask check --real"]
 fn a_person_goes_back_and_a_bad_config_is_tried_once() {
     let plant = Plant::new();
-    let (first, second) = (plant.config("memory: {}"), plant.config("load: {}"));
+    let (first, second) = (plant.config("memory: {}"), plant.config("cpu: {}"));
     let agent = plant.running(&first);
     plant.host.server.offer(&*second);
     agent.applied(&second);
@@ -321,7 +415,7 @@ fn a_full_disk_stops_nothing() {
         }
     }
 
-    let better = format!("{}# {}\n", plant.config("load: {}"), "x".repeat(8000));
+    let better = format!("{}# {}\n", plant.config("cpu: {}"), "x".repeat(8000));
     plant.host.server.offer(&*better);
     let message = agent.failed(&better);
     assert!(message.contains("No space left on device"), "{message}");
@@ -337,20 +431,20 @@ fn a_full_disk_stops_nothing() {
     agent.applied(&better);
 }
 
-/// The config that is built in for a Linux host, changed so that a test sees what it does: quick, to ports that nobody
-/// else has, to a sink that reads JSON, from a log of its own.
+/// The config that is built in for a host, changed so that a test sees what it does: quick, to ports that nobody else
+/// has, to a sink that reads JSON, from a log of its own where it reads one.
 fn built_in(log: &std::path::Path, ports: [u16; 2]) -> String {
     let [grpc, http] = ports;
-    let text = include_str!("../../targets/linux/collector.yaml").to_owned();
     let changes = [
         ("collection_interval: 60s", "collection_interval: 500ms".to_owned()),
-        ("include: [/var/log/syslog,", format!("include: [{}, /var/log/syslog,", log.display())),
         ("127.0.0.1:4317", format!("127.0.0.1:{grpc}")),
         ("127.0.0.1:4318", format!("127.0.0.1:{http}")),
         ("  batch: {}", "  batch: {timeout: 100ms}".to_owned()),
         ("  otlphttp:\n", "  otlphttp:\n    encoding: json\n    compression: none\n".to_owned()),
     ];
-    changes.into_iter().fold(text, |text, (from, to)| {
+    let of_log = LOG_OF_BUILT_IN.map(|from| (from, format!("{from}{}, ", log.display())));
+    let of_system = CHANGES_OF_BUILT_IN.iter().map(|(from, to)| (*from, (*to).to_owned()));
+    changes.into_iter().chain(of_log).chain(of_system).fold(otelet::os::BUILT_IN.to_owned(), |text, (from, to)| {
         assert_eq!(text.matches(from).count(), 1, "{from} stands once in it");
         text.replace(from, &to)
     })
@@ -365,8 +459,7 @@ fn the_built_in_config_is_taken_as_it_is_and_delivers_metrics_logs_and_traces() 
     let output = plant.host.otelet(&["validate"]);
     assert_eq!(output.status.code(), Some(0), "{}", super::host::stdout(&output));
 
-    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (log, ports) = (plant.host.path("syslog"), [free(), free()]);
+    let (log, ports) = (plant.host.path("syslog"), [free_port(), free_port()]);
     fs::write(&log, "").unwrap();
     let body = built_in(&log, ports);
     plant.host.set("config.url", &plant.host.server.url());
@@ -379,22 +472,21 @@ fn the_built_in_config_is_taken_as_it_is_and_delivers_metrics_logs_and_traces() 
         plant.delivers(name);
     }
     plant.delivers("\"host.name\"");
-    let mut line = fs::OpenOptions::new().append(true).open(&log).unwrap();
-    std::io::Write::write_all(&mut line, b"the pump has stopped\n").unwrap();
-    plant.delivers("the pump has stopped");
-    let span = br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5b8aa5a2d2c872e8321cf37308d69df2",
+    if LOG_OF_BUILT_IN.is_some() {
+        let mut line = fs::OpenOptions::new().append(true).open(&log).unwrap();
+        std::io::Write::write_all(&mut line, b"the pump has stopped\n").unwrap();
+        plant.delivers("the pump has stopped");
+    }
+    let record = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"the tank is full"}}]}]}]}"#;
+    post(ports[1], "/v1/logs", record);
+    plant.delivers("the tank is full");
+    let span = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5b8aa5a2d2c872e8321cf37308d69df2",
         "spanId":"051581bf3cb55c13","name":"fill the tank","kind":1,"startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}"#;
-    let request = format!(
-        "POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n",
-        span.len()
-    );
-    let mut application = std::net::TcpStream::connect(("127.0.0.1", ports[1])).unwrap();
-    std::io::Write::write_all(&mut application, &[request.as_bytes(), span].concat()).unwrap();
+    post(ports[1], "/v1/traces", span);
     plant.delivers("fill the tank");
 
     // What it remembers outlives it: the offset in the log, and what could not be sent yet.
-    let directory = plant.host.state_dir().join("collector");
-    assert!(fs::read_dir(directory).unwrap().flatten().count() >= 2, "an offset and a queue are kept");
+    let kept = fs::read_dir(plant.host.state_dir().join("collector")).unwrap().flatten().count();
+    assert!(kept > usize::from(LOG_OF_BUILT_IN.is_some()), "a queue is kept, and an offset where there is a log");
     drop(agent);
 }

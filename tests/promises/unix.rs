@@ -62,6 +62,12 @@ pub fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
+/// Where the built-in config of a host begins to say which logs it reads, if it reads any.
+pub const LOG_OF_BUILT_IN: Option<&str> = Some("include: [");
+
+/// What else is changed in it for a test.
+pub const CHANGES_OF_BUILT_IN: &[(&str, &str)] = &[];
+
 /// How the end of a collector that was killed is told.
 pub const KILLED: &str = "signal 9 (SIGKILL)";
 

@@ -167,6 +167,13 @@ pub fn mode(path: &Path) -> u32 {
     }
 }
 
+/// Where the built-in config of a host begins to say which logs it reads, if it reads any.
+pub const LOG_OF_BUILT_IN: Option<&str> = None;
+
+/// What else is changed in it for a test: wine 8 takes seconds to say which process has which connection.
+pub const CHANGES_OF_BUILT_IN: &[(&str, &str)] =
+    &[("network: {}", "network: {metrics: {system.network.connections: {enabled: false}}}")];
+
 /// How the end of a collector that was killed is told.
 pub const KILLED: &str = "code 137";
 

@@ -12,6 +12,7 @@ mod shell;
 mod supply;
 mod wall;
 mod windows;
+mod windows_collector;
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -88,6 +88,15 @@ pub fn for_kubernetes() -> Result<PathBuf, String> {
     look(&Wanted { platform: Platform::here(), only: Some(Distribution::Kubernetes) })
 }
 
+/// The small distribution for the machine that a Rust target stands for.
+///
+/// # Errors
+///
+/// As for [`find`], or that no Collector is known for the target.
+pub fn small_for(target: &str) -> Result<PathBuf, String> {
+    look(&Wanted { platform: Platform::of_rust_target(target)?, only: Some(Distribution::Small) })
+}
+
 type Way = (&'static str, fn(&Wanted) -> Result<PathBuf, String>);
 
 const WAYS: [Way; 5] = [

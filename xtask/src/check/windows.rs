@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::build::{self, platforms::Platform};
-use crate::check::{Outcome, count};
+use crate::check::{Outcome, count, windows_collector};
 use crate::command::{Ran, run};
 use crate::wine::Wine;
 use crate::{console, places};
@@ -49,6 +49,7 @@ pub fn step() -> Outcome {
         compare(&wine, &promises, &left_out)?;
         sums.push(tests(&wine, "promises", &promises, &left_out.promises)?);
         sums.push(service(&wine, &promises)?);
+        sums.push(windows_collector::tries(&wine, &promises)?);
         Ok(Outcome::Passed(sums.join("; ")))
     };
     all().unwrap_or_else(Outcome::Failed)

@@ -1,0 +1,187 @@
+//! The promises that need a real Collector, on Windows: the small distribution, built for it, under the agent in wine. What is
+//! left out there is in `tests/promises/not_on_windows.yaml` like everything else.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use crate::check::count;
+use crate::command::{Ran, run_within};
+use crate::wine::Wine;
+use crate::{collector, console, places};
+
+const TARGET: &str = "x86_64-pc-windows-gnu";
+const LIST: &str = "tests/promises/not_on_windows.yaml";
+
+/// How a test says that it needs one.
+const MARK: &str = "#[ignore = \"needs a real Collector: cargo xtask check --real\"]";
+
+/// How long all of them may take: about a minute on two cores with nothing else to do.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// How long wine may take to start its services.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is left out.
+#[derive(Debug, Deserialize)]
+struct LeftOut {
+    files: BTreeMap<String, String>,
+    promises: BTreeMap<String, String>,
+}
+
+/// Runs them by the program of the promises, and says how many were kept and how long it took.
+///
+/// # Errors
+///
+/// What failed twice, or why no Collector is to be had.
+pub fn tries(wine: &Wine, promises: &Path) -> Result<String, String> {
+    let collector = collector::small_for(TARGET)?;
+    let paint = console::stdout();
+    let left_out = LeftOut::read()?;
+    let files = files_with_one(&left_out)?;
+    let skipped: Vec<&String> = left_out.promises.keys().filter(|name| files.contains(&file_of(name))).collect();
+    for name in &skipped {
+        println!("  {}", paint.dim(&format!("collector: left out: {name}: {}", left_out.promises[*name])));
+    }
+    // A part of a name would stand for all that contain it.
+    let run = |what: &str, names: &[String]| -> Result<Ran, String> {
+        let mut command = wine.command(promises);
+        command.args(["--ignored", "--exact", "--show-output", "--test-threads=2"]).args(names);
+        command.env("OTELET_COLLECTOR", seen_from_wine(&collector)).current_dir(places::root());
+        run_within(what, &mut command, Some(LIMIT))
+    };
+    let _awake = Awake::keep(wine)?;
+    let what = "the real Collector under wine";
+    let listed = run(what, &["--list".to_owned()])?;
+    let names = names(&listed, &files, &skipped)?;
+    let started = Instant::now();
+    let first = run(what, &names)?;
+    say(&first);
+    let again: Vec<String> = names.iter().filter(|name| !is_kept(&first, name)).cloned().collect();
+    let kept = format!("collector: {} of {} kept", names.len(), names.len());
+    if again.is_empty() {
+        return Ok(format!("{kept} in {}", console::seconds(started.elapsed())));
+    }
+    // As with the other tests under wine: on a busy machine it now and then takes longer than a test waits.
+    println!("  {}", paint.yellow(&format!("collector: done once more: {}", again.join(", "))));
+    let second = run(what, &again)?;
+    match again.iter().all(|name| is_kept(&second, name)) {
+        true => Ok(format!("{kept}, {} of them the second time", again.len())),
+        false => Err(format!("{what}: {}, {}\n{}", count(&second.output), second.last_words(), second.output)),
+    }
+}
+
+impl LeftOut {
+    fn read() -> Result<Self, String> {
+        let path = places::root().join(LIST);
+        let text = fs::read_to_string(&path).map_err(|cause| format!("{}: {cause}", path.display()))?;
+        serde_yaml::from_str(&text).map_err(|cause| format!("{}: {cause}", path.display()))
+    }
+}
+
+/// A wine that stays up between two programs, and lets a Collector start at once.
+struct Awake(Child);
+
+impl Awake {
+    /// A Collector first asks the service manager whether it is a service. Windows says no at once; wine 8 has it wait ten
+    /// seconds for the pipe of the service that was started last, whose number is in the registry, unless that is gone.
+    fn keep(wine: &Wine) -> Result<Self, String> {
+        const LAST: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\ServiceCurrent";
+        let mut shell = wine.command(Path::new("cmd"));
+        // Ends with its input.
+        shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let awake = Self(shell.spawn().map_err(|cause| format!("wine: cannot be started: {cause}"))?);
+        let ask = |program: &str, words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            wine.run("preparing wine for a Collector", Path::new(program), &words, PATIENCE)
+        };
+        // Whoever is answered finds all services started that start by themselves.
+        let limit = Instant::now() + PATIENCE;
+        while !ask("sc", &["query", "PlugPlay"])?.ok() {
+            if Instant::now() > limit {
+                return Err("wine's service manager does not answer".to_owned());
+            }
+        }
+        let set = ask("reg", &["add", LAST, "/ve", "/t", "REG_DWORD", "/d", "4000000", "/f"])?;
+        if set.ok() { Ok(awake) } else { Err(format!("wine: reg add {LAST}: {}", set.last_words())) }
+    }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().ok();
+    }
+}
+
+/// Wine has the root of this system as a drive.
+fn seen_from_wine(path: &Path) -> String {
+    format!("Z:{}", path.display().to_string().replace('/', "\\"))
+}
+
+/// The files of promises, without their ending, in which a test needs one.
+fn files_with_one(left_out: &LeftOut) -> Result<Vec<String>, String> {
+    let folder = places::root().join("tests/promises");
+    let cannot = |cause| format!("{}: {cause}", folder.display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&folder).map_err(cannot)? {
+        let path = entry.map_err(cannot)?.path();
+        let text = fs::read_to_string(&path).map_err(|cause| format!("{}: {cause}", path.display()))?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if text.contains(MARK) && !left_out.files.contains_key(&name) {
+            found.push(name);
+        }
+    }
+    Ok(found)
+}
+
+fn file_of(name: &str) -> String {
+    name.split("::").next().unwrap_or_default().to_owned()
+}
+
+/// The tests of these files that are marked as needing something, but those that are left out.
+fn names(listed: &Ran, files: &[String], skipped: &[&String]) -> Result<Vec<String>, String> {
+    if !listed.ok() {
+        return Err(listed.output.clone());
+    }
+    let names = listed.stdout.lines().filter_map(|line| line.trim().strip_suffix(": test").map(str::to_owned));
+    let names: Vec<String> = names.filter(|name| files.contains(&file_of(name)) && !skipped.contains(&name)).collect();
+    match names.is_empty() {
+        true => Err(format!("no promise of {} needs a real Collector\n{}", files.join(", "), listed.output)),
+        false => Ok(names),
+    }
+}
+
+fn is_kept(ran: &Ran, name: &str) -> bool {
+    ran.stdout
+        .lines()
+        .any(|line| line.trim().strip_prefix("test ").and_then(|line| line.strip_suffix(" ... ok")) == Some(name))
+}
+
+/// Each test on a line, and what they measured or could not do.
+fn say(ran: &Ran) {
+    let marks = ["test ", "skipped:", "not validated here:", "memory under wine:"];
+    let told = ran.output.lines().map(str::trim).filter(|line| marks.iter().any(|mark| line.starts_with(mark)));
+    told.filter(|line| !line.starts_with("test result:")).for_each(|line| println!("  {line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_this_system_is_one_of_windows() {
+        assert_eq!(seen_from_wine(Path::new("/a b/otelcol.exe")), r"Z:\a b\otelcol.exe");
+    }
+
+    #[test]
+    fn the_files_that_need_a_collector_are_found_by_their_mark() {
+        let files = files_with_one(&LeftOut::read().unwrap()).unwrap();
+        assert!(files.iter().any(|file| file == "real"), "{files:?}");
+        assert!(!files.iter().any(|file| file == "real_docker" || file == "stops_in_order"), "{files:?}");
+    }
+}

@@ -32,6 +32,10 @@ const DIRECTORY: &str = "OTELET_COLLECTOR_DIR";
 /// What it is called in the state directory.
 pub const DIRECTORY_NAME: &str = "collector";
 const EXPORTER: &str = "OTELET_EXPORTER";
+
+/// In the runtime directory, what is passed beside the built-in config.
+const MORE: &str = "more.yaml";
+
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// Names that are looked for on PATH when `collector.path` says nothing else, in this order.
@@ -169,7 +173,44 @@ impl Launcher {
         let (_, said) =
             self.ask(&["validate".as_ref(), "--config".as_ref(), path.as_os_str()], LAST_WORDS_KEPT).await?;
         let _ = fs::remove_file(&path);
-        Ok(config::capabilities(&String::from_utf8_lossy(&said)))
+        let more = match self.takes_more().await {
+            Ok(true) => {
+                log::debug!("beside the built-in config {MORE} is valid");
+                true
+            }
+            Ok(false) => false,
+            Err(why) => {
+                log::debug!("beside the built-in config {MORE} is left out: {why}");
+                false
+            }
+        };
+        Ok(Capabilities { more, ..config::capabilities(&String::from_utf8_lossy(&said)) })
+    }
+
+    /// Whether there is something to be passed beside the built-in config and it takes that; if not, why.
+    async fn takes_more(&self) -> Result<bool, String> {
+        if os::BUILT_IN_MORE.is_empty() {
+            return Ok(false);
+        }
+        let [built_in, more] = ["built-in.yaml", MORE].map(|name| self.runtime_dir.join(name));
+        self.write_for_collector(&built_in, os::BUILT_IN.as_bytes())?;
+        self.write_for_collector(&more, os::BUILT_IN_MORE.as_bytes())?;
+        let arguments =
+            ["validate".as_ref(), "--config".as_ref(), built_in.as_os_str(), "--config".as_ref(), more.as_os_str()];
+        let (status, said) = self.ask(&arguments, LAST_WORDS_KEPT).await?;
+        let _ = fs::remove_file(&built_in);
+        let _ = fs::remove_file(&more);
+        if status.success() { Ok(true) } else { Err(config::last_words(&said)) }
+    }
+
+    /// The file that is passed beside this body, if any is.
+    fn more(&self, hash: ConfigHash, capabilities: Capabilities) -> Result<Option<PathBuf>, String> {
+        if !capabilities.more || hash != store::hash(os::BUILT_IN.as_bytes()) {
+            return Ok(None);
+        }
+        let path = self.runtime_dir.join(MORE);
+        self.write_for_collector(&path, os::BUILT_IN_MORE.as_bytes())?;
+        Ok(Some(path))
     }
 
     /// Has the collector validate a kept body with the overlay that it would run with, and nothing else.
@@ -192,6 +233,10 @@ impl Launcher {
         if !overlay.text.is_empty() {
             self.write_for_collector(&overlay_path, overlay.text.as_bytes())?;
             arguments.extend(["--config".as_ref(), overlay_path.as_os_str()]);
+        }
+        let more = self.more(hash, capabilities)?;
+        if let Some(path) = &more {
+            arguments.extend(["--config".as_ref(), path.as_os_str()]);
         }
         let (status, said) = self.ask(&arguments, LAST_WORDS_KEPT).await?;
         let _ = fs::remove_file(&overlay_path);
@@ -244,6 +289,9 @@ impl Launcher {
         if !overlay.text.is_empty() {
             let path = self.runtime_dir.join("overlay.yaml");
             self.write_for_collector(&path, overlay.text.as_bytes())?;
+            command.arg("--config").arg(path);
+        }
+        if let Some(path) = self.more(hash, capabilities)? {
             command.arg("--config").arg(path);
         }
         command.args(&self.settings.args);

@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
             compare(&inspected, data);
             for bits in 0..8 {
                 let [health_check, sd_notify, otlp] = [1, 2, 4].map(|bit| bits & bit != 0);
-                check(&inspected, Capabilities { health_check, sd_notify, otlp }, data);
+                check(&inspected, Capabilities { health_check, sd_notify, otlp, more: false }, data);
             }
         }
         Err(refusal) => {

@@ -27,6 +27,10 @@ pub struct Capabilities {
     /// The receiver of OTLP.
     #[serde(default)]
     pub otlp: bool,
+    /// Whether it takes what is passed beside the built-in config, [`BUILT_IN_MORE`](crate::os::BUILT_IN_MORE), which it has to be
+    /// asked about by itself.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// The second `--config`, and how to see that the collector is well.
@@ -83,6 +87,7 @@ pub fn capabilities(stderr: &str) -> Capabilities {
         health_check: has("'extensions'", "health_check"),
         sd_notify: has("'extensions'", "sd_notify"),
         otlp: has("'receivers'", "otlp"),
+        more: false,
     }
 }
 
@@ -206,10 +211,10 @@ mod tests {
         identity.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    const NONE: Capabilities = Capabilities { health_check: false, sd_notify: false, otlp: false };
-    const HEALTH: Capabilities = Capabilities { health_check: true, sd_notify: false, otlp: false };
-    const NOTIFY: Capabilities = Capabilities { health_check: false, sd_notify: true, otlp: false };
-    const BOTH: Capabilities = Capabilities { health_check: true, sd_notify: true, otlp: false };
+    const NONE: Capabilities = Capabilities { health_check: false, sd_notify: false, otlp: false, more: false };
+    const HEALTH: Capabilities = Capabilities { health_check: true, sd_notify: false, otlp: false, more: false };
+    const NOTIFY: Capabilities = Capabilities { health_check: false, sd_notify: true, otlp: false, more: false };
+    const BOTH: Capabilities = Capabilities { health_check: true, sd_notify: true, otlp: false, more: false };
 
     #[test]
     fn an_overlay_repeats_the_extensions_and_adds_one() {
@@ -288,7 +293,7 @@ mod tests {
         assert_eq!(overlay(&own, NONE, [1, 2], &identity).text, "");
     }
 
-    const OTLP: Capabilities = Capabilities { health_check: false, sd_notify: false, otlp: true };
+    const OTLP: Capabilities = Capabilities { health_check: false, sd_notify: false, otlp: true, more: false };
 
     fn exported(body: &str) -> Overlay {
         overlay(&check(body).unwrap(), OTLP, [1, 4711], &[])

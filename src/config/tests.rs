@@ -322,7 +322,7 @@ fn no_mutation_of_a_config_makes_it_panic_or_hang() {
         "\u{2028}",
     ];
     let mut random = fastrand::Rng::with_seed(42);
-    let both = Capabilities { health_check: true, sd_notify: true, otlp: true };
+    let both = Capabilities { health_check: true, sd_notify: true, otlp: true, more: false };
     let begun = Instant::now();
     for _ in 0..6_000 {
         let mut body = GOOD.as_bytes().to_vec();

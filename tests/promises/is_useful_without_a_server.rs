@@ -62,3 +62,23 @@ fn a_real_config_takes_its_place_and_keeps_it_when_its_source_is_taken_away() {
     let agent = host.agent().start();
     assert_eq!(agent.applied(&config("good")).config.last_good_hash, Some(hash(config("good"))));
 }
+
+#[cfg(windows)]
+#[test]
+fn the_event_log_and_performance_counters_are_added_to_it_where_the_collector_takes_them() {
+    let host = fresh_host();
+    let more = host.runtime_dir().join("more.yaml").display().to_string();
+    let agent = host.agent().start();
+
+    let status = agent.applied(BUILT_IN);
+    let written = std::fs::read_to_string(&more).unwrap();
+
+    assert_eq!(super::host::command_line(status.collector.pid.unwrap()).last(), Some(&more));
+    assert_eq!(written, otelet::os::BUILT_IN_MORE);
+
+    host.server.offer(config("good"));
+    host.change(&agent, "config.url", &host.server.url());
+    let status = agent.applied(&config("good"));
+    let line = super::host::command_line(status.collector.pid.unwrap());
+    assert!(!line.contains(&more), "it is for the built-in config only: {line:?}");
+}

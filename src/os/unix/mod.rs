@@ -39,6 +39,9 @@ pub fn serve(answer: fn(Arguments) -> u8) -> u8 {
 /// What a Collector does on a host until it is told otherwise.
 pub const BUILT_IN: &str = include_str!("../../../targets/linux/collector.yaml");
 
+/// What is passed beside it where the Collector takes that: nothing here.
+pub const BUILT_IN_MORE: &str = "";
+
 /// Settings that have no meaning here, and why.
 pub const SENSELESS: &[(&str, &str)] = &[];
 

@@ -32,6 +32,9 @@ pub use watch::Watch;
 /// What a Collector does on a host until it is told otherwise.
 pub const BUILT_IN: &str = include_str!("../../../targets/windows/collector.yaml");
 
+/// What is passed beside it where the Collector takes that: larger distributions have receivers for more of Windows.
+pub const BUILT_IN_MORE: &str = include_str!("../../../targets/windows/more.yaml");
+
 /// Settings that have no meaning here, and why.
 pub const SENSELESS: &[(&str, &str)] = &[
     ("collector.run_as", "is for Unix; on Windows the collector runs as the agent does: give the service an account"),

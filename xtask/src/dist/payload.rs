@@ -63,6 +63,7 @@ pub fn windows(binary: &[u8], bill: &[u8]) -> Result<Vec<Entry>, String> {
         Entry::file("otelet.exe", 0o755, binary),
         Entry::file("otelet.yaml", 0o644, read("targets/windows/otelet.yaml")?),
         Entry::file("collector.yaml", 0o644, read("targets/windows/collector.yaml")?),
+        Entry::file("more.yaml", 0o644, read("targets/windows/more.yaml")?),
         Entry::file("LICENSE", 0o644, read("LICENSE")?),
         Entry::file("otelet.cdx.json", 0o644, bill),
     ];

@@ -75,7 +75,11 @@ impl Wanted {
         let missing = |name: &str, what: &str| Failure::Usage(format!("{name} is missing: {what}"));
         let platform = platform.ok_or_else(|| missing("--target", "the machine that the bundle is for"))?;
         if platform.is_windows() {
-            return Err(Failure::Usage(format!("--target={}: a bundle is for Linux", platform.target)));
+            let target = &platform.target;
+            return Err(Failure::Usage(format!(
+                "--target={target}: a bundle is for Linux; take what `cargo xtask dist --target={target}` makes and a Collector to \
+                 the host (docs/windows.md, \"Without a network\")"
+            )));
         }
         Ok(Wanted {
             platform,
@@ -389,6 +393,9 @@ mod tests {
         };
         assert!(complaint(&[]).starts_with("--target is missing"));
         assert!(complaint(&["--target=aarch64-unknown-linux-musl"]).starts_with("--collector is missing"));
-        assert!(complaint(&["--target=x86_64-pc-windows-gnu"]).ends_with("a bundle is for Linux"));
+        assert!(
+            complaint(&["--target=x86_64-pc-windows-gnu"])
+                .contains("a bundle is for Linux; take what `cargo xtask dist")
+        );
     }
 }

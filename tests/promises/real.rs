@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use super::host::{Agent, Host, Signal, hash, signal, wait_for};
 use super::server::{Answer, Server};
-use super::system::{CHANGES_OF_BUILT_IN, LOG_OF_BUILT_IN};
+use super::system::{CHANGES_OF_BUILT_IN, LOG_OF_BUILT_IN, METRICS_OF_BUILT_IN};
 
 /// A host whose collector is the real one, and the sink that its metrics go to.
 pub(super) struct Plant {
@@ -467,10 +467,7 @@ fn the_built_in_config_is_taken_as_it_is_and_delivers_metrics_logs_and_traces() 
     plant.host.set("collector.env", &format!("{{OTEL_EXPORTER_OTLP_ENDPOINT: '{}'}}", endpoint.trim_end_matches('/')));
     let agent = plant.host.agent_running(&body);
 
-    for name in ["system.cpu.utilization", "system.memory.usage", "system.filesystem.utilization", "system.network.io"]
-    {
-        plant.delivers(name);
-    }
+    METRICS_OF_BUILT_IN.iter().for_each(|name| plant.delivers(name));
     plant.delivers("\"host.name\"");
     if LOG_OF_BUILT_IN.is_some() {
         let mut line = fs::OpenOptions::new().append(true).open(&log).unwrap();

@@ -68,6 +68,10 @@ pub const LOG_OF_BUILT_IN: Option<&str> = Some("include: [");
 /// What else is changed in it for a test.
 pub const CHANGES_OF_BUILT_IN: &[(&str, &str)] = &[];
 
+/// Some of what it measures, at least one of each scraper that a test waits for.
+pub const METRICS_OF_BUILT_IN: &[&str] =
+    &["system.cpu.utilization", "system.memory.usage", "system.filesystem.utilization", "system.network.io"];
+
 /// How the end of a collector that was killed is told.
 pub const KILLED: &str = "signal 9 (SIGKILL)";
 

@@ -17,8 +17,9 @@ use super::server::{Answer, Asked, Server};
 /// How much longer a restart may take than without a webhook.
 const MOST: Duration = Duration::from_millis(200);
 
-/// The collector's memory is bad above 60 MB and good again at 40 MB; without being told the scripted one has a few.
-const RULE: &str = "name: hungry, metric: process.memory.usage, above: 6e7, resolve_at: 4e7";
+/// The collector's memory is bad above 200 MB and good again at 100 MB; without being told the scripted one has a few on
+/// Linux, and 50 under wine.
+const RULE: &str = "name: hungry, metric: process.memory.usage, above: 2e8, resolve_at: 1e8";
 
 /// A host whose collector holds as many MiB as a file says, and the webhook that hears of it.
 struct Plant {
@@ -106,11 +107,11 @@ fn it_fires_after_a_while_and_is_resolved_where_the_settings_say() {
     assert_eq!(plant.webhook.requests().len(), 0, "nobody is told that all is well");
 
     let begun = wall();
-    plant.hold(100);
+    plant.hold(250);
     let line = agent.logs(FIRES);
 
     assert!(wall() - begun >= Duration::from_secs(1), "it was bad for too short a time");
-    assert!(line.contains("WARN") && line.contains("above 60000000 for "), "{line}");
+    assert!(line.contains("WARN") && line.contains("above 200000000 for "), "{line}");
     let heard = plant.hears_it_fires();
     let asked = &plant.webhook.requests()[0];
     assert_eq!((&*asked.method, &*asked.path), ("POST", "/api/v2/alerts"));
@@ -123,14 +124,14 @@ fn it_fires_after_a_while_and_is_resolved_where_the_settings_say() {
     let status = agent.status(&plant.host);
     assert_eq!(labels["instance"], status.agent.instance_uid.as_str());
     assert_eq!(heard["annotations"]["summary"], "too much memory");
-    assert_eq!(heard["annotations"]["threshold"], "above 60000000");
+    assert_eq!(heard["annotations"]["threshold"], "above 200000000");
     let alert = &status.alerts[0];
-    assert_eq!((&*alert.state, &*alert.severity, &*alert.threshold), ("firing", "critical", "above 60000000"));
+    assert_eq!((&*alert.state, &*alert.severity, &*alert.threshold), ("firing", "critical", "above 200000000"));
     assert_eq!(alert.since.as_deref(), heard["startsAt"].as_str());
 
     // Good by the threshold, not yet by resolve_at.
-    plant.hold(48);
-    plant.wait_alert(&agent, |alert| alert.value.is_some_and(|value| value < 6e7));
+    plant.hold(120);
+    plant.wait_alert(&agent, |alert| alert.value.is_some_and(|value| value < 2e8));
     let sent = plant.webhook.requests().len();
     plant.webhook.wait_for_requests(sent + 2);
     assert_eq!(plant.wait_alert(&agent, |_| true).state, "firing");
@@ -182,7 +183,7 @@ fn kept(host: &Host, what: &str) {
 fn an_end_that_nobody_has_heard_of_is_sent_by_the_next_agent() {
     let plant = Plant::new("severity: critical");
     let mut agent = plant.agent();
-    plant.hold(100);
+    plant.hold(250);
     let first = plant.hears_it_fires();
     plant.webhook.answer(Answer::status(503));
     plant.hold(0);
@@ -208,7 +209,7 @@ fn it_works_without_any_server() {
     plant.host.unset("config.url");
 
     let agent = plant.host.agent().start();
-    plant.hold(100);
+    plant.hold(250);
     agent.logs(FIRES);
     assert_eq!(plant.wait_alert(&agent, |alert| alert.state == "firing").name, "hungry");
     plant.hold(0);
@@ -269,7 +270,7 @@ fn a_webhook_that_refuses_is_said_once_and_counted_and_leaks_nothing() {
     let agent = plant.agent();
     let open = || fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().count();
     let before = open();
-    plant.hold(100);
+    plant.hold(250);
 
     plant.webhook.wait_for_requests(4);
 
@@ -293,7 +294,7 @@ fn what_is_secret_is_sent_as_a_header_and_told_to_nobody() {
     plant.host.set("log_level", "trace");
     plant.webhook.answer_once(Answer::status(401));
     let agent = plant.agent();
-    plant.hold(100);
+    plant.hold(250);
     agent.logs("alerts not taken by the webhook: ");
     let heard = plant.hears_it_fires();
 
@@ -320,7 +321,7 @@ fn a_state_that_cannot_be_read_or_written_is_said_and_all_goes_on() {
     // What takes its place makes each write fail, as a full disk would.
     fs::create_dir(&path).unwrap();
     let agent = plant.host.agent().start();
-    plant.hold(100);
+    plant.hold(250);
     agent.logs(FIRES);
     plant.hears_it_fires();
     let line = agent.logs("cannot write the state of the alerts: ");
@@ -335,14 +336,14 @@ fn a_state_that_cannot_be_read_or_written_is_said_and_all_goes_on() {
 fn another_threshold_takes_effect_without_a_restart() {
     let plant = Plant::new("severity: critical");
     let agent = plant.agent();
-    plant.hold(100);
+    plant.hold(250);
     agent.logs(FIRES);
     let first = plant.hears_it_fires();
 
     plant.host.change(
         &agent,
         "alerts",
-        "[{name: hungry, metric: process.memory.usage, above: 2e8, severity: critical}]",
+        "[{name: hungry, metric: process.memory.usage, above: 6e8, severity: critical}]",
     );
 
     agent.logs(RESOLVED);
@@ -417,7 +418,7 @@ fn a_real_alertmanager_takes_it_and_hears_of_its_end() {
     plant.host.set("webhook.url", &format!("http://{}/api/v2/alerts", alertmanager.address));
     let agent = plant.agent();
 
-    plant.hold(100);
+    plant.hold(250);
     agent.logs(FIRES);
     let taken =
         wait_for("the alert", || alertmanager.alerts()?.into_iter().next(), || format!("{:?}", alertmanager.alerts()));

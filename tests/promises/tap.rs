@@ -17,10 +17,13 @@ pub struct Carried {
     pub received: usize,
 }
 
+/// The connections in the order in which they began, each with what it carried once it has ended.
+type Carrying = Vec<Option<Carried>>;
+
 /// The tap; it ends when it is dropped.
 pub struct Tap {
     addr: SocketAddr,
-    carried: Arc<Mutex<Vec<Carried>>>,
+    carried: Arc<Mutex<Carrying>>,
     stopping: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
 }
@@ -33,7 +36,7 @@ impl Tap {
         let server: SocketAddr = authority.parse().expect("an address with a port");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let addr = listener.local_addr().unwrap();
-        let (carried, stopping) = (Arc::default(), Arc::<AtomicBool>::default());
+        let (carried, stopping) = (Arc::<Mutex<Carrying>>::default(), Arc::<AtomicBool>::default());
         let accepting = thread::spawn({
             let (carried, stopping) = (Arc::clone(&carried), stopping.clone());
             move || {
@@ -42,19 +45,29 @@ impl Tap {
                         return;
                     }
                     let carried = Arc::clone(&carried);
-                    thread::spawn(move || carry(agent, server, &carried));
+                    let number = {
+                        let mut carried = carried.lock().unwrap();
+                        carried.push(None);
+                        carried.len() - 1
+                    };
+                    thread::spawn(move || {
+                        if let Some(done) = carry(agent, server) {
+                            carried.lock().unwrap()[number] = Some(done);
+                        }
+                    });
                 }
             }
         });
         (Self { addr, carried, stopping, accepting: Some(accepting) }, format!("http://{addr}/{path}"))
     }
 
-    /// Waits for so many more exchanges, and returns them.
+    /// Waits for so many more exchanges that begin from now on, and returns them.
     pub fn more(&self, count: usize) -> Vec<Carried> {
         let look = || self.carried.lock().unwrap().clone();
         let before = look().len();
-        let far_enough = || Some(look()).filter(|carried| carried.len() >= before + count);
-        wait_for("more exchanges on the wire", far_enough, || format!("{:?}", look())).split_off(before)
+        let ended = || look().into_iter().skip(before).take(count).collect::<Option<Vec<Carried>>>();
+        let far_enough = || ended().filter(|carried| carried.len() == count);
+        wait_for("more exchanges on the wire", far_enough, || format!("{:?}", look()))
     }
 }
 
@@ -67,12 +80,12 @@ impl Drop for Tap {
     }
 }
 
-fn carry(agent: TcpStream, server: SocketAddr, carried: &Mutex<Vec<Carried>>) {
-    let Ok(server) = TcpStream::connect(server) else { return };
+fn carry(agent: TcpStream, server: SocketAddr) -> Option<Carried> {
+    let server = TcpStream::connect(server).ok()?;
     let (from, to) = (agent.try_clone().unwrap(), server.try_clone().unwrap());
     let sending = thread::spawn(move || copy(from, to));
     let received = copy(server, agent);
-    carried.lock().unwrap().push(Carried { sent: sending.join().unwrap(), received });
+    Some(Carried { sent: sending.join().unwrap(), received })
 }
 
 /// Passes on what comes until its end, and says how much it was.

@@ -66,7 +66,13 @@ pub(super) fn tls_server(
     Listening::new(move |stream| {
         let connection = ServerConnection::new(config.clone()).unwrap();
         let mut tls = StreamOwned::new(connection, stream);
-        read_head(&mut tls)?;
+        if let Err(refused) = read_head(&mut tls) {
+            // With the request unread, closing would be a reset: it takes with it what has not been read there, which on
+            // Windows is the word that says why.
+            tls.sock.shutdown(Shutdown::Write)?;
+            std::io::copy(&mut tls.sock, &mut std::io::sink())?;
+            return Err(refused);
+        }
         tls.write_all(answer.as_bytes())?;
         if !torn {
             tls.conn.send_close_notify();

@@ -13,7 +13,7 @@ struct Service {
 
 impl Service {
     /// Installs it. None where there is one already, which is somebody's.
-    fn install() -> Option<Self> {
+    fn install(account: &[&str]) -> Option<Self> {
         let host = Host::new();
         let status = host.command().args(["service", "status"]).output().unwrap();
         if !stderr(&status).contains("is not installed") {
@@ -25,7 +25,7 @@ impl Service {
         host.server.offer(config("first"));
         let service = Self { host };
         let settings = format!("--settings={}", service.host.settings_file().display());
-        let installed = service.ask(&["install", &settings]);
+        let installed = service.ask(&[&["install", &settings], account].concat());
         assert_eq!(installed.status.code(), Some(0), "{}", stderr(&installed));
         Some(service)
     }
@@ -41,13 +41,15 @@ impl Service {
         stdout(&output)
     }
 
-    /// The process of the agent, when its collector runs on this config and is healthy.
+    /// The process of the agent, when its collector runs on this config, is healthy and has survived its probation: one that
+    /// dies before is replaced by that of the config before.
     fn runs(&self, label: &str) -> (u32, u32) {
         let collector = self.host.runs(label);
         let healthy = || {
             let text = std::fs::read(otelet::status::path(&self.host.runtime_dir())).ok()?;
             let status: otelet::status::Status = serde_json::from_slice(&text).ok()?;
-            (status.collector.healthy && status.collector.pid == Some(collector)).then_some(status.agent.pid)
+            let good = status.config.remote_config_status == "applied" && status.collector.healthy;
+            (good && status.collector.pid == Some(collector)).then_some(status.agent.pid)
         };
         (wait_for("a healthy collector", healthy, log), collector)
     }
@@ -68,7 +70,7 @@ fn log() -> String {
 #[test]
 #[ignore = "needs Windows or wine with a service manager, and rights to install: cargo xtask check --real"]
 fn from_installation_to_removal() {
-    let Some(service) = Service::install() else { return };
+    let Some(service) = Service::install(&[]) else { return };
     let host = &service.host;
     let said = service.ask(&["status"]);
     assert_eq!(said.status.code(), Some(1));
@@ -105,8 +107,7 @@ fn from_installation_to_removal() {
     signal(agent, Signal::KILL);
     gone(agent);
     gone(collector);
-    // Windows does so after a second, and takes what follows as it comes. wine 8 does so only when it is asked, after a
-    // control has shown it that nobody is there.
+    // Windows does so after a second, and takes what follows as it comes. wine does so only when it is asked.
     service.ask(&["stop"]);
     service.must("start");
     let (again, collector) = service.runs("second");
@@ -132,8 +133,36 @@ fn from_installation_to_removal() {
 
 #[test]
 #[ignore = "needs Windows or wine with a service manager, and rights to install: cargo xtask check --real"]
+fn it_runs_as_the_account_that_it_was_installed_with_last() {
+    const ACCOUNT: &str = r"NT AUTHORITY\LocalService";
+    let Some(service) = Service::install(&[&format!("--account={ACCOUNT}")]) else { return };
+    let says = |account: &str| stdout(&service.ask(&["status"])).lines().any(|line| line == format!("as {account}"));
+    // It has rights to the directory that its settings name; wine, where all accounts are one user, takes no notice.
+    let grant = ["/grant", "*S-1-5-19:(OI)(CI)F"];
+    let granted = std::process::Command::new("icacls").arg(service.host.path("")).args(grant).output();
+    assert!(granted.is_ok_and(|granted| granted.status.success()), "rights can be granted");
+
+    service.must("start");
+    let (agent, collector) = service.runs("first");
+
+    assert!(says(ACCOUNT));
+    service.must("stop");
+    assert!(!alive(agent) && !alive(collector));
+
+    // Nothing said is LocalSystem, also where another one was said before.
+    let settings = format!("--settings={}", service.host.settings_file().display());
+    let again = service.ask(&["install", &settings]);
+    assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+    assert!(stdout(&again).contains("installed anew"), "{}", stdout(&again));
+    assert!(says("LocalSystem"));
+    service.must("start");
+    service.runs("first");
+}
+
+#[test]
+#[ignore = "needs Windows or wine with a service manager, and rights to install: cargo xtask check --real"]
 fn settings_that_cannot_be_used_end_the_start_with_the_reason_in_the_log() {
-    let Some(service) = Service::install() else { return };
+    let Some(service) = Service::install(&[]) else { return };
     service.host.set("collector.run_as", "somebody");
 
     let started = service.ask(&["start"]);

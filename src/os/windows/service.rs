@@ -301,7 +301,8 @@ fn install(account: Option<&str>, flags: &[OsString], keep: bool) -> Result<Stri
     }
     let manager = Scm::manager(SC_MANAGER_CONNECT | SC_MANAGER_CREATE_SERVICE)?;
     let (name, display, line) = (wide(NAME), wide(DISPLAY), wide(&line));
-    let account = account.map(wide);
+    // Said in any case: without it, one that was installed before would keep the account that it has, as an upgrade wants.
+    let account = account.or((!keep).then_some("LocalSystem")).map(wide);
     let account = account.as_ref().map_or(null(), |name| name.as_ptr());
     let (kind, when_it_fails) = (SERVICE_WIN32_OWN_PROCESS, SERVICE_ERROR_NORMAL);
     // SAFETY: the handles are open, the texts end with NUL, the other pointers may be null.
@@ -524,6 +525,7 @@ fn status() -> u8 {
 pub(super) struct Registered {
     /// Its command line.
     pub(super) line: String,
+    account: String,
     disabled: bool,
 }
 
@@ -542,8 +544,9 @@ pub(super) fn registered() -> Option<Registered> {
     config(&Scm::service(SERVICE_QUERY_CONFIG).ok()?).ok()
 }
 
+/// What is run, and as whom.
 fn command_line(service: &Scm) -> String {
-    config(service).map_or_else(|why| why, |service| service.line)
+    config(service).map_or_else(|why| why, |service| format!("{}\nas {}", service.line, service.account))
 }
 
 fn config(service: &Scm) -> Result<Registered, String> {
@@ -554,10 +557,15 @@ fn config(service: &Scm) -> Result<Registered, String> {
     unsafe {
         let config = buffer.as_mut_ptr().cast::<QUERY_SERVICE_CONFIGW>();
         done(QueryServiceConfigW(service.0, config, 8 * 1024, &mut needed)).map_err(explain)?;
-        let text = (*config).lpBinaryPathName;
-        let length = (0..).take_while(|at| *text.add(*at) != 0).count();
-        let line = narrow(std::slice::from_raw_parts(text, length));
-        Ok(Registered { line, disabled: (*config).dwStartType == SERVICE_DISABLED })
+        let read = |text: *mut u16| {
+            let length = if text.is_null() { 0 } else { (0..).take_while(|at| *text.add(*at) != 0).count() };
+            narrow(&(0..length).map(|at| *text.add(at)).collect::<Vec<u16>>())
+        };
+        Ok(Registered {
+            line: read((*config).lpBinaryPathName),
+            account: read((*config).lpServiceStartName),
+            disabled: (*config).dwStartType == SERVICE_DISABLED,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod arm64;
 mod dockerfile;
+mod foreign;
 mod kubernetes;
 mod msi;
 mod powershell;

@@ -2,21 +2,19 @@
 //! programs with, so that the agent and its collectors are ARM64 as well. What cannot be seen there is in
 //! `tests/promises/not_under_qemu.yaml` with its reason.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use crate::build::{self, platforms::Platform};
-use crate::check::{Outcome, count};
-use crate::command::{Ran, run, run_within};
-use crate::{console, places};
+use crate::check::Outcome;
+use crate::check::foreign::{LeftOut, Program};
+use crate::command::{run, run_within};
+use crate::places;
 
 const TARGET: &str = "aarch64-unknown-linux-musl";
-const LIST: &str = "tests/promises/not_under_qemu.yaml";
+pub const LIST: &str = "tests/promises/not_under_qemu.yaml";
 
 /// How long all tests may take; some eight minutes on two busy cores.
 const LIMIT: Duration = Duration::from_secs(1200);
@@ -24,14 +22,6 @@ const LIMIT: Duration = Duration::from_secs(1200);
 /// Where the kernel is told which programs are started by an emulator, see binfmt_misc in its documentation.
 const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
 const NAME: &str = "otelet-aarch64";
-
-/// What is not done, and why.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NotUnderQemu {
-    files: BTreeMap<String, String>,
-    promises: BTreeMap<String, String>,
-}
 
 /// Runs the step.
 pub fn step() -> Outcome {
@@ -48,56 +38,20 @@ pub fn step() -> Outcome {
             Ok(emulated) => emulated,
             Err(reason) => return Ok(Outcome::Skipped(format!("arm64: not run: {reason}"))),
         };
-        tests(&promises, &NotUnderQemu::read()?).map(Outcome::Passed)
+        tests(&promises, LeftOut::read(LIST)?).map(Outcome::Passed)
     };
     all().unwrap_or_else(Outcome::Failed)
 }
 
-impl NotUnderQemu {
-    fn read() -> Result<Self, String> {
-        let path = places::root().join(LIST);
-        let text = fs::read_to_string(&path).map_err(|cause| format!("{}: {cause}", path.display()))?;
-        serde_yaml::from_str(&text).map_err(|cause| format!("{}: {cause}", path.display()))
-    }
-}
-
-/// Runs the promises but those that are left out. One that fails is done once more, alone: emulated, and on a busy machine,
-/// a process now and then takes longer than a test waits.
-fn tests(program: &Path, left_out: &NotUnderQemu) -> Result<String, String> {
-    let paint = console::stdout();
-    for (name, reason) in left_out.files.iter().chain(&left_out.promises) {
-        println!("  {}", paint.dim(&format!("left out: {name}: {reason}")));
-    }
-    let skips = left_out.files.keys().map(|file| format!("{file}::")).chain(left_out.promises.keys().cloned());
-    let mut arguments = vec!["--test-threads=2".to_owned()];
-    arguments.extend(skips.flat_map(|name| ["--skip".to_owned(), name]));
-    let go = |arguments: &[String]| {
+/// Runs the promises but those that are left out, whole files among them.
+fn tests(program: &Path, left_out: LeftOut) -> Result<String, String> {
+    let run = |arguments: &[String]| {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(places::root());
         run_within("the promises on ARM64", &mut command, Some(LIMIT))
     };
-    let first = go(&arguments)?;
-    let failed = failed(&first);
-    if !first.ok() && failed.is_empty() {
-        return Err(format!("the promises on ARM64: {}\n{}", first.last_words(), first.output));
-    }
-    if failed.is_empty() {
-        return Ok(count(&first.output));
-    }
-    println!("  {}", paint.yellow(&format!("done once more, alone: {}", failed.join(", "))));
-    let mut arguments = vec!["--exact".to_owned(), "--test-threads=1".to_owned()];
-    arguments.extend(failed.iter().cloned());
-    let second = go(&arguments)?;
-    match second.ok() {
-        true => Ok(format!("{}, of which {} the second time", count(&first.output), failed.len())),
-        false => Err(format!("the promises on ARM64: {}\n{}", second.last_words(), second.output)),
-    }
-}
-
-/// The names in `test a::b ... FAILED`.
-fn failed(ran: &Ran) -> Vec<String> {
-    let name = |line: &str| Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned());
-    ran.output.lines().filter_map(|line| name(line.trim())).collect()
+    let files = left_out.files.into_iter().map(|(file, reason)| (format!("{file}::"), reason));
+    Program { what: "promises", threads: 2, run: &run }.tests(&files.chain(left_out.promises).collect())
 }
 
 /// For as long as it lives, ARM64 programs start on this machine.
@@ -161,18 +115,6 @@ fn registration(platform: &Platform, emulator: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_left_out_has_a_reason_and_a_file_that_is_there() {
-        let left_out = NotUnderQemu::read().unwrap();
-        for (file, reason) in &left_out.files {
-            let path = places::root().join(format!("tests/promises/{file}.rs"));
-            assert!(path.is_file() && reason.len() > 10, "{file}: {reason}");
-        }
-        for (name, reason) in &left_out.promises {
-            assert!(name.contains("::") && reason.len() > 10, "{name}: {reason}");
-        }
-    }
 
     #[test]
     fn programs_of_either_kind_are_given_to_the_emulator() {

@@ -1,0 +1,203 @@
+//! Tests that were built for another system, run on this one by what stands in for it: all but those that are left out, each
+//! of which has its reason in a list.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use serde::Deserialize;
+
+use crate::check::count;
+use crate::command::Ran;
+use crate::{console, places};
+
+/// What is not done there, and why.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    /// Files of promises, without `.rs`.
+    pub files: BTreeMap<String, String>,
+    /// Promises: `file::name`.
+    pub promises: BTreeMap<String, String>,
+    /// Tests of the library; one that ends with `::` stands for all below it.
+    #[serde(default)]
+    pub library: BTreeMap<String, String>,
+}
+
+impl LeftOut {
+    /// Reads the list in this file of the project.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn read(list: &str) -> Result<Self, String> {
+        let path = places::root().join(list);
+        let text = fs::read_to_string(&path).map_err(|cause| format!("{}: {cause}", path.display()))?;
+        serde_yaml::from_str(&text).map_err(|cause| format!("{}: {cause}", path.display()))
+    }
+}
+
+/// A program of tests, and how it is run.
+pub struct Program<'a> {
+    /// What people call it.
+    pub what: &'a str,
+    /// How many of its tests run at a time.
+    pub threads: usize,
+    /// Runs it with these arguments to its end, or for as long as it may take.
+    pub run: &'a dyn Fn(&[String]) -> Result<Ran, String>,
+}
+
+impl Program<'_> {
+    /// Runs its tests but those that are left out. One that fails or does not end is done once more, alone: what stands in
+    /// for a system is slower than it, and on a busy machine a test may wait for less long than that takes.
+    ///
+    /// # Errors
+    ///
+    /// What the tests said that failed twice.
+    pub fn tests(&self, left_out: &BTreeMap<String, String>) -> Result<String, String> {
+        let (what, paint) = (self.what, console::stdout());
+        for (name, reason) in left_out {
+            println!("  {}", paint.dim(&format!("{what}: left out: {name}: {reason}")));
+        }
+        // Without --exact a name stands for all that contain it: none of these does for one that is not meant.
+        let skips = left_out.keys().flat_map(|name| ["--skip".to_owned(), name.clone()]);
+        let first = (self.run)(&self.arguments(self.threads, skips))?;
+        if first.ok() {
+            return Ok(format!("{what}: {}", count(&first.output)));
+        }
+        let (passed, ignored) = (ended(&first, "ok"), ended(&first, "ignored"));
+        let is_left_out = |name: &String| left_out.keys().any(|part| name.contains(part.as_str()));
+        let missing = |name: &String| !passed.contains(name) && !ignored.contains(name) && !is_left_out(name);
+        let failed: Vec<String> = self.names()?.into_iter().filter(missing).collect();
+        if failed.is_empty() {
+            return Err(format!("{what}: {}\n{}", first.last_words(), first.output));
+        }
+        for name in &failed {
+            let why = why(&first, name).unwrap_or("it has not ended");
+            println!("  {}", paint.yellow(&format!("{what}: done once more, alone: {name}: {why}")));
+        }
+        let exactly = std::iter::once("--exact".to_owned()).chain(failed.iter().cloned());
+        let second = (self.run)(&self.arguments(1, exactly))?;
+        if !second.ok() {
+            return Err(format!("{what}: {}\n{}", second.last_words(), second.output));
+        }
+        let (all, again) = (passed.len() + failed.len(), failed.len());
+        Ok(format!("{what}: {all} passed, {again} of them the second time, {} ignored", ignored.len()))
+    }
+
+    /// The names of all its tests.
+    ///
+    /// # Errors
+    ///
+    /// What it said instead.
+    pub fn names(&self) -> Result<BTreeSet<String>, String> {
+        names(&(self.run)(&["--list".to_owned()])?)
+    }
+
+    fn arguments(&self, threads: usize, others: impl Iterator<Item = String>) -> Vec<String> {
+        std::iter::once(format!("--test-threads={threads}")).chain(others).collect()
+    }
+}
+
+/// The names in `a::b: test`.
+///
+/// # Errors
+///
+/// What was said instead.
+pub fn names(ran: &Ran) -> Result<BTreeSet<String>, String> {
+    if !ran.ok() {
+        return Err(ran.output.clone());
+    }
+    Ok(ran.stdout.lines().filter_map(|line| Some(line.trim().strip_suffix(": test")?.to_owned())).collect())
+}
+
+/// The names in `test a::b ... ok`, or in those that ended otherwise.
+fn ended(ran: &Ran, how: &str) -> BTreeSet<String> {
+    let name = |line: &str| {
+        let (name, said) = line.strip_prefix("test ")?.split_once(" ... ")?;
+        // What is ignored has its reason behind it.
+        (said.split(',').next() == Some(how)).then(|| name.to_owned())
+    };
+    ran.output.lines().filter_map(|line| name(line.trim())).collect()
+}
+
+/// What a test that failed has said first, below the line with the place.
+fn why<'a>(ran: &'a Ran, name: &str) -> Option<&'a str> {
+    let head = format!("---- {name} stdout ----");
+    let said =
+        ran.output.lines().skip_while(|line| line.trim() != head).skip_while(|line| !line.contains(" panicked at "));
+    said.skip(1).find(|line| !line.trim().is_empty()).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    fn ran(code: i32, output: &str) -> Ran {
+        let (status, text) = (ExitStatus::from_raw(code << 8), output.to_owned());
+        Ran { status, stdout: text.clone(), output: text, timed_out: false }
+    }
+
+    /// A program whose first run ends so, and whose second ends with this status; and what it was asked for.
+    fn trial(first: &str, second: i32) -> (Result<String, String>, Vec<String>) {
+        let asked = Mutex::new(Vec::new());
+        let run = |arguments: &[String]| {
+            let mut asked = asked.lock().unwrap();
+            asked.push(arguments.join(" "));
+            Ok(match (&*arguments[0], asked.len()) {
+                ("--list", _) => ran(0, "a::good: test\na::bad: test\nb::hangs: test\nb::no: test\nb::real: test\n"),
+                (_, 1) => ran(101, first),
+                _ => ran(second, "test result: of the second\n"),
+            })
+        };
+        let left_out = BTreeMap::from([("b::no".to_owned(), "not there".to_owned())]);
+        let result = Program { what: "them", threads: 3, run: &run }.tests(&left_out);
+        (result, asked.into_inner().unwrap())
+    }
+
+    const FIRST: &str = "
+running 4 tests
+test a::good ... ok
+test b::real ... ignored, needs a collector
+test a::bad ... FAILED
+---- a::bad stdout ----
+
+thread 'a::bad' (288) panicked at tests/promises/a.rs:1:2:
+waited in vain
+";
+
+    #[test]
+    fn what_failed_or_did_not_end_is_done_once_more_and_nothing_else_is() {
+        let (result, asked) = trial(FIRST, 0);
+
+        assert_eq!(result.unwrap(), "them: 3 passed, 2 of them the second time, 1 ignored");
+        assert_eq!(asked[0], "--test-threads=3 --skip b::no");
+        assert_eq!(asked[2], "--test-threads=1 --exact a::bad b::hangs");
+        assert_eq!(why(&ran(101, FIRST), "a::bad"), Some("waited in vain"));
+        assert_eq!(why(&ran(101, FIRST), "b::hangs"), None);
+    }
+
+    #[test]
+    fn what_fails_twice_has_failed() {
+        assert!(trial(FIRST, 101).0.unwrap_err().starts_with("them: test result: of the second"));
+        let all = "test a::good ... ok\ntest a::bad ... ok\ntest b::hangs ... ok\ntest b::real ... ok\n";
+        assert!(trial(all, 0).0.unwrap_err().contains("b::real ... ok"), "nothing is known that could be done again");
+    }
+
+    #[test]
+    fn what_is_left_out_has_a_reason_and_a_file_that_is_there() {
+        for list in [crate::check::windows::LIST, crate::check::arm64::LIST] {
+            let left_out = LeftOut::read(list).unwrap();
+            for (file, reason) in &left_out.files {
+                let path = places::root().join(format!("tests/promises/{file}.rs"));
+                assert!(path.is_file() && reason.len() > 10, "{list}: {file}: {reason}");
+            }
+            for (name, reason) in left_out.promises.iter().chain(&left_out.library) {
+                assert!(name.contains("::") && reason.len() > 10, "{list}: {name}: {reason}");
+            }
+        }
+    }
+}

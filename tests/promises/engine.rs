@@ -1,15 +1,14 @@
-//! A Docker engine on a socket of its own whose every answer can be scripted, the malicious ones included.
+//! A Docker engine on a socket of its own, on Windows a named pipe, whose every answer can be scripted, the malicious ones included.
 #![allow(dead_code, reason = "each test uses the part that it needs")]
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
 use super::host::{Host, wait_for};
+use super::system::{LocalListener, LocalStream, forget, is_open, local};
 
 /// The head of an answer in chunks.
 pub const CHUNKED: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -39,16 +38,21 @@ struct State {
     asked: Vec<String>,
     /// By what is asked for, without the version.
     answers: BTreeMap<String, Said>,
-    streams: Vec<UnixStream>,
+    streams: Vec<LocalStream>,
     /// How often each stream was opened and closed by the other side.
-    held: Vec<UnixStream>,
+    held: Vec<LocalStream>,
     ended: bool,
 }
 
 impl Engine {
-    /// An engine like Docker 20.10 without containers, at `docker.sock` of this host.
+    /// Where the engine of this host is.
+    pub fn path(host: &Host) -> PathBuf {
+        local(&host.path("docker.sock"))
+    }
+
+    /// An engine like Docker 20.10 without containers.
     pub fn new(host: &Host) -> Self {
-        let mut engine = Self { path: host.path("docker.sock"), shared: Arc::default(), accepting: None };
+        let mut engine = Self { path: Self::path(host), shared: Arc::default(), accepting: None };
         engine.answers(
             "/version",
             Said::Body(
@@ -64,11 +68,11 @@ impl Engine {
 
     /// Begins to listen.
     pub fn start(&mut self) {
-        let listener = UnixListener::bind(&self.path).unwrap();
+        let mut listener = LocalListener::bind(&self.path).unwrap();
         let shared = self.shared.clone();
         lock(&shared).ended = false;
         self.accepting = Some(thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
+            while let Ok(stream) = listener.accept() {
                 if lock(&shared).ended {
                     return;
                 }
@@ -84,8 +88,7 @@ impl Engine {
     pub fn stop(&mut self) {
         self.cut();
         lock(&self.shared).ended = true;
-        let _ = UnixStream::connect(&self.path);
-        let _ = fs::remove_file(&self.path);
+        forget(&self.path);
         if let Some(accepting) = self.accepting.take() {
             accepting.join().unwrap();
         }
@@ -126,20 +129,13 @@ impl Engine {
 
     /// Breaks each open stream.
     pub fn cut(&self) {
-        for stream in lock(&self.shared).streams.drain(..) {
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-        }
+        lock(&self.shared).streams.clear();
     }
 
     /// How many streams are open on the side of the agent.
     pub fn open_streams(&self) -> usize {
         let mut state = lock(&self.shared);
-        state.streams.retain(|stream| {
-            let _ = stream.set_nonblocking(true);
-            let open = !matches!((&*stream).read(&mut [0]), Ok(0));
-            let _ = stream.set_nonblocking(false);
-            open
-        });
+        state.streams.retain(is_open);
         state.streams.len()
     }
 }
@@ -184,7 +180,7 @@ fn lock(shared: &Mutex<State>) -> MutexGuard<'_, State> {
     shared.lock().unwrap()
 }
 
-fn answer(mut stream: UnixStream, shared: &Mutex<State>) -> std::io::Result<()> {
+fn answer(mut stream: LocalStream, shared: &Mutex<State>) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

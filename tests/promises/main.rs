@@ -4,7 +4,6 @@
 //! What is not done on Windows, whole files and single tests, is in `not_on_windows.yaml`, each with its reason.
 
 mod accepts_only_signed_configs;
-#[cfg(unix)]
 mod engine;
 mod host;
 #[cfg(unix)]
@@ -91,3 +90,5 @@ mod validates_without_starting_anything;
 mod waits_for_a_missing_collector;
 #[cfg(unix)]
 mod watches_docker;
+#[cfg(windows)]
+mod watches_docker_on_a_named_pipe;

@@ -2,8 +2,10 @@
 #![allow(dead_code, reason = "each promise uses the part that it needs")]
 
 use std::fs;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, kill_process};
 
@@ -85,4 +87,39 @@ pub fn peak_memory(pid: u32) -> u64 {
 /// Whether this is root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Where programs of one machine meet at this path.
+pub fn local(path: &Path) -> PathBuf {
+    path.to_owned()
+}
+
+pub type LocalStream = UnixStream;
+
+/// Somebody who listens there.
+pub struct LocalListener(UnixListener);
+
+impl LocalListener {
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        UnixListener::bind(path).map(Self)
+    }
+
+    /// The next who calls.
+    pub fn accept(&mut self) -> io::Result<LocalStream> {
+        Ok(self.0.accept()?.0)
+    }
+}
+
+/// Wakes whoever listens there, and has nobody find him any more.
+pub fn forget(path: &Path) {
+    let _ = UnixStream::connect(path);
+    let _ = fs::remove_file(path);
+}
+
+/// Whether the other side has not closed it.
+pub fn is_open(stream: &LocalStream) -> bool {
+    let _ = stream.set_nonblocking(true);
+    let open = !matches!({ stream }.read(&mut [0]), Ok(0));
+    let _ = stream.set_nonblocking(false);
+    open
 }

@@ -13,7 +13,7 @@ use super::stays_small::{anonymous_kib, count_wake_ups, descriptors, threads};
 const DESCRIPTORS: usize = 11;
 
 fn watching(host: &Host) -> Agent {
-    host.set("docker.socket", &host.path("docker.sock").display().to_string());
+    host.set("docker.socket", &Engine::path(host).display().to_string());
     host.set("log_level", "debug");
     host.agent_running(&config("good"))
 }

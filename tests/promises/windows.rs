@@ -1,14 +1,22 @@
 //! What the promises ask of Windows, with the names that `unix.rs` has.
 #![allow(dead_code, reason = "each promise uses the part that it needs")]
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::mem::{size_of, zeroed};
-use std::path::Path;
+use std::os::windows::ffi::OsStrExt;
+use std::os::windows::io::{AsRawHandle, FromRawHandle};
+use std::path::{Path, PathBuf};
+use std::ptr::null_mut;
 use std::time::Duration;
 
 use windows_sys::Wdk::System::Threading::{NtQueryInformationProcess, ProcessBasicInformation};
-use windows_sys::Win32::Foundation::{CloseHandle, HANDLE, LocalFree};
+use windows_sys::Win32::Foundation::{CloseHandle, ERROR_PIPE_CONNECTED, HANDLE, INVALID_HANDLE_VALUE, LocalFree};
+use windows_sys::Win32::Storage::FileSystem::PIPE_ACCESS_DUPLEX;
 use windows_sys::Win32::System::Diagnostics::Debug::ReadProcessMemory;
+use windows_sys::Win32::System::Pipes::{
+    ConnectNamedPipe, CreateNamedPipeW, PIPE_REJECT_REMOTE_CLIENTS, PIPE_UNLIMITED_INSTANCES, PeekNamedPipe,
+};
 use windows_sys::Win32::System::ProcessStatus::{GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS};
 use windows_sys::Win32::System::Threading::{
     OpenProcess, PROCESS_BASIC_INFORMATION, PROCESS_QUERY_INFORMATION, PROCESS_VM_READ,
@@ -21,6 +29,7 @@ use super::host::{Entry, alive};
 
 /// What has the meaning of these signals here.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(clippy::upper_case_acronyms, reason = "the names are those that they have on Unix")]
 pub enum Signal {
     TERM,
     INT,
@@ -198,4 +207,68 @@ pub fn peak_memory(pid: u32) -> u64 {
 /// Nobody is root.
 pub fn is_root() -> bool {
     false
+}
+
+/// Where programs of one machine meet: a pipe whose name has this path's last two parts.
+pub fn local(path: &Path) -> PathBuf {
+    let parts: Vec<_> = path.iter().rev().take(2).map(|part| part.to_string_lossy()).collect();
+    format!(r"\\.\pipe\{}-{}", parts[1], parts[0]).into()
+}
+
+pub type LocalStream = File;
+
+/// Somebody who listens there: the instance of the pipe that waits for the next who calls.
+pub struct LocalListener {
+    name: Vec<u16>,
+    next: File,
+}
+
+impl LocalListener {
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        let name: Vec<u16> = path.as_os_str().encode_wide().chain([0]).collect();
+        Ok(Self { next: instance(&name)?, name })
+    }
+
+    /// The next who calls. There is another instance before anybody is answered: none is told that it is busy for long.
+    pub fn accept(&mut self) -> io::Result<LocalStream> {
+        // SAFETY: the handle is open, and not for what would go on after this.
+        let connected = unsafe { ConnectNamedPipe(self.next.as_raw_handle(), null_mut()) };
+        match io::Error::last_os_error() {
+            _ if connected != 0 => {}
+            error if error.raw_os_error() == Some(ERROR_PIPE_CONNECTED as i32) => {}
+            error => return Err(error),
+        }
+        let next = instance(&self.name)?;
+        Ok(std::mem::replace(&mut self.next, next))
+    }
+}
+
+fn instance(name: &[u16]) -> io::Result<File> {
+    let (most, room) = (PIPE_UNLIMITED_INSTANCES, 64 * 1024);
+    // SAFETY: the name ends with NUL, and nobody else has the handle.
+    unsafe {
+        let pipe = CreateNamedPipeW(
+            name.as_ptr(),
+            PIPE_ACCESS_DUPLEX,
+            PIPE_REJECT_REMOTE_CLIENTS,
+            most,
+            room,
+            room,
+            0,
+            std::ptr::null(),
+        );
+        if pipe == INVALID_HANDLE_VALUE { Err(io::Error::last_os_error()) } else { Ok(File::from_raw_handle(pipe)) }
+    }
+}
+
+/// Wakes whoever listens there. Nobody finds him once he has ended.
+pub fn forget(path: &Path) {
+    let _ = OpenOptions::new().read(true).write(true).open(path);
+}
+
+/// Whether the other side has not closed it.
+pub fn is_open(stream: &LocalStream) -> bool {
+    let none = null_mut();
+    // SAFETY: nothing is read, and nothing is told but whether it can be.
+    unsafe { PeekNamedPipe(stream.as_raw_handle(), null_mut(), 0, none, none, none) != 0 }
 }

@@ -60,11 +60,14 @@ Usage: otelet service install [--account=NAME | --keep] [--settings=PATH] [--fla
 /// The command line without the name of the program.
 pub type Arguments = std::vec::IntoIter<OsString>;
 
+/// Answers a command line with an exit status.
+type Answer = fn(Arguments) -> u8;
+
 /// What is to be run, and with what, once the service manager has started its thread.
-static SERVICE: Mutex<Option<(fn(Arguments) -> u8, Vec<OsString>)>> = Mutex::new(None);
+static SERVICE: Mutex<Option<(Answer, Vec<OsString>)>> = Mutex::new(None);
 
 /// Answers the command line: what concerns the service here, everything else by `answer`.
-pub fn serve(answer: fn(Arguments) -> u8) -> u8 {
+pub fn serve(answer: Answer) -> u8 {
     let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     if arguments.first().is_some_and(|first| first == "service") {
         return command(arguments.split_off(1));
@@ -86,7 +89,7 @@ pub fn serve(answer: fn(Arguments) -> u8) -> u8 {
 
 // ---- The service itself --------------------------------------------------------------------------------------------
 
-fn run_as_service(answer: fn(Arguments) -> u8, arguments: Vec<OsString>) -> u8 {
+fn run_as_service(answer: Answer, arguments: Vec<OsString>) -> u8 {
     if let Ok(mut service) = SERVICE.lock() {
         *service = Some((answer, arguments));
     }

@@ -16,8 +16,8 @@ use crate::{console, places};
 const PATIENCE: Duration = Duration::from_secs(180);
 const FETCHING: Duration = Duration::from_secs(900);
 
-/// The version that the promises hold under. 8.0 loses the end of a pipe now and then, and shows ACLs by the modes of Unix;
-/// what is between the two was not tried.
+/// The version that the promises hold under. 8.0 loses the end of a pipe or a connection now and then, and shows ACLs by the
+/// modes of Unix; what is between the two was not tried.
 const NEW_ENOUGH: Version = Version(10, 0);
 
 /// The Debian that has it.
@@ -125,7 +125,7 @@ impl Wine {
     /// Why the promises cannot be expected to hold under it, if so.
     pub fn too_old(&self) -> Option<String> {
         (self.version < NEW_ENOUGH).then(|| {
-            format!("wine {} loses the end of a pipe now and then; it takes wine {NEW_ENOUGH} or later", self.version)
+            format!("wine {} loses the end of a pipe now and then; it takes {NEW_ENOUGH} or later", self.version)
         })
     }
 

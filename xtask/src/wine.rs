@@ -105,6 +105,10 @@ impl Wine {
     ///
     /// What it lacks.
     pub fn find(platform: &Platform) -> Result<Option<Wine>, String> {
+        // None runs programs for another processor.
+        if platform.needs.emulators.is_empty() {
+            return Ok(None);
+        }
         let given = std::env::var_os("WINEPREFIX").map(PathBuf::from);
         let Some((launcher, version)) = choose(platform, given.is_some()) else { return Ok(None) };
         let own = given.is_none();

@@ -1,10 +1,11 @@
 //! What Windows is installed from, made and tried: `cargo xtask dist` for it, which installs, upgrades and removes the MSI under
 //! wine.
 
+use crate::Failure;
 use crate::build::{self, platforms::Platform};
 use crate::check::Outcome;
 use crate::dist::{self, msi};
-use crate::{Failure, places};
+use crate::wine::Wine;
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
 
@@ -18,9 +19,10 @@ pub fn step() -> Outcome {
     if let Err(reason) = msi::possible().and_then(|()| build::possible(&platform)) {
         return Outcome::Skipped(format!("msi: not made: {reason}"));
     }
-    let wine = &platform.needs.emulators;
-    if !wine.iter().any(|name| places::on_path(name).is_some()) {
-        return Outcome::Skipped(format!("msi: not tried: no {} here", wine.join(" or ")));
+    match Wine::find(&platform) {
+        Ok(Some(_)) => {}
+        Ok(None) => return Outcome::Skipped("msi: not tried: no wine here".to_owned()),
+        Err(reason) => return Outcome::Failed(reason),
     }
     match dist::verb(&[format!("--target={TARGET}")]) {
         Ok(()) => Outcome::Passed("installed, upgraded and removed under wine".to_owned()),

@@ -1,15 +1,13 @@
 //! The promises that need a real Collector, on Windows: the small distribution, built for it, under the agent in wine. What is
 //! left out there is in `tests/promises/not_on_windows.yaml` like everything else.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
-
 use crate::check::count;
+use crate::check::foreign::LeftOut;
 use crate::command::{Ran, run_within};
 use crate::wine::Wine;
 use crate::{collector, console, places};
@@ -26,13 +24,6 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// How long wine may take to start its services.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is left out.
-#[derive(Debug, Deserialize)]
-struct LeftOut {
-    files: BTreeMap<String, String>,
-    promises: BTreeMap<String, String>,
-}
-
 /// Runs them by the program of the promises, and says how many were kept and how long it took.
 ///
 /// # Errors
@@ -41,7 +32,7 @@ struct LeftOut {
 pub fn tries(wine: &Wine, promises: &Path) -> Result<String, String> {
     let collector = collector::small_for(TARGET)?;
     let paint = console::stdout();
-    let left_out = LeftOut::read()?;
+    let left_out = LeftOut::read(LIST)?;
     let files = files_with_one(&left_out)?;
     // A part of a name would stand for all that contain it.
     let run = |what: &str, names: &[String]| -> Result<Ran, String> {
@@ -72,14 +63,6 @@ pub fn tries(wine: &Wine, promises: &Path) -> Result<String, String> {
     match again.iter().all(|name| is_kept(&second, name)) {
         true => Ok(format!("{kept}, {} of them the second time", again.len())),
         false => Err(format!("{what}: {}, {}\n{}", count(&second.output), second.last_words(), second.output)),
-    }
-}
-
-impl LeftOut {
-    fn read() -> Result<Self, String> {
-        let path = places::root().join(LIST);
-        let text = fs::read_to_string(&path).map_err(|cause| format!("{}: {cause}", path.display()))?;
-        serde_yaml::from_str(&text).map_err(|cause| format!("{}: {cause}", path.display()))
     }
 }
 
@@ -197,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_files_that_need_a_collector_are_found_by_their_mark() {
-        let files = files_with_one(&LeftOut::read().unwrap()).unwrap();
+        let files = files_with_one(&LeftOut::read(LIST).unwrap()).unwrap();
         assert!(files.iter().any(|file| file == "real"), "{files:?}");
         assert!(!files.iter().any(|file| file == "real_docker" || file == "stops_in_order"), "{files:?}");
     }

@@ -26,9 +26,6 @@ const NAME: &str = "otelet";
 const DISPLAY: &str = "otelet, the OpenTelemetry Collector's agent";
 const DESCRIPTION: &str = "Keeps an OpenTelemetry Collector running on its newest good configuration.";
 
-/// The most that the log of a service has on disk, in bytes, and as much again for what was before.
-const LOG_LIMIT: u64 = 4 * 1024 * 1024;
-
 /// How long a service may take to start, and to stop: the latter is more than any `collector.stop_timeout`.
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(660);
@@ -598,7 +595,7 @@ mod tests {
 
     #[test]
     fn the_flags_of_a_service_are_kept_as_they_were_written() {
-        let flags = |line: &str| Registered { line: line.into(), disabled: false }.flags().to_owned();
+        let flags = |line: &str| Registered { line: line.into(), account: String::new(), disabled: false }.flags().to_owned();
         assert_eq!(
             flags(r#""C:\a b\otelet.exe" run --service "--settings=C:\x y.yaml" --log-level=debug"#),
             r#" "--settings=C:\x y.yaml" --log-level=debug"#

@@ -248,6 +248,10 @@ fn handle(mut stream: TcpStream, addr: SocketAddr, shared: &Shared) -> std::io::
 
 fn converse(stream: &mut TcpStream, addr: SocketAddr, shared: &Shared) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
+    // wine's server now and then keeps the connection of a client that was killed: its end is never seen, and no shutdown of
+    // ours wakes whoever waits for it.
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
     // The last byte of the head stays unread until it is known whether the connection is to end in a reset.
     let head = read_until(stream, b"\r\n\r")?;
     let mut answer = shared.next_answer();

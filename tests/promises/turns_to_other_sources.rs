@@ -1,6 +1,6 @@
 //! While the first source is silent the others serve, in their order; when it is back it serves again. Who serves is seen.
 
-use super::host::{Host, Signal, config};
+use super::host::{Host, Signal, config, wait_until};
 use super::server::{Answer, Server};
 
 /// A host with a second server that offers this.
@@ -87,7 +87,8 @@ fn a_file_can_stand_in_for_a_server() {
     agent.applied(&spare);
     let edited = config("edited");
     std::fs::write(host.path("new.yaml"), &edited).unwrap();
-    std::fs::rename(host.path("new.yaml"), &path).unwrap();
+    // The agent may be reading it, which is in the way on Windows.
+    wait_until("the new file in place", || std::fs::rename(host.path("new.yaml"), &path).is_ok());
     agent.applied(&edited);
 }
 

@@ -113,13 +113,14 @@ fn a_collector_put_elsewhere_is_used_as_soon_as_the_settings_say_so() {
 fn a_name_is_looked_up_on_path() {
     let host = Host::new();
     fs::create_dir(host.path("bin")).unwrap();
-    install(&host.path("bin/otelcol-edge"));
+    let program = host.path("bin").join(format!("otelcol-edge{}", std::env::consts::EXE_SUFFIX));
+    install(&program);
     host.unset("collector.path");
     host.server.offer(config("first"));
 
     let agent = host.agent().env("PATH", host.path("bin").display().to_string()).start();
 
     let pid = host.runs("first");
-    assert_eq!(super::host::command_line(pid)[0], host.path("bin").join("otelcol-edge").display().to_string());
+    assert_eq!(super::host::command_line(pid)[0], program.display().to_string());
     drop(agent);
 }

@@ -595,7 +595,8 @@ mod tests {
 
     #[test]
     fn the_flags_of_a_service_are_kept_as_they_were_written() {
-        let flags = |line: &str| Registered { line: line.into(), account: String::new(), disabled: false }.flags().to_owned();
+        let flags =
+            |line: &str| Registered { line: line.into(), account: String::new(), disabled: false }.flags().to_owned();
         assert_eq!(
             flags(r#""C:\a b\otelet.exe" run --service "--settings=C:\x y.yaml" --log-level=debug"#),
             r#" "--settings=C:\x y.yaml" --log-level=debug"#

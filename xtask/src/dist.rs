@@ -118,7 +118,7 @@ fn make(
         let entries = payload::windows(&binary, &bill)?;
         let archive = zip::zip(&format!("{name}/"), &entries, stamp)?;
         made.put("zip", format!("{name}.zip"), &archive)?;
-        match msi::possible() {
+        match msi::possible(platform) {
             Ok(()) => {
                 made.put("msi", format!("{name}.msi"), &msi::msi(&entries, &msi::library(platform, way)?, stamp)?)?;
                 made.put("ps1", "install.ps1".to_owned(), &payload::script_for_windows()?)?;

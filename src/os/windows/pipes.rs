@@ -204,20 +204,24 @@ const WAITING_AT_MOST: usize = 64 * 1024;
 /// How long the end waits for that reader.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Has what is printed to stdout and stderr go into a file, from now on.
+/// Has what is printed to stdout and stderr go into a file, from now on. The one before is let go: Windows puts no file in
+/// place of one that is open.
 ///
 /// # Errors
 ///
 /// As Windows says.
 pub fn stderr_into(file: &File) -> io::Result<()> {
+    static OPEN: Mutex<Option<File>> = Mutex::new(None);
     let copy = file.try_clone()?;
-    // SAFETY: the handle stays open for as long as the process lives; a file that is full is left, and another one taken, some
-    // times a year.
+    // SAFETY: the handle stays open until another one has taken its place.
     unsafe {
         SetStdHandle(STD_ERROR_HANDLE, copy.as_raw_handle());
         SetStdHandle(STD_OUTPUT_HANDLE, copy.as_raw_handle());
     }
-    std::mem::forget(copy);
+    match OPEN.lock() {
+        Ok(mut open) => *open = Some(copy),
+        Err(_) => std::mem::forget(copy),
+    }
     Ok(())
 }
 

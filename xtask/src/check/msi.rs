@@ -16,7 +16,7 @@ pub fn step() -> Outcome {
         Err(reason) => return Outcome::Failed(reason),
     };
     // Without one of these, dist leaves the MSI or its trial out.
-    if let Err(reason) = msi::possible().and_then(|()| build::possible(&platform)) {
+    if let Err(reason) = msi::possible(&platform).and_then(|()| build::possible(&platform)) {
         return Outcome::Skipped(format!("msi: not made: {reason}"));
     }
     match Wine::find(&platform) {

@@ -18,17 +18,23 @@ const LIBRARY: &str = "otelet_msi.dll";
 /// What a person may give on the command line: Windows Installer hands only these on to the part of it that has the rights.
 const PROPERTIES: &str = "CONFIG_URL;CONFIG_PUBLIC_KEY;COLLECTOR_PATH;ATTRIBUTES;KEEP_STATE";
 
+/// The machine in the PE header that an MSI for x64 is for.
+const FOR_X64: u16 = 0x8664;
+
 /// What Windows Installer runs only if something fails later, which wixl cannot say: a function of a library, noted down
 /// (msidbCustomActionTypeInScript) for then (msidbCustomActionTypeRollback), not as the user (msidbCustomActionTypeNoImpersonate).
 const UNDO: [&str; 4] = ["UndoStop", "UndoUninstall", "UndoConfigure", "UndoRegister"];
 const ROLLBACK: u32 = 0x1 | 0x400 | 0x100 | 0x800;
 
-/// Whether an MSI can be made here.
+/// Whether an MSI can be made here for this target.
 ///
 /// # Errors
 ///
-/// What to install.
-pub fn possible() -> Result<(), String> {
+/// What to install, or why there is none.
+pub fn possible(platform: &Platform) -> Result<(), String> {
+    if platform.needs.pe != Some(FOR_X64) {
+        return Err("wixl makes none for this processor; `otelet service install` of the zip does the same".to_owned());
+    }
     match ["wixl", "msibuild"].iter().find(|tool| places::on_path(tool).is_none()) {
         Some(tool) => Err(format!("no {tool} here: `apt-get install wixl msitools`")),
         None => Ok(()),
@@ -167,7 +173,7 @@ mod tests {
 
     #[test]
     fn an_msi_is_the_same_each_time_and_has_what_an_upgrade_needs() {
-        if let Err(reason) = possible() {
+        if let Err(reason) = possible(&Platform::named("x86_64-pc-windows-gnu").unwrap()) {
             return println!("skipped: no MSI is made: {reason}");
         }
         let package = made("1.2.3", 1_709_210_096);
@@ -195,7 +201,7 @@ mod tests {
 
     #[test]
     fn each_deferred_action_runs_as_the_system_and_what_changes_something_can_be_undone() {
-        if let Err(reason) = possible() {
+        if let Err(reason) = possible(&Platform::named("x86_64-pc-windows-gnu").unwrap()) {
             return println!("skipped: no MSI is made: {reason}");
         }
         let package = made("1.2.3", 7);

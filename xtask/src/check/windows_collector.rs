@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use crate::check::count;
 use crate::check::foreign::LeftOut;
+use crate::check::windows::LIST;
 use crate::command::{Ran, run_within};
 use crate::wine::Wine;
 use crate::{collector, console, places};
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
-const LIST: &str = "tests/promises/not_on_windows.yaml";
 
 /// How a test says that it needs one.
 const MARK: &str = "#[ignore = \"needs a real Collector: cargo xtask check --real\"]";

@@ -19,6 +19,9 @@ use super::server::{Answer, Asked, Server};
 /// A start of a Collector in a container on a busy machine, and an engine's own health check, which is asked each 30 s.
 const LONG: Duration = Duration::from_secs(120);
 
+/// How often host metrics are taken, as `built_in` has it.
+const TAKEN_EACH: Duration = Duration::from_millis(250);
+
 /// Targets, what images call them, and `e_machine` of elf(5).
 const TARGETS: [(&str, &str, u8); 2] =
     [("x86_64-unknown-linux-musl", "amd64", 62), ("aarch64-unknown-linux-musl", "arm64", 183)];
@@ -617,7 +620,9 @@ fn what_containers_do_arrives_under_their_names_and_a_restarted_engine_stops_no_
          was killed and started without it, {engine_back:?} while it was started with it again"
     );
     // What a restart costs is measured here and not assumed: one that has to be is the measure for those that are planned.
-    assert!(engine_away <= restarted, "an engine that is restarted costs no restart: {engine_away:?}, {restarted:?}");
+    // One that took less than two samples to come is not told from none.
+    let measure = restarted.max(2 * TAKEN_EACH);
+    assert!(engine_away <= measure, "an engine that is restarted costs no restart: {engine_away:?}, {restarted:?}");
     let log = logs(&engine, "otelet");
     assert_eq!(log.matches("collector exited: ").count(), 1, "the one that was killed: {log}");
     assert_eq!(log.matches("the Docker engine is back: ").count(), 1, "{log}");

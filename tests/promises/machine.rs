@@ -2,12 +2,13 @@
 //! systemd-nspawn, and mmdebstrap once, to make it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::host::{hash, stderr, stdout, wait_for_longer};
+use super::host::{hash, otelet, stderr, stdout, wait_for, wait_for_longer};
 
 const TARGETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/targets/linux");
 
@@ -236,6 +237,56 @@ impl Machine {
     pub fn applies(&self, config: &str) {
         let applied = || (self.status()["config"]["effective_hash"] == hash(config)).then_some(());
         wait_for_longer(LONG, "the config", applied, || self.journal());
+    }
+
+    /// Upgrades this machine, which has the agent under test, to one that is never healthy: it is taken back, also where the
+    /// power goes before anybody has looked. One that is healthy stays.
+    pub fn takes_bad_upgrades_back(mut self, guard: &str) {
+        self.one_of_each();
+        let first = hash(fs::read(otelet()).unwrap());
+        let installed = |machine: &Self| hash(fs::read(machine.root().join("usr/local/bin/otelet")).unwrap());
+
+        // An agent that starts, and never has a healthy collector.
+        let broken = self.dir.join("broken");
+        let text = "#!/bin/sh\n[ \"$1\" = version ] && exit\n[ \"$1\" = run ] || exit 1\nexec sleep 1000\n";
+        fs::write(&broken, text).unwrap();
+        fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).unwrap();
+        let archive = self.carries("broken", &broken, SITE);
+
+        let output = self.run(&["sh", &format!("{archive}/install.sh"), "--wait=5"]);
+        assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
+        assert!(stderr(&output).contains("upgrade taken back; what ran before runs again"), "{}", stderr(&output));
+        assert_eq!(installed(&self), first);
+        self.one_of_each();
+
+        // The same, but the power goes before anybody has looked: the next boot takes it back.
+        let mut installer = Command::new("nsenter")
+            .args(["-t", &self.leader.to_string(), "-m", "-p", "-u", "-i", "-n", "-C", "--", "sh"])
+            .args([&format!("{archive}/install.sh"), "--wait=20"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for("the broken one in place", || (installed(&self) == hash(text)).then_some(()), || self.journal());
+        self.pull_the_plug();
+        let _ = installer.wait();
+        self.boot();
+        wait_for_longer(LONG, "the first one again", || (installed(&self) == first).then_some(()), || self.journal());
+        self.one_of_each();
+        let guard = self.root().join(guard);
+        wait_for("the end of the upgrade", || (!guard.exists()).then_some(()), || self.journal());
+
+        // A better one stays, with its config, and the identity is the same.
+        let before = self.instance_uid();
+        let better = SITE.replace("memory: {}", "memory: {}, load: {}");
+        let archive = self.carries("better", Path::new(otelet()), &better);
+        self.does(&["sh", &format!("{archive}/install.sh"), "--wait=60"]);
+        self.applies(&better);
+        assert_eq!(self.instance_uid(), before);
+        self.pull_the_plug();
+        self.boot();
+        self.applies(&better);
     }
 }
 

@@ -2,12 +2,11 @@
 //! upgrades that are taken back, and what the packages do. It needs root, systemd-nspawn, and mmdebstrap once, to make the box.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
 
-use super::host::{hash, otelet, stderr, stdout, wait_for, wait_for_longer};
+use super::host::{otelet, stderr, stdout, wait_for, wait_for_longer};
 use super::machine::{LONG, Machine, SITE, System, on_path};
 
 impl Machine {
@@ -206,55 +205,9 @@ fn the_service_survives_a_crash_a_hang_a_reload_a_stop_and_a_reboot() {
 #[test]
 #[ignore = "needs root, systemd-nspawn and a real Collector: cargo xtask check --real"]
 fn an_upgrade_that_is_not_healthy_is_taken_back_also_after_a_power_cut() {
-    let Some(mut machine) = Machine::new(System::Systemd, "upgrade") else { return };
+    let Some(machine) = Machine::new(System::Systemd, "upgrade") else { return };
     machine.installs();
-    machine.one_of_each();
-    let first = hash(fs::read(otelet()).unwrap());
-    let installed = |machine: &Machine| hash(fs::read(machine.root().join("usr/local/bin/otelet")).unwrap());
-
-    // An agent that starts, and never has a healthy collector.
-    let broken = machine.dir.join("broken");
-    fs::write(&broken, "#!/bin/sh\n[ \"$1\" = run ] || exit 1\nexec sleep 1000\n").unwrap();
-    fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).unwrap();
-    let archive = machine.carries("broken", &broken, SITE);
-    // Its first check is that the program runs here: this one says its version.
-    let version = fs::read_to_string(&broken).unwrap().replace("exit 1", "[ \"$1\" = version ]; exit");
-    fs::write(machine.root().join("opt/broken/otelet"), &version).unwrap();
-    let sums = machine.root().join("opt/broken/SHA256SUMS");
-    let text = fs::read_to_string(&sums).unwrap().replace(&hash(fs::read(&broken).unwrap()), &hash(&version));
-    fs::write(&sums, text).unwrap();
-
-    let output = machine.run(&["sh", &format!("{archive}/install.sh"), "--wait=5"]);
-    assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
-    assert!(stderr(&output).contains("upgrade taken back; what ran before runs again"), "{}", stderr(&output));
-    assert_eq!(installed(&machine), first);
-    machine.one_of_each();
-
-    // The same, but the power goes before anybody has looked: the next boot takes it back.
-    let mut installer = Command::new("nsenter")
-        .args(["-t", &machine.leader.to_string(), "-m", "-p", "-u", "-i", "-n", "-C", "--", "sh"])
-        .args([&format!("{archive}/install.sh"), "--wait=20"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    wait_for("the broken one in place", || (installed(&machine) == hash(&version)).then_some(()), || machine.journal());
-    machine.pull_the_plug();
-    let _ = installer.wait();
-    machine.boot();
-    wait_for_longer(LONG, "the first one again", || (installed(&machine) == first).then_some(()), || machine.journal());
-    machine.one_of_each();
-    let guard = machine.root().join("etc/systemd/system/otelet-upgrade.service");
-    wait_for("the end of the upgrade", || (!guard.exists()).then_some(()), || machine.journal());
-
-    // A better one stays, with its config, and the identity is the same.
-    let before = machine.instance_uid();
-    let better = SITE.replace("memory: {}", "memory: {}, load: {}");
-    let archive = machine.carries("better", Path::new(otelet()), &better);
-    machine.does(&["sh", &format!("{archive}/install.sh"), "--wait=60"]);
-    machine.applies(&better);
-    assert_eq!(machine.instance_uid(), before);
+    machine.takes_bad_upgrades_back("etc/systemd/system/otelet-upgrade.service");
 }
 
 #[test]

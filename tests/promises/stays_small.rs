@@ -24,7 +24,7 @@ const PRIVATE_DIRTY_KIB: u64 = 716;
 /// A minute is looked at again when it had too many wake-ups, so often at the most: with everything on it depends on how the
 /// times of checks, polls and looks fall together, each of which has a random part; and where processors are short, a thread
 /// that meets another on its way waits for it, and each such wait is counted as well.
-const MINUTES: usize = 6;
+const MINUTES: usize = 3;
 
 #[test]
 fn it_has_two_threads_and_ten_descriptors_when_idle() {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Action, Due, Moment, Notice};
+use super::{Action, Due, Moment, Notice, backoff};
 use crate::settings::CheckSettings;
 
 /// The most checks that are under way at once, stalled ones aside: each may have a thread.
@@ -94,12 +94,12 @@ impl Checks {
 
     fn begin_anew(&mut self, settings: &CheckSettings, at: Moment) -> Check {
         self.generations += 1;
-        let spread = FIRST_WITHIN.min(settings.every);
-        let first = at.now + share(spread / 2, at.dice, self.generations);
+        let half = FIRST_WITHIN.min(settings.every) / 2;
+        let slack = backoff::full_jitter(0, half, half, mixed(at.dice, self.generations));
         Check {
             generation: self.generations,
             settings: settings.clone(),
-            next: Due { at: first, slack: spread / 2 },
+            next: Due { at: at.now + half, slack },
             running: None,
             stalled: false,
             last: None,
@@ -139,12 +139,8 @@ impl Checks {
         let Some(check) = known.filter(|check| check.running.is_some()) else { return };
         let started = check.running.take().unwrap_or(at.now);
         check.stalled = false;
-        // Planned from its start, so that a slow check is not a seldom one; up to a tenth early, up to a tenth late.
-        let tenth = check.settings.every / 10;
-        // What is left of that is slack, so that checks share the wake-ups of others and of each other.
-        let early = share(tenth, at.dice, generation);
-        let next = started + check.settings.every - tenth + early;
-        check.next = Due { at: next.max(at.now), slack: tenth * 2 - early };
+        // Planned from its start, so that a slow check is not a seldom one.
+        check.next = backoff::around(started, check.settings.every, mixed(at.dice, generation));
         take(check, outcome.result, Some(outcome.took), at, out);
     }
 
@@ -197,11 +193,10 @@ fn take(check: &mut Check, result: Result<String, String>, took: Option<Duration
     check.last = Some(Last { ok, since, at: at.wall, took, message });
 }
 
-/// A part of this time by chance: another one for each number, though the dice are thrown once.
-fn share(time: Duration, dice: u64, number: u64) -> Duration {
+/// Other dice for each number, though they are thrown once.
+fn mixed(dice: u64, number: u64) -> u64 {
     // Fibonacci hashing spreads neighbours.
-    let mixed = (dice ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44;
-    time.mul_f64(mixed as f64 / f64::from(1 << 20))
+    (dice ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]

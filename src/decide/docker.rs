@@ -206,19 +206,23 @@ impl Docker {
         }
         (self.looking, self.look_at, self.look_after) = (true, None, now + BETWEEN_LOOKS);
         if usage {
-            self.usage_at = Some(now + self.half());
+            self.usage_at = Some(now + self.usage_every() - self.slack());
         }
         out.push(Action::Docker(Do::Look { usage }));
     }
 
-    /// Half of the time is slack, so that a look rides on a wake-up that comes anyway.
-    fn half(&self) -> Duration {
-        self.wanted.as_ref().map_or(Duration::ZERO, |wanted| wanted.usage_every / 2)
+    fn usage_every(&self) -> Duration {
+        self.wanted.as_ref().map_or(Duration::ZERO, |wanted| wanted.usage_every)
+    }
+
+    /// A look rides on a wake-up that comes anyway. More slack than a quarter would have it ride on every one.
+    fn slack(&self) -> Duration {
+        self.usage_every() / 4
     }
 
     fn usage_due(&self) -> Option<Due> {
-        let at = self.usage_at.filter(|_| !self.half().is_zero())?;
-        Some(Due { at, slack: self.half() })
+        let at = self.usage_at.filter(|_| !self.usage_every().is_zero())?;
+        Some(Due { at, slack: self.slack() })
     }
 
     /// Whether the engine is there.
@@ -382,12 +386,12 @@ mod tests {
     }
 
     #[test]
-    fn usage_rides_on_a_wake_up_in_the_second_half_of_its_time() {
+    fn usage_rides_on_a_wake_up_in_the_last_quarter_of_its_time() {
         let t0 = origin();
         let mut docker = watching(t0);
         assert_eq!(docker.due().expect("planned").latest(), t0 + EVERY);
-        assert_eq!(settled(&mut docker, t0 + EVERY / 2 - BASE), []);
-        assert_eq!(settled(&mut docker, t0 + EVERY / 2), [Do::Look { usage: true }]);
+        assert_eq!(settled(&mut docker, t0 + EVERY * 3 / 4 - BASE), []);
+        assert_eq!(settled(&mut docker, t0 + EVERY * 3 / 4), [Do::Look { usage: true }]);
     }
 
     #[test]

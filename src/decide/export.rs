@@ -17,9 +17,6 @@ const CAP: Duration = Duration::from_secs(300);
 const LEAST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// How much later an export that nothing but time asks for may be made; with short times a part of these.
-const SLACK: Duration = Duration::from_secs(10);
-
 /// A collector that ends takes the connection with it, before anybody knows: one failure there is no news.
 const QUIET_FAILURES: u32 = 1;
 
@@ -67,7 +64,7 @@ pub struct Exporting {
     waiting: bool,
     /// Whether an event does.
     hurried: bool,
-    next: Instant,
+    next: Due,
     in_flight: bool,
     failures: u32,
     /// Whether the last failure was told.
@@ -87,7 +84,7 @@ impl Exporting {
             params,
             waiting: false,
             hurried: false,
-            next: now + every,
+            next: first(every, now),
             in_flight: false,
             failures: 0,
             told: false,
@@ -103,7 +100,7 @@ impl Exporting {
             self.params = params;
             (self.failures, self.told) = (0, false);
             self.refusals.clear();
-            self.next = now + params.map_or(Duration::ZERO, |params| params.every);
+            self.next = first(params.map_or(Duration::ZERO, |params| params.every), now);
             self.waiting &= params.is_some();
         }
     }
@@ -118,7 +115,7 @@ impl Exporting {
         if self.params.is_some() {
             (self.waiting, self.hurried) = (true, true);
             if self.failures == 0 {
-                self.next = self.next.min(now + SETTLE);
+                self.next = Due::at(self.next.at.min(now + SETTLE));
             }
         }
     }
@@ -130,11 +127,11 @@ impl Exporting {
             // There is somebody again: what was kept need not wait for the end of a backoff.
             self.failures = 0;
             if self.waiting && self.to_collector() {
-                self.next = now;
+                self.next = Due::at(now);
             }
         }
         self.ready = ready;
-        let due = ready && self.waiting && !self.in_flight && now >= self.next;
+        let due = ready && self.waiting && !self.in_flight && self.next.reached(now);
         if due {
             (self.in_flight, self.waiting, self.hurried) = (true, false, false);
         }
@@ -144,7 +141,7 @@ impl Exporting {
     /// Whether to make one now although it is not due: there will be no later one.
     pub fn begin_last(&mut self, healthy: bool, now: Instant) -> bool {
         if self.failures == 0 {
-            self.next = now;
+            self.next = Due::at(now);
             return self.begin(healthy, now);
         }
         false
@@ -165,9 +162,9 @@ impl Exporting {
                 self.failures = 0;
                 self.exports.sent += sent;
                 self.next = match (more, self.hurried) {
-                    (true, _) => at.now,
-                    (false, true) => at.now + SETTLE,
-                    (false, false) => at.now + backoff::about(params.every, at.dice),
+                    (true, _) => Due::at(at.now),
+                    (false, true) => Due::at(at.now + SETTLE),
+                    (false, false) => backoff::around_or_later(at.now, params.every, at.dice),
                 };
                 self.waiting |= more;
                 self.exports.last_error = trouble.clone();
@@ -181,7 +178,7 @@ impl Exporting {
             }
             // It was not there any more, which the state of the collector tells by itself.
             Err(_) if params.to_collector && !healthy => {
-                (self.waiting, self.next) = (true, at.now);
+                (self.waiting, self.next) = (true, Due::at(at.now));
                 None
             }
             Err((message, retry_after)) => {
@@ -192,7 +189,7 @@ impl Exporting {
                 let quiet = params.to_collector && self.failures <= QUIET_FAILURES;
                 let news = !quiet && (!self.told || self.exports.last_error.as_deref() != Some(&message));
                 self.exports.last_error = Some(message.clone());
-                (self.waiting, self.next) = (true, at.now + delay);
+                (self.waiting, self.next) = (true, Due::at(at.now + delay));
                 self.told |= news;
                 news.then_some(Notice::ExportFailed { message, delay })
             }
@@ -204,9 +201,7 @@ impl Exporting {
         if !self.waiting || self.in_flight || !self.can_be_taken(healthy) {
             return None;
         }
-        let every = self.params?.every;
-        let patient = !self.hurried && self.failures == 0;
-        Some(Due { at: self.next, slack: if patient { SLACK.min(every / 6) } else { Duration::ZERO } })
+        Some(self.next)
     }
 
     /// Whether one is out.
@@ -227,6 +222,11 @@ impl Exporting {
     fn can_be_taken(&self, healthy: bool) -> bool {
         self.params.is_some_and(|params| healthy || !params.to_collector)
     }
+}
+
+/// When the first one is made.
+fn first(every: Duration, now: Instant) -> Due {
+    Due { at: now + every, slack: backoff::patience(every) }
 }
 
 #[cfg(test)]
@@ -255,7 +255,7 @@ mod tests {
         let mut exporting = Exporting::new(Some(AWAY), t0);
         assert_eq!(exporting.due(false), None, "nothing waits");
         exporting.measured();
-        assert_eq!(exporting.due(false), Some(Due { at: t0 + EVERY, slack: SLACK }));
+        assert_eq!(exporting.due(false), Some(Due { at: t0 + EVERY, slack: backoff::patience(EVERY) }));
 
         let t1 = t0 + EVERY / 2;
         exporting.happened(t1);
@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn the_collector_gets_the_last_of_it_before_it_is_stopped_and_has_two_seconds() {
         let t0 = origin();
-        let (later, patience) = (t0 + EVERY, Duration::from_secs(2));
+        let (later, patience) = (t0 + EVERY / 2, Duration::from_secs(2));
         let stop = || {
             let mut agent = agent(NEAR, t0);
             agent.on(Event::Happened, at(later));
@@ -405,7 +405,7 @@ mod tests {
     #[test]
     fn others_get_the_last_of_it_after_the_collector_has_ended() {
         let t0 = origin();
-        let (later, patience) = (t0 + EVERY, Duration::from_secs(2));
+        let (later, patience) = (t0 + EVERY / 2, Duration::from_secs(2));
         let stop = || {
             let mut agent = agent(AWAY, t0);
             let actions = agent.on(Event::Stop, at(later));

@@ -22,6 +22,8 @@ pub mod health;
 pub mod notice;
 pub mod notify;
 pub mod poll;
+#[cfg(test)]
+mod quiet;
 pub mod report;
 pub mod reporting;
 pub mod rollout;

@@ -12,9 +12,6 @@ const LEAST: Duration = Duration::from_secs(1);
 const BASE: Duration = Duration::from_secs(5);
 const CAP: Duration = Duration::from_secs(300);
 
-/// How much later a repetition may be sent.
-const SLACK: Duration = Duration::from_secs(10);
-
 /// An alert that is not repeated for so many turns is over, even if nobody is left to say so.
 const FADES_AFTER_TURNS: u32 = 4;
 
@@ -69,7 +66,7 @@ impl Notification {
 pub struct Notifying {
     /// None if there is no webhook.
     every: Option<Duration>,
-    next: Option<Instant>,
+    next: Option<Due>,
     /// The number of the last resolved alert that is on its way.
     in_flight: Option<u64>,
     changed: bool,
@@ -105,7 +102,7 @@ impl Notifying {
         }
         self.changed = true;
         if self.failures == 0 || self.next.is_none() {
-            self.next = Some(now);
+            self.next = Some(Due::at(now));
         }
     }
 
@@ -121,7 +118,7 @@ impl Notifying {
 
     /// Whether to send a batch now. `last` is the number of the last resolved alert in it.
     pub fn begin(&mut self, now: Instant, anything: bool, last: u64) -> bool {
-        if self.in_flight.is_some() || self.next.is_none_or(|next| now < next) {
+        if self.in_flight.is_some() || self.next.is_none_or(|next| !next.reached(now)) {
             return false;
         }
         if !anything {
@@ -151,8 +148,10 @@ impl Notifying {
                 self.notifications.sent += 1;
                 self.notifications.last_error = None;
                 self.failures = 0;
-                let delay = if self.changed { Duration::ZERO } else { backoff::about(every, at.dice) };
-                self.next = more.then(|| at.now + delay);
+                self.next = more.then(|| match self.changed {
+                    true => Due::at(at.now),
+                    false => backoff::around_or_later(at.now, every, at.dice),
+                });
                 None
             }
             Err((message, retry_after)) => {
@@ -162,7 +161,7 @@ impl Notifying {
                 self.failures = self.failures.saturating_add(1);
                 self.notifications.failed += 1;
                 self.notifications.last_error = Some(message.clone());
-                self.next = Some(at.now + delay);
+                self.next = Some(Due::at(at.now + delay));
                 news.then_some((message, delay))
             }
         }
@@ -170,12 +169,7 @@ impl Notifying {
 
     /// When the next one is due; none while one is out.
     pub fn due(&self) -> Option<Due> {
-        let at = self.next.filter(|_| self.in_flight.is_none())?;
-        let slack = match self.every {
-            Some(every) if !self.changed && self.failures == 0 => SLACK.min(every / 2),
-            Some(_) | None => Duration::ZERO,
-        };
-        Some(Due { at, slack })
+        self.next.filter(|_| self.in_flight.is_none())
     }
 
     /// Batches so far.

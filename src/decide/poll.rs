@@ -61,7 +61,7 @@ pub struct Exchanges {
 /// When the source is asked next.
 #[derive(Debug)]
 pub struct Poll {
-    next: Option<Instant>,
+    next: Option<Due>,
     in_flight: bool,
     nudged: bool,
     failures: u32,
@@ -72,7 +72,7 @@ impl Poll {
     /// The first exchange is due at once.
     pub fn new(has_source: bool, now: Instant) -> Self {
         Self {
-            next: has_source.then_some(now),
+            next: has_source.then_some(Due::at(now)),
             in_flight: false,
             nudged: false,
             failures: 0,
@@ -82,7 +82,7 @@ impl Poll {
 
     /// Whether to ask now.
     pub fn begin(&mut self, now: Instant) -> bool {
-        let due = !self.in_flight && self.next.is_some_and(|next| now >= next);
+        let due = !self.in_flight && self.next.is_some_and(|next| next.reached(now));
         if due {
             self.in_flight = true;
             self.nudged = false;
@@ -93,12 +93,12 @@ impl Poll {
     /// Ask at once, or right after the exchange that is out.
     pub fn nudge(&mut self, now: Instant) {
         self.nudged = true;
-        self.next = self.next.map(|next| next.min(now));
+        self.next = self.next.map(|_| Due::at(now));
     }
 
     /// The settings may have brought or taken the source; a changed one is asked at once.
     pub fn reconfigure(&mut self, has_source: bool, now: Instant) {
-        self.next = has_source.then_some(now);
+        self.next = has_source.then_some(Due::at(now));
         self.nudged = has_source;
     }
 
@@ -112,7 +112,7 @@ impl Poll {
         out: &mut Vec<Action>,
     ) {
         self.in_flight = false;
-        let delay = match exchanged {
+        let next = match exchanged {
             Exchanged::Unchanged => {
                 self.exchanges.unchanged += 1;
                 self.succeeded(every, at, out)
@@ -121,18 +121,18 @@ impl Poll {
                 self.exchanges.offered += 1;
                 self.succeeded(every, at, out)
             }
-            Exchanged::Replaced => Duration::ZERO,
+            Exchanged::Replaced => Due::at(at.now),
             Exchanged::Empty => self.failed("the source answered with an empty body", None, every, running, at, out),
             Exchanged::Failed { message, retry_after } => self.failed(message, *retry_after, every, running, at, out),
         };
         if self.next.is_some() {
-            self.next = Some(if self.nudged { at.now } else { at.now + delay });
+            self.next = Some(if self.nudged { Due::at(at.now) } else { next });
         }
     }
 
     /// When the next exchange is due. None while one is out: its end is an event.
     pub fn due(&self) -> Option<Due> {
-        if self.in_flight { None } else { self.next.map(Due::at) }
+        self.next.filter(|_| !self.in_flight)
     }
 
     /// Exchanges so far.
@@ -140,14 +140,14 @@ impl Poll {
         &self.exchanges
     }
 
-    fn succeeded(&mut self, every: Duration, at: Moment, out: &mut Vec<Action>) -> Duration {
+    fn succeeded(&mut self, every: Duration, at: Moment, out: &mut Vec<Action>) -> Due {
         if self.failures > 0 {
             out.push(Action::Tell(Notice::SourceBack { failures: self.failures }));
         }
         self.failures = 0;
         self.exchanges.last_error = None;
         self.exchanges.last_success = Some(at.wall);
-        backoff::about(every, at.dice)
+        backoff::around(at.now, every, at.dice)
     }
 
     fn failed(
@@ -158,7 +158,7 @@ impl Poll {
         running: Option<ConfigHash>,
         at: Moment,
         out: &mut Vec<Action>,
-    ) -> Duration {
+    ) -> Due {
         let jittered = backoff::full_jitter(self.failures, BASE, CAP.max(every), at.dice);
         let wished = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
         let delay = match wished {
@@ -172,7 +172,7 @@ impl Poll {
         self.failures = self.failures.saturating_add(1);
         self.exchanges.failed += 1;
         self.exchanges.last_error = Some(message.into());
-        delay
+        Due::at(at.now + delay)
     }
 }
 

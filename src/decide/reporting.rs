@@ -11,9 +11,6 @@ const SETTLE: Duration = Duration::from_secs(1);
 const BASE: Duration = Duration::from_secs(5);
 const CAP: Duration = Duration::from_secs(300);
 
-/// How much later a report that nothing but time asks for may be sent.
-const SLACK: Duration = Duration::from_secs(10);
-
 /// Reports so far.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Reports {
@@ -30,7 +27,7 @@ pub struct Reports {
 pub struct Reporting {
     /// None if nobody wants reports.
     every: Option<Duration>,
-    next: Option<Instant>,
+    next: Option<Due>,
     in_flight: bool,
     changed: bool,
     failures: u32,
@@ -40,7 +37,7 @@ pub struct Reporting {
 impl Reporting {
     /// The first report is due soon after the start.
     pub fn new(every: Option<Duration>, now: Instant) -> Self {
-        let next = every.map(|_| now + SETTLE);
+        let next = every.map(|_| Due::at(now + SETTLE));
         Self { every, next, in_flight: false, changed: false, failures: 0, reports: Reports::default() }
     }
 
@@ -49,7 +46,7 @@ impl Reporting {
         if self.every != every {
             self.every = every;
             self.failures = 0;
-            self.next = every.map(|_| now + SETTLE);
+            self.next = every.map(|_| Due::at(now + SETTLE));
         }
     }
 
@@ -57,13 +54,13 @@ impl Reporting {
     pub fn changed(&mut self, now: Instant) {
         self.changed = true;
         if self.failures == 0 {
-            self.next = self.next.map(|next| next.min(now + SETTLE));
+            self.next = self.next.map(|next| Due::at(next.at.min(now + SETTLE)));
         }
     }
 
     /// Whether to send one now.
     pub fn begin(&mut self, now: Instant) -> bool {
-        let due = !self.in_flight && self.next.is_some_and(|next| now >= next);
+        let due = !self.in_flight && self.next.is_some_and(|next| next.reached(now));
         if due {
             (self.in_flight, self.changed) = (true, false);
         }
@@ -83,8 +80,10 @@ impl Reporting {
                 self.reports.sent += 1;
                 self.reports.last_error = None;
                 self.failures = 0;
-                let delay = if self.changed { SETTLE } else { backoff::about(every, at.dice) };
-                self.next = Some(at.now + delay);
+                self.next = Some(match self.changed {
+                    true => Due::at(at.now + SETTLE),
+                    false => backoff::around_or_later(at.now, every, at.dice),
+                });
                 None
             }
             Err((message, retry_after)) => {
@@ -94,7 +93,7 @@ impl Reporting {
                 self.failures = self.failures.saturating_add(1);
                 self.reports.failed += 1;
                 self.reports.last_error = Some(message.clone());
-                self.next = Some(at.now + delay);
+                self.next = Some(Due::at(at.now + delay));
                 news.then_some((message, delay))
             }
         }
@@ -102,8 +101,7 @@ impl Reporting {
 
     /// When the next one is due; none while one is out.
     pub fn due(&self) -> Option<Due> {
-        let at = self.next.filter(|_| !self.in_flight)?;
-        Some(Due { at, slack: if self.changed || self.failures > 0 { Duration::ZERO } else { SLACK } })
+        self.next.filter(|_| !self.in_flight)
     }
 
     /// Reports so far.

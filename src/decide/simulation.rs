@@ -850,7 +850,7 @@ fn hash(number: u8) -> ConfigHash {
 }
 
 /// SplitMix64: tiny, and good enough to choose what happens next.
-fn splitmix(state: &mut u64) -> u64 {
+pub(super) fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

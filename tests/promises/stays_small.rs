@@ -1,8 +1,9 @@
 //! Idle, the agent is hardly there: two threads, ten descriptors, a handful of wake-ups a minute, and it does not grow;
 //! with everything switched on that it can watch and tell, one descriptor more.
 //!
-//! Wake-ups are the kernel's own count of voluntary context switches, of all threads together.
+//! Wake-ups are the kernel's own count of voluntary context switches, of all threads that live throughout.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -312,7 +313,9 @@ fn few(agent: &Agent, most: usize) -> Vec<String> {
 pub(super) fn count_wake_ups(agent: &Agent, time: Duration) -> (u64, Duration) {
     let (began, before) = (Instant::now(), wake_ups(agent));
     wait_for_time(began + time);
-    (wake_ups(agent) - before, began.elapsed())
+    // A thread that is there for one exchange is seen only if it is there just now, with the waits of that exchange.
+    let since = |(thread, count): (String, u64)| Some(count - before.get(&thread)?);
+    (wake_ups(agent).into_iter().filter_map(since).sum(), began.elapsed())
 }
 
 /// Waits for the clock, in pieces: the patience for a condition is shorter than this may be.
@@ -340,10 +343,14 @@ pub(super) fn descriptors(agent: &Agent) -> Vec<String> {
     .collect()
 }
 
-fn wake_ups(agent: &Agent) -> u64 {
+/// Of each thread.
+fn wake_ups(agent: &Agent) -> BTreeMap<String, u64> {
     let tasks = fs::read_dir(format!("/proc/{}/task", agent.pid())).unwrap().flatten();
-    let status = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
-    status.filter_map(|status| field(&status, "voluntary_ctxt_switches:")).sum()
+    let count = |task: fs::DirEntry| {
+        let status = fs::read_to_string(task.path().join("status")).ok()?;
+        Some((task.file_name().into_string().ok()?, field(&status, "voluntary_ctxt_switches:")?))
+    };
+    tasks.filter_map(count).collect()
 }
 
 pub(super) fn anonymous_kib(agent: &Agent) -> u64 {

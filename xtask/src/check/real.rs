@@ -41,12 +41,13 @@ pub fn step() -> Outcome {
     };
     // Wake-ups are counted while nothing else is at work.
     let minutes = judge(promises("--test-threads=3", &[MINUTES]));
-    let Outcome::Passed(minutes) = minutes else { return minutes };
     // Those of Kubernetes have a step of their own.
     let skip = ["--skip=runs_in_kubernetes".to_owned(), format!("--skip={MINUTES}")];
-    match judge(promises("--test-threads=2", &[&skip[0], &skip[1]])) {
-        Outcome::Passed(sums) => Outcome::Passed(format!("{minutes}; {sums}")),
-        other => other,
+    let others = judge(promises("--test-threads=2", &[&skip[0], &skip[1]]));
+    match (minutes, others) {
+        (Outcome::Passed(minutes), Outcome::Passed(others)) => Outcome::Passed(format!("{minutes}; {others}")),
+        (Outcome::Failed(minutes), Outcome::Failed(others)) => Outcome::Failed(format!("{minutes}\n{others}")),
+        (failed @ Outcome::Failed(_), _) | (_, failed) => failed,
     }
 }
 

@@ -203,9 +203,14 @@ impl Launcher {
         if status.success() { Ok(true) } else { Err(config::last_words(&said)) }
     }
 
+    /// Whether it is the config that is built in for a host.
+    pub fn is_built_in(&self, hash: ConfigHash) -> bool {
+        hash == store::hash(os::BUILT_IN.as_bytes())
+    }
+
     /// The file that is passed beside this body, if any is.
     fn more(&self, hash: ConfigHash, capabilities: Capabilities) -> Result<Option<PathBuf>, String> {
-        if !capabilities.more || hash != store::hash(os::BUILT_IN.as_bytes()) {
+        if !capabilities.more || !self.is_built_in(hash) {
             return Ok(None);
         }
         let path = self.runtime_dir.join(MORE);

@@ -23,7 +23,8 @@
 //! Like the collector it ends with 1 at its start if a pipeline has the receiver `docker_stats` and nobody listens at its
 //! `endpoint`.
 //!
-//! `FAKE_EXTENSIONS` is the list of extensions that it has (`health_check file_storage`). What is posted to the agent's own
+//! `FAKE_EXTENSIONS` is the list of extensions that it has (`health_check file_storage`), `FAKE_DIES_OF` the end of an argument with
+//! which it ends at its start, though `validate` has nothing against it. What is posted to the agent's own
 //! receiver, which only the overlay has, becomes a line `PID PATH BODY-IN-HEX` in the file `FAKE_JOURNAL.otlp`, and is
 //! answered with an empty 200. `FAKE_JOURNAL` is a file that
 //! gets a line per event: `UNIX-MS PID start PATH LABEL` (LABEL is the config's first other comment, or its SHA-256),
@@ -111,6 +112,9 @@ fn live(script: &Script, configs: &[Config], begun: Instant, terminated: &Atomic
     }
     if let Some(text) = refusal(script, configs) {
         return Ok(fail(&text));
+    }
+    if env::var("FAKE_DIES_OF").is_ok_and(|name| env::args().any(|argument| argument.ends_with(&name))) {
+        return Ok(fail("cannot start pipelines: failed to open windows event channel"));
     }
     if let Some(text) = missing_engine(configs) {
         return Ok(fail(&text));

@@ -32,7 +32,7 @@ use smol::{LocalExecutor, Task};
 use crate::cli::{self, Invocation};
 use crate::collector::{Launcher, MARKER, Prober, Running};
 use crate::config::{Capabilities, Inspected};
-use crate::decide::{Action, Agent, ConfigHash, Event, Exchanged, Exit, Level, Moment, Notice, Params, Verdict};
+use crate::decide::{Action, Agent, ConfigHash, Event, Exchanged, Exit, Level, Moment, Notice, Params, Probe, Verdict};
 use crate::host::{self, Host, Sample};
 use crate::log::Relay;
 use crate::os::{self, Signal};
@@ -255,6 +255,7 @@ struct Runner {
     offered: Option<(ConfigHash, Option<Arc<[u8]>>)>,
     validation: Option<Task<()>>,
     collector: Option<(u32, Rc<Prober>, Rc<RefCell<Relay>>)>,
+    addition: child::Addition,
     looked_at: Rc<RefCell<Option<(ConfigHash, Inspected)>>>,
     children: Rc<RefCell<BTreeSet<u32>>>,
     writes: usize,
@@ -337,6 +338,7 @@ impl Runner {
             offered: None,
             validation: None,
             collector: None,
+            addition: child::Addition::default(),
             looked_at: Rc::default(),
             children: Rc::default(),
             writes: 0,
@@ -422,7 +424,11 @@ impl Runner {
                         self.writes -= 1;
                         self.built_in_checks.heard(&event);
                     }
-                    Event::Exited { pid, .. } => self.forget_collector(*pid),
+                    Event::Probed { pid, probe: Probe::Healthy } => self.addition.came_up(*pid),
+                    Event::Exited { pid, .. } => {
+                        self.judge_addition(*pid);
+                        self.forget_collector(*pid);
+                    }
                     _ => {}
                 }
                 self.feed(event);

@@ -82,3 +82,18 @@ fn the_event_log_and_performance_counters_are_added_to_it_where_the_collector_ta
     let line = super::host::command_line(status.collector.pid.unwrap());
     assert!(!line.contains(&more), "it is for the built-in config only: {line:?}");
 }
+
+#[cfg(windows)]
+#[test]
+fn what_is_added_to_it_and_ends_the_collector_is_left_out() {
+    let host = fresh_host();
+    let more = host.runtime_dir().join("more.yaml").display().to_string();
+    let agent = host.agent().env("FAKE_DIES_OF", "more.yaml").start();
+
+    let status = agent.applied(BUILT_IN);
+
+    let line = super::host::command_line(status.collector.pid.unwrap());
+    assert!(!line.contains(&more), "{line:?}");
+    agent.logs("the next one gets the built-in config without more.yaml");
+    assert_eq!(status.collector.restarts, 1, "once");
+}

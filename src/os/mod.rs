@@ -2,11 +2,13 @@
 
 #[cfg(unix)]
 mod unix;
+mod wait;
 #[cfg(windows)]
 mod windows;
 
 #[cfg(unix)]
 pub use unix::*;
+pub use wait::{block_on, until};
 #[cfg(windows)]
 pub use windows::*;
 
@@ -43,4 +45,17 @@ pub struct User {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_of_a_process_is_found_and_a_missing_one_is_none() {
+        let own = process_start(std::process::id());
+        assert!(own.is_some());
+        assert_eq!(own, process_start(std::process::id()));
+        assert_eq!(process_start(u32::MAX), None);
+    }
 }

@@ -8,9 +8,9 @@ mod memory;
 mod pipes;
 mod process;
 mod program;
-mod signals;
+pub(super) mod signals;
 mod sockets;
-mod wait;
+pub(super) mod wait;
 mod watch;
 
 pub use files::*;
@@ -22,7 +22,7 @@ pub use process::*;
 pub use program::*;
 pub use signals::*;
 pub use sockets::*;
-pub use wait::*;
+pub use wait::readable;
 pub use watch::Watch;
 
 /// Children as futures, by pidfd where the kernel has it.

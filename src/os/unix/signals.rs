@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Poll, Waker};
 
+use super::is_pid_1;
 use super::process::pid_of;
-use super::{is_pid_1, wait};
 use crate::os::Signal;
+use crate::os::wait;
 
 /// One bit for each [`Signal`] that has arrived and was not taken yet.
 static ARRIVED: AtomicU32 = AtomicU32::new(0);
@@ -27,7 +28,7 @@ const SIGNAL_TABLE: [(i32, Signal); 5] = [
     (signal_hook::consts::SIGCHLD, Signal::ChildEnded),
 ];
 
-/// Takes over the signals above. Those that arrive before [`block_on`](super::block_on) runs are not lost.
+/// Takes over the signals above. Those that arrive before [`block_on`](crate::os::block_on) runs are not lost.
 ///
 /// # Errors
 ///
@@ -48,7 +49,7 @@ pub fn catch_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// Sets a flag when this process is asked to stop: for programs without [`block_on`](super::block_on).
+/// Sets a flag when this process is asked to stop: for programs without [`block_on`](crate::os::block_on).
 ///
 /// # Errors
 ///
@@ -75,7 +76,7 @@ pub async fn signal() -> Signal {
 }
 
 /// Wakes whoever waits for a signal, if one has arrived.
-pub(super) fn hand_out() {
+pub(in crate::os) fn hand_out() {
     if ARRIVED.load(Ordering::SeqCst) != 0
         && let Some(waker) = TAKER.take()
     {

@@ -169,5 +169,5 @@ impl Drop for Child {
     }
 }
 
-/// Children are waited for by [`block_on`](super::block_on) itself.
+/// Children are waited for by [`block_on`](crate::os::block_on) itself.
 pub async fn driver() {}

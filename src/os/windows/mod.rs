@@ -10,9 +10,9 @@ mod process;
 mod program;
 mod service;
 mod setup;
-mod signals;
+pub(super) mod signals;
 mod sockets;
-mod wait;
+pub(super) mod wait;
 mod watch;
 
 pub use files::*;
@@ -26,7 +26,6 @@ pub use service::*;
 pub use setup::judge_configure;
 pub use signals::*;
 pub use sockets::*;
-pub use wait::*;
 pub use watch::Watch;
 
 /// What a Collector does on a host until it is told otherwise.

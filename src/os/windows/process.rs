@@ -192,16 +192,3 @@ pub(super) fn open(pid: u32, access: u32) -> io::Result<OwnedHandle> {
     // SAFETY: numbers only.
     owned(unsafe { OpenProcess(access, 0, pid) })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_start_of_a_process_is_found_and_a_missing_one_is_none() {
-        let own = process_start(std::process::id());
-        assert!(own.is_some());
-        assert_eq!(own, process_start(std::process::id()));
-        assert_eq!(process_start(u32::MAX), None);
-    }
-}

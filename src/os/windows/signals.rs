@@ -17,7 +17,7 @@ use windows_sys::Win32::System::Console::{
 use windows_sys::Win32::System::Threading::{CreateEventW, EVENT_MODIFY_STATE, OpenEventW, SetEvent};
 
 use super::handles::{Private, done, owned, wide};
-use super::wait;
+use super::wait::ready;
 use crate::os::Signal;
 
 /// One bit for each [`Signal`] that has arrived and was not taken yet.
@@ -36,7 +36,7 @@ thread_local! {
 /// The signals that other processes may send, and how their events are called.
 const NAMES: [(Signal, &str); 3] = [(Signal::Stop, "stop"), (Signal::Reload, "reload"), (Signal::Poke, "poke")];
 
-/// Begins to listen. What arrives before [`block_on`](super::block_on) runs is not lost.
+/// Begins to listen. What arrives before [`block_on`](crate::os::block_on) runs is not lost.
 ///
 /// # Errors
 ///
@@ -93,10 +93,10 @@ unsafe extern "system" fn handler(event: u32) -> i32 {
 /// Notes a signal and wakes the agent.
 pub(super) fn arrived(signal: Signal) {
     ARRIVED.fetch_or(1 << signal as u32, Ordering::SeqCst);
-    wait::ring();
+    crate::os::wait::ring();
 }
 
-/// Sets a flag when this process is asked to stop: for programs without [`block_on`](super::block_on).
+/// Sets a flag when this process is asked to stop: for programs without [`block_on`](crate::os::block_on).
 ///
 /// # Errors
 ///
@@ -133,7 +133,7 @@ pub async fn signal() -> Signal {
     });
     let asked = async |signal: Signal| match events.iter().find(|(known, _)| *known == signal) {
         Some((_, event)) => {
-            wait::ready(event).await;
+            ready(event).await;
             signal
         }
         None => std::future::pending().await,
@@ -142,7 +142,7 @@ pub async fn signal() -> Signal {
 }
 
 /// Wakes whoever waits for a signal, if one has arrived.
-pub(super) fn hand_out() {
+pub(in crate::os) fn hand_out() {
     if ARRIVED.load(Ordering::SeqCst) != 0
         && let Some(waker) = TAKER.take()
     {

@@ -12,6 +12,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use minisign_verify::{Error as Refused, Signature};
 use ring::signature::{ED25519, UnparsedPublicKey};
 
@@ -73,7 +75,7 @@ impl PublicKey {
         let (Some(line), None) = (lines.next(), lines.next()) else {
             return Err("not one key; write the line of minisign.pub that begins with RW".to_owned());
         };
-        let bytes = base64(line).unwrap_or_default();
+        let bytes = STANDARD.decode(line).unwrap_or_default();
         // A secret key begins like a public one: `Ed`, then the way in which it is encrypted.
         if bytes.len() == 158 {
             return Err(
@@ -256,14 +258,14 @@ pub fn url_beside(url: &str) -> String {
 /// the key's own. Then only the body can be wrong.
 fn comment_is_whole(key: &PublicKey, text: &str, signature: &Signature) -> bool {
     let Some((_, first)) = parts(text) else { return false };
-    let Some(second) = text.lines().nth(3).and_then(base64) else { return false };
+    let Some(second) = text.lines().nth(3).and_then(|line| STANDARD.decode(line).ok()) else { return false };
     let signed = [&first[..], signature.trusted_comment().as_bytes()].concat();
     UnparsedPublicKey::new(&ED25519, &key.point).verify(&signed, &second).is_ok()
 }
 
 /// The key's number and the first half of a signature: two bytes of algorithm, eight of number, 64 of signature.
 fn parts(text: &str) -> Option<(KeyId, [u8; 64])> {
-    let bytes = base64(text.lines().nth(1)?)?;
+    let bytes = STANDARD.decode(text.lines().nth(1)?).ok()?;
     let (_, rest) = bytes.split_first_chunk::<2>()?;
     let (id, signature) = rest.split_first_chunk::<8>()?;
     Some((KeyId(u64::from_le_bytes(*id)), signature.try_into().ok()?))
@@ -278,33 +280,6 @@ fn timestamp(comment: &str) -> Option<u64> {
 
 fn time(seconds: u64) -> String {
     units::rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(LATEST)))
-}
-
-/// Reads base64 with its padding (RFC 4648, section 4).
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=');
-    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held) = (0u32, 0);
-    for digit in digits.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
-        }
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::{clip, identity};
@@ -126,7 +128,8 @@ impl Logged {
                 told.insert(name, value.into());
             }
         }
-        let encoded = base64(serde_json::Value::Object(told).to_string().as_bytes());
+        // A path has no room for the `/`.
+        let encoded = STANDARD.encode(serde_json::Value::Object(told).to_string()).replace('/', "_");
         let parts = encoded.as_bytes().chunks(PART).map(|part| std::str::from_utf8(part).expect("base64 is ASCII"));
         Some(Link {
             target: root.join(path.trim_start_matches('/')),
@@ -218,20 +221,6 @@ fn remove(path: &Path, root: &Path) {
         }
         folder = empty.parent();
     }
-}
-
-/// RFC 4648, section 4, with `_` for the `/` that a path has no room for.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+_";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let number = group.iter().fold(0, |number, &byte| number << 8 | u32::from(byte)) << (8 * (3 - group.len()));
-        for place in 0..4 {
-            let digit = DIGITS[(number >> (18 - 6 * place)) as usize & 63];
-            text.push(if place > group.len() { '=' } else { char::from(digit) });
-        }
-    }
-    text
 }
 
 #[cfg(test)]

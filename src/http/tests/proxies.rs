@@ -4,7 +4,9 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::time::Instant;
 
-use super::super::proxy::base64;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::super::test_server::{Answer, Server};
 use super::trust::{Authority, tls_server, trusting};
 use super::*;
@@ -65,7 +67,7 @@ fn https_goes_through_the_tunnel_of_a_proxy_and_http_is_handed_to_it() {
     assert!(asked[1].starts_with("GET http://config.test:81/v1?a=b HTTP/1.1\r\n"), "{asked:?}");
     assert!(asked[1].to_lowercase().contains("\r\nhost: config.test:81\r\n"), "{asked:?}");
     for head in asked.iter() {
-        let credentials = base64(b"us@er:pa:ss");
+        let credentials = STANDARD.encode("us@er:pa:ss");
         let line = format!("\r\nproxy-authorization: basic {}\r\n", credentials.to_lowercase());
         assert!(head.to_lowercase().contains(&line), "{head}");
     }

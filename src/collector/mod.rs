@@ -2,6 +2,13 @@
 //!
 //! All of it runs on the main thread: a child ends with the thread that started it.
 
+mod find;
+mod probe;
+mod running;
+
+pub use probe::Prober;
+pub use running::Running;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,12 +20,12 @@ use std::time::{Duration, Instant};
 
 use smol::future::{self, FutureExt as _};
 
-use crate::config::{self, Capabilities, Inspected, Intake, Overlay, Witness};
-use crate::decide::{self, Child, ConfigHash, EngineUse, Exit, Probe, SpawnFailure, Verdict};
+use crate::config::{self, Capabilities, Inspected, Overlay, Witness};
+use crate::decide::{Child, ConfigHash, EngineUse, SpawnFailure, Verdict};
 use crate::host;
 use crate::log::{Relay, Tail};
 use crate::os::{self, Adoption, Command, Launch, NotifySocket, Output};
-use crate::settings::{CollectorLog, CollectorSettings, DEFAULT_COLLECTOR};
+use crate::settings::{CollectorLog, CollectorSettings};
 use crate::store::{self, Binary, Store};
 
 /// The variable by which an agent knows a collector that an earlier one left.
@@ -38,9 +45,6 @@ const MORE: &str = "more.yaml";
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
-/// Names that are looked for on PATH when `collector.path` says nothing else, in this order.
-const NAMES: [&str; 2] = [DEFAULT_COLLECTOR, "otelcol"];
-
 /// How long the collector may take to validate a config.
 const VALIDATE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -49,12 +53,6 @@ const LAST_WORDS_KEPT: usize = 8 * 1024;
 
 /// The same for the list of components: the largest distributions print some 60 KB.
 const COMPONENTS_KEPT: usize = 256 * 1024;
-
-/// How long it may take to answer a probe.
-const PROBE_LIMIT: Duration = Duration::from_secs(2);
-
-/// The watchdog interval given to a collector with an `sd_notify` extension.
-const WATCHDOG: Duration = Duration::from_secs(30);
 
 /// What is needed to start a collector. Made anew when the settings change.
 #[derive(Debug, Clone)]
@@ -85,25 +83,6 @@ pub struct Launcher {
     pub takes_exports: bool,
 }
 
-/// A collector that runs.
-#[derive(Debug)]
-pub struct Running {
-    /// What the decisions know of it.
-    pub child: Child,
-    /// How it is probed.
-    pub probe: Rc<Prober>,
-    /// The last of what it printed.
-    pub tail: Rc<RefCell<Tail>>,
-    /// What it prints.
-    pub relay: Rc<RefCell<Relay>>,
-    /// Where it takes what the agent exports.
-    pub intake: Intake,
-    process: os::Child,
-    output: Output,
-    /// Those that were picked for it.
-    ports: Vec<u16>,
-}
-
 impl Launcher {
     /// The program, by `collector.path` or found on PATH.
     ///
@@ -111,27 +90,7 @@ impl Launcher {
     ///
     /// In words, if there is none.
     pub fn program(&self) -> Result<PathBuf, String> {
-        let path = &self.settings.path;
-        if path.is_absolute() {
-            return Ok(path.clone());
-        }
-        let places = places();
-        let places = || places.iter().map(PathBuf::as_path);
-        if path.as_os_str() != DEFAULT_COLLECTOR {
-            let wanted = os::program_name(path.as_os_str());
-            let missing = || format!("collector.path: there is no {} {}", path.display(), os::COLLECTOR_PLACES);
-            return program_in(places(), |name| name == wanted).ok_or_else(missing);
-        }
-        NAMES
-            .iter()
-            .find_map(|wanted| program_in(places(), |name| name == *wanted))
-            .or_else(|| program_in(places(), |name| name.to_str().is_some_and(|name| name.starts_with("otelcol-"))))
-            .ok_or_else(|| {
-                format!(
-                    "there is no otelcol-contrib, otelcol or otelcol-* {}; install a collector or set collector.path",
-                    os::COLLECTOR_PLACES
-                )
-            })
+        find::program(&self.settings.path)
     }
 
     /// What tells one collector binary from another without running it: path, size and time of change.
@@ -319,8 +278,8 @@ impl Launcher {
                 let socket = NotifySocket::new(&path, user).map_err(|error| format!("{}: {error}", path.display()))?;
                 os::let_pass(&self.runtime_dir, user)
                     .map_err(|error| format!("{}: {error}", self.runtime_dir.display()))?;
-                command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
-                (Prober::SdNotify { socket, heard: RefCell::new(Heard::default()) }, None)
+                command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", probe::WATCHDOG.as_micros().to_string());
+                (Prober::SdNotify { socket, heard: RefCell::default() }, None)
             }
             Witness::Alive => (Prober::Alive, None),
         };
@@ -490,59 +449,6 @@ impl Launcher {
     }
 }
 
-impl Running {
-    /// Passes on what the collector prints, until it has ended. Completes with its end.
-    pub async fn attend(mut self, children: Rc<RefCell<BTreeSet<u32>>>) -> Exit {
-        let pid = self.child.pid;
-        let (output, tail, relay) = (&self.output, &self.tail, &self.relay);
-        let mut buffer = vec![0; 8192];
-        let read = async {
-            while let Ok(length @ 1..) = output.read(&mut buffer).await {
-                tail.borrow_mut().add(&buffer[..length]);
-                relay.borrow_mut().take(&buffer[..length], Instant::now());
-                // Others have their turn, however fast a collector prints.
-                future::yield_now().await;
-            }
-            future::pending::<()>().await;
-        };
-        let hear = async {
-            if let Prober::SdNotify { socket, heard } = &*self.probe {
-                while let Ok(message) = socket.receive().await {
-                    heard.borrow_mut().take(&message, Instant::now());
-                }
-            }
-            future::pending::<()>().await;
-        };
-        let status = self
-            .process
-            .status()
-            .or(async {
-                future::zip(read, hear).await;
-                future::pending().await
-            })
-            .await;
-        // What it printed last is still in the pipe, which holds 64 KiB. Grandchildren may go on printing: not for us.
-        let mut rest = [0; 4096];
-        for _ in 0..32 {
-            match self.output.read_now(&mut rest) {
-                0 => break,
-                length => {
-                    self.tail.borrow_mut().add(&rest[..length]);
-                    self.relay.borrow_mut().take(&rest[..length], Instant::now());
-                }
-            }
-        }
-        self.relay.borrow_mut().finish();
-        os::sweep_group(pid);
-        children.borrow_mut().remove(&pid);
-        let last_words = config::last_words(&self.tail.borrow().bytes());
-        let named = |port: &u16| last_words.contains(&format!(":{port}"));
-        let stolen_port = self.ports.iter().any(named) && os::says_port_is_taken(&last_words);
-        let how = status.map_or_else(|error| error.to_string(), describe);
-        Exit { how, last_words, stolen_port }
-    }
-}
-
 fn or<'a>(text: &'a str, other: &'a str) -> &'a str {
     if text.is_empty() { other } else { text }
 }
@@ -564,101 +470,6 @@ impl Drop for Forget<'_> {
     }
 }
 
-/// How a collector's health is seen.
-#[derive(Debug)]
-pub enum Prober {
-    /// Ask its `health_check`.
-    HealthCheck {
-        /// Where.
-        address: SocketAddr,
-        /// What is sent.
-        request: String,
-    },
-    /// Listen to what it says by itself.
-    SdNotify {
-        /// Where it says it.
-        socket: NotifySocket,
-        /// What it said.
-        heard: RefCell<Heard>,
-    },
-    /// See that it is there.
-    Alive,
-}
-
-/// What a collector said on its notify socket.
-#[derive(Debug, Default)]
-pub struct Heard {
-    ready: bool,
-    watchdog: Option<Instant>,
-}
-
-impl Heard {
-    fn take(&mut self, message: &str, now: Instant) {
-        for line in message.lines() {
-            match line {
-                "READY=1" => self.ready = true,
-                "WATCHDOG=1" => self.watchdog = Some(now),
-                _ => {}
-            }
-        }
-    }
-}
-
-impl Prober {
-    fn witness(&self) -> decide::Witness {
-        match self {
-            Self::HealthCheck { .. } => decide::Witness::HealthCheck,
-            Self::SdNotify { .. } => decide::Witness::SdNotify,
-            Self::Alive => decide::Witness::Alive,
-        }
-    }
-
-    /// Looks once.
-    pub async fn probe(&self, pid: u32) -> Probe {
-        if os::is_stopped(pid) {
-            return Probe::Silent("its process is stopped".into());
-        }
-        match self {
-            Self::HealthCheck { address, request } => ask_health(*address, request).await,
-            Self::SdNotify { heard, .. } => {
-                let Heard { ready, watchdog } = *heard.borrow();
-                match watchdog {
-                    _ if !ready => Probe::Silent("it has not said READY=1 yet".into()),
-                    Some(last) if last.elapsed() > WATCHDOG => {
-                        Probe::Silent("it does not say WATCHDOG=1 any more".into())
-                    }
-                    Some(_) | None => Probe::Healthy,
-                }
-            }
-            Self::Alive => Probe::Healthy,
-        }
-    }
-}
-
-async fn ask_health(address: SocketAddr, request: &str) -> Probe {
-    let mut answer = [0; 64];
-    let answered = async { os::ask(address, request.as_bytes(), &mut answer).await.map_err(|error| error.to_string()) };
-    let late = async {
-        os::until(Instant::now() + PROBE_LIMIT).await;
-        Err(format!("no answer within {}s", PROBE_LIMIT.as_secs()))
-    };
-    match answered.or(late).await {
-        Err(why) => Probe::Silent(format!("health_check at {address}: {why}")),
-        Ok(length) => match status_code(&answer[..length]) {
-            Some("200") => Probe::Healthy,
-            Some(code) => Probe::Unhealthy(format!("health_check at {address} answered {code}")),
-            None => Probe::Silent(format!("health_check at {address}: what answers there does not speak HTTP")),
-        },
-    }
-}
-
-/// The status code in the first line of an HTTP/1 answer.
-fn status_code(answer: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(answer.get(..12)?).ok()?;
-    let (version, code) = text.split_at(9);
-    (version.starts_with("HTTP/1.") && code.bytes().all(|byte| byte.is_ascii_digit())).then_some(code)
-}
-
 fn start(command: &mut Command, program: &Path) -> Result<os::Child, String> {
     if let Some(why) = os::foreign(program) {
         return Err(why);
@@ -666,8 +477,7 @@ fn start(command: &mut Command, program: &Path) -> Result<os::Child, String> {
     command.spawn().map_err(|error| os::describe_spawn_error(program, &error))
 }
 
-/// `code 1` or `signal 9`.
-/// How a process ended, in words.
+/// How a process ended, in words: `code 1` or `signal 9`.
 pub fn describe(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("code {code}"),
@@ -693,30 +503,6 @@ fn free_ports() -> std::io::Result<[u16; 2]> {
     Ok([one.local_addr()?.port(), other.local_addr()?.port()])
 }
 
-/// The directories that a program is looked for in, those on PATH first.
-fn places() -> Vec<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain(os::collector_directories()).collect()
-}
-
-/// The first program in these directories whose name is wanted.
-fn program_in<'a>(
-    mut directories: impl Iterator<Item = &'a Path>,
-    wanted: impl Fn(&std::ffi::OsStr) -> bool,
-) -> Option<PathBuf> {
-    directories.find_map(|directory| {
-        let mut found: Vec<PathBuf> = fs::read_dir(directory)
-            .ok()?
-            .flatten()
-            .filter(|entry| wanted(&os::program_name(&entry.file_name())))
-            .map(|entry| entry.path())
-            .filter(|path| os::is_program(path))
-            .collect();
-        found.sort();
-        found.into_iter().next()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -726,45 +512,5 @@ mod tests {
         assert_eq!(version("otelcol-contrib version 0.149.0\n"), "0.149.0");
         assert_eq!(version("otelcol version v1.2.3-dev\n"), "v1.2.3-dev");
         assert_eq!(version("flag provided but not defined\n"), "");
-    }
-
-    #[test]
-    fn a_program_is_found_by_name_where_it_is_first_and_a_config_beside_it_is_none() {
-        let top = std::env::temp_dir().join(format!("otelet-programs-{}", std::process::id()));
-        let directories = ["absent", "one", "with space and \u{fc}"].map(|name| top.join(name));
-        let file = |directory: &Path, name: &str| {
-            fs::create_dir_all(directory).unwrap();
-            fs::write(directory.join(name), "").unwrap();
-            directory.join(name)
-        };
-        let suffix = std::env::consts::EXE_SUFFIX;
-        let first = file(&directories[1], &format!("otelcol-b{suffix}"));
-        let plain = file(&directories[2], &format!("otelcol{suffix}"));
-        file(&directories[2], &format!("otelcol-a{suffix}"));
-        let find = |wanted: &dyn Fn(&str) -> bool| {
-            program_in(directories.iter().map(PathBuf::as_path), |name| wanted(name.to_str().unwrap()))
-        };
-
-        assert_eq!(find(&|name| name == "otelcol"), Some(plain));
-        assert_eq!(find(&|name| name.starts_with("otelcol-")), Some(first));
-        assert_eq!(find(&|name| name == "otelcol-contrib"), None);
-        fs::remove_dir_all(&top).unwrap();
-    }
-
-    #[test]
-    fn only_an_http_answer_has_a_status_code() {
-        assert_eq!(status_code(b"HTTP/1.1 200 OK\r\n"), Some("200"));
-        assert_eq!(status_code(b"HTTP/1.0 503 Service"), Some("503"));
-        assert_eq!(status_code(b"SSH-2.0-OpenSSH_9.2"), None);
-        assert_eq!(status_code(b"HTTP/1.1"), None);
-    }
-
-    #[test]
-    fn a_collector_that_says_ready_and_watchdog_is_heard() {
-        let mut heard = Heard::default();
-        heard.take("READY=1\nSTATUS=running", Instant::now());
-        assert!(heard.ready && heard.watchdog.is_none());
-        heard.take("WATCHDOG=1", Instant::now());
-        assert!(heard.watchdog.is_some());
     }
 }

@@ -7,6 +7,7 @@ pub mod file;
 pub mod inbox;
 pub mod kloudmate;
 pub mod opamp;
+mod origin;
 pub mod url;
 
 use std::path::{Path, PathBuf};
@@ -15,13 +16,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use origin::{Heard, Kind, Origin, signature_path};
+
 use crate::decide::ConfigHash;
-use crate::http::{
-    Client, HttpError, HttpSettings, Identity, Method, Request, Response, Traffic, parse_url, public, read_regular,
-};
+use crate::http::{HttpError, HttpSettings, Identity, Request, Response, Traffic};
 use crate::os;
-use crate::settings::{ConfigSettings, Location, ProtocolName, Role};
-use crate::signature::{self, Accepted, PublicKey};
+use crate::settings::{ConfigSettings, ProtocolName};
+use crate::signature::Accepted;
 use crate::status::Status;
 
 /// What an exchange tells the server, whatever the protocol: all that is known, computed when it is asked for.
@@ -211,34 +212,6 @@ struct State {
     newest: Option<Accepted>,
 }
 
-/// One place that configs come from.
-struct Origin {
-    kind: Kind,
-    key: Option<PublicKey>,
-}
-
-/// When an answer was heard.
-#[derive(Clone, Copy, PartialEq)]
-enum Heard {
-    /// In this exchange.
-    Now,
-    /// In an earlier one: nobody was asked.
-    Before,
-}
-
-enum Kind {
-    BuiltIn(builtin::BuiltIn),
-    File(file::Config),
-    Server {
-        client: Box<Client>,
-        protocol: Box<dyn Protocol>,
-        /// The URL as it may be printed.
-        shown: String,
-        /// Where the signature of a plain config is.
-        signature: Option<(String, Vec<(String, String)>)>,
-    },
-}
-
 impl Source {
     /// Makes the source without asking it: files and servers may come up later than the agent.
     ///
@@ -416,159 +389,6 @@ impl Source {
     }
 }
 
-impl Origin {
-    fn new(
-        location: &Location,
-        protocol: ProtocolName,
-        settings: &ConfigSettings,
-        state_dir: &Path,
-    ) -> Result<Self, HttpError> {
-        let key =
-            match &settings.public_key {
-                Some(text) => Some(PublicKey::parse(text).map_err(|error| HttpError::Settings {
-                    what: "config.public_key".into(),
-                    why: error.to_string(),
-                })?),
-                None => None,
-            };
-        let url = match location {
-            Location::File(path) => {
-                return Ok(Self { kind: Kind::File(file::Config::new(path.clone(), settings.max_size)), key });
-            }
-            Location::Url(url) => url,
-        };
-        let headers: Vec<_> =
-            settings.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
-        let token = settings.bearer_token_file.clone();
-        if key.is_some() && protocol != ProtocolName::Get {
-            return Err(HttpError::Settings {
-                what: "config.public_key".into(),
-                why: format!("signatures lie beside a file or URL; the protocol {protocol} has no place for them"),
-            });
-        }
-        let signature = key.is_some().then(|| (signature::url_beside(url), headers.clone()));
-        let protocol: Box<dyn Protocol> = match protocol {
-            ProtocolName::Get => Box::new(url::Get::new(url, headers, token)?),
-            ProtocolName::KloudMate => Box::new(ask_kloudmate(url, headers, settings, state_dir)?),
-            ProtocolName::OpAmp => Box::new(opamp::OpAmp::new(url, settings, Some(state_dir.join("opamp.json")))?),
-        };
-        let client = Box::new(Client::new(&http_settings(settings))?);
-        let shown = public(&parse_url(url)?);
-        Ok(Self { kind: Kind::Server { client, protocol, shown, signature }, key })
-    }
-
-    fn exchange(&self, report: &Report, conditional: bool) -> Result<(Answer, Heard), Failure> {
-        let (client, protocol) = match &self.kind {
-            Kind::BuiltIn(built_in) => return Ok((built_in.read(conditional).into(), Heard::Now)),
-            Kind::File(file) => return Ok((file.read(conditional)?.into(), Heard::Now)),
-            Kind::Server { client, protocol, .. } => (client, protocol),
-        };
-        if let Some(answer) = protocol.waiting(report, conditional) {
-            return Ok((answer, Heard::Before));
-        }
-        let request = protocol.request(report, conditional)?;
-        let response = client.send_as(&request, protocol.identity().as_ref());
-        let answer = protocol.offer(response.inspect_err(|error| protocol.unanswered(error))?)?;
-        Ok((answer, Heard::Now))
-    }
-
-    /// Has the config of an answer verified, if there is one and a key to do that with.
-    fn verify(
-        &self,
-        answer: &Answer,
-        newest: Option<Accepted>,
-        now: Option<SystemTime>,
-    ) -> Result<Option<Accepted>, Failure> {
-        let (Some(key), Offer::Config { body }) = (&self.key, &answer.offer) else {
-            return Ok(None);
-        };
-        let now = now.map(|now| now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs());
-        let verified = self.signature().and_then(|signature| {
-            let verified = signature::verify(key, body, &signature, newest, now);
-            verified.map_err(|error| Failure {
-                message: format!("{}: config refused: {error}", self.describe()),
-                kind: "signature",
-                retry_after: None,
-            })
-        });
-        // The signature may come after the config: it is asked for again, whatever has not changed.
-        verified.map(Some).inspect_err(|_| self.forget())
-    }
-
-    /// Fetches the detached signature beside the config. Nothing where there is none.
-    fn signature(&self) -> Result<Vec<u8>, Failure> {
-        match &self.kind {
-            Kind::BuiltIn(_) => Ok(Vec::new()),
-            Kind::File(file) => {
-                let path = signature_path(file.path());
-                match read_regular(&path, signature::SIGNATURE_LIMIT as u64) {
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-                    Err(error) => Err(Failure {
-                        message: format!("{}: {error}", path.display()),
-                        kind: "signature",
-                        retry_after: None,
-                    }),
-                    Ok(bytes) => Ok(bytes),
-                }
-            }
-            Kind::Server { client, signature, .. } => {
-                let (url, headers) = signature.clone().expect("made together with the key");
-                let response = client.send(&Request { method: Method::Get, url, headers, body: Vec::new() })?;
-                match response.status {
-                    200 => Ok(response.body),
-                    404 | 410 => Ok(Vec::new()),
-                    status => Err(Failure {
-                        message: format!("{}.minisig: answered {status}", self.describe()),
-                        kind: "signature",
-                        retry_after: response.retry_after,
-                    }),
-                }
-            }
-        }
-    }
-
-    fn forget(&self) {
-        match &self.kind {
-            Kind::BuiltIn(_) => {}
-            Kind::File(file) => file.forget(),
-            Kind::Server { protocol, .. } => protocol.seed(Validators::default()),
-        }
-    }
-
-    fn describe(&self) -> String {
-        match &self.kind {
-            Kind::BuiltIn(built_in) => built_in.describe(),
-            Kind::File(file) => file.path().display().to_string(),
-            Kind::Server { shown, .. } => shown.clone(),
-        }
-    }
-}
-
-/// KloudMate's protocol, with what was announced to an earlier agent.
-fn ask_kloudmate(
-    url: &str,
-    headers: Vec<(String, String)>,
-    settings: &ConfigSettings,
-    state_dir: &Path,
-) -> Result<kloudmate::KloudMate, HttpError> {
-    let (inbox, complaint) = inbox::Inbox::open(state_dir, &public(&parse_url(url)?));
-    if let Some(complaint) = complaint {
-        log::warn!("{complaint}");
-    }
-    let own = settings.kloudmate.as_ref();
-    let cluster = settings.cluster.clone().unwrap_or_default();
-    let role = match settings.role {
-        Role::Docker => kloudmate::Role::Docker,
-        Role::Host if own.is_some_and(|own| own.docker) => kloudmate::Role::Docker,
-        Role::Host => kloudmate::Role::Host,
-        Role::DaemonSet => kloudmate::Role::DaemonSet { cluster },
-        Role::Deployment => kloudmate::Role::Deployment { cluster },
-    };
-    let key = own.and_then(|own| own.api_key.as_ref());
-    let first = own.and_then(|own| own.first_config.clone());
-    kloudmate::KloudMate::new(url, headers, key, role, inbox, first, settings.max_size)
-}
-
 /// What a source wants to be remembered, with the location that it is about.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SourceMemory {
@@ -603,13 +423,6 @@ impl Signed {
     }
 }
 
-/// `config.yaml.minisig`, as the minisign program names it.
-fn signature_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(signature::SUFFIX);
-    name.into()
-}
-
 /// What the client needs to know of the settings.
 pub fn http_settings(settings: &ConfigSettings) -> HttpSettings {
     let exposed = |secret: &Option<crate::settings::Secret>| {
@@ -629,155 +442,4 @@ pub fn http_settings(settings: &ConfigSettings) -> HttpSettings {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::kloudmate::tests::report;
-    use super::*;
-    use crate::http::test_server::{Answer as Scripted, Server};
-    use crate::http::tests::Dir;
-    use crate::settings::{World, load};
-    use crate::signature::tests as signed;
-
-    fn source(dir: &Dir, yaml: &str) -> Source {
-        let text = yaml.to_owned();
-        let world = World {
-            var: Box::new(|_| None),
-            read: Box::new(move |_| Ok(text.clone().into_bytes())),
-            here: PathBuf::from("/"),
-        };
-        let settings = load(&Default::default(), &world).unwrap_or_else(|error| panic!("{error}"));
-        Source::new(&settings.config, &dir.path("")).unwrap()
-    }
-
-    fn body(answer: Result<Answer, Failure>) -> String {
-        match answer.unwrap().offer {
-            Offer::Config { body } => String::from_utf8(body.to_vec()).unwrap(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_last_message_waits_for_the_answer_to_the_one_before() {
-        let (dir, server) = (Dir::new(), Server::new());
-        let source = source(&dir, &format!("config: {{protocol: opamp, url: '{}'}}", server.at("/v1/opamp")));
-        let mut report = report();
-        report.status.agent.instance_uid = "01950000-0000-7000-8000-000000000001".into();
-        let nothing = Scripted::Status(200, Vec::new(), Vec::new());
-        server.answer(nothing.clone());
-        source.exchange(&report, true).unwrap();
-        server.answer_once(Scripted::Delay(Duration::from_millis(200), Box::new(nothing)));
-
-        std::thread::scope(|scope| {
-            scope.spawn(|| source.exchange(&report, true).unwrap());
-            server.wait_for_requests(2);
-            source.goodbye(&report);
-        });
-
-        // Field 9, `agent_disconnect`, of length 0.
-        assert!(server.wait_for_requests(3)[2].body.ends_with(&[0x4a, 0]));
-    }
-
-    #[test]
-    fn what_was_received_long_ago_is_no_answer_of_a_silent_server() {
-        let dir = Dir::new();
-        // Port 1 of loopback: nobody is there.
-        let url = "http://127.0.0.1:1/agents/config-check";
-        fs::write(dir.path("spare.yaml"), "spare").unwrap();
-        inbox::Inbox::open(&dir.path(""), url).0.put(&b"announced"[..].into()).unwrap();
-        let spare = dir.path("spare.yaml").display().to_string();
-        let source = source(&dir, &format!("config: {{protocol: kloudmate, url: '{url}', fallback: ['{spare}']}}"));
-
-        assert_eq!(body(source.exchange(&report(), true)), "announced");
-
-        assert_eq!(body(source.exchange(&report(), true)), "spare", "the server has never answered");
-        assert_eq!(source.serving().0, spare);
-    }
-
-    #[test]
-    fn the_silence_of_a_server_goes_on_while_its_inbox_is_read() {
-        let dir = Dir::new();
-        let url = "http://127.0.0.1:1/agents/config-check";
-        inbox::Inbox::open(&dir.path(""), url).0.put(&b"announced"[..].into()).unwrap();
-        let source = source(&dir, &format!("config: {{protocol: kloudmate, url: '{url}'}}"));
-        source.exchange(&report(), true).unwrap();
-        source.exchange(&report(), true).unwrap_err();
-        let since = source.lock().silent_since;
-        assert!(since.is_some());
-
-        // The agent has lost the body and wants it again.
-        source.lock().answered = true;
-        source.exchange(&report(), true).unwrap_err();
-        source.exchange(&report(), false).unwrap_err();
-
-        assert_eq!(source.lock().silent_since, since);
-    }
-
-    #[test]
-    fn a_signers_clock_that_is_ahead_is_noticed_where_this_hosts_is_right_and_forgotten_when_a_person_wants_it() {
-        let dir = Dir::new();
-        let path = dir.path("config.yaml");
-        let sign = |signature: &str| fs::write(dir.path("config.yaml.minisig"), signature).unwrap();
-        fs::write(&path, signed::BODY).unwrap();
-        sign(signed::GOOD);
-        let yaml = format!("config: {{url: '{}', public_key: {}}}", path.display(), signed::KEY);
-        let mut source = source(&dir, &yaml);
-        source.clock = || Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000));
-
-        let refused = source.exchange(&report(), true).unwrap_err();
-        assert!(
-            refused.message.contains("more than a day after this host's time of 2020-09-13T12:26:40Z"),
-            "{refused}"
-        );
-        assert_eq!(source.memory().signed, None);
-
-        // Nobody knows better.
-        source.clock = || None;
-        source.exchange(&report(), true).unwrap();
-        sign(signed::OLDER);
-        let refused = source.exchange(&report(), false).unwrap_err();
-        assert!(refused.message.contains("let `otelet rollback --clear-signed` forget that time"), "{refused}");
-
-        source.forget_signed();
-
-        source.exchange(&report(), true).unwrap();
-        assert_eq!(source.memory().signed.unwrap().at, 1_699_999_999);
-    }
-
-    #[test]
-    fn a_blank_body_is_no_config() {
-        assert_eq!(Offer::of(Vec::new()), Offer::Empty);
-        assert_eq!(Offer::of(b" \n\t\r\n".to_vec()), Offer::Empty);
-        let Offer::Config { body } = Offer::of(b" a: 1\n".to_vec()) else {
-            panic!("a body that is not blank is a config");
-        };
-        assert_eq!(&body[..], b" a: 1\n", "handed on byte for byte");
-    }
-
-    #[test]
-    fn a_signature_lies_beside_its_config() {
-        assert_eq!(signature_path(Path::new("/srv/a.yaml")), Path::new("/srv/a.yaml.minisig"));
-    }
-
-    #[test]
-    fn validators_that_are_too_long_or_cannot_be_sent_are_not_kept() {
-        let longest = "x".repeat(MAX_VALIDATOR);
-        let kept = |etag: &str| {
-            let etag = Some(etag.to_owned());
-            let validators = Validators { etag, last_modified: None };
-            validators.bounded().etag.is_some()
-        };
-        assert!(kept(&longest));
-        assert!(!kept(&format!("{longest}x")));
-        assert!(!kept("a\r\nInjected: header"));
-        assert!(!kept("\u{e9}"));
-    }
-
-    #[test]
-    fn validators_survive_the_way_to_the_disk() {
-        let validators = Validators { etag: Some("W/\"7f3a\"".into()), last_modified: None };
-        let json = serde_json::to_string(&validators).unwrap();
-        assert_eq!(json, r#"{"etag":"W/\"7f3a\""}"#);
-        assert_eq!(serde_json::from_str::<Validators>(&json).unwrap(), validators);
-    }
-}
+mod tests;

@@ -28,7 +28,7 @@ pub use screen::screen;
 pub use show::show;
 
 /// `status.json`. Times are RFC 3339 in UTC, hashes SHA-256 in hex, sizes bytes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Status {
     /// The agent.
     pub agent: AgentStatus,
@@ -67,7 +67,7 @@ pub struct Status {
 }
 
 /// The agent itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
 pub struct AgentStatus {
     pub version: String,
@@ -83,7 +83,7 @@ pub struct AgentStatus {
 }
 
 /// The collector.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
 pub struct CollectorStatus {
     pub path: String,
@@ -114,7 +114,7 @@ pub struct ExitStatus {
 }
 
 /// Configurations.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
 pub struct ConfigStatus {
     pub source: Option<String>,
@@ -145,7 +145,7 @@ pub struct RefusedStatus {
 }
 
 /// Exchanges with the source since the agent started.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
 pub struct ExchangesStatus {
     pub offered: u64,

@@ -7,74 +7,35 @@ use super::says::LONGEST_ERROR;
 use super::*;
 use crate::http::test_server::{Answer as Scripted, Server};
 use crate::http::tests::{Dir, settings};
-use crate::status::{
-    AgentStatus, CollectorStatus, ConfigStatus, ExchangesStatus, ExitStatus, HostStatus, Losses, RefusedStatus, Status,
-};
+use crate::status::{AgentStatus, CollectorStatus, ConfigStatus, ExitStatus, HostStatus, RefusedStatus, Status};
 use crate::store;
 
 /// An agent that has just been started on a host where all is well and nothing is known yet.
 pub(in crate::source) fn report() -> Report {
-    let (agent, collector) = (
-        AgentStatus {
+    let status = Status {
+        agent: AgentStatus {
             version: "1.2.3".into(),
             pid: 1,
             start: 1,
-            instance_uid: String::new(),
-            since: String::new(),
             state: "running".into(),
-            attributes: Default::default(),
-            memory_bytes: None,
+            ..AgentStatus::default()
         },
-        CollectorStatus {
-            path: String::new(),
+        collector: CollectorStatus {
             version: "0.149.0".into(),
             state: "up".into(),
             pid: Some(2),
-            since: None,
-            config: None,
-            witness: None,
             healthy: true,
-            trouble: None,
-            without_engine: false,
-            restarts: 0,
-            last_exit: None,
-            memory_bytes: None,
+            ..CollectorStatus::default()
         },
-    );
-    let config = ConfigStatus {
-        serving: None,
-        source_trouble: None,
-        source: None,
-        remote_config_status: "unset".into(),
-        message: String::new(),
-        remote_hash: None,
-        effective_hash: None,
-        last_good_hash: None,
-        previous_hash: None,
-        candidate_hash: None,
-        effective_path: None,
-        refused: Vec::new(),
-    };
-    let exchanges =
-        ExchangesStatus { offered: 0, unchanged: 0, failed: 0, last_error: None, last_success: None, next_at: None };
-    let host =
-        HostStatus { name: "edge-4".into(), os_type: "linux".into(), arch: "amd64".into(), ..HostStatus::default() };
-    let status = Status {
-        reports: Default::default(),
-        agent,
-        collector,
-        config,
-        exchanges,
-        losses: Losses::default(),
-        host,
-        answer: None,
-        checks: Vec::new(),
+        config: ConfigStatus { remote_config_status: "unset".into(), ..ConfigStatus::default() },
+        host: HostStatus {
+            name: "edge-4".into(),
+            os_type: "linux".into(),
+            arch: "amd64".into(),
+            ..HostStatus::default()
+        },
         serial: 1,
-        written_at: String::new(),
-        export: Default::default(),
-        alerts: Vec::new(),
-        webhook: crate::alerts::WebhookStatus::default(),
-        docker: None,
+        ..Status::default()
     };
     Report { status, effective_config: None, components: None }
 }

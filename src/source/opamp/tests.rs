@@ -16,9 +16,7 @@ use super::wire::{
 use super::*;
 use crate::http::tests::Dir;
 use crate::settings::{self, World};
-use crate::status::{
-    AgentStatus, CollectorStatus, ConfigStatus, ExchangesStatus, HostStatus, Losses, Status as Report_,
-};
+use crate::status::{AgentStatus, CollectorStatus, ConfigStatus, HostStatus, Status as Report_};
 
 const URL: &str = "http://one.example:4320/v1/opamp";
 const UID: Uuid = Uuid::from_u128(0x0195_0000_0000_7000_8000_0000_0000_0001);
@@ -27,7 +25,6 @@ const BODY: &str = "receivers: {}\n";
 /// An agent whose collector runs, and to which nothing was offered.
 pub(super) fn status() -> Report_ {
     Report_ {
-        reports: Default::default(),
         agent: AgentStatus {
             version: "1.2.3".into(),
             pid: 1,
@@ -35,8 +32,7 @@ pub(super) fn status() -> Report_ {
             instance_uid: UID.to_string(),
             since: "2026-11-23T17:00:00Z".into(),
             state: "running".into(),
-            attributes: BTreeMap::new(),
-            memory_bytes: None,
+            ..AgentStatus::default()
         },
         collector: CollectorStatus {
             path: "/opt/otelcol-contrib".into(),
@@ -44,38 +40,10 @@ pub(super) fn status() -> Report_ {
             state: "up".into(),
             pid: Some(7),
             since: Some("2026-11-23T17:00:10Z".into()),
-            config: None,
-            witness: None,
             healthy: true,
-            trouble: None,
-            without_engine: false,
-            restarts: 0,
-            last_exit: None,
-            memory_bytes: None,
+            ..CollectorStatus::default()
         },
-        config: ConfigStatus {
-            serving: None,
-            source_trouble: None,
-            source: None,
-            remote_config_status: "unset".into(),
-            message: String::new(),
-            remote_hash: None,
-            effective_hash: None,
-            last_good_hash: None,
-            previous_hash: None,
-            candidate_hash: None,
-            effective_path: None,
-            refused: Vec::new(),
-        },
-        exchanges: ExchangesStatus {
-            offered: 0,
-            unchanged: 0,
-            failed: 0,
-            last_error: None,
-            last_success: None,
-            next_at: None,
-        },
-        losses: Losses::default(),
+        config: ConfigStatus { remote_config_status: "unset".into(), ..ConfigStatus::default() },
         host: HostStatus {
             name: "pump".into(),
             os_type: "linux".into(),
@@ -83,14 +51,9 @@ pub(super) fn status() -> Report_ {
             memory_used_bytes: Some(50),
             ..HostStatus::default()
         },
-        answer: None,
-        checks: Vec::new(),
         serial: 1,
         written_at: "2026-11-23T17:30:00Z".into(),
-        export: Default::default(),
-        alerts: Vec::new(),
-        webhook: crate::alerts::WebhookStatus::default(),
-        docker: None,
+        ..Report_::default()
     }
 }
 

@@ -1,0 +1,199 @@
+//! One place that configs come from: what is built in, a file, or a server that speaks one of the protocols.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::{
+    Answer, Failure, Offer, Protocol, Report, Validators, builtin, file, http_settings, inbox, kloudmate, opamp, url,
+};
+use crate::http::{Client, HttpError, Method, Request, parse_url, public, read_regular};
+use crate::settings::{ConfigSettings, Location, ProtocolName, Role};
+use crate::signature::{self, Accepted, PublicKey};
+
+/// One place that configs come from.
+pub(super) struct Origin {
+    pub(super) kind: Kind,
+    pub(super) key: Option<PublicKey>,
+}
+
+/// When an answer was heard.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Heard {
+    /// In this exchange.
+    Now,
+    /// In an earlier one: nobody was asked.
+    Before,
+}
+
+pub(super) enum Kind {
+    BuiltIn(builtin::BuiltIn),
+    File(file::Config),
+    Server {
+        client: Box<Client>,
+        protocol: Box<dyn Protocol>,
+        /// The URL as it may be printed.
+        shown: String,
+        /// Where the signature of a plain config is.
+        signature: Option<(String, Vec<(String, String)>)>,
+    },
+}
+
+impl Origin {
+    pub(super) fn new(
+        location: &Location,
+        protocol: ProtocolName,
+        settings: &ConfigSettings,
+        state_dir: &Path,
+    ) -> Result<Self, HttpError> {
+        let key =
+            match &settings.public_key {
+                Some(text) => Some(PublicKey::parse(text).map_err(|error| HttpError::Settings {
+                    what: "config.public_key".into(),
+                    why: error.to_string(),
+                })?),
+                None => None,
+            };
+        let url = match location {
+            Location::File(path) => {
+                return Ok(Self { kind: Kind::File(file::Config::new(path.clone(), settings.max_size)), key });
+            }
+            Location::Url(url) => url,
+        };
+        let headers: Vec<_> =
+            settings.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+        let token = settings.bearer_token_file.clone();
+        if key.is_some() && protocol != ProtocolName::Get {
+            return Err(HttpError::Settings {
+                what: "config.public_key".into(),
+                why: format!("signatures lie beside a file or URL; the protocol {protocol} has no place for them"),
+            });
+        }
+        let signature = key.is_some().then(|| (signature::url_beside(url), headers.clone()));
+        let protocol: Box<dyn Protocol> = match protocol {
+            ProtocolName::Get => Box::new(url::Get::new(url, headers, token)?),
+            ProtocolName::KloudMate => Box::new(ask_kloudmate(url, headers, settings, state_dir)?),
+            ProtocolName::OpAmp => Box::new(opamp::OpAmp::new(url, settings, Some(state_dir.join("opamp.json")))?),
+        };
+        let client = Box::new(Client::new(&http_settings(settings))?);
+        let shown = public(&parse_url(url)?);
+        Ok(Self { kind: Kind::Server { client, protocol, shown, signature }, key })
+    }
+
+    pub(super) fn exchange(&self, report: &Report, conditional: bool) -> Result<(Answer, Heard), Failure> {
+        let (client, protocol) = match &self.kind {
+            Kind::BuiltIn(built_in) => return Ok((built_in.read(conditional).into(), Heard::Now)),
+            Kind::File(file) => return Ok((file.read(conditional)?.into(), Heard::Now)),
+            Kind::Server { client, protocol, .. } => (client, protocol),
+        };
+        if let Some(answer) = protocol.waiting(report, conditional) {
+            return Ok((answer, Heard::Before));
+        }
+        let request = protocol.request(report, conditional)?;
+        let response = client.send_as(&request, protocol.identity().as_ref());
+        let answer = protocol.offer(response.inspect_err(|error| protocol.unanswered(error))?)?;
+        Ok((answer, Heard::Now))
+    }
+
+    /// Has the config of an answer verified, if there is one and a key to do that with.
+    pub(super) fn verify(
+        &self,
+        answer: &Answer,
+        newest: Option<Accepted>,
+        now: Option<SystemTime>,
+    ) -> Result<Option<Accepted>, Failure> {
+        let (Some(key), Offer::Config { body }) = (&self.key, &answer.offer) else {
+            return Ok(None);
+        };
+        let now = now.map(|now| now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs());
+        let verified = self.signature().and_then(|signature| {
+            let verified = signature::verify(key, body, &signature, newest, now);
+            verified.map_err(|error| Failure {
+                message: format!("{}: config refused: {error}", self.describe()),
+                kind: "signature",
+                retry_after: None,
+            })
+        });
+        // The signature may come after the config: it is asked for again, whatever has not changed.
+        verified.map(Some).inspect_err(|_| self.forget())
+    }
+
+    /// Fetches the detached signature beside the config. Nothing where there is none.
+    fn signature(&self) -> Result<Vec<u8>, Failure> {
+        match &self.kind {
+            Kind::BuiltIn(_) => Ok(Vec::new()),
+            Kind::File(file) => {
+                let path = signature_path(file.path());
+                match read_regular(&path, signature::SIGNATURE_LIMIT as u64) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+                    Err(error) => Err(Failure {
+                        message: format!("{}: {error}", path.display()),
+                        kind: "signature",
+                        retry_after: None,
+                    }),
+                    Ok(bytes) => Ok(bytes),
+                }
+            }
+            Kind::Server { client, signature, .. } => {
+                let (url, headers) = signature.clone().expect("made together with the key");
+                let response = client.send(&Request { method: Method::Get, url, headers, body: Vec::new() })?;
+                match response.status {
+                    200 => Ok(response.body),
+                    404 | 410 => Ok(Vec::new()),
+                    status => Err(Failure {
+                        message: format!("{}.minisig: answered {status}", self.describe()),
+                        kind: "signature",
+                        retry_after: response.retry_after,
+                    }),
+                }
+            }
+        }
+    }
+
+    pub(super) fn forget(&self) {
+        match &self.kind {
+            Kind::BuiltIn(_) => {}
+            Kind::File(file) => file.forget(),
+            Kind::Server { protocol, .. } => protocol.seed(Validators::default()),
+        }
+    }
+
+    pub(super) fn describe(&self) -> String {
+        match &self.kind {
+            Kind::BuiltIn(built_in) => built_in.describe(),
+            Kind::File(file) => file.path().display().to_string(),
+            Kind::Server { shown, .. } => shown.clone(),
+        }
+    }
+}
+
+/// KloudMate's protocol, with what was announced to an earlier agent.
+fn ask_kloudmate(
+    url: &str,
+    headers: Vec<(String, String)>,
+    settings: &ConfigSettings,
+    state_dir: &Path,
+) -> Result<kloudmate::KloudMate, HttpError> {
+    let (inbox, complaint) = inbox::Inbox::open(state_dir, &public(&parse_url(url)?));
+    if let Some(complaint) = complaint {
+        log::warn!("{complaint}");
+    }
+    let own = settings.kloudmate.as_ref();
+    let cluster = settings.cluster.clone().unwrap_or_default();
+    let role = match settings.role {
+        Role::Docker => kloudmate::Role::Docker,
+        Role::Host if own.is_some_and(|own| own.docker) => kloudmate::Role::Docker,
+        Role::Host => kloudmate::Role::Host,
+        Role::DaemonSet => kloudmate::Role::DaemonSet { cluster },
+        Role::Deployment => kloudmate::Role::Deployment { cluster },
+    };
+    let key = own.and_then(|own| own.api_key.as_ref());
+    let first = own.and_then(|own| own.first_config.clone());
+    kloudmate::KloudMate::new(url, headers, key, role, inbox, first, settings.max_size)
+}
+
+/// `config.yaml.minisig`, as the minisign program names it.
+pub(super) fn signature_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(signature::SUFFIX);
+    name.into()
+}

@@ -1,0 +1,149 @@
+//! Sources in their order, signatures beside them, and what is remembered of either.
+
+use std::fs;
+
+use super::kloudmate::tests::report;
+use super::*;
+use crate::http::test_server::{Answer as Scripted, Server};
+use crate::http::tests::Dir;
+use crate::settings::{World, load};
+use crate::signature::tests as signed;
+
+fn source(dir: &Dir, yaml: &str) -> Source {
+    let text = yaml.to_owned();
+    let world = World {
+        var: Box::new(|_| None),
+        read: Box::new(move |_| Ok(text.clone().into_bytes())),
+        here: PathBuf::from("/"),
+    };
+    let settings = load(&Default::default(), &world).unwrap_or_else(|error| panic!("{error}"));
+    Source::new(&settings.config, &dir.path("")).unwrap()
+}
+
+fn body(answer: Result<Answer, Failure>) -> String {
+    match answer.unwrap().offer {
+        Offer::Config { body } => String::from_utf8(body.to_vec()).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_last_message_waits_for_the_answer_to_the_one_before() {
+    let (dir, server) = (Dir::new(), Server::new());
+    let source = source(&dir, &format!("config: {{protocol: opamp, url: '{}'}}", server.at("/v1/opamp")));
+    let mut report = report();
+    report.status.agent.instance_uid = "01950000-0000-7000-8000-000000000001".into();
+    let nothing = Scripted::Status(200, Vec::new(), Vec::new());
+    server.answer(nothing.clone());
+    source.exchange(&report, true).unwrap();
+    server.answer_once(Scripted::Delay(Duration::from_millis(200), Box::new(nothing)));
+
+    std::thread::scope(|scope| {
+        scope.spawn(|| source.exchange(&report, true).unwrap());
+        server.wait_for_requests(2);
+        source.goodbye(&report);
+    });
+
+    // Field 9, `agent_disconnect`, of length 0.
+    assert!(server.wait_for_requests(3)[2].body.ends_with(&[0x4a, 0]));
+}
+
+#[test]
+fn what_was_received_long_ago_is_no_answer_of_a_silent_server() {
+    let dir = Dir::new();
+    // Port 1 of loopback: nobody is there.
+    let url = "http://127.0.0.1:1/agents/config-check";
+    fs::write(dir.path("spare.yaml"), "spare").unwrap();
+    inbox::Inbox::open(&dir.path(""), url).0.put(&b"announced"[..].into()).unwrap();
+    let spare = dir.path("spare.yaml").display().to_string();
+    let source = source(&dir, &format!("config: {{protocol: kloudmate, url: '{url}', fallback: ['{spare}']}}"));
+
+    assert_eq!(body(source.exchange(&report(), true)), "announced");
+
+    assert_eq!(body(source.exchange(&report(), true)), "spare", "the server has never answered");
+    assert_eq!(source.serving().0, spare);
+}
+
+#[test]
+fn the_silence_of_a_server_goes_on_while_its_inbox_is_read() {
+    let dir = Dir::new();
+    let url = "http://127.0.0.1:1/agents/config-check";
+    inbox::Inbox::open(&dir.path(""), url).0.put(&b"announced"[..].into()).unwrap();
+    let source = source(&dir, &format!("config: {{protocol: kloudmate, url: '{url}'}}"));
+    source.exchange(&report(), true).unwrap();
+    source.exchange(&report(), true).unwrap_err();
+    let since = source.lock().silent_since;
+    assert!(since.is_some());
+
+    // The agent has lost the body and wants it again.
+    source.lock().answered = true;
+    source.exchange(&report(), true).unwrap_err();
+    source.exchange(&report(), false).unwrap_err();
+
+    assert_eq!(source.lock().silent_since, since);
+}
+
+#[test]
+fn a_signers_clock_that_is_ahead_is_noticed_where_this_hosts_is_right_and_forgotten_when_a_person_wants_it() {
+    let dir = Dir::new();
+    let path = dir.path("config.yaml");
+    let sign = |signature: &str| fs::write(dir.path("config.yaml.minisig"), signature).unwrap();
+    fs::write(&path, signed::BODY).unwrap();
+    sign(signed::GOOD);
+    let yaml = format!("config: {{url: '{}', public_key: {}}}", path.display(), signed::KEY);
+    let mut source = source(&dir, &yaml);
+    source.clock = || Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000));
+
+    let refused = source.exchange(&report(), true).unwrap_err();
+    assert!(refused.message.contains("more than a day after this host's time of 2020-09-13T12:26:40Z"), "{refused}");
+    assert_eq!(source.memory().signed, None);
+
+    // Nobody knows better.
+    source.clock = || None;
+    source.exchange(&report(), true).unwrap();
+    sign(signed::OLDER);
+    let refused = source.exchange(&report(), false).unwrap_err();
+    assert!(refused.message.contains("let `otelet rollback --clear-signed` forget that time"), "{refused}");
+
+    source.forget_signed();
+
+    source.exchange(&report(), true).unwrap();
+    assert_eq!(source.memory().signed.unwrap().at, 1_699_999_999);
+}
+
+#[test]
+fn a_blank_body_is_no_config() {
+    assert_eq!(Offer::of(Vec::new()), Offer::Empty);
+    assert_eq!(Offer::of(b" \n\t\r\n".to_vec()), Offer::Empty);
+    let Offer::Config { body } = Offer::of(b" a: 1\n".to_vec()) else {
+        panic!("a body that is not blank is a config");
+    };
+    assert_eq!(&body[..], b" a: 1\n", "handed on byte for byte");
+}
+
+#[test]
+fn a_signature_lies_beside_its_config() {
+    assert_eq!(signature_path(Path::new("/srv/a.yaml")), Path::new("/srv/a.yaml.minisig"));
+}
+
+#[test]
+fn validators_that_are_too_long_or_cannot_be_sent_are_not_kept() {
+    let longest = "x".repeat(MAX_VALIDATOR);
+    let kept = |etag: &str| {
+        let etag = Some(etag.to_owned());
+        let validators = Validators { etag, last_modified: None };
+        validators.bounded().etag.is_some()
+    };
+    assert!(kept(&longest));
+    assert!(!kept(&format!("{longest}x")));
+    assert!(!kept("a\r\nInjected: header"));
+    assert!(!kept("\u{e9}"));
+}
+
+#[test]
+fn validators_survive_the_way_to_the_disk() {
+    let validators = Validators { etag: Some("W/\"7f3a\"".into()), last_modified: None };
+    let json = serde_json::to_string(&validators).unwrap();
+    assert_eq!(json, r#"{"etag":"W/\"7f3a\""}"#);
+    assert_eq!(serde_json::from_str::<Validators>(&json).unwrap(), validators);
+}

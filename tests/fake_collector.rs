@@ -28,7 +28,7 @@
 //! receiver, which only the overlay has, becomes a line `PID PATH BODY-IN-HEX` in the file `FAKE_JOURNAL.otlp`, and is
 //! answered with an empty 200. `FAKE_JOURNAL` is a file that
 //! gets a line per event: `UNIX-MS PID start PATH LABEL` (LABEL is the config's first other comment, or its SHA-256),
-//! `validate PATH`, `sigterm`, `ready`, `forked PID`, `exit CODE`. It ends by itself after 120 s with 98; a mistake in
+//! `validate PATH`, `sigterm`, `ready`, `forked PID`, `exit CODE`. It ends by itself after 300 s with 98; a mistake in
 //! its arguments or script ends it with 99.
 
 use std::collections::BTreeSet;
@@ -43,7 +43,7 @@ use std::{env, fs, thread};
 use serde_yaml::Value;
 
 /// The longest that it lives, whatever happens to the test that started it.
-const LIFETIME: Duration = Duration::from_secs(120);
+const LIFETIME: Duration = Duration::from_secs(300);
 const TICK: Duration = Duration::from_millis(5);
 
 fn main() {

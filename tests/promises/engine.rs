@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
-use super::host::{Host, wait_for};
+use super::host::{Agent, Host, Signal, signal, wait_for};
 use super::system::{LocalListener, LocalStream, forget, is_open, local};
 
 /// The head of an answer in chunks.
@@ -216,5 +216,25 @@ fn answer(mut stream: LocalStream, shared: &Mutex<State>) -> std::io::Result<()>
             state.streams.push(stream);
             Ok(())
         }
+    }
+}
+
+/// Has the collector crash again and again while an engine stalls, at each thing that it is asked, and looks at the agent then.
+pub fn while_one_hangs(watching: fn(&Host) -> Agent, look: fn(&Agent)) {
+    for what in ["/version", "/events", "/containers/json"] {
+        let host = Host::new();
+        let engine = Engine::new(&host);
+        engine.answers(what, Said::Stall);
+        let mut agent = watching(&host);
+        engine.was_asked(what, 1);
+
+        for times in 2..5 {
+            signal(host.collector(), Signal::KILL);
+            host.started(times);
+        }
+
+        look(&agent);
+        assert_eq!(engine.times_asked(what), 1, "nothing is asked twice while it hangs");
+        assert_eq!(agent.stop(), 0);
     }
 }

@@ -106,20 +106,21 @@ fn nothing_is_passed_on_when_the_settings_say_so_and_the_last_words_are_kept() {
     assert!(agent.logged("Everything is ready") == 0, "{log}");
 }
 
-/// Waits until the agent cannot write any more, since nobody reads.
-fn fill(host: &Host, agent: &Agent) {
+/// An agent that cannot write any more, since nobody reads.
+fn stalled(host: &Host) -> Agent {
+    host.set("collector.log_rate", "1GiB");
+    let body = scripted("floods", &["flood all"]);
+    host.server.offer(&*body);
+    let agent = host.agent().stderr_unread().start();
+    agent.applied(&body);
     wait_until("a full pipe", || agent.status(host).losses.collector_log_lines > 100);
+    agent
 }
 
 #[test]
 fn a_reader_that_stalls_does_not_stall_supervision() {
     let host = Host::new();
-    host.set("collector.log_rate", "1GiB");
-    let body = scripted("floods", &["flood all"]);
-    host.server.offer(&*body);
-    let mut agent = host.agent().stderr_unread().start();
-    agent.applied(&body);
-    fill(&host, &agent);
+    let mut agent = stalled(&host);
 
     signal(host.collector(), Signal::KILL);
 
@@ -135,12 +136,7 @@ fn a_reader_that_stalls_does_not_stall_supervision() {
 #[test]
 fn after_a_reader_that_stalled_the_lines_are_whole_again() {
     let host = Host::new();
-    host.set("collector.log_rate", "1GiB");
-    let body = scripted("floods", &["flood all"]);
-    host.server.offer(&*body);
-    let mut agent = host.agent().stderr_unread().start();
-    agent.applied(&body);
-    fill(&host, &agent);
+    let mut agent = stalled(&host);
 
     host.server.offer(config("quiet"));
     agent.applied(&config("quiet"));

@@ -1,8 +1,8 @@
 //! `watches_docker` for Windows, where the engine is on a named pipe: what the pipe does differently from a socket. What is
 //! said on it is the same, and promised there.
 
-use super::engine::{Engine, Said, event, listed};
-use super::host::{Agent, Host, Signal, config, signal, wait_until};
+use super::engine::{Engine, Said, event, listed, while_one_hangs};
+use super::host::{Agent, Host, config, wait_until};
 
 fn watching(host: &Host) -> Agent {
     host.set("docker.socket", &Engine::path(host).display().to_string());
@@ -64,19 +64,5 @@ fn an_engine_that_is_away_is_said_once_and_found_when_it_comes_back() {
 
 #[test]
 fn an_engine_that_hangs_delays_nothing() {
-    for what in ["/version", "/events", "/containers/json"] {
-        let host = Host::new();
-        let engine = Engine::new(&host);
-        engine.answers(what, Said::Stall);
-        let mut agent = watching(&host);
-        engine.was_asked(what, 1);
-
-        for times in 2..5 {
-            signal(host.collector(), Signal::KILL);
-            host.started(times);
-        }
-
-        assert_eq!(engine.times_asked(what), 1, "nothing is asked twice while it hangs");
-        assert_eq!(agent.stop(), 0);
-    }
+    while_one_hangs(watching, |_| {});
 }

@@ -66,7 +66,15 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
     let mut flags = Flags::new("check", args);
     while let Some(name) = flags.next_name() {
         match name {
-            "--real" => steps.extend(REAL),
+            "--real" => {
+                // The node of the step `kubernetes` brings the kubectl and helm that this one needs.
+                let (manifests, others): (Vec<Step>, Vec<Step>) =
+                    steps.into_iter().partition(|step| step.0 == "manifests");
+                steps = others;
+                steps.extend(REAL);
+                let after = steps.iter().position(|step| step.0 == "kubernetes").map_or(steps.len(), |at| at + 1);
+                steps.splice(after..after, manifests);
+            }
             "--skip" => left_out.extend(flags.value(name)?.split(',')),
             _ => return Err(flags.unknown(name)),
         }

@@ -7,10 +7,12 @@ mod wait;
 mod windows;
 
 #[cfg(unix)]
-pub use unix::*;
-pub use wait::{block_on, until};
+use unix as system;
 #[cfg(windows)]
-pub use windows::*;
+use windows as system;
+
+pub use system::*;
+pub use wait::{block_on, until};
 
 /// What a person or a service manager asks for by a signal. Windows has other ways to say the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,16 +15,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::ThreadId;
 use std::time::Instant;
 
-#[cfg(unix)]
-use super::unix::{
-    signals::hand_out,
-    wait::{Bell, Source, sleep},
-};
-#[cfg(windows)]
-use super::windows::{
-    signals::hand_out,
-    wait::{Bell, Source, sleep},
-};
+use super::system::signals::hand_out;
+use super::system::wait::{Bell, Source, sleep};
 
 /// Wakes the main thread from others: one bell for all of it.
 static WAKE: OnceLock<WakeUp> = OnceLock::new();

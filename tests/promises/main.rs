@@ -3,7 +3,8 @@
 //!
 //! What is not done on Windows, whole files and single tests, is in `not_on_windows.yaml`, each with its reason.
 
-mod accepts_only_signed_configs;
+#[cfg(unix)]
+mod cluster;
 mod engine;
 mod host;
 #[cfg(unix)]
@@ -14,6 +15,7 @@ mod server;
 mod system;
 mod tap;
 
+mod accepts_only_signed_configs;
 mod alerts_on_thresholds;
 mod asks_kubernetes_for_little;
 mod checks_what_it_is_told;

@@ -1,0 +1,306 @@
+//! One rule of the settings, and the series that are looked at for it.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::*;
+
+/// So many snapshots that hold the metric but not the series mean that the series is gone.
+const MISSES: u32 = 3;
+
+/// Values closer to each other than this make no rate.
+const SHORTEST_RATE: Duration = Duration::from_millis(50);
+
+/// One of the settings, and the series that are looked at for it.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) settings: AlertSettings,
+    pub(super) series: Vec<Series>,
+    /// Counts the snapshots that hold the metric.
+    pub(super) round: u64,
+    /// When the last of them came, and how long after the one before.
+    pub(super) looked: Option<(Instant, Duration)>,
+    /// Of the series in it. None as well once that is long ago.
+    pub(super) worst: Option<f64>,
+    pub(super) overlooked: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Series {
+    pub(super) attributes: Attributes,
+    pub(super) state: State,
+    /// Where the rate is counted from.
+    pub(super) base: Option<(Instant, f64)>,
+    /// When it was measured last, in which round, and how long after the time before.
+    pub(super) measured: Instant,
+    pub(super) round: u64,
+    pub(super) gap: Option<Duration>,
+    /// Snapshots since then which hold the metric but not this series.
+    pub(super) misses: u32,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    Good,
+    /// Bad, but not for long enough.
+    Pending {
+        since: Instant,
+        wall: SystemTime,
+        value: f64,
+    },
+    Firing(Box<Alert>),
+}
+
+/// What came of a look at a value.
+pub(super) enum News {
+    Fired { alert: Box<Alert>, lasted: Duration },
+    Resolved(Box<Alert>, Cow<'static, str>),
+}
+
+impl Rule {
+    pub(super) fn new(settings: AlertSettings) -> Self {
+        Self { settings, series: Vec::new(), round: 0, looked: None, worst: None, overlooked: 0 }
+    }
+
+    pub(super) fn looks_at_the_same(&self, other: &AlertSettings) -> bool {
+        let of = |settings: &AlertSettings| (settings.metric.clone(), settings.conditions.clone(), settings.rate);
+        of(&self.settings) == of(other)
+    }
+
+    /// Whether this is still what fired. A new severity or label makes another alert of it.
+    pub(super) fn fits(&self, alert: &Alert) -> bool {
+        self.settings.metric == alert.metric
+            && self.settings.severity == alert.severity
+            && std::mem::discriminant(&self.settings.threshold) == std::mem::discriminant(&alert.threshold)
+            && self.wants(&alert.attributes)
+            && self.settings.labels.iter().all(|label| label.1.is_empty() || alert.labels.contains(label))
+    }
+
+    fn wants(&self, attributes: &Attributes) -> bool {
+        self.settings.conditions.iter().all(|(name, wanted)| {
+            attributes.iter().any(|(known, value)| known == name && text(value) == Cow::Borrowed(wanted.as_str()))
+        })
+    }
+
+    pub(super) fn look(&mut self, snapshot: &Snapshot, labels: &[(String, String)], at: Moment, news: &mut Vec<News>) {
+        let is_looked_at = |point: &&Point| point.metric.name == self.settings.metric;
+        let points: Vec<&Point> = snapshot.points.iter().filter(is_looked_at).collect();
+        if points.is_empty() {
+            return;
+        }
+        self.round += 1;
+        let gap = self.looked.map_or(Duration::ZERO, |(before, _)| at.now.saturating_duration_since(before));
+        self.looked = Some((at.now, gap));
+        (self.worst, self.overlooked) = (None, 0);
+        for point in points {
+            let value = point.value.as_f64();
+            if value.is_finite() && self.wants(&point.attributes) {
+                self.take(point, value, labels, at, news);
+            }
+        }
+        for series in &mut self.series {
+            if series.round != self.round {
+                series.misses = series.misses.saturating_add(1);
+            }
+        }
+        self.end_what_is_gone(at.now, news);
+        if !self.settings.rate {
+            self.series.retain(|series| !matches!(series.state, State::Good));
+        }
+    }
+
+    /// Looks at one series.
+    fn take(&mut self, point: &Point, value: f64, labels: &[(String, String)], at: Moment, news: &mut Vec<News>) {
+        let index = self.series.iter().position(|series| same(&series.attributes, &point.attributes));
+        let needed = index.is_some() || self.settings.rate || self.settings.threshold.is_exceeded(value);
+        if index.is_none() && needed {
+            if self.series.len() >= MOST_SERIES {
+                self.overlooked += 1;
+                return;
+            }
+            self.series.push(Series {
+                attributes: point.attributes.clone(),
+                state: State::Good,
+                base: None,
+                measured: at.now,
+                round: self.round,
+                gap: None,
+                misses: 0,
+            });
+        }
+        let looked_at = match (needed, index) {
+            (false, _) => Some(value),
+            (true, index) => {
+                let known = index.is_some();
+                let index = index.unwrap_or(self.series.len() - 1);
+                let series = &mut self.series[index];
+                if known {
+                    series.seen(self.round, at.now);
+                }
+                let value =
+                    if self.settings.rate { series.rate(value, point.metric.kind, at.now) } else { Some(value) };
+                if let Some(value) = value {
+                    series.judge(value, &self.settings, labels, at, news);
+                }
+                value
+            }
+        };
+        if let Some(value) = looked_at {
+            self.worst = Some(self.worst.map_or(value, |worst| self.settings.threshold.worse(worst, value)));
+        }
+    }
+
+    pub(super) fn end_what_is_gone(&mut self, now: Instant, news: &mut Vec<News>) {
+        self.series.retain_mut(|series| {
+            let gone = series.is_gone(now);
+            if gone && let State::Firing(alert) = std::mem::replace(&mut series.state, State::Good) {
+                news.push(News::Resolved(alert, "it is no longer measured".into()));
+            }
+            !gone
+        });
+        // What nobody measures any more is not good for ever.
+        if self.looked.is_some_and(|(last, gap)| now >= gone_at(last, Some(gap))) {
+            (self.worst, self.overlooked) = (None, 0);
+        }
+    }
+
+    pub(super) fn report(&self) -> Vec<AlertReport> {
+        let one = |state, since, value, attributes: &Attributes, summary: &Option<String>| AlertReport {
+            name: self.settings.name.clone(),
+            metric: self.settings.metric.clone(),
+            state,
+            severity: self.settings.severity,
+            since,
+            value,
+            threshold: self.settings.threshold,
+            attributes: attributes.clone(),
+            summary: summary.clone(),
+        };
+        let mut reports = Vec::new();
+        for series in &self.series {
+            match &series.state {
+                State::Good => {}
+                State::Pending { wall, value, .. } => {
+                    reports.push(one("pending", Some(*wall), Some(*value), &series.attributes, &self.settings.summary));
+                }
+                State::Firing(alert) => {
+                    reports.push(one(
+                        "firing",
+                        Some(alert.since),
+                        Some(alert.value),
+                        &alert.attributes,
+                        &alert.summary,
+                    ));
+                }
+            }
+        }
+        if reports.is_empty() {
+            let state = if self.worst.is_some() { "good" } else { "unmeasured" };
+            reports.push(one(state, None, self.worst, &Attributes::new(), &self.settings.summary));
+        }
+        reports
+    }
+}
+
+impl Series {
+    fn seen(&mut self, round: u64, now: Instant) {
+        let gap = now.saturating_duration_since(self.measured);
+        // One that was late once is not held to be late for ever.
+        self.gap = Some(self.gap.map_or(gap, |before| gap.max(before / 2)));
+        (self.round, self.measured, self.misses) = (round, now, 0);
+    }
+
+    /// The change per second since the last look. A counter that fell has begun anew.
+    fn rate(&mut self, value: f64, kind: Kind, now: Instant) -> Option<f64> {
+        let Some((then, before)) = self.base else {
+            self.base = Some((now, value));
+            return None;
+        };
+        let passed = now.saturating_duration_since(then);
+        if passed < SHORTEST_RATE {
+            return None;
+        }
+        self.base = Some((now, value));
+        (kind != Kind::Counter || value >= before).then(|| (value - before) / passed.as_secs_f64())
+    }
+
+    fn judge(
+        &mut self,
+        value: f64,
+        rule: &AlertSettings,
+        labels: &[(String, String)],
+        at: Moment,
+        news: &mut Vec<News>,
+    ) {
+        let bad = rule.threshold.is_exceeded(value);
+        match &mut self.state {
+            State::Good if bad => self.wait_or_fire(at.now, at.wall, value, rule, labels, at, news),
+            State::Good => {}
+            State::Pending { since, wall, .. } => {
+                let (since, wall) = (*since, *wall);
+                if bad {
+                    self.wait_or_fire(since, wall, value, rule, labels, at, news);
+                } else {
+                    self.state = State::Good;
+                }
+            }
+            State::Firing(alert) => {
+                alert.value = value;
+                alert.threshold = rule.threshold;
+                if rule.threshold.is_well(value, rule.resolve_at)
+                    && let State::Firing(alert) = std::mem::replace(&mut self.state, State::Good)
+                {
+                    news.push(News::Resolved(alert, "it is good again".into()));
+                }
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what an alert is made of comes from as many places")]
+    fn wait_or_fire(
+        &mut self,
+        since: Instant,
+        wall: SystemTime,
+        value: f64,
+        rule: &AlertSettings,
+        labels: &[(String, String)],
+        at: Moment,
+        news: &mut Vec<News>,
+    ) {
+        let lasted = at.now.saturating_duration_since(since);
+        if lasted < rule.lasting {
+            self.state = State::Pending { since, wall, value };
+            return;
+        }
+        let alert = Box::new(Alert {
+            name: rule.name.clone(),
+            metric: rule.metric.clone(),
+            attributes: self.attributes.clone(),
+            labels: all_labels(rule, labels, &self.attributes),
+            severity: rule.severity,
+            summary: rule.summary.clone(),
+            since: whole_second(at.wall),
+            value,
+            threshold: rule.threshold,
+        });
+        self.state = State::Firing(alert.clone());
+        news.push(News::Fired { alert, lasted });
+    }
+
+    /// A snapshot may hold some series of a metric only, such as one check, so misses count only after some of its own turns.
+    fn is_gone(&self, now: Instant) -> bool {
+        let unseen = now.saturating_duration_since(self.measured);
+        let missed = self.misses >= MISSES && self.gap.is_some_and(|gap| unseen >= gap * MISSES);
+        missed || now >= self.gone_at()
+    }
+
+    /// When it is gone, if no snapshot says so earlier.
+    pub(super) fn gone_at(&self) -> Instant {
+        gone_at(self.measured, self.gap)
+    }
+}
+
+/// When that is gone which was measured last at this time, and so long after the time before.
+fn gone_at(measured: Instant, gap: Option<Duration>) -> Instant {
+    measured + GONE_AFTER.max(gap.unwrap_or_default() * 4)
+}

@@ -1,0 +1,283 @@
+//! What the world does with the agent's actions: disk, server, processes, engine and receivers, all made up.
+
+use super::*;
+
+impl World {
+    pub(super) fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            self.perform_one(action);
+        }
+        let running = self.agent.report().effective;
+        if let Some(config) = running {
+            let real = self.processes.values().any(|process| process.config == Some(config));
+            let ending = self.pending.iter().any(|(_, event)| matches!(event, Event::Exited { .. }));
+            assert!(real || ending, "{}: the report calls {config} effective, and it does not run", self.seed);
+        }
+    }
+
+    fn perform_one(&mut self, action: Action) {
+        match action {
+            Action::Exchange { report, conditional } => {
+                assert_eq!(*report, self.agent.report(), "{}: the report of an exchange is of another time", self.seed);
+                let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Exchanged(_))).count();
+                assert_eq!(out, 0, "{}: a second exchange while one is out", self.seed);
+                let delay = self.millis(3_000);
+                let answer = self.answer(conditional);
+                self.pending.push((self.now + delay, Event::Exchanged(answer)));
+            }
+            Action::Keep(hash) => {
+                self.assert_not_barred(hash);
+                let result = if self.disk_full { Err("no space left on device".into()) } else { Ok(()) };
+                self.later(200, Event::Kept { hash, result });
+            }
+            Action::Validate(hash) => {
+                self.assert_not_barred(hash);
+                let verdict = if self.binary_missing {
+                    Verdict::Unable("no such file".into())
+                } else if character(hash) == Character::FailsValidation {
+                    Verdict::Refused("unknown component".into())
+                } else {
+                    Verdict::Passed
+                };
+                self.later(2_000, Event::Validated { hash, verdict });
+            }
+            Action::Report(report) => {
+                assert_eq!(*report, self.agent.report(), "{}: a report is of another time", self.seed);
+                let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Reported(_))).count();
+                assert_eq!(out, 0, "{}: a second report while one is out", self.seed);
+                let result = if self.server_away { Err(("answered 503".into(), None)) } else { Ok(()) };
+                self.later(2_000, Event::Reported(result));
+            }
+            Action::Record { generation, record } => {
+                let result = if self.disk_full { Err("no space left on device".into()) } else { Ok(()) };
+                if result.is_ok() {
+                    self.disk = record;
+                }
+                self.later(300, Event::Recorded { generation, result });
+            }
+            Action::Spawn { config, without_engine } => self.spawn(config, without_engine),
+            Action::Terminate(pid) => {
+                let drain = self.millis(5_000);
+                if self.processes.get(&pid).is_some_and(|process| !process.ignores_terminate && !process.stopped) {
+                    self.end(pid, "code 0", drain);
+                }
+            }
+            Action::Kill(pid) => self.end(pid, "signal 9", Duration::from_millis(1)),
+            Action::Probe(pid) => {
+                let probe = self.probe(pid);
+                self.later(1_000, Event::Probed { pid, probe });
+            }
+            Action::Quit => {
+                assert!(self.processes.is_empty(), "{}: the agent quit and left a collector", self.seed);
+                self.quit = true;
+            }
+            Action::Tell(Notice::Refused { hash, reason, .. } | Notice::RolledBack { from: hash, reason, .. }) => {
+                assert!(!reason.contains(NO_ENGINE), "{}: {hash} is refused for want of an engine", self.seed);
+                self.refused.insert(hash);
+            }
+            Action::Docker(what) => self.use_engine(what),
+            Action::Check { generation, .. } => self.check(generation),
+            Action::SignOfLife => self.last_sign = self.now,
+            Action::Export => {
+                let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Exported(_))).count();
+                assert_eq!(out, 0, "{}: a second export while one is out", self.seed);
+                let gone = self.agent.exporting.to_collector() && self.agent.report().effective.is_none();
+                assert!(!gone, "{}: an export to a collector that does not run", self.seed);
+                let result = match self.server_away {
+                    true => Err(("answered 503".into(), None)),
+                    false => Ok(Delivered { sent: 1, more: !self.quiet && self.below(3) == 0, trouble: None }),
+                };
+                self.later(3_000, Event::Exported(result));
+            }
+            Action::Tell(Notice::AlertFired { alert, .. }) => {
+                let number = series_number(&alert.attributes);
+                let bad_since = self.bad_since[number as usize];
+                let bad_for = bad_since.map(|since| self.now - since);
+                assert!(bad_for >= Some(LASTING), "{}: {number} fires after {bad_for:?}", self.seed);
+                assert!(self.firing.insert(number), "{}: {number} fires twice", self.seed);
+            }
+            Action::Tell(Notice::AlertResolved { alert, .. }) => {
+                let number = series_number(&alert.attributes);
+                assert!(self.firing.remove(&number), "{}: {number} is resolved and did not fire", self.seed);
+            }
+            Action::Sample => {
+                assert!(self.now <= self.sample_by, "{}: the host was not sampled for too long", self.seed);
+                self.sample_by = self.now + self.sample_every;
+                self.measure();
+            }
+            Action::KeepAlerts(memory) => {
+                let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::AlertsKept(_))).count();
+                assert_eq!(out, 0, "{}: a second write of the alerts while one is out", self.seed);
+                let result = if self.disk_full { Err("no space left on device".into()) } else { Ok(()) };
+                if result.is_ok() {
+                    self.kept_alerts = memory;
+                }
+                self.later(300, Event::AlertsKept(result));
+            }
+            Action::Notify(batch) => {
+                let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Notified(_))).count();
+                assert_eq!(out, 0, "{}: a second batch while one is out", self.seed);
+                assert!(!batch.is_empty(), "{}: an empty batch", self.seed);
+                if self.webhook_away {
+                    self.later(2_000, Event::Notified(Err(("answered 503".into(), None))));
+                } else {
+                    for one in batch {
+                        let labels = format!("{:?}", one.labels);
+                        if one.ends_at > self.moment(0).wall {
+                            self.heard.insert(labels);
+                        } else {
+                            self.heard.remove(&labels);
+                        }
+                    }
+                    self.later(2_000, Event::Notified(Ok(())));
+                }
+            }
+            Action::EndValidation | Action::Tell(_) | Action::Answer(_) => {}
+        }
+    }
+
+    /// Has the agent see what there is to be measured. It comes as an event of its own, right behind.
+    fn measure(&mut self) {
+        let mut points = Vec::new();
+        for (number, (value, measured)) in self.gauges.iter().enumerate() {
+            if *measured {
+                points.push(crate::telemetry::Point::new(&GAUGE, *value).with("number", number as i64));
+            }
+        }
+        let snapshot = crate::telemetry::Snapshot { at: SystemTime::UNIX_EPOCH, points };
+        self.pending.push((self.now, Event::Measured(std::sync::Arc::new(snapshot))));
+    }
+
+    /// Mostly it comes back in time, sometimes much later, sometimes never.
+    fn check(&mut self, generation: u64) {
+        assert!(!self.checking.contains_key(&generation), "{}: check {generation} is under way twice", self.seed);
+        let patience = CHECK_TIMEOUT + check::GRACE;
+        let fresh = self.checking.values().filter(|since| self.now < **since + patience).count();
+        assert!(fresh < check::MOST_AT_ONCE, "{}: {fresh} checks are under way already", self.seed);
+        self.checking.insert(generation, self.now);
+        let result = if self.below(3) == 0 { Err("refused".into()) } else { Ok(String::new()) };
+        let outcome = check::Outcome { result, took: Duration::ZERO };
+        match self.below(20) {
+            0 => {}
+            1 => self.later(600_000, Event::Checked { generation, outcome }),
+            _ => self.later(4_000, Event::Checked { generation, outcome }),
+        }
+    }
+
+    pub(super) fn later(&mut self, most: u64, event: Event) {
+        let delay = self.millis(most);
+        self.pending.push((self.now + delay, event));
+    }
+
+    fn assert_not_barred(&self, hash: ConfigHash) {
+        assert!(!self.refused.contains(&hash), "{}: {hash} was refused and is tried again", self.seed);
+    }
+
+    fn spawn(&mut self, config: ConfigHash, without_engine: bool) {
+        self.assert_not_barred(config);
+        assert!(self.processes.is_empty(), "{}: a second collector is started", self.seed);
+        if let Some(last) = self.last_spawn {
+            assert!(self.now >= last + collector::FIRST_DELAY, "{}: two starts within the first delay", self.seed);
+        }
+        self.last_spawn = Some(self.now);
+        if self.binary_missing {
+            let failure = SpawnFailure { reason: "no such file".into() };
+            self.pending.push((self.now, Event::Spawned(Err(failure))));
+            return;
+        }
+        let pid = self.next_pid;
+        self.next_pid += 1;
+        let engine = match (reads_engine(config), without_engine) {
+            (false, _) => EngineUse::Unused,
+            (true, false) => EngineUse::Read,
+            (true, true) => EngineUse::LeftOut,
+        };
+        // What the agent does not know yet will reach it in this moment.
+        let lacks_engine = engine == EngineUse::Read && self.engine_away && !self.agent.docker.is_watching();
+        let process = Process {
+            config: Some(config),
+            since: self.now,
+            well_since: None,
+            ignores_terminate: false,
+            stopped: false,
+            lacks_engine,
+        };
+        self.processes.insert(pid, process);
+        self.pending.push((self.now, Event::Spawned(Ok(Child { pid, witness: Witness::HealthCheck, engine }))));
+        if lacks_engine {
+            let after = self.millis(500);
+            self.end(pid, NO_ENGINE, after);
+            return;
+        }
+        match character(config) {
+            Character::DiesAtStart => {
+                let after = self.millis(500);
+                self.end(pid, "code 1", after);
+            }
+            Character::DiesLater => {
+                let after = self.millis(60_000);
+                self.end(pid, "code 0", after);
+            }
+            _ => {
+                if !self.quiet && self.below(10) == 0 {
+                    let exit = Exit { how: "code 1".into(), last_words: "address in use".into(), stolen_port: true };
+                    self.pending.push((self.now + Duration::from_millis(20), Event::Exited { pid, exit }));
+                }
+            }
+        }
+    }
+
+    /// The process ends after a while, unless it is about to end earlier anyway.
+    pub(super) fn end(&mut self, pid: u32, how: &str, after: Duration) {
+        let time = self.now + after;
+        let known =
+            self.pending.iter_mut().find(|(_, event)| matches!(event, Event::Exited { pid: p, .. } if *p == pid));
+        match known {
+            Some((when, _)) => *when = (*when).min(time),
+            None if self.processes.contains_key(&pid) => {
+                self.pending.push((time, Event::Exited { pid, exit: Exit { how: how.into(), ..Exit::default() } }));
+            }
+            None => {}
+        }
+    }
+
+    fn probe(&mut self, pid: u32) -> Probe {
+        let now = self.now;
+        let Some(process) = self.processes.get_mut(&pid) else {
+            return Probe::Silent("connection refused".into());
+        };
+        let up = now - process.since;
+        let character = process.config.map_or(Character::Good, character);
+        let probe = match character {
+            _ if process.stopped => Probe::Silent("stopped".into()),
+            _ if process.lacks_engine => Probe::Silent("connection refused".into()),
+            Character::NeverReady => Probe::Silent("connection refused".into()),
+            Character::Hangs if up > Duration::from_secs(5) => Probe::Silent("no answer".into()),
+            Character::Sick if up > Duration::from_secs(5) => Probe::Unhealthy("answered 503".into()),
+            _ => Probe::Healthy,
+        };
+        match probe {
+            Probe::Healthy => {
+                process.well_since.get_or_insert(now);
+            }
+            // One or two misses are forgiven, so they do not end what counts as well here.
+            Probe::Silent(_) | Probe::Unhealthy(_) => {}
+        }
+        probe
+    }
+
+    fn answer(&mut self, conditional: bool) -> Exchanged {
+        if self.server_away {
+            let retry_after = (self.below(3) == 0).then(|| self.millis(60_000));
+            return Exchanged::Failed { message: "answered 503".into(), retry_after };
+        }
+        match self.server {
+            None => Exchanged::Empty,
+            Some(hash) if conditional && self.agent.rollout.record().remote == Some(hash) => Exchanged::Unchanged,
+            Some(hash) if character(hash) == Character::Malformed => {
+                Exchanged::Malformed { hash, reason: "not YAML".into() }
+            }
+            Some(hash) => Exchanged::Offered(hash),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Connection settings.
+
+use super::*;
+
+#[test]
+fn an_interval_alone_is_taken_at_once_and_zero_is_back_to_our_own() {
+    let bench = Bench::settled();
+    let (_, answer) = bench.exchange(connection(b"c1", |it| it.heartbeat_interval_seconds = 7));
+    assert_eq!(answer.orders.poll_every, Some(Duration::from_secs(7)));
+
+    let (asked, answer) = bench.exchange(connection(b"c1", |it| it.heartbeat_interval_seconds = 9));
+    let said = asked.connection_settings_status.unwrap();
+    assert_eq!((said.status(), &*said.last_connection_settings_hash), (Is::Applied, &b"c1"[..]));
+    assert_eq!(answer, Offer::Unchanged.into(), "the same hash is not looked at again");
+
+    let (_, answer) = bench.exchange(connection(b"c2", |_| ()));
+    assert_eq!(answer.orders.poll_every, Some(Duration::ZERO));
+    let (_, answer) = bench.exchange(connection(b"c3", |it| it.heartbeat_interval_seconds = u64::MAX));
+    assert_eq!(answer.orders.poll_every, Some(Duration::from_secs(86_400)));
+}
+
+#[test]
+fn another_server_is_tried_with_a_full_report_before_it_is_kept() {
+    let dir = Dir::new();
+    let file = dir.path("opamp.json");
+    let bench = Bench::with(URL, "config: {headers: {Authorization: old}}", Some(file.clone()));
+    bench.exchange(ServerToAgent::default());
+    let two = "http://two.example/v1";
+
+    let (_, answer) = bench.exchange(connection(b"c1", |it| {
+        it.destination_endpoint = two.into();
+        it.headers = Some(Headers { headers: vec![Header { key: "authorization".into(), value: "new".into() }] });
+    }));
+    assert!(answer.orders.again);
+    assert!(std::fs::read_to_string(&file).unwrap().contains("\"candidate\""), "on disk before it is used");
+
+    let (request, leaving) = bench.request(true);
+    assert_eq!(request.url, URL);
+    assert!(leaving.agent_disconnect.is_some());
+    assert_eq!(leaving.connection_settings_status.unwrap().status(), Is::Applying);
+    assert!(bench.hear(offer(b"h", &[("", BODY)])).unwrap().orders.again);
+
+    let (request, first) = bench.request(true);
+    assert_eq!(request.url, two);
+    let sent: Vec<_> = request.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case("authorization")).collect();
+    assert_eq!(sent, [&("authorization".to_owned(), "new".to_owned())]);
+    assert!(is_full(&first));
+    let answer = bench.hear(ServerToAgent::default()).unwrap();
+    assert!(answer.orders.again, "the server must hear that they are applied");
+    assert!(!std::fs::read_to_string(&file).unwrap().contains("\"candidate\""));
+
+    let (request, asked) = bench.request(true);
+    assert_eq!(request.url, two);
+    assert_eq!(asked.connection_settings_status.unwrap().status(), Is::Applied);
+    assert!(asked.agent_description.is_none());
+    bench.hear(ServerToAgent::default()).unwrap();
+
+    // They survive a restart, but not another config.url.
+    let again = Bench::with(URL, "", Some(file.clone()));
+    assert_eq!(again.request(true).0.url, two);
+    let elsewhere = Bench::with("http://three.example/", "", Some(file));
+    assert_eq!(elsewhere.request(true).0.url, "http://three.example/");
+}
+
+fn trying(file: Option<PathBuf>) -> Bench {
+    let bench = Bench::with(URL, "", file);
+    bench.exchange(ServerToAgent::default());
+    bench.exchange(connection(b"c1", |it| it.destination_endpoint = "http://two.example/v1".into()));
+    bench.exchange(ServerToAgent::default());
+    bench
+}
+
+#[test]
+fn settings_that_do_not_work_are_given_up_and_reported() {
+    type Refusal = fn(&Bench) -> Result<Answer, Failure>;
+    let refusals: [Refusal; 3] = [
+        |bench| bench.respond(401, Vec::new()),
+        |bench| bench.respond(200, b"<html>".to_vec()),
+        // Without an instance uid it may be anybody.
+        |bench| bench.respond(200, Vec::new()),
+    ];
+    for refuse in refusals {
+        let bench = trying(None);
+        assert_eq!(bench.request(true).0.url, "http://two.example/v1");
+        let failure = refuse(&bench).unwrap_err();
+
+        let (request, asked) = bench.request(true);
+        assert_eq!(request.url, URL);
+        assert!(is_full(&asked), "the server before was told goodbye");
+        let said = asked.connection_settings_status.unwrap();
+        assert_eq!((said.status(), said.error_message), (Is::Failed, failure.message));
+        assert!(!bench.hear(connection(b"c1", |_| ())).unwrap().orders.again, "not tried again");
+    }
+}
+
+#[test]
+fn settings_without_a_clear_answer_are_tried_a_few_times() {
+    let bench = trying(None);
+    for _ in 0..2 {
+        let (request, asked) = bench.request(true);
+        assert_eq!(request.url, "http://two.example/v1");
+        assert!(is_full(&asked));
+        let url = request.url.clone();
+        bench.opamp.unanswered(&HttpError::Connect { url, why: "refused".into() });
+    }
+    bench.request(true);
+    bench.respond(503, Vec::new()).unwrap_err();
+
+    let (request, asked) = bench.request(true);
+    assert_eq!(request.url, URL);
+    let said = asked.connection_settings_status.unwrap();
+    assert_eq!((said.status(), &*said.error_message), (Is::Failed, "http://two.example/v1: answered 503"));
+}
+
+#[test]
+fn a_candidate_survives_the_agent_and_is_tried_at_the_next_start() {
+    let dir = Dir::new();
+    let file = dir.path("opamp.json");
+    drop(trying(Some(file.clone())));
+
+    let bench = Bench::with(URL, "", Some(file.clone()));
+
+    let (request, asked) = bench.request(true);
+    assert_eq!(request.url, "http://two.example/v1");
+    assert!(is_full(&asked) && asked.agent_disconnect.is_none());
+    assert_eq!(asked.connection_settings_status.unwrap().status(), Is::Applying);
+
+    for torn in ["", "{", "[]", "null", "{\"location\": 1}"] {
+        std::fs::write(&file, torn).unwrap();
+        assert_eq!(Bench::with(URL, "", Some(file.clone())).request(true).0.url, URL, "{torn:?}");
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_kept_are_not_used() {
+    let dir = Dir::new();
+    let bench = Bench::with(URL, "", Some(dir.path("missing/opamp.json")));
+    bench.exchange(ServerToAgent::default());
+    bench.exchange(connection(b"c1", |it| it.destination_endpoint = "http://two.example/v1".into()));
+    let (request, asked) = bench.request(true);
+    assert_eq!(request.url, URL);
+    let said = asked.connection_settings_status.unwrap();
+    assert_eq!(said.status(), Is::Failed);
+    assert!(said.error_message.starts_with("cannot be kept: "), "{}", said.error_message);
+}
+
+#[test]
+fn a_certificate_needs_a_place_to_be_kept_and_is_shown_from_then_on() {
+    let made = rcgen::generate_simple_self_signed(vec!["agent.example".into()]).unwrap();
+    let certificate = wire::TlsCertificate {
+        cert: made.cert.pem().into_bytes(),
+        private_key: made.signing_key.serialize_pem().into_bytes(),
+    };
+    let given = connection(b"c1", |it| it.certificate = Some(certificate));
+    let https = "https://one.example/v1";
+
+    let bench = Bench::with(https, "", None);
+    bench.exchange(given.clone());
+    let said = bench.ask().connection_settings_status.unwrap();
+    assert_eq!(said.error_message, "certificate: there is no place to keep it");
+
+    let dir = Dir::new();
+    let bench = Bench::with(https, "", Some(dir.path("opamp.json")));
+    bench.exchange(given);
+    bench.ask();
+    assert!(bench.opamp.identity().is_none(), "it leaves by the old settings");
+    bench.hear(ServerToAgent::default()).unwrap();
+    bench.ask();
+    assert_eq!(bench.opamp.identity().map(|it| it.cert), Some(made.cert.pem()));
+    bench.hear(ServerToAgent::default()).unwrap();
+    bench.ask();
+    assert!(bench.opamp.identity().is_some());
+}
+
+#[test]
+fn refused_settings_and_those_of_others_are_reported_as_failed() {
+    let bench = Bench::settled();
+    let (_, answer) = bench.exchange(connection(b"c1", |it| it.destination_endpoint = "ftp://x".into()));
+    assert!(answer.orders.again);
+    let (asked, _) = bench.exchange(ServerToAgent {
+        connection_settings: Some(ConnectionSettingsOffers { hash: b"c2".to_vec(), opamp: None }),
+        ..ServerToAgent::default()
+    });
+    let said = asked.connection_settings_status.unwrap();
+    assert_eq!((said.status(), &*said.last_connection_settings_hash), (Is::Failed, &b"c1"[..]));
+    let said = bench.ask().connection_settings_status.unwrap();
+    assert_eq!(said.last_connection_settings_hash, b"c2");
+    assert_eq!(said.error_message, "only settings for OpAMP itself are taken");
+}
+
+#[test]
+fn a_server_without_hashes_is_known_by_what_it_offers() {
+    let bench = Bench::settled();
+    let (_, answer) = bench.exchange(connection(b"", |it| it.heartbeat_interval_seconds = 7));
+    assert!(answer.orders.again);
+    let (_, answer) = bench.exchange(connection(b"", |it| it.heartbeat_interval_seconds = 7));
+    assert!(!answer.orders.again);
+    let (_, answer) = bench.exchange(connection(b"", |it| it.heartbeat_interval_seconds = 8));
+    assert_eq!(answer.orders.poll_every, Some(Duration::from_secs(8)));
+}
+
+#[test]
+fn when_an_offered_server_is_gone_for_long_the_one_of_the_settings_is_asked() {
+    let bench = trying(None);
+    bench.exchange(ServerToAgent::default());
+    bench.exchange(ServerToAgent::default());
+    let urls: Vec<String> = (0..14).map(|_| bench.request(true).0.url).collect();
+    let ours: Vec<usize> = (0..14).filter(|index| urls[*index] == URL).collect();
+    assert_eq!(ours, [6, 12]);
+
+    for _ in 14..18 {
+        bench.ask();
+    }
+    let (request, asked) = bench.request(true);
+    assert_eq!(request.url, URL);
+    assert!(is_full(&asked));
+    bench.hear(ServerToAgent::default()).unwrap();
+    assert_eq!(bench.request(true).0.url, URL, "it answers, so it counts again");
+}

@@ -14,7 +14,7 @@ pub const MOST_AT_ONCE: usize = 4;
 /// the system's resolver knows no timeout.
 pub const GRACE: Duration = Duration::from_secs(2);
 
-/// The first checks after a start are spread over this time.
+/// The first checks after a start are made within this time, by chance and together.
 pub const FIRST_WITHIN: Duration = Duration::from_secs(5);
 
 /// What came of a check.

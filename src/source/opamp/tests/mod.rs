@@ -2,7 +2,7 @@
 //! answer that no server should give.
 
 mod bad_answers;
-mod connection_settings;
+mod connection;
 mod order;
 mod remote_config;
 mod says;

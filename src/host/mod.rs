@@ -5,7 +5,7 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
-pub mod metrics;
+
 mod points;
 #[cfg(windows)]
 mod windows;
@@ -19,7 +19,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::telemetry::Snapshot;
-pub use metrics::METRICS;
+pub use crate::telemetry::host::METRICS;
 
 /// How many of the fullest file systems the status shows.
 const FULLEST: usize = 3;

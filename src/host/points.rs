@@ -1,6 +1,6 @@
 //! Makes points of what was read, and compares CPU times with those before.
 
-use super::metrics::*;
+use crate::telemetry::host::*;
 use super::*;
 use crate::telemetry::{Metric, Number, Point};
 

@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
+pub mod host;
+
 /// A metric: one row of a table that its module keeps, from which `docs/metrics.md` is made.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Metric {

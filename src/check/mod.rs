@@ -18,7 +18,7 @@ use crate::redact::Redactor;
 use crate::settings::{CheckKind, CheckSettings};
 use crate::units;
 
-pub use points::{METRICS, points, state_points};
+pub use points::{points, state_points};
 
 /// The most of what is said of a result, in characters.
 const MESSAGE: usize = 300;

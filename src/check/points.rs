@@ -1,101 +1,50 @@
-//! The results of checks as metrics, named as the Collector's `httpcheck` and `tcpcheck` receivers name theirs.
-//!
-//! Source: their `metadata.yaml`. `http.status_class` has five points a check, of which one is 1.
+//! The results of checks as points.
 
 use std::time::SystemTime;
 
 use super::{CheckStatus, Checked, milliseconds};
 use crate::http;
 use crate::settings::{CheckKind, CheckSettings};
-use crate::telemetry::{Kind, Metric, Point, Snapshot};
-
-/// All metrics of checks.
-pub static METRICS: &[Metric] = &[
-    metric(
-        "otelet.check.status",
-        "1",
-        Kind::Gauge,
-        "1 if the check was good, else 0. `otelet.check.name`, `otelet.check.kind`.",
-    ),
-    metric(
-        "otelet.check.duration",
-        "ms",
-        Kind::Gauge,
-        "How long the check took. `otelet.check.name`, `otelet.check.kind`.",
-    ),
-    metric(
-        "httpcheck.status",
-        "1",
-        Kind::UpDownCounter,
-        "1 if the status code is of this class, else 0. `http.url`, `http.status_code`, `http.method`, `http.status_class`.",
-    ),
-    metric("httpcheck.duration", "ms", Kind::Gauge, "How long the answer took. `http.url`."),
-    metric(
-        "httpcheck.error",
-        "{error}",
-        Kind::UpDownCounter,
-        "1 for a check that got no answer. `http.url`, `error.message`.",
-    ),
-    metric(
-        "httpcheck.tls.cert_remaining",
-        "s",
-        Kind::Gauge,
-        "How long the server's certificate is still valid. `http.url`.",
-    ),
-    metric("tcpcheck.status", "1", Kind::Gauge, "1 if the connection came about, else 0. `tcpcheck.endpoint`."),
-    metric("tcpcheck.duration", "ms", Kind::Gauge, "How long the connection took. `tcpcheck.endpoint`."),
-];
-
-const STATUS: usize = 0;
-const DURATION: usize = 1;
-const HTTP_STATUS: usize = 2;
-const HTTP_DURATION: usize = 3;
-const HTTP_ERROR: usize = 4;
-const CERT_REMAINING: usize = 5;
-const TCP_STATUS: usize = 6;
-const TCP_DURATION: usize = 7;
-
-const fn metric(name: &'static str, unit: &'static str, kind: Kind, help: &'static str) -> Metric {
-    Metric { name, unit, kind, help }
-}
+use crate::telemetry::checks::*;
+use crate::telemetry::{Metric, Point, Snapshot};
 
 /// The points of one result.
 pub fn points(settings: &CheckSettings, checked: &Checked, at: SystemTime) -> Snapshot {
     let outcome = &checked.outcome;
     let (ok, took) = (u64::from(outcome.result.is_ok()), milliseconds(outcome.took));
-    let point = |index: usize, value: u64| Point::new(&METRICS[index], value);
-    let named = |index, value| {
-        point(index, value)
+    let point = |metric: &'static Metric, value: u64| Point::new(metric, value);
+    let named = |metric, value| {
+        point(metric, value)
             .with("otelet.check.name", settings.name.clone())
             .with("otelet.check.kind", settings.kind.word())
     };
-    let mut points = vec![named(STATUS, ok), named(DURATION, took)];
+    let mut points = vec![named(&STATUS, ok), named(&DURATION, took)];
     match &settings.kind {
         CheckKind::Http { url, .. } => {
             // Without query and user.
             let url = http::parse_url(url).map(|uri| http::public(&uri)).unwrap_or_default();
-            let of_url = |index, value| point(index, value).with("http.url", url.clone());
-            points.push(of_url(HTTP_DURATION, took));
+            let of_url = |metric, value| point(metric, value).with("http.url", url.clone());
+            points.push(of_url(&HTTP_DURATION, took));
             if let Some(until) = checked.answered.certificate_until {
                 let left = until.duration_since(at).unwrap_or_default();
-                points.push(of_url(CERT_REMAINING, left.as_secs()));
+                points.push(of_url(&CERT_REMAINING, left.as_secs()));
             }
             match (checked.answered.code, &outcome.result) {
                 (Some(code), _) => {
                     points.extend(["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(1..).map(|(class, first)| {
-                        of_url(HTTP_STATUS, u64::from(code / 100 == first))
+                        of_url(&HTTP_STATUS, u64::from(code / 100 == first))
                             .with("http.status_code", i64::from(code))
                             .with("http.method", "GET")
                             .with("http.status_class", class)
                     }))
                 }
-                (None, Err(why)) => points.push(of_url(HTTP_ERROR, 1).with("error.message", why.clone())),
+                (None, Err(why)) => points.push(of_url(&HTTP_ERROR, 1).with("error.message", why.clone())),
                 (None, Ok(_)) => {}
             }
         }
         CheckKind::Tcp { address } => {
-            let of_endpoint = |index, value| point(index, value).with("tcpcheck.endpoint", address.clone());
-            points.extend([of_endpoint(TCP_STATUS, ok), of_endpoint(TCP_DURATION, took)]);
+            let of_endpoint = |metric, value| point(metric, value).with("tcpcheck.endpoint", address.clone());
+            points.extend([of_endpoint(&TCP_STATUS, ok), of_endpoint(&TCP_DURATION, took)]);
         }
         CheckKind::Dns { .. } | CheckKind::Exec { .. } => {}
     }
@@ -107,7 +56,7 @@ pub fn state_points<'a>(checks: impl Iterator<Item = &'a CheckStatus>, at: Syste
     let points = checks.filter(|check| check.duration_ms.is_none()).filter_map(|check| {
         let ok = u64::from(check.ok?);
         Some(
-            Point::new(&METRICS[STATUS], ok)
+            Point::new(&STATUS, ok)
                 .with("otelet.check.name", check.name.clone())
                 .with("otelet.check.kind", check.kind.clone()),
         )

@@ -15,7 +15,8 @@ const SETTLED: usize = 1;
 /// As promised in the README.
 const WAKE_UPS_A_MINUTE: u64 = 15;
 
-static USAGE: Metric = Metric { name: "usage", unit: "1", kind: Kind::Gauge, help: "" };
+static USAGE: Metric =
+    Metric { name: "usage", unit: "1", kind: Kind::Gauge, owner: crate::telemetry::Owner::Host, help: "" };
 
 fn params() -> Params {
     let check = |name: &str| CheckSettings {

@@ -511,8 +511,13 @@ impl World {
 const BAD: f64 = 10.0;
 const LASTING: Duration = Duration::from_secs(40);
 
-static GAUGE: crate::telemetry::Metric =
-    crate::telemetry::Metric { name: "gauge", unit: "1", kind: crate::telemetry::Kind::Gauge, help: "" };
+static GAUGE: crate::telemetry::Metric = crate::telemetry::Metric {
+    name: "gauge",
+    unit: "1",
+    kind: crate::telemetry::Kind::Gauge,
+    owner: crate::telemetry::Owner::Host,
+    help: "",
+};
 
 fn rules() -> Vec<AlertSettings> {
     vec![AlertSettings {

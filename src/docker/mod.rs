@@ -14,8 +14,6 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub use usage::METRICS;
-
 use crate::telemetry::Attributes;
 
 /// The most containers that are looked at; the rest are counted.

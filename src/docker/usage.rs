@@ -6,59 +6,12 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use super::clip;
+use crate::telemetry::containers::*;
 use crate::telemetry::{Attributes, Kind, Metric, Number, Point};
 use crate::units;
 
 /// The most network interfaces of a container that are told.
 const MOST_INTERFACES: usize = 8;
-
-/// The metrics that are measured here.
-pub static METRICS: &[Metric] =
-    &[UPTIME, CPU_TIME, CPU_USAGE, MEMORY_USAGE, WORKING_SET, MEMORY_UTILIZATION, NETWORK_IO, DISK_IO];
-
-const fn metric(name: &'static str, unit: &'static str, kind: Kind, help: &'static str) -> Metric {
-    Metric { name, unit, kind, help }
-}
-
-const UPTIME: Metric = metric("container.uptime", "s", Kind::Gauge, "How long the container has been running.");
-const CPU_TIME: Metric =
-    metric("container.cpu.time", "s", Kind::Counter, "CPU time that the container has consumed, on all CPUs together.");
-const CPU_USAGE: Metric = metric(
-    "container.cpu.usage",
-    "{cpu}",
-    Kind::Gauge,
-    "CPUs that the container was using, on average since the look before: 0.5 is half of one.",
-);
-const MEMORY_USAGE: Metric = metric(
-    "container.memory.usage",
-    "By",
-    Kind::UpDownCounter,
-    "Memory of the container, with the files that the kernel caches for it.",
-);
-const WORKING_SET: Metric = metric(
-    "container.memory.working_set",
-    "By",
-    Kind::UpDownCounter,
-    "Memory of the container without cached files that were not used lately: what `docker stats` shows.",
-);
-const MEMORY_UTILIZATION: Metric = metric(
-    "container.memory.utilization",
-    "1",
-    Kind::Gauge,
-    "Working set as a fraction of the container's limit, or of the host's memory where it has none.",
-);
-const NETWORK_IO: Metric = metric(
-    "container.network.io",
-    "By",
-    Kind::Counter,
-    "Bytes by `network.interface.name` and `network.io.direction` (receive, transmit).",
-);
-const DISK_IO: Metric = metric(
-    "container.disk.io",
-    "By",
-    Kind::Counter,
-    "Bytes that went to and came from disks, by `disk.io.direction` (read, write).",
-);
 
 /// What the engine says, as far as it is of interest.
 #[derive(Debug, Deserialize)]

@@ -1,7 +1,7 @@
 //! Makes points of what was read, and compares CPU times with those before.
 
-use crate::telemetry::host::*;
 use super::*;
+use crate::telemetry::host::*;
 use crate::telemetry::{Metric, Number, Point};
 
 /// CPU times of the sample before.

@@ -132,7 +132,7 @@ fn flags(kind: Kind) -> &'static [u8] {
 
 /// The length of a metric with these points, and of its gauge or sum.
 fn metric_len(points: &[DataPoint<'_>]) -> (usize, usize) {
-    let Metric { name, unit, kind, help } = points[0].metric;
+    let Metric { name, unit, kind, help, .. } = points[0].metric;
     let data = points.iter().map(|point| field_len(point.len())).sum::<usize>() + flags(*kind).len();
     let texts = [name, unit, help].map(|text| field_len(text.len()));
     (texts.iter().sum::<usize>() + field_len(data), data)
@@ -219,9 +219,22 @@ mod tests {
     use super::super::wire::{LogsRequest, MetricsRequest};
     use super::*;
 
-    static GAUGE: Metric = Metric { name: "a.gauge", unit: "1", kind: Kind::Gauge, help: "A gauge." };
-    static SUM: Metric = Metric { name: "a.sum", unit: "By", kind: Kind::Counter, help: "A sum." };
-    static LEVEL: Metric = Metric { name: "a.level", unit: "{x}", kind: Kind::UpDownCounter, help: "A level." };
+    static GAUGE: Metric = Metric {
+        name: "a.gauge",
+        unit: "1",
+        kind: Kind::Gauge,
+        owner: crate::telemetry::Owner::Host,
+        help: "A gauge.",
+    };
+    static SUM: Metric =
+        Metric { name: "a.sum", unit: "By", kind: Kind::Counter, owner: crate::telemetry::Owner::Host, help: "A sum." };
+    static LEVEL: Metric = Metric {
+        name: "a.level",
+        unit: "{x}",
+        kind: Kind::UpDownCounter,
+        owner: crate::telemetry::Owner::Host,
+        help: "A level.",
+    };
 
     fn point<'a>(metric: &'static Metric, attributes: &'a [u8], time: u64, value: impl Into<Number>) -> DataPoint<'a> {
         let start = if metric.kind == Kind::Gauge { 0 } else { 7 };

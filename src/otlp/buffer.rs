@@ -446,8 +446,15 @@ mod tests {
     use super::*;
     use crate::telemetry::{Kind, Record, Severity, Value};
 
-    static LOAD: Metric = Metric { name: "load", unit: "1", kind: Kind::Gauge, help: "A load." };
-    static BYTES: Metric = Metric { name: "bytes", unit: "By", kind: Kind::Counter, help: "Some bytes." };
+    static LOAD: Metric =
+        Metric { name: "load", unit: "1", kind: Kind::Gauge, owner: crate::telemetry::Owner::Host, help: "A load." };
+    static BYTES: Metric = Metric {
+        name: "bytes",
+        unit: "By",
+        kind: Kind::Counter,
+        owner: crate::telemetry::Owner::Host,
+        help: "Some bytes.",
+    };
 
     fn at(second: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(second)

@@ -5,66 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::decide::{ConfigHash, Exports, Level, Notice, Report};
 use crate::status::Losses;
-use crate::telemetry::{Attributes, Kind, Metric, Point, Record, Severity, Value};
+use crate::telemetry::agent::*;
+use crate::telemetry::{Attributes, Point, Record, Severity, Value};
 
 use super::ExportLosses;
-
-/// The metrics of the agent itself.
-pub static METRICS: &[Metric] = &[
-    Metric { name: "otelet.uptime", unit: "s", kind: Kind::Gauge, help: "Time since the agent started." },
-    Metric {
-        name: "otelet.exchanges",
-        unit: "{exchange}",
-        kind: Kind::Counter,
-        help: "Round trips with the config source, by otelet.exchange.outcome: offered, unchanged, failed.",
-    },
-    Metric {
-        name: "otelet.exchange.failures",
-        unit: "{failure}",
-        kind: Kind::Counter,
-        help: "Exchanges that failed, by error.type: resolve, connect, tls, timeout, status, size, redirect, protocol, signature, missing, read, settings.",
-    },
-    Metric {
-        name: "otelet.config.rollouts",
-        unit: "{rollout}",
-        kind: Kind::Counter,
-        help: "Configs that were tried, by otelet.rollout.outcome: applied, rolled_back, withdrawn.",
-    },
-    Metric {
-        name: "otelet.config.refusals",
-        unit: "{refusal}",
-        kind: Kind::Counter,
-        help: "Configs that were refused before they were tried.",
-    },
-    Metric {
-        name: "otelet.collector.restarts",
-        unit: "{restart}",
-        kind: Kind::Counter,
-        help: "Starts of the collector after its first, by otelet.restart.cause: crash, hung, config, asked, settings, port, engine.",
-    },
-    Metric {
-        name: "otelet.collector.time_to_healthy",
-        unit: "s",
-        kind: Kind::Gauge,
-        help: "Time from the last start of the collector to the first good sign of its health.",
-    },
-    Metric {
-        name: "otelet.losses",
-        unit: "{item}",
-        kind: Kind::Counter,
-        help: "What was lost, by otelet.loss.kind: collector_log_line, agent_log_line, point, record, and otelet.loss.reason: rate, output, full, refused.",
-    },
-    Metric {
-        name: "otelet.exports",
-        unit: "{export}",
-        kind: Kind::Counter,
-        help: "Exports by OTLP, by otelet.export.outcome: sent, failed.",
-    },
-];
-
-fn metric(name: &str) -> &'static Metric {
-    METRICS.iter().find(|metric| metric.name == name).expect("a name of the table above")
-}
 
 /// What has been counted since the agent started.
 #[derive(Debug, Default)]
@@ -171,26 +115,26 @@ impl Counts {
     /// All of it as points; sums count since `started`.
     pub fn points(&self, report: &Report, losses: &Losses, started: SystemTime, now: SystemTime) -> Vec<Point> {
         let start = Some(started);
-        let sum = |name, value: u64| Point::new(metric(name), value).since(start);
-        let by = |name, attribute, value: &'static str, count| sum(name, count).with(attribute, value);
+        let sum = |metric, value: u64| Point::new(metric, value).since(start);
+        let by = |metric, attribute, value: &'static str, count| sum(metric, count).with(attribute, value);
         let uptime = now.duration_since(started).unwrap_or_default();
-        let mut points = vec![Point::new(metric("otelet.uptime"), uptime.as_secs_f64())];
+        let mut points = vec![Point::new(&UPTIME, uptime.as_secs_f64())];
         let exchanges = &report.exchanges;
         for (outcome, count) in
             [("offered", exchanges.offered), ("unchanged", exchanges.unchanged), ("failed", exchanges.failed)]
         {
-            points.push(by("otelet.exchanges", "otelet.exchange.outcome", outcome, count));
+            points.push(by(&EXCHANGES, "otelet.exchange.outcome", outcome, count));
         }
-        for (name, attribute, counts) in [
-            ("otelet.exchange.failures", "error.type", &self.failures),
-            ("otelet.config.rollouts", "otelet.rollout.outcome", &self.rollouts),
-            ("otelet.collector.restarts", "otelet.restart.cause", &self.restarts),
+        for (metric, attribute, counts) in [
+            (&EXCHANGE_FAILURES, "error.type", &self.failures),
+            (&CONFIG_ROLLOUTS, "otelet.rollout.outcome", &self.rollouts),
+            (&COLLECTOR_RESTARTS, "otelet.restart.cause", &self.restarts),
         ] {
-            points.extend(counts.iter().map(|(value, count)| by(name, attribute, value, *count)));
+            points.extend(counts.iter().map(|(value, count)| by(metric, attribute, value, *count)));
         }
-        points.push(sum("otelet.config.refusals", self.refusals));
+        points.push(sum(&CONFIG_REFUSALS, self.refusals));
         let time = self.time_to_healthy.map(|time| time.as_secs_f64());
-        points.extend(time.map(|time| Point::new(metric("otelet.collector.time_to_healthy"), time)));
+        points.extend(time.map(|time| Point::new(&COLLECTOR_TIME_TO_HEALTHY, time)));
         let ExportLosses { dropped_points, dropped_records, refused_points, refused_records } = losses.export;
         for (kind, reason, count) in [
             ("collector_log_line", "rate", losses.collector_log_lines),
@@ -200,11 +144,11 @@ impl Counts {
             ("point", "refused", refused_points),
             ("record", "refused", refused_records),
         ] {
-            points.push(by("otelet.losses", "otelet.loss.kind", kind, count).with("otelet.loss.reason", reason));
+            points.push(by(&LOSSES, "otelet.loss.kind", kind, count).with("otelet.loss.reason", reason));
         }
         let Exports { sent, failed, .. } = report.exports;
         for (outcome, count) in [("sent", sent), ("failed", failed)] {
-            points.push(by("otelet.exports", "otelet.export.outcome", outcome, count));
+            points.push(by(&EXPORTS, "otelet.export.outcome", outcome, count));
         }
         points
     }
@@ -292,15 +236,6 @@ mod tests {
         assert!(events.len() > 20, "{events:?}");
         for event in events {
             assert!(page.contains(&format!("\n| `{event}` | ")), "docs/export.md lacks {event}");
-        }
-    }
-
-    #[test]
-    fn names_are_in_our_namespace_and_none_is_also_a_namespace() {
-        for Metric { name, .. } in METRICS {
-            assert!(name.starts_with("otelet."), "{name}");
-            let inside = |other: &&Metric| other.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
-            assert_eq!(METRICS.iter().find(inside).map(|other| other.name), None, "below {name}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::settings::ExportMetrics;
-use crate::telemetry::{Point, Record, Snapshot};
+use crate::telemetry::{Owner, Point, Record, Snapshot};
 
 impl Runner {
     /// Takes what was measured at one time, from whichever module. It is decided upon in its turn, not in the middle of
@@ -11,10 +11,7 @@ impl Runner {
         if let Some(mut buffer) = self.buffer() {
             let exported = |point: &&Point| match self.settings.export.metrics {
                 ExportMetrics::All => true,
-                ExportMetrics::Agent => {
-                    let is_of = |of: &&str| point.metric.name.starts_with(of);
-                    ["otelet.", "process."].iter().any(is_of) && !is_of(&"otelet.host.")
-                }
+                ExportMetrics::Agent => point.metric.owner == Owner::Agent,
                 ExportMetrics::None => false,
             };
             buffer.keep_points(snapshot.at, snapshot.points.iter().filter(exported));

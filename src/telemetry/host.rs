@@ -1,22 +1,8 @@
 //! The metrics of the host: the names, units and attributes are those of the Collector's `hostmetrics` receiver (v0.149),
 //! so that dashboards and alerts written for it serve. What that receiver does not have is called `otelet.*`.
 
-use crate::telemetry::{Kind, Metric};
-
-/// Makes a constant of each row, and the table of all of them.
-macro_rules! table {
-    ($($row:ident = $name:literal, $unit:literal, $kind:ident, $help:literal;)*) => {
-        $(
-            #[doc = $help]
-            pub const $row: Metric = Metric { name: $name, unit: $unit, kind: Kind::$kind, help: $help };
-        )*
-
-        /// The metrics that are measured here.
-        pub static METRICS: &[Metric] = &[$($row),*];
-    };
-}
-
 table! {
+    Host:
     CPU_TIME = "system.cpu.time", "s", Counter,
         "Time that each CPU spent in each state. `cpu`: cpu0, cpu1, …; absent where there are more than 32, and the sum is told. `state`: user, system, idle, interrupt, nice, softirq, steal, wait.";
     CPU_UTILIZATION = "system.cpu.utilization", "1", Gauge,
@@ -61,24 +47,24 @@ table! {
         "Packets that were dropped. `device`, `direction` as above.";
     UPTIME = "system.uptime", "s", Gauge,
         "Time since the host was started. No attributes.";
-    PROCESS_CPU_TIME = "process.cpu.time", "s", Counter,
+    PROCESS_CPU_TIME = "process.cpu.time", "s", Counter, Agent,
         "CPU time of agent and collector by `state`: user, system. `otelet.process`: agent, collector.";
-    PROCESS_MEMORY = "process.memory.usage", "By", UpDownCounter,
+    PROCESS_MEMORY = "process.memory.usage", "By", UpDownCounter, Agent,
         "Their resident memory. `otelet.process`.";
-    PROCESS_VIRTUAL = "process.memory.virtual", "By", UpDownCounter,
+    PROCESS_VIRTUAL = "process.memory.virtual", "By", UpDownCounter, Agent,
         "Their address space. `otelet.process`.";
-    PROCESS_DESCRIPTORS = "process.open_file_descriptors", "{count}", UpDownCounter,
+    PROCESS_DESCRIPTORS = "process.open_file_descriptors", "{count}", UpDownCounter, Agent,
         "What they have open; not told where the agent may not look. `otelet.process`.";
-    PROCESS_THREADS = "process.threads", "{threads}", UpDownCounter,
+    PROCESS_THREADS = "process.threads", "{threads}", UpDownCounter, Agent,
         "Their threads. `otelet.process`.";
-    PROCESS_UPTIME = "process.uptime", "s", Gauge,
+    PROCESS_UPTIME = "process.uptime", "s", Gauge, Agent,
         "Time since they were started. `otelet.process`.";
-    CGROUP_MEMORY_LIMIT = "otelet.cgroup.memory.limit", "By", UpDownCounter,
+    CGROUP_MEMORY_LIMIT = "otelet.cgroup.memory.limit", "By", UpDownCounter, Agent,
         "The lowest memory limit of the agent's own cgroup and those above it, where it is lower than the memory of the host: of a container, a pod, a service. No attributes.";
-    CGROUP_MEMORY_USAGE = "otelet.cgroup.memory.usage", "By", UpDownCounter,
+    CGROUP_MEMORY_USAGE = "otelet.cgroup.memory.usage", "By", UpDownCounter, Agent,
         "What counts against that limit and the kernel would not give back first: without the file cache that was not used lately. No attributes.";
-    CGROUP_MEMORY_UTILIZATION = "otelet.cgroup.memory.utilization", "1", Gauge,
+    CGROUP_MEMORY_UTILIZATION = "otelet.cgroup.memory.utilization", "1", Gauge, Agent,
         "That usage as a share of that limit. No attributes.";
-    CGROUP_CPU_LIMIT = "otelet.cgroup.cpu.limit", "{cpu}", UpDownCounter,
+    CGROUP_CPU_LIMIT = "otelet.cgroup.cpu.limit", "{cpu}", UpDownCounter, Agent,
         "The lowest CPU quota of the agent's own cgroup and those above it, where it is lower than the CPUs of the host. No attributes.";
 }

@@ -1,12 +1,44 @@
 //! What the agent measures and what it has to tell, before it is encoded: points and records. Pure data, in the words of
 //! OpenTelemetry's semantic conventions.
 
+/// Makes a constant of each row and the table of all of them.
+macro_rules! table {
+    ($owner:ident: $($row:ident = $name:literal, $unit:literal, $kind:ident $(, $by:ident)?, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $row: $crate::telemetry::Metric = $crate::telemetry::Metric {
+                name: $name,
+                unit: $unit,
+                kind: $crate::telemetry::Kind::$kind,
+                owner: owner!($owner $($by)?),
+                help: $help,
+            };
+        )*
+
+        /// Every metric of this table.
+        pub static METRICS: &[$crate::telemetry::Metric] = &[$($row),*];
+    };
+}
+
+/// The owner of a row: its own, or else that of its table.
+macro_rules! owner {
+    ($table:ident) => {
+        $crate::telemetry::Owner::$table
+    };
+    ($table:ident $row:ident) => {
+        $crate::telemetry::Owner::$row
+    };
+}
+
+pub mod agent;
+pub mod checks;
+pub mod containers;
+pub mod host;
+
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-pub mod host;
-
-/// A metric: one row of a table that its module keeps, from which `docs/metrics.md` is made.
+/// A metric: one row of a table of this room, from which `docs/metrics.md` is made.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Metric {
     /// `system.memory.usage`
@@ -15,8 +47,23 @@ pub struct Metric {
     pub unit: &'static str,
     /// How its values add up.
     pub kind: Kind,
+    /// Whose metric it is: `export.metrics: agent` exports those of the agent alone.
+    pub owner: Owner,
     /// One sentence, with the names of its attributes.
     pub help: &'static str,
+}
+
+/// Whose metric a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// The agent's and the collector's own, what the agent found out about its checks and its cgroup.
+    Agent,
+    /// The host's.
+    Host,
+    /// A container's.
+    Containers,
+    /// The host or server that a check asks.
+    Checks,
 }
 
 /// How the values of a metric add up.
@@ -157,17 +204,16 @@ pub struct Record {
     pub attributes: Attributes,
 }
 
-/// Every metric there is, by the module that measures it. Each module adds its table here.
+/// Every metric there is, table by table.
 pub fn metrics() -> impl Iterator<Item = &'static Metric> {
-    let tables: [&'static [Metric]; 4] =
-        [crate::host::METRICS, crate::otlp::own::METRICS, crate::docker::METRICS, crate::check::METRICS];
+    let tables: [&'static [Metric]; 4] = [host::METRICS, agent::METRICS, containers::METRICS, checks::METRICS];
     tables.into_iter().flatten()
 }
 
 /// The table of `docs/metrics.md`, in Markdown.
 pub fn reference() -> String {
     let mut text = String::from("| metric | unit | kind | meaning, and attributes |\n|---|---|---|---|\n");
-    for Metric { name, unit, kind, help } in metrics() {
+    for Metric { name, unit, kind, help, .. } in metrics() {
         let kind = match kind {
             Kind::Gauge => "gauge",
             Kind::Counter => "counter",
@@ -176,4 +222,27 @@ pub fn reference() -> String {
         text += &format!("| `{name}` | `{unit}` | {kind} | {help} |\n");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_metric_is_listed_twice_and_each_has_its_help() {
+        let all: Vec<&Metric> = metrics().collect();
+        for (number, metric) in all.iter().enumerate() {
+            assert!(all[..number].iter().all(|other| other.name != metric.name), "{}", metric.name);
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn the_names_of_the_agents_own_metrics_say_so() {
+        for metric in metrics() {
+            let ours = ["otelet.", "process."].iter().any(|prefix| metric.name.starts_with(prefix));
+            let of_the_host = metric.name.starts_with("otelet.host.");
+            assert_eq!(metric.owner == Owner::Agent, ours && !of_the_host, "{}", metric.name);
+        }
+    }
 }

@@ -4,9 +4,12 @@ use super::*;
 use crate::decide::origin;
 use crate::telemetry::Metric;
 
-static LOAD: Metric = Metric { name: "load", unit: "1", kind: Kind::Gauge, help: "" };
-static ERRORS: Metric = Metric { name: "errors", unit: "1", kind: Kind::Counter, help: "" };
-static OTHER: Metric = Metric { name: "other", unit: "1", kind: Kind::Gauge, help: "" };
+static LOAD: Metric =
+    Metric { name: "load", unit: "1", kind: Kind::Gauge, owner: crate::telemetry::Owner::Host, help: "" };
+static ERRORS: Metric =
+    Metric { name: "errors", unit: "1", kind: Kind::Counter, owner: crate::telemetry::Owner::Host, help: "" };
+static OTHER: Metric =
+    Metric { name: "other", unit: "1", kind: Kind::Gauge, owner: crate::telemetry::Owner::Host, help: "" };
 
 const WALL: SystemTime = SystemTime::UNIX_EPOCH;
 

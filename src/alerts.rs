@@ -7,9 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::{Alert, AlertMemory, AlertReport, Notifications, Resolved, alert};
+use crate::decide::{Alert, AlertMemory, AlertReport, AlertSeverity, Notifications, Resolved, Threshold, alert};
 use crate::redact::Redactor;
-use crate::settings::{AlertSeverity, Threshold};
 use crate::store::{self, StoreError};
 use crate::telemetry::{Attributes, Value};
 use crate::units;
@@ -222,12 +221,7 @@ impl TryFrom<KeptAlert> for Alert {
             metric: kept.metric,
             attributes: kept.attributes.into_iter().map(|(name, it)| (name.into(), value(it))).collect(),
             labels: kept.labels,
-            severity: match kept.severity.as_str() {
-                "info" => AlertSeverity::Info,
-                "warning" => AlertSeverity::Warning,
-                "critical" => AlertSeverity::Critical,
-                _ => return Err("a severity is unknown"),
-            },
+            severity: AlertSeverity::from_word(&kept.severity).ok_or("a severity is unknown")?,
             summary: kept.summary,
             since: time(kept.since)?,
             value: kept.value,

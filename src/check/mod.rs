@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::decide::check::{Last, Outcome, Seen};
 use crate::http::HttpSettings;
 use crate::redact::Redactor;
-use crate::settings::{CheckKind, CheckSettings};
+use crate::settings::{CheckSettings, CheckTarget};
 use crate::units;
 
 pub use points::{points, state_points};
@@ -45,7 +45,7 @@ impl CheckStatus {
     /// Of one that the settings name.
     pub fn of(seen: Seen) -> Self {
         let Seen { name, kind, last } = seen;
-        let named = Self { name, kind: kind.into(), ..Self::default() };
+        let named = Self { name, kind: kind.word().into(), ..Self::default() };
         let Some(Last { ok, since, at, took, message }) = last else { return named };
         Self {
             ok: Some(ok),
@@ -98,14 +98,14 @@ pub struct Answered {
 pub fn check(settings: &CheckSettings, http: &HttpSettings, redactor: &Redactor) -> Checked {
     let begun = Instant::now();
     let mut answered = Answered::default();
-    let result = match &settings.kind {
-        CheckKind::Http { url, status, body, headers } => {
+    let result = match &settings.target {
+        CheckTarget::Http { url, status, body, headers } => {
             let wanted = http::Wanted { url, status, body: body.as_deref(), headers };
             http::check(&wanted, settings.timeout, http, &mut answered)
         }
-        CheckKind::Tcp { address } => tcp(address, settings.timeout),
-        CheckKind::Dns { name, address } => dns(name, *address),
-        CheckKind::Exec { .. } => Err("is run elsewhere".into()),
+        CheckTarget::Tcp { address } => tcp(address, settings.timeout),
+        CheckTarget::Dns { name, address } => dns(name, *address),
+        CheckTarget::Exec { .. } => Err("is run elsewhere".into()),
     };
     let took = begun.elapsed();
     // The system's resolver knows no timeout: an answer that came too late did not come.
@@ -119,9 +119,9 @@ pub fn check(settings: &CheckSettings, http: &HttpSettings, redactor: &Redactor)
 /// What takes out of a message what this check may give away: its arguments too, which the settings do not count among
 /// the secrets that are looked for everywhere.
 pub fn redactor(settings: &CheckSettings, secrets: &[String]) -> Redactor {
-    let own = match &settings.kind {
-        CheckKind::Exec { command } => &command[1..],
-        CheckKind::Http { .. } | CheckKind::Tcp { .. } | CheckKind::Dns { .. } => &[],
+    let own = match &settings.target {
+        CheckTarget::Exec { command } => &command[1..],
+        CheckTarget::Http { .. } | CheckTarget::Tcp { .. } | CheckTarget::Dns { .. } => &[],
     };
     let own = own.iter().map(|argument| argument.expose()).filter(|argument| argument.len() >= SHORTEST_SECRET);
     Redactor::new(secrets.iter().map(String::as_str).chain(own))

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::{CheckStatus, Checked, milliseconds};
 use crate::http;
-use crate::settings::{CheckKind, CheckSettings};
+use crate::settings::{CheckSettings, CheckTarget};
 use crate::telemetry::checks::*;
 use crate::telemetry::{Metric, Point, Snapshot};
 
@@ -16,11 +16,11 @@ pub fn points(settings: &CheckSettings, checked: &Checked, at: SystemTime) -> Sn
     let named = |metric, value| {
         point(metric, value)
             .with("otelet.check.name", settings.name.clone())
-            .with("otelet.check.kind", settings.kind.word())
+            .with("otelet.check.kind", settings.target.kind().word())
     };
     let mut points = vec![named(&STATUS, ok), named(&DURATION, took)];
-    match &settings.kind {
-        CheckKind::Http { url, .. } => {
+    match &settings.target {
+        CheckTarget::Http { url, .. } => {
             // Without query and user.
             let url = http::parse_url(url).map(|uri| http::public(&uri)).unwrap_or_default();
             let of_url = |metric, value| point(metric, value).with("http.url", url.clone());
@@ -42,11 +42,11 @@ pub fn points(settings: &CheckSettings, checked: &Checked, at: SystemTime) -> Sn
                 (None, Ok(_)) => {}
             }
         }
-        CheckKind::Tcp { address } => {
+        CheckTarget::Tcp { address } => {
             let of_endpoint = |metric, value| point(metric, value).with("tcpcheck.endpoint", address.clone());
             points.extend([of_endpoint(&TCP_STATUS, ok), of_endpoint(&TCP_DURATION, took)]);
         }
-        CheckKind::Dns { .. } | CheckKind::Exec { .. } => {}
+        CheckTarget::Dns { .. } | CheckTarget::Exec { .. } => {}
     }
     Snapshot { at, points }
 }
@@ -72,14 +72,18 @@ mod tests {
     use std::time::Duration;
 
     fn web(result: Result<String, String>, code: Option<u16>) -> Vec<Point> {
-        let kind = CheckKind::Http {
+        let target = CheckTarget::Http {
             url: "http://example.org:81/health?token=secret".into(),
             status: Vec::new(),
             body: None,
             headers: vec![("authorization".into(), "secret".to_owned().into())],
         };
-        let settings =
-            CheckSettings { name: "web".into(), kind, every: Duration::from_secs(30), timeout: Duration::from_secs(5) };
+        let settings = CheckSettings {
+            name: "web".into(),
+            target,
+            every: Duration::from_secs(30),
+            timeout: Duration::from_secs(5),
+        };
         let until = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400);
         let answered = Answered { code, certificate_until: code.map(|_| until) };
         let checked = Checked { outcome: Outcome { result, took: Duration::from_millis(12) }, answered };

@@ -5,6 +5,7 @@
 //! looked at. The wall clock is kept for people and decides nothing.
 
 mod rule;
+pub mod settings;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,8 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rule::{News, Rule, Series, State};
 
 use super::notify::{Notification, Notifications, Notifying};
-use super::{Action, Due, Moment, Notice, backoff};
-use crate::settings::{AlertSettings, AlertSeverity, Threshold};
+use super::{Action, AlertSettings, AlertSeverity, Due, Moment, Notice, Threshold, backoff};
 use crate::telemetry::{Attributes, Kind, Point, Snapshot, Value};
 
 /// The most series that one alert keeps in mind.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Action, Due, Moment, Notice, backoff};
-use crate::settings::CheckSettings;
 
 /// The most checks that are under way at once, stalled ones aside: each may have a thread.
 pub const MOST_AT_ONCE: usize = 4;
@@ -16,6 +15,46 @@ pub const GRACE: Duration = Duration::from_secs(2);
 
 /// The first checks after a start are made within this time, by chance and together.
 pub const FIRST_WITHIN: Duration = Duration::from_secs(5);
+
+/// A check, as far as decisions depend on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckPlan {
+    /// Unlike that of any other check.
+    pub name: String,
+    /// Which kind it is.
+    pub kind: CheckKind,
+    /// Time between two checks.
+    pub every: Duration,
+    /// A check that takes longer has failed.
+    pub timeout: Duration,
+    /// A hash of everything that the settings say of it: with another one it is another check.
+    pub fingerprint: u64,
+}
+
+/// The kinds of checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckKind {
+    /// A GET.
+    Http,
+    /// A connection.
+    Tcp,
+    /// A look-up of a name.
+    Dns,
+    /// A program.
+    Exec,
+}
+
+impl CheckKind {
+    /// The word of settings, status and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Dns => "dns",
+            Self::Exec => "exec",
+        }
+    }
+}
 
 /// What came of a check.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,8 +70,8 @@ pub struct Outcome {
 pub struct Seen {
     /// What it is called.
     pub name: String,
-    /// `http`, `tcp`, `dns`, `exec`.
-    pub kind: &'static str,
+    /// Which kind it is.
+    pub kind: CheckKind,
     /// What is known; nothing before the first result.
     pub last: Option<Last>,
 }
@@ -56,7 +95,7 @@ pub struct Last {
 struct Check {
     /// Numbers are used once: a result for another one is of settings that are gone.
     generation: u64,
-    settings: CheckSettings,
+    plan: CheckPlan,
     next: Due,
     /// Since when it is under way.
     running: Option<Instant>,
@@ -73,32 +112,32 @@ pub struct Checks {
 
 impl Checks {
     /// Plans the first of each.
-    pub fn new(settings: &Arc<[CheckSettings]>, at: Moment) -> Self {
+    pub fn new(plans: &Arc<[CheckPlan]>, at: Moment) -> Self {
         let mut checks = Self { checks: Vec::new(), generations: 0 };
-        checks.reconfigure(settings, at);
+        checks.reconfigure(plans, at);
         checks
     }
 
     /// The settings were read again: what they say unchanged goes on, the rest begins anew.
-    pub fn reconfigure(&mut self, settings: &Arc<[CheckSettings]>, at: Moment) {
+    pub fn reconfigure(&mut self, plans: &Arc<[CheckPlan]>, at: Moment) {
         let mut old = std::mem::take(&mut self.checks);
-        for settings in settings.iter() {
-            let known = old.iter().position(|check| check.settings == *settings);
+        for plan in plans.iter() {
+            let known = old.iter().position(|check| check.plan == *plan);
             let check = match known {
                 Some(index) => old.swap_remove(index),
-                None => self.begin_anew(settings, at),
+                None => self.begin_anew(plan, at),
             };
             self.checks.push(check);
         }
     }
 
-    fn begin_anew(&mut self, settings: &CheckSettings, at: Moment) -> Check {
+    fn begin_anew(&mut self, plan: &CheckPlan, at: Moment) -> Check {
         self.generations += 1;
-        let half = FIRST_WITHIN.min(settings.every) / 2;
+        let half = FIRST_WITHIN.min(plan.every) / 2;
         let slack = backoff::full_jitter(0, half, half, mixed(at.dice, self.generations));
         Check {
             generation: self.generations,
-            settings: settings.clone(),
+            plan: plan.clone(),
             next: Due { at: at.now + half, slack },
             running: None,
             stalled: false,
@@ -111,7 +150,7 @@ impl Checks {
         for check in &mut self.checks {
             if stall(check).is_some_and(|due| due.reached(at.now)) {
                 check.stalled = true;
-                let limit = crate::units::seconds(check.settings.timeout);
+                let limit = crate::units::seconds(check.plan.timeout);
                 let message = format!("did not come back within {limit}; it is not started again before it does");
                 take(check, Err(message), None, at, out);
             }
@@ -140,7 +179,7 @@ impl Checks {
         let started = check.running.take().unwrap_or(at.now);
         check.stalled = false;
         // Planned from its start, so that a slow check is not a seldom one.
-        check.next = backoff::around(started, check.settings.every, mixed(at.dice, generation));
+        check.next = backoff::around(started, check.plan.every, mixed(at.dice, generation));
         take(check, outcome.result, Some(outcome.took), at, out);
     }
 
@@ -156,11 +195,8 @@ impl Checks {
 
     /// All of them, as they are shown.
     pub fn seen(&self) -> Vec<Seen> {
-        let seen = |check: &Check| Seen {
-            name: check.settings.name.clone(),
-            kind: check.settings.kind.word(),
-            last: check.last.clone(),
-        };
+        let seen =
+            |check: &Check| Seen { name: check.plan.name.clone(), kind: check.plan.kind, last: check.last.clone() };
         self.checks.iter().map(seen).collect()
     }
 
@@ -172,7 +208,7 @@ impl Checks {
 /// When a check that is under way counts as stalled, if it does not yet.
 fn stall(check: &Check) -> Option<Due> {
     let started = check.running.filter(|_| !check.stalled)?;
-    Some(Due { at: started + check.settings.timeout + GRACE, slack: GRACE })
+    Some(Due { at: started + check.plan.timeout + GRACE, slack: GRACE })
 }
 
 /// Keeps a result, and tells of it if it is news.
@@ -180,11 +216,11 @@ fn take(check: &mut Check, result: Result<String, String>, took: Option<Duration
     let ok = result.is_ok();
     let message = result.unwrap_or_else(|why| why);
     let before = check.last.as_ref().map(|last| (last.ok, last.since));
-    let name = check.settings.name.clone();
+    let name = check.plan.name.clone();
     match before {
         Some((false, _)) if ok => out.push(Action::Tell(Notice::CheckGoodAgain { name })),
         None | Some((true, _)) if !ok => {
-            let every = check.settings.every;
+            let every = check.plan.every;
             out.push(Action::Tell(Notice::CheckFailed { name, message: message.clone(), every }));
         }
         _ => {}
@@ -203,14 +239,12 @@ fn mixed(dice: u64, number: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::decide::origin;
-    use crate::settings::CheckKind;
 
     const EVERY: Duration = Duration::from_secs(30);
     const TIMEOUT: Duration = Duration::from_secs(5);
 
-    fn tcp(name: &str) -> CheckSettings {
-        let kind = CheckKind::Tcp { address: "127.0.0.1:1".into() };
-        CheckSettings { name: name.into(), kind, every: EVERY, timeout: TIMEOUT }
+    fn tcp(name: &str) -> CheckPlan {
+        CheckPlan { name: name.into(), kind: CheckKind::Tcp, every: EVERY, timeout: TIMEOUT, fingerprint: 0 }
     }
 
     fn moment(now: Instant, dice: u64) -> Moment {
@@ -272,7 +306,7 @@ mod tests {
     #[test]
     fn no_more_than_a_few_are_under_way_and_who_waits_is_next() {
         let t0 = origin();
-        let names: Vec<CheckSettings> = (0..6).map(|number| tcp(&number.to_string())).collect();
+        let names: Vec<CheckPlan> = (0..6).map(|number| tcp(&number.to_string())).collect();
         let mut checks = Checks::new(&names.into(), moment(t0, 7));
         let later = t0 + FIRST_WITHIN;
 
@@ -290,7 +324,7 @@ mod tests {
     #[test]
     fn what_stalls_has_failed_once_is_not_started_again_and_leaves_its_place_to_others() {
         let t0 = origin();
-        let names: Vec<CheckSettings> = (0..5).map(|number| tcp(&number.to_string())).collect();
+        let names: Vec<CheckPlan> = (0..5).map(|number| tcp(&number.to_string())).collect();
         let mut checks = Checks::new(&names.into(), moment(t0, 7));
         let start = t0 + FIRST_WITHIN;
         let stuck = started(&begin(&mut checks, start));
@@ -333,7 +367,7 @@ mod tests {
         let t0 = origin();
         let mut checks = Checks::new(&[tcp("a"), tcp("b")].into(), moment(t0, 7));
         begin(&mut checks, t0 + FIRST_WITHIN);
-        let other = CheckSettings { every: EVERY * 2, ..tcp("a") };
+        let other = CheckPlan { every: EVERY * 2, ..tcp("a") };
 
         checks.reconfigure(&[other, tcp("b")].into(), moment(t0 + FIRST_WITHIN, 7));
         assert!(back(&mut checks, 1, bad("gone"), t0 + FIRST_WITHIN, 7).is_empty());

@@ -35,9 +35,9 @@ pub mod watchdog;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::settings::AlertSettings;
-
+pub use alert::settings::{AlertSettings, AlertSeverity, Threshold};
 pub use alert::{Alert, AlertMemory, AlertReport, AlertsReport, Resolved};
+pub use check::{CheckKind, CheckPlan};
 pub use collector::{Child, EngineUse, Exit, LastExit, Phase, SpawnFailure};
 pub use export::{Delivered, ExportParams, Exports};
 pub use health::{Probe, Witness};
@@ -149,7 +149,7 @@ pub struct Params {
     /// The Docker engine that is watched.
     pub docker: Option<docker::Wanted>,
     /// The checks.
-    pub checks: std::sync::Arc<[crate::settings::CheckSettings]>,
+    pub checks: std::sync::Arc<[CheckPlan]>,
 }
 
 /// What happened.

@@ -241,11 +241,11 @@ mod tests {
             metric: "m".into(),
             attributes: Vec::new(),
             labels: Vec::new(),
-            severity: crate::settings::AlertSeverity::Info,
+            severity: crate::decide::AlertSeverity::Info,
             summary: None,
             since,
             value: 2.0,
-            threshold: crate::settings::Threshold::Above(1.0),
+            threshold: crate::decide::Threshold::Above(1.0),
         };
         let notification = Notification::new(&alert, SystemTime::UNIX_EPOCH + EVERY);
         assert_eq!((notification.starts_at, notification.ends_at), (since, since));

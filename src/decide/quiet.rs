@@ -5,7 +5,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::simulation::splitmix;
 use super::*;
-use crate::settings::{AlertSeverity, CheckKind, CheckSettings, Threshold};
 use crate::telemetry::{Kind, Metric, Point, Snapshot};
 
 const SEEDS: u64 = 200;
@@ -19,11 +18,12 @@ static USAGE: Metric =
     Metric { name: "usage", unit: "1", kind: Kind::Gauge, owner: crate::telemetry::Owner::Host, help: "" };
 
 fn params() -> Params {
-    let check = |name: &str| CheckSettings {
+    let check = |name: &str| CheckPlan {
         name: name.into(),
-        kind: CheckKind::Tcp { address: "127.0.0.1:1".into() },
+        kind: CheckKind::Tcp,
         every: Duration::from_secs(30),
         timeout: Duration::from_secs(5),
+        fingerprint: 0,
     };
     Params {
         has_source: true,

@@ -525,10 +525,10 @@ fn rules() -> Vec<AlertSettings> {
         metric: "gauge".into(),
         conditions: Vec::new(),
         rate: false,
-        threshold: crate::settings::Threshold::Above(BAD),
+        threshold: Threshold::Above(BAD),
         resolve_at: 5.0,
         lasting: LASTING,
-        severity: crate::settings::AlertSeverity::Warning,
+        severity: AlertSeverity::Warning,
         summary: None,
         labels: Vec::new(),
     }]
@@ -542,12 +542,13 @@ fn series_number(attributes: &crate::telemetry::Attributes) -> i64 {
 }
 
 /// More than may be under way at once.
-fn checks() -> std::sync::Arc<[crate::settings::CheckSettings]> {
-    let check = |number: u64| crate::settings::CheckSettings {
+fn checks() -> std::sync::Arc<[CheckPlan]> {
+    let check = |number: u64| CheckPlan {
         name: number.to_string(),
-        kind: crate::settings::CheckKind::Tcp { address: "127.0.0.1:1".into() },
+        kind: CheckKind::Tcp,
         every: Duration::from_secs(10 * number),
         timeout: CHECK_TIMEOUT,
+        fingerprint: 0,
     };
     (1..=6).map(check).collect()
 }

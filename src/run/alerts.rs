@@ -1,8 +1,7 @@
 //! Alerts on their way to the disk and to the webhook, on threads of their own, and into the log of the host.
 
 use super::*;
-use crate::decide::{Alert, AlertMemory, Notification, alert};
-use crate::settings::AlertSeverity;
+use crate::decide::{Alert, AlertMemory, AlertSeverity, Notification, alert};
 use crate::telemetry::{Record, Severity};
 
 impl Runner {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::check::{self, CheckStatus, Checked};
 use crate::decide::check::Outcome;
-use crate::settings::CheckKind;
+use crate::settings::CheckTarget;
 
 /// How the agent and the collector are: two checks that are always there, and cost nothing, since they are computed.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl Runner {
     pub(super) fn check(&self, index: usize, generation: u64) -> Option<Event> {
         let settings = self.settings.checks.get(index)?.clone();
         let redactor = check::redactor(&settings, &self.settings.secrets());
-        if let CheckKind::Exec { command } = &settings.kind {
+        if let CheckTarget::Exec { command } = &settings.target {
             let sender = self.sender.clone();
             let running = check::exec::check(command.clone(), settings.timeout, redactor, self.children.clone());
             let task = self.executor.spawn(async move {

@@ -39,7 +39,7 @@ use crate::os::{self, Signal};
 use crate::otlp::{self, Buffer, Exporter, Targets};
 use crate::redact::Redactor;
 use crate::reporter::Reporter;
-use crate::settings::{self, ProtocolName, Settings, World};
+use crate::settings::{self, CheckSettings, ProtocolName, Settings, World};
 use crate::source::builtin::BUILT_IN;
 use crate::source::{self, Failure, Offer, Orders, Source};
 use crate::status::{self, Answer, Essence, Facts, Losses, Status, Verb};
@@ -214,7 +214,7 @@ fn params(settings: &Settings, memory: &Memory) -> Params {
         alert_labels: Vec::new(),
         notify_every: settings.webhook.url.as_ref().map(|_| settings.webhook.every),
         docker: docker::wanted(settings),
-        checks: settings.checks.clone().into(),
+        checks: settings.checks.iter().map(CheckSettings::plan).collect(),
     }
 }
 

@@ -14,6 +14,7 @@ mod kloudmate;
 mod location;
 mod observe;
 mod said;
+mod secret;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -26,15 +27,16 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::cli::{self, Invocation, Row};
+use crate::decide::AlertSettings;
 use crate::os;
 pub use explain::{Explained, explain, secrets_said};
 use file::File;
 pub use kloudmate::{Adopted, KLOUDMATE_ROWS, KloudMateRow, Own, adopt, kloudmate_help, kloudmate_row};
 pub use observe::{
-    AlertSettings, AlertSeverity, CheckKind, CheckSettings, DockerSettings, ExportMetrics, ExportSettings, ExportTo,
-    HostSettings, Threshold, WebhookSettings,
+    CheckSettings, CheckTarget, DockerSettings, ExportMetrics, ExportSettings, ExportTo, HostSettings, WebhookSettings,
 };
 use said::{Said, size_of, user_and_group};
+pub use secret::Secret;
 
 /// The collector that is looked up when no other is named.
 pub const DEFAULT_COLLECTOR: &str = "otelcol-contrib";
@@ -250,35 +252,6 @@ pub enum Location {
     Url(String),
 }
 
-/// A text that is never printed: both `Debug` and `Display` print `<set>`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself, for the one who needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Secret {
-        Secret(text)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("<set>")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("<set>")
-    }
-}
-
 /// Gives an environment variable.
 pub type Variables = dyn Fn(&str) -> Option<OsString>;
 /// Gives the content of a file.
@@ -492,9 +465,9 @@ impl Settings {
             &self.webhook.headers,
             &self.collector.env,
         ];
-        let of_checks = self.checks.iter().filter_map(|check| match &check.kind {
-            CheckKind::Http { headers, .. } => Some(headers),
-            CheckKind::Tcp { .. } | CheckKind::Dns { .. } | CheckKind::Exec { .. } => None,
+        let of_checks = self.checks.iter().filter_map(|check| match &check.target {
+            CheckTarget::Http { headers, .. } => Some(headers),
+            CheckTarget::Tcp { .. } | CheckTarget::Dns { .. } | CheckTarget::Exec { .. } => None,
         });
         let values = maps.into_iter().chain(of_checks).flatten().map(|(_, value)| value);
         let proxies = [&self.config.http_proxy, &self.config.https_proxy];

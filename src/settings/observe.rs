@@ -1,5 +1,6 @@
 //! The sections of what the agent sees and whom it tells: host, export, checks, alerts, webhook, docker.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use super::file::{Node, item, join};
 use super::said::Said;
 use super::{Secret, SettingsError};
+use crate::decide::{AlertSettings, AlertSeverity, CheckKind, CheckPlan, Threshold};
 use crate::{cli, http, telemetry};
 
 /// The section `host`.
@@ -55,12 +57,12 @@ pub enum ExportMetrics {
 }
 
 /// One of `checks`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct CheckSettings {
     /// Unlike that of any other check.
     pub name: String,
     /// What is looked at.
-    pub kind: CheckKind,
+    pub target: CheckTarget,
     /// Time between two checks.
     pub every: Duration,
     /// A check that takes longer has failed.
@@ -68,8 +70,8 @@ pub struct CheckSettings {
 }
 
 /// What a check looks at.
-#[derive(Debug, Clone, PartialEq)]
-pub enum CheckKind {
+#[derive(Debug, Clone, PartialEq, Hash)]
+pub enum CheckTarget {
     /// A GET.
     Http {
         /// `http://` or `https://`.
@@ -100,59 +102,32 @@ pub enum CheckKind {
     },
 }
 
-impl CheckKind {
-    /// What it is called in settings, status and metrics.
-    pub fn word(&self) -> &'static str {
+impl CheckTarget {
+    /// Which kind of check this is.
+    pub fn kind(&self) -> CheckKind {
         match self {
-            Self::Http { .. } => "http",
-            Self::Tcp { .. } => "tcp",
-            Self::Dns { .. } => "dns",
-            Self::Exec { .. } => "exec",
+            Self::Http { .. } => CheckKind::Http,
+            Self::Tcp { .. } => CheckKind::Tcp,
+            Self::Dns { .. } => CheckKind::Dns,
+            Self::Exec { .. } => CheckKind::Exec,
         }
     }
 }
 
-/// One of `alerts`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AlertSettings {
-    /// Unlike that of any other alert.
-    pub name: String,
-    /// The name of a metric.
-    pub metric: String,
-    /// Attributes that a series must have.
-    pub conditions: Vec<(String, String)>,
-    /// Whether the change per second is looked at.
-    pub rate: bool,
-    /// When it is bad.
-    pub threshold: Threshold,
-    /// The value at which it is good again: not above it, or not below it.
-    pub resolve_at: f64,
-    /// How long it must have been bad.
-    pub lasting: Duration,
-    /// How bad it is.
-    pub severity: AlertSeverity,
-    /// A sentence.
-    pub summary: Option<String>,
-    /// Labels for whoever routes it.
-    pub labels: Vec<(String, String)>,
-}
-
-/// When a value is bad.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Threshold {
-    /// Above this.
-    Above(f64),
-    /// Below this.
-    Below(f64),
-}
-
-/// How bad an alert is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the words are the user's")]
-pub enum AlertSeverity {
-    Info,
-    Warning,
-    Critical,
+impl CheckSettings {
+    /// The part that decisions depend on.
+    pub fn plan(&self) -> CheckPlan {
+        // Two hashers that are made like this give the same hash in one process.
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        CheckPlan {
+            name: self.name.clone(),
+            kind: self.target.kind(),
+            every: self.every,
+            timeout: self.timeout,
+            fingerprint: hasher.finish(),
+        }
+    }
 }
 
 /// The section `webhook`.
@@ -242,32 +217,32 @@ impl Said<'_> {
             let at = join(key, column);
             self.optional(&at, parse)?.ok_or_else(|| self.error_of(&at, "is empty".to_owned()))
         };
-        let kind = match kind {
-            "http" => CheckKind::Http {
+        let target = match kind {
+            "http" => CheckTarget::Http {
                 url: text("http", &url)?,
                 status: self.required(&join(key, "status"), codes)?,
                 body: self.optional(&join(key, "body"), |text| Ok(text.to_owned()))?,
                 headers: self.headers(&join(key, "headers"))?,
             },
-            "tcp" => CheckKind::Tcp { address: text("tcp", &host_and_port)? },
-            "dns" => CheckKind::Dns {
+            "tcp" => CheckTarget::Tcp { address: text("tcp", &host_and_port)? },
+            "dns" => CheckTarget::Dns {
                 name: text("dns", &|text| Ok(text.to_owned()))?,
                 address: self.optional(&join(key, "address"), |text| {
                     text.parse().map_err(|_| "not an IPv4 or IPv6 address".to_owned())
                 })?,
             },
-            _ => CheckKind::Exec { command: self.command(&join(key, "exec"))? },
+            _ => CheckTarget::Exec { command: self.command(&join(key, "exec"))? },
         };
-        let called = match &kind {
+        let called = match &target {
             // A query may hold a token.
-            CheckKind::Http { url, .. } => url.split('?').next().unwrap_or_default().to_owned(),
-            CheckKind::Tcp { address } => address.clone(),
-            CheckKind::Dns { name, .. } => name.clone(),
-            CheckKind::Exec { command } => command[0].expose().to_owned(),
+            CheckTarget::Http { url, .. } => url.split('?').next().unwrap_or_default().to_owned(),
+            CheckTarget::Tcp { address } => address.clone(),
+            CheckTarget::Dns { name, .. } => name.clone(),
+            CheckTarget::Exec { command } => command[0].expose().to_owned(),
         };
         Ok(CheckSettings {
             name: self.optional(&join(key, "name"), |text| Ok(text.to_owned()))?.unwrap_or(called),
-            kind,
+            target,
             every: self.time(&join(key, "every"))?,
             timeout: self.time(&join(key, "timeout"))?,
         })
@@ -340,11 +315,8 @@ impl Said<'_> {
             threshold,
             resolve_at: resolve_at.unwrap_or(bad),
             lasting: self.time(&join(key, "for"))?,
-            severity: match self.choice(&join(key, "severity"))?.as_str() {
-                "info" => AlertSeverity::Info,
-                "critical" => AlertSeverity::Critical,
-                _ => AlertSeverity::Warning,
-            },
+            severity: AlertSeverity::from_word(&self.choice(&join(key, "severity"))?)
+                .expect("the row lists these words"),
             summary: self.optional(&join(key, "summary"), |text| Ok(text.to_owned()))?,
             labels: self.labels(&join(key, "labels"))?,
         })

@@ -5,6 +5,7 @@ use std::error::Error;
 
 use super::*;
 use crate::cli::{ROWS, Row, Takes};
+use crate::decide::{AlertSeverity, Threshold};
 
 const FILE: &str = "/etc/otelet/otelet.yaml";
 
@@ -170,9 +171,9 @@ fn lists_and_maps_come_from_the_file() {
          attributes: {site: 12, edge: true, service.name: x}\n",
     );
 
-    assert_eq!(settings.config.headers, [("X-One".to_owned(), Secret("a".to_owned()))]);
+    assert_eq!(settings.config.headers, [("X-One".to_owned(), Secret::from("a".to_owned()))]);
     assert_eq!(settings.collector.args, ["--feature-gates=x", "7"]);
-    assert_eq!(settings.collector.env[1], ("C".to_owned(), Secret("1.10".to_owned())));
+    assert_eq!(settings.collector.env[1], ("C".to_owned(), Secret::from("1.10".to_owned())));
     let attributes = [("site", "12"), ("edge", "true"), ("service.name", "x")];
     assert_eq!(settings.attributes, attributes.map(|(name, text)| (name.to_owned(), text.to_owned())));
 }
@@ -518,7 +519,7 @@ fn headers_and_variables_are_ones_that_can_be_sent() {
 #[test]
 fn secrets_are_not_printed() {
     let yaml = "config: {headers: {A: hunter2}, http_proxy: \"http://u:hunter2@p\"}\ncollector: {env: {A: hunter2}}";
-    let printed = format!("{:?} {}", loaded(yaml), Secret("hunter2".to_owned()));
+    let printed = format!("{:?} {}", loaded(yaml), Secret::from("hunter2".to_owned()));
     assert!(!printed.contains("hunter2"), "{printed}");
     assert!(printed.ends_with(" <set>"));
 }
@@ -594,7 +595,9 @@ fn lists_of_maps_are_read_key_by_key() {
 
     let names: Vec<&str> = settings.checks.iter().map(|check| check.name.as_str()).collect();
     assert_eq!(names, ["web", "[::1]:80", "example.org", "/bin/a"]);
-    let CheckKind::Http { status, body, headers, .. } = &settings.checks[0].kind else { panic!("the first is http") };
+    let CheckTarget::Http { status, body, headers, .. } = &settings.checks[0].target else {
+        panic!("the first is http")
+    };
     assert_eq!((&status[..], body.as_deref(), headers.len()), (&[200..=200, 300..=399][..], Some("b"), 1));
     assert_eq!(settings.checks[0].every, Duration::from_secs(7));
     assert_eq!(settings.checks[1].every, Duration::from_secs(30), "the default");

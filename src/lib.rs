@@ -8,12 +8,13 @@
 //! Deliberately absent: a listening port; a Collector; a second place that knows what should run; state that is stored
 //! though it could be computed.
 
+pub use otelet_core::{decide, telemetry, units};
+
 pub mod alerts;
 pub mod check;
 pub mod cli;
 pub mod collector;
 pub mod config;
-pub mod decide;
 pub mod diagnose;
 pub mod docker;
 pub mod host;
@@ -30,7 +31,5 @@ pub mod source;
 pub mod status;
 pub mod store;
 pub mod tar;
-pub mod telemetry;
-pub mod units;
 pub mod validate;
 pub mod webhook;

@@ -239,8 +239,10 @@ fn of_the_settings(
     text: Result<String, String>,
 ) {
     let explained = match settings {
-        Ok(settings) => settings::explain(invocation, world, settings).map_err(|error| store::chain(&error)),
-        Err(error) => Err(store::chain(error)),
+        Ok(settings) => {
+            settings::explain(invocation, world, settings).map_err(|error| otelet_core::text::chain(&error))
+        }
+        Err(error) => Err(otelet_core::text::chain(error)),
     };
     let lines = match explained {
         Ok((explained, secrets)) => {

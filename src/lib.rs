@@ -8,13 +8,14 @@
 //! Deliberately absent: a listening port; a Collector; a second place that knows what should run; state that is stored
 //! though it could be computed.
 
+pub use otelet_config as config;
+pub use otelet_config::{redact, signature};
 pub use otelet_core::{decide, telemetry, units};
 
 pub mod alerts;
 pub mod check;
 pub mod cli;
 pub mod collector;
-pub mod config;
 pub mod diagnose;
 pub mod docker;
 pub mod host;
@@ -22,11 +23,9 @@ pub mod http;
 pub mod log;
 pub mod os;
 pub mod otlp;
-pub mod redact;
 pub mod reporter;
 pub mod run;
 pub mod settings;
-pub mod signature;
 pub mod source;
 pub mod status;
 pub mod store;

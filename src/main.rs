@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use otelet::cli::{self, Command, Invocation};
 use otelet::settings::{self, Settings, World};
 use otelet::status::{self, Verb};
-use otelet::store::{self, Store, StoreError};
+use otelet::store::{Store, StoreError};
 use otelet::{decide, diagnose, os, run, validate};
 
 fn main() -> ExitCode {
@@ -42,7 +42,7 @@ fn dispatch(invocation: Invocation) -> u8 {
     let settings = match settings::load(&invocation, &World::real()) {
         Ok(settings) => settings,
         Err(error) => {
-            eprintln!("otelet: {}", store::chain(&error));
+            eprintln!("otelet: {}", otelet_core::text::chain(&error));
             return error.exit_status();
         }
     };

@@ -95,25 +95,8 @@ pub enum StoreError {
 impl StoreError {
     /// The message with its causes, in one line.
     pub fn chain(&self) -> String {
-        chain(self)
+        otelet_core::text::chain(self)
     }
-}
-
-/// The hash of a body.
-pub fn hash(body: &[u8]) -> ConfigHash {
-    let digest = ring::digest::digest(&ring::digest::SHA256, body);
-    ConfigHash(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
-}
-
-/// An error and its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 /// What the state directory holds beside the decisions.
@@ -218,7 +201,7 @@ impl Store {
     pub fn verify(&self, hash: ConfigHash) -> Result<Vec<u8>, StoreError> {
         let path = self.config_path(hash);
         let body = read(&path, LARGEST_BODY)?;
-        match self::hash(&body) {
+        match otelet_config::hash(&body) {
             found if found == hash => Ok(body),
             found => Err(StoreError::Torn { path, found }),
         }
@@ -426,7 +409,7 @@ impl Store {
 
 /// The uid that follows from a text: version 8 of RFC 9562, whose bits are for the maker to define.
 fn derived(text: &str) -> String {
-    let digest = hash(format!("otelet instance {text}").as_bytes());
+    let digest = otelet_config::hash(format!("otelet instance {text}").as_bytes());
     let bytes = digest.0[..16].try_into().expect("SHA-256 has 32 bytes");
     uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
@@ -434,7 +417,7 @@ fn derived(text: &str) -> String {
 /// The fingerprint of this host: a hash, so that the machine id itself is not spread about.
 fn fingerprint() -> String {
     let id = os::host_fingerprint();
-    if id.is_empty() { String::new() } else { hash(format!("otelet {id}").as_bytes()).hex() }
+    if id.is_empty() { String::new() } else { otelet_config::hash(format!("otelet {id}").as_bytes()).hex() }
 }
 
 /// Reads a small file of the state directory.

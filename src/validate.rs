@@ -15,7 +15,7 @@ use crate::host::{self, Sample};
 use crate::settings::{ProtocolName, Settings};
 use crate::source::{self, Offer, Source};
 use crate::status::{Facts, Losses, Status};
-use crate::store::{self, Store};
+use crate::store::Store;
 use crate::{config, os, units};
 
 /// Directory for what the collector is shown, gone afterwards.
@@ -91,7 +91,7 @@ fn check(settings: &Settings) -> Result<(), String> {
             }
         }
     };
-    let hash = store::hash(&body);
+    let hash = otelet_config::hash(&body);
     let whose = match settings.config.protocol {
         ProtocolName::KloudMate => "not asked, since it announces a config only once; looking at".to_owned(),
         ProtocolName::Get | ProtocolName::OpAmp => format!("{} offers", source.describe()),

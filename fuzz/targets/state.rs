@@ -12,7 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use libfuzzer_sys::fuzz_target;
 use otelet::decide::{Agent, Moment, Params};
-use otelet::store::{Store, hash};
+use otelet::config::hash;
+use otelet::store::Store;
 use otelet::{alerts, status, units};
 
 /// A directory of this process's own, on the file system that `TMPDIR` names: one in memory is much faster.

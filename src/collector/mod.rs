@@ -164,7 +164,7 @@ impl Launcher {
 
     /// Whether it is the config that is built in for a host.
     pub fn is_built_in(&self, hash: ConfigHash) -> bool {
-        hash == store::hash(os::BUILT_IN.as_bytes())
+        hash == otelet_config::hash(os::BUILT_IN.as_bytes())
     }
 
     /// The file that is passed beside this body, if any is.

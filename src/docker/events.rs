@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::{clip, identity, short};
-use crate::store;
 use crate::telemetry::{Record, Severity};
 
 /// The longest line that is read, in bytes. One with forty labels has 4 KiB.
@@ -108,7 +107,7 @@ pub fn read(line: &[u8]) -> Result<Option<Happening>, serde_json::Error> {
     let Some(kind) = KINDS.iter().find(|kind| kind.action == action).filter(|_| said.object == "container") else {
         return Ok(None);
     };
-    let mark = store::hash(format!("{} {} {}", said.time, said.actor.id, said.action).as_bytes());
+    let mark = otelet_config::hash(format!("{} {} {}", said.time, said.actor.id, said.action).as_bytes());
     let mark = u64::from_be_bytes(mark.0[..8].try_into().expect("a hash has 32 bytes"));
     let attributes = said.actor.attributes.unwrap_or_default();
     let record = record(kind, said.time, &said.actor.id, detail.trim(), attributes);

@@ -52,8 +52,11 @@ impl Runner {
         let settings = match settings::load(&self.invocation, &World::real()) {
             Ok(settings) => settings,
             Err(error) => {
-                log::error!("settings cannot be used: {}; going on with the old ones", store::chain(&error));
-                self.built_in_checks.settings = Some(store::chain(&error));
+                log::error!(
+                    "settings cannot be used: {}; going on with the old ones",
+                    otelet_core::text::chain(&error)
+                );
+                self.built_in_checks.settings = Some(otelet_core::text::chain(&error));
                 self.feed(Event::Nudged);
                 return;
             }

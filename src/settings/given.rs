@@ -10,7 +10,7 @@ use super::file::{File, Node, item, join};
 use super::{Location, Place, World, load};
 use crate::cli::{self, Invocation, Takes};
 use crate::config::quoted;
-use crate::store::chain;
+use otelet_core::text::chain;
 
 /// The properties of the MSI, and the flag that says the same.
 pub const GIVEN: [(&str, &str); 4] = [

@@ -377,7 +377,7 @@ mod tests {
 
     fn refused(line: &str, vars: &[(&str, &str)], file: &str) -> String {
         let error = adopt(&flags(line), &world(vars, &[(AGENT_YAML, file)]), NOTHING).unwrap_err();
-        crate::store::chain(&error)
+        otelet_core::text::chain(&error)
     }
 
     #[test]

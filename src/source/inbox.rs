@@ -66,7 +66,7 @@ impl Inbox {
     ///
     /// [`StoreError::Io`] if it cannot be made durable; it is then held in memory until the next one.
     pub fn put(&self, body: &Arc<[u8]>) -> Result<(), StoreError> {
-        let hash = store::hash(body);
+        let hash = otelet_config::hash(body);
         let mut held = self.lock();
         if held.hash == Some(hash) && held.body.is_none() {
             return Ok(());
@@ -104,7 +104,7 @@ impl Inbox {
         let head = head.and_then(|(hash, server)| Some((ConfigHash::from_hex(hash)?, server)));
         let (hash, server) = head.ok_or_else(|| foreign("its first line is not one of ours"))?;
         let body = &bytes[end + 1..];
-        if store::hash(body) != hash {
+        if otelet_config::hash(body) != hash {
             return Err(foreign("it is torn: its bytes are not those that were written"));
         }
         Ok((server == self.server).then(|| (hash, body.into())))
@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn last(text: &str) -> Option<Body> {
-        Some((store::hash(text.as_bytes()), body(text)))
+        Some((otelet_config::hash(text.as_bytes()), body(text)))
     }
 
     #[test]

@@ -55,7 +55,6 @@ use super::{Answer, Failure, Offer, Orders, Protocol, Report, Validators};
 use crate::decide::ConfigHash;
 use crate::http::{HttpError, Identity, Method, Request, Response, parse_url, public};
 use crate::settings::ConfigSettings;
-use crate::store;
 use crate::units;
 
 /// The most exchanges that follow one another at once because the server wants something: taking new connection
@@ -363,7 +362,7 @@ impl OpAmp {
         }
         let merged = config.config.map_or(Merged::Blank, |map| merge::merge(&map, self.max_size));
         let (was, offer) = match merged {
-            Merged::Body(body) => (Was::Body(store::hash(&body)), Offer::Config { body: body.into() }),
+            Merged::Body(body) => (Was::Body(otelet_config::hash(&body)), Offer::Config { body: body.into() }),
             Merged::Blank => (Was::Blank, Offer::Unchanged),
             Merged::Refused(why) => {
                 state.complain(format!("{why}; not taken"));

@@ -7,7 +7,6 @@ use super::*;
 use crate::http::test_server::{Answer as Scripted, Server};
 use crate::http::tests::Dir;
 use crate::settings::{World, load};
-use crate::signature::tests as signed;
 
 fn source(dir: &Dir, yaml: &str) -> Source {
     let text = yaml.to_owned();
@@ -88,9 +87,13 @@ fn a_signers_clock_that_is_ahead_is_noticed_where_this_hosts_is_right_and_forgot
     let dir = Dir::new();
     let path = dir.path("config.yaml");
     let sign = |signature: &str| fs::write(dir.path("config.yaml.minisig"), signature).unwrap();
-    fs::write(&path, signed::BODY).unwrap();
-    sign(signed::GOOD);
-    let yaml = format!("config: {{url: '{}', public_key: {}}}", path.display(), signed::KEY);
+    fs::write(&path, include_bytes!("../../crates/config/tests/signed/config.yaml")).unwrap();
+    sign(include_str!("../../crates/config/tests/signed/config.yaml.minisig"));
+    let yaml = format!(
+        "config: {{url: '{}', public_key: {}}}",
+        path.display(),
+        include_str!("../../crates/config/tests/signed/key.pub").trim()
+    );
     let mut source = source(&dir, &yaml);
     source.clock = || Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000));
 
@@ -101,7 +104,7 @@ fn a_signers_clock_that_is_ahead_is_noticed_where_this_hosts_is_right_and_forgot
     // Nobody knows better.
     source.clock = || None;
     source.exchange(&report(), true).unwrap();
-    sign(signed::OLDER);
+    sign(include_str!("../../crates/config/tests/signed/older.minisig"));
     let refused = source.exchange(&report(), false).unwrap_err();
     assert!(refused.message.contains("let `otelet rollback --clear-signed` forget that time"), "{refused}");
 

@@ -28,7 +28,7 @@ impl Drop for Dir {
 }
 
 fn kept(store: &Store, body: &str) -> ConfigHash {
-    let hash = hash(body.as_bytes());
+    let hash = otelet_config::hash(body.as_bytes());
     store.keep(hash, body.as_bytes()).expect("there is room");
     hash
 }
@@ -36,7 +36,7 @@ fn kept(store: &Store, body: &str) -> ConfigHash {
 fn memory(store: &Store) -> Memory {
     let hash = kept(store, "good");
     let refused = Refused {
-        hash: super::hash(b"bad"),
+        hash: otelet_config::hash(b"bad"),
         reason: "unknown type".into(),
         at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000),
         times: 2,

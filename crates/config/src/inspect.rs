@@ -1,103 +1,17 @@
-//! The checks of an offered body and the overlay that is passed beside it. Pure: no file, no clock, no process, and
-//! the body itself is never changed.
+//! The checks of an offered body. Pure: no file, no clock, no process, and the body itself is never changed.
 //!
 //! The collector's own `validate` has the last word. What is refused here is what it would refuse or misread anyway,
 //! what would cost this host too much to look at, and nothing else. What the collector does was seen on 0.149.0.
-//!
-//! The rooms: `scan` counts before anything is parsed, `walk` reads what the overlay needs to know, `overlay` makes it,
-//! `words` makes one line of what a collector said.
 
-mod overlay;
-mod scan;
-#[cfg(test)]
-mod tests;
-mod walk;
-mod words;
-
-pub(crate) use overlay::quoted;
-pub use overlay::{Capabilities, Intake, Overlay, PROBE_CONFIG, Witness, capabilities, overlay};
-pub(crate) use scan::Pieces;
-use scan::Scan;
-pub use scan::{ALIAS_LIMIT, DEPTH_LIMIT, DIRECTIVE_LIMIT, NODE_LIMIT, SCALAR_LIMIT};
-pub use walk::{Endpoint, Inspected, Pipeline, Way};
-pub use words::last_words;
-use words::squeeze;
-
-/// The largest body that is looked at, in bytes. The transports stop long before.
-pub const BODY_LIMIT: usize = 64 << 20;
-
-/// Why a body is not given to the collector.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Nothing but white space and comments, if that.
-    #[error("config is empty; an empty config never replaces a running one")]
-    Empty,
-
-    /// Longer than [`BODY_LIMIT`].
-    #[error("config is {size} bytes, the most taken is {limit}")]
-    TooLarge {
-        /// The body's size in bytes.
-        size: usize,
-        /// The limit in bytes.
-        limit: usize,
-    },
-
-    /// The collector would take UTF-16 too, but what reads configs on their way mostly does not.
-    #[error("config is not UTF-8 at byte {at} (line {line}); save it as UTF-8")]
-    NotUtf8 {
-        /// Offset of the first byte that is wrong.
-        at: usize,
-        /// The line of that byte, from 1.
-        line: usize,
-    },
-
-    /// A control character, which YAML forbids even in comments.
-    #[error(
-        "config has the control character U+{character:04X} on line {line}; YAML takes it only as an escape in double quotes"
-    )]
-    ControlCharacter {
-        /// Its code point.
-        character: u32,
-        /// Its line, from 1.
-        line: usize,
-    },
-
-    /// More of something than any real config has, such as a YAML bomb.
-    #[error("config has more than {limit} {what} by line {line}; split it, or leave out what is generated")]
-    TooComplex {
-        /// What there is too much of.
-        what: &'static str,
-        /// The most that is taken.
-        limit: usize,
-        /// The line where the limit was passed, from 1.
-        line: usize,
-    },
-
-    /// The collector reads the first document and says nothing about the others.
-    #[error(
-        "config has a second YAML document on line {line}, which the collector would ignore; join the two or remove the `---`"
-    )]
-    SecondDocument {
-        /// The line of its `---` (or of the `...` before it), from 1.
-        line: usize,
-    },
-
-    /// The parser's words.
-    #[error("config is not well-formed YAML: {cause}")]
-    Malformed {
-        /// What was expected, with line and column.
-        cause: String,
-    },
-
-    /// YAML, but not a collector's.
-    #[error("config has no pipelines; `service.pipelines` must be a mapping with at least one, such as `traces:`")]
-    NoPipelines,
-}
+use crate::refusal::{BODY_LIMIT, Refusal};
+use crate::scan::{Pieces, Scan};
+use crate::walk::{self, Inspected};
+use crate::words::squeeze;
 
 /// Checks a body and reads from it what the overlay needs.
 ///
 /// Takes time in proportion to the size of the body (15 to 150 ns a byte; aliases may make it 650), less than 256 KiB of
-/// stack and the memory named at [`NODE_LIMIT`].
+/// stack and the memory named at [`NODE_LIMIT`](crate::NODE_LIMIT).
 ///
 /// What the collector itself does with the odd ones: a byte order mark, CR or CRLF as line ends, tabs after a colon,
 /// anchors, merge keys, unknown tags and keys written as `service::pipelines` are all taken, and so they are here.
@@ -139,7 +53,7 @@ pub(crate) fn pieces(text: &str) -> Result<Pieces, Refusal> {
 
 /// Checks the encoding: UTF-8 without control characters. The list is libyaml's, and the collector's parser has the
 /// same.
-fn characters(body: &[u8]) -> Result<&str, Refusal> {
+pub(crate) fn characters(body: &[u8]) -> Result<&str, Refusal> {
     let line = |at: usize| 1 + body[..at].iter().filter(|byte| **byte == b'\n').count();
     let text = std::str::from_utf8(body).map_err(|error| {
         let at = error.valid_up_to();

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Endpoint, Inspected, Pipeline, Way};
+use crate::walk::{Endpoint, Inspected, Pipeline, Way};
 
 /// The extension that the agent adds if the body has none.
 const HEALTH_CHECK: &str = "health_check/otelet";
@@ -27,7 +27,7 @@ pub struct Capabilities {
     /// The receiver of OTLP.
     #[serde(default)]
     pub otlp: bool,
-    /// Whether it takes what is passed beside the built-in config, [`BUILT_IN_MORE`](crate::os::BUILT_IN_MORE), which it has to be
+    /// Whether it takes what is passed beside the built-in config, `BUILT_IN_MORE` of the agent's room `os`, which it has to be
     /// asked about by itself.
     #[serde(default)]
     pub more: bool,
@@ -176,7 +176,7 @@ pub fn overlay(
 /// JSON's quoting would not do: it leaves U+007F to U+009F, U+FEFF and U+FFFE as they are, at which the parser stops, and
 /// U+0085, U+2028 and U+2029, which it takes for line ends. In values a `$` is doubled, since the collector expands
 /// `${env:X}` there; it does not in keys.
-pub(crate) fn quoted(text: &str, value: bool) -> String {
+pub fn quoted(text: &str, value: bool) -> String {
     let mut out = String::from('"');
     for c in text.chars() {
         match c {
@@ -196,10 +196,10 @@ pub(crate) fn quoted(text: &str, value: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::characters;
-    use super::super::tests::{GOOD, check};
-    use super::super::walk::kind;
     use super::*;
+    use crate::inspect::characters;
+    use crate::tests::{GOOD, check};
+    use crate::walk::kind;
 
     fn inspected(extensions: &[&str]) -> Inspected {
         let extensions: Vec<String> = extensions.iter().map(|id| (*id).to_owned()).collect();

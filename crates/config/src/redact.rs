@@ -20,13 +20,11 @@ mod words;
 use std::fmt;
 use std::ops::Range;
 
-use crate::config::{self, Pieces};
+use crate::inspect;
+use crate::scan::Pieces;
 use tree::{Kind, Node, Tree};
-pub use words::is_secret_name;
+pub use words::{REDACTED, is_secret_name};
 use words::{assignment, is_reference, userinfo, words};
-
-/// What stands for what was taken out. As a plain scalar it is good YAML anywhere.
-pub const REDACTED: &str = "<redacted>";
 
 /// The largest text that is looked at, in bytes; a larger one is not shown.
 const LARGEST: usize = 4 << 20;
@@ -148,7 +146,7 @@ impl Redactor {
         if text.len() > LARGEST || text.len().saturating_mul(self.known.len()) > WORK {
             return None;
         }
-        let pieces = config::pieces(text).ok()?;
+        let pieces = inspect::pieces(text).ok()?;
         let mut tree = Tree::read(text)?;
         Policy { redactor: self, nodes: &mut tree.nodes }.value(0, false);
         let shown = self.in_place(text, &pieces, &tree).or_else(|| tree.json())?;

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::Refusal;
+use crate::refusal::Refusal;
 
 /// The most nodes that a body may have: scalars, starts and ends of mappings and sequences, anchors, aliases, tags and
 /// values that are left out. A line `key: value` counts for three, so that this is 33,000 lines or 1 MB of them.
@@ -30,7 +30,7 @@ pub const DIRECTIVE_LIMIT: usize = 64;
 /// This follows libyaml's scanner closely enough to see the same tokens: where indentation, quotes, block scalars and
 /// comments begin and end is what decides whether a `[` is one. Text that is not YAML may be miscounted, since the
 /// parser stops at the first error and this does not. A test holds that it never counts too little.
-pub(super) struct Scan<'a> {
+pub(crate) struct Scan<'a> {
     text: &'a [u8],
     at: usize,
     line: usize,
@@ -77,7 +77,7 @@ enum Document {
 
 impl<'a> Scan<'a> {
     /// At the start of a text, which is UTF-8 without a byte order mark.
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self {
             text: text.as_bytes(),
             at: 0,
@@ -98,7 +98,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Counts, and notes where everything is.
-    pub(super) fn pieces(mut self) -> Result<Pieces, Refusal> {
+    pub(crate) fn pieces(mut self) -> Result<Pieces, Refusal> {
         self.pieces = Some(Pieces::default());
         self.run()?;
         Ok(self.pieces.unwrap_or_default())
@@ -109,7 +109,7 @@ impl<'a> Scan<'a> {
     /// # Errors
     ///
     /// [`Refusal::TooComplex`] and [`Refusal::SecondDocument`].
-    pub(super) fn count(mut self) -> Result<usize, Refusal> {
+    pub(crate) fn count(mut self) -> Result<usize, Refusal> {
         self.run()?;
         Ok(self.nodes)
     }
@@ -543,8 +543,8 @@ fn break_len(text: &[u8]) -> usize {
 mod tests {
     use serde_yaml::Value;
 
-    use super::super::tests::GOOD;
     use super::*;
+    use crate::tests::GOOD;
 
     /// What the parser makes of a value: an event for each scalar, two for each collection.
     fn events(value: &Value) -> usize {

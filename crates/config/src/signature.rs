@@ -17,8 +17,10 @@ use base64::engine::general_purpose::STANDARD;
 use minisign_verify::{Error as Refused, Signature};
 use ring::signature::{ED25519, UnparsedPublicKey};
 
-use crate::decide::ConfigHash;
-use crate::{store, units};
+use otelet_core::decide::ConfigHash;
+use otelet_core::units;
+
+use crate::hash::hash;
 
 /// The most bytes that a signature's file may have; minisign's own take about 300.
 pub const SIGNATURE_LIMIT: usize = 4096;
@@ -235,7 +237,7 @@ pub fn verify(
     if let Some(now) = now.filter(|now| signed_at > now.saturating_add(AHEAD)) {
         return Err(SignatureError::Ahead { signed_at, now });
     }
-    let hash = store::hash(body);
+    let hash = hash(body);
     match newest {
         Some(newest) if signed_at < newest.signed_at => {
             Err(SignatureError::Older { signed_at, newest: newest.signed_at })
@@ -283,22 +285,16 @@ fn time(seconds: u64) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
 
     // Two pairs of keys made by minisign 0.11 for these tests and nothing else, without a password (`-G -W`); the
     // signatures were made with `-S -m config.yaml -t 'timestamp:1700000000	file:config.yaml	hashed'`.
-    pub(crate) const KEY: &str = "RWREku3J4iZ/rjYHz7xs+DWe8V0juLEau+gSIqNg2VLBZOpUfbUdMdKj";
+    const KEY: &str = include_str!("../tests/signed/key.pub").trim_ascii();
     const OTHER_KEY: &str = "RWSmjGfKiH1WtBeSA7uo1VqGQUpaR0ZJ1UsUpaDuIcP8RhEvD0q0XM2E";
-    pub(crate) const BODY: &[u8] = b"receivers: {otlp: {}}\n";
-    pub(crate) const GOOD: &str = "untrusted comment: signature from minisign secret key\n\
-        RUREku3J4iZ/rnWoYjAtcLFNf12g8/SjsTZYlJqTtoiLRwiOLwESw3dfZo1JG2HBaGb0rAQixVKdHcF9y8bLUluNk96Zt3P4dQs=\n\
-        trusted comment: timestamp:1700000000\tfile:config.yaml\thashed\n\
-        W2dJ6XleFygw8vo3FwxTpjo7h2aO1xSVvo5pA4ybJx7p7ecn5hxbUw5k8Khv6ivzNPnqktmcwrHxVJ36pJWxAA==\n";
-    pub(crate) const OLDER: &str = "untrusted comment: signature from minisign secret key\n\
-        RUREku3J4iZ/rnWoYjAtcLFNf12g8/SjsTZYlJqTtoiLRwiOLwESw3dfZo1JG2HBaGb0rAQixVKdHcF9y8bLUluNk96Zt3P4dQs=\n\
-        trusted comment: timestamp:1699999999\tfile:config.yaml\thashed\n\
-        BfSY6XG9Up6kUNnJKk7oZWnWXjjuOPO2/i6rGPqdXvmWTsJFZ2lUF+c9I4y2rd3IkxBhuEADX/56n26guFlLDw==\n";
+    const BODY: &[u8] = include_bytes!("../tests/signed/config.yaml");
+    const GOOD: &str = include_str!("../tests/signed/config.yaml.minisig");
+    const OLDER: &str = include_str!("../tests/signed/older.minisig");
     const UNTIMED: &str = "untrusted comment: signature from minisign secret key\n\
         RUREku3J4iZ/rnWoYjAtcLFNf12g8/SjsTZYlJqTtoiLRwiOLwESw3dfZo1JG2HBaGb0rAQixVKdHcF9y8bLUluNk96Zt3P4dQs=\n\
         trusted comment: made by hand\n\
@@ -321,7 +317,7 @@ pub(crate) mod tests {
     }
 
     fn accepted(signed_at: u64) -> Accepted {
-        Accepted { signed_at, hash: store::hash(BODY) }
+        Accepted { signed_at, hash: hash(BODY) }
     }
 
     #[test]
@@ -389,7 +385,7 @@ pub(crate) mod tests {
             ),
             (
                 "same time",
-                refused(BODY, GOOD, Some(Accepted { hash: store::hash(other_body), ..accepted(1_700_000_000) })),
+                refused(BODY, GOOD, Some(Accepted { hash: hash(other_body), ..accepted(1_700_000_000) })),
                 "config was signed in the same second as another one, 2023-11-14T22:13:20Z; sign it again",
             ),
         ] {
@@ -415,7 +411,7 @@ pub(crate) mod tests {
              2023-11-13T22:13:19Z; set the clock of whoever signs, and sign it again"
         );
         // Not even a right clock makes a newest one forgotten that is ahead of it.
-        let ahead = Some(Accepted { hash: store::hash(b"other"), ..accepted(LATEST) });
+        let ahead = Some(Accepted { hash: hash(b"other"), ..accepted(LATEST) });
         let older = super::verify(&key(), BODY, GOOD.as_bytes(), ahead, Some(signed_at));
         assert_eq!(older, Err(SignatureError::Older { signed_at, newest: LATEST }));
     }

@@ -8,10 +8,10 @@ use serde::de::{
     DeserializeSeed, EnumAccess, Error as _, IgnoredAny, MapAccess, SeqAccess, VariantAccess as _, Visitor,
 };
 
-use super::Refusal;
+use crate::refusal::Refusal;
 
 /// The longest id of an extension that an overlay repeats, in bytes, and the most ids.
-pub(super) const ID_LIMIT: usize = 256;
+pub(crate) const ID_LIMIT: usize = 256;
 
 /// The most `health_check` extensions, `otlp` receivers, and pipelines of metrics and of logs that are looked at.
 const CHECK_LIMIT: usize = 16;
@@ -95,7 +95,7 @@ pub struct Endpoint {
 /// # Errors
 ///
 /// The parser's, if it is not well-formed.
-pub(super) fn walk(document: serde_yaml::Deserializer<'_>) -> Result<Found, serde_yaml::Error> {
+pub(crate) fn walk(document: serde_yaml::Deserializer<'_>) -> Result<Found, serde_yaml::Error> {
     let mut found = Found::default();
     Walk { place: Place::Root, found: &mut found }.deserialize(document)?;
     Ok(found)
@@ -146,7 +146,7 @@ enum Shape {
 
 /// What was seen on the way through a body.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(crate) struct Found {
     shapes: [Shape; Place::COUNT],
     pipelines: usize,
     enabled: Vec<String>,
@@ -197,7 +197,7 @@ struct Check {
 
 impl Found {
     /// What of it the overlay needs.
-    pub(super) fn inspected(self) -> Result<Inspected, Refusal> {
+    pub(crate) fn inspected(self) -> Result<Inspected, Refusal> {
         use Shape::{Absent, Expansion, Mapping, Null, Sequence};
 
         let shape = |place: Place| self.shapes[place as usize];
@@ -352,7 +352,7 @@ impl Check {
 }
 
 /// The type in an id such as `health_check/2`.
-pub(super) fn kind(id: &str) -> &str {
+pub(crate) fn kind(id: &str) -> &str {
     id.split('/').next().unwrap_or_default().trim()
 }
 

@@ -75,7 +75,7 @@ fn shorten_lists(text: &str) -> String {
 }
 
 /// Cuts out the middle of what is longer than so many bytes: it begins with what failed and ends with why.
-pub(super) fn squeeze(text: &str, limit: usize) -> String {
+pub(crate) fn squeeze(text: &str, limit: usize) -> String {
     const CUT: &str = " ... ";
 
     if text.len() <= limit {

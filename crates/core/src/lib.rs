@@ -1,9 +1,11 @@
 //! The pure core of otelet: events in, actions out. It touches nothing: no clock, no file, no process, no socket, no chance.
 //!
-//! `decide` holds every decision, `telemetry` the points, records and tables of metrics, `units` the spelling of times and sizes.
+//! `decide` holds every decision, `telemetry` the points, records and tables of metrics, `units` the spelling of times and sizes, `text` that of
+//! errors.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod decide;
 pub mod telemetry;
+pub mod text;
 pub mod units;

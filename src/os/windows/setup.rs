@@ -14,7 +14,7 @@ use super::service::{answer, registered};
 use crate::cli::Invocation;
 use crate::settings::given::Given;
 use crate::settings::{World, load};
-use crate::store::chain;
+use otelet_core::text::chain;
 
 /// What there is to read in a settings file that nobody has written yet.
 const COMMENTS: &str = include_str!("../../../targets/windows/otelet.yaml");

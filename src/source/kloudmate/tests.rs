@@ -8,7 +8,6 @@ use super::*;
 use crate::http::test_server::{Answer as Scripted, Server};
 use crate::http::tests::{Dir, settings};
 use crate::status::{AgentStatus, CollectorStatus, ConfigStatus, ExitStatus, HostStatus, RefusedStatus, Status};
-use crate::store;
 
 /// An agent that has just been started on a host where all is well and nothing is known yet.
 pub(in crate::source) fn report() -> Report {
@@ -322,7 +321,7 @@ fn what_an_earlier_agent_was_given_is_offered_by_the_next_without_asking() {
     assert_eq!(site.server.requests().len(), 2);
     drop(agent);
 
-    let hash = store::hash(b"{\"a\": 1}").hex();
+    let hash = otelet_config::hash(b"{\"a\": 1}").hex();
     let mut decided = [report(), report(), report()];
     decided[0].status.config.candidate_hash = Some(hash.clone());
     decided[1].status.config.last_good_hash = Some(hash.clone());

@@ -7,7 +7,7 @@ use super::state::{MOST_HASH, Sent, State, Way, hex, moves};
 use super::wire::{self, Status as Is};
 use super::{OpAmp, Orders};
 use crate::http::read_regular;
-use crate::store::{self, write_durably};
+use crate::store::write_durably;
 
 /// How often new connection settings are tried when no clear answer comes.
 const TRIES: u32 = 3;
@@ -29,7 +29,7 @@ impl OpAmp {
         }
         // A server that gives no hash is known by what it offers.
         let key = match (&offers.hash[..], &offers.opamp) {
-            ([], Some(opamp)) => store::hash(&opamp.encode_to_vec()).hex(),
+            ([], Some(opamp)) => otelet_config::hash(&opamp.encode_to_vec()).hex(),
             ([], None) => return,
             (hash, _) => hex(hash),
         };

@@ -12,7 +12,6 @@ use super::wire::{self, AgentToServer, Status as Is};
 use super::{Orders, Report};
 use crate::decide::ConfigHash;
 use crate::http::Identity;
-use crate::store;
 
 /// The longest hash of a server that is echoed, in bytes; a SHA-512 in hex has 128.
 pub(super) const MOST_HASH: usize = 256;
@@ -344,7 +343,7 @@ pub(super) fn hash_of(
     match known {
         Some((seen, hash)) if Arc::ptr_eq(seen, text) => *hash,
         _ => {
-            let hash = store::hash(&means(text));
+            let hash = otelet_config::hash(&means(text));
             *known = Some((text.clone(), hash));
             hash
         }
@@ -352,7 +351,7 @@ pub(super) fn hash_of(
 }
 
 pub(super) fn print(message: &impl Message) -> ConfigHash {
-    store::hash(&message.encode_to_vec())
+    otelet_config::hash(&message.encode_to_vec())
 }
 
 pub(super) fn moves(connection: &Connection) -> bool {

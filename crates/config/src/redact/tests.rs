@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use super::*;
-use crate::config::NODE_LIMIT;
+use crate::scan::NODE_LIMIT;
 
 fn redacted(text: &str) -> String {
     Redactor::default().config(text)

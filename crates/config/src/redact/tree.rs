@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess as _, Visitor};
 
-use super::REDACTED;
-use crate::config::NODE_LIMIT;
+use super::words::REDACTED;
+use crate::scan::NODE_LIMIT;
 
 /// A config as the parser reads it, flat: each collection followed by what is in it.
 pub(super) struct Tree {

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::REDACTED;
+/// What stands for what was taken out. As a plain scalar it is good YAML anywhere.
+pub const REDACTED: &str = "<redacted>";
 
 /// The longest user and password in a URL that are looked for beyond a slash, in bytes.
 const LONGEST_USER: usize = 256;

@@ -125,7 +125,7 @@ impl Bench {
     /// The core has taken what was offered.
     fn received(&mut self, body: &str, status: &str) {
         let config = &mut self.report.status.config;
-        config.remote_hash = Some(store::hash(body.as_bytes()).hex());
+        config.remote_hash = Some(otelet_config::hash(body.as_bytes()).hex());
         config.remote_config_status = status.into();
     }
 

@@ -29,12 +29,12 @@ fn after_a_rollback_the_bad_hash_stays_reported_as_failed() {
     bench.exchange(offer(b"bad", &[("", "b: 2\n")]));
     bench.received("b: 2\n", "failed");
     bench.report.status.config.message = "died in its probation".into();
-    bench.report.status.config.effective_hash = Some(store::hash(BODY.as_bytes()).hex());
+    bench.report.status.config.effective_hash = Some(otelet_config::hash(BODY.as_bytes()).hex());
 
     let said = bench.ask().remote_config_status.unwrap();
 
     assert_eq!((said.status(), &*said.last_remote_config_hash), (Is::Failed, &b"bad"[..]));
-    let runs = &store::hash(BODY.as_bytes()).hex()[..8];
+    let runs = &otelet_config::hash(BODY.as_bytes()).hex()[..8];
     assert_eq!(said.error_message, format!("died in its probation; config {runs} runs"));
 }
 
@@ -46,7 +46,7 @@ fn a_blank_file_is_no_config_and_no_file_is_refused() {
     let said = bench.exchange(ServerToAgent::default()).0.remote_config_status.unwrap();
     assert_eq!((said.status(), &*said.last_remote_config_hash), (Is::Applied, &b"h0"[..]));
 
-    bench.report.status.config.effective_hash = Some(store::hash(BODY.as_bytes()).hex());
+    bench.report.status.config.effective_hash = Some(otelet_config::hash(BODY.as_bytes()).hex());
     let (_, answer) = bench.exchange(offer(b"h2", &[]));
     assert_eq!(answer, Offer::Unchanged.into());
     let said = bench.exchange(ServerToAgent::default()).0.remote_config_status.unwrap();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use otelet::decide::{Agent, Moment, Params, Record};
-use otelet::host::{self, Sample};
+use otelet::observe::host::{self, Sample};
 use otelet::source::Report;
 use otelet::status::{Facts, Losses, Status};
 

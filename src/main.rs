@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use otelet::cli::{self, Command, Invocation};
+use otelet::commands::diagnose;
+use otelet::commands::validate;
 use otelet::settings::{self, Settings, World};
 use otelet::status::{self, Verb};
 use otelet::store::{Store, StoreError};
-use otelet::{decide, diagnose, os, run, validate};
+use otelet::{decide, os, run};
 
 fn main() -> ExitCode {
     ExitCode::from(os::serve(answer))

@@ -3,10 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use otelet::docker::Engine;
-use otelet::docker::answer::Answer;
-use otelet::docker::events::{self, Lines};
-use otelet::docker::usage::Stats;
+use otelet::observe::docker::Engine;
+use otelet::observe::docker::answer::Answer;
+use otelet::observe::docker::events::{self, Lines};
+use otelet::observe::docker::usage::Stats;
 
 fuzz_target!(|data: &[u8]| {
     let Some((step, data)) = data.split_first() else { return };

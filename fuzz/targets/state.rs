@@ -14,7 +14,8 @@ use libfuzzer_sys::fuzz_target;
 use otelet::decide::{Agent, Moment, Params};
 use otelet::config::hash;
 use otelet::store::Store;
-use otelet::{alerts, status, units};
+use otelet::{status, units};
+use otelet::tell::alerts;
 
 /// A directory of this process's own, on the file system that `TMPDIR` names: one in memory is much faster.
 fn directory() -> &'static PathBuf {

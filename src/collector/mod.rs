@@ -22,8 +22,8 @@ use smol::future::{self, FutureExt as _};
 
 use crate::config::{self, Capabilities, Inspected, Overlay, Witness};
 use crate::decide::{Child, ConfigHash, EngineUse, SpawnFailure, Verdict};
-use crate::host;
 use crate::log::{Relay, Tail};
+use crate::observe::host;
 use crate::os::{self, Adoption, Command, Launch, NotifySocket, Output};
 use crate::settings::{CollectorLog, CollectorSettings};
 use crate::store::{self, Binary, Store};

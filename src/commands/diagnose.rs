@@ -17,12 +17,12 @@ use smol::LocalExecutor;
 
 use crate::cli::{self, Invocation};
 use crate::collector::Launcher;
-use crate::host;
+use crate::commands::tar::Tar;
+use crate::observe::host;
 use crate::redact::{Redactor, is_secret_name};
 use crate::settings::{self, Settings, World};
 use crate::status::{self, Diagnosis, Verb};
 use crate::store::{self, Store};
-use crate::tar::Tar;
 use crate::{os, units};
 
 /// The most that is read of one file, in bytes. Configs are not shown beyond it anyway.

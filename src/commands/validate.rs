@@ -11,7 +11,7 @@ use smol::LocalExecutor;
 use crate::cli;
 use crate::collector::Launcher;
 use crate::decide::{Agent, Moment, Params, Record, Verdict};
-use crate::host::{self, Sample};
+use crate::observe::host::{self, Sample};
 use crate::settings::{ProtocolName, Settings};
 use crate::source::{self, Offer, Source};
 use crate::status::{Facts, Losses, Status};

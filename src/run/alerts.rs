@@ -8,7 +8,7 @@ impl Runner {
     pub(super) fn keep_alerts(&mut self, memory: AlertMemory) -> Option<Event> {
         let (sender, store) = (self.sender.clone(), self.store.clone());
         let started = work("alerts", move || {
-            let result = store.create().and_then(|()| crate::alerts::save(store.dir(), &memory));
+            let result = store.create().and_then(|()| crate::tell::alerts::save(store.dir(), &memory));
             send(&sender, Message::Event(Event::AlertsKept(result.map_err(|error| error.chain()))));
         });
         self.count_write(started).map(Event::AlertsKept)

@@ -1,8 +1,8 @@
 //! Does the checks that are due, and knows how the agent and the collector themselves are.
 
 use super::*;
-use crate::check::{self, CheckStatus, Checked};
 use crate::decide::check::Outcome;
+use crate::observe::check::{self, CheckStatus, Checked};
 use crate::settings::CheckTarget;
 
 /// How the agent and the collector are: two checks that are always there, and cost nothing, since they are computed.

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::collector::DIRECTORY_NAME as COLLECTOR_DIRECTORY;
 use crate::decide::docker::{Do, Input, Wanted};
-use crate::docker::events::{Happening, Position};
-use crate::docker::links::Links;
-use crate::docker::look::{Known, Looker, Seen};
-use crate::docker::watch::{self, News};
-use crate::docker::{DockerStatus, Engine};
+use crate::observe::docker::events::{Happening, Position};
+use crate::observe::docker::links::Links;
+use crate::observe::docker::look::{Known, Looker, Seen};
+use crate::observe::docker::watch::{self, News};
+use crate::observe::docker::{DockerStatus, Engine};
 use crate::telemetry::Snapshot;
 
 /// The most that is read of the position among the events, in bytes.

@@ -6,10 +6,10 @@ use std::sync::MutexGuard;
 use super::*;
 use crate::config::Intake;
 use crate::decide::ExportParams;
-use crate::otlp::ExportLosses;
 use crate::settings::{ExportMetrics, ExportSettings, ExportTo};
 use crate::status::ExportStatus;
 use crate::telemetry::Record;
+use crate::tell::otlp::ExportLosses;
 
 /// What the decisions need to know of the settings.
 pub(super) fn params(settings: &ExportSettings) -> Option<ExportParams> {

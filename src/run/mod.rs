@@ -33,18 +33,18 @@ use crate::cli::{self, Invocation};
 use crate::collector::{Launcher, MARKER, Prober, Running};
 use crate::config::{Capabilities, Inspected};
 use crate::decide::{Action, Agent, ConfigHash, Event, Exchanged, Exit, Level, Moment, Notice, Params, Probe, Verdict};
-use crate::host::{self, Host, Sample};
 use crate::log::Relay;
+use crate::observe::host::{self, Host, Sample};
 use crate::os::{self, Signal};
-use crate::otlp::{self, Buffer, Exporter, Targets};
 use crate::redact::Redactor;
-use crate::reporter::Reporter;
 use crate::settings::{self, CheckSettings, ProtocolName, Settings, World};
 use crate::source::builtin::BUILT_IN;
 use crate::source::{self, Failure, Offer, Orders, Source};
 use crate::status::{self, Answer, Essence, Facts, Losses, Status, Verb};
 use crate::store::{self, Binary, Memory, Store, StoreError};
-use crate::webhook::Webhook;
+use crate::tell::otlp::{self, Buffer, Exporter, Targets};
+use crate::tell::report::Reporter;
+use crate::tell::webhook::Webhook;
 
 /// Stack of the short-lived threads, in bytes. The tests of `http` and `config` run on one of this size.
 const STACK: usize = 256 * 1024;
@@ -76,7 +76,7 @@ enum Message {
     Checked {
         generation: u64,
         settings: Box<settings::CheckSettings>,
-        checked: crate::check::Checked,
+        checked: crate::observe::check::Checked,
     },
     Answered(Answer),
     /// Of work that ended at about the same time.
@@ -301,7 +301,7 @@ impl Runner {
         let (memory, mut warnings) = store.load();
         let (instance_uid, more) = store.identity(settings.identity.as_deref());
         warnings.extend(more);
-        let (alerts, more) = crate::alerts::load(store.dir());
+        let (alerts, more) = crate::tell::alerts::load(store.dir());
         warnings.extend(more);
         log::info!("otelet {} started: instance uid {instance_uid}", env!("CARGO_PKG_VERSION"));
         warnings.iter().for_each(|warning| log::warn!("{warning}"));

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use smol::future::FutureExt as _;
 
 use crate::cli;
+use crate::commands::validate;
 use crate::os::{self, Signal};
 use crate::settings::Settings;
 use crate::status::Standby;
 use crate::store::{Store, StoreError};
-use crate::{units, validate};
+use crate::units;
 
 /// Time between two looks whether the other agent has ended.
 const LOOK: Duration = Duration::from_millis(500);

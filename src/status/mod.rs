@@ -16,12 +16,12 @@ use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::alerts::{AlertStatus, WebhookStatus};
-use crate::check::CheckStatus;
 use crate::decide::{ConfigHash, Moment, Report};
-use crate::docker::DockerStatus;
-use crate::host::Sample;
+use crate::observe::check::CheckStatus;
+use crate::observe::docker::DockerStatus;
+use crate::observe::host::Sample;
 use crate::redact::Redactor;
+use crate::tell::alerts::{AlertStatus, WebhookStatus};
 use crate::{os, units};
 pub use ask::{Diagnosis, Request, Standby, Verb, diagnosis_path, fresh, path, read, request, request_path};
 pub use screen::screen;
@@ -174,7 +174,7 @@ pub struct Losses {
     pub agent_log_lines: u64,
     /// What could not be exported.
     #[serde(flatten)]
-    pub export: crate::otlp::ExportLosses,
+    pub export: crate::tell::otlp::ExportLosses,
     /// Series that are not looked at now, because an alert has more of them than it keeps in mind.
     #[serde(default)]
     pub alert_series: u64,
@@ -256,7 +256,7 @@ pub struct Facts<'a> {
     pub effective_path: Option<PathBuf>,
     pub losses: Losses,
     pub sample: &'a Sample,
-    pub host: &'a crate::host::Identity,
+    pub host: &'a crate::observe::host::Identity,
     pub attributes: &'a [(String, String)],
     pub collector_version: &'a str,
     pub answer: Option<Answer>,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use otelet::alerts::AlertStatus;
+use otelet::tell::alerts::AlertStatus;
 use serde_json::Value;
 
 use super::host::{Agent, Host, PATIENCE, Signal, config, scripted, signal, wait_for, wait_until, wall};
@@ -171,7 +171,7 @@ fn it_goes_on_firing_over_a_killed_agent_and_is_resolved_by_the_next() {
 }
 
 fn alerts_file(host: &Host) -> String {
-    fs::read_to_string(otelet::alerts::path(&host.state_dir())).unwrap_or_default()
+    fs::read_to_string(otelet::tell::alerts::path(&host.state_dir())).unwrap_or_default()
 }
 
 /// Waits until the disk knows.
@@ -311,7 +311,7 @@ fn what_is_secret_is_sent_as_a_header_and_told_to_nobody() {
 #[test]
 fn a_state_that_cannot_be_read_or_written_is_said_and_all_goes_on() {
     let plant = Plant::new("severity: critical");
-    let path = otelet::alerts::path(&plant.host.state_dir());
+    let path = otelet::tell::alerts::path(&plant.host.state_dir());
     fs::create_dir(plant.host.state_dir()).unwrap();
     fs::write(&path, "{\"version\": 1, \"firi").unwrap();
     let mut agent = plant.agent();

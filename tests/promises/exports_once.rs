@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use otelet::otlp::wire::{
+use otelet::status::Status;
+use otelet::tell::otlp::wire::{
     AnyValue, KeyValue, LogRecord, LogsRequest, MetricsRequest, NumberDataPoint, PartialSuccess, Response,
 };
-use otelet::status::Status;
 use prost::Message;
 
 use super::host::{Agent, Host, PATIENCE, Signal, config, hash, scripted, signal, wait_for};

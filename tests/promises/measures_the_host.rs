@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs};
 
-use otelet::host;
+use otelet::observe::host;
 use otelet::telemetry::{Kind, Value};
 use serde_json::Value as Json;
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use otelet::docker::Engine as Known;
-use otelet::docker::look::{Known as Acquaintances, Looker};
+use otelet::observe::docker::Engine as Known;
+use otelet::observe::docker::look::{Known as Acquaintances, Looker};
 use otelet::telemetry::Point;
 use otelet::units::parse_rfc3339;
 

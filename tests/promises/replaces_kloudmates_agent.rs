@@ -100,7 +100,7 @@ fn every_poll_reports_all_nine_fields() {
     let said_first = said(&first);
     assert_eq!(said_first.as_object().unwrap().len(), 9);
     assert_eq!(said_first["collector_status"], "Stopped");
-    let identity = otelet::host::identity("/".as_ref());
+    let identity = otelet::observe::host::identity("/".as_ref());
     let expected = serde_json::json!({
         "is_docker": false, "hostname": identity.name, "platform": identity.os_type, "architecture": identity.arch,
         "agent_version": env!("CARGO_PKG_VERSION"), "collector_version": format!("v{version}"),

@@ -94,7 +94,7 @@ fn a_check_goes_the_same_way_and_tells_how_long_the_certificate_is_valid() {
         let target = crate::settings::CheckTarget::Http { url: url.into(), status, body: None, headers };
         let (every, timeout) = (Duration::from_secs(30), Duration::from_secs(10));
         let wanted = crate::settings::CheckSettings { name: "web".into(), target, every, timeout };
-        crate::check::check(&wanted, http, &crate::redact::Redactor::default())
+        crate::observe::check::check(&wanted, http, &crate::redact::Redactor::default())
     };
 
     let checked = check("https://config.test/v1", &settings);

@@ -67,8 +67,8 @@ pub fn state_points<'a>(checks: impl Iterator<Item = &'a CheckStatus>, at: Syste
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::Answered;
     use crate::decide::check::Outcome;
+    use crate::observe::check::Answered;
     use std::time::Duration;
 
     fn web(result: Result<String, String>, code: Option<u16>) -> Vec<Point> {

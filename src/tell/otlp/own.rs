@@ -226,9 +226,9 @@ mod tests {
 
     #[test]
     fn the_documentation_has_every_event() {
-        let page = include_str!("../../docs/export.md");
+        let page = include_str!("../../../docs/export.md");
         // The names stand in the table of `Notice::event` only.
-        let table = include_str!("../../crates/core/src/decide/notice.rs");
+        let table = include_str!("../../../crates/core/src/decide/notice.rs");
         let quoted = table.split('"').filter(|text| text.starts_with("otelet.") && !text.contains(' '));
         let mut events: Vec<&str> = quoted.collect();
         let started = started(SystemTime::UNIX_EPOCH);

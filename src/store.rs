@@ -17,6 +17,7 @@
 
 mod files;
 mod form;
+mod memory;
 #[cfg(test)]
 mod tests;
 
@@ -32,11 +33,11 @@ use uuid::Uuid;
 use crate::config::Capabilities;
 use crate::decide::{ConfigHash, Record};
 use crate::os;
-use crate::source::{SourceMemory, Validators};
 pub(crate) use files::set_aside;
 use files::{read, write_synced};
 pub use files::{write_atomically, write_durably};
 use form::{IdentityFile, StateFile};
+pub use memory::{MAX_VALIDATOR, Signed, SourceMemory, Validators};
 
 /// The most that is read of a state file, in bytes; a larger one is foreign.
 const LARGEST_STATE: u64 = 1024 * 1024;

@@ -14,16 +14,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
-use serde::{Deserialize, Serialize};
-
 use origin::{Heard, Kind, Origin, signature_path};
 
-use crate::decide::ConfigHash;
 use crate::http::{HttpError, HttpSettings, Identity, Request, Response, Traffic};
 use crate::os;
 use crate::settings::{ConfigSettings, ProtocolName};
 use crate::signature::Accepted;
 use crate::status::Status;
+use crate::store::Signed;
+pub use crate::store::{MAX_VALIDATOR, SourceMemory, Validators};
 
 /// What an exchange tells the server, whatever the protocol: all that is known, computed when it is asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,31 +103,6 @@ pub struct Failure {
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
         Self { message: error.to_string(), kind: error.kind(), retry_after: None }
-    }
-}
-
-/// What an HTTP server answers with when it has the same config as before.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Validators {
-    /// The `ETag` header as it came, at most [`MAX_VALIDATOR`] bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub etag: Option<String>,
-    /// The `Last-Modified` header as it came, likewise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_modified: Option<String>,
-}
-
-/// The longest validator that is kept, in bytes: it is sent with every poll.
-pub const MAX_VALIDATOR: usize = 1024;
-
-impl Validators {
-    /// The same without those that cannot or should not be sent.
-    pub fn bounded(mut self) -> Self {
-        let fits =
-            |value: &String| value.len() <= MAX_VALIDATOR && value.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
-        self.etag = self.etag.filter(fits);
-        self.last_modified = self.last_modified.filter(fits);
-        self
     }
 }
 
@@ -386,40 +360,6 @@ impl Source {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no panic while it is held")
-    }
-}
-
-/// What a source wants to be remembered, with the location that it is about.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct SourceMemory {
-    /// Who said it.
-    pub location: String,
-    /// What it said of its last body.
-    #[serde(default)]
-    pub validators: Validators,
-    /// The newest signed config that was accepted, from whomever.
-    #[serde(default)]
-    pub signed: Option<Signed>,
-}
-
-/// The newest signed config that was accepted, as it is on disk.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Signed {
-    /// When it was signed, in Unix seconds.
-    at: u64,
-    /// SHA-256 of its body, in hex.
-    hash: String,
-}
-
-impl From<Accepted> for Signed {
-    fn from(accepted: Accepted) -> Self {
-        Self { at: accepted.signed_at, hash: accepted.hash.hex() }
-    }
-}
-
-impl Signed {
-    fn accepted(&self) -> Option<Accepted> {
-        Some(Accepted { signed_at: self.at, hash: ConfigHash::from_hex(&self.hash)? })
     }
 }
 

@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::memory::SourceMemory;
 use super::{Binary, Memory};
 use crate::decide::{Candidate, ConfigHash, Record, Refused};
-use crate::source::SourceMemory;
 
 /// `instance_uid`, as it is on disk.
 #[derive(Debug, Serialize, Deserialize)]

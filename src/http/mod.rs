@@ -18,7 +18,7 @@ mod url;
 mod wire;
 
 #[cfg(test)]
-#[path = "../../tests/promises/server.rs"]
+#[path = "../../tests/promises/kit/server.rs"]
 pub(crate) mod test_server;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,19 +1,13 @@
 //! The promises to the user, one file each: the list below reads as what the agent does. Each test runs the real agent
 //! with a scripted collector and a scripted server, on directories of its own.
 //!
-//! What is not done on Windows, whole files and single tests, is in `not_on_windows.yaml`, each with its reason.
+//! What is not done on Windows, whole files and single tests, is in `kit/not_on_windows.yaml`, each with its reason.
+
+mod kit;
 
 #[cfg(unix)]
-mod cluster;
-mod engine;
-mod host;
-#[cfg(unix)]
-mod machine;
-mod server;
-#[cfg_attr(unix, path = "unix.rs")]
-#[cfg_attr(windows, path = "windows.rs")]
-mod system;
-mod tap;
+use kit::{cluster, machine};
+use kit::{engine, host, server, system, tap};
 
 mod accepts_only_signed_configs;
 mod alerts_on_thresholds;

@@ -1,6 +1,6 @@
 //! The promises of the core, built for ARM64 and run there: on this machine by qemu, which the kernel is told to start ARM64
 //! programs with, so that the agent and its collectors are ARM64 as well. What cannot be seen there is in
-//! `tests/promises/not_under_qemu.yaml` with its reason.
+//! `tests/promises/kit/not_under_qemu.yaml` with its reason.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::command::{run, run_within};
 use crate::places;
 
 const TARGET: &str = "aarch64-unknown-linux-musl";
-pub const LIST: &str = "tests/promises/not_under_qemu.yaml";
+pub const LIST: &str = "tests/promises/kit/not_under_qemu.yaml";
 
 /// How long all tests may take; some eight minutes on two busy cores.
 const LIMIT: Duration = Duration::from_secs(1200);

@@ -1,5 +1,5 @@
 //! The tests of the library and the promises, built for Windows and run under wine. What is left out there is in
-//! `tests/promises/not_on_windows.yaml` with its reason, and nothing else may be missing.
+//! `tests/promises/kit/not_on_windows.yaml` with its reason, and nothing else may be missing.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::wine::Wine;
 use crate::{console, places};
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
-pub const LIST: &str = "tests/promises/not_on_windows.yaml";
+pub const LIST: &str = "tests/promises/kit/not_on_windows.yaml";
 
 /// How long all tests of one program may take: two and a half minutes on two cores, five where others use them too.
 const LIMIT: Duration = Duration::from_secs(900);

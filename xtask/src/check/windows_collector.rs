@@ -1,5 +1,5 @@
 //! The promises that need a real Collector, on Windows: the small distribution, built for it, under the agent in wine. What is
-//! left out there is in `tests/promises/not_on_windows.yaml` like everything else.
+//! left out there is in `tests/promises/kit/not_on_windows.yaml` like everything else.
 
 use std::fs;
 use std::path::Path;

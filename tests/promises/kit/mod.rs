@@ -1,0 +1,13 @@
+//! What the promises share: hosts, servers, engines, machines and clusters to try the agent on. No promise is in here.
+
+#[cfg(unix)]
+pub mod cluster;
+pub mod engine;
+pub mod host;
+#[cfg(unix)]
+pub mod machine;
+pub mod server;
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+pub mod system;
+pub mod tap;

@@ -233,11 +233,7 @@ fn serve(listener: &TcpListener, health: &AtomicU8) {
             }
         };
         let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
-        let mut request = Vec::new();
-        let mut byte = [0];
-        while !request.ends_with(b"\r\n\r\n") && request.len() < 8192 && matches!(stream.read(&mut byte), Ok(1)) {
-            request.push(byte[0]);
-        }
+        read_head(&mut stream);
         let body = format!(r#"{{"status":"{status}"}}"#);
         let head = format!("HTTP/1.1 {line}\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
         let _ = stream.write_all(format!("{head}\r\nConnection: close\r\n\r\n{body}").as_bytes());
@@ -278,16 +274,21 @@ fn receiver(configs: &[Config]) -> Option<std::io::Result<TcpListener>> {
     Some(TcpListener::bind(endpoint))
 }
 
+/// Reads the head of a request, or as much of it as comes, in lower case.
+fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && head.len() < 8192 && matches!(stream.read(&mut byte), Ok(1)) {
+        head.push(byte[0]);
+    }
+    String::from_utf8_lossy(&head).to_lowercase()
+}
+
 /// Takes whatever is posted.
 fn receive(listener: &TcpListener) {
     for mut stream in listener.incoming().flatten() {
         let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") && head.len() < 8192 && matches!(stream.read(&mut byte), Ok(1)) {
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8_lossy(&head).to_lowercase();
+        let head = read_head(&mut stream);
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok());
         let mut body = vec![0; length.unwrap_or(0)];
         if stream.read_exact(&mut body).is_err() {

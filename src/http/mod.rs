@@ -18,9 +18,6 @@ mod url;
 mod wire;
 
 #[cfg(test)]
-#[path = "../../tests/promises/kit/server.rs"]
-pub(crate) mod test_server;
-#[cfg(test)]
 pub(crate) mod tests;
 
 use std::io::Read;
@@ -34,6 +31,8 @@ use ureq::{Agent, Body, Proxy};
 pub use answer::{Response, redirect, retry_after};
 pub use error::HttpError;
 pub(crate) use files::{Stamp, read_regular, stamp};
+#[cfg(test)]
+pub(crate) use otelet_testkit::server as test_server;
 pub use proxy::{bypasses_proxy, parse_proxy};
 pub use tls::Identity;
 use tls::Tls;

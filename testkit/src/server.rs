@@ -1,6 +1,5 @@
 //! A config server on loopback whose every answer can be scripted, the malicious ones included. It speaks just enough
 //! HTTP/1.1 for tests, one request a connection, and remembers what it was asked.
-#![allow(dead_code, reason = "each test uses the part that it needs")]
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,6 +8,8 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use crate::wire::read_until;
 
 /// How long [`Server::wait_for`] waits before it gives up.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -329,16 +330,6 @@ fn endless(stream: &mut TcpStream, start: &[u8], again: &[u8]) -> std::io::Resul
     loop {
         stream.write_all(again)?;
     }
-}
-
-fn read_until(stream: &mut TcpStream, end: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    while !bytes.ends_with(end) {
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        bytes.push(byte[0]);
-    }
-    Ok(bytes)
 }
 
 fn parse(head: &[u8]) -> Asked {

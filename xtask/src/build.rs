@@ -113,6 +113,9 @@ impl Wanted {
     }
 }
 
+/// The scripted collector of the tests, and the feature that it wants.
+pub const COLLECTOR: &str = "fake-collector";
+
 /// Runs the verb.
 pub fn verb(args: &[String]) -> Result<(), Failure> {
     Wanted::parse("build", args)?.each(|_, _| Ok(()))
@@ -233,6 +236,10 @@ fn compile(platform: &Platform, program: &str, kind: Kind, recipe: Recipe) -> Re
         .args(arguments)
         .args(["--release", "--locked", "--target", &platform.target]);
     match kind {
+        // Tests alone have its feature on by themselves.
+        Kind::Program if program == COLLECTOR => {
+            command.args(["--package", "otelet", "--bin", COLLECTOR, "--features", COLLECTOR])
+        }
         Kind::Program => command.args(["--package", "otelet", "--bin", program]),
         Kind::Library => command.args(["--package", program, "--lib"]),
     };

@@ -9,6 +9,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
+use otelet_testkit::wire::read_head;
+
 use super::*;
 
 /// A directory of the test's own, gone with it.
@@ -126,17 +128,6 @@ impl Drop for Listening {
         let _ = TcpStream::connect(self.addr);
         let _ = self.accepting.take().unwrap().join();
     }
-}
-
-/// Reads a head, up to and with its empty line.
-fn read_head(stream: &mut impl io::Read) -> io::Result<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
-    Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
 const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

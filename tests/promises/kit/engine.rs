@@ -2,10 +2,12 @@
 #![allow(dead_code, reason = "each test uses the part that it needs")]
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
+
+use otelet_testkit::wire::read_head;
 
 use super::host::{Agent, Host, Signal, signal, wait_for};
 use super::system::{LocalListener, LocalStream, forget, is_open, local};
@@ -181,13 +183,7 @@ fn lock(shared: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 fn answer(mut stream: LocalStream, shared: &Mutex<State>) -> std::io::Result<()> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8_lossy(&head).into_owned();
+    let head = read_head(&mut stream)?;
     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
     let missing = || Said::Raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec());
     let said = lock(shared).answers.get(bare(&path)).cloned().unwrap_or_else(missing);

@@ -6,8 +6,9 @@ pub mod engine;
 pub mod host;
 #[cfg(unix)]
 pub mod machine;
-pub mod server;
 #[cfg_attr(unix, path = "unix.rs")]
 #[cfg_attr(windows, path = "windows.rs")]
 pub mod system;
 pub mod tap;
+
+pub use otelet_testkit::server;

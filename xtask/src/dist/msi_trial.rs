@@ -52,7 +52,7 @@ pub fn msi(platform: &Platform, way: Option<&str>, path: &Path, binary: &Path) -
         return skipped(path, &format!("{there} is there in this wine already; remove it"));
     }
     scratch.copy(path, "otelet.msi")?;
-    scratch.copy(&build::build(platform, "fake-collector", way)?.path, "collector.exe")?;
+    scratch.copy(&build::build(platform, build::COLLECTOR, way)?.path, "collector.exe")?;
     scratch.write("config.yaml", CONFIG)?;
     let newer = newer(platform, way, binary)?;
     let to = scratch.dir.join("newer.msi");

@@ -74,7 +74,7 @@ pub fn zip(platform: &Platform, way: Option<&str>, path: &Path, binary: &Path) -
     if !version.ok() || version.stdout.trim() != format!("otelet {}", env!("CARGO_PKG_VERSION")) {
         return Err(format!("otelet version: {}", version.last_words()));
     }
-    let collector = build::build(platform, "fake-collector", way)?.path;
+    let collector = build::build(platform, build::COLLECTOR, way)?.path;
     scratch.copy(&collector, "collector.exe")?;
     scratch.write("config.yaml", CONFIG)?;
     scratch.write("otelet.yaml", "log_level: info\n")?;
@@ -207,7 +207,7 @@ impl World {
         let mut collector = None;
         let (prefix, root, how) = if platform.is_here() {
             // Static like the agent, so that it too needs nothing around it.
-            collector = Some(build::build(platform, "fake-collector", way)?.path);
+            collector = Some(build::build(platform, build::COLLECTOR, way)?.path);
             if is_root() && scratch.has_dev_null() {
                 let dir = scratch.dir.display().to_string();
                 (
@@ -341,10 +341,15 @@ impl Drop for Running {
 fn host_collector() -> Result<PathBuf, String> {
     let ran = run(
         "building the scripted collector",
-        places::cargo().args(["build", "--locked", "--package", "otelet", "--bin", "fake-collector"]),
+        places::cargo().args(["build", "--locked", "--package", "otelet"]).args([
+            "--bin",
+            build::COLLECTOR,
+            "--features",
+            build::COLLECTOR,
+        ]),
     )?;
     must("the scripted collector", ran)?;
-    Ok(places::target().join("debug").join(places::program("fake-collector")))
+    Ok(places::target().join("debug").join(places::program(build::COLLECTOR)))
 }
 
 /// A directory that goes with its owner.

@@ -9,6 +9,7 @@ mod msi;
 mod powershell;
 mod real;
 mod reproducible;
+pub mod rooms;
 mod shell;
 mod supply;
 mod wall;
@@ -35,11 +36,12 @@ pub enum Outcome {
 type Step = (&'static str, &'static str, fn() -> Outcome);
 
 /// The steps: name, what is done, and how. The quick ones come first.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("format", "cargo fmt --check", format),
     ("shell", "shellcheck over every script", shell::step),
     ("powershell", "the syntax of every PowerShell script", powershell::step),
     ("dockerfile", "hadolint over Dockerfile.alpine", dockerfile::step),
+    ("rooms", "which file uses which: circles, arrows upwards, what the core imports", rooms::step),
     ("manifests", "kustomize, helm lint, and both give the same", kubernetes::manifests),
     ("licences", "licences, bans and sources of dependencies", supply::licences),
     ("advisories", "known vulnerabilities in dependencies", supply::advisories),
@@ -63,6 +65,7 @@ const REAL: [Step; 7] = [
 pub fn verb(args: &[String]) -> Result<(), Failure> {
     let mut steps = STEPS.to_vec();
     let mut left_out = Vec::new();
+    let mut only = Vec::new();
     let mut flags = Flags::new("check", args);
     while let Some(name) = flags.next_name() {
         match name {
@@ -76,14 +79,18 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
                 steps.splice(after..after, manifests);
             }
             "--skip" => left_out.extend(flags.value(name)?.split(',')),
+            "--only" => only.extend(flags.value(name)?.split(',')),
             _ => return Err(flags.unknown(name)),
         }
     }
-    for name in &left_out {
+    for (flag, name) in left_out.iter().map(|name| ("--skip", name)).chain(only.iter().map(|name| ("--only", name))) {
         if !steps.iter().any(|step| step.0 == *name) {
             let names: Vec<&str> = steps.iter().map(|step| step.0).collect();
-            return Err(Failure::Usage(format!("--skip={name}: no such step; the steps are {}", names.join(", "))));
+            return Err(Failure::Usage(format!("{flag}={name}: no such step; the steps are {}", names.join(", "))));
         }
+    }
+    if !only.is_empty() {
+        steps.retain(|step| only.contains(&step.0));
     }
 
     let paint = console::stdout();

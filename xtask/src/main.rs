@@ -12,6 +12,7 @@ mod dist;
 mod fuzz;
 mod image;
 mod places;
+mod rust;
 mod wine;
 
 use std::process::ExitCode;
@@ -50,6 +51,9 @@ Usage: cargo xtask VERB [--flag ...]
     --real        Also the tests that need a real Collector, engine or Kubernetes, a moment of each fuzz target, and whether a
                   release can be made again.
     --skip=A,B    Leave steps out by name; the summary says so.
+    --only=A,B    Run these steps alone.
+  rooms       Which file of the agent uses which: the largest circle, ways to cut it, arrows upwards between rooms.
+    --dir=PATH    Another tree than this one.
   fuzz [TARGET ...]  Build the targets of fuzz/, and run these or all of them.
     --seconds=N   For so long each. [10]
 
@@ -69,12 +73,13 @@ fn main() -> ExitCode {
         "demo" => demo::verb(&rest),
         "fuzz" => fuzz::verb(&rest),
         "image" => image::verb(&rest),
+        "rooms" => check::rooms::verb(&rest),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())
         }
         other => Err(Failure::Usage(format!(
-            "{other}: no such verb; the verbs are build, bundle, check, collector, demo, dist, fuzz and image"
+            "{other}: no such verb; the verbs are build, bundle, check, collector, demo, dist, fuzz, image and rooms"
         ))),
     };
     match done {

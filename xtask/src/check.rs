@@ -7,6 +7,7 @@ mod foreign;
 mod kubernetes;
 mod msi;
 mod powershell;
+pub mod prose;
 mod real;
 mod reproducible;
 pub mod rooms;

@@ -54,6 +54,9 @@ Usage: cargo xtask VERB [--flag ...]
     --only=A,B    Run these steps alone.
   rooms       Which file of the agent uses which: the largest circle, ways to cut it, arrows upwards between rooms.
     --dir=PATH    Another tree than this one.
+  prose [PATH ...]  How many sentences of comments and docs open headless, as in `What was read`.
+    --list        Print each of them.
+    --dir=PATH    Another tree than this one.
   fuzz [TARGET ...]  Build the targets of fuzz/, and run these or all of them.
     --seconds=N   For so long each. [10]
 
@@ -73,13 +76,14 @@ fn main() -> ExitCode {
         "demo" => demo::verb(&rest),
         "fuzz" => fuzz::verb(&rest),
         "image" => image::verb(&rest),
+        "prose" => check::prose::verb(&rest),
         "rooms" => check::rooms::verb(&rest),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())
         }
         other => Err(Failure::Usage(format!(
-            "{other}: no such verb; the verbs are build, bundle, check, collector, demo, dist, fuzz, image and rooms"
+            "{other}: no such verb; the verbs are build, bundle, check, collector, demo, dist, fuzz, image, prose and rooms"
         ))),
     };
     match done {

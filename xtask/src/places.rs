@@ -47,6 +47,34 @@ pub fn cargo_as(program: &Path) -> Command {
     command
 }
 
+/// The files of a tree in order, without those that are built or hidden.
+///
+/// # Errors
+///
+/// The folder that cannot be read.
+pub fn files(root: &Path) -> Result<Vec<PathBuf>, String> {
+    let cannot = |dir: &Path, cause| format!("{}: cannot read: {cause}", dir.display());
+    let mut files = Vec::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).map_err(|cause| cannot(&folder, cause))? {
+            let entry = entry.map_err(|cause| cannot(&folder, cause))?;
+            let kind = entry.file_type().map_err(|cause| cannot(&folder, cause))?;
+            let name = entry.file_name();
+            if name.to_string_lossy().starts_with('.') || name == "target" || entry.path() == target() {
+                continue;
+            }
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                files.push(entry.path());
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// The name of a program file on this machine.
 pub fn program(name: &str) -> String {
     format!("{name}{}", std::env::consts::EXE_SUFFIX)

@@ -47,7 +47,7 @@ const STEPS: [Step; 11] = [
     ("licences", "licences, bans and sources of dependencies", supply::licences),
     ("advisories", "known vulnerabilities in dependencies", supply::advisories),
     ("clippy", "cargo clippy, warnings are errors", clippy),
-    ("wall", "I/O, clocks and chance put into src/decide are refused", wall::step),
+    ("wall", "I/O, clocks, chance and imports put into crates/core are refused", wall::step),
     ("tests", "cargo test --workspace", tests),
 ];
 

@@ -12,7 +12,7 @@
 //! # Several files
 //!
 //! An offered config is a map of files. One is handed on byte for byte, which is what nearly all servers send. Several
-//! are merged as the collector would merge several `--config`, into JSON, see [`merge`]. A map without files asks to stop the
+//! are merged as the collector would merge several `--config`, into JSON, see `merge`. A map without files asks to stop the
 //! collector: that is refused, with FAILED, since no server may take telemetry down. A blank file is no config: it is
 //! acknowledged, and what runs goes on.
 //!

@@ -1,6 +1,6 @@
 //! OTLP's messages, as far as they are used: an excerpt of opentelemetry-proto v1, by its field numbers.
 //!
-//! Requests are written by [`batch`](super::batch) without making these first, which would take several times the memory
+//! Requests are written by `batch` without making these first, which would take several times the memory
 //! of what is sent; tests read them back with these. Answers are read with them.
 
 /// `ExportMetricsServiceRequest`

@@ -6,6 +6,7 @@ mod dockerfile;
 mod foreign;
 mod kubernetes;
 mod msi;
+mod msrv;
 mod powershell;
 pub mod prose;
 mod real;
@@ -37,7 +38,7 @@ pub enum Outcome {
 type Step = (&'static str, &'static str, fn() -> Outcome);
 
 /// The steps: name, what is done, and how. The quick ones come first.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 13] = [
     ("format", "cargo fmt --check", format),
     ("shell", "shellcheck over every script", shell::step),
     ("powershell", "the syntax of every PowerShell script", powershell::step),
@@ -47,6 +48,8 @@ const STEPS: [Step; 11] = [
     ("licences", "licences, bans and sources of dependencies", supply::licences),
     ("advisories", "known vulnerabilities in dependencies", supply::advisories),
     ("clippy", "cargo clippy, warnings are errors", clippy),
+    ("doc", "cargo doc, warnings are errors", doc),
+    ("msrv", "the agent builds with the oldest Rust of Cargo.toml", msrv::step),
     ("wall", "I/O, clocks, chance and imports put into crates/core are refused", wall::step),
     ("tests", "cargo test --workspace", tests),
 ];
@@ -164,6 +167,13 @@ fn clippy() -> Outcome {
     by_status(
         "clippy",
         places::cargo().args(["clippy", "--workspace", "--all-targets", "--locked"]).args(["--", "-D", "warnings"]),
+    )
+}
+
+fn doc() -> Outcome {
+    by_status(
+        "doc",
+        places::cargo().args(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings"),
     )
 }
 

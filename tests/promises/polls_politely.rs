@@ -28,7 +28,7 @@ fn an_unchanged_config_is_asked_for_by_its_etag() {
     assert_eq!(host.validations(&good), 1);
 }
 
-/// Promised in the README. What the agent sends has the length of the server's name, its port, the path and the ETag in it.
+/// Promised in docs/numbers.md. What the agent sends has the length of the server's name, its port, the path and the ETag in it.
 const UNCHANGED_SENT: usize = 200;
 
 #[test]

@@ -436,7 +436,7 @@ fn help_has_a_section_of_its_own() {
     }
 }
 
-/// Promised in the README. What the agent sends has the names of the server and of the host, the path and the key in it.
+/// Promised in docs/numbers.md. What the agent sends has the names of the server and of the host, the path and the key in it.
 const UNCHANGED_SENT: usize = 512;
 
 #[test]

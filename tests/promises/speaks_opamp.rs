@@ -595,7 +595,7 @@ fn an_offered_client_certificate_is_shown_once_the_server_has_taken_it() {
     assert!(!agent.log().contains("PRIVATE KEY"));
 }
 
-/// Promised in the README. What the agent sends has the names of the server and the path in it.
+/// Promised in docs/numbers.md. What the agent sends has the names of the server and the path in it.
 const UNCHANGED_SENT: usize = 300;
 
 #[test]

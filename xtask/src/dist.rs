@@ -80,7 +80,7 @@ impl Made {
         Ok(())
     }
 
-    /// Its line of the table, as the README has it.
+    /// Its line of the table, as docs/numbers.md has it.
     fn row(&self, platform: &Platform) -> String {
         let size = |kind: &str| {
             let found = self.artifacts.iter().find(|artifact| kind.contains(artifact.kind));

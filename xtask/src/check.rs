@@ -17,6 +17,7 @@ mod supply;
 mod wall;
 mod windows;
 mod windows_collector;
+mod workflows;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -38,12 +39,13 @@ pub enum Outcome {
 type Step = (&'static str, &'static str, fn() -> Outcome);
 
 /// The steps: name, what is done, and how. The quick ones come first.
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     ("format", "cargo fmt --check", format),
     ("shell", "shellcheck over every script", shell::step),
     ("powershell", "the syntax of every PowerShell script", powershell::step),
     ("dockerfile", "hadolint over Dockerfile.alpine", dockerfile::step),
     ("rooms", "which file uses which: circles, arrows upwards, what the core imports", rooms::step),
+    ("workflows", "actionlint over .github/workflows", workflows::step),
     ("manifests", "kustomize, helm lint, and both give the same", kubernetes::manifests),
     ("licences", "licences, bans and sources of dependencies", supply::licences),
     ("advisories", "known vulnerabilities in dependencies", supply::advisories),

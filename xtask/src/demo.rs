@@ -30,11 +30,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the verb.
 pub fn verb(args: &[String]) -> Result<(), Failure> {
-    let mut exit = false;
+    let (mut exit, mut whole_lines) = (false, false);
     let mut flags = Flags::new("demo", args);
     while let Some(name) = flags.next_name() {
         match name {
             "--exit" => exit = true,
+            "--whole-lines" => whole_lines = true,
             _ => return Err(flags.unknown(name)),
         }
     }
@@ -50,8 +51,10 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
     let binary = agent::build()?;
 
     let folder = std::env::temp_dir().join(format!("otelet-demo-{}", std::process::id()));
-    let done = Stage::set(&folder, collector, binary, interrupted.clone())
-        .and_then(|mut stage| stage.play(exit).map_err(|reason| stage.explain(reason)));
+    let done = Stage::set(&folder, collector, binary, interrupted.clone()).and_then(|mut stage| {
+        stage.whole_lines = whole_lines;
+        stage.play(exit).map_err(|reason| stage.explain(reason))
+    });
     match done {
         Ok(()) => {
             fs::remove_dir_all(&folder).ok();
@@ -77,6 +80,7 @@ struct Stage {
     server: Server,
     sink: Sink,
     agent: Option<Agent>,
+    whole_lines: bool,
     /// The collector's process id, as last seen.
     child: u64,
     /// The SHA-256 of the config that should be running.
@@ -100,6 +104,7 @@ impl Stage {
             served: served.join("config.yaml"),
             sink: Sink::new().map_err(no_port)?,
             agent: None,
+            whole_lines: false,
             child: 0,
             good: String::new(),
             found: Vec::new(),

@@ -11,6 +11,7 @@ mod demo;
 mod dist;
 mod fuzz;
 mod image;
+mod picture;
 mod places;
 mod rust;
 mod wine;
@@ -23,7 +24,8 @@ cargo xtask: what the project does besides being built and tested
 Usage: cargo xtask VERB [--flag ...]
 
   demo        Run the agent with a real Collector through good and bad configs, and show what happens.
-    --exit        End by itself: 0 if each step was really observed.
+    --exit        Stop by itself: 0 if each step was really observed.
+    --whole-lines Show long log lines whole.
   collector   Find or build a Collector; its path is the last line of stdout.
     --target=T    For another machine, as a Rust target: aarch64-unknown-linux-musl. [this machine]
     --small       Only the small distribution of targets/collector, from the cache or built by Go.
@@ -57,6 +59,8 @@ Usage: cargo xtask VERB [--flag ...]
   prose [PATH ...]  How many sentences of comments and docs open headless, as in `What was read`.
     --list        Print each of them.
     --dir=PATH    Another tree than this one.
+  picture     Run the demo and draw docs/demo-light.svg and docs/demo-dark.svg from it, the picture in the README.
+    --from=FILE   From the saved output of a run instead.
   fuzz [TARGET ...]  Build the targets of fuzz/, and run these or all of them.
     --seconds=N   For so long each. [10]
 
@@ -78,12 +82,13 @@ fn main() -> ExitCode {
         "image" => image::verb(&rest),
         "prose" => check::prose::verb(&rest),
         "rooms" => check::rooms::verb(&rest),
+        "picture" => picture::verb(&rest),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())
         }
         other => Err(Failure::Usage(format!(
-            "{other}: no such verb; the verbs are build, bundle, check, collector, demo, dist, fuzz, image, prose and rooms"
+            "{other}: no such verb; the verbs are build, bundle, check, collector, demo, dist, fuzz, image, picture, prose and rooms"
         ))),
     };
     match done {

@@ -39,6 +39,8 @@ pub fn build() -> Result<PathBuf, String> {
 
 /// Characters of a log line that are shown: two lines of a usual terminal.
 const WIDEST: usize = 150;
+/// The same where whole lines are wanted; nothing is that long.
+const WHOLE: usize = 100_000;
 
 /// A running agent.
 pub struct Agent {
@@ -50,7 +52,13 @@ pub struct Agent {
 
 impl Agent {
     /// Starts the agent on the config at `url`, with all it keeps inside `folder`; its log is shown as it comes.
-    pub fn start(binary: &Path, collector: &Path, url: &str, folder: &Path) -> Result<Agent, String> {
+    pub fn start(
+        binary: &Path,
+        collector: &Path,
+        url: &str,
+        folder: &Path,
+        whole_lines: bool,
+    ) -> Result<Agent, String> {
         // A settings file of the host must not reach into the demo.
         let settings = folder.join("otelet.yaml");
         fs::write(&settings, "log_level: info\n")
@@ -73,8 +81,9 @@ impl Agent {
             .stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|cause| format!("{}: cannot be started: {cause}", binary.display()))?;
         let log = Arc::default();
-        show(child.stdout.take().expect("stdout is piped"), &log);
-        show(child.stderr.take().expect("stderr is piped"), &log);
+        let widest = if whole_lines { WHOLE } else { WIDEST };
+        show(child.stdout.take().expect("stdout is piped"), &log, widest);
+        show(child.stderr.take().expect("stderr is piped"), &log, widest);
         Ok(Agent { binary: binary.to_path_buf(), folders, child, log })
     }
 
@@ -175,7 +184,7 @@ fn plain(binary: &Path) -> Command {
     command
 }
 
-fn show(stream: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
+fn show(stream: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>, widest: usize) {
     let log = log.clone();
     thread::spawn(move || {
         let paint = console::stdout();
@@ -184,7 +193,7 @@ fn show(stream: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
         while reader.read_until(b'\n', &mut bytes).is_ok_and(|n| n > 0) {
             let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
             bytes.clear();
-            if let Some(shown) = shown(&line) {
+            if let Some(shown) = shown(&line, widest) {
                 console::say(&paint.dim(&format!("     {shown}")));
                 log.lock().expect("no holder panics").push(shown);
             }
@@ -194,7 +203,7 @@ fn show(stream: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
 
 /// How a line is shown: the agent's own without its time, the collector's only where something failed. The agent
 /// begins each line with time and level; whatever else comes is the collector's, with tabs between the fields.
-fn shown(line: &str) -> Option<String> {
+fn shown(line: &str, widest: usize) -> Option<String> {
     let own = line
         .split_once("Z ")
         .map(|(_, rest)| rest)
@@ -204,8 +213,8 @@ fn shown(line: &str) -> Option<String> {
         (None, Some("debug" | "info" | "warn")) => return None,
         (None, _) => ("collector", line.replace('\t', "  ")),
     };
-    let cut = if text.chars().count() > WIDEST { " ..." } else { "" };
-    let text: String = text.chars().take(WIDEST).collect();
+    let cut = if text.chars().count() > widest { " ..." } else { "" };
+    let text: String = text.chars().take(widest).collect();
     Some(format!("{who} | {text}{cut}"))
 }
 
@@ -215,12 +224,12 @@ mod tests {
 
     #[test]
     fn the_collector_is_heard_when_something_failed() {
-        assert_eq!(shown("2026-11-23T18:00:00.000Z\tinfo\tservice.go\tReady"), None);
+        assert_eq!(shown("2026-11-23T18:00:00.000Z\tinfo\tservice.go\tReady", WIDEST), None);
         assert_eq!(
-            shown("2026-11-23T18:00:00.000Z\terror\tgone").as_deref(),
+            shown("2026-11-23T18:00:00.000Z\terror\tgone", WIDEST).as_deref(),
             Some("collector | 2026-11-23T18:00:00.000Z  error  gone")
         );
-        assert_eq!(shown("Error: no").as_deref(), Some("collector | Error: no"));
-        assert_eq!(shown("2026-11-23T18:00:00Z INFO  up").as_deref(), Some("agent | INFO  up"));
+        assert_eq!(shown("Error: no", WIDEST).as_deref(), Some("collector | Error: no"));
+        assert_eq!(shown("2026-11-23T18:00:00Z INFO  up", WIDEST).as_deref(), Some("agent | INFO  up"));
     }
 }

@@ -33,7 +33,8 @@ impl Stage {
         let started = Instant::now();
         let hash = self.offer(&configs::good(&self.sink.endpoint("good")))?;
         self.tell("the agent is started; it fetches the config, validates it and starts the collector");
-        self.agent = Some(Agent::start(&self.binary, &self.collector, &self.server.url("config.yaml"), &self.folder)?);
+        let url = self.server.url("config.yaml");
+        self.agent = Some(Agent::start(&self.binary, &self.collector, &url, &self.folder, self.whole_lines)?);
         let status = self.applied(&hash)?;
         self.seen(&format!(
             "applied, and the last good config after {}: collector pid {}, watched by {}",

@@ -8,7 +8,6 @@
 //!
 //! There is no last message at exit: its answer might be the only announcement of a config.
 
-mod answer;
 mod says;
 #[cfg(test)]
 pub(super) mod tests;
@@ -16,32 +15,13 @@ pub(super) mod tests;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-pub use answer::{Announced, announced};
-use says::Says;
+pub use otelet_wire::kloudmate::{Announced, Role, announced};
+use says::poll;
 
 use super::inbox::Inbox;
 use super::{Answer, Failure, Offer, Orders, Protocol, Report};
 use crate::http::{self, HttpError, Method, Request, Response, USER_AGENT, check_header, parse_url, public};
 use crate::settings::Secret;
-
-/// As what the agent asks: decides what it says of itself, and which part of the answer is meant for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Role {
-    /// On a host.
-    Host,
-    /// In a container that looks after its Docker host.
-    Docker,
-    /// In a pod on each node of a Kubernetes cluster.
-    DaemonSet {
-        /// The cluster's name.
-        cluster: String,
-    },
-    /// In one pod for a whole Kubernetes cluster.
-    Deployment {
-        /// The cluster's name.
-        cluster: String,
-    },
-}
 
 /// The protocol.
 pub struct KloudMate {
@@ -190,7 +170,7 @@ impl Protocol for KloudMate {
     /// The server has no form for "send it again", so `conditional` changes nothing here; see
     /// [`waiting`](Protocol::waiting).
     fn request(&self, report: &Report, _conditional: bool) -> Result<Request, Failure> {
-        let says = Says::new(report, &self.role);
+        let says = poll(report, &self.role);
         let body = serde_json::to_vec(&says).expect("an object of texts and truths");
         Ok(Request { method: Method::Post, url: self.url.clone(), headers: self.headers.clone(), body })
     }

@@ -5,7 +5,7 @@
 //! counts as acknowledged once a 200 that decodes has come. What the server asks for becomes an [`Offer`] and
 //! [`Orders`], and is done by others.
 //!
-//! The rooms: `wire` the messages, `describe` what is said of agent, collector and host, `merge` how the files of a
+//! The rooms: `describe` what is said of agent, collector and host, `merge` how the files of a
 //! config become one body, `connection` which offered connection settings are taken and `moving` how, `state` what is
 //! remembered from one exchange to the next.
 //!
@@ -35,7 +35,6 @@ mod moving;
 mod state;
 #[cfg(test)]
 mod tests;
-pub mod wire;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
@@ -47,8 +46,8 @@ use prost::bytes::Bytes;
 pub use connection::{Candidate, Connection, OpAmpState, Processed};
 use describe::clip;
 use merge::Merged;
+use otelet_wire::opamp::{self as wire, AgentToServer, ServerToAgent};
 use state::{MOST_HASH, Parts, Received, Sent, State, Was, Way, hex, unhex};
-use wire::{AgentToServer, ServerToAgent};
 
 use super::url::Get;
 use super::{Answer, Failure, Offer, Orders, Protocol, Report, Validators};

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use otelet::status::Status;
-use otelet::tell::otlp::wire::{
-    AnyValue, KeyValue, LogRecord, LogsRequest, MetricsRequest, NumberDataPoint, PartialSuccess, Response,
-};
+use otelet_wire::otlp::{LogRecord, LogsRequest, MetricsRequest, NumberDataPoint, PartialSuccess, Response};
+use otelet_wire::{AnyValue, KeyValue};
 use prost::Message;
 
 use super::host::{Agent, Host, PATIENCE, Signal, config, hash, scripted, signal, wait_for};

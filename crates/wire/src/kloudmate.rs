@@ -1,9 +1,41 @@
-//! What the service answers: what it announces, and its config as YAML. Pure.
+//! KloudMate's protocol: the request, and the answers with the config in them as YAML.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Role;
+/// As what the agent asks: decides what it says of itself, and which part of the answer is meant for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// On a host.
+    Host,
+    /// In a container that looks after its Docker host.
+    Docker,
+    /// In a pod on each node of a Kubernetes cluster.
+    DaemonSet {
+        /// The cluster's name.
+        cluster: String,
+    },
+    /// In one pod for a whole Kubernetes cluster.
+    Deployment {
+        /// The cluster's name.
+        cluster: String,
+    },
+}
+
+/// The request: all nine keys, always.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are those of KloudMate's API")]
+pub struct Poll<'a> {
+    pub is_docker: bool,
+    pub hostname: &'a str,
+    pub platform: &'a str,
+    pub architecture: &'a str,
+    pub agent_version: &'a str,
+    pub collector_version: String,
+    pub agent_status: &'static str,
+    pub collector_status: &'static str,
+    pub last_error_message: String,
+}
 
 /// What an answer means for an agent in this role.
 #[derive(Debug, PartialEq)]
@@ -86,7 +118,7 @@ fn object(config: &RawValue) -> Result<&str, String> {
 /// use, the Collector's among them (seen on 0.149.0), do not take what a few JSON libraries write: `\/`, a character
 /// outside of the basic plane as two escapes, half of such a pair, characters that YAML forbids or takes for line
 /// breaks, and space before a colon. Those are written in the way that YAML takes.
-pub(super) fn yaml(json: &str) -> String {
+pub fn yaml(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     let mut rest = json;
     let mut in_text = false;

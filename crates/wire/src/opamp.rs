@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use prost::bytes::Bytes;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
+use crate::attributes::KeyValue;
+
 /// What the agent can do, as bits of [`AgentToServer::capabilities`]: status, remote config, effective config, OpAMP
 /// connection settings, restart, health, remote config status, heartbeats, connection settings status.
 pub const CAPABILITIES: u64 = 0xBD07;
@@ -74,30 +76,6 @@ pub struct AgentDescription {
     pub identifying: Vec<KeyValue>,
     #[prost(message, repeated, tag = "2")]
     pub non_identifying: Vec<KeyValue>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-#[allow(missing_docs, reason = "the names are those of opamp.proto")]
-pub struct KeyValue {
-    #[prost(string, tag = "1")]
-    pub key: String,
-    #[prost(message, optional, tag = "2")]
-    pub value: Option<AnyValue>,
-}
-
-impl KeyValue {
-    /// An attribute with a text.
-    pub fn new(key: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { key: key.into(), value: Some(AnyValue { text: Some(value.into()) }) }
-    }
-}
-
-/// Nothing but texts is sent, so the other kinds of value are not here.
-#[derive(Clone, PartialEq, prost::Message)]
-#[allow(missing_docs, reason = "the names are those of opamp.proto")]
-pub struct AnyValue {
-    #[prost(string, optional, tag = "1")]
-    pub text: Option<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -1,7 +1,9 @@
 //! OTLP's messages, as far as they are used: an excerpt of opentelemetry-proto v1, by its field numbers.
 //!
-//! Requests are written by `batch` without making these first, which would take several times the memory
+//! Requests are written without making these first, which would take several times the memory
 //! of what is sent; tests read them back with these. Answers are read with them.
+
+use crate::attributes::{AnyValue, KeyValue};
 
 /// `ExportMetricsServiceRequest`
 #[derive(Clone, PartialEq, prost::Message)]
@@ -141,25 +143,6 @@ pub struct Scope {
     pub name: String,
     #[prost(string, tag = "2")]
     pub version: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-#[allow(missing_docs, reason = "the names are those of opentelemetry-proto")]
-pub struct KeyValue {
-    #[prost(string, tag = "1")]
-    pub key: String,
-    #[prost(message, optional, tag = "2")]
-    pub value: Option<AnyValue>,
-}
-
-/// Nothing but texts and whole numbers are sent, so the other kinds of value are not here.
-#[derive(Clone, PartialEq, prost::Message)]
-#[allow(missing_docs, reason = "the names are those of opentelemetry-proto")]
-pub struct AnyValue {
-    #[prost(string, optional, tag = "1")]
-    pub string_value: Option<String>,
-    #[prost(int64, optional, tag = "3")]
-    pub int_value: Option<i64>,
 }
 
 /// `ExportMetricsServiceResponse` and `ExportLogsServiceResponse`, which are alike.

@@ -1,58 +1,42 @@
 //! What the agent says of itself with each poll. Pure.
 
-use serde::Serialize;
+use otelet_wire::kloudmate::{Poll, Role};
 
-use super::Role;
 use crate::source::Report;
 
 /// The most of an error that is reported, in bytes.
 pub(super) const LONGEST_ERROR: usize = 2048;
 
-/// The request: all nine keys, always.
-#[derive(Serialize)]
-pub(super) struct Says<'a> {
-    is_docker: bool,
-    hostname: &'a str,
-    platform: &'a str,
-    architecture: &'a str,
-    agent_version: &'a str,
-    collector_version: String,
-    agent_status: &'static str,
-    collector_status: &'static str,
-    last_error_message: String,
-}
-
-impl<'a> Says<'a> {
-    pub(super) fn new(report: &'a Report, role: &'a Role) -> Self {
-        let (status, host) = (&report.status, &report.status.host);
-        let platform = match host.os_type.as_str() {
-            "macos" => "darwin",
+/// Makes the request.
+pub(super) fn poll<'a>(report: &'a Report, role: &'a Role) -> Poll<'a> {
+    let (status, host) = (&report.status, &report.status.host);
+    let platform = match host.os_type.as_str() {
+        "macos" => "darwin",
+        other => other,
+    };
+    let (platform, hostname) = match role {
+        Role::Host => (platform, &host.name),
+        Role::Docker => ("docker", &host.name),
+        Role::DaemonSet { cluster } | Role::Deployment { cluster } => ("k8s", cluster),
+    };
+    let version = &status.collector.version;
+    let numbered = version.starts_with(|c: char| c.is_ascii_digit());
+    let running = |is: bool| if is { "Running" } else { "Stopped" };
+    Poll {
+        is_docker: *role == Role::Docker,
+        hostname,
+        platform,
+        // Go's names.
+        architecture: match host.arch.as_str() {
+            "arm32" => "arm",
+            "x86" => "386",
             other => other,
-        };
-        let (platform, hostname) = match role {
-            Role::Host => (platform, &host.name),
-            Role::Docker => ("docker", &host.name),
-            Role::DaemonSet { cluster } | Role::Deployment { cluster } => ("k8s", cluster),
-        };
-        let version = &status.collector.version;
-        let numbered = version.starts_with(|c: char| c.is_ascii_digit());
-        let running = |is: bool| if is { "Running" } else { "Stopped" };
-        Self {
-            is_docker: *role == Role::Docker,
-            hostname,
-            platform,
-            // Go's names.
-            architecture: match host.arch.as_str() {
-                "arm32" => "arm",
-                "x86" => "386",
-                other => other,
-            },
-            agent_version: &status.agent.version,
-            collector_version: if numbered { format!("v{version}") } else { version.clone() },
-            agent_status: running(status.agent.state == "running"),
-            collector_status: running(status.collector.pid.is_some()),
-            last_error_message: trouble(report),
-        }
+        },
+        agent_version: &status.agent.version,
+        collector_version: if numbered { format!("v{version}") } else { version.clone() },
+        agent_status: running(status.agent.state == "running"),
+        collector_status: running(status.collector.pid.is_some()),
+        last_error_message: trouble(report),
     }
 }
 

@@ -375,7 +375,7 @@ fn json_that_is_no_yaml_is_written_so_that_it_is() {
         ("{\"a\":\"\u{7f}\u{2028}\u{85}\u{feff}\"}", "{\"a\":\"\\u007f\\u2028\\u0085\\ufeff\"}"),
         ("{\"\u{1f600}\": \"a : \\t\"}", "{\"\u{1f600}\": \"a : \\t\"}"),
     ] {
-        assert_eq!(super::answer::yaml(json), yaml);
+        assert_eq!(otelet_wire::kloudmate::yaml(json), yaml);
         let meant: serde_json::Value = serde_json::from_str(json).unwrap();
         let read: serde_json::Value = serde_yaml::from_str(yaml).unwrap();
         assert_eq!(read, meant);
@@ -389,7 +389,7 @@ fn half_a_character_is_none_as_in_kloudmates_own_agent() {
         ("{\"a\":\"\\ud41d\\ude00.\"}", "{\"a\":\"\\ud41d\\ufffd.\"}"),
         ("{\"\\ud83d\\ud83d\\ude00\":\"\\ud83d\\u0041\"}", "{\"\\ufffd\u{1f600}\":\"\\ufffd\\u0041\"}"),
     ] {
-        assert_eq!(super::answer::yaml(json), yaml);
+        assert_eq!(otelet_wire::kloudmate::yaml(json), yaml);
         serde_yaml::from_str::<serde_json::Value>(yaml).expect(yaml);
     }
 }
@@ -444,7 +444,7 @@ fn any_json_reads_the_same_as_yaml() {
         let rng = &mut fastrand::Rng::with_seed(seed);
         let json = format!("{{\"a\"{}:{}}}", blanks[rng.usize(..blanks.len())], value(rng, 0, &text));
         let meant: serde_json::Value = serde_json::from_str(&json).unwrap();
-        let yaml = super::answer::yaml(&json);
+        let yaml = otelet_wire::kloudmate::yaml(&json);
         match serde_yaml::from_str::<serde_json::Value>(&yaml) {
             Ok(read) => assert_eq!(read, meant, "seed {seed}\n{json}\n{yaml}"),
             Err(error) => panic!("seed {seed}: {error}\n{json}\n{yaml}"),

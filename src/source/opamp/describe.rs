@@ -8,9 +8,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::merge;
+use otelet_wire::KeyValue;
+
 use super::wire::{
     self, AgentConfigFile, AgentConfigMap, AgentDescription, ComponentDetails, ComponentHealth, EffectiveConfig,
-    KeyValue,
 };
 use crate::status::Status;
 
@@ -213,7 +214,7 @@ mod tests {
 
     fn value<'a>(pairs: &'a [KeyValue], key: &str) -> Option<&'a str> {
         let pair = pairs.iter().find(|pair| pair.key == key)?;
-        pair.value.as_ref()?.text.as_deref()
+        pair.value.as_ref()?.string_value.as_deref()
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! Writes the requests of OTLP in protobuf, straight into one buffer of the right size. Pure.
 //!
 //! Metrics and logs have the same three layers around what is told (resource, scope, the things), with the same field
-//! numbers, so that one function writes both. The things are told apart by [`super::wire`], which reads them back in tests.
+//! numbers, so that one function writes both. The things are told apart by [`otelet_wire::otlp`], which reads them back in tests.
 
 use std::time::SystemTime;
 
 use prost::Message as _;
 use prost::encoding::{encode_varint, encoded_len_varint};
 
-use super::wire::{AnyValue, CUMULATIVE, KeyValue, LogRecord, Resource, Scope};
 use crate::telemetry::{Attributes, Kind, Metric, Number, Record, Severity, Value};
+use otelet_wire::otlp::{CUMULATIVE, LogRecord, Resource, Scope};
+use otelet_wire::{AnyValue, KeyValue};
 
 /// Who tells: the resource and the scope, encoded once.
 #[derive(Debug, Clone, PartialEq)]
@@ -158,7 +159,7 @@ pub fn record(record: &Record, public: impl Fn(&str) -> String, observed: System
         time_unix_nano: nanos(record.at),
         severity_number,
         severity_text: severity_text.into(),
-        body: Some(AnyValue { string_value: Some(public(&record.body)), int_value: None }),
+        body: Some(AnyValue::text(public(&record.body))),
         attributes: record
             .attributes
             .iter()
@@ -181,8 +182,8 @@ pub fn nanos(time: SystemTime) -> u64 {
 
 fn pair(key: &str, value: &Value) -> KeyValue {
     let value = match value {
-        Value::Text(text) => AnyValue { string_value: Some(text.clone().into_owned()), int_value: None },
-        Value::Int(number) => AnyValue { string_value: None, int_value: Some(*number) },
+        Value::Text(text) => AnyValue::text(text.clone()),
+        Value::Int(number) => AnyValue::int(*number),
     };
     KeyValue { key: key.into(), value: Some(value) }
 }
@@ -216,8 +217,8 @@ fn bytes(out: &mut Vec<u8>, field: u8, content: &[u8]) {
 mod tests {
     use std::time::Duration;
 
-    use super::super::wire::{LogsRequest, MetricsRequest};
     use super::*;
+    use otelet_wire::otlp::{LogsRequest, MetricsRequest};
 
     static GAUGE: Metric = Metric {
         name: "a.gauge",

@@ -442,9 +442,9 @@ mod tests {
 
     use prost::Message as _;
 
-    use super::super::wire::{MetricsRequest, NumberDataPoint};
     use super::*;
     use crate::telemetry::{Kind, Record, Severity, Value};
+    use otelet_wire::otlp::{MetricsRequest, NumberDataPoint};
 
     static LOAD: Metric =
         Metric { name: "load", unit: "1", kind: Kind::Gauge, owner: crate::telemetry::Owner::Host, help: "A load." };

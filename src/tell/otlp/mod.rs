@@ -1,12 +1,11 @@
 //! Metrics and events by OTLP/HTTP in protobuf: kept in a bounded buffer, sent in batches, each thing once as far as can be known.
 //!
-//! The rooms: `wire` has the messages, `batch` writes requests, `buffer` keeps what was not taken yet, `own` says what
+//! The rooms: `batch` writes requests, `buffer` keeps what was not taken yet, `own` says what
 //! the agent tells of itself.
 
 mod batch;
 mod buffer;
 pub mod own;
-pub mod wire;
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -156,7 +155,8 @@ impl Exporter {
         match response.status {
             200..=299 => {
                 // One that answers in JSON, or in prose, has taken it all the same.
-                let partial = wire::Response::decode(&*response.body).ok().and_then(|it| it.partial_success);
+                let partial =
+                    otelet_wire::otlp::Response::decode(&*response.body).ok().and_then(|it| it.partial_success);
                 let rejected = partial.as_ref().map_or(0, |partial| partial.rejected.max(0) as u64);
                 let things = match signal {
                     Signal::Metrics => "points",

@@ -1,0 +1,40 @@
+//! Attributes, which OpAMP and OTLP encode alike.
+
+/// A name and its value.
+#[derive(Clone, PartialEq, prost::Message)]
+#[allow(missing_docs, reason = "the names are those of opentelemetry-proto")]
+pub struct KeyValue {
+    #[prost(string, tag = "1")]
+    pub key: String,
+    #[prost(message, optional, tag = "2")]
+    pub value: Option<AnyValue>,
+}
+
+impl KeyValue {
+    /// Makes an attribute with a text.
+    pub fn new(key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { key: key.into(), value: Some(AnyValue::text(value)) }
+    }
+}
+
+/// A value. Nothing but texts and whole numbers is sent, so the other kinds of value are not here.
+#[derive(Clone, PartialEq, prost::Message)]
+#[allow(missing_docs, reason = "the names are those of opentelemetry-proto")]
+pub struct AnyValue {
+    #[prost(string, optional, tag = "1")]
+    pub string_value: Option<String>,
+    #[prost(int64, optional, tag = "3")]
+    pub int_value: Option<i64>,
+}
+
+impl AnyValue {
+    /// Makes a text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { string_value: Some(text.into()), int_value: None }
+    }
+
+    /// Makes a whole number.
+    pub fn int(number: i64) -> Self {
+        Self { string_value: None, int_value: Some(number) }
+    }
+}

@@ -1,0 +1,11 @@
+//! What agents, servers and collectors say to each other: types and their encoding, no I/O.
+//!
+//! `opamp` and `otlp` are excerpts of the two protocols, `attributes` is what both share, `kloudmate` reads the answers of
+//! KloudMate's service.
+
+mod attributes;
+pub mod kloudmate;
+pub mod opamp;
+pub mod otlp;
+
+pub use attributes::{AnyValue, KeyValue};

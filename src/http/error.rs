@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::wire::{CUT, FLOOD, Misbehaved, Unresolved};
 use super::{HttpSettings, tls};
+use crate::decide::FailureKind;
 use crate::units::{format_size, format_time};
 
 /// Why there is no answer, or none that serves. URLs in it have neither query nor user.
@@ -89,18 +90,18 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    /// A word for counting.
-    pub fn kind(&self) -> &'static str {
+    /// What a failure by it is counted as.
+    pub fn kind(&self) -> FailureKind {
         match self {
-            Self::Settings { .. } => "settings",
-            Self::Resolve { .. } => "resolve",
-            Self::Connect { .. } => "connect",
-            Self::Tls { .. } => "tls",
-            Self::Timeout { .. } => "timeout",
-            Self::Status { .. } => "status",
-            Self::TooLarge { .. } => "size",
-            Self::Redirect { .. } => "redirect",
-            Self::Protocol { .. } => "protocol",
+            Self::Settings { .. } => FailureKind::Settings,
+            Self::Resolve { .. } => FailureKind::Resolve,
+            Self::Connect { .. } => FailureKind::Connect,
+            Self::Tls { .. } => FailureKind::Tls,
+            Self::Timeout { .. } => FailureKind::Timeout,
+            Self::Status { .. } => FailureKind::Status,
+            Self::TooLarge { .. } => FailureKind::Size,
+            Self::Redirect { .. } => FailureKind::Redirect,
+            Self::Protocol { .. } => FailureKind::Protocol,
         }
     }
 

@@ -26,15 +26,15 @@ impl Runner {
 
     pub(super) fn notify(&mut self, batch: Vec<Notification>) -> Option<Event> {
         let Some(webhook) = self.webhook.clone() else {
-            let why = "webhook.url cannot be used, see the error above; mend the settings and send SIGHUP".to_owned();
-            return Some(Event::Notified(Err((why, None))));
+            let why = "webhook.url cannot be used, see the error above; mend the settings and send SIGHUP";
+            return Some(Event::Notified(Err(Failure::new(FailureKind::Settings, why))));
         };
         let redactor = self.redactor.clone();
         let started = self.work_along("webhook", move || {
-            let result = webhook.send(&batch, &redactor).map_err(|failure| (failure.message, failure.retry_after));
+            let result = webhook.send(&batch, &redactor);
             Message::Event(Event::Notified(result))
         });
-        started.err().map(|why| Event::Notified(Err((why, None))))
+        started.err().map(|why| Event::Notified(Err(why)))
     }
 
     /// What fires and what no longer does belongs in the log of the host as well.

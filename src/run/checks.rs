@@ -46,7 +46,7 @@ impl Runner {
             Message::Checked { generation, settings: Box::new(settings), checked }
         };
         let why = self.work_along("check", job).err()?;
-        Some(Event::Checked { generation, outcome: Outcome { result: Err(why), took: Duration::ZERO } })
+        Some(Event::Checked { generation, outcome: Outcome { result: Err(why.message), took: Duration::ZERO } })
     }
 
     pub(super) fn take_checked(&mut self, generation: u64, settings: &settings::CheckSettings, checked: Checked) {

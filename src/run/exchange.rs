@@ -118,7 +118,7 @@ impl Runner {
             });
             Message::Exchanged(Box::new(ExchangeEnd { source, outcome }))
         });
-        started.err().map(|message| Event::Exchanged(Exchanged::Failed { message, retry_after: None }))
+        started.err().map(|why| Event::Exchanged(Exchanged::Failed { message: why.message, retry_after: None }))
     }
 
     pub(super) fn take_exchange(&mut self, end: ExchangeEnd) {
@@ -230,10 +230,10 @@ impl Runner {
         let reporter = self.reporter.clone()?;
         let report = self.report_for(report);
         let started = self.work_along("report", move || {
-            let result = reporter.send(&report.complete()).map_err(|failure| (failure.message, failure.retry_after));
+            let result = reporter.send(&report.complete());
             Message::Event(Event::Reported(result))
         });
-        started.err().map(|why| Event::Reported(Err((why, None))))
+        started.err().map(|why| Event::Reported(Err(why)))
     }
 
     pub(super) fn open_reporter(&mut self) {

@@ -91,7 +91,7 @@ impl Runner {
     pub(super) fn export(&mut self) -> Option<Event> {
         let (Some(exporter), Some(buffer)) = (self.exporter.clone(), self.buffer.clone()) else {
             let why = "export.to cannot be used, see the error above; mend the settings and send SIGHUP";
-            return Some(Event::Exported(Err((why.into(), None))));
+            return Some(Event::Exported(Err(Failure::new(FailureKind::Settings, why))));
         };
         let targets = match &self.settings.export.to {
             Some(ExportTo::Url(endpoint)) => Targets::below(endpoint),
@@ -101,7 +101,7 @@ impl Runner {
             let result = exporter.export(&buffer, &targets);
             Message::Event(Event::Exported(result))
         });
-        started.err().map(|why| Event::Exported(Err((why, None))))
+        started.err().map(|why| Event::Exported(Err(why)))
     }
 
     /// What waits, if anything is exported. It is held for a moment only.

@@ -49,7 +49,7 @@ impl Gather {
 
 impl Runner {
     /// Does something that may block, as [`work`] does, and takes its end together with those of others.
-    pub(super) fn work_along(&self, name: &str, job: impl FnOnce() -> Message + Send + 'static) -> Result<(), String> {
+    pub(super) fn work_along(&self, name: &str, job: impl FnOnce() -> Message + Send + 'static) -> Result<(), Failure> {
         let (gather, sender) = (self.gather.clone(), self.sender.clone());
         gather.lock().running += 1;
         let started = work(name, move || {
@@ -61,7 +61,7 @@ impl Runner {
         if started.is_err() {
             self.gather.lock().running -= 1;
         }
-        started
+        started.map_err(|why| Failure::new(FailureKind::Thread, why))
     }
 }
 

@@ -32,7 +32,9 @@ use smol::{LocalExecutor, Task};
 use crate::cli::{self, Invocation};
 use crate::collector::{Launcher, MARKER, Prober, Running};
 use crate::config::{Capabilities, Inspected};
-use crate::decide::{Action, Agent, ConfigHash, Event, Exchanged, Exit, Level, Moment, Notice, Params, Probe, Verdict};
+use crate::decide::{
+    Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Level, Moment, Notice, Params, Probe, Verdict,
+};
 use crate::log::Relay;
 use crate::observe::host::{self, Host, Sample};
 use crate::os::{self, Signal};

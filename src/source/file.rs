@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use super::{Failure, Offer};
+use super::{Failure, FailureKind, Offer};
 use crate::http::{Stamp, read_regular, stamp};
 use crate::units::format_size;
 
@@ -54,11 +54,11 @@ impl Config {
         if before.stamp.len > self.max_size {
             let [size, limit] = [before.stamp.len, self.max_size].map(format_size);
             let why = format!("is {size}, larger than config.max_size {limit}");
-            return Err(self.failure("size", &why));
+            return Err(self.failure(FailureKind::Size, &why));
         }
         let body = read_regular(&before.resolved, self.max_size).map_err(|e| self.unreadable(&e))?;
         if self.identity()? != before || body.len() as u64 != before.stamp.len {
-            return Err(self.failure("read", "changed while it was read; waiting for its writer"));
+            return Err(self.failure(FailureKind::Read, "changed while it was read; waiting for its writer"));
         }
         let age = SystemTime::now().duration_since(before.stamp.modified);
         if age.is_ok_and(|age| age >= SETTLED) {
@@ -80,13 +80,13 @@ impl Config {
 
     fn unreadable(&self, error: &std::io::Error) -> Failure {
         match error.kind() {
-            std::io::ErrorKind::NotFound => self.failure("missing", "does not exist yet; waiting for it"),
-            std::io::ErrorKind::Other => self.failure("read", &error.to_string()),
-            _ => self.failure("read", &format!("cannot read: {error}")),
+            std::io::ErrorKind::NotFound => self.failure(FailureKind::Missing, "does not exist yet; waiting for it"),
+            std::io::ErrorKind::Other => self.failure(FailureKind::Read, &error.to_string()),
+            _ => self.failure(FailureKind::Read, &format!("cannot read: {error}")),
         }
     }
 
-    fn failure(&self, kind: &'static str, why: &str) -> Failure {
+    fn failure(&self, kind: FailureKind, why: &str) -> Failure {
         Failure { message: format!("{}: {why}", self.path.display()), kind, retry_after: None }
     }
 }
@@ -166,12 +166,12 @@ mod tests {
 
         let missing = config.read(true).unwrap_err();
         assert_eq!(missing.message, format!("{shown}: does not exist yet; waiting for it"));
-        assert_eq!(missing.kind, "missing");
+        assert_eq!(missing.kind.word(), "missing");
 
         fs::write(&path, vec![b'#'; 2049]).unwrap();
         let large = config.read(true).unwrap_err();
         assert_eq!(large.message, format!("{shown}: is 2049B, larger than config.max_size 2KiB"));
-        assert_eq!(large.kind, "size");
+        assert_eq!(large.kind.word(), "size");
 
         fs::write(&path, " \n").unwrap();
         assert_eq!(config.read(true), Ok(Offer::Empty));
@@ -180,13 +180,13 @@ mod tests {
         fs::create_dir(&path).unwrap();
         let folder = config.read(true).unwrap_err();
         assert_eq!(folder.message, format!("{shown}: not a regular file"));
-        assert_eq!(folder.kind, "read");
+        assert_eq!(folder.kind.word(), "read");
     }
 
     #[test]
     fn a_file_without_end_is_no_file() {
         // On Windows there is no such path, which is a failure as well.
         let failure = Config::new("/dev/zero".into(), 100).read(true).unwrap_err();
-        assert!(["read", "missing"].contains(&failure.kind), "{failure}");
+        assert!(["read", "missing"].contains(&failure.kind.word()), "{failure}");
     }
 }

@@ -19,7 +19,7 @@ pub use otelet_wire::kloudmate::{Announced, Role, announced};
 use says::poll;
 
 use super::inbox::Inbox;
-use super::{Answer, Failure, Offer, Orders, Protocol, Report};
+use super::{Answer, Failure, FailureKind, Offer, Orders, Protocol, Report};
 use crate::http::{self, HttpError, Method, Request, Response, USER_AGENT, check_header, parse_url, public};
 use crate::settings::Secret;
 
@@ -109,7 +109,7 @@ impl KloudMate {
         state.repeated = false;
         let announced = announced(body, &self.role).map_err(|why| Failure {
             message: format!("{}: answered {why}", self.shown),
-            kind: "protocol",
+            kind: FailureKind::Protocol,
             retry_after: None,
         })?;
         let restart = matches!(announced, Announced::Restart) && !state.restarting;

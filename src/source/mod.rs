@@ -88,17 +88,7 @@ impl Offer {
 }
 
 /// Why an exchange brought nothing.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{message}")]
-pub struct Failure {
-    /// What happened and the way out, without secrets.
-    pub message: String,
-    /// A word for counting: `settings`, `resolve`, `connect`, `tls`, `timeout`, `status`, `size`, `redirect`, `protocol`,
-    /// and of files `missing` and `read`.
-    pub kind: &'static str,
-    /// How long the server wants to be left alone; at most a day.
-    pub retry_after: Option<Duration>,
-}
+pub use crate::decide::{Failure, FailureKind};
 
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {

@@ -50,7 +50,7 @@ use otelet_wire::opamp::{self as wire, AgentToServer, ServerToAgent};
 use state::{MOST_HASH, Parts, Received, Sent, State, Was, Way, hex, unhex};
 
 use super::url::Get;
-use super::{Answer, Failure, Offer, Orders, Protocol, Report, Validators};
+use super::{Answer, Failure, FailureKind, Offer, Orders, Protocol, Report, Validators};
 use crate::decide::ConfigHash;
 use crate::http::{HttpError, Identity, Method, Request, Response, parse_url, public};
 use crate::settings::ConfigSettings;
@@ -222,7 +222,7 @@ impl OpAmp {
         let mut state = self.lock();
         let state = &mut *state;
         let Some(sent) = state.out.take() else {
-            return Err(failure("protocol", "an answer to no question".into()));
+            return Err(failure(FailureKind::Protocol, "an answer to no question".into()));
         };
         if sent.leave {
             // Whatever it says: the next message goes by other settings.
@@ -257,7 +257,7 @@ impl OpAmp {
                 state.too_large = Some(sent.size);
                 let size = units::format_size(sent.size as u64);
                 let why = format!("{shown}: answered 413; {size} are too much for it, less will be said");
-                return Err(failure("status", why));
+                return Err(failure(FailureKind::Status, why));
             }
             429 | 503 => {
                 let error = HttpError::Status { url: shown.clone(), status: response.status, advice: "" };
@@ -278,17 +278,20 @@ impl OpAmp {
             let found = wire::count(&response.body, path);
             if found > most {
                 let why = format!("{shown}: answered with {found} {what}, the most taken is {most}");
-                return Err(failure("protocol", why));
+                return Err(failure(FailureKind::Protocol, why));
             }
         }
         let message = ServerToAgent::decode(Bytes::from(response.body)).map_err(|error| {
-            failure("protocol", format!("{shown}: answer is no OpAMP message: {error}; check config.url"))
+            failure(FailureKind::Protocol, format!("{shown}: answer is no OpAMP message: {error}; check config.url"))
         })?;
         let new = message.agent_identification.as_ref().map(|it| &it.new_instance_uid);
         let to = &message.instance_uid;
         let to_us = to[..] == sent.uid.as_bytes()[..] || Some(to) == new;
         if !to_us && (!to.is_empty() || sent.way == Way::Candidate) {
-            return Err(failure("protocol", format!("{shown}: answer is for another instance uid than {}", sent.uid)));
+            return Err(failure(
+                FailureKind::Protocol,
+                format!("{shown}: answer is for another instance uid than {}", sent.uid),
+            ));
         }
         match &message.error_response {
             Some(error) => Err(self.refusal(state, sent, error)),
@@ -312,7 +315,7 @@ impl OpAmp {
             }
         };
         let more = if words.is_empty() { String::new() } else { format!(": {words}") };
-        Failure { retry_after, ..failure("status", format!("{}: the server {what}{more}", sent.shown)) }
+        Failure { retry_after, ..failure(FailureKind::Status, format!("{}: the server {what}{more}", sent.shown)) }
     }
 
     /// Does what the server wants, in the order that the specification gives.
@@ -440,6 +443,6 @@ impl Protocol for OpAmp {
 /// The content type of both directions.
 const PROTOBUF: &str = "application/x-protobuf";
 
-fn failure(kind: &'static str, message: String) -> Failure {
+fn failure(kind: FailureKind, message: String) -> Failure {
     Failure { message, kind, retry_after: None }
 }

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::{
-    Answer, Failure, Offer, Protocol, Report, Validators, builtin, file, http_settings, inbox, kloudmate, opamp, url,
+    Answer, Failure, FailureKind, Offer, Protocol, Report, Validators, builtin, file, http_settings, inbox, kloudmate,
+    opamp, url,
 };
 use crate::http::{Client, HttpError, Method, Request, parse_url, public, read_regular};
 use crate::settings::{ConfigSettings, Location, ProtocolName, Role};
@@ -109,7 +110,7 @@ impl Origin {
             let verified = signature::verify(key, body, &signature, newest, now);
             verified.map_err(|error| Failure {
                 message: format!("{}: config refused: {error}", self.describe()),
-                kind: "signature",
+                kind: FailureKind::Signature,
                 retry_after: None,
             })
         });
@@ -127,7 +128,7 @@ impl Origin {
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
                     Err(error) => Err(Failure {
                         message: format!("{}: {error}", path.display()),
-                        kind: "signature",
+                        kind: FailureKind::Signature,
                         retry_after: None,
                     }),
                     Ok(bytes) => Ok(bytes),
@@ -141,7 +142,7 @@ impl Origin {
                     404 | 410 => Ok(Vec::new()),
                     status => Err(Failure {
                         message: format!("{}.minisig: answered {status}", self.describe()),
-                        kind: "signature",
+                        kind: FailureKind::Signature,
                         retry_after: response.retry_after,
                     }),
                 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
-use super::{Answer, Failure, Offer, Protocol, Report, Validators};
+use super::{Answer, Failure, FailureKind, Offer, Protocol, Report, Validators};
 use crate::http::{self, HttpError, Method, Request, Response, Stamp, USER_AGENT, check_header, parse_url, public};
 
 /// What is asked for: YAML under its names, and anything else rather than nothing.
@@ -109,7 +109,7 @@ impl Get {
         };
         let bad = |why: &dyn std::fmt::Display| Failure {
             message: format!("config.bearer_token_file {}: {why}", path.display()),
-            kind: "settings",
+            kind: FailureKind::Settings,
             retry_after: None,
         };
         let stamp = http::stamp(path).map_err(|error| bad(&error))?;
@@ -277,7 +277,7 @@ mod tests {
             server.answer(Answer::status(status));
             let failure = plain.exchange(true).unwrap_err();
             assert_eq!(failure.message, format!("{}: {advice}", server.url()));
-            assert_eq!(failure.kind, "status");
+            assert_eq!(failure.kind.word(), "status");
             assert_eq!(failure.retry_after, None);
         }
         server.offer("a: 1");
@@ -343,7 +343,7 @@ mod tests {
         let plain = Plain::with(&server, &[], Some(&path));
 
         let missing = plain.exchange(true).unwrap_err();
-        assert_eq!(missing.kind, "settings");
+        assert_eq!(missing.kind.word(), "settings");
         assert!(missing.message.starts_with("config.bearer_token_file "), "{missing}");
         assert!(server.requests().is_empty());
 

@@ -15,7 +15,7 @@ use prost::Message as _;
 pub use batch::{Teller, record};
 pub use buffer::{Buffer, ExportLosses, Outcome, Signal};
 
-use crate::decide::Delivered;
+use crate::decide::{Delivered, Failure, FailureKind};
 use crate::http::{Client, HttpError, HttpSettings, Method, Request, Response, USER_AGENT};
 use crate::settings::{ExportTo, Settings};
 use crate::source::http_settings;
@@ -95,7 +95,7 @@ impl Exporter {
     /// # Errors
     ///
     /// Why one of them was not taken, and how long the other side wants to be left alone. It stays kept.
-    pub fn export(&self, buffer: &Mutex<Buffer>, targets: &Targets) -> Result<Delivered, (String, Option<Duration>)> {
+    pub fn export(&self, buffer: &Mutex<Buffer>, targets: &Targets) -> Result<Delivered, Failure> {
         let lock = || buffer.lock().expect("nobody panics who holds it");
         let (mut delivered, mut failed) = (Delivered::default(), None);
         for (signal, target) in [(Signal::Logs, &targets.logs), (Signal::Metrics, &targets.metrics)] {
@@ -113,7 +113,7 @@ impl Exporter {
                 Err(HttpError::TooLarge { .. }) => Ok((Outcome::Taken { rejected: 0 }, None)),
                 Err(error) => {
                     lock().settle(signal, things, Outcome::Kept);
-                    return Err((error.to_string(), None));
+                    return Err(error.into());
                 }
             };
             match judged {
@@ -125,7 +125,7 @@ impl Exporter {
                 Err(why) => {
                     lock().settle(signal, things, Outcome::Kept);
                     // Who wants to be left alone is; else the other signal may have better luck.
-                    if why.1.is_some() {
+                    if why.retry_after.is_some() {
                         return Err(why);
                     }
                     failed.get_or_insert(why);
@@ -142,12 +142,7 @@ impl Exporter {
     }
 
     /// What an answer means for its batch, by OTLP's rules, and what is to be said of it.
-    fn judge(
-        &self,
-        signal: Signal,
-        url: &str,
-        response: &Response,
-    ) -> Result<(Outcome, Option<String>), (String, Option<Duration>)> {
+    fn judge(&self, signal: Signal, url: &str, response: &Response) -> Result<(Outcome, Option<String>), Failure> {
         let said = || {
             let shown = crate::http::parse_url(url).map(|url| crate::http::public(&url)).unwrap_or_default();
             HttpError::Status { url: shown, status: response.status, advice: self.advice }.to_string()
@@ -168,7 +163,9 @@ impl Exporter {
                 });
                 Ok((Outcome::Taken { rejected }, trouble))
             }
-            408 | 429 | 502 | 503 | 504 => Err((said(), response.retry_after)),
+            408 | 429 | 502 | 503 | 504 => {
+                Err(Failure { retry_after: response.retry_after, ..Failure::new(FailureKind::Status, said()) })
+            }
             _ => Ok((Outcome::Refused, Some(said()))),
         }
     }

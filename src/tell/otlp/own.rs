@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use crate::decide::{ConfigHash, Exports, Level, Notice, Report};
+use crate::decide::{ConfigHash, Exports, FailureKind, Level, Notice, Report};
 use crate::status::Losses;
 use crate::telemetry::agent::*;
 use crate::telemetry::{Attributes, Point, Record, Severity, Value};
@@ -26,8 +26,8 @@ pub struct Counts {
 
 impl Counts {
     /// Counts an exchange that failed.
-    pub fn exchange_failed(&mut self, kind: &'static str) {
-        *self.failures.entry(kind).or_default() += 1;
+    pub fn exchange_failed(&mut self, kind: FailureKind) {
+        *self.failures.entry(kind.word()).or_default() += 1;
     }
 
     /// Counts what is told.

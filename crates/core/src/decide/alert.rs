@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rule::{News, Rule, Series, State};
 
 use super::notify::{Notification, Notifications, Notifying};
-use super::{Action, AlertSettings, AlertSeverity, Due, Moment, Notice, Threshold, backoff};
+use super::{Action, AlertSettings, AlertSeverity, Due, Failure, Moment, Notice, Threshold, backoff};
 use crate::telemetry::{Attributes, Kind, Point, Snapshot, Value};
 
 /// The most series that one alert keeps in mind.
@@ -244,7 +244,7 @@ impl Alerts {
     }
 
     /// Takes what became of a batch at the webhook.
-    pub fn on_notified(&mut self, result: Result<(), (String, Option<Duration>)>, at: Moment, out: &mut Vec<Action>) {
+    pub fn on_notified(&mut self, result: Result<(), Failure>, at: Moment, out: &mut Vec<Action>) {
         let before = self.resolved.len();
         if result.is_ok() {
             let taken = self.notifying.in_flight();

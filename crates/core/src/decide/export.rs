@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{Due, Moment, Notice, backoff};
+use super::{Due, Failure, Moment, Notice, backoff};
 
 /// Events come in flocks: this long after the first of them one export tells them all.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -148,12 +148,7 @@ impl Exporting {
     }
 
     /// Takes what became of one. Answers with what is to be told of it.
-    pub fn on_exported(
-        &mut self,
-        result: Result<Delivered, (String, Option<Duration>)>,
-        healthy: bool,
-        at: Moment,
-    ) -> Option<Notice> {
+    pub fn on_exported(&mut self, result: Result<Delivered, Failure>, healthy: bool, at: Moment) -> Option<Notice> {
         self.in_flight = false;
         let params = self.params?;
         match result {
@@ -181,7 +176,7 @@ impl Exporting {
                 (self.waiting, self.next) = (true, Due::at(at.now));
                 None
             }
-            Err((message, retry_after)) => {
+            Err(Failure { message, retry_after, .. }) => {
                 let jittered = backoff::full_jitter(self.failures, BASE, CAP, at.dice).max(SETTLE);
                 let delay = retry_after.map_or(jittered, |wished| wished.clamp(LEAST, LONGEST));
                 self.failures = self.failures.saturating_add(1);
@@ -233,7 +228,7 @@ fn first(every: Duration, now: Instant) -> Due {
 mod tests {
     use super::*;
     use crate::decide::{
-        Action, Agent, Child, ConfigHash, EngineUse, Event, Exit, Params, Probe, Record, Witness, origin,
+        Action, Agent, Child, ConfigHash, EngineUse, Event, Exit, FailureKind, Params, Probe, Record, Witness, origin,
     };
     use std::time::SystemTime;
 
@@ -245,8 +240,8 @@ mod tests {
         Moment { now, wall: SystemTime::UNIX_EPOCH, dice: u64::MAX }
     }
 
-    fn failure() -> Result<Delivered, (String, Option<Duration>)> {
-        Err(("answered 503".into(), None))
+    fn failure() -> Result<Delivered, Failure> {
+        Err(Failure::new(FailureKind::Status, "answered 503"))
     }
 
     #[test]
@@ -301,7 +296,9 @@ mod tests {
             exporting.measured();
             let now = exporting.due(false).unwrap().latest();
             assert!(exporting.begin(false, now));
-            exporting.on_exported(Err(("429".into(), Some(Duration::from_secs(wished)))), false, at(now));
+            let retry_after = Some(Duration::from_secs(wished));
+            let failure = Failure { retry_after, ..Failure::new(FailureKind::Status, "429") };
+            exporting.on_exported(Err(failure), false, at(now));
             assert_eq!(exporting.due(false).unwrap().latest(), now + kept);
         }
     }

@@ -18,6 +18,7 @@ pub mod check;
 pub mod collector;
 pub mod docker;
 pub mod export;
+pub mod failure;
 pub mod health;
 pub mod notice;
 pub mod notify;
@@ -40,6 +41,7 @@ pub use alert::{Alert, AlertMemory, AlertReport, AlertsReport, Resolved};
 pub use check::{CheckKind, CheckPlan};
 pub use collector::{Child, EngineUse, Exit, LastExit, Phase, SpawnFailure};
 pub use export::{Delivered, ExportParams, Exports};
+pub use failure::{Failure, FailureKind};
 pub use health::{Probe, Witness};
 pub use notice::{Level, Notice};
 pub use notify::{Notification, Notifications};
@@ -213,8 +215,8 @@ pub enum Event {
     Measured(std::sync::Arc<crate::telemetry::Snapshot>),
     /// Something that reports tell has changed.
     Changed,
-    /// A plain report was taken, or was not: the reason, and how long the server wants to be left alone.
-    Reported(Result<(), (String, Option<Duration>)>),
+    /// A plain report was taken, or was not.
+    Reported(Result<(), Failure>),
     /// A person wants the config before the last good one.
     RollBack,
     /// A person wants refused configs to be tried again.
@@ -225,10 +227,10 @@ pub enum Event {
     StopNow,
     /// Something happened elsewhere that is exported.
     Happened,
-    /// An export ended, or failed: the reason, and how long the other side wants to be left alone.
-    Exported(Result<Delivered, (String, Option<Duration>)>),
-    /// A batch of alerts was taken, or was not: the reason, and how long the receiver wants to be left alone.
-    Notified(Result<(), (String, Option<Duration>)>),
+    /// An export ended, or failed.
+    Exported(Result<Delivered, Failure>),
+    /// A batch of alerts was taken, or was not.
+    Notified(Result<(), Failure>),
     /// Alerts that fire from now on have these labels of the host.
     Relabelled(Vec<(String, String)>),
     /// What must survive of the alerts is on disk, or could not be put there: the reason.

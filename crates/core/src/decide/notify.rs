@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::alert::{Alert, rounded};
-use super::{Due, Moment, backoff};
+use super::{Due, Failure, Moment, backoff};
 
 /// The least time between two attempts.
 const LEAST: Duration = Duration::from_secs(1);
@@ -135,12 +135,7 @@ impl Notifying {
     }
 
     /// Takes what became of a batch. Answers with the delay of the next when this failure is news.
-    pub fn on_notified(
-        &mut self,
-        result: Result<(), (String, Option<Duration>)>,
-        more: bool,
-        at: Moment,
-    ) -> Option<(String, Duration)> {
+    pub fn on_notified(&mut self, result: Result<(), Failure>, more: bool, at: Moment) -> Option<(String, Duration)> {
         self.in_flight = None;
         let every = self.every?;
         match result {
@@ -154,7 +149,7 @@ impl Notifying {
                 });
                 None
             }
-            Err((message, retry_after)) => {
+            Err(Failure { message, retry_after, .. }) => {
                 let jittered = backoff::full_jitter(self.failures, BASE, CAP, at.dice).max(LEAST);
                 let delay = retry_after.map_or(jittered, |wished| wished.clamp(LEAST, CAP));
                 let news = self.notifications.last_error.as_deref() != Some(&message);
@@ -181,7 +176,7 @@ impl Notifying {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::origin;
+    use crate::decide::{FailureKind, origin};
 
     const EVERY: Duration = Duration::from_secs(60);
 
@@ -219,7 +214,7 @@ mod tests {
         for _ in 0..9 {
             notifying.changed(now);
             assert!(notifying.begin(now, true, 0));
-            let said = notifying.on_notified(Err(("answered 503".into(), None)), true, at(now));
+            let said = notifying.on_notified(Err(Failure::new(FailureKind::Status, "answered 503")), true, at(now));
             news += u32::from(said.is_some());
             notifying.changed(now);
             let next = notifying.due().expect("planned").latest();

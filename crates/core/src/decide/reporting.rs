@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Due, Moment, backoff};
+use super::{Due, Failure, Moment, backoff};
 
 /// Changes come in flocks: this long after the first of them one report tells them all.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -68,11 +68,7 @@ impl Reporting {
     }
 
     /// Takes what became of a report. Answers with the delay of the next when this failure is news.
-    pub fn on_reported(
-        &mut self,
-        result: Result<(), (String, Option<Duration>)>,
-        at: Moment,
-    ) -> Option<(String, Duration)> {
+    pub fn on_reported(&mut self, result: Result<(), Failure>, at: Moment) -> Option<(String, Duration)> {
         self.in_flight = false;
         let every = self.every?;
         match result {
@@ -86,7 +82,7 @@ impl Reporting {
                 });
                 None
             }
-            Err((message, retry_after)) => {
+            Err(Failure { message, retry_after, .. }) => {
                 let jittered = backoff::full_jitter(self.failures, BASE, CAP, at.dice).max(SETTLE);
                 let delay = retry_after.map_or(jittered, |wished| wished.clamp(SETTLE, CAP));
                 let news = self.reports.last_error.as_deref() != Some(&message);
@@ -113,7 +109,7 @@ impl Reporting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::origin;
+    use crate::decide::{FailureKind, origin};
     use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(300);
@@ -147,7 +143,7 @@ mod tests {
         let mut delays = Vec::new();
         for _ in 0..9 {
             assert!(reporting.begin(now));
-            reporting.on_reported(Err(("answered 503".into(), None)), at(now));
+            reporting.on_reported(Err(Failure::new(FailureKind::Status, "answered 503")), at(now));
             reporting.changed(now);
             let next = reporting.due().expect("planned").latest();
             delays.push((next - now).as_secs_f64().round());

@@ -9,7 +9,7 @@ fn an_error_is_a_failure_whatever_else_the_answer_holds() {
     let error = ServerErrorResponse { kind: 0, error_message: "no\nidea".into(), retry_info: None };
     let failure = bench.hear(ServerToAgent { error_response: Some(error), ..offer(b"h", &[("", BODY)]) }).unwrap_err();
     assert_eq!(failure.message, format!("{URL}: the server failed: no idea"));
-    assert_eq!((failure.kind, failure.retry_after), ("status", None));
+    assert_eq!((failure.kind.word(), failure.retry_after), ("status", None));
     assert!(bench.ask().remote_config_status.is_none());
 }
 
@@ -76,7 +76,7 @@ fn an_answer_to_somebody_else_is_a_failure() {
     bench.ask();
     let message = ServerToAgent { instance_uid: vec![1; 16], ..offer(b"h", &[("", BODY)]) };
     let failure = bench.respond(200, message.encode_to_vec()).unwrap_err();
-    assert_eq!(failure.kind, "protocol");
+    assert_eq!(failure.kind.word(), "protocol");
     assert!(failure.message.ends_with(&format!("answer is for another instance uid than {UID}")));
     bench.ask();
     assert!(bench.respond(200, Vec::new()).is_ok(), "a server may leave it out");

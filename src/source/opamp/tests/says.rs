@@ -175,7 +175,7 @@ fn headers_and_the_token_of_the_settings_are_sent_and_ours_cannot_be_replaced() 
 
     let missing = Bench::with(URL, "config: {bearer_token_file: /nowhere/token}", None);
     let failure = missing.opamp.request(&missing.report, true).err().unwrap();
-    assert_eq!(failure.kind, "settings");
+    assert_eq!(failure.kind.word(), "settings");
     assert_eq!(missing.opamp.lock().sequence, 0, "nothing was sent");
 }
 

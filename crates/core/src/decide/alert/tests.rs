@@ -1,7 +1,7 @@
 //! Rules met by values that a test makes up.
 
 use super::*;
-use crate::decide::origin;
+use crate::decide::{FailureKind, origin};
 use crate::telemetry::Metric;
 
 static LOAD: Metric =
@@ -365,7 +365,7 @@ fn a_resolved_one_is_sent_until_it_was_taken_once() {
     let resolved = bench.sends();
     assert_eq!(resolved[0].ends_at, WALL + Duration::from_secs(10));
     let at = bench.at();
-    bench.alerts.on_notified(Err(("answered 503".into(), None)), at, &mut Vec::new());
+    bench.alerts.on_notified(Err(Failure::new(FailureKind::Status, "answered 503")), at, &mut Vec::new());
     assert_eq!(bench.sends(), [], "not at once");
     assert_eq!(bench.alerts.memory().resolved.len(), 1, "and not lost with the agent");
     bench.seconds += 60;

@@ -45,7 +45,8 @@ impl World {
                 assert_eq!(*report, self.agent.report(), "{}: a report is of another time", self.seed);
                 let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Reported(_))).count();
                 assert_eq!(out, 0, "{}: a second report while one is out", self.seed);
-                let result = if self.server_away { Err(("answered 503".into(), None)) } else { Ok(()) };
+                let result =
+                    if self.server_away { Err(Failure::new(FailureKind::Status, "answered 503")) } else { Ok(()) };
                 self.later(2_000, Event::Reported(result));
             }
             Action::Record { generation, record } => {
@@ -84,7 +85,7 @@ impl World {
                 let gone = self.agent.exporting.to_collector() && self.agent.report().effective.is_none();
                 assert!(!gone, "{}: an export to a collector that does not run", self.seed);
                 let result = match self.server_away {
-                    true => Err(("answered 503".into(), None)),
+                    true => Err(Failure::new(FailureKind::Status, "answered 503")),
                     false => Ok(Delivered { sent: 1, more: !self.quiet && self.below(3) == 0, trouble: None }),
                 };
                 self.later(3_000, Event::Exported(result));
@@ -119,7 +120,7 @@ impl World {
                 assert_eq!(out, 0, "{}: a second batch while one is out", self.seed);
                 assert!(!batch.is_empty(), "{}: an empty batch", self.seed);
                 if self.webhook_away {
-                    self.later(2_000, Event::Notified(Err(("answered 503".into(), None))));
+                    self.later(2_000, Event::Notified(Err(Failure::new(FailureKind::Status, "answered 503"))));
                 } else {
                     for one in batch {
                         let labels = format!("{:?}", one.labels);

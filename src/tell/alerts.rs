@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::{Alert, AlertMemory, AlertReport, AlertSeverity, Notifications, Resolved, Threshold, alert};
+use crate::decide::{Alert, AlertMemory, AlertReport, AlertSeverity, Deliveries, Resolved, Threshold, alert};
 use crate::redact::Redactor;
 use crate::store::{self, StoreError};
 use crate::telemetry::{Attributes, Value};
@@ -71,8 +71,8 @@ impl AlertStatus {
     }
 }
 
-impl From<&Notifications> for WebhookStatus {
-    fn from(notifications: &Notifications) -> Self {
+impl From<&Deliveries> for WebhookStatus {
+    fn from(notifications: &Deliveries) -> Self {
         Self { sent: notifications.sent, failed: notifications.failed, last_error: notifications.last_error.clone() }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use crate::decide::{ConfigHash, Exports, FailureKind, Level, Notice, Report};
+use crate::decide::{ConfigHash, Deliveries, FailureKind, Level, Notice, Report};
 use crate::status::Losses;
 use crate::telemetry::agent::*;
 use crate::telemetry::{Attributes, Point, Record, Severity, Value};
@@ -146,7 +146,7 @@ impl Counts {
         ] {
             points.push(by(&LOSSES, "otelet.loss.kind", kind, count).with("otelet.loss.reason", reason));
         }
-        let Exports { sent, failed, .. } = report.exports;
+        let Deliveries { sent, failed, .. } = report.exports;
         for (outcome, count) in [("sent", sent), ("failed", failed)] {
             points.push(by(&EXPORTS, "otelet.export.outcome", outcome, count));
         }

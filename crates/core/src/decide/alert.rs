@@ -13,7 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rule::{News, Rule, Series, State};
 
-use super::notify::{Notification, Notifications, Notifying};
+use super::delivery::Deliveries;
+use super::notify::{Notification, Notifying};
 use super::{Action, AlertSettings, AlertSeverity, Due, Failure, Moment, Notice, Threshold, backoff};
 use crate::telemetry::{Attributes, Kind, Point, Snapshot, Value};
 
@@ -103,7 +104,7 @@ pub struct AlertsReport {
     /// In the order of the settings.
     pub alerts: Vec<AlertReport>,
     /// What became of them at the webhook.
-    pub notifications: Notifications,
+    pub notifications: Deliveries,
     /// Series that are not looked at, because an alert has too many.
     pub overlooked: u64,
     /// Resolved alerts that the webhook never took, because too many others came after them.

@@ -4,14 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::delivery::{Deliveries, Delivery, Pace};
 use super::{Due, Failure, Moment, Notice, backoff};
 
 /// Events come in flocks: this long after the first of them one export tells them all.
 const SETTLE: Duration = Duration::from_secs(1);
-
-/// The base and the cap of the backoff after an export that was not taken.
-const BASE: Duration = Duration::from_secs(5);
-const CAP: Duration = Duration::from_secs(300);
 
 /// The least and the most time to the next try that a server may ask for: a typing error there must not cost a visit here.
 const LEAST: Duration = Duration::from_millis(500);
@@ -45,52 +42,32 @@ pub struct Delivered {
     pub trouble: Option<String>,
 }
 
-/// Exports so far.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Exports {
-    /// Batches that were answered.
-    pub sent: u64,
-    /// Not answered, or not now: what they said is in a later one.
-    pub failed: u64,
-    /// Why the last one failed, or what of it was refused; none once one was taken whole.
-    pub last_error: Option<String>,
-}
-
 /// When the next export is made.
 #[derive(Debug)]
 pub struct Exporting {
     params: Option<ExportParams>,
+    delivery: Delivery,
     /// Whether anything waits.
     waiting: bool,
-    /// Whether an event does.
-    hurried: bool,
-    next: Due,
-    in_flight: bool,
-    failures: u32,
     /// Whether the last failure was told.
     told: bool,
     /// What was refused, as it was told.
     refusals: BTreeSet<String>,
     /// Whether there was somebody to take it when that was asked last.
     ready: bool,
-    exports: Exports,
 }
 
 impl Exporting {
     /// Nothing waits yet.
     pub fn new(params: Option<ExportParams>, now: Instant) -> Self {
-        let every = params.map_or(Duration::ZERO, |params| params.every);
+        let pace = Pace { settle: SETTLE, wishes: LEAST..=LONGEST };
         Self {
             params,
+            delivery: Delivery::new(pace, first(params, now)),
             waiting: false,
-            hurried: false,
-            next: first(every, now),
-            in_flight: false,
-            failures: 0,
             told: false,
             refusals: BTreeSet::new(),
             ready: false,
-            exports: Exports::default(),
         }
     }
 
@@ -98,9 +75,9 @@ impl Exporting {
     pub fn reconfigure(&mut self, params: Option<ExportParams>, now: Instant) {
         if self.params != params {
             self.params = params;
-            (self.failures, self.told) = (0, false);
+            self.told = false;
             self.refusals.clear();
-            self.next = first(params.map_or(Duration::ZERO, |params| params.every), now);
+            self.delivery.restart(first(params, now));
             self.waiting &= params.is_some();
         }
     }
@@ -113,10 +90,8 @@ impl Exporting {
     /// Something happened. While nobody takes exports this does not hurry them.
     pub fn happened(&mut self, now: Instant) {
         if self.params.is_some() {
-            (self.waiting, self.hurried) = (true, true);
-            if self.failures == 0 {
-                self.next = Due::at(self.next.at.min(now + SETTLE));
-            }
+            self.waiting = true;
+            self.delivery.hurry(now);
         }
     }
 
@@ -125,23 +100,21 @@ impl Exporting {
         let ready = self.can_be_taken(healthy);
         if ready && !self.ready {
             // There is somebody again: what was kept need not wait for the end of a backoff.
-            self.failures = 0;
+            self.delivery.forgive();
             if self.waiting && self.to_collector() {
-                self.next = Due::at(now);
+                self.delivery.at_once(now);
             }
         }
         self.ready = ready;
-        let due = ready && self.waiting && !self.in_flight && self.next.reached(now);
-        if due {
-            (self.in_flight, self.waiting, self.hurried) = (true, false, false);
-        }
-        due
+        let begun = ready && self.waiting && self.delivery.begin(now);
+        self.waiting &= !begun;
+        begun
     }
 
     /// Whether to make one now although it is not due: there will be no later one.
     pub fn begin_last(&mut self, healthy: bool, now: Instant) -> bool {
-        if self.failures == 0 {
-            self.next = Due::at(now);
+        if self.delivery.failures() == 0 {
+            self.delivery.at_once(now);
             return self.begin(healthy, now);
         }
         false
@@ -149,20 +122,16 @@ impl Exporting {
 
     /// Takes what became of one. Answers with what is to be told of it.
     pub fn on_exported(&mut self, result: Result<Delivered, Failure>, healthy: bool, at: Moment) -> Option<Notice> {
-        self.in_flight = false;
+        self.delivery.landed();
         let params = self.params?;
         match result {
             Ok(Delivered { sent, more, trouble }) => {
                 let back = std::mem::take(&mut self.told);
-                self.failures = 0;
-                self.exports.sent += sent;
-                self.next = match (more, self.hurried) {
-                    (true, _) => Due::at(at.now),
-                    (false, true) => Due::at(at.now + SETTLE),
-                    (false, false) => backoff::around_or_later(at.now, params.every, at.dice),
-                };
+                self.delivery.taken(sent, trouble.clone(), params.every, at);
+                if more {
+                    self.delivery.at_once(at.now);
+                }
                 self.waiting |= more;
-                self.exports.last_error = trouble.clone();
                 match trouble {
                     Some(message) => {
                         let news = self.refusals.len() < MOST_REFUSALS && self.refusals.insert(message.clone());
@@ -173,35 +142,29 @@ impl Exporting {
             }
             // It was not there any more, which the state of the collector tells by itself.
             Err(_) if params.to_collector && !healthy => {
-                (self.waiting, self.next) = (true, Due::at(at.now));
+                self.waiting = true;
+                self.delivery.at_once(at.now);
                 None
             }
-            Err(Failure { message, retry_after, .. }) => {
-                let jittered = backoff::full_jitter(self.failures, BASE, CAP, at.dice).max(SETTLE);
-                let delay = retry_after.map_or(jittered, |wished| wished.clamp(LEAST, LONGEST));
-                self.failures = self.failures.saturating_add(1);
-                self.exports.failed += 1;
-                let quiet = params.to_collector && self.failures <= QUIET_FAILURES;
-                let news = !quiet && (!self.told || self.exports.last_error.as_deref() != Some(&message));
-                self.exports.last_error = Some(message.clone());
-                (self.waiting, self.next) = (true, Due::at(at.now + delay));
+            Err(failure) => {
+                let retry = self.delivery.failed(failure, at);
+                self.waiting = true;
+                let quiet = params.to_collector && self.delivery.failures() <= QUIET_FAILURES;
+                let news = !quiet && (!self.told || retry.is_news);
                 self.told |= news;
-                news.then_some(Notice::ExportFailed { message, delay })
+                news.then_some(Notice::ExportFailed { message: retry.message, delay: retry.delay })
             }
         }
     }
 
     /// When the next one is due; none while one is out, nothing waits, or nobody could take it.
     pub fn due(&self, healthy: bool) -> Option<Due> {
-        if !self.waiting || self.in_flight || !self.can_be_taken(healthy) {
-            return None;
-        }
-        Some(self.next)
+        self.delivery.due().filter(|_| self.waiting && self.can_be_taken(healthy))
     }
 
     /// Whether one is out.
     pub fn in_flight(&self) -> bool {
-        self.in_flight
+        self.delivery.in_flight()
     }
 
     /// Whether they go to the collector that is looked after.
@@ -210,8 +173,8 @@ impl Exporting {
     }
 
     /// Exports so far.
-    pub fn exports(&self) -> &Exports {
-        &self.exports
+    pub fn exports(&self) -> &Deliveries {
+        self.delivery.deliveries()
     }
 
     fn can_be_taken(&self, healthy: bool) -> bool {
@@ -220,8 +183,9 @@ impl Exporting {
 }
 
 /// When the first one is made.
-fn first(every: Duration, now: Instant) -> Due {
-    Due { at: now + every, slack: backoff::patience(every) }
+fn first(params: Option<ExportParams>, now: Instant) -> Option<Due> {
+    let every = params?.every;
+    Some(Due { at: now + every, slack: backoff::patience(every) })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! below hold the wall, `.clippy.toml` names what stands behind it.
 //!
 //! `collector` keeps one collector alive, `rollout` decides which configuration it should run, `poll` decides when the source is
-//! asked, `reporting` when plain reports are sent, `export` when measurements and events are, `health` judges probes, `sample` paces
+//! asked, `reporting` when plain reports are sent, `export` when measurements and events are, `delivery` paces these two and the webhook, `health` judges probes, `sample` paces
 //! host samples, `alert` holds what was measured against thresholds, `notify` decides when a webhook hears of it, `docker` looks at
 //! containers, `check` paces the checks. [`Agent`] lets them meet: after each event it compares
 //! what is wanted with what is.
@@ -16,6 +16,7 @@ pub mod alert;
 pub mod backoff;
 pub mod check;
 pub mod collector;
+pub mod delivery;
 pub mod docker;
 pub mod export;
 pub mod failure;
@@ -40,14 +41,14 @@ pub use alert::settings::{AlertSettings, AlertSeverity, Threshold};
 pub use alert::{Alert, AlertMemory, AlertReport, AlertsReport, Resolved};
 pub use check::{CheckKind, CheckPlan};
 pub use collector::{Child, EngineUse, Exit, LastExit, Phase, SpawnFailure};
-pub use export::{Delivered, ExportParams, Exports};
+pub use delivery::Deliveries;
+pub use export::{Delivered, ExportParams};
 pub use failure::{Failure, FailureKind};
 pub use health::{Probe, Witness};
 pub use notice::{Level, Notice};
-pub use notify::{Notification, Notifications};
+pub use notify::Notification;
 pub use poll::{Exchanged, Exchanges};
 pub use report::{Report, Status};
-pub use reporting::Reports;
 pub use rollout::{Candidate, Record, Refused, Verdict};
 
 /// SHA-256 of a configuration's body, byte for byte as it was offered.

@@ -3,28 +3,11 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::alert::{Alert, rounded};
-use super::{Due, Failure, Moment, backoff};
-
-/// The least time between two attempts.
-const LEAST: Duration = Duration::from_secs(1);
-
-/// The base and the cap of the backoff after a batch that was not taken.
-const BASE: Duration = Duration::from_secs(5);
-const CAP: Duration = Duration::from_secs(300);
+use super::delivery::{self, Deliveries, Delivery, Pace};
+use super::{Due, Failure, Moment};
 
 /// An alert that is not repeated for so many turns is over, even if nobody is left to say so.
 const FADES_AFTER_TURNS: u32 = 4;
-
-/// Batches so far.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Notifications {
-    /// Taken by the receiver.
-    pub sent: u64,
-    /// Not taken. What they said is in the next one.
-    pub failed: u64,
-    /// Why the last one failed; none once one has been taken.
-    pub last_error: Option<String>,
-}
 
 /// An alert as a receiver is told of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,43 +49,29 @@ impl Notification {
 pub struct Notifying {
     /// None if there is no webhook.
     every: Option<Duration>,
-    next: Option<Due>,
-    /// The number of the last resolved alert that is on its way.
-    in_flight: Option<u64>,
-    changed: bool,
-    failures: u32,
-    notifications: Notifications,
+    delivery: Delivery,
+    /// The number of the last resolved alert in the batch that was begun last.
+    last: u64,
 }
 
 impl Notifying {
     /// There is nothing to send yet.
     pub fn new(every: Option<Duration>) -> Self {
-        Self {
-            every,
-            next: None,
-            in_flight: None,
-            changed: false,
-            failures: 0,
-            notifications: Notifications::default(),
-        }
+        let pace = Pace { settle: Duration::ZERO, wishes: delivery::LIKE_BACKOFF };
+        Self { every, delivery: Delivery::new(pace, None), last: 0 }
     }
 
     /// There may be another webhook, which has not heard of anything.
     pub fn reconfigure(&mut self, every: Option<Duration>, now: Instant) {
         self.every = every;
-        self.failures = 0;
-        self.next = None;
+        self.delivery.restart(None);
         self.changed(now);
     }
 
     /// An alert has fired or was resolved. While nobody takes them this does not hurry them.
     pub fn changed(&mut self, now: Instant) {
-        if self.every.is_none() {
-            return;
-        }
-        self.changed = true;
-        if self.failures == 0 || self.next.is_none() {
-            self.next = Some(Due::at(now));
+        if self.every.is_some() {
+            self.delivery.hurry(now);
         }
     }
 
@@ -118,58 +87,48 @@ impl Notifying {
 
     /// Whether to send a batch now. `last` is the number of the last resolved alert in it.
     pub fn begin(&mut self, now: Instant, anything: bool, last: u64) -> bool {
-        if self.in_flight.is_some() || self.next.is_none_or(|next| !next.reached(now)) {
-            return false;
+        if !anything && self.delivery.is_due(now) {
+            self.delivery.rest();
         }
-        if !anything {
-            (self.next, self.changed) = (None, false);
-            return false;
+        let begun = self.delivery.begin(now);
+        if begun {
+            self.last = last;
         }
-        (self.in_flight, self.changed) = (Some(last), false);
-        true
+        begun
     }
 
     /// The number of the last resolved alert that is on its way.
     pub fn in_flight(&self) -> Option<u64> {
-        self.in_flight
+        self.delivery.in_flight().then_some(self.last)
     }
 
     /// Takes what became of a batch. Answers with the delay of the next when this failure is news.
     pub fn on_notified(&mut self, result: Result<(), Failure>, more: bool, at: Moment) -> Option<(String, Duration)> {
-        self.in_flight = None;
+        self.delivery.landed();
         let every = self.every?;
         match result {
             Ok(()) => {
-                self.notifications.sent += 1;
-                self.notifications.last_error = None;
-                self.failures = 0;
-                self.next = more.then(|| match self.changed {
-                    true => Due::at(at.now),
-                    false => backoff::around_or_later(at.now, every, at.dice),
-                });
+                self.delivery.taken(1, None, every, at);
+                if !more {
+                    self.delivery.rest();
+                }
                 None
             }
-            Err(Failure { message, retry_after, .. }) => {
-                let jittered = backoff::full_jitter(self.failures, BASE, CAP, at.dice).max(LEAST);
-                let delay = retry_after.map_or(jittered, |wished| wished.clamp(LEAST, CAP));
-                let news = self.notifications.last_error.as_deref() != Some(&message);
-                self.failures = self.failures.saturating_add(1);
-                self.notifications.failed += 1;
-                self.notifications.last_error = Some(message.clone());
-                self.next = Some(Due::at(at.now + delay));
-                news.then_some((message, delay))
+            Err(failure) => {
+                let retry = self.delivery.failed(failure, at);
+                retry.is_news.then_some((retry.message, retry.delay))
             }
         }
     }
 
     /// When the next one is due; none while one is out.
     pub fn due(&self) -> Option<Due> {
-        self.next.filter(|_| self.in_flight.is_none())
+        self.delivery.due()
     }
 
     /// Batches so far.
-    pub fn notifications(&self) -> &Notifications {
-        &self.notifications
+    pub fn notifications(&self) -> &Deliveries {
+        self.delivery.deliveries()
     }
 }
 

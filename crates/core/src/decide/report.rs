@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use super::alert::{Alerts, AlertsReport};
 use super::collector::{Collector, LastExit, Phase};
-use super::export::{Exporting, Exports};
+use super::delivery::Deliveries;
+use super::export::Exporting;
 use super::poll::{Exchanges, Poll};
-use super::reporting::{Reporting, Reports};
+use super::reporting::Reporting;
 use super::rollout::{Refused, Rollout};
 use super::{ConfigHash, Witness};
 
@@ -59,9 +60,9 @@ pub struct Report {
     /// Exchanges so far.
     pub exchanges: Exchanges,
     /// Plain reports so far.
-    pub reports: Reports,
+    pub reports: Deliveries,
     /// Exports so far.
-    pub exports: Exports,
+    pub exports: Deliveries,
     /// When the next exchange is due, unless one is out.
     pub next_exchange: Option<Instant>,
     /// What is held against thresholds.

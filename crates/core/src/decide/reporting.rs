@@ -2,108 +2,76 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Due, Failure, Moment, backoff};
+use super::delivery::{self, Deliveries, Delivery, Pace};
+use super::{Due, Failure, Moment};
 
 /// Changes come in flocks: this long after the first of them one report tells them all.
 const SETTLE: Duration = Duration::from_secs(1);
-
-/// The base and the cap of the backoff after a report that was not taken.
-const BASE: Duration = Duration::from_secs(5);
-const CAP: Duration = Duration::from_secs(300);
-
-/// Reports so far.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Reports {
-    /// Taken by the server.
-    pub sent: u64,
-    /// Not taken. What they said is in the next one.
-    pub failed: u64,
-    /// Why the last one failed; none once one has been taken.
-    pub last_error: Option<String>,
-}
 
 /// When the next report is sent.
 #[derive(Debug)]
 pub struct Reporting {
     /// None if nobody wants reports.
     every: Option<Duration>,
-    next: Option<Due>,
-    in_flight: bool,
-    changed: bool,
-    failures: u32,
-    reports: Reports,
+    delivery: Delivery,
 }
 
 impl Reporting {
     /// The first report is due soon after the start.
     pub fn new(every: Option<Duration>, now: Instant) -> Self {
-        let next = every.map(|_| Due::at(now + SETTLE));
-        Self { every, next, in_flight: false, changed: false, failures: 0, reports: Reports::default() }
+        let pace = Pace { settle: SETTLE, wishes: delivery::LIKE_BACKOFF };
+        Self { every, delivery: Delivery::new(pace, first(every, now)) }
     }
 
     /// The settings may have changed who wants them, or how often.
     pub fn reconfigure(&mut self, every: Option<Duration>, now: Instant) {
         if self.every != every {
             self.every = every;
-            self.failures = 0;
-            self.next = every.map(|_| Due::at(now + SETTLE));
+            self.delivery.restart(first(every, now));
         }
     }
 
     /// Something that a report tells has changed. While nobody takes reports this does not hurry them.
     pub fn changed(&mut self, now: Instant) {
-        self.changed = true;
-        if self.failures == 0 {
-            self.next = self.next.map(|next| Due::at(next.at.min(now + SETTLE)));
+        if self.every.is_some() {
+            self.delivery.hurry(now);
         }
     }
 
     /// Whether to send one now.
     pub fn begin(&mut self, now: Instant) -> bool {
-        let due = !self.in_flight && self.next.is_some_and(|next| next.reached(now));
-        if due {
-            (self.in_flight, self.changed) = (true, false);
-        }
-        due
+        self.delivery.begin(now)
     }
 
     /// Takes what became of a report. Answers with the delay of the next when this failure is news.
     pub fn on_reported(&mut self, result: Result<(), Failure>, at: Moment) -> Option<(String, Duration)> {
-        self.in_flight = false;
+        self.delivery.landed();
         let every = self.every?;
         match result {
             Ok(()) => {
-                self.reports.sent += 1;
-                self.reports.last_error = None;
-                self.failures = 0;
-                self.next = Some(match self.changed {
-                    true => Due::at(at.now + SETTLE),
-                    false => backoff::around_or_later(at.now, every, at.dice),
-                });
+                self.delivery.taken(1, None, every, at);
                 None
             }
-            Err(Failure { message, retry_after, .. }) => {
-                let jittered = backoff::full_jitter(self.failures, BASE, CAP, at.dice).max(SETTLE);
-                let delay = retry_after.map_or(jittered, |wished| wished.clamp(SETTLE, CAP));
-                let news = self.reports.last_error.as_deref() != Some(&message);
-                self.failures = self.failures.saturating_add(1);
-                self.reports.failed += 1;
-                self.reports.last_error = Some(message.clone());
-                self.next = Some(Due::at(at.now + delay));
-                news.then_some((message, delay))
+            Err(failure) => {
+                let retry = self.delivery.failed(failure, at);
+                retry.is_news.then_some((retry.message, retry.delay))
             }
         }
     }
 
     /// When the next one is due; none while one is out.
     pub fn due(&self) -> Option<Due> {
-        self.next.filter(|_| !self.in_flight)
+        self.delivery.due()
     }
 
     /// Reports so far.
-    pub fn reports(&self) -> &Reports {
-        &self.reports
+    pub fn reports(&self) -> &Deliveries {
+        self.delivery.deliveries()
     }
+}
+
+fn first(every: Option<Duration>, now: Instant) -> Option<Due> {
+    every.map(|_| Due::at(now + SETTLE))
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ impl Runner {
         self.executor
             .spawn(async move {
                 let exit = running.attend(children).await;
-                send(&sender, Message::Event(Event::Exited { pid, exit }));
+                send(&sender, Message::Event(Event::Collector(Input::Exited { pid, exit })));
             })
             .detach();
     }
@@ -130,7 +130,7 @@ impl Runner {
                 os::gone(pid).await;
                 os::sweep_group(pid);
                 let exit = Exit { how: "ended".into(), ..Exit::default() };
-                send(&sender, Message::Event(Event::Exited { pid, exit }));
+                send(&sender, Message::Event(Event::Collector(Input::Exited { pid, exit })));
             })
             .detach();
     }
@@ -141,7 +141,7 @@ impl Runner {
         self.executor
             .spawn(async move {
                 let probe = probe.probe(pid).await;
-                send(&sender, Message::Event(Event::Probed { pid, probe }));
+                send(&sender, Message::Event(Event::Collector(Input::Probed { pid, probe })));
             })
             .detach();
     }

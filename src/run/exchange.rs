@@ -156,7 +156,7 @@ impl Runner {
             self.adopt(uid);
         }
         if orders.restart {
-            self.feed(Event::Restart);
+            self.feed(Event::Collector(Input::Restart));
         }
         if orders.again {
             self.feed(Event::Nudged);

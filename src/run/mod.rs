@@ -32,6 +32,7 @@ use smol::{LocalExecutor, Task};
 use crate::cli::{self, Invocation};
 use crate::collector::{Launcher, MARKER, Prober, Running};
 use crate::config::{Capabilities, Inspected};
+use crate::decide::collector::Input;
 use crate::decide::{
     Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Level, Moment, Notice, Params, Probe, Verdict,
 };
@@ -426,8 +427,8 @@ impl Runner {
                         self.writes -= 1;
                         self.built_in_checks.heard(&event);
                     }
-                    Event::Probed { pid, probe: Probe::Healthy } => self.addition.came_up(*pid),
-                    Event::Exited { pid, .. } => {
+                    Event::Collector(Input::Probed { pid, probe: Probe::Healthy }) => self.addition.came_up(*pid),
+                    Event::Collector(Input::Exited { pid, .. }) => {
                         self.judge_addition(*pid);
                         self.forget_collector(*pid);
                     }
@@ -482,7 +483,7 @@ impl Runner {
             Action::Validate(hash) => self.validate(hash),
             Action::EndValidation => self.validation = None,
             Action::Spawn { config, without_engine } => {
-                return Some(Event::Spawned(self.spawn(config, without_engine)));
+                return Some(Event::Collector(Input::Spawned(self.spawn(config, without_engine))));
             }
             Action::Terminate(pid) => os::terminate(pid),
             Action::Kill(pid) => os::kill_group(pid),

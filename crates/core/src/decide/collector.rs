@@ -101,20 +101,7 @@ pub enum Phase {
         config: ConfigHash,
     },
     /// It runs.
-    Up {
-        /// Its process.
-        pid: u32,
-        /// With which config.
-        config: ConfigHash,
-        /// Since when.
-        since: Instant,
-        /// What vouches for its health.
-        witness: Witness,
-        /// What became of that which reads a Docker engine.
-        engine: EngineUse,
-        /// What is known of its health.
-        health: Health,
-    },
+    Up(Run),
     /// It was asked to end.
     Stopping {
         /// Its process.
@@ -128,8 +115,25 @@ pub enum Phase {
     },
 }
 
+/// A collector that runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// Its process.
+    pub pid: u32,
+    /// With which config.
+    pub config: ConfigHash,
+    /// Since when.
+    pub since: Instant,
+    /// What vouches for its health.
+    pub witness: Witness,
+    /// What became of that which reads a Docker engine.
+    pub engine: EngineUse,
+    /// What is known of its health.
+    pub health: Health,
+}
+
 /// What happens to the collector.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// Time has passed, or what is wanted has changed.
     Due,
@@ -149,7 +153,7 @@ pub enum Input {
         /// What it saw.
         probe: Probe,
     },
-    /// Start it anew: its arguments or environment have changed.
+    /// Start it anew: the server wants that, or its arguments or environment have changed.
     Restart,
     /// Whatever is ending ends now.
     Hurry,
@@ -225,9 +229,7 @@ impl Collector {
             Phase::Held { retry, reason } => (self.held(retry, reason, input, at, out), None),
             Phase::Waiting { until } => (self.waiting(until, input, at, out), None),
             Phase::Starting { config } => self.starting(config, input, at, out),
-            Phase::Up { pid, config, since, witness, engine, health } => {
-                self.up(Run { pid, config, since, witness, engine, health }, input, at, out)
-            }
+            Phase::Up(run) => self.up(run, input, at, out),
             Phase::Stopping { pid, config, kill_at, hung } => {
                 (self.stopping(pid, config, kill_at, hung, input, at, out), None)
             }
@@ -242,7 +244,7 @@ impl Collector {
             Phase::Idle | Phase::Starting { .. } => None,
             Phase::Held { retry, .. } => Some(*retry),
             Phase::Waiting { until } => Some(Due::at(*until)),
-            Phase::Up { health, .. } => Some(health.due()),
+            Phase::Up(run) => Some(run.health.due()),
             Phase::Stopping { kill_at, .. } => Some(Due::at(*kill_at)),
         }
     }
@@ -256,14 +258,14 @@ impl Collector {
     pub fn is_down(&self) -> bool {
         match self.phase {
             Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } => true,
-            Phase::Starting { .. } | Phase::Up { .. } | Phase::Stopping { .. } => false,
+            Phase::Starting { .. } | Phase::Up(_) | Phase::Stopping { .. } => false,
         }
     }
 
     /// The config that it runs on.
     pub fn running(&self) -> Option<ConfigHash> {
         match self.phase {
-            Phase::Up { config, .. } => Some(config),
+            Phase::Up(Run { config, .. }) => Some(config),
             Phase::Stopping { config, .. } => config,
             Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } | Phase::Starting { .. } => None,
         }
@@ -272,19 +274,19 @@ impl Collector {
     /// Since when it has been healthy on this config, if it is.
     pub fn healthy_since(&self, on: ConfigHash) -> Option<Instant> {
         match &self.phase {
-            Phase::Up { config, health, .. } if *config == on && health.is_healthy() => health.healthy_since(),
+            Phase::Up(run) if run.config == on && run.health.is_healthy() => run.health.healthy_since(),
             _ => None,
         }
     }
 
     /// Whether it is up and was well when it was looked at last.
     pub fn is_healthy(&self) -> bool {
-        matches!(&self.phase, Phase::Up { health, .. } if health.is_healthy())
+        matches!(&self.phase, Phase::Up(run) if run.health.is_healthy())
     }
 
     /// Whether what reads a Docker engine is left out until there is one.
     pub fn waits_for_engine(&self) -> bool {
-        matches!(&self.phase, Phase::Up { engine: EngineUse::LeftOut, .. })
+        matches!(&self.phase, Phase::Up(Run { engine: EngineUse::LeftOut, .. }))
     }
 
     /// Starts after an end that nobody asked for.
@@ -349,7 +351,7 @@ impl Collector {
                 if engine == EngineUse::LeftOut {
                     out.push(Action::Tell(Notice::EngineLeftOut { config }));
                 }
-                (Phase::Up { pid, config, since: at.now, witness, engine, health: Health::new(at.now) }, None)
+                (Phase::Up(Run { pid, config, since: at.now, witness, engine, health: Health::new(at.now) }), None)
             }
             Input::Spawned(Err(SpawnFailure { reason })) => {
                 let news = self.last_exit.as_ref().is_none_or(|last| last.how != reason);
@@ -383,13 +385,13 @@ impl Collector {
                 if run.health.begin(at.now) {
                     out.push(Action::Probe(run.pid));
                 }
-                (run.into_phase(), None)
+                (Phase::Up(run), None)
             }
             Input::Probed { pid, probe } if pid == run.pid => self.up_probed(run, probe, at, out),
             Input::Exited { pid, exit } if pid == run.pid => self.crash(run, exit, at, out),
             Input::Restart => (self.stop(run, None, at.now, out), None),
             // Of an earlier run, or nothing that concerns a collector which is up.
-            Input::Probed { .. } | Input::Exited { .. } | Input::Spawned(_) => (run.into_phase(), None),
+            Input::Probed { .. } | Input::Exited { .. } | Input::Spawned(_) => (Phase::Up(run), None),
             Input::Hurry => {
                 let phase = self.stop(run, None, at.now, out);
                 (self.hurry(phase, at.now, out), None)
@@ -415,7 +417,7 @@ impl Collector {
                 } else if was_healthy && let Some(why) = run.health.trouble() {
                     out.push(Action::Tell(Notice::CollectorUnhealthy { why: why.into() }));
                 }
-                (run.into_phase(), None)
+                (Phase::Up(run), None)
             }
             Finding::Hung(reason) => {
                 out.push(Action::Tell(Notice::CollectorHung { why: reason.clone() }));
@@ -426,7 +428,7 @@ impl Collector {
             // It answers: away from a trial that is reported, and left to recover.
             Finding::Sick(reason) => {
                 let failed = on_trial.then(|| Failed { config, reason: format!("unhealthy: {reason}") });
-                (run.into_phase(), failed)
+                (Phase::Up(run), failed)
             }
         }
     }
@@ -526,9 +528,7 @@ impl Collector {
                 out.push(Action::Kill(pid));
                 Phase::Stopping { pid, config, kill_at: now + KILL_AGAIN, hung }
             }
-            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } | Phase::Starting { .. } | Phase::Up { .. } => {
-                phase
-            }
+            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } | Phase::Starting { .. } | Phase::Up(_) => phase,
         }
     }
 
@@ -548,23 +548,6 @@ impl Collector {
     fn forgive(&mut self) {
         self.crashes = 0;
         self.crashed = None;
-    }
-}
-
-/// The parts of [`Phase::Up`], to be handed about.
-struct Run {
-    pid: u32,
-    config: ConfigHash,
-    since: Instant,
-    witness: Witness,
-    engine: EngineUse,
-    health: Health,
-}
-
-impl Run {
-    fn into_phase(self) -> Phase {
-        let Self { pid, config, since, witness, engine, health } = self;
-        Phase::Up { pid, config, since, witness, engine, health }
     }
 }
 

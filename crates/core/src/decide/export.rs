@@ -191,6 +191,7 @@ fn first(params: Option<ExportParams>, now: Instant) -> Option<Due> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::collector::Input;
     use crate::decide::{
         Action, Agent, Child, ConfigHash, EngineUse, Event, Exit, FailureKind, Params, Probe, Record, Witness, origin,
     };
@@ -320,13 +321,13 @@ mod tests {
         let (mut agent, actions) = Agent::new(params, record, None, at(t0));
         assert!(actions.contains(&Action::Spawn { config: GOOD, without_engine: false }), "{actions:?}");
         let child = Child { pid: 7, witness: Witness::HealthCheck, engine: EngineUse::Unused };
-        agent.on(Event::Spawned(Ok(child)), at(t0));
+        agent.on(Event::Collector(Input::Spawned(Ok(child))), at(t0));
         let (mut now, mut told) = (t0, Vec::new());
         while !agent.report().collector.healthy {
             now += second / 10;
             assert!(now < t0 + EVERY, "never probed");
             if agent.on(Event::Due, at(now)).contains(&Action::Probe(7)) {
-                told = agent.on(Event::Probed { pid: 7, probe: Probe::Healthy }, at(now));
+                told = agent.on(Event::Collector(Input::Probed { pid: 7, probe: Probe::Healthy }), at(now));
             }
         }
         // What happened until now is told.
@@ -371,7 +372,7 @@ mod tests {
             let mut agent = agent(AWAY, t0);
             let actions = agent.on(Event::Stop, at(later));
             assert!(actions.contains(&Action::Terminate(7)) && !actions.contains(&Action::Export), "{actions:?}");
-            let exited = agent.on(Event::Exited { pid: 7, exit: Exit::default() }, at(later));
+            let exited = agent.on(Event::Collector(Input::Exited { pid: 7, exit: Exit::default() }), at(later));
             assert!(exited.contains(&Action::Export) && !exited.contains(&Action::Quit), "{exited:?}");
             agent
         };

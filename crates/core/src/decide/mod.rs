@@ -185,22 +185,8 @@ pub enum Event {
         /// The reason, when it failed.
         result: Result<(), String>,
     },
-    /// The collector was started, or could not be.
-    Spawned(Result<Child, SpawnFailure>),
-    /// A collector ended.
-    Exited {
-        /// Its process.
-        pid: u32,
-        /// How.
-        exit: Exit,
-    },
-    /// A probe of the collector's health ended.
-    Probed {
-        /// Its process.
-        pid: u32,
-        /// What was seen.
-        probe: Probe,
-    },
+    /// Something happened to the collector.
+    Collector(collector::Input),
     /// The settings were read again.
     Reconfigured {
         /// What decisions depend on.
@@ -210,8 +196,6 @@ pub enum Event {
     },
     /// The server wants to be asked this often; zero gives the settings their say again.
     Interval(Duration),
-    /// The server wants the collector started anew.
-    Restart,
     /// Something was measured.
     Measured(std::sync::Arc<crate::telemetry::Snapshot>),
     /// Something that reports tell has changed.
@@ -272,7 +256,7 @@ pub enum Action {
         /// What to write.
         record: Record,
     },
-    /// Start the collector; answered by [`Event::Spawned`].
+    /// Start the collector; answered by [`collector::Input::Spawned`].
     Spawn {
         /// On which config.
         config: ConfigHash,
@@ -283,7 +267,7 @@ pub enum Action {
     Terminate(u32),
     /// End the collector and its process group now.
     Kill(u32),
-    /// Look at the collector's health; answered by [`Event::Probed`].
+    /// Look at the collector's health; answered by [`collector::Input::Probed`].
     Probe(u32),
     /// Take a sample of the host.
     Sample,
@@ -416,9 +400,12 @@ impl Agent {
             Event::Kept { hash, result } => self.rollout.on_kept(hash, result, out),
             Event::Validated { hash, verdict } => self.rollout.on_validated(hash, verdict, at, out),
             Event::Recorded { generation, result } => self.rollout.on_recorded(generation, result, at, out),
-            Event::Spawned(result) => self.collect(collector::Input::Spawned(result), at, out),
-            Event::Exited { pid, exit } => self.collect(collector::Input::Exited { pid, exit }, at, out),
-            Event::Probed { pid, probe } => self.collect(collector::Input::Probed { pid, probe }, at, out),
+            Event::Collector(input) => {
+                if input == collector::Input::Restart {
+                    out.push(Action::Tell(Notice::RestartAsked));
+                }
+                self.collect(input, at, out);
+            }
             Event::Reconfigured { params, restart } => {
                 self.poll.reconfigure(params.has_source, at.now);
                 self.reporting.reconfigure(params.report_every, at.now);
@@ -426,7 +413,6 @@ impl Agent {
                 self.exporting.reconfigure(params.export, at.now);
                 self.checks.reconfigure(&params.checks, at);
                 self.collector.stop_timeout = params.stop_timeout;
-                self.sample.reconfigure(params.sample_every, at.now);
                 let (rules, labels) = (&params.alerts, &params.alert_labels);
                 self.alerts.reconfigure(rules, labels, params.notify_every, at, out);
                 self.docker.reconfigure(&params.docker, at.now);
@@ -437,10 +423,6 @@ impl Agent {
             }
             Event::Interval(every) => {
                 self.interval = (!every.is_zero()).then(|| every.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL));
-            }
-            Event::Restart => {
-                out.push(Action::Tell(Notice::RestartAsked));
-                self.collect(collector::Input::Restart, at, out);
             }
             Event::Measured(snapshot) => {
                 self.exporting.measured();

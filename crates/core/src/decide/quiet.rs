@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use super::collector::Input;
 use super::simulation::splitmix;
 use super::*;
 use crate::telemetry::{Kind, Metric, Point, Snapshot};
@@ -132,7 +133,7 @@ impl Quiet {
                 self.answers.push(Event::Docker(docker::Input::News));
             }
             Action::Docker(docker::Do::Keep) => self.answers.push(Event::Docker(docker::Input::Kept(Ok(())))),
-            Action::Probe(pid) => self.answers.push(Event::Probed { pid, probe: Probe::Healthy }),
+            Action::Probe(pid) => self.answers.push(Event::Collector(Input::Probed { pid, probe: Probe::Healthy })),
             Action::Keep(hash) => self.answers.push(Event::Kept { hash, result: Ok(()) }),
             Action::Validate(hash) => self.answers.push(Event::Validated { hash, verdict: Verdict::Passed }),
             Action::Record { generation, .. } => {
@@ -141,7 +142,7 @@ impl Quiet {
             Action::KeepAlerts(_) => self.answers.push(Event::AlertsKept(Ok(()))),
             Action::Spawn { .. } => {
                 let child = Child { pid: 1, witness: Witness::HealthCheck, engine: EngineUse::Unused };
-                self.feed(Event::Spawned(Ok(child)));
+                self.feed(Event::Collector(Input::Spawned(Ok(child))));
             }
             Action::Sample => {
                 let points = vec![Point::new(&USAGE, 2.0)];

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Instant;
 
 use super::alert::{Alerts, AlertsReport};
-use super::collector::{Collector, LastExit, Phase};
+use super::collector::{Collector, LastExit, Phase, Run};
 use super::delivery::Deliveries;
 use super::export::Exporting;
 use super::poll::{Exchanges, Poll};
@@ -146,7 +146,7 @@ fn collector_report(collector: &Collector) -> CollectorReport {
         Phase::Held { reason, .. } => ("held", None, None, None, false, Some(reason.clone())),
         Phase::Waiting { .. } => ("waiting", None, None, None, false, None),
         Phase::Starting { .. } => ("starting", None, None, None, false, None),
-        Phase::Up { pid, since, witness, health, .. } => {
+        Phase::Up(Run { pid, since, witness, health, .. }) => {
             ("up", Some(*pid), Some(*since), Some(*witness), health.is_healthy(), health.trouble().map(str::to_owned))
         }
         Phase::Stopping { pid, hung, .. } => ("stopping", Some(*pid), None, None, false, hung.clone()),

@@ -28,6 +28,7 @@ mod outside;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::collector::Input;
 use super::*;
 
 const SEEDS: u64 = 2_000;
@@ -234,7 +235,7 @@ impl World {
                 let event = match self.below(4) {
                     0 => Event::Nudged,
                     1 => Event::Changed,
-                    2 => Event::Restart,
+                    2 => Event::Collector(Input::Restart),
                     _ => Event::Interval(self.millis(100_000)),
                 };
                 self.feed(event);
@@ -329,7 +330,7 @@ impl World {
 
     /// The agent dies as by SIGKILL; another one starts from the disk. Its collector lives on if it can.
     fn kill_agent(&mut self) {
-        self.pending.retain(|(_, event)| matches!(event, Event::Exited { .. }));
+        self.pending.retain(|(_, event)| matches!(event, Event::Collector(Input::Exited { .. })));
         let orphan = self.processes.keys().next().copied();
         let dice = self.below(u64::MAX);
         let (disk, alerts) = (self.disk.clone(), self.kept_alerts.clone());
@@ -368,7 +369,7 @@ impl World {
             let index = self.pending.iter().position(|(when, _)| *when == time).expect("just found");
             let (_, event) = self.pending.remove(index);
             match &event {
-                Event::Exited { pid, .. } => drop(self.processes.remove(pid)),
+                Event::Collector(Input::Exited { pid, .. }) => drop(self.processes.remove(pid)),
                 Event::Checked { generation, .. } => drop(self.checking.remove(generation)),
                 _ => {}
             }

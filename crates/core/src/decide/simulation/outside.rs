@@ -10,7 +10,7 @@ impl World {
         let running = self.agent.report().effective;
         if let Some(config) = running {
             let real = self.processes.values().any(|process| process.config == Some(config));
-            let ending = self.pending.iter().any(|(_, event)| matches!(event, Event::Exited { .. }));
+            let ending = self.pending.iter().any(|(_, event)| matches!(event, Event::Collector(Input::Exited { .. })));
             assert!(real || ending, "{}: the report calls {config} effective, and it does not run", self.seed);
         }
     }
@@ -66,7 +66,7 @@ impl World {
             Action::Kill(pid) => self.end(pid, "signal 9", Duration::from_millis(1)),
             Action::Probe(pid) => {
                 let probe = self.probe(pid);
-                self.later(1_000, Event::Probed { pid, probe });
+                self.later(1_000, Event::Collector(Input::Probed { pid, probe }));
             }
             Action::Quit => {
                 assert!(self.processes.is_empty(), "{}: the agent quit and left a collector", self.seed);
@@ -183,7 +183,7 @@ impl World {
         self.last_spawn = Some(self.now);
         if self.binary_missing {
             let failure = SpawnFailure { reason: "no such file".into() };
-            self.pending.push((self.now, Event::Spawned(Err(failure))));
+            self.pending.push((self.now, Event::Collector(Input::Spawned(Err(failure)))));
             return;
         }
         let pid = self.next_pid;
@@ -204,7 +204,10 @@ impl World {
             lacks_engine,
         };
         self.processes.insert(pid, process);
-        self.pending.push((self.now, Event::Spawned(Ok(Child { pid, witness: Witness::HealthCheck, engine }))));
+        self.pending.push((
+            self.now,
+            Event::Collector(Input::Spawned(Ok(Child { pid, witness: Witness::HealthCheck, engine }))),
+        ));
         if lacks_engine {
             let after = self.millis(500);
             self.end(pid, NO_ENGINE, after);
@@ -222,7 +225,8 @@ impl World {
             _ => {
                 if !self.quiet && self.below(10) == 0 {
                     let exit = Exit { how: "code 1".into(), last_words: "address in use".into(), stolen_port: true };
-                    self.pending.push((self.now + Duration::from_millis(20), Event::Exited { pid, exit }));
+                    self.pending
+                        .push((self.now + Duration::from_millis(20), Event::Collector(Input::Exited { pid, exit })));
                 }
             }
         }
@@ -231,12 +235,17 @@ impl World {
     /// The process ends after a while, unless it is about to end earlier anyway.
     pub(super) fn end(&mut self, pid: u32, how: &str, after: Duration) {
         let time = self.now + after;
-        let known =
-            self.pending.iter_mut().find(|(_, event)| matches!(event, Event::Exited { pid: p, .. } if *p == pid));
+        let known = self
+            .pending
+            .iter_mut()
+            .find(|(_, event)| matches!(event, Event::Collector(Input::Exited { pid: p, .. }) if *p == pid));
         match known {
             Some((when, _)) => *when = (*when).min(time),
             None if self.processes.contains_key(&pid) => {
-                self.pending.push((time, Event::Exited { pid, exit: Exit { how: how.into(), ..Exit::default() } }));
+                self.pending.push((
+                    time,
+                    Event::Collector(Input::Exited { pid, exit: Exit { how: how.into(), ..Exit::default() } }),
+                ));
             }
             None => {}
         }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use smol::future::{self, FutureExt as _};
 
 use crate::config::{self, Capabilities, Inspected, Overlay, Witness};
-use crate::decide::{Child, ConfigHash, EngineUse, SpawnFailure, Verdict};
+use crate::decide::{Additions, Child, ConfigHash, EngineUse, SpawnFailure, Verdict};
 use crate::log::{Relay, Tail};
 use crate::observe::host;
 use crate::os::{self, Adoption, Command, Launch, NotifySocket, Output};
@@ -162,19 +162,16 @@ impl Launcher {
         if status.success() { Ok(true) } else { Err(config::last_words(&said)) }
     }
 
-    /// Whether it is the config that is built in for a host.
-    pub fn is_built_in(&self, hash: ConfigHash) -> bool {
-        hash == otelet_config::hash(os::BUILT_IN.as_bytes())
+    /// Whether a file can be passed beside this body: it is the config that is built in for a host, and the collector takes that.
+    fn has_more(&self, hash: ConfigHash, capabilities: Capabilities) -> bool {
+        capabilities.more && hash == otelet_config::hash(os::BUILT_IN.as_bytes())
     }
 
-    /// The file that is passed beside this body, if any is.
-    fn more(&self, hash: ConfigHash, capabilities: Capabilities) -> Result<Option<PathBuf>, String> {
-        if !capabilities.more || !self.is_built_in(hash) {
-            return Ok(None);
-        }
+    /// The file that is passed beside the built-in config.
+    fn more(&self) -> Result<PathBuf, String> {
         let path = self.runtime_dir.join(MORE);
         self.write_for_collector(&path, os::BUILT_IN_MORE.as_bytes())?;
-        Ok(Some(path))
+        Ok(path)
     }
 
     /// Has the collector validate a kept body with the overlay that it would run with, and nothing else.
@@ -198,7 +195,7 @@ impl Launcher {
             self.write_for_collector(&overlay_path, overlay.text.as_bytes())?;
             arguments.extend(["--config".as_ref(), overlay_path.as_os_str()]);
         }
-        let more = self.more(hash, capabilities)?;
+        let more = self.has_more(hash, capabilities).then(|| self.more()).transpose()?;
         if let Some(path) = &more {
             arguments.extend(["--config".as_ref(), path.as_os_str()]);
         }
@@ -225,16 +222,19 @@ impl Launcher {
         &self,
         hash: ConfigHash,
         without_engine: bool,
+        without_additions: bool,
         capabilities: Capabilities,
         now: Instant,
     ) -> Result<Running, SpawnFailure> {
-        self.spawn_or(hash, without_engine, capabilities, now).map_err(|reason| SpawnFailure { reason })
+        self.spawn_or(hash, without_engine, without_additions, capabilities, now)
+            .map_err(|reason| SpawnFailure { reason })
     }
 
     fn spawn_or(
         &self,
         hash: ConfigHash,
         without_engine: bool,
+        without_additions: bool,
         capabilities: Capabilities,
         now: Instant,
     ) -> Result<Running, String> {
@@ -255,9 +255,14 @@ impl Launcher {
             self.write_for_collector(&path, overlay.text.as_bytes())?;
             command.arg("--config").arg(path);
         }
-        if let Some(path) = self.more(hash, capabilities)? {
-            command.arg("--config").arg(path);
-        }
+        let additions = match (self.has_more(hash, capabilities), without_additions) {
+            (false, _) => Additions::Unused,
+            (true, true) => Additions::LeftOut,
+            (true, false) => {
+                command.arg("--config").arg(self.more()?);
+                Additions::Given
+            }
+        };
         command.args(&self.settings.args);
         let intake = overlay.intake;
         // One of ours is in the overlay; a port of the body's own is its own business.
@@ -292,7 +297,7 @@ impl Launcher {
         self.children.borrow_mut().insert(pid);
         let relay = Relay::new(self.settings.log == CollectorLog::Pass, self.settings.log_rate, now);
         Ok(Running {
-            child: Child { pid, witness: probe.witness(), engine },
+            child: Child { pid, witness: probe.witness(), engine, additions },
             probe: Rc::new(probe),
             tail: Rc::default(),
             relay: Rc::new(RefCell::new(relay)),

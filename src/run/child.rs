@@ -3,22 +3,6 @@
 use super::*;
 use crate::settings::ExportTo;
 
-/// What is passed beside the built-in config, [`os::BUILT_IN_MORE`]. To be valid is not to work: a collector that ends before it was
-/// healthy is started again without it. If that one does no better, something else was to blame, and the next has it again.
-#[derive(Debug, Default)]
-pub(super) struct Addition {
-    left_out: bool,
-    /// A collector that could have it and was not healthy yet.
-    starting: Option<u32>,
-}
-
-impl Addition {
-    /// A collector is healthy.
-    pub(super) fn came_up(&mut self, pid: u32) {
-        self.starting.take_if(|starting| *starting == pid);
-    }
-}
-
 impl Runner {
     pub(super) fn launcher(&self) -> Launcher {
         let mut identity = vec![("service.instance.id".to_owned(), self.instance_uid.clone())];
@@ -73,18 +57,16 @@ impl Runner {
         &mut self,
         hash: ConfigHash,
         without_engine: bool,
+        without_additions: bool,
     ) -> Result<crate::decide::Child, crate::decide::SpawnFailure> {
         let launcher = self.launcher();
         // A binary that was replaced is taken to be as able as the one before, until the next validation asks it.
-        let mut capabilities = self
+        let capabilities = self
             .known_capabilities(&launcher)
             .or(self.memory.binary.as_ref().map(|binary| binary.capabilities))
             .unwrap_or_default();
-        let with_more = capabilities.more;
-        capabilities.more &= !self.addition.left_out;
-        let running = launcher.spawn(hash, without_engine, capabilities, Instant::now())?;
+        let running = launcher.spawn(hash, without_engine, without_additions, capabilities, Instant::now())?;
         let child = running.child.clone();
-        self.addition.starting = (with_more && launcher.is_built_in(hash)).then_some(child.pid);
         self.learn_targets(running.intake);
         self.collector = Some((child.pid, running.probe.clone(), running.relay.clone()));
         self.attend(running);
@@ -99,19 +81,6 @@ impl Runner {
                 send(&sender, Message::Event(Event::Collector(Input::Exited { pid, exit })));
             })
             .detach();
-    }
-
-    /// A collector ended, perhaps because of what it was given beside the built-in config.
-    pub(super) fn judge_addition(&mut self, pid: u32) {
-        let early = self.addition.starting.take_if(|starting| *starting == pid).is_some();
-        // One that was asked to end says nothing of what it was given.
-        if !early || self.agent.report().collector.state != "up" {
-            return;
-        }
-        self.addition.left_out = !self.addition.left_out;
-        if self.addition.left_out {
-            log::warn!("the collector ended at its start: the next one gets the built-in config without more.yaml");
-        }
     }
 
     pub(super) fn forget_collector(&mut self, pid: u32) {

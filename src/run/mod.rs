@@ -34,7 +34,7 @@ use crate::collector::{Launcher, MARKER, Prober, Running};
 use crate::config::{Capabilities, Inspected};
 use crate::decide::collector::Input;
 use crate::decide::{
-    Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Level, Moment, Notice, Params, Probe, Verdict,
+    Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Level, Moment, Notice, Params, Verdict,
 };
 use crate::log::Relay;
 use crate::observe::host::{self, Host, Sample};
@@ -258,7 +258,6 @@ struct Runner {
     offered: Option<(ConfigHash, Option<Arc<[u8]>>)>,
     validation: Option<Task<()>>,
     collector: Option<(u32, Rc<Prober>, Rc<RefCell<Relay>>)>,
-    addition: child::Addition,
     looked_at: Rc<RefCell<Option<(ConfigHash, Inspected)>>>,
     children: Rc<RefCell<BTreeSet<u32>>>,
     writes: usize,
@@ -341,7 +340,6 @@ impl Runner {
             offered: None,
             validation: None,
             collector: None,
-            addition: child::Addition::default(),
             looked_at: Rc::default(),
             children: Rc::default(),
             writes: 0,
@@ -427,11 +425,7 @@ impl Runner {
                         self.writes -= 1;
                         self.built_in_checks.heard(&event);
                     }
-                    Event::Collector(Input::Probed { pid, probe: Probe::Healthy }) => self.addition.came_up(*pid),
-                    Event::Collector(Input::Exited { pid, .. }) => {
-                        self.judge_addition(*pid);
-                        self.forget_collector(*pid);
-                    }
+                    Event::Collector(Input::Exited { pid, .. }) => self.forget_collector(*pid),
                     _ => {}
                 }
                 self.feed(event);
@@ -482,8 +476,8 @@ impl Runner {
             Action::Record { generation, record } => return self.record(generation, record),
             Action::Validate(hash) => self.validate(hash),
             Action::EndValidation => self.validation = None,
-            Action::Spawn { config, without_engine } => {
-                return Some(Event::Collector(Input::Spawned(self.spawn(config, without_engine))));
+            Action::Spawn { config, without_engine, without_additions } => {
+                return Some(Event::Collector(Input::Spawned(self.spawn(config, without_engine, without_additions))));
             }
             Action::Terminate(pid) => os::terminate(pid),
             Action::Kill(pid) => os::kill_group(pid),

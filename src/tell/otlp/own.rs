@@ -77,6 +77,7 @@ impl Counts {
             | Notice::NotificationFailed { .. }
             | Notice::EngineWatched { .. }
             | Notice::EngineLost { .. }
+            | Notice::AdditionsLeftOut { .. }
             | Notice::EngineLeftOut { .. }
             | Notice::CheckFailed { .. }
             | Notice::CheckGoodAgain { .. } => {}

@@ -35,6 +35,19 @@ pub struct Child {
     pub witness: Witness,
     /// What became of that which reads a Docker engine in its config.
     pub engine: EngineUse,
+    /// Whether it was given what can be passed beside its config.
+    pub additions: Additions,
+}
+
+/// Whether a collector was given the file that can be passed beside the built-in config, `more.yaml`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Additions {
+    /// There is none for its config, or the collector finds it invalid.
+    Unused,
+    /// It was given the file.
+    Given,
+    /// It was started without the file.
+    LeftOut,
 }
 
 /// What becomes of that which reads a Docker engine in a config. A collector that is started while the engine is away does
@@ -128,6 +141,8 @@ pub struct Run {
     pub witness: Witness,
     /// What became of that which reads a Docker engine.
     pub engine: EngineUse,
+    /// Whether it was given what can be passed beside its config.
+    pub additions: Additions,
     /// What is known of its health.
     pub health: Health,
 }
@@ -179,6 +194,8 @@ pub struct Collector {
     pub engine: Presence,
     /// The same when the last collector was started.
     engine_at_start: Presence,
+    /// Whether the next one is started without additions.
+    without_additions: bool,
     phase: Phase,
     wanted: Option<ConfigHash>,
     last_start: Option<Instant>,
@@ -205,6 +222,7 @@ impl Collector {
             on_trial: None,
             engine: Presence::Unwanted,
             engine_at_start: Presence::Unwanted,
+            without_additions: false,
             phase,
             wanted: None,
             last_start: None,
@@ -346,12 +364,23 @@ impl Collector {
         out: &mut Vec<Action>,
     ) -> (Phase, Option<Failed>) {
         match input {
-            Input::Spawned(Ok(Child { pid, witness, engine })) => {
+            Input::Spawned(Ok(Child { pid, witness, engine, additions })) => {
                 out.push(Action::Tell(Notice::CollectorStarted { pid, config, witness }));
                 if engine == EngineUse::LeftOut {
                     out.push(Action::Tell(Notice::EngineLeftOut { config }));
                 }
-                (Phase::Up(Run { pid, config, since: at.now, witness, engine, health: Health::new(at.now) }), None)
+                (
+                    Phase::Up(Run {
+                        pid,
+                        config,
+                        since: at.now,
+                        witness,
+                        engine,
+                        additions,
+                        health: Health::new(at.now),
+                    }),
+                    None,
+                )
             }
             Input::Spawned(Err(SpawnFailure { reason })) => {
                 let news = self.last_exit.as_ref().is_none_or(|last| last.how != reason);
@@ -495,7 +524,27 @@ impl Collector {
             true => format!("collector exited: {how} after {}", crate::units::seconds(lived)),
             false => last_words,
         };
-        (self.wait(at, out), Some(Failed { config, reason }))
+        // With additions the config itself has not failed yet: the next start tells which of the two it was.
+        let guilty = !self.blames_additions(&run, out);
+        (self.wait(at, out), guilty.then_some(Failed { config, reason }))
+    }
+
+    /// Whether the end of this run is put down to its additions. To be valid is not to work: a collector that ends before it
+    /// was healthy is started again without them. If that one does no better, something else was to blame, and the next has
+    /// them again.
+    fn blames_additions(&mut self, run: &Run, out: &mut Vec<Action>) -> bool {
+        if run.health.healthy_since().is_some() {
+            return false;
+        }
+        match run.additions {
+            Additions::Unused => {}
+            Additions::Given => {
+                self.without_additions = true;
+                out.push(Action::Tell(Notice::AdditionsLeftOut { config: run.config }));
+            }
+            Additions::LeftOut => self.without_additions = false,
+        }
+        run.additions == Additions::Given
     }
 
     /// Waits for the next start: at once after the first failure, longer after each further one.
@@ -513,7 +562,8 @@ impl Collector {
     fn start(&mut self, config: ConfigHash, now: Instant, out: &mut Vec<Action>) -> Phase {
         self.last_start = Some(now);
         self.engine_at_start = self.engine;
-        out.push(Action::Spawn { config, without_engine: self.engine == Presence::Away });
+        let (without_engine, without_additions) = (self.engine == Presence::Away, self.without_additions);
+        out.push(Action::Spawn { config, without_engine, without_additions });
         Phase::Starting { config }
     }
 
@@ -570,7 +620,7 @@ mod tests {
         collector.on(Input::Due, at(now), &mut out);
         let [Action::Spawn { without_engine, .. }] = out[..] else { panic!("{out:?}") };
         let engine = if without_engine { EngineUse::LeftOut } else { EngineUse::Read };
-        let child = Child { pid: 7, witness: Witness::HealthCheck, engine };
+        let child = Child { pid: 7, witness: Witness::HealthCheck, engine, additions: Additions::Unused };
         collector.on(Input::Spawned(Ok(child)), at(now), &mut Vec::new());
         (collector, without_engine)
     }

@@ -193,7 +193,8 @@ mod tests {
     use super::*;
     use crate::decide::collector::Input;
     use crate::decide::{
-        Action, Agent, Child, ConfigHash, EngineUse, Event, Exit, FailureKind, Params, Probe, Record, Witness, origin,
+        Action, Additions, Agent, Child, ConfigHash, EngineUse, Event, Exit, FailureKind, Params, Probe, Record,
+        Witness, origin,
     };
     use std::time::SystemTime;
 
@@ -319,8 +320,12 @@ mod tests {
         };
         let record = Record { last_good: Some(GOOD), ..Record::default() };
         let (mut agent, actions) = Agent::new(params, record, None, at(t0));
-        assert!(actions.contains(&Action::Spawn { config: GOOD, without_engine: false }), "{actions:?}");
-        let child = Child { pid: 7, witness: Witness::HealthCheck, engine: EngineUse::Unused };
+        assert!(
+            actions.contains(&Action::Spawn { config: GOOD, without_engine: false, without_additions: false }),
+            "{actions:?}"
+        );
+        let child =
+            Child { pid: 7, witness: Witness::HealthCheck, engine: EngineUse::Unused, additions: Additions::Unused };
         agent.on(Event::Collector(Input::Spawned(Ok(child))), at(t0));
         let (mut now, mut told) = (t0, Vec::new());
         while !agent.report().collector.healthy {

@@ -40,7 +40,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub use alert::settings::{AlertSettings, AlertSeverity, Threshold};
 pub use alert::{Alert, AlertMemory, AlertReport, AlertsReport, Resolved};
 pub use check::{CheckKind, CheckPlan};
-pub use collector::{Child, EngineUse, Exit, LastExit, Phase, SpawnFailure};
+pub use collector::{Additions, Child, EngineUse, Exit, LastExit, Phase, SpawnFailure};
 pub use delivery::Deliveries;
 pub use export::{Delivered, ExportParams};
 pub use failure::{Failure, FailureKind};
@@ -262,6 +262,8 @@ pub enum Action {
         config: ConfigHash,
         /// Without what reads a Docker engine in it.
         without_engine: bool,
+        /// Without what can be passed beside it.
+        without_additions: bool,
     },
     /// Ask the collector to end.
     Terminate(u32),

@@ -59,6 +59,7 @@ pub enum Notice {
     NotificationFailed { message: String, delay: Duration },
     EngineWatched { engine: String, again: bool },
     EngineLost { message: String, delay: Duration, news: bool },
+    AdditionsLeftOut { config: ConfigHash },
     EngineLeftOut { config: ConfigHash },
     EngineReadAgain { config: ConfigHash },
     CheckFailed { name: String, message: String, every: Duration },
@@ -86,6 +87,7 @@ impl Notice {
             | Self::EngineReadAgain { .. }
             | Self::CheckGoodAgain { .. } => Level::Info,
             Self::OrphanFound { .. }
+            | Self::AdditionsLeftOut { .. }
             | Self::EngineLeftOut { .. }
             | Self::CollectorUnhealthy { .. }
             | Self::CollectorHeld { .. }
@@ -147,6 +149,7 @@ impl Notice {
             Self::ExportBack => "otelet.export.back",
             Self::EngineWatched { .. } => "otelet.docker.watched",
             Self::EngineLost { news: true, .. } => "otelet.docker.lost",
+            Self::AdditionsLeftOut { .. } => "otelet.config.additions_left_out",
             Self::EngineLeftOut { .. } => "otelet.docker.left_out",
             Self::EngineReadAgain { .. } => "otelet.docker.read_again",
             Self::CheckFailed { .. } => "otelet.check.failed",
@@ -181,6 +184,7 @@ impl Notice {
             | Self::RolledBack { from: hash, .. }
             | Self::NothingToReturnTo { hash }
             | Self::Withdrawn { hash, .. }
+            | Self::AdditionsLeftOut { config: hash }
             | Self::EngineLeftOut { config: hash }
             | Self::EngineReadAgain { config: hash }
             | Self::CannotValidate { hash, .. } => Some(*hash),
@@ -296,6 +300,9 @@ impl fmt::Display for Notice {
                 write!(f, "{engine} is watched{}", if *again { " again" } else { "" })
             }
             Self::EngineLost { message, delay, .. } => write!(f, "{message}; next try in {}", seconds(*delay)),
+            Self::AdditionsLeftOut { .. } => {
+                f.write_str("the collector ended at its start: the next one gets the built-in config without more.yaml")
+            }
             Self::EngineLeftOut { config } => {
                 write!(f, "the Docker engine is away: docker_stats is left out of config {config} until it is back")
             }

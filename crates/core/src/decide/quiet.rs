@@ -141,7 +141,12 @@ impl Quiet {
             }
             Action::KeepAlerts(_) => self.answers.push(Event::AlertsKept(Ok(()))),
             Action::Spawn { .. } => {
-                let child = Child { pid: 1, witness: Witness::HealthCheck, engine: EngineUse::Unused };
+                let child = Child {
+                    pid: 1,
+                    witness: Witness::HealthCheck,
+                    engine: EngineUse::Unused,
+                    additions: Additions::Unused,
+                };
                 self.feed(Event::Collector(Input::Spawned(Ok(child))));
             }
             Action::Sample => {

@@ -22,6 +22,9 @@
 //!     A config that reads the engine is never refused or rolled back for want of it.
 //! 14. No check is under way twice, and no more than a few are that have not stalled.
 //! 15. The host is sampled at least as often as the settings say, also when they change.
+//! 16. A collector that ended at its start with additions is started without them next, and one without them with them:
+//!     so one that comes up only without them is up in the end, and one that never comes up has them again.
+//!     A config is never refused or rolled back for what its additions did.
 
 mod outside;
 
@@ -85,6 +88,7 @@ fn character(hash: ConfigHash) -> Character {
         8 => Hangs,
         9 => Sick,
         10 => NeverReady,
+        11 => DiesAtStart,
         _ => Good,
     }
 }
@@ -97,6 +101,14 @@ fn reads_engine(hash: ConfigHash) -> bool {
 /// How a collector ends that finds no engine.
 const NO_ENGINE: &str = "no such socket";
 
+/// Whether a file can be passed beside it.
+fn has_additions(hash: ConfigHash) -> bool {
+    hash.0[0] % 4 != 2
+}
+
+/// How a collector ends that cannot bear its additions.
+const BAD_ADDITIONS: &str = "cannot bear the additions";
+
 struct Process {
     config: Option<ConfigHash>,
     since: Instant,
@@ -105,7 +117,10 @@ struct Process {
     ignores_terminate: bool,
     stopped: bool,
     /// It will not come up.
-    lacks_engine: bool,
+    doomed: bool,
+    additions: Additions,
+    /// The agent knows that it was healthy.
+    known_healthy: bool,
 }
 
 struct World {
@@ -122,6 +137,10 @@ struct World {
     server: Option<ConfigHash>,
     server_away: bool,
     binary_missing: bool,
+    /// A collector that is given additions ends at its start.
+    deadly_additions: bool,
+    /// Whether the collector had additions that was started last and ended at its start.
+    ended_at_start: Option<bool>,
     processes: BTreeMap<u32, Process>,
     next_pid: u32,
     pending: Vec<(Instant, Event)>,
@@ -170,6 +189,8 @@ impl World {
             server: Some(hash(0)),
             server_away: false,
             binary_missing: false,
+            deadly_additions: seed.is_multiple_of(3),
+            ended_at_start: None,
             processes: BTreeMap::new(),
             next_pid: 100,
             pending: Vec::new(),
@@ -212,7 +233,8 @@ impl World {
     }
 
     fn disturb(&mut self) {
-        match self.below(21) {
+        match self.below(22) {
+            21 => self.deadly_additions = !self.deadly_additions,
             19 => self.feed(Event::Happened),
             20 => {
                 let points = Vec::new();
@@ -344,6 +366,7 @@ impl World {
         self.heard.retain(|labels| known.contains(labels));
         self.agent = agent;
         self.stream = false;
+        self.ended_at_start = None;
         self.last_good = self.disk.last_good;
         // It knows of refusals only what its disk took.
         self.refused.retain(|hash| self.disk.refused.iter().any(|refused| refused.hash == *hash));
@@ -369,7 +392,10 @@ impl World {
             let index = self.pending.iter().position(|(when, _)| *when == time).expect("just found");
             let (_, event) = self.pending.remove(index);
             match &event {
-                Event::Collector(Input::Exited { pid, .. }) => drop(self.processes.remove(pid)),
+                Event::Collector(Input::Exited { pid, exit }) => {
+                    let process = self.processes.remove(pid);
+                    self.ended_at_start = process.and_then(|process| self.ended_with_additions(*pid, &process, exit));
+                }
                 Event::Checked { generation, .. } => drop(self.checking.remove(generation)),
                 _ => {}
             }
@@ -389,6 +415,14 @@ impl World {
         assert!(self.stopping || self.now <= self.sample_by, "{}: no sample for too long", self.seed);
     }
 
+    /// Whether it had additions, if it ended at its start and there were any for it; not if there is another reason.
+    fn ended_with_additions(&self, pid: u32, process: &Process, exit: &Exit) -> Option<bool> {
+        let unasked = matches!(self.agent.collector.phase(), Phase::Up(run) if run.pid == pid);
+        let excused = exit.stolen_port || process.config.is_none_or(reads_engine);
+        let at_start = unasked && !process.known_healthy && !excused;
+        (at_start && process.additions != Additions::Unused).then_some(process.additions == Additions::Given)
+    }
+
     fn moment(&self, dice: u64) -> Moment {
         Moment { now: self.now, wall: SystemTime::UNIX_EPOCH + (self.now - self.begun), dice }
     }
@@ -402,6 +436,11 @@ impl World {
                 self.refused.retain(|refused| refused == hash);
             }
             Event::ClearRefused => self.refused.clear(),
+            Event::Collector(Input::Probed { pid, probe: Probe::Healthy }) => {
+                if let Some(process) = self.processes.get_mut(pid) {
+                    process.known_healthy = true;
+                }
+            }
             Event::Measured(snapshot) => {
                 for point in &snapshot.points {
                     let since = &mut self.bad_since[series_number(&point.attributes) as usize];

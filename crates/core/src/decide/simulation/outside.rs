@@ -56,7 +56,9 @@ impl World {
                 }
                 self.later(300, Event::Recorded { generation, result });
             }
-            Action::Spawn { config, without_engine } => self.spawn(config, without_engine),
+            Action::Spawn { config, without_engine, without_additions } => {
+                self.spawn(config, without_engine, without_additions);
+            }
             Action::Terminate(pid) => {
                 let drain = self.millis(5_000);
                 if self.processes.get(&pid).is_some_and(|process| !process.ignores_terminate && !process.stopped) {
@@ -74,6 +76,7 @@ impl World {
             }
             Action::Tell(Notice::Refused { hash, reason, .. } | Notice::RolledBack { from: hash, reason, .. }) => {
                 assert!(!reason.contains(NO_ENGINE), "{}: {hash} is refused for want of an engine", self.seed);
+                assert!(!reason.contains(BAD_ADDITIONS), "{}: {hash} is refused for its additions", self.seed);
                 self.refused.insert(hash);
             }
             Action::Docker(what) => self.use_engine(what),
@@ -174,13 +177,20 @@ impl World {
         assert!(!self.refused.contains(&hash), "{}: {hash} was refused and is tried again", self.seed);
     }
 
-    fn spawn(&mut self, config: ConfigHash, without_engine: bool) {
+    fn spawn(&mut self, config: ConfigHash, without_engine: bool, without_additions: bool) {
         self.assert_not_barred(config);
         assert!(self.processes.is_empty(), "{}: a second collector is started", self.seed);
         if let Some(last) = self.last_spawn {
             assert!(self.now >= last + collector::FIRST_DELAY, "{}: two starts within the first delay", self.seed);
         }
         self.last_spawn = Some(self.now);
+        if let Some(had_additions) = self.ended_at_start.take() {
+            let again = self.seed;
+            assert_eq!(
+                without_additions, had_additions,
+                "{again}: additions after an end at the start, and none without"
+            );
+        }
         if self.binary_missing {
             let failure = SpawnFailure { reason: "no such file".into() };
             self.pending.push((self.now, Event::Collector(Input::Spawned(Err(failure)))));
@@ -195,22 +205,35 @@ impl World {
         };
         // What the agent does not know yet will reach it in this moment.
         let lacks_engine = engine == EngineUse::Read && self.engine_away && !self.agent.docker.is_watching();
+        let additions = match (has_additions(config), without_additions) {
+            (false, _) => Additions::Unused,
+            (true, false) => Additions::Given,
+            (true, true) => Additions::LeftOut,
+        };
+        let dies_of_additions = additions == Additions::Given && self.deadly_additions;
         let process = Process {
             config: Some(config),
             since: self.now,
             well_since: None,
             ignores_terminate: false,
             stopped: false,
-            lacks_engine,
+            doomed: lacks_engine || dies_of_additions,
+            additions,
+            known_healthy: false,
         };
         self.processes.insert(pid, process);
         self.pending.push((
             self.now,
-            Event::Collector(Input::Spawned(Ok(Child { pid, witness: Witness::HealthCheck, engine }))),
+            Event::Collector(Input::Spawned(Ok(Child { pid, witness: Witness::HealthCheck, engine, additions }))),
         ));
         if lacks_engine {
             let after = self.millis(500);
             self.end(pid, NO_ENGINE, after);
+            return;
+        }
+        if dies_of_additions {
+            let after = self.millis(500);
+            self.end(pid, BAD_ADDITIONS, after);
             return;
         }
         match character(config) {
@@ -260,7 +283,7 @@ impl World {
         let character = process.config.map_or(Character::Good, character);
         let probe = match character {
             _ if process.stopped => Probe::Silent("stopped".into()),
-            _ if process.lacks_engine => Probe::Silent("connection refused".into()),
+            _ if process.doomed => Probe::Silent("connection refused".into()),
             Character::NeverReady => Probe::Silent("connection refused".into()),
             Character::Hangs if up > Duration::from_secs(5) => Probe::Silent("no answer".into()),
             Character::Sick if up > Duration::from_secs(5) => Probe::Unhealthy("answered 503".into()),

@@ -212,8 +212,7 @@ impl Runner {
             return;
         }
         self.told = Some(essence);
-        let actions = self.agent.on(Event::Changed, self.moment());
-        self.perform_all(actions);
+        self.feed(Event::Changed);
         if self.settings.config.protocol == ProtocolName::OpAmp
             && let Some(source) = self.source.clone()
         {

@@ -420,11 +420,7 @@ impl Runner {
         match message {
             Message::Event(event) => {
                 match &event {
-                    Event::AlertsKept(_) => self.writes -= 1,
-                    Event::Kept { .. } | Event::Recorded { .. } => {
-                        self.writes -= 1;
-                        self.built_in_checks.heard(&event);
-                    }
+                    Event::Kept { .. } | Event::Recorded { .. } | Event::AlertsKept(_) => self.writes -= 1,
                     Event::Collector(Input::Exited { pid, .. }) => self.forget_collector(*pid),
                     _ => {}
                 }
@@ -442,7 +438,7 @@ impl Runner {
     }
 
     fn feed(&mut self, event: Event) {
-        let actions = self.agent.on(event, self.moment());
+        let actions = self.decide(event);
         self.perform_all(actions);
         // On disk, or not wanted: the body need not be held in memory too.
         if let Some((hash, body)) = &mut self.offered
@@ -450,6 +446,12 @@ impl Runner {
         {
             *body = None;
         }
+    }
+
+    /// The one place that the decisions are asked.
+    fn decide(&mut self, event: Event) -> Vec<Action> {
+        self.built_in_checks.heard(&event);
+        self.agent.on(event, self.moment())
     }
 
     fn moment(&self) -> Moment {
@@ -461,8 +463,7 @@ impl Runner {
         let mut actions = VecDeque::from(actions);
         while let Some(action) = actions.pop_front() {
             if let Some(event) = self.perform(action) {
-                self.built_in_checks.heard(&event);
-                actions.extend(self.agent.on(event, self.moment()));
+                actions.extend(self.decide(event));
             }
         }
     }

@@ -61,9 +61,6 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// What a stop may take beyond what is waited for.
 const STOP_MARGIN: Duration = Duration::from_secs(2);
 
-/// Two signals closer than this are one: some send it to the process and then to its whole group.
-const ONE_STOP: Duration = Duration::from_millis(50);
-
 /// The status when neither directory can be made: `EX_CANTCREAT` of sysexits(3).
 const EXIT_CANTCREAT: u8 = 73;
 
@@ -273,8 +270,6 @@ struct Runner {
     /// What was told last to whoever wants to hear of changes.
     told: Option<Essence>,
     serial: u64,
-    stops: u32,
-    stopped_at: Option<Instant>,
     quit: bool,
 
     exporter: Option<Arc<Exporter>>,
@@ -353,8 +348,6 @@ impl Runner {
             written: None,
             told: None,
             serial: 0,
-            stops: 0,
-            stopped_at: None,
             quit: false,
             exporter: None,
             buffer: None,

@@ -18,18 +18,10 @@ impl Runner {
     pub(super) fn take_signal(&mut self, signal: Signal) {
         match signal {
             Signal::Stop => {
-                let now = Instant::now();
-                let first = *self.stopped_at.get_or_insert(now);
-                if self.stops == 0 {
-                    self.stops = 1;
-                    log::info!("asked to stop; stopping the collector");
+                if !self.agent.is_ending() {
                     self.say_stopping();
-                    self.feed(Event::Stop);
-                } else if now >= first + ONE_STOP {
-                    self.stops += 1;
-                    log::warn!("asked to stop again; killing the collector");
-                    self.feed(Event::StopNow);
                 }
+                self.feed(Event::Stop);
             }
             Signal::Reload => {
                 os::tell_manager(&format!("RELOADING=1\nMONOTONIC_USEC={}", os::monotonic_microseconds()));
@@ -168,10 +160,10 @@ impl Runner {
 
     /// Writes the status if something in it has changed that matters.
     pub(super) fn publish(&mut self, last: bool) {
-        let state = match (last, self.stops) {
+        let state = match (last, self.agent.is_ending()) {
             (true, _) => "stopped",
-            (false, 0) => "running",
-            (false, _) => "stopping",
+            (false, false) => "running",
+            (false, true) => "stopping",
         };
         let report = self.agent.report();
         self.look_at_ourselves(&report);

@@ -67,6 +67,8 @@ impl Counts {
             | Notice::RefusalsCleared { .. }
             | Notice::ExchangeFailed { .. }
             | Notice::SourceBack { .. }
+            | Notice::StopAsked
+            | Notice::StopAskedAgain
             | Notice::ReportFailed { .. }
             | Notice::ExportFailed { .. }
             | Notice::ExportRefused { .. }

@@ -193,8 +193,8 @@ mod tests {
     use super::*;
     use crate::decide::collector::Input;
     use crate::decide::{
-        Action, Additions, Agent, Child, ConfigHash, EngineUse, Event, Exit, FailureKind, Params, Probe, Record,
-        Witness, origin,
+        Action, Additions, Agent, Child, ConfigHash, EngineUse, Event, Exit, FailureKind, ONE_STOP, Params, Probe,
+        Record, Witness, origin,
     };
     use std::time::SystemTime;
 
@@ -361,7 +361,7 @@ mod tests {
         let late = stalled.on(Event::Due, at(later + patience));
         assert!(late.contains(&Action::Terminate(7)), "{late:?}");
 
-        let hurried = stop().on(Event::StopNow, at(later));
+        let hurried = stop().on(Event::Stop, at(later + ONE_STOP));
         assert!(hurried.contains(&Action::Kill(7)) || hurried.contains(&Action::Terminate(7)), "{hurried:?}");
 
         // With nothing to tell the collector is stopped at once.
@@ -386,7 +386,8 @@ mod tests {
         let mut stalled = stop();
         assert_eq!(stalled.deadline(), later + patience);
         assert_eq!(stalled.on(Event::Due, at(later + patience)), [Action::Quit]);
-        assert_eq!(stop().on(Event::StopNow, at(later)), [Action::Quit]);
+        let hurried = stop().on(Event::Stop, at(later + ONE_STOP));
+        assert_eq!(hurried, [Action::Tell(Notice::StopAskedAgain), Action::Quit]);
     }
 
     #[test]

@@ -206,10 +206,8 @@ pub enum Event {
     RollBack,
     /// A person wants refused configs to be tried again.
     ClearRefused,
-    /// End in order.
+    /// A signal to stop came: the first asks to end in order, a second one to end at once.
     Stop,
-    /// End at once.
-    StopNow,
     /// Something happened elsewhere that is exported.
     Happened,
     /// An export ended, or failed.
@@ -314,6 +312,8 @@ pub struct Agent {
     docker: docker::Docker,
     checks: check::Checks,
     ending: Ending,
+    /// When the first signal to stop came.
+    first_stop: Option<Instant>,
     alerts: alert::Alerts,
 }
 
@@ -330,6 +330,9 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// How long the end waits for an export, once before the collector is stopped or once after it.
 const LAST_EXPORT: Duration = Duration::from_secs(2);
+
+/// Two signals to stop that are closer than this are one: some send it to the process and then to its whole group.
+const ONE_STOP: Duration = Duration::from_millis(50);
 
 /// How far the end has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -375,6 +378,7 @@ impl Agent {
             docker: docker::Docker::new(params.docker.clone(), at.now),
             checks: check::Checks::new(&params.checks, at),
             ending: Ending::No,
+            first_stop: None,
             alerts: alert::Alerts::new(&params.alerts, &params.alert_labels, params.notify_every),
             params,
         };
@@ -445,18 +449,18 @@ impl Agent {
                 self.poll.nudge(at.now);
                 out.push(Action::Answer(Ok(answer)));
             }
-            Event::Stop => {
-                self.begin_to_end(at.now, out);
-            }
-            Event::StopNow => {
-                self.begin_to_end(at.now, out);
-                self.ending = match self.ending {
-                    Ending::Handing(_) => Ending::InOrder(at.now),
-                    Ending::Telling(_) => Ending::Telling(at.now),
-                    other @ (Ending::No | Ending::InOrder(_) | Ending::Done) => other,
-                };
-                self.collect(collector::Input::Hurry, at, out);
-            }
+            Event::Stop => match self.first_stop {
+                None => {
+                    self.first_stop = Some(at.now);
+                    out.push(Action::Tell(Notice::StopAsked));
+                    self.begin_to_end(at.now, out);
+                }
+                Some(first) if at.now < first + ONE_STOP => {}
+                Some(_) => {
+                    out.push(Action::Tell(Notice::StopAskedAgain));
+                    self.end_at_once(at, out);
+                }
+            },
             Event::Happened => self.exporting.happened(at.now),
             Event::Exported(result) => {
                 let notice = self.exporting.on_exported(result, self.collector.is_healthy(), at);
@@ -502,6 +506,11 @@ impl Agent {
         .flatten()
         .map(|due| due.latest())
         .fold(self.sample.due().latest(), Instant::min)
+    }
+
+    /// Whether it was asked to stop.
+    pub fn is_ending(&self) -> bool {
+        self.ending != Ending::No
     }
 
     /// Whether the offered body of this config is still to be put on disk.
@@ -605,13 +614,21 @@ impl Agent {
     }
 
     fn begin_to_end(&mut self, now: Instant, out: &mut Vec<Action>) {
-        if self.ending == Ending::No {
-            self.ending = match self.exporting.to_collector() && self.collector.is_healthy() {
-                true => Ending::Handing(now + LAST_EXPORT),
-                false => Ending::InOrder(now),
-            };
-            out.push(Action::EndValidation);
-        }
+        self.ending = match self.exporting.to_collector() && self.collector.is_healthy() {
+            true => Ending::Handing(now + LAST_EXPORT),
+            false => Ending::InOrder(now),
+        };
+        out.push(Action::EndValidation);
+    }
+
+    /// Nothing is waited for any more but the kernel.
+    fn end_at_once(&mut self, at: Moment, out: &mut Vec<Action>) {
+        self.ending = match self.ending {
+            Ending::Handing(_) => Ending::InOrder(at.now),
+            Ending::Telling(_) => Ending::Telling(at.now),
+            other @ (Ending::No | Ending::InOrder(_) | Ending::Done) => other,
+        };
+        self.collect(collector::Input::Hurry, at, out);
     }
 
     /// Gives an input to the collector's state and what comes of it to the rollout.

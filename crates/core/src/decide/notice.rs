@@ -50,6 +50,8 @@ pub enum Notice {
     SourceBack { failures: u32 },
     ReportFailed { message: String, delay: Duration },
     RestartAsked,
+    StopAsked,
+    StopAskedAgain,
     ExportFailed { message: String, delay: Duration },
     ExportRefused { message: String },
     ExportBack,
@@ -81,6 +83,7 @@ impl Notice {
             | Self::RefusalsCleared { .. }
             | Self::SourceBack { .. }
             | Self::RestartAsked
+            | Self::StopAsked
             | Self::ExportBack
             | Self::AlertResolved { .. }
             | Self::EngineWatched { .. }
@@ -104,6 +107,7 @@ impl Notice {
             | Self::CannotRecord { .. }
             | Self::Lost { .. }
             | Self::ReportFailed { .. }
+            | Self::StopAskedAgain
             | Self::CheckFailed { .. }
             | Self::ExportFailed { .. }
             | Self::ExportRefused { .. }
@@ -162,6 +166,8 @@ impl Notice {
             | Self::StillRefused { .. }
             | Self::RefusalsCleared { .. }
             | Self::ReportFailed { .. }
+            | Self::StopAsked
+            | Self::StopAskedAgain
             | Self::NotificationFailed { .. }
             // These come with more than their line, see `Runner::record_alert`.
             | Self::AlertFired { .. }
@@ -205,6 +211,8 @@ impl Notice {
             | Self::SourceBack { .. }
             | Self::ReportFailed { .. }
             | Self::RestartAsked
+            | Self::StopAsked
+            | Self::StopAskedAgain
             | Self::ExportFailed { .. }
             | Self::ExportRefused { .. }
             | Self::ExportBack
@@ -296,6 +304,8 @@ impl fmt::Display for Notice {
             }
             Self::CheckGoodAgain { name } => write!(f, "check {name} is good again"),
             Self::RestartAsked => f.write_str("the config server wants the collector started anew"),
+            Self::StopAsked => f.write_str("asked to stop; stopping the collector"),
+            Self::StopAskedAgain => f.write_str("asked to stop again; killing the collector"),
             Self::EngineWatched { engine, again } => {
                 write!(f, "{engine} is watched{}", if *again { " again" } else { "" })
             }

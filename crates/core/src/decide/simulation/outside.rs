@@ -65,7 +65,11 @@ impl World {
                     self.end(pid, "code 0", drain);
                 }
             }
-            Action::Kill(pid) => self.end(pid, "signal 9", Duration::from_millis(1)),
+            Action::Kill(pid) => {
+                let early = self.gentle_until.is_some_and(|until| self.now < until);
+                assert!(!early, "{}: {pid} is killed before its time", self.seed);
+                self.end(pid, "signal 9", Duration::from_millis(1));
+            }
             Action::Probe(pid) => {
                 let probe = self.probe(pid);
                 self.later(1_000, Event::Collector(Input::Probed { pid, probe }));

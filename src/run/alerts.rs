@@ -27,14 +27,15 @@ impl Runner {
     pub(super) fn notify(&mut self, batch: Vec<Notification>) -> Option<Event> {
         let Some(webhook) = self.webhook.clone() else {
             let why = "webhook.url cannot be used, see the error above; mend the settings and send SIGHUP";
-            return Some(Event::Notified(Err(Failure::new(FailureKind::Settings, why))));
+            let result = Err(Failure::new(FailureKind::Settings, why));
+            return Some(Event::Notified { result, clocks: None });
         };
         let redactor = self.redactor.clone();
         let started = self.work_along("webhook", move || {
-            let result = webhook.send(&batch, &redactor);
-            Message::Event(Event::Notified(result))
+            let (result, clocks) = webhook.send(&batch, &redactor);
+            Message::Event(Event::Notified { result, clocks })
         });
-        started.err().map(|why| Event::Notified(Err(why)))
+        started.err().map(|why| Event::Notified { result: Err(why), clocks: None })
     }
 
     /// What fires and what no longer does belongs in the log of the host as well.

@@ -1,34 +1,27 @@
 //! Alerts by POST to `webhook.url`, as Alertmanager's API v2 takes them.
 //!
-//! When an alert ends is decided by the receiver's clock, and the clock of an edge host is often wrong: so the times that are sent are
-//! in the receiver's time, as far as its answers tell it.
+//! When an alert ends is decided by the receiver's clock: what its answers tell of that is handed on.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::decide::Notification;
+use crate::decide::{Clocks, Notification};
 use crate::http::{Client, HttpError, HttpSettings, Method, Request, Response, USER_AGENT};
 use crate::redact::Redactor;
 use crate::settings::Settings;
 use crate::source::{Failure, http_settings};
-use crate::units::{rfc3339, seconds};
+use crate::units::rfc3339;
 
 /// The most that is read of an answer, in bytes: a receiver has nothing to tell but a status.
 const LARGEST_ANSWER: u64 = 64 * 1024;
-
-/// Clocks that differ by less, in seconds, count as alike: an answer takes its time, and its date has no fractions.
-const ALIKE: u64 = 30;
 
 /// Where alerts go.
 pub struct Webhook {
     client: Client,
     url: String,
     headers: Vec<(String, String)>,
-    /// How far the receiver's clock is ahead of ours, in seconds.
-    ahead: AtomicI64,
 }
 
 impl Webhook {
@@ -53,20 +46,22 @@ impl Webhook {
             headers.push((name.clone(), value.expose().to_owned()));
         }
         let client = Client::new(&HttpSettings { max_size: LARGEST_ANSWER, ..http_settings(&settings.config) })?;
-        Ok(Some(Self { client, url: url.clone(), headers, ahead: AtomicI64::new(0) }))
+        Ok(Some(Self { client, url: url.clone(), headers }))
     }
 
-    /// Sends a batch, and blocks for up to `config.timeout`, twice that when the clocks turn out to differ: it is called on a thread of
-    /// its own.
-    ///
-    /// # Errors
-    ///
-    /// A [`Failure`] if it was not taken: any status but 2xx.
-    pub fn send(&self, batch: &[Notification], redactor: &Redactor) -> Result<(), Failure> {
-        let mut response = self.post(batch, redactor)?;
-        if self.learns_the_time(response.date) {
-            response = self.post(batch, redactor)?;
-        }
+    /// Sends a batch, and blocks for up to `config.timeout`: it is called on a thread of its own. Answers whether it was taken,
+    /// which any status but 2xx denies, and with the receiver's clock, if that is told.
+    pub fn send(&self, batch: &[Notification], redactor: &Redactor) -> (Result<(), Failure>, Option<Clocks>) {
+        let response = match self.post(batch, redactor) {
+            Ok(response) => response,
+            Err(error) => return (Err(error.into()), None),
+        };
+        let ours = SystemTime::now();
+        let clocks = response.date.and_then(|theirs| Some(Clocks { server: self.shown().ok()?, theirs, ours }));
+        (self.judge(&response), clocks)
+    }
+
+    fn judge(&self, response: &Response) -> Result<(), Failure> {
         match response.status {
             200..=299 => Ok(()),
             status => {
@@ -78,31 +73,8 @@ impl Webhook {
     }
 
     fn post(&self, batch: &[Notification], redactor: &Redactor) -> Result<Response, HttpError> {
-        let body = encode(batch, redactor, self.ahead.load(Ordering::Relaxed));
+        let body = encode(batch, redactor);
         self.client.send(&Request { method: Method::Post, url: self.url.clone(), headers: self.headers.clone(), body })
-    }
-
-    /// Whether the receiver's clock is another than was thought: what was sent then has the wrong times.
-    fn learns_the_time(&self, date: Option<SystemTime>) -> bool {
-        let Some(date) = date else { return false };
-        let (ours, theirs) = (since_1970(SystemTime::now()), since_1970(date));
-        let ahead = if ours.abs_diff(theirs) < ALIKE { 0 } else { theirs - ours };
-        let known = self.ahead.load(Ordering::Relaxed);
-        if known.abs_diff(ahead) < ALIKE {
-            return false;
-        }
-        self.ahead.store(ahead, Ordering::Relaxed);
-        let (by, which) =
-            (seconds(Duration::from_secs(ahead.unsigned_abs())), if ahead > 0 { "behind" } else { "ahead of" });
-        match self.shown() {
-            Ok(shown) if ahead != 0 => {
-                log::warn!(
-                    "the clock of this host is {by} {which} that of {shown}; alerts are sent in the time of the latter"
-                );
-            }
-            Ok(_) | Err(_) => {}
-        }
-        true
     }
 
     fn shown(&self) -> Result<String, HttpError> {
@@ -110,20 +82,8 @@ impl Webhook {
     }
 }
 
-fn since_1970(time: SystemTime) -> i64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    since.as_secs().try_into().unwrap_or(i64::MAX)
-}
-
-/// That many seconds later, or earlier.
-fn shifted(time: SystemTime, by: i64) -> SystemTime {
-    let seconds = Duration::from_secs(by.unsigned_abs());
-    let shifted = if by < 0 { time.checked_sub(seconds) } else { time.checked_add(seconds) };
-    shifted.unwrap_or(time)
-}
-
 /// A `postableAlerts` of Alertmanager's API v2. Source: `api/v2/openapi.yaml` of Alertmanager 0.25.
-fn encode(batch: &[Notification], redactor: &Redactor, ahead: i64) -> Vec<u8> {
+fn encode(batch: &[Notification], redactor: &Redactor) -> Vec<u8> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct PostableAlert<'a> {
@@ -137,8 +97,8 @@ fn encode(batch: &[Notification], redactor: &Redactor, ahead: i64) -> Vec<u8> {
         .map(|one| PostableAlert {
             labels: one.labels.iter().map(|(name, value)| (name.as_str(), redactor.line(value))).collect(),
             annotations: one.annotations.iter().map(|(name, value)| (*name, redactor.line(value))).collect(),
-            starts_at: rfc3339(shifted(one.starts_at, ahead)),
-            ends_at: rfc3339(shifted(one.ends_at, ahead)),
+            starts_at: rfc3339(one.starts_at),
+            ends_at: rfc3339(one.ends_at),
         })
         .collect();
     serde_json::to_vec(&alerts).expect("maps with string keys only")
@@ -150,6 +110,7 @@ mod tests {
     use crate::cli::Invocation;
     use crate::http::test_server::{Answer, Server};
     use crate::settings::World;
+    use std::time::Duration;
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
@@ -172,21 +133,9 @@ mod tests {
         Webhook::new(&settings).unwrap().expect("there is a URL")
     }
 
-    fn dated(date: SystemTime) -> Answer {
-        Answer::Status(200, vec![("Date".into(), httpdate::fmt_http_date(date))], Vec::new())
-    }
-
-    fn starts(server: &Server) -> Vec<String> {
-        let start = |body: &[u8]| {
-            let value: serde_json::Value = serde_json::from_slice(body).unwrap();
-            value[0]["startsAt"].as_str().unwrap().to_owned()
-        };
-        server.requests().iter().map(|asked| start(&asked.body)).collect()
-    }
-
     #[test]
     fn a_batch_is_what_alertmanager_reads_without_secrets() {
-        let json = String::from_utf8(encode(&batch(), &Redactor::new(["hunter2-token"]), 0)).unwrap();
+        let json = String::from_utf8(encode(&batch(), &Redactor::new(["hunter2-token"]))).unwrap();
 
         assert_eq!(
             json,
@@ -197,34 +146,22 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_whose_clock_is_alike_is_told_once_and_in_our_time() {
+    fn the_clock_of_the_receiver_is_told_however_it_answers() {
         let server = Server::new();
         let webhook = webhook(&server);
-        server.answer(dated(SystemTime::now() + Duration::from_secs(5)));
-        webhook.send(&batch(), &Redactor::default()).unwrap();
+        let theirs = at(1_700_000_000);
+        for status in [200, 400] {
+            server.answer(Answer::Status(status, vec![("Date".into(), httpdate::fmt_http_date(theirs))], Vec::new()));
+            let before = SystemTime::now();
+            let (result, clocks) = webhook.send(&batch(), &Redactor::default());
+            let clocks = clocks.expect("it has a date");
+            assert_eq!((result.is_ok(), clocks.theirs), (status == 200, theirs));
+            assert!(before <= clocks.ours && clocks.ours <= SystemTime::now());
+            assert_eq!(clocks.server, server.at("/alerts"));
+        }
         server.answer(Answer::status(200));
-        webhook.send(&batch(), &Redactor::default()).unwrap();
-
-        assert_eq!(starts(&server), ["2023-11-14T22:13:20Z"; 2]);
-    }
-
-    #[test]
-    fn a_receiver_whose_clock_is_ahead_is_told_again_in_its_own_time() {
-        let server = Server::new();
-        let webhook = webhook(&server);
-        server.answer(dated(SystemTime::now() + Duration::from_secs(7 * 24 * 3600)));
-        webhook.send(&batch(), &Redactor::default()).unwrap();
-        webhook.send(&batch(), &Redactor::default()).unwrap();
-
-        let starts = starts(&server);
-        assert_eq!(starts.len(), 3, "the first was sent again, the second was right: {starts:?}");
-        assert_eq!(starts[0], "2023-11-14T22:13:20Z");
-        assert!(starts[1].starts_with("2023-11-21T22:13:") && starts[2].starts_with("2023-11-21T22:13:"), "{starts:?}");
-
-        // The clock of this host is put right.
-        server.answer(dated(SystemTime::now()));
-        webhook.send(&batch(), &Redactor::default()).unwrap();
-        assert_eq!(self::starts(&server).pop().unwrap(), "2023-11-14T22:13:20Z");
+        assert_eq!(webhook.send(&batch(), &Redactor::default()), (Ok(()), None));
+        assert_eq!(server.requests().len(), 3, "once each");
     }
 
     #[test]
@@ -233,7 +170,7 @@ mod tests {
         let webhook = webhook(&server);
         server.answer(Answer::Status(503, vec![("Retry-After".into(), "7".into())], Vec::new()));
 
-        let failure = webhook.send(&batch(), &Redactor::default()).unwrap_err();
+        let failure = webhook.send(&batch(), &Redactor::default()).0.unwrap_err();
 
         assert_eq!(failure.retry_after, Some(Duration::from_secs(7)));
         assert!(

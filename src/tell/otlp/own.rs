@@ -68,6 +68,7 @@ impl Counts {
             | Notice::ExchangeFailed { .. }
             | Notice::SourceBack { .. }
             | Notice::StopAsked
+            | Notice::ClocksDiffer { .. }
             | Notice::StopAskedAgain
             | Notice::ReportFailed { .. }
             | Notice::ExportFailed { .. }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rule::{News, Rule, Series, State};
 
+use super::clock::Clocks;
 use super::delivery::Deliveries;
 use super::notify::{Notification, Notifying};
 use super::{Action, AlertSettings, AlertSeverity, Due, Failure, Moment, Notice, Threshold, backoff};
@@ -244,10 +245,20 @@ impl Alerts {
         }
     }
 
-    /// Takes what became of a batch at the webhook.
-    pub fn on_notified(&mut self, result: Result<(), Failure>, at: Moment, out: &mut Vec<Action>) {
+    /// Takes what became of a batch at the webhook, whose answer may have told what its clock shows.
+    pub fn on_notified(
+        &mut self,
+        result: Result<(), Failure>,
+        clocks: Option<&Clocks>,
+        at: Moment,
+        out: &mut Vec<Action>,
+    ) {
+        let wrong_times = self.notifying.learn(clocks, out);
+        if wrong_times && self.notifying.send_again(at.now) {
+            return;
+        }
         let before = self.resolved.len();
-        if result.is_ok() {
+        if result.is_ok() && !wrong_times {
             let taken = self.notifying.in_flight();
             self.resolved.retain(|(number, _)| Some(*number) > taken);
         }
@@ -367,7 +378,7 @@ impl Alerts {
         let ends_at = wall + self.notifying.fades_after();
         let firing = self.firing().map(|(_, alert)| Notification::new(alert, ends_at));
         let resolved = self.resolved.iter().map(|(_, it)| Notification::new(&it.alert, it.at));
-        resolved.chain(firing).collect()
+        resolved.chain(firing).map(|one| self.notifying.in_their_time(one)).collect()
     }
 }
 

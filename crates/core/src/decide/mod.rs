@@ -6,7 +6,7 @@
 //!
 //! `collector` keeps one collector alive, `rollout` decides which configuration it should run, `poll` decides when the source is
 //! asked, `reporting` when plain reports are sent, `export` when measurements and events are, `delivery` paces these two and the webhook, `health` judges probes, `sample` paces
-//! host samples, `alert` holds what was measured against thresholds, `notify` decides when a webhook hears of it, `docker` looks at
+//! host samples, `alert` holds what was measured against thresholds, `notify` decides when a webhook hears of it, `clock` by whose clock, `docker` looks at
 //! containers, `check` paces the checks. [`Agent`] lets them meet: after each event it compares
 //! what is wanted with what is.
 
@@ -15,6 +15,7 @@
 pub mod alert;
 pub mod backoff;
 pub mod check;
+pub mod clock;
 pub mod collector;
 pub mod delivery;
 pub mod docker;
@@ -40,6 +41,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub use alert::settings::{AlertSettings, AlertSeverity, Threshold};
 pub use alert::{Alert, AlertMemory, AlertReport, AlertsReport, Resolved};
 pub use check::{CheckKind, CheckPlan};
+pub use clock::Clocks;
 pub use collector::{Additions, Child, EngineUse, Exit, LastExit, Phase, SpawnFailure};
 pub use delivery::Deliveries;
 pub use export::{Delivered, ExportParams};
@@ -213,7 +215,12 @@ pub enum Event {
     /// An export ended, or failed.
     Exported(Result<Delivered, Failure>),
     /// A batch of alerts was taken, or was not.
-    Notified(Result<(), Failure>),
+    Notified {
+        /// The reason, when it was not.
+        result: Result<(), Failure>,
+        /// The clock of the receiver, if it answered and told it.
+        clocks: Option<Clocks>,
+    },
     /// Alerts that fire from now on have these labels of the host.
     Relabelled(Vec<(String, String)>),
     /// What must survive of the alerts is on disk, or could not be put there: the reason.
@@ -466,7 +473,7 @@ impl Agent {
                 let notice = self.exporting.on_exported(result, self.collector.is_healthy(), at);
                 out.extend(notice.map(Action::Tell));
             }
-            Event::Notified(result) => self.alerts.on_notified(result, at, out),
+            Event::Notified { result, clocks } => self.alerts.on_notified(result, clocks.as_ref(), at, out),
             Event::Relabelled(labels) => self.alerts.relabel(labels),
             Event::AlertsKept(result) => self.alerts.on_kept(result, at, out),
             Event::Docker(input) => self.docker.on(input, at, out),

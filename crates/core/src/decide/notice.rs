@@ -59,6 +59,7 @@ pub enum Notice {
     AlertResolved { alert: Box<Alert>, why: Cow<'static, str> },
     AlertsNotKept { why: String, delay: Duration },
     NotificationFailed { message: String, delay: Duration },
+    ClocksDiffer { server: String, ahead: i64 },
     EngineWatched { engine: String, again: bool },
     EngineLost { message: String, delay: Duration, news: bool },
     AdditionsLeftOut { config: ConfigHash },
@@ -108,6 +109,7 @@ impl Notice {
             | Self::Lost { .. }
             | Self::ReportFailed { .. }
             | Self::StopAskedAgain
+            | Self::ClocksDiffer { .. }
             | Self::CheckFailed { .. }
             | Self::ExportFailed { .. }
             | Self::ExportRefused { .. }
@@ -168,6 +170,7 @@ impl Notice {
             | Self::ReportFailed { .. }
             | Self::StopAsked
             | Self::StopAskedAgain
+            | Self::ClocksDiffer { .. }
             | Self::NotificationFailed { .. }
             // These come with more than their line, see `Runner::record_alert`.
             | Self::AlertFired { .. }
@@ -213,6 +216,7 @@ impl Notice {
             | Self::RestartAsked
             | Self::StopAsked
             | Self::StopAskedAgain
+            | Self::ClocksDiffer { .. }
             | Self::ExportFailed { .. }
             | Self::ExportRefused { .. }
             | Self::ExportBack
@@ -304,6 +308,14 @@ impl fmt::Display for Notice {
             }
             Self::CheckGoodAgain { name } => write!(f, "check {name} is good again"),
             Self::RestartAsked => f.write_str("the config server wants the collector started anew"),
+            Self::ClocksDiffer { server, ahead } => {
+                let by = seconds(Duration::from_secs(ahead.unsigned_abs()));
+                let which = if *ahead > 0 { "behind" } else { "ahead of" };
+                write!(
+                    f,
+                    "the clock of this host is {by} {which} that of {server}; alerts are sent in the time of the latter"
+                )
+            }
             Self::StopAsked => f.write_str("asked to stop; stopping the collector"),
             Self::StopAskedAgain => f.write_str("asked to stop again; killing the collector"),
             Self::EngineWatched { engine, again } => {

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::alert::{Alert, rounded};
+use super::clock::{Clocks, ServerClock};
 use super::delivery::{self, Deliveries, Delivery, Pace};
-use super::{Due, Failure, Moment};
+use super::{Action, Due, Failure, Moment, Notice};
 
 /// An alert that is not repeated for so many turns is over, even if nobody is left to say so.
 const FADES_AFTER_TURNS: u32 = 4;
@@ -16,7 +17,7 @@ pub struct Notification {
     pub labels: Vec<(String, String)>,
     /// What is said about it.
     pub annotations: Vec<(&'static str, String)>,
-    /// When it fired.
+    /// When it fired, by the receiver's clock.
     pub starts_at: SystemTime,
     /// When it was resolved, or will be if it is not repeated.
     pub ends_at: SystemTime,
@@ -52,13 +53,16 @@ pub struct Notifying {
     delivery: Delivery,
     /// The number of the last resolved alert in the batch that was begun last.
     last: u64,
+    clock: ServerClock,
+    /// Whether the last batch was sent only because the one before had wrong times.
+    corrected: bool,
 }
 
 impl Notifying {
     /// There is nothing to send yet.
     pub fn new(every: Option<Duration>) -> Self {
         let pace = Pace { settle: Duration::ZERO, wishes: delivery::LIKE_BACKOFF };
-        Self { every, delivery: Delivery::new(pace, None), last: 0 }
+        Self { every, delivery: Delivery::new(pace, None), last: 0, clock: ServerClock::default(), corrected: false }
     }
 
     /// There may be another webhook, which has not heard of anything.
@@ -100,6 +104,34 @@ impl Notifying {
     /// The number of the last resolved alert that is on its way.
     pub fn in_flight(&self) -> Option<u64> {
         self.delivery.in_flight().then_some(self.last)
+    }
+
+    /// Learns the receiver's clock from an answer. Whether it is another than was thought: what was sent had wrong times then.
+    pub fn learn(&mut self, clocks: Option<&Clocks>, out: &mut Vec<Action>) -> bool {
+        let news = clocks.filter(|clocks| self.clock.learn(clocks));
+        if let Some(Clocks { server, .. }) = news.filter(|_| self.clock.ahead() != 0) {
+            let (server, ahead) = (server.clone(), self.clock.ahead());
+            out.push(Action::Tell(Notice::ClocksDiffer { server, ahead }));
+        }
+        self.corrected &= news.is_some();
+        news.is_some()
+    }
+
+    /// Has a batch that had wrong times sent again at once, whatever came of it. Whether it is.
+    pub fn send_again(&mut self, now: Instant) -> bool {
+        // Once: a clock that jumps with each answer must not have the same sent again and again.
+        self.corrected = !self.corrected && self.every.is_some();
+        if self.corrected {
+            self.delivery.landed();
+            self.delivery.at_once(now);
+        }
+        self.corrected
+    }
+
+    /// The same by the receiver's clock, as far as it is known.
+    pub fn in_their_time(&self, notification: Notification) -> Notification {
+        let (starts_at, ends_at) = (self.clock.theirs(notification.starts_at), self.clock.theirs(notification.ends_at));
+        Notification { starts_at, ends_at, ..notification }
     }
 
     /// Takes what became of a batch. Answers with the delay of the next when this failure is news.

@@ -121,7 +121,7 @@ impl Quiet {
                 let delivered = Delivered { sent: 1, more: false, trouble: None };
                 self.ends.push(Event::Exported(Ok(delivered)));
             }
-            Action::Notify(_) => self.ends.push(Event::Notified(Ok(()))),
+            Action::Notify(_) => self.ends.push(Event::Notified { result: Ok(()), clocks: None }),
             Action::Check { generation, .. } => {
                 let outcome = check::Outcome { result: Ok(String::new()), took: Duration::ZERO };
                 self.ends.push(Event::Checked { generation, outcome });

@@ -26,6 +26,7 @@
 //!     so one that comes up only without them is up in the end, and one that never comes up has them again.
 //!     A config is never refused or rolled back for what its additions did.
 //! 17. Two signals to stop within 50 ms are one, which gives the collector its time; two further apart end it at once.
+//! 18. A webhook that told what its clock shows is told times by that clock.
 
 mod outside;
 
@@ -47,6 +48,12 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(16);
 const ENGINE_BACK_WITHIN: Duration = Duration::from_secs(40);
 
 const PROBATION: Duration = Duration::from_secs(30);
+
+/// What our clock shows at the beginning.
+const BEGUN: Duration = Duration::from_secs(1_000_000_000);
+
+/// Clocks that differ by less count as alike.
+const ALIKE: Duration = Duration::from_secs(30);
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(35);
 
@@ -174,6 +181,9 @@ struct World {
     /// Those that the webhook thinks fire.
     heard: BTreeSet<String>,
     webhook_away: bool,
+    /// How far the receiver's clock is ahead of ours, in seconds, and what it told the agent of that.
+    receiver_ahead: i64,
+    told_ahead: Option<i64>,
 }
 
 impl World {
@@ -181,7 +191,7 @@ impl World {
         let now = origin();
         let mut random = seed;
         let dice = splitmix(&mut random);
-        let at = Moment { now, wall: SystemTime::UNIX_EPOCH, dice };
+        let at = Moment { now, wall: SystemTime::UNIX_EPOCH + BEGUN, dice };
         let (agent, actions) = Agent::new(params(seed), Record::default(), None, at);
         let mut world = Self {
             seed,
@@ -219,6 +229,8 @@ impl World {
             firing: BTreeSet::new(),
             heard: BTreeSet::new(),
             webhook_away: false,
+            receiver_ahead: 0,
+            told_ahead: None,
         };
         world.perform(actions);
         world
@@ -241,7 +253,10 @@ impl World {
     }
 
     fn disturb(&mut self) {
-        match self.below(22) {
+        match self.below(23) {
+            22 if self.tells_date() => {
+                self.receiver_ahead = [0, 20, -45, 3_600, -86_400, 604_800][self.below(6) as usize]
+            }
             21 => self.deadly_additions = !self.deadly_additions,
             19 => self.feed(Event::Happened),
             20 => {
@@ -374,7 +389,7 @@ impl World {
         self.heard.retain(|labels| known.contains(labels));
         self.agent = agent;
         self.stream = false;
-        self.ended_at_start = None;
+        (self.ended_at_start, self.told_ahead) = (None, None);
         self.last_good = self.disk.last_good;
         // It knows of refusals only what its disk took.
         self.refused.retain(|hash| self.disk.refused.iter().any(|refused| refused.hash == *hash));
@@ -432,7 +447,21 @@ impl World {
     }
 
     fn moment(&self, dice: u64) -> Moment {
-        Moment { now: self.now, wall: SystemTime::UNIX_EPOCH + (self.now - self.begun), dice }
+        Moment { now: self.now, wall: self.wall(), dice }
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + BEGUN + (self.now - self.begun)
+    }
+
+    /// Whether the receiver's answers have a date. A clock that nobody can know is as ours.
+    fn tells_date(&self) -> bool {
+        !self.seed.is_multiple_of(4)
+    }
+
+    fn receivers_wall(&self) -> SystemTime {
+        let seconds = Duration::from_secs(self.receiver_ahead.unsigned_abs());
+        if self.receiver_ahead < 0 { self.wall() - seconds } else { self.wall() + seconds }
     }
 
     fn feed(&mut self, event: Event) {
@@ -448,6 +477,10 @@ impl World {
                 if let Some(process) = self.processes.get_mut(pid) {
                     process.known_healthy = true;
                 }
+            }
+            Event::Notified { clocks: Some(Clocks { theirs, ours, .. }), .. } => {
+                let ahead = theirs.duration_since(*ours).map(|ahead| ahead.as_secs() as i64);
+                self.told_ahead = Some(ahead.unwrap_or_else(|behind| -(behind.duration().as_secs() as i64)));
             }
             Event::Measured(snapshot) => {
                 for point in &snapshot.points {

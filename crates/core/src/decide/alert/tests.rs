@@ -78,7 +78,7 @@ impl Bench {
 
     fn taken(&mut self) {
         let at = self.at();
-        self.alerts.on_notified(Ok(()), at, &mut Vec::new());
+        self.alerts.on_notified(Ok(()), None, at, &mut Vec::new());
     }
 }
 
@@ -365,7 +365,7 @@ fn a_resolved_one_is_sent_until_it_was_taken_once() {
     let resolved = bench.sends();
     assert_eq!(resolved[0].ends_at, WALL + Duration::from_secs(10));
     let at = bench.at();
-    bench.alerts.on_notified(Err(Failure::new(FailureKind::Status, "answered 503")), at, &mut Vec::new());
+    bench.alerts.on_notified(Err(Failure::new(FailureKind::Status, "answered 503")), None, at, &mut Vec::new());
     assert_eq!(bench.sends(), [], "not at once");
     assert_eq!(bench.alerts.memory().resolved.len(), 1, "and not lost with the agent");
     bench.seconds += 60;
@@ -455,4 +455,85 @@ fn labels_are_as_prometheus_has_them() {
 fn numbers_are_short_enough_to_read() {
     let shown = [0.0, 1.0 / 3.0, 0.95, 1e9, 1_234_567.891, 12.5, -0.000_012_34].map(rounded);
     assert_eq!(shown, ["0", "0.333333", "0.95", "1000000000", "1234568", "12.5", "-0.00001234"]);
+}
+
+impl Bench {
+    /// The batch that is out was taken by a receiver whose clock is so many seconds ahead. What is told of that.
+    fn taken_by_one_ahead(&mut self, ahead: u64) -> Vec<String> {
+        let at = self.at();
+        let theirs = at.wall + Duration::from_secs(ahead);
+        let clocks = Clocks { server: "http://a/".into(), theirs, ours: at.wall };
+        let mut out = Vec::new();
+        self.alerts.on_notified(Ok(()), Some(&clocks), at, &mut out);
+        let told = |action: &Action| match action {
+            Action::Tell(notice) => notice.to_string(),
+            other => panic!("{other:?}"),
+        };
+        out.iter().map(told).collect()
+    }
+}
+
+const WEEK: u64 = 7 * 24 * 3600;
+
+#[test]
+fn a_receiver_whose_clock_is_alike_is_told_once_and_in_our_time() {
+    let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
+    bench.load(0, 9.0);
+    assert_eq!(bench.sends()[0].starts_at, WALL);
+
+    assert_eq!(bench.taken_by_one_ahead(5), NOTHING);
+    assert_eq!(bench.sends(), [], "once");
+    bench.seconds += 60;
+    assert_eq!(bench.sends()[0].starts_at, WALL);
+}
+
+#[test]
+fn a_receiver_whose_clock_is_ahead_is_told_again_in_its_own_time() {
+    let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
+    bench.load(0, 9.0);
+    let ours = bench.sends();
+
+    let told = bench.taken_by_one_ahead(WEEK);
+    let line = "the clock of this host is 168h behind that of http://a/; alerts are sent in the time of the latter";
+    assert_eq!(told, [line]);
+    let theirs = bench.sends();
+    let week = Duration::from_secs(WEEK);
+    assert_eq!(theirs[0].starts_at, ours[0].starts_at + week, "at once");
+    assert_eq!(theirs[0].ends_at, ours[0].ends_at + week);
+    assert_eq!(bench.alerts.report().notifications.sent, 0, "the first does not count");
+
+    assert_eq!(bench.taken_by_one_ahead(WEEK), NOTHING);
+    assert_eq!(bench.sends(), [], "once");
+    bench.seconds += 60;
+    assert_eq!(bench.sends()[0].starts_at, theirs[0].starts_at);
+
+    // The clock of this host is put right.
+    assert_eq!(bench.taken_by_one_ahead(0), NOTHING);
+    assert_eq!(bench.sends()[0].starts_at, ours[0].starts_at);
+}
+
+#[test]
+fn a_clock_that_jumps_with_each_answer_has_the_same_sent_twice_and_no_more() {
+    let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
+    bench.load(0, 9.0);
+    let mut sent = 0;
+    while !bench.sends().is_empty() {
+        sent += 1;
+        assert!(sent < 10, "again and again");
+        bench.taken_by_one_ahead(WEEK * sent);
+    }
+    assert_eq!((sent, bench.alerts.report().notifications.sent), (2, 1));
+}
+
+#[test]
+fn a_resolved_one_that_was_told_in_the_wrong_time_waits_for_the_right_one() {
+    let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
+    bench.load(0, 9.0);
+    bench.load(10, 1.0);
+    assert_eq!(bench.sends()[0].ends_at, WALL + Duration::from_secs(10));
+    bench.taken_by_one_ahead(WEEK);
+    assert_eq!(bench.alerts.memory().resolved.len(), 1);
+    assert_eq!(bench.sends()[0].ends_at, WALL + Duration::from_secs(10 + WEEK));
+    bench.taken_by_one_ahead(WEEK);
+    assert_eq!(bench.alerts.memory(), AlertMemory::default());
 }

@@ -123,24 +123,46 @@ impl World {
                 self.later(300, Event::AlertsKept(result));
             }
             Action::Notify(batch) => {
-                let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Notified(_))).count();
+                let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Notified { .. })).count();
                 assert_eq!(out, 0, "{}: a second batch while one is out", self.seed);
                 assert!(!batch.is_empty(), "{}: an empty batch", self.seed);
-                if self.webhook_away {
-                    self.later(2_000, Event::Notified(Err(Failure::new(FailureKind::Status, "answered 503"))));
-                } else {
-                    for one in batch {
-                        let labels = format!("{:?}", one.labels);
-                        if one.ends_at > self.moment(0).wall {
-                            self.heard.insert(labels);
-                        } else {
-                            self.heard.remove(&labels);
-                        }
-                    }
-                    self.later(2_000, Event::Notified(Ok(())));
+                self.check_times(&batch);
+                let result = match self.webhook_away {
+                    true => Err(Failure::new(FailureKind::Status, "answered 503")),
+                    false => Ok(()),
+                };
+                if result.is_ok() {
+                    self.hear(batch);
                 }
+                let (ours, theirs) = (self.wall(), self.receivers_wall());
+                let clocks = self.tells_date().then(|| Clocks { server: "a webhook".into(), theirs, ours });
+                self.later(2_000, Event::Notified { result, clocks });
             }
             Action::EndValidation | Action::Tell(_) | Action::Answer(_) => {}
+        }
+    }
+
+    /// What fires has not ended, and what was resolved has, by the clock of a receiver that told what it shows.
+    fn check_times(&self, batch: &[Notification]) {
+        let theirs = self.receivers_wall();
+        for one in batch.iter().filter(|_| self.told_ahead == Some(self.receiver_ahead)) {
+            let number = one.labels.iter().find_map(|(name, value)| (name == "number").then(|| value.parse::<i64>()));
+            let fires = self.firing.contains(&number.expect("a series has one").expect("it is a number"));
+            let ended = one.ends_at <= theirs;
+            assert!(!fires || !ended, "{}: what fires has ended by the receiver's clock: {one:?}", self.seed);
+            let begun = one.starts_at <= theirs + ALIKE;
+            assert!(begun, "{}: it has not begun by the receiver's clock, {theirs:?}: {one:?}", self.seed);
+        }
+    }
+
+    fn hear(&mut self, batch: Vec<Notification>) {
+        for one in batch {
+            let labels = format!("{:?}", one.labels);
+            if one.ends_at > self.receivers_wall() {
+                self.heard.insert(labels);
+            } else {
+                self.heard.remove(&labels);
+            }
         }
     }
 

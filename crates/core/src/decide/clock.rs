@@ -1,0 +1,91 @@
+//! Whose clock is right: a server judges times by its own clock, and that of an edge host is often wrong. So a server is told
+//! times by its own clock, as far as its answers show that.
+
+use std::time::{Duration, SystemTime};
+
+/// Clocks that differ by less, in seconds, count as alike: an answer takes its time, and its date has no fractions.
+const ALIKE: u64 = 30;
+
+/// Two clocks, read at the same moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Clocks {
+    /// The server that was asked, for people.
+    pub server: String,
+    /// Its clock, by the `Date` of its answer.
+    pub theirs: SystemTime,
+    /// Ours, when the answer came.
+    pub ours: SystemTime,
+}
+
+/// What is known of a server's clock.
+#[derive(Debug, Default)]
+pub struct ServerClock {
+    /// How far it is ahead of ours, in seconds. None unless its answers told otherwise.
+    ahead: i64,
+}
+
+impl ServerClock {
+    /// Learns from an answer. Whether the server's clock is another than was thought: times that it was told are wrong then.
+    pub fn learn(&mut self, clocks: &Clocks) -> bool {
+        let (ours, theirs) = (since_1970(clocks.ours), since_1970(clocks.theirs));
+        let ahead = if ours.abs_diff(theirs) < ALIKE { 0 } else { theirs - ours };
+        if self.ahead.abs_diff(ahead) < ALIKE {
+            return false;
+        }
+        self.ahead = ahead;
+        true
+    }
+
+    /// How far it is ahead of ours, in seconds.
+    pub fn ahead(&self) -> i64 {
+        self.ahead
+    }
+
+    /// A time by our clock, in the server's.
+    pub fn theirs(&self, ours: SystemTime) -> SystemTime {
+        let seconds = Duration::from_secs(self.ahead.unsigned_abs());
+        let shifted = if self.ahead < 0 { ours.checked_sub(seconds) } else { ours.checked_add(seconds) };
+        shifted.unwrap_or(ours)
+    }
+}
+
+fn since_1970(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_secs().try_into().unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn clocks(ours: u64, theirs: u64) -> Clocks {
+        Clocks { server: "http://a/".into(), theirs: at(theirs), ours: at(ours) }
+    }
+
+    #[test]
+    fn clocks_that_differ_by_less_than_half_a_minute_are_alike() {
+        let mut clock = ServerClock::default();
+        assert!(!clock.learn(&clocks(1_000, 1_029)));
+        assert!(!clock.learn(&clocks(1_029, 1_000)));
+        assert_eq!(clock.theirs(at(5_000)), at(5_000));
+
+        assert!(clock.learn(&clocks(1_000, 1_030)));
+        assert_eq!(clock.theirs(at(5_000)), at(5_030));
+        assert!(!clock.learn(&clocks(1_000, 1_059)), "it is known well enough");
+        assert_eq!(clock.theirs(at(5_000)), at(5_030));
+    }
+
+    #[test]
+    fn a_clock_that_is_put_right_is_noticed() {
+        let mut clock = ServerClock::default();
+        assert!(clock.learn(&clocks(1_000_000, 1_000)));
+        assert_eq!(clock.ahead(), -999_000);
+        assert_eq!(clock.theirs(at(2_000_000)), at(1_001_000));
+        assert!(clock.learn(&clocks(1_001, 1_002)));
+        assert_eq!(clock.theirs(at(2_000_000)), at(2_000_000));
+    }
+}

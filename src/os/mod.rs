@@ -1,9 +1,11 @@
 //! Where operating systems meet: the same function names in each file, and nothing else of the agent knows which one it is on.
 
 #[cfg(unix)]
+#[expect(unsafe_code, reason = "calls that no crate wraps")]
 mod unix;
 mod wait;
 #[cfg(windows)]
+#[expect(unsafe_code, reason = "windows-sys declares functions and wraps none")]
 mod windows;
 
 #[cfg(unix)]

@@ -4,6 +4,10 @@
 //! `overlay` makes what is passed beside it, `words` makes one line of a collector's output, `redact` takes the secrets
 //! out of what is shown, `signature` verifies, `hash` names a body.
 
+// No I/O; its tests read files and run minisign.
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+#![warn(missing_docs)]
+
 mod hash;
 mod inspect;
 mod overlay;

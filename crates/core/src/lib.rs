@@ -4,6 +4,9 @@
 //! errors.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+#![warn(missing_docs)]
+// A new variant of a phase or an event has to be thought about at each place; tests wait for one of many.
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 pub mod decide;
 pub mod telemetry;

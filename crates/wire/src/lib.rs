@@ -3,6 +3,9 @@
 //! `opamp` and `otlp` are excerpts of the two protocols, `attributes` is what both share, `kloudmate` reads the answers of
 //! KloudMate's service.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+#![warn(missing_docs)]
+
 mod attributes;
 pub mod kloudmate;
 pub mod opamp;

@@ -1,5 +1,6 @@
 //! What the promises ask of Windows, with the names that `unix.rs` has.
 #![allow(dead_code, reason = "each promise uses the part that it needs")]
+#![expect(unsafe_code, reason = "windows-sys declares functions and wraps none")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

@@ -293,7 +293,12 @@ impl Collector {
     pub fn healthy_since(&self, on: ConfigHash) -> Option<Instant> {
         match &self.phase {
             Phase::Up(run) if run.config == on && run.health.is_healthy() => run.health.healthy_since(),
-            _ => None,
+            Phase::Up(_)
+            | Phase::Idle
+            | Phase::Held { .. }
+            | Phase::Waiting { .. }
+            | Phase::Starting { .. }
+            | Phase::Stopping { .. } => None,
         }
     }
 

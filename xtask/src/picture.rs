@@ -12,7 +12,7 @@ use crate::command::run;
 use crate::{Failure, Flags, places};
 
 /// Characters in a line of the picture. GitHub shows a README some 830 pixels wide: this just fits, so it is not scaled.
-const COLUMNS: usize = 94;
+const COLUMNS: usize = 100;
 /// Pixels: the width of a character, between two lines, and around the text.
 const CHARACTER: f64 = 7.8;
 const LINE: usize = 20;
@@ -135,7 +135,7 @@ fn picked<'a>(lines: &'a [&'a str], pick: Pick) -> impl Iterator<Item = &'a str>
     lines[range].iter().copied().filter(shown)
 }
 
-/// Cuts a text to `width` characters: first what stands in parentheses, then its middle, at spaces, so that its beginning
+/// Cuts a text to `width` characters: first what stands in brackets, then its middle, at spaces, so that its beginning
 /// and its end stay.
 fn shortened(text: &str, width: usize) -> String {
     let fits = |text: &str| text.chars().count() <= width;
@@ -149,7 +149,7 @@ fn shortened(text: &str, width: usize) -> String {
     let words: Vec<&str> = text.split(' ').collect();
     let length = |words: &[&str]| words.iter().map(|word| word.chars().count() + 1).sum::<usize>();
     // The beginning says which config, the end says the reason and what follows from it.
-    let heads = || (1..words.len()).take_while(|&count| length(&words[..count]) <= width * 9 / 20);
+    let heads = || (1..words.len()).take_while(|&count| length(&words[..count]) <= width / 2);
     let whole = |count: &usize| words[count - 1].ends_with([':', ';']);
     let head = heads().filter(whole).last().or_else(|| heads().last()).unwrap_or(1);
     let room = width.saturating_sub(length(&words[..head]) + 2);
@@ -157,17 +157,17 @@ fn shortened(text: &str, width: usize) -> String {
     format!("{} … {}", words[..head].join(" "), words[tail..].join(" ")).trim_end().to_owned()
 }
 
-/// A text without its parentheses and the space before each.
+/// A text without parentheses and objects, and the space before each.
 fn without_asides(text: &str) -> String {
     let (mut out, mut depth) = (String::new(), 0);
     for c in text.chars() {
         match c {
-            '(' => depth += 1,
-            ')' if depth > 0 => depth -= 1,
+            '(' | '{' => depth += 1,
+            ')' | '}' if depth > 0 => depth -= 1,
             _ if depth == 0 => out.push(c),
             _ => {}
         }
-        if c == '(' && out.ends_with(' ') {
+        if matches!(c, '(' | '{') && out.ends_with(' ') {
             out.pop();
         }
     }
@@ -346,7 +346,7 @@ otelet demo: a small agent keeps a real Collector running, whatever comes
    seen: the better config runs again; its data, due each second, paused for 1.2 s
 
 5. the collector is killed with -9, and comes back
-     agent | WARN  collector exited: signal 9 (SIGKILL) after 2.1s
+     agent | WARN  collector exited: signal 9 (SIGKILL) after 2.1s; its last words: 2026-11-29T23:11:33.243Z info service.go:264 Everything is ready. Begin running. {\"resource\": {\"host.name\": \"vm\"}}
    seen: pid 13938 is up and healthy after 70 ms; data again after 1.0 s
 
 6. the config server goes away; telemetry does not
@@ -376,6 +376,8 @@ Summary
         assert!(!all.concat().contains("/home/somebody"), "{all:#?}");
         let refused = all.iter().find(|line| line.starts_with("config 8eb23e71 refused")).unwrap();
         assert!(refused.contains("\"hostmetricz\"") && refused.ends_with("staying on 7342279a"), "{refused}");
+        let killed = all.iter().find(|line| line.contains("signal 9")).unwrap();
+        assert!(killed.ends_with("Begin running."), "{killed}");
         assert_eq!(all.last(), Some(&"2 polls failed; 3 exports came meanwhile"));
     }
 

@@ -1,5 +1,5 @@
-//! Prints one of the texts that are made from the table of flags, for those who package the agent: `cargo run --example
-//! pages -- man`, or `bash`, `zsh`, `fish`, `settings`. An example and no command, since no host needs them in the binary.
+//! Prints a text that is made from the table of flags, for packagers: `cargo run --example pages -- man`, or `bash`, `zsh`,
+//! `fish`, `settings`. It is an example and not a command, because no host needs these texts in the binary.
 
 use std::process::ExitCode;
 

@@ -173,12 +173,19 @@ fn found(platform: &Platform, way: Option<&str>) -> Result<Recipe, String> {
     Err(ways::what_to_install(platform))
 }
 
-/// Builds the tests of the agent's package for one target. Answers with the programs, that of the library first.
+/// The source of a program of tests, and how cargo is asked for it.
+pub type Tests = (&'static str, &'static [&'static str]);
+/// The tests of the library.
+pub const LIBRARY: Tests = ("src/lib.rs", &["--lib"]);
+/// The promises.
+pub const PROMISES: Tests = ("tests/promises/main.rs", &["--test", "promises"]);
+
+/// Builds these tests of the agent's package for one target. Answers with the programs.
 ///
 /// # Errors
 ///
 /// What the compiler said, or what to install where no way serves.
-pub fn tests(platform: &Platform) -> Result<[PathBuf; 2], String> {
+pub fn tests<const N: usize>(platform: &Platform, wanted: [Tests; N]) -> Result<[PathBuf; N], String> {
     let Recipe { mut command, mut arguments, rustflags, .. } = found(platform, None)?;
     // Tests of another panic strategy than the programs', with std's own library for tests.
     for argument in arguments.iter_mut().filter(|argument| argument.starts_with("-Zbuild-std=")) {
@@ -190,7 +197,8 @@ pub fn tests(platform: &Platform) -> Result<[PathBuf; 2], String> {
         .env("CARGO_TARGET_DIR", places::target().join("cross"))
         .arg("test")
         .args(arguments)
-        .args(["--no-run", "--locked", "--package", "otelet", "--lib", "--test", "promises"])
+        .args(["--no-run", "--locked", "--package", "otelet"])
+        .args(wanted.iter().flat_map(|tests| tests.1))
         .args(["--target", &platform.target]);
     let ran = run(&format!("building the tests for {}", platform.target), &mut command)?;
     if !ran.ok() {
@@ -203,7 +211,11 @@ pub fn tests(platform: &Platform) -> Result<[PathBuf; 2], String> {
             line.and_then(|line| line.split_once('(')?.1.strip_suffix(')')).map(|path| places::root().join(path));
         path.ok_or_else(|| format!("cargo does not say where the tests of {test} are\n{}", ran.output))
     };
-    Ok([named("src/lib.rs")?, named("tests/promises/main.rs")?])
+    let mut programs = [const { PathBuf::new() }; N];
+    for (program, (source, _)) in programs.iter_mut().zip(wanted) {
+        *program = named(source)?;
+    }
+    Ok(programs)
 }
 
 /// Whether any way serves.

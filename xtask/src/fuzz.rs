@@ -102,6 +102,18 @@ pub fn step() -> Outcome {
     Outcome::Passed(format!("{} targets, {MOMENT} s each{}", targets.len(), built.without))
 }
 
+/// Builds them.
+///
+/// # Errors
+///
+/// What is missing, or what the compiler said.
+pub fn prepare() -> Result<(), String> {
+    match build() {
+        Ok(_) => Ok(()),
+        Err(Outcome::Skipped(why) | Outcome::Failed(why) | Outcome::Passed(why)) => Err(why),
+    }
+}
+
 /// The targets, by the names of their files.
 fn targets() -> Result<Vec<String>, String> {
     let folder = places::root().join("fuzz/targets");

@@ -13,6 +13,7 @@ mod fuzz;
 mod image;
 mod picture;
 mod places;
+mod prepare;
 mod rust;
 mod wine;
 
@@ -61,6 +62,7 @@ Usage: cargo xtask VERB [--flag ...]
     --dir=PATH    Another tree than this one.
   picture     Run the demo and draw docs/demo-light.svg and docs/demo-dark.svg from it, the picture in the README.
     --from=FILE   From the saved output of a run instead.
+  prepare     Build what the steps of `check --real` build, and run nothing; it may go on beside them.
   fuzz [TARGET ...]  Build the targets of fuzz/, and run these or all of them.
     --seconds=N   For so long each. [10]
 
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         "demo" => demo::verb(&rest),
         "fuzz" => fuzz::verb(&rest),
         "image" => image::verb(&rest),
+        "prepare" => prepare::verb(&rest),
         "prose" => check::prose::verb(&rest),
         "rooms" => check::rooms::verb(&rest),
         "picture" => picture::verb(&rest),
@@ -88,7 +91,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         other => Err(Failure::Usage(format!(
-            "{other}: no such verb; the verbs are build, bundle, check, collector, demo, dist, fuzz, image, picture, prose and rooms"
+            "{other}: no such verb; the verbs are build, bundle, check, collector, demo, dist, fuzz, image, picture, prepare, prose and rooms"
         ))),
     };
     match done {

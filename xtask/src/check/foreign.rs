@@ -36,6 +36,27 @@ impl LeftOut {
     }
 }
 
+/// Files of promises that are run on Linux x86-64 alone, and why.
+pub const LEFT_TO_LINUX: &str = "tests/promises/kit/left_to_linux.yaml";
+
+/// The files of promises, without `.rs`, that are not run on this target though they could be.
+///
+/// # Errors
+///
+/// What is wrong with the list.
+pub fn left_to_linux(target: &str) -> Result<Vec<String>, String> {
+    let lists = read_left_to_linux()?;
+    let files = |name: &str| lists.get(name).into_iter().flatten().map(|(file, _)| file.clone());
+    Ok(files("all").chain(files(target)).collect())
+}
+
+/// For `all` targets and by target: each file with its reason.
+fn read_left_to_linux() -> Result<BTreeMap<String, BTreeMap<String, String>>, String> {
+    let path = places::root().join(LEFT_TO_LINUX);
+    let text = fs::read_to_string(&path).map_err(|cause| format!("{}: {cause}", path.display()))?;
+    serde_yaml::from_str(&text).map_err(|cause| format!("{}: {cause}", path.display()))
+}
+
 /// A program of tests, and how it is run.
 pub struct Program<'a> {
     /// What people call it.
@@ -47,32 +68,42 @@ pub struct Program<'a> {
 }
 
 impl Program<'_> {
-    /// Runs its tests but those that are left out. One that fails or does not end is done once more, alone: what stands in
+    /// Runs its tests but those that are left out and those of the files that are left to Linux. One that fails or does not end is done once more, alone: what stands in
     /// for a system is slower than it, and on a busy machine a test may wait for less long than that takes.
     ///
     /// # Errors
     ///
     /// What the tests said that failed twice, or which test would be left out by chance.
-    pub fn tests(&self, left_out: &BTreeMap<String, String>) -> Result<String, String> {
+    pub fn tests(&self, left_out: &BTreeMap<String, String>, left_to_linux: &[String]) -> Result<String, String> {
         let (what, paint) = (self.what, console::stdout());
         for (name, reason) in left_out {
             println!("  {}", paint.dim(&format!("{what}: left out: {name}: {reason}")));
         }
-        // Without --exact a name stands for all that contain it, also for one that is not meant.
         let names = self.names()?;
-        let by_chance = |name: &&String| left_out.keys().any(|part| name.contains(part) && !stands_for(part, name));
+        let files: Vec<String> = left_to_linux.iter().map(|file| format!("{file}::")).collect();
+        if let Some(file) = files.iter().find(|file| !names.iter().any(|name| stands_for(file, name))) {
+            return Err(format!("{what}: {LEFT_TO_LINUX} has {file}, of which no test is there"));
+        }
+        let elsewhere = names.iter().filter(|name| files.iter().any(|file| stands_for(file, name))).count();
+        let elsewhere = match elsewhere {
+            0 => String::new(),
+            some => format!("; {some} of {} files are left to Linux x86-64, see {LEFT_TO_LINUX}", files.len()),
+        };
+        // Without --exact a name stands for all that contain it, also for one that is not meant.
+        let parts: Vec<&String> = left_out.keys().chain(&files).collect();
+        let is_left_out = |name: &String| parts.iter().any(|part| stands_for(part, name));
+        let by_chance = |name: &&String| !is_left_out(name) && parts.iter().any(|part| name.contains(*part));
         if let Some(name) = names.iter().find(by_chance) {
             return Err(format!(
                 "{what}: {name} would be left out too, since it contains a name that is: call it otherwise"
             ));
         }
-        let skips = left_out.keys().flat_map(|name| ["--skip".to_owned(), name.clone()]);
+        let skips = parts.iter().flat_map(|name| ["--skip".to_owned(), (*name).clone()]);
         let first = (self.run)(&self.arguments(self.threads, skips))?;
         if first.ok() {
-            return Ok(format!("{what}: {}", count(&first.output)));
+            return Ok(format!("{what}: {}{elsewhere}", count(&first.output)));
         }
         let (passed, ignored) = (ended(&first, "ok"), ended(&first, "ignored"));
-        let is_left_out = |name: &String| left_out.keys().any(|part| stands_for(part, name));
         let missing = |name: &String| !passed.contains(name) && !ignored.contains(name) && !is_left_out(name);
         let failed: Vec<String> = names.into_iter().filter(missing).collect();
         if failed.is_empty() {
@@ -88,7 +119,7 @@ impl Program<'_> {
             return Err(format!("{what}: {}\n{}", second.last_words(), second.output));
         }
         let (all, again) = (passed.len() + failed.len(), failed.len());
-        Ok(format!("{what}: {all} passed, {again} of them the second time, {} ignored", ignored.len()))
+        Ok(format!("{what}: {all} passed, {again} of them the second time, {} ignored{elsewhere}", ignored.len()))
     }
 
     /// The names of all its tests.
@@ -155,6 +186,16 @@ mod tests {
 
     /// A program whose first run ends so, and whose second ends with this status; and what it was asked for.
     fn trial(left_out: &str, first: &str, second: i32) -> (Result<String, String>, Vec<String>) {
+        trial_without(&[], left_out, first, second)
+    }
+
+    /// The same, with these files left to Linux.
+    fn trial_without(
+        files: &[&str],
+        left_out: &str,
+        first: &str,
+        second: i32,
+    ) -> (Result<String, String>, Vec<String>) {
         let asked = Mutex::new(Vec::new());
         let run = |arguments: &[String]| {
             let mut asked = asked.lock().unwrap();
@@ -166,7 +207,8 @@ mod tests {
             })
         };
         let left_out = BTreeMap::from([(left_out.to_owned(), "not there".to_owned())]);
-        let result = Program { what: "them", threads: 3, run: &run }.tests(&left_out);
+        let files: Vec<String> = files.iter().map(|&file| file.to_owned()).collect();
+        let result = Program { what: "them", threads: 3, run: &run }.tests(&left_out, &files);
         (result, asked.into_inner().unwrap())
     }
 
@@ -190,6 +232,35 @@ waited in vain
         assert_eq!(asked[2], "--test-threads=1 --exact a::bad b::hangs");
         assert_eq!(why(&ran(101, FIRST), "a::bad"), Some("waited in vain"));
         assert_eq!(why(&ran(101, FIRST), "b::hangs"), None);
+    }
+
+    #[test]
+    fn files_that_are_left_to_linux_are_counted_and_must_have_a_test() {
+        let (result, asked) = trial_without(&["a"], "b::no", FIRST, 0);
+        let said = result.unwrap();
+        assert!(said.ends_with(&format!("; 2 of 1 files are left to Linux x86-64, see {LEFT_TO_LINUX}")), "{said}");
+        assert_eq!(asked[1], "--test-threads=3 --skip b::no --skip a::");
+        assert_eq!(asked[2], "--test-threads=1 --exact b::hangs");
+
+        let why = trial_without(&["gone"], "b::no", FIRST, 0).0.unwrap_err();
+        assert!(why.contains("has gone::, of which no test is there"), "{why}");
+    }
+
+    #[test]
+    fn what_is_left_to_linux_has_a_reason_and_a_file_and_could_be_run() {
+        let lists = read_left_to_linux().unwrap();
+        let targets = [crate::check::arm64::TARGET, crate::check::windows::TARGET];
+        assert!(lists.keys().all(|name| name == "all" || targets.contains(&&**name)), "{:?}", lists.keys());
+        for (file, reason) in lists.values().flatten() {
+            let path = places::root().join(format!("tests/promises/{file}.rs"));
+            assert!(path.is_file() && reason.len() > 10, "{file}: {reason}");
+        }
+        for (target, list) in targets.iter().zip([crate::check::arm64::LIST, crate::check::windows::LIST]) {
+            let cannot = LeftOut::read(list).unwrap().files;
+            let both: Vec<String> =
+                left_to_linux(target).unwrap().into_iter().filter(|file| cannot.contains_key(file)).collect();
+            assert!(both.is_empty(), "{list} and {LEFT_TO_LINUX}: {both:?}");
+        }
     }
 
     #[test]

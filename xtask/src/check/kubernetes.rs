@@ -190,11 +190,23 @@ fn on_a_node(built: &Path, image: &str) -> Outcome {
 fn promises(variables: &[(&str, OsString)]) -> Result<Ran, String> {
     let mut command = places::cargo();
     command
-        .args(["test", "--package", "otelet", "--test", "promises", "--locked", "--", "runs_in_kubernetes"])
+        .args(["test", "--workspace", "--test", "promises", "--locked", "--", "runs_in_kubernetes"])
         // One after the other: there is one cluster.
         .args(["--ignored", "--test-threads=1", "--show-output"])
         .envs(variables.iter().map(|(name, value)| (name, value)));
     run("promises in Kubernetes", &mut command)
+}
+
+/// Compiles what takes longest before the cluster can start.
+///
+/// # Errors
+///
+/// What is missing, or what the compiler said.
+pub fn prepare() -> Result<(), String> {
+    match node(&["build"]) {
+        Ok(_) => collector::for_kubernetes().map(drop),
+        Err(Outcome::Skipped(why) | Outcome::Failed(why) | Outcome::Passed(why)) => Err(why),
+    }
 }
 
 /// The image with this Collector. Answers with the file.

@@ -1,6 +1,6 @@
-//! The promises that need a real Collector: the tests marked `#[ignore = "needs a real Collector: ..."]`, run with
-//! `OTELET_COLLECTOR` set, of the static binary that users get where it can be built here. Those that need something else
-//! as well, a Docker engine or root, start or find it themselves. A test that cannot do its work on this machine prints
+//! The promises that need something real: the tests marked `#[ignore = "needs ...: cargo xtask check --real"]`, of the static
+//! binary that users get where it can be built here. A Collector is found or made for them; those that need something else as
+//! well, a Docker engine or root, start or find it themselves. A test that cannot do its work on this machine prints
 //! `skipped: REASON`, which is shown here.
 
 use std::path::PathBuf;
@@ -8,47 +8,45 @@ use std::path::PathBuf;
 use crate::build::{self, platforms::Platform};
 use crate::check::{Outcome, count};
 use crate::command::{Ran, run};
-use crate::{collector, places};
+use crate::{collector, console, places};
 
 /// What the promises are called that look on for a minute.
 const MINUTES: &str = "stays_small::a_minute";
 
-/// Runs the step.
+/// The minutes of an idle agent. Wake-ups are counted, of which there are more where processors are short: nothing else is
+/// at work meanwhile.
+pub fn quiet() -> Outcome {
+    judge(promises("--test-threads=3", &[MINUTES.to_owned()], &[]))
+}
+
+/// All others but those of Kubernetes, which have a step of their own.
 pub fn step() -> Outcome {
     let collector = match collector::find() {
         Ok(path) => path,
         Err(reason) => return Outcome::Skipped(format!("real: not run: {reason}")),
     };
-    let binary = match release() {
-        Ok(binary) => Some(binary),
-        Err(reason) => {
-            // The promises that are of a release say that they were skipped.
-            println!("  of the build for tests, as no release can be made here: {reason}");
-            None
+    let which = ["--skip=runs_in_kubernetes".to_owned(), format!("--skip={MINUTES}")];
+    judge(promises("--test-threads=4", &which, &[("OTELET_COLLECTOR", collector)]))
+}
+
+/// Runs those that are ignored otherwise. The programs of the tests are those of `cargo test --workspace`, and are not built
+/// once more: what is built for a part of the workspace has other features.
+fn promises(threads: &str, which: &[String], variables: &[(&str, PathBuf)]) -> Result<Ran, String> {
+    let mut command = places::cargo();
+    command
+        .args(["test", "--workspace", "--lib", "--test", "promises", "--locked", "--"])
+        .args(["--ignored", "--show-output", threads])
+        .args(which)
+        .envs(variables.iter().map(|(name, value)| (name, value)));
+    match release() {
+        Ok(binary) => {
+            println!("  {}", console::stdout().dim(&format!("the agent is {}", binary.display())));
+            command.env("OTELET_BINARY", binary);
         }
-    };
-    let promises = |threads: &str, which: &[&str]| {
-        let mut promises = places::cargo();
-        promises
-            .args(["test", "--package", "otelet", "--lib", "--test", "promises", "--locked", "--"])
-            .args(["--ignored", "--show-output", threads])
-            .args(which)
-            .env("OTELET_COLLECTOR", &collector);
-        if let Some(binary) = &binary {
-            promises.env("OTELET_BINARY", binary);
-        }
-        run("real promises", &mut promises)
-    };
-    // Wake-ups are counted while nothing else is at work.
-    let minutes = judge(promises("--test-threads=3", &[MINUTES]));
-    // Those of Kubernetes have a step of their own.
-    let skip = ["--skip=runs_in_kubernetes".to_owned(), format!("--skip={MINUTES}")];
-    let others = judge(promises("--test-threads=2", &[&skip[0], &skip[1]]));
-    match (minutes, others) {
-        (Outcome::Passed(minutes), Outcome::Passed(others)) => Outcome::Passed(format!("{minutes}; {others}")),
-        (Outcome::Failed(minutes), Outcome::Failed(others)) => Outcome::Failed(format!("{minutes}\n{others}")),
-        (failed @ Outcome::Failed(_), _) | (_, failed) => failed,
+        // The promises that are of a release say that they were skipped.
+        Err(reason) => println!("  the agent is the build for tests, as no release can be made here: {reason}"),
     }
+    run("real promises", &mut command)
 }
 
 /// What came of a run of tests, with each of them and each thing that was left out on a line.

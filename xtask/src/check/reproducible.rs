@@ -32,26 +32,40 @@ pub fn step() -> Outcome {
 
 /// The sums of the two binaries. Both are built at the same time: the last part of a build keeps one core busy.
 fn twice(platform: &Platform) -> Result<(String, String), String> {
+    let (here, there) = thread::scope(|scope| {
+        let there = scope.spawn(|| from_another_directory(platform));
+        let here = build::build(platform, "otelet", None);
+        (here, there.join().expect("it does not panic"))
+    });
+    let (here, target) = (here?.path, there?);
+    let place = here.strip_prefix(places::target()).map_err(|cause| format!("{}: {cause}", here.display()))?;
+    Ok((places::sha256_of_file(&here)?, places::sha256_of_file(&target.join(place))?))
+}
+
+/// Builds the one from another directory, which is most of the work.
+///
+/// # Errors
+///
+/// What the compiler said.
+pub fn prepare() -> Result<(), String> {
+    let platform = Platform::here().ok_or("this machine is not in targets/platforms.yaml")?;
+    from_another_directory(&platform).map(drop)
+}
+
+/// Answers with the target directory of the other workspace.
+fn from_another_directory(platform: &Platform) -> Result<PathBuf, String> {
     let copy = copied()?;
+    let target = copy.join("target");
     // This very program, told that it is of the other workspace; the tools that it needs are the same.
     let me = std::env::current_exe().map_err(|cause| format!("who am I: {cause}"))?;
     let mut other = Command::new(me);
     other
         .args(["build", "--target", &platform.target])
         .env("CARGO_MANIFEST_DIR", copy.join("xtask"))
-        .env("CARGO_TARGET_DIR", copy.join("target"))
+        .env("CARGO_TARGET_DIR", &target)
         .env(places::TOOLS, places::tools());
-    let (here, there) = thread::scope(|scope| {
-        let there = scope.spawn(|| run("building from another directory", &mut other));
-        let here = build::build(platform, "otelet", None);
-        (here, there.join().expect("run does not panic"))
-    });
-    let (here, there) = (here?.path, there?);
-    if !there.ok() {
-        return Err(there.output);
-    }
-    let place = here.strip_prefix(places::target()).map_err(|cause| format!("{}: {cause}", here.display()))?;
-    Ok((places::sha256_of_file(&here)?, places::sha256_of_file(&copy.join("target").join(place))?))
+    let ran = run("building from another directory", &mut other)?;
+    if ran.ok() { Ok(target) } else { Err(ran.output) }
 }
 
 /// A copy of what git knows of, as it is now. What was built there before stays and is used again.

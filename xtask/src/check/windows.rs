@@ -1,17 +1,18 @@
-//! The tests of the library and the promises, built for Windows and run under wine. What is left out there is in
-//! `tests/promises/kit/not_on_windows.yaml` with its reason, and nothing else may be missing.
+//! The tests of the library and the promises, built for Windows and run under wine. What cannot be done there is in
+//! `tests/promises/kit/not_on_windows.yaml` with its reason, what is left to Linux x86-64 in `left_to_linux.yaml` beside it,
+//! and nothing else may be missing.
 
 use std::path::Path;
 use std::time::Duration;
 
 use crate::build::{self, platforms::Platform};
-use crate::check::foreign::{LeftOut, Program, names};
+use crate::check::foreign::{LeftOut, Program, left_to_linux, names};
 use crate::check::{Outcome, count, windows_collector};
 use crate::command::run;
 use crate::wine::Wine;
 use crate::{console, places};
 
-const TARGET: &str = "x86_64-pc-windows-gnu";
+pub const TARGET: &str = "x86_64-pc-windows-gnu";
 pub const LIST: &str = "tests/promises/kit/not_on_windows.yaml";
 
 /// How long all tests of one program may take: two and a half minutes on two cores, five where others use them too.
@@ -31,7 +32,7 @@ pub fn step() -> Outcome {
         if let Err(reason) = build::possible(&platform) {
             return Ok(Outcome::Skipped(format!("windows: not built: {reason}")));
         }
-        let [library, promises] = build::tests(&platform)?;
+        let [library, promises] = build::tests(&platform, [build::LIBRARY, build::PROMISES])?;
         let left_out = LeftOut::read(LIST)?;
         let go = |what: &str, program: &Path, arguments: &[String]| {
             wine.run(&format!("{what} under wine"), program, arguments, LIMIT)
@@ -40,8 +41,8 @@ pub fn step() -> Outcome {
         let tested = Program { what: "promises", threads: 3, run: &|arguments| go("promises", &promises, arguments) };
         compare(&tested, &left_out)?;
         let sums = [
-            library.tests(&left_out.library)?,
-            tested.tests(&left_out.promises)?,
+            library.tests(&left_out.library, &[])?,
+            tested.tests(&left_out.promises, &left_to_linux(TARGET)?)?,
             service(&wine, &promises)?,
             windows_collector::tries(&wine, &promises)?,
         ];
@@ -66,7 +67,7 @@ fn service(wine: &Wine, program: &Path) -> Result<String, String> {
 /// Sees that nothing is missing in silence: each test that this machine has is there too, or is named with its reason.
 fn compare(promises: &Program, left_out: &LeftOut) -> Result<(), String> {
     let mut cargo = places::cargo();
-    cargo.args(["test", "--quiet", "--locked", "--package", "otelet", "--test", "promises", "--", "--list"]);
+    cargo.args(["test", "--quiet", "--locked", "--workspace", "--test", "promises", "--", "--list"]);
     let here = names(&run("the list of promises", &mut cargo)?)?;
     let there = promises.names()?;
     let mut wrong = Vec::new();

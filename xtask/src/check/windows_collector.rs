@@ -130,6 +130,9 @@ fn files_with_one(left_out: &LeftOut) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(&folder).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();
+        if path.is_dir() {
+            continue;
+        }
         let text = fs::read_to_string(&path).map_err(|cause| format!("{}: {cause}", path.display()))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         if text.contains(MARK) && !left_out.files.contains_key(&name) {

@@ -150,7 +150,12 @@ impl Wine {
     }
 
     fn surrounded(&self, mut command: Command) -> Command {
-        command.env("WINEPREFIX", self.prefix()).env("WINEDEBUG", "-all").env("WINEARCH", "win64").env("DISPLAY", "");
+        command
+            .env_remove("OTELET_BINARY")
+            .env("WINEPREFIX", self.prefix())
+            .env("WINEDEBUG", "-all")
+            .env("WINEARCH", "win64")
+            .env("DISPLAY", "");
         // Nothing is shown, and nobody is asked whether more is to be fetched.
         command.env("WINEDLLOVERRIDES", "mscoree,mshtml,winewayland.drv=");
         command

@@ -26,7 +26,7 @@ pub fn step() -> Outcome {
         Err(reason) => return Outcome::Skipped(format!("real: not run: {reason}")),
     };
     let which = ["--skip=runs_in_kubernetes".to_owned(), format!("--skip={MINUTES}")];
-    judge(promises("--test-threads=4", &which, &[("OTELET_COLLECTOR", collector)]))
+    judge(promises("--test-threads=2", &which, &[("OTELET_COLLECTOR", collector)]))
 }
 
 /// Runs those that are ignored otherwise. The programs of the tests are those of `cargo test --workspace`, and are not built

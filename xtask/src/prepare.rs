@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::build::{self, COLLECTOR, platforms::Platform};
 use crate::check::{arm64, kubernetes, reproducible, windows};
+use crate::wine::Wine;
 use crate::{Failure, Flags, collector, console, fuzz};
 
 type Job = (&'static str, fn() -> Result<(), String>);
@@ -24,9 +25,10 @@ const CROSS: [Job; 5] = [
 ];
 
 /// All that is built elsewhere.
-const OTHERS: [Job; 5] = [
+const OTHERS: [Job; 6] = [
     ("a Collector", || collector::find().map(drop)),
     ("a node of Kubernetes, and its Collector", kubernetes::prepare),
+    ("wine", || Wine::find(&Platform::named(windows::TARGET)?).map(drop)),
     ("the agent from another directory", reproducible::prepare),
     ("the fuzz targets", fuzz::prepare),
     ("a Collector for Windows", || collector::small_for(windows::TARGET).map(drop)),

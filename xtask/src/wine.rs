@@ -109,6 +109,11 @@ impl Wine {
         if platform.needs.emulators.is_empty() {
             return Ok(None);
         }
+        // `cargo xtask prepare` may be fetching it right now.
+        let lock = places::target().join("wine.lock");
+        let cannot = |cause| format!("{}: cannot lock: {cause}", lock.display());
+        fs::create_dir_all(places::target()).map_err(cannot)?;
+        let _one_at_a_time = fs::File::create(&lock).and_then(|file| file.lock().map(|()| file)).map_err(cannot)?;
         let given = std::env::var_os("WINEPREFIX").map(PathBuf::from);
         let Some((launcher, version)) = choose(platform, given.is_some()) else { return Ok(None) };
         let own = given.is_none();

@@ -8,6 +8,9 @@ mod wait;
 #[expect(unsafe_code, reason = "windows-sys declares functions and wraps none")]
 mod windows;
 
+use std::fmt;
+use std::str::FromStr;
+
 #[cfg(unix)]
 use unix as system;
 #[cfg(windows)]
@@ -27,6 +30,43 @@ pub enum Signal {
     Poke,
     /// A child has ended, perhaps not one of ours. SIGCHLD, as PID 1 only.
     ChildEnded,
+}
+
+/// Where the agent runs, or as what it asks KloudMate's server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// On a host, as a service.
+    Host,
+    /// In a container, which may look after its Docker host.
+    Docker,
+    /// In a pod on each node of a Kubernetes cluster.
+    DaemonSet,
+    /// In one pod for a whole Kubernetes cluster.
+    Deployment,
+}
+
+impl Environment {
+    /// Each of them.
+    pub const ALL: [Self; 4] = [Self::Host, Self::Docker, Self::DaemonSet, Self::Deployment];
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Host => "host",
+            Self::Docker => "docker",
+            Self::DaemonSet => "daemonset",
+            Self::Deployment => "deployment",
+        })
+    }
+}
+
+impl FromStr for Environment {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|one| one.to_string() == word).ok_or(())
+    }
 }
 
 /// How the collector's process differs from the agent's.

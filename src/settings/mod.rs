@@ -29,6 +29,7 @@ use std::time::Duration;
 use crate::cli::{self, Invocation, Row};
 use crate::decide::AlertSettings;
 use crate::os;
+pub use crate::os::Environment;
 pub use explain::{Explained, explain, secrets_said};
 use file::File;
 pub use kloudmate::{Adopted, KLOUDMATE_ROWS, KloudMateRow, Own, adopt, kloudmate_help, kloudmate_row};
@@ -92,7 +93,7 @@ pub struct ConfigSettings {
     /// How the server is spoken to.
     pub protocol: ProtocolName,
     /// As what KloudMate's server is asked.
-    pub role: Role,
+    pub role: Environment,
     /// The name of the cluster that it is asked for.
     pub cluster: Option<String>,
     /// How KloudMate's server is asked, if it is one.
@@ -146,43 +147,6 @@ impl fmt::Display for ProtocolName {
             Self::OpAmp => "opamp",
         })
     }
-}
-
-/// Where the agent runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Environment {
-    /// On a host, as a service.
-    Host,
-    /// In a container.
-    Docker,
-    /// In a pod on each node of a Kubernetes cluster.
-    DaemonSet,
-    /// In one pod for a whole Kubernetes cluster.
-    Deployment,
-}
-
-impl fmt::Display for Environment {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Self::Host => "host",
-            Self::Docker => "docker",
-            Self::DaemonSet => "daemonset",
-            Self::Deployment => "deployment",
-        })
-    }
-}
-
-/// As what KloudMate's server is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// On a host.
-    Host,
-    /// In a container that looks after its Docker host.
-    Docker,
-    /// In a pod on each node of a Kubernetes cluster.
-    DaemonSet,
-    /// In one pod for a whole Kubernetes cluster.
-    Deployment,
 }
 
 /// What only KloudMate's protocol needs.
@@ -369,23 +333,15 @@ pub fn load(invocation: &Invocation, world: &World) -> Result<Settings, Settings
         config: ConfigSettings {
             url: said.location("config.url")?,
             environment: match said.choice("environment")?.as_str() {
-                "host" => Environment::Host,
-                "docker" => Environment::Docker,
-                "daemonset" => Environment::DaemonSet,
-                "deployment" => Environment::Deployment,
-                _ => os::environment(),
+                "auto" => os::environment(),
+                word => word.parse().expect("all other words of the row are environments"),
             },
             protocol: match said.choice("config.protocol")?.as_str() {
                 "kloudmate" => ProtocolName::KloudMate,
                 "opamp" => ProtocolName::OpAmp,
                 _ => ProtocolName::Get,
             },
-            role: match said.choice("config.role")?.as_str() {
-                "docker" => Role::Docker,
-                "daemonset" => Role::DaemonSet,
-                "deployment" => Role::Deployment,
-                _ => Role::Host,
-            },
+            role: said.choice("config.role")?.parse().expect("the words of the row are environments"),
             cluster: said.optional("config.cluster", |text| Ok(text.to_owned()))?,
             kloudmate: None,
             fallback: said.locations("config.fallback")?,
@@ -533,7 +489,7 @@ fn cross_check(settings: &Settings, said: &Said) -> Result<(), SettingsError> {
     if let Some((key, why)) = os::SENSELESS.iter().find(|(key, _)| said.is_said(key)) {
         return Err(said.error_at(key, (*why).to_owned()));
     }
-    if matches!(config.role, Role::DaemonSet | Role::Deployment) && config.cluster.is_none() {
+    if matches!(config.role, Environment::DaemonSet | Environment::Deployment) && config.cluster.is_none() {
         let problem = "needs config.cluster beside it: the name under which KloudMate knows the cluster";
         return Err(said.error_at("config.role", problem.to_owned()));
     }

@@ -137,6 +137,21 @@ fn nothing_said_means_the_defaults() {
 }
 
 #[test]
+fn each_word_that_names_an_environment_is_taken() {
+    for (key, words) in
+        [("environment", "auto|host|docker|daemonset|deployment"), ("config.role", "host|docker|daemonset|deployment")]
+    {
+        assert_eq!(setting_row(key).value(), words);
+        for word in words.split('|') {
+            let flags = [format!("{}={word}", setting_row(key).flag().unwrap()), "--config-cluster=north".into()];
+            let config = load(&invocation(&flags), &world(&[], &[])).unwrap().config;
+            let taken = if key == "environment" { config.environment } else { config.role };
+            assert!(word == "auto" || taken.to_string() == word, "{key}: {word} is taken as {taken}");
+        }
+    }
+}
+
+#[test]
 fn each_setting_with_one_value_is_a_flag_a_variable_and_a_key() {
     // The two halves of a client certificate need each other, and a protocol needs a server.
     let halves = ["config.client_cert_file", "config.client_key_file"];

@@ -534,6 +534,10 @@ fn a_resolved_one_that_was_told_in_the_wrong_time_waits_for_the_right_one() {
     bench.taken_by_one_ahead(WEEK);
     assert_eq!(bench.alerts.memory().resolved.len(), 1);
     assert_eq!(bench.sends()[0].ends_at, WALL + Duration::from_secs(10 + WEEK));
-    bench.taken_by_one_ahead(WEEK);
+    bench.taken_by_one_ahead(2 * WEEK);
+    assert_eq!(bench.alerts.memory().resolved.len(), 1, "wrong once more");
+    bench.seconds += 60;
+    assert_eq!(bench.sends()[0].ends_at, WALL + Duration::from_secs(10 + 2 * WEEK));
+    bench.taken_by_one_ahead(2 * WEEK);
     assert_eq!(bench.alerts.memory(), AlertMemory::default());
 }

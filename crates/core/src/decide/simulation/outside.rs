@@ -211,11 +211,8 @@ impl World {
         }
         self.last_spawn = Some(self.now);
         if let Some(had_additions) = self.ended_at_start.take() {
-            let again = self.seed;
-            assert_eq!(
-                without_additions, had_additions,
-                "{again}: additions after an end at the start, and none without"
-            );
+            let same = without_additions != had_additions;
+            assert!(!same, "{}: it ended at its start, additions {had_additions}, and starts the same way", self.seed);
         }
         if self.binary_missing {
             let failure = SpawnFailure { reason: "no such file".into() };

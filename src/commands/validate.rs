@@ -10,7 +10,7 @@ use smol::LocalExecutor;
 
 use crate::cli;
 use crate::collector::Launcher;
-use crate::decide::{Agent, Moment, Params, Record, Verdict};
+use crate::decide::{Action, Agent, Event, Exchanged, Heard, Moment, Params, Record, Verdict};
 use crate::observe::host::{self, Sample};
 use crate::settings::{ProtocolName, Settings};
 use crate::source::{self, Offer, Source};
@@ -44,7 +44,8 @@ fn check(settings: &Settings) -> Result<(), String> {
     let source = Source::new(&settings.config, &workspace.0).map_err(|error| format!("source: {error}"))?;
     let at = Moment { now: Instant::now(), wall: std::time::SystemTime::now(), dice: 0 };
     let params = Params {
-        has_source: true,
+        sources: source::locations(&settings.config).into(),
+        fallback_after: settings.config.fallback_after,
         poll_every: settings.config.poll_every,
         stop_timeout: settings.collector.stop_timeout,
         probation: settings.collector.probation,
@@ -54,7 +55,8 @@ fn check(settings: &Settings) -> Result<(), String> {
         export: None,
         ..Params::default()
     };
-    let nothing_yet = Agent::new(params, Record::default(), None, at).0.report();
+    let (mut agent, actions) = Agent::new(params, Record::default(), None, at);
+    let nothing_yet = agent.report();
     // Under the agent's own name where it has one: a server should not see another agent come and go.
     let uid = Store::new(&settings.state_dir).known_uid().unwrap_or_default();
     let facts = Facts {
@@ -63,7 +65,6 @@ fn check(settings: &Settings) -> Result<(), String> {
         start: 0,
         state: "validating",
         source: Some(source.describe()),
-        serving: None,
         collector_path: settings.collector.path.display().to_string(),
         collector_version: "",
         effective_path: None,
@@ -81,15 +82,12 @@ fn check(settings: &Settings) -> Result<(), String> {
         source::Report { status: Status::new(&nothing_yet, facts, at), effective_config: None, components: None };
     let body = match settings.config.protocol {
         ProtocolName::KloudMate => kept_config(settings)?,
-        ProtocolName::Get | ProtocolName::OpAmp => {
-            let answer = source.exchange(&report, false).map_err(|failure| format!("source: {failure}"))?;
-            match answer.offer {
-                Offer::Config { body } => body,
-                Offer::Empty | Offer::Unchanged => {
-                    return Err(format!("source: {} offers an empty config", source.describe()));
-                }
+        ProtocolName::Get | ProtocolName::OpAmp => match ask(&source, &report, &mut agent, actions, at)? {
+            Offer::Config { body } => body,
+            Offer::Empty | Offer::Unchanged => {
+                return Err(format!("source: {} offers an empty config", source.describe()));
             }
-        }
+        },
     };
     let hash = otelet_config::hash(&body);
     let whose = match settings.config.protocol {
@@ -138,6 +136,33 @@ fn check(settings: &Settings) -> Result<(), String> {
         }
         Verdict::Refused(why) => Err(format!("collector: {} refuses it: {why}", program.display())),
         Verdict::Unable(why) => Err(format!("collector: cannot be asked: {why}")),
+    }
+}
+
+/// Asks the sources that an agent without a past would ask, until one answers.
+fn ask(
+    source: &Source,
+    report: &source::Report,
+    agent: &mut Agent,
+    mut actions: Vec<Action>,
+    at: Moment,
+) -> Result<Offer, String> {
+    loop {
+        let asked = actions.iter().find_map(|action| match action {
+            Action::Exchange { source, .. } => Some(*source),
+            _ => None,
+        });
+        let Some(index) = asked else {
+            let why = agent.report().exchanges.last_error.unwrap_or_else(|| "nobody is asked".into());
+            return Err(format!("source: {why}"));
+        };
+        match source.exchange(index, report, false) {
+            Ok((answer, _)) => return Ok(answer.offer),
+            Err(failure) => {
+                let exchanged = Exchanged::Failed(failure);
+                actions = agent.on(Event::Exchanged { source: index, heard: Heard::Now, exchanged }, at);
+            }
+        }
     }
 }
 

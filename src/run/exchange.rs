@@ -16,7 +16,7 @@ impl Runner {
                 return;
             }
         };
-        source.remember(&self.memory.source, self.memory.record.remote.is_some());
+        source.remember(&self.memory.source);
         let paths = source.watch_paths();
         if !paths.is_empty() {
             self.watch = self.watch_files(paths);
@@ -93,45 +93,62 @@ impl Runner {
         }))
     }
 
-    pub(super) fn exchange(&mut self, report: &crate::decide::Report, conditional: bool) -> Option<Event> {
+    /// Asks the source that was decided on.
+    pub(super) fn exchange(
+        &mut self,
+        index: usize,
+        report: &crate::decide::Report,
+        conditional: bool,
+    ) -> Option<Event> {
+        let not_asked = move |failure| {
+            let exchanged = Exchanged::NotAsked(failure);
+            Some(Event::Exchanged { source: index, heard: Heard::Now, exchanged })
+        };
         let Some(source) = self.source.clone() else {
-            let message = "config source cannot be used, see the error above; mend the settings and send SIGHUP".into();
-            return Some(Event::Exchanged(Exchanged::Failed { message, retry_after: None }));
+            let why = "config source cannot be used, see the error above; mend the settings and send SIGHUP";
+            return not_asked(Failure::new(FailureKind::Settings, why));
         };
         let known = self.offered.as_ref().map(|(hash, _)| *hash);
-        // A collector may be held because its config was lost or torn on disk: the source has it still.
-        let wanted = report.candidate.or(report.last_good);
-        let lost = report.collector.state == "held" && wanted.is_some_and(|hash| self.store.verify(hash).is_err());
-        let conditional = conditional && !lost;
         let trusted = [report.candidate, self.memory.record.last_good, self.memory.record.previous];
         let report = self.report_for(report);
         let store = self.store.clone();
         let started = self.work_along("exchange", move || {
-            let answer = source.exchange(&report.complete(), conditional);
-            let outcome = answer.map(|answer| {
+            let answer = source.exchange(index, &report.complete(), conditional);
+            let outcome = answer.map(|(answer, heard)| {
                 let brought = match answer.offer {
                     Offer::Unchanged => Brought::Nothing,
                     Offer::Empty => Brought::Empty,
                     Offer::Config { body } => Brought::Body(look_at(body, known, &trusted, &store)),
                 };
-                (brought, answer.orders)
+                (brought, answer.orders, heard)
             });
-            Message::Exchanged(Box::new(ExchangeEnd { source, outcome }))
+            Message::Exchanged(Box::new(ExchangeEnd { source, index, outcome }))
         });
-        started.err().map(|why| Event::Exchanged(Exchanged::Failed { message: why.message, retry_after: None }))
+        started.err().and_then(not_asked)
+    }
+
+    /// Has the store look whether a config is as it was received. That reads and hashes it, so it is done on a thread.
+    pub(super) fn check_body(&self, hash: ConfigHash) -> Option<Event> {
+        let store = self.store.clone();
+        let started = self.work_along("body", move || {
+            let whole = store.verify(hash).is_ok();
+            Message::Event(Event::BodyChecked { hash, whole })
+        });
+        // Without a thread the source is not asked either, and the next round looks again.
+        started.err().map(|_| Event::BodyChecked { hash, whole: true })
     }
 
     pub(super) fn take_exchange(&mut self, end: ExchangeEnd) {
-        if !self.source.as_ref().is_some_and(|source| Arc::ptr_eq(source, &end.source)) {
-            self.feed(Event::Exchanged(Exchanged::Replaced));
+        let ExchangeEnd { source, index, outcome } = end;
+        let exchanged = |heard, exchanged| Event::Exchanged { source: index, heard, exchanged };
+        if !self.source.as_ref().is_some_and(|known| Arc::ptr_eq(known, &source)) {
+            self.feed(exchanged(Heard::Now, Exchanged::Replaced));
             return;
         }
-        self.say_who_serves(&end.source);
-        let (brought, orders) = match end.outcome {
+        let (brought, orders, heard) = match outcome {
             Ok(brought) => brought,
-            Err(Failure { message, retry_after, kind }) => {
-                self.counts.exchange_failed(kind);
-                self.feed(Event::Exchanged(Exchanged::Failed { message, retry_after }));
+            Err(failure) => {
+                self.feed(exchanged(Heard::Now, Exchanged::Failed(failure)));
                 return;
             }
         };
@@ -139,7 +156,7 @@ impl Runner {
         if let Some(every) = orders.poll_every {
             self.feed(Event::Interval(every));
         }
-        let exchanged = match brought {
+        let brought = match brought {
             Brought::Nothing => Exchanged::Unchanged,
             Brought::Empty => Exchanged::Empty,
             Brought::Body(Arrived { hash, body, malformed }) => {
@@ -150,8 +167,8 @@ impl Runner {
                 }
             }
         };
-        self.memory.source = end.source.memory();
-        self.feed(Event::Exchanged(exchanged));
+        self.memory.source = source.memory(index);
+        self.feed(exchanged(heard, brought));
         if let Some(uid) = orders.instance_uid {
             self.adopt(uid);
         }
@@ -161,17 +178,6 @@ impl Runner {
         if orders.again {
             self.feed(Event::Nudged);
         }
-    }
-
-    pub(super) fn say_who_serves(&mut self, source: &Source) {
-        let (serving, trouble) = source.serving();
-        let before = self.serving.as_ref().map(|(known, _)| known);
-        match &trouble {
-            Some(trouble) if before != Some(&serving) => log::warn!("configs come from {serving} now: {trouble}"),
-            None if before.is_some_and(|known| *known != serving) => log::info!("configs come from {serving} again"),
-            Some(_) | None => {}
-        }
-        self.serving = Some((serving, trouble));
     }
 
     /// The server gives the agent another name.

@@ -34,7 +34,7 @@ use crate::collector::{Launcher, MARKER, Prober, Running};
 use crate::config::{Capabilities, Inspected};
 use crate::decide::collector::Input;
 use crate::decide::{
-    Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Level, Moment, Notice, Params, Verdict,
+    Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Heard, Level, Moment, Notice, Params, Verdict,
 };
 use crate::log::Relay;
 use crate::observe::host::{self, Host, Sample};
@@ -87,7 +87,9 @@ enum Message {
 struct ExchangeEnd {
     /// Which source: one that was replaced in the meantime has no say.
     source: Arc<Source>,
-    outcome: Result<(Brought, Orders), Failure>,
+    /// Which of its locations was asked.
+    index: usize,
+    outcome: Result<(Brought, Orders, Heard), Failure>,
 }
 
 /// What came with an answer.
@@ -202,7 +204,11 @@ fn has_source(settings: &Settings, memory: &Memory) -> bool {
 
 fn params(settings: &Settings, memory: &Memory) -> Params {
     Params {
-        has_source: has_source(settings, memory),
+        sources: match has_source(settings, memory) {
+            true => source::locations(&settings.config).into(),
+            false => Arc::default(),
+        },
+        fallback_after: settings.config.fallback_after,
         poll_every: if settings.config.url.is_some() { settings.config.poll_every } else { BUILT_IN_EVERY },
         stop_timeout: settings.collector.stop_timeout,
         probation: settings.collector.probation,
@@ -242,8 +248,6 @@ struct Runner {
 
     agent: Agent,
     source: Option<Arc<Source>>,
-    /// Who answered last, and why not the first source.
-    serving: Option<(String, Option<String>)>,
     reporter: Option<Arc<Reporter>>,
     effective: EffectiveCache,
     components: Option<Arc<str>>,
@@ -315,7 +319,8 @@ impl Runner {
         let host_identity = host::identity(&settings.host.root);
         let alert_labels = alerts::labels(&instance_uid, &host_identity);
         let params = Params { alert_labels, ..params(&settings, &memory) };
-        let (agent, actions) = Agent::resume(params, memory.record.clone(), alerts, orphan, at);
+        let served = Some(memory.source.location.clone());
+        let (agent, actions) = Agent::resume(params, memory.record.clone(), served, alerts, orphan, at);
         let mut runner = Self {
             started: at.wall,
             start: os::process_start(std::process::id()).unwrap_or_default(),
@@ -325,7 +330,6 @@ impl Runner {
             gather: Arc::default(),
             agent,
             source: None,
-            serving: None,
             reporter: None,
             effective: Arc::default(),
             components: None,
@@ -464,7 +468,8 @@ impl Runner {
     /// Does one thing. What is known at once is answered at once.
     fn perform(&mut self, action: Action) -> Option<Event> {
         match action {
-            Action::Exchange { report, conditional } => return self.exchange(&report, conditional),
+            Action::Exchange { source, report, conditional } => return self.exchange(source, &report, conditional),
+            Action::CheckBody(hash) => return self.check_body(hash),
             Action::Report(report) => return self.send_report(&report),
             Action::Keep(hash) => return self.keep(hash),
             Action::Record { generation, record } => return self.record(generation, record),

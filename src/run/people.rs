@@ -69,7 +69,8 @@ impl Runner {
         log::info!("settings read again; asking the config source");
         crate::log::set_level(settings.log_level);
         let old = std::mem::replace(&mut self.settings, settings);
-        if old.config != self.settings.config {
+        let sources_replaced = old.config != self.settings.config;
+        if sources_replaced {
             self.part_from_source();
             self.open_source();
         }
@@ -99,9 +100,9 @@ impl Runner {
         };
         let restart = apart_from_supervision(&old) != apart_from_supervision(&self.settings);
         let alert_labels = alerts::labels(&self.instance_uid, &self.host_identity);
-        let params = Params { alert_labels, ..params(&self.settings, &self.memory) };
+        let params = Box::new(Params { alert_labels, ..params(&self.settings, &self.memory) });
         // This asks the source as well.
-        self.feed(Event::Reconfigured { params, restart });
+        self.feed(Event::Reconfigured { params, sources_replaced, restart });
     }
 
     pub(super) fn look_for_request(&mut self) {
@@ -205,7 +206,6 @@ impl Runner {
             start: self.start,
             state,
             source: self.source.as_ref().map(|source| source.describe()),
-            serving: self.serving.as_ref(),
             collector_path: collector,
             effective_path: report.effective.map(|hash| self.store.config_path(hash)),
             losses: self.all_losses(),

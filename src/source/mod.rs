@@ -12,13 +12,14 @@ pub mod url;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use origin::{Heard, Kind, Origin, signature_path};
+use origin::{Kind, Origin, signature_path};
 
-use crate::http::{HttpError, HttpSettings, Identity, Request, Response, Traffic};
+use crate::decide::Heard;
+use crate::http::{HttpError, HttpSettings, Identity, Request, Response, Traffic, parse_url, public};
 use crate::os;
-use crate::settings::{ConfigSettings, ProtocolName};
+use crate::settings::{ConfigSettings, Location, ProtocolName};
 use crate::signature::Accepted;
 use crate::status::Status;
 use crate::store::Signed;
@@ -153,27 +154,15 @@ pub trait Protocol: Send + Sync {
     fn seed(&self, _validators: Validators) {}
 }
 
-/// The sources that the settings name, in their order: the first serves, the others while it is silent.
+/// The sources that the settings name, in their order. The core decides which of them is asked.
 pub struct Source {
     origins: Vec<Origin>,
-    /// How long the first may be silent.
-    patience: Duration,
     /// The time, where this host's clock is known to be right.
     clock: fn() -> Option<SystemTime>,
     /// Held while an exchange is out.
     asking: Mutex<()>,
-    state: Mutex<State>,
-}
-
-/// Who answers.
-struct State {
-    serving: usize,
-    /// Whether the first has ever answered, in this life of the agent or an earlier one.
-    answered: bool,
-    /// Since when the first has not answered.
-    silent_since: Option<Instant>,
-    trouble: Option<String>,
-    newest: Option<Accepted>,
+    /// The newest signed config that was accepted, from whomever.
+    newest: Mutex<Option<Accepted>>,
 }
 
 impl Source {
@@ -201,71 +190,23 @@ impl Source {
             // What stands in for a server of any protocol is a plain file or URL.
             origins.push(Origin::new(location, ProtocolName::Get, settings, state_dir)?);
         }
-        let state = State { serving: 0, answered: false, silent_since: None, trouble: None, newest: None };
-        Ok(Self {
-            origins,
-            patience: settings.fallback_after,
-            clock: os::right_time,
-            asking: Mutex::default(),
-            state: Mutex::new(state),
-        })
+        Ok(Self { origins, clock: os::right_time, asking: Mutex::default(), newest: Mutex::default() })
     }
 
-    /// Asks once. It blocks for up to `config.timeout`, and longer while the system's resolver hangs, so it is called on
-    /// a thread of its own; 256 KiB of stack are enough.
-    ///
-    /// The first source is always asked first. Only when it has never answered, or has been silent for
-    /// `config.fallback_after`, are the others asked in their order.
+    /// Asks one of them once. It blocks for up to `config.timeout`, and longer while the system's resolver hangs, so it is
+    /// called on a thread of its own; 256 KiB of stack are enough.
     ///
     /// # Errors
     ///
     /// A [`Failure`]; none of them ends the source.
-    pub fn exchange(&self, report: &Report, conditional: bool) -> Result<Answer, Failure> {
+    pub fn exchange(&self, index: usize, report: &Report, conditional: bool) -> Result<(Answer, Heard), Failure> {
         let _asking = self.asking.lock();
-        let now = Instant::now();
-        let mut failure = match self.ask(0, report, conditional) {
-            Ok((answer, heard)) => {
-                // What was received long ago says nothing of whether the server answers now.
-                if heard == Heard::Now {
-                    let mut state = self.lock();
-                    (state.answered, state.silent_since, state.trouble) = (true, None, None);
-                }
-                return Ok(answer);
-            }
-            Err(failure) => failure,
-        };
-        let patient = {
-            let mut state = self.lock();
-            let since = *state.silent_since.get_or_insert(now);
-            state.answered && now.saturating_duration_since(since) < self.patience
-        };
-        if patient {
-            return Err(failure);
-        }
-        for index in 1..self.origins.len() {
-            match self.ask(index, report, conditional) {
-                Ok((answer, _)) => {
-                    self.lock().trouble = Some(failure.message);
-                    return Ok(answer);
-                }
-                Err(more) => failure.message = format!("{}; {}", failure.message, more.message),
-            }
-        }
-        Err(failure)
-    }
-
-    /// Asks one of them. Whoever has not served before is asked for its config itself: "unchanged" would say nothing.
-    fn ask(&self, index: usize, report: &Report, conditional: bool) -> Result<(Answer, Heard), Failure> {
-        let (serving, newest) = {
-            let state = self.lock();
-            (state.serving, state.newest)
-        };
         let origin = &self.origins[index];
-        let (answer, heard) = origin.exchange(report, conditional && serving == index)?;
-        let accepted = origin.verify(&answer, newest, (self.clock)())?;
-        let mut state = self.lock();
-        state.serving = index;
-        state.newest = accepted.or(state.newest);
+        let (answer, heard) = origin.exchange(report, conditional)?;
+        let newest = *self.newest();
+        if let Some(accepted) = origin.verify(&answer, newest, (self.clock)())? {
+            *self.newest() = Some(accepted);
+        }
         Ok((answer, heard))
     }
 
@@ -302,12 +243,6 @@ impl Source {
         self.origins[0].describe()
     }
 
-    /// Where the last answer came from, and why not from the first.
-    pub fn serving(&self) -> (String, Option<String>) {
-        let state = self.lock();
-        (self.origins[state.serving].describe(), state.trouble.clone().filter(|_| state.serving > 0))
-    }
-
     /// Bytes on the wire since the source was made, those of failed exchanges included.
     pub fn traffic(&self) -> Traffic {
         let all = self.origins.iter().map(|origin| match &origin.kind {
@@ -320,36 +255,49 @@ impl Source {
         })
     }
 
-    /// What to remember beside the config that the last exchange brought.
-    pub fn memory(&self) -> SourceMemory {
-        let state = self.lock();
-        let origin = &self.origins[state.serving];
+    /// What to remember beside the config that the last exchange with this one brought.
+    pub fn memory(&self, index: usize) -> SourceMemory {
+        let origin = &self.origins[index];
         let validators = match &origin.kind {
             Kind::BuiltIn(_) | Kind::File(_) => Validators::default(),
             Kind::Server { protocol, .. } => protocol.validators(),
         };
-        SourceMemory { location: origin.describe(), validators, signed: state.newest.map(Signed::from) }
+        SourceMemory { location: origin.describe(), validators, signed: self.newest().map(Signed::from) }
     }
 
     /// Forgets when the newest accepted config was signed, so that an older one is accepted: a person wants it so.
     pub fn forget_signed(&self) {
-        self.lock().newest = None;
+        *self.newest() = None;
     }
 
-    /// Takes up what [`memory`](Self::memory) gave, before the first exchange. `answered`: some source has answered before.
-    pub fn remember(&self, memory: &SourceMemory, answered: bool) {
-        let mut state = self.lock();
-        (state.answered, state.newest) = (answered, memory.signed.as_ref().and_then(Signed::accepted));
-        if let Some(index) = self.origins.iter().position(|origin| origin.describe() == memory.location) {
-            state.serving = index;
-            if let Kind::Server { protocol, .. } = &self.origins[index].kind {
-                protocol.seed(memory.validators.clone());
-            }
+    /// Takes up what [`memory`](Self::memory) gave, before the first exchange.
+    pub fn remember(&self, memory: &SourceMemory) {
+        *self.newest() = memory.signed.as_ref().and_then(Signed::accepted);
+        let of_memory = self.origins.iter().find(|origin| origin.describe() == memory.location);
+        if let Some(Kind::Server { protocol, .. }) = of_memory.map(|origin| &origin.kind) {
+            protocol.seed(memory.validators.clone());
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no panic while it is held")
+    fn newest(&self) -> MutexGuard<'_, Option<Accepted>> {
+        self.newest.lock().expect("no panic while it is held")
+    }
+}
+
+/// Where the sources of these settings are, in order and without secrets, as [`SourceMemory`] and people know them.
+pub fn locations(settings: &ConfigSettings) -> Vec<String> {
+    let first = match &settings.url {
+        Some(first) => location(first),
+        None => builtin::BuiltIn::of(settings.environment).describe(),
+    };
+    std::iter::once(first).chain(settings.fallback.iter().map(location)).collect()
+}
+
+fn location(location: &Location) -> String {
+    match location {
+        Location::File(path) => path.display().to_string(),
+        // One that is no URL is never asked.
+        Location::Url(url) => parse_url(url).map(|url| public(&url)).unwrap_or_default(),
     }
 }
 

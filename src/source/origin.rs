@@ -7,6 +7,7 @@ use super::{
     Answer, Failure, FailureKind, Offer, Protocol, Report, Validators, builtin, file, http_settings, inbox, kloudmate,
     opamp, url,
 };
+use crate::decide::Heard;
 use crate::http::{Client, HttpError, Method, Request, parse_url, public, read_regular};
 use crate::os::Environment;
 use crate::settings::{ConfigSettings, Location, ProtocolName};
@@ -16,15 +17,6 @@ use crate::signature::{self, Accepted, PublicKey};
 pub(super) struct Origin {
     pub(super) kind: Kind,
     pub(super) key: Option<PublicKey>,
-}
-
-/// When an answer was heard.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Heard {
-    /// In this exchange.
-    Now,
-    /// In an earlier one: nobody was asked.
-    Before,
 }
 
 pub(super) enum Kind {

@@ -1,9 +1,12 @@
 //! Sources in their order, signatures beside them, and what is remembered of either.
 
 use std::fs;
+use std::time::Instant;
 
 use super::kloudmate::tests::report;
 use super::*;
+use crate::decide::sources::Sources;
+use crate::decide::{Exchanged, Heard};
 use crate::http::test_server::{Answer as Scripted, Server};
 use crate::http::tests::Dir;
 use crate::settings::{World, load};
@@ -16,7 +19,42 @@ fn source(dir: &Dir, yaml: &str) -> Source {
         here: PathBuf::from("/"),
     };
     let settings = load(&Default::default(), &world).unwrap_or_else(|error| panic!("{error}"));
-    Source::new(&settings.config, &dir.path("")).unwrap()
+    let source = Source::new(&settings.config, &dir.path("")).unwrap();
+    let described: Vec<_> = source.origins.iter().map(Origin::describe).collect();
+    assert_eq!(locations(&settings.config), described);
+    source
+}
+
+/// The sources, and who decides which of them is asked.
+struct Asked {
+    source: Source,
+    decided: Sources,
+}
+
+impl Asked {
+    /// `answered` says whether the first has ever answered.
+    fn new(source: Source, answered: bool) -> Self {
+        let locations: Vec<_> = source.origins.iter().map(Origin::describe).collect();
+        Self { source, decided: Sources::new(locations.into(), Duration::from_secs(600), None, answered) }
+    }
+
+    /// All that are asked in one round, and the answer or the failure that it ends with.
+    fn exchange(&mut self, conditional: bool) -> Result<Answer, Failure> {
+        self.decided.begin(None, conditional, Instant::now(), &mut Vec::new());
+        loop {
+            let question = self.decided.take_question().expect("the round has no end yet");
+            let answer = self.source.exchange(question.source, &report(), question.conditional);
+            let (heard, exchanged) = match &answer {
+                Ok((_, heard)) => (*heard, Exchanged::Unchanged),
+                Err(failure) => (Heard::Now, Exchanged::Failed(failure.clone())),
+            };
+            match self.decided.on_exchanged(question.source, heard, exchanged, &mut Vec::new()) {
+                Some(Exchanged::Failed(failure)) => return Err(failure),
+                Some(_) => return answer.map(|(answer, _)| answer),
+                None => {}
+            }
+        }
+    }
 }
 
 fn body(answer: Result<Answer, Failure>) -> String {
@@ -34,11 +72,11 @@ fn the_last_message_waits_for_the_answer_to_the_one_before() {
     report.status.agent.instance_uid = "01950000-0000-7000-8000-000000000001".into();
     let nothing = Scripted::Status(200, Vec::new(), Vec::new());
     server.answer(nothing.clone());
-    source.exchange(&report, true).unwrap();
+    source.exchange(0, &report, true).unwrap();
     server.answer_once(Scripted::Delay(Duration::from_millis(200), Box::new(nothing)));
 
     std::thread::scope(|scope| {
-        scope.spawn(|| source.exchange(&report, true).unwrap());
+        scope.spawn(|| source.exchange(0, &report, true).unwrap());
         server.wait_for_requests(2);
         source.goodbye(&report);
     });
@@ -56,11 +94,12 @@ fn what_was_received_long_ago_is_no_answer_of_a_silent_server() {
     inbox::Inbox::open(&dir.path(""), url).0.put(&b"announced"[..].into()).unwrap();
     let spare = dir.path("spare.yaml").display().to_string();
     let source = source(&dir, &format!("config: {{protocol: kloudmate, url: '{url}', fallback: ['{spare}']}}"));
+    let mut asked = Asked::new(source, false);
 
-    assert_eq!(body(source.exchange(&report(), true)), "announced");
+    assert_eq!(body(asked.exchange(true)), "announced");
 
-    assert_eq!(body(source.exchange(&report(), true)), "spare", "the server has never answered");
-    assert_eq!(source.serving().0, spare);
+    assert_eq!(body(asked.exchange(true)), "spare", "the server has never answered");
+    assert_eq!(asked.decided.shown().unwrap().location, spare);
 }
 
 #[test]
@@ -68,18 +107,17 @@ fn the_silence_of_a_server_goes_on_while_its_inbox_is_read() {
     let dir = Dir::new();
     let url = "http://127.0.0.1:1/agents/config-check";
     inbox::Inbox::open(&dir.path(""), url).0.put(&b"announced"[..].into()).unwrap();
-    let source = source(&dir, &format!("config: {{protocol: kloudmate, url: '{url}'}}"));
-    source.exchange(&report(), true).unwrap();
-    source.exchange(&report(), true).unwrap_err();
-    let since = source.lock().silent_since;
+    let mut asked = Asked::new(source(&dir, &format!("config: {{protocol: kloudmate, url: '{url}'}}")), true);
+    asked.exchange(true).unwrap();
+    asked.exchange(true).unwrap_err();
+    let since = asked.decided.silent_since();
     assert!(since.is_some());
 
     // The agent has lost the body and wants it again.
-    source.lock().answered = true;
-    source.exchange(&report(), true).unwrap_err();
-    source.exchange(&report(), false).unwrap_err();
+    asked.exchange(true).unwrap_err();
+    asked.exchange(false).unwrap_err();
 
-    assert_eq!(source.lock().silent_since, since);
+    assert_eq!(asked.decided.silent_since(), since);
 }
 
 #[test]
@@ -97,21 +135,21 @@ fn a_signers_clock_that_is_ahead_is_noticed_where_this_hosts_is_right_and_forgot
     let mut source = source(&dir, &yaml);
     source.clock = || Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000));
 
-    let refused = source.exchange(&report(), true).unwrap_err();
+    let refused = source.exchange(0, &report(), true).unwrap_err();
     assert!(refused.message.contains("more than a day after this host's time of 2020-09-13T12:26:40Z"), "{refused}");
-    assert_eq!(source.memory().signed, None);
+    assert_eq!(source.memory(0).signed, None);
 
     // Nobody knows better.
     source.clock = || None;
-    source.exchange(&report(), true).unwrap();
+    source.exchange(0, &report(), true).unwrap();
     sign(include_str!("../../crates/config/tests/signed/older.minisig"));
-    let refused = source.exchange(&report(), false).unwrap_err();
+    let refused = source.exchange(0, &report(), false).unwrap_err();
     assert!(refused.message.contains("let `otelet rollback --clear-signed` forget that time"), "{refused}");
 
     source.forget_signed();
 
-    source.exchange(&report(), true).unwrap();
-    assert_eq!(source.memory().signed.unwrap().at, 1_699_999_999);
+    source.exchange(0, &report(), true).unwrap();
+    assert_eq!(source.memory(0).signed.unwrap().at, 1_699_999_999);
 }
 
 #[test]

@@ -251,7 +251,6 @@ pub struct Facts<'a> {
     pub start: u64,
     pub state: &'a str,
     pub source: Option<String>,
-    pub serving: Option<&'a (String, Option<String>)>,
     pub collector_path: String,
     pub effective_path: Option<PathBuf>,
     pub losses: Losses,
@@ -315,8 +314,8 @@ impl Status {
             },
             config: ConfigStatus {
                 source: facts.source,
-                serving: facts.serving.map(|(serving, _)| serving.clone()),
-                source_trouble: facts.serving.and_then(|(_, trouble)| trouble.clone()),
+                serving: report.serving.as_ref().map(|serving| serving.location.clone()),
+                source_trouble: report.serving.as_ref().and_then(|serving| serving.trouble.clone()),
                 remote_config_status: report.status.to_string(),
                 message: report.message.clone(),
                 remote_hash: hex(report.remote),

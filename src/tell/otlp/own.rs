@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use crate::decide::{ConfigHash, Deliveries, FailureKind, Level, Notice, Report};
+use crate::decide::{ConfigHash, Deliveries, Level, Notice, Report};
 use crate::status::Losses;
 use crate::telemetry::agent::*;
 use crate::telemetry::{Attributes, Point, Record, Severity, Value};
@@ -25,11 +25,6 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts an exchange that failed.
-    pub fn exchange_failed(&mut self, kind: FailureKind) {
-        *self.failures.entry(kind.word()).or_default() += 1;
-    }
-
     /// Counts what is told.
     pub fn take(&mut self, notice: &Notice) {
         match notice {
@@ -49,6 +44,7 @@ impl Counts {
                     *self.restarts.entry(cause.unwrap_or(without)).or_default() += 1;
                 }
             }
+            Notice::ExchangeFailed { kind: Some(kind), .. } => *self.failures.entry(kind.word()).or_default() += 1,
             Notice::CollectorHealthy { after, .. } => self.time_to_healthy = Some(*after),
             Notice::OrphanFound { .. }
             | Notice::CollectorUnhealthy { .. }
@@ -65,11 +61,13 @@ impl Counts {
             | Notice::CannotRecord { .. }
             | Notice::Lost { .. }
             | Notice::RefusalsCleared { .. }
-            | Notice::ExchangeFailed { .. }
+            | Notice::ExchangeFailed { kind: None, .. }
             | Notice::SourceBack { .. }
             | Notice::StopAsked
             | Notice::ClocksDiffer { .. }
             | Notice::StopAskedAgain
+            | Notice::FallbackServes { .. }
+            | Notice::SourceServesAgain { .. }
             | Notice::ReportFailed { .. }
             | Notice::ExportFailed { .. }
             | Notice::ExportRefused { .. }
@@ -106,6 +104,9 @@ impl Counts {
             | Notice::CollectorStopped { pid, .. }
             | Notice::CollectorKilled { pid, .. }
             | Notice::OrphanFound { pid } => with("process.pid", i64::from(*pid).into()),
+            Notice::FallbackServes { location, .. } | Notice::SourceServesAgain { location } => {
+                with("otelet.source.location", location.clone().into());
+            }
             Notice::RolledBack { to, .. } => with("otelet.config.restored_hash", to.hex().into()),
             _ => {}
         }

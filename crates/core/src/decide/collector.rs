@@ -280,6 +280,11 @@ impl Collector {
         }
     }
 
+    /// Whether it could not be started.
+    pub fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Held { .. })
+    }
+
     /// The config that it runs on.
     pub fn running(&self) -> Option<ConfigHash> {
         match self.phase {

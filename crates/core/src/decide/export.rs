@@ -308,7 +308,7 @@ mod tests {
         const GOOD: ConfigHash = ConfigHash([1; 32]);
         let second = Duration::from_secs(1);
         let params = Params {
-            has_source: false,
+            sources: std::sync::Arc::default(),
             poll_every: EVERY,
             stop_timeout: EVERY,
             probation: EVERY,

@@ -4,11 +4,11 @@
 //! whoever does it reports back with one [`Event`]. There is no I/O, no clock and no randomness in this folder: the lints
 //! below hold the wall, `.clippy.toml` names what stands behind it.
 //!
-//! `collector` keeps one collector alive, `rollout` decides which configuration it should run, `poll` decides when the source is
-//! asked, `reporting` when plain reports are sent, `export` when measurements and events are, `delivery` paces these two and the webhook, `health` judges probes, `sample` paces
-//! host samples, `alert` holds what was measured against thresholds, `notify` decides when a webhook hears of it, `clock` by whose clock, `docker` looks at
-//! containers, `check` paces the checks. [`Agent`] lets them meet: after each event it compares
-//! what is wanted with what is.
+//! `collector` keeps one collector alive, `rollout` decides which configuration it should run, `poll` decides when the sources are
+//! asked and `sources` which of them, `reporting` when plain reports are sent, `export` when measurements and events are,
+//! `delivery` paces these two and the webhook, `health` judges probes, `sample` paces host samples, `alert` holds what was
+//! measured against thresholds, `notify` decides when a webhook hears of it, `clock` by whose clock, `docker` looks at containers,
+//! `check` paces the checks. [`Agent`] lets them meet: after each event it compares what is wanted with what is.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -33,6 +33,7 @@ pub mod rollout;
 pub mod sample;
 #[cfg(test)]
 mod simulation;
+pub mod sources;
 pub mod watchdog;
 
 use std::fmt;
@@ -52,6 +53,7 @@ pub use notify::Notification;
 pub use poll::{Exchanged, Exchanges};
 pub use report::{Report, Status};
 pub use rollout::{Candidate, Record, Refused, Verdict};
+pub use sources::{Heard, Serving};
 
 /// SHA-256 of a configuration's body, byte for byte as it was offered.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -129,8 +131,10 @@ impl Due {
 /// What the settings say that decisions depend on.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Params {
-    /// Whether there is a source to ask: without one the last good config simply runs.
-    pub has_source: bool,
+    /// Where configs come from, in order and without secrets: without any the last good config simply runs.
+    pub sources: std::sync::Arc<[String]>,
+    /// How long the first of them may be silent before the others are asked.
+    pub fallback_after: Duration,
     /// Time between polls.
     pub poll_every: Duration,
     /// Time between asking the collector to stop and killing it.
@@ -162,8 +166,22 @@ pub struct Params {
 pub enum Event {
     /// A deadline was reached; also harmless at any other time.
     Due,
-    /// An exchange with the source ended.
-    Exchanged(Exchanged),
+    /// An exchange with a source ended.
+    Exchanged {
+        /// Which, as in [`Action::Exchange`].
+        source: usize,
+        /// When an answer was heard.
+        heard: Heard,
+        /// How.
+        exchanged: Exchanged,
+    },
+    /// The store has looked at the body of a kept config.
+    BodyChecked {
+        /// Which config.
+        hash: ConfigHash,
+        /// Whether it is there as it was received.
+        whole: bool,
+    },
     /// The source may have changed, or a person wants it asked: ask at once.
     Nudged,
     /// The body of an offered config is on disk, or could not be put there.
@@ -192,7 +210,9 @@ pub enum Event {
     /// The settings were read again.
     Reconfigured {
         /// What decisions depend on.
-        params: Params,
+        params: Box<Params>,
+        /// The sources are other ones, if only by a header: what is known of the old ones does not hold for them.
+        sources_replaced: bool,
         /// The collector must be started anew to see the change.
         restart: bool,
     },
@@ -239,13 +259,17 @@ pub enum Event {
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Ask the source; answered by [`Event::Exchanged`].
+    /// Ask a source; answered by [`Event::Exchanged`].
     Exchange {
+        /// Which, counted from the first of [`Params::sources`].
+        source: usize,
         /// What the source is told.
         report: Box<Report>,
         /// Whether "unchanged" is an answer that serves.
         conditional: bool,
     },
+    /// Look whether the body of a kept config is whole; answered by [`Event::BodyChecked`].
+    CheckBody(ConfigHash),
     /// Send a plain report; answered by [`Event::Reported`].
     Report(Box<Report>),
     /// Put the offered body on disk; answered by [`Event::Kept`].
@@ -310,6 +334,7 @@ pub struct Agent {
     collector: collector::Collector,
     rollout: rollout::Rollout,
     poll: poll::Poll,
+    sources: sources::Sources,
     /// The server's own wish for the time between polls.
     interval: Option<Duration>,
     reporting: reporting::Reporting,
@@ -357,18 +382,20 @@ enum Ending {
 impl Agent {
     /// Starts from what the disk holds. `orphan` is a collector that an earlier agent left running: it ends first.
     pub fn new(params: Params, record: Record, orphan: Option<u32>, at: Moment) -> (Self, Vec<Action>) {
-        Self::resume(params, record, AlertMemory::default(), orphan, at)
+        Self::resume(params, record, None, AlertMemory::default(), orphan, at)
     }
 
-    /// The same, and alerts of an earlier life go on.
+    /// The same, and what was known in an earlier life goes on: `served` is the location of the source that answered last.
     pub fn resume(
         params: Params,
         record: Record,
+        served: Option<String>,
         alerts: AlertMemory,
         orphan: Option<u32>,
         at: Moment,
     ) -> (Self, Vec<Action>) {
         let mut actions = Vec::new();
+        let answered = record.remote.is_some();
         let (collector, rollout) = (
             collector::Collector::new(orphan, params.stop_timeout, at.now, &mut actions),
             rollout::Rollout::new(record, at, &mut actions),
@@ -376,7 +403,8 @@ impl Agent {
         let mut agent = Self {
             collector,
             rollout,
-            poll: poll::Poll::new(params.has_source, at.now),
+            poll: poll::Poll::new(!params.sources.is_empty(), at.now),
+            sources: sources::Sources::new(params.sources.clone(), params.fallback_after, served, answered),
             interval: None,
             reporting: reporting::Reporting::new(params.report_every, at.now),
             sample: sample::Sampling::new(params.sample_every, at.now),
@@ -400,13 +428,15 @@ impl Agent {
         let out = &mut actions;
         match event {
             Event::Due => {}
-            Event::Exchanged(exchanged) => {
-                let every = self.interval.unwrap_or(self.params.poll_every);
-                self.poll.on_exchanged(&exchanged, every, self.collector.running(), at, out);
-                match exchanged {
-                    Exchanged::Offered(hash) => self.rollout.on_offered(hash, out),
-                    Exchanged::Malformed { hash, reason } => self.rollout.on_malformed(hash, reason, at, out),
-                    Exchanged::Unchanged | Exchanged::Empty | Exchanged::Replaced | Exchanged::Failed { .. } => {}
+            Event::Exchanged { source, heard, exchanged } => {
+                if let Some(ended) = self.sources.on_exchanged(source, heard, exchanged, out) {
+                    self.end_round(ended, at, out);
+                }
+            }
+            Event::BodyChecked { hash, whole } => {
+                let conditional = !self.rollout.needs_body();
+                if let Some(ended) = self.sources.on_body_checked(hash, whole, conditional, at.now) {
+                    self.end_round(ended, at, out);
                 }
             }
             Event::Nudged => self.poll.nudge(at.now),
@@ -419,8 +449,12 @@ impl Agent {
                 }
                 self.collect(input, at, out);
             }
-            Event::Reconfigured { params, restart } => {
-                self.poll.reconfigure(params.has_source, at.now);
+            Event::Reconfigured { params, sources_replaced, restart } => {
+                self.poll.reconfigure(!params.sources.is_empty(), at.now);
+                if sources_replaced {
+                    let answered = self.rollout.record().remote.is_some();
+                    self.sources.replace(params.sources.clone(), params.fallback_after, answered);
+                }
                 self.reporting.reconfigure(params.report_every, at.now);
                 self.sample.reconfigure(params.sample_every, at.now);
                 self.exporting.reconfigure(params.export, at.now);
@@ -429,7 +463,7 @@ impl Agent {
                 let (rules, labels) = (&params.alerts, &params.alert_labels);
                 self.alerts.reconfigure(rules, labels, params.notify_every, at, out);
                 self.docker.reconfigure(&params.docker, at.now);
-                self.params = params;
+                self.params = *params;
                 if restart {
                     self.collect(collector::Input::Restart, at, out);
                 }
@@ -527,15 +561,7 @@ impl Agent {
 
     /// What is true now, computed from the state.
     pub fn report(&self) -> Report {
-        report::compute(
-            &self.collector,
-            &self.rollout,
-            &self.poll,
-            &self.reporting,
-            &self.exporting,
-            &self.alerts,
-            &self.checks,
-        )
+        report::compute(self)
     }
 
     /// Compares what is wanted with what is, and does what has come due. One wake-up serves all of it.
@@ -563,8 +589,13 @@ impl Agent {
         self.rollout.on_due(at, out);
         self.checks.begin(at, out);
         if self.poll.begin(at.now) {
-            let conditional = !self.rollout.needs_body();
-            out.push(Action::Exchange { report: Box::new(self.report()), conditional });
+            // A collector may be held because its config was lost or torn on disk.
+            let wanted = self.rollout.on_trial().or(self.rollout.record().last_good);
+            let lost = wanted.filter(|_| self.collector.is_held());
+            self.sources.begin(lost, !self.rollout.needs_body(), at.now, out);
+        }
+        if let Some(sources::Question { source, conditional }) = self.sources.take_question() {
+            out.push(Action::Exchange { source, report: Box::new(self.report()), conditional });
         }
         if self.reporting.begin(at.now) {
             out.push(Action::Report(Box::new(self.report())));
@@ -611,6 +642,21 @@ impl Agent {
             out.push(Action::Export);
         }
         self.exporting.in_flight()
+    }
+
+    /// All sources that are asked for now have been asked.
+    fn end_round(&mut self, ended: Exchanged, at: Moment, out: &mut Vec<Action>) {
+        let every = self.interval.unwrap_or(self.params.poll_every);
+        self.poll.on_exchanged(&ended, every, self.collector.running(), at, out);
+        match ended {
+            Exchanged::Offered(hash) => self.rollout.on_offered(hash, out),
+            Exchanged::Malformed { hash, reason } => self.rollout.on_malformed(hash, reason, at, out),
+            Exchanged::Unchanged
+            | Exchanged::Empty
+            | Exchanged::Replaced
+            | Exchanged::Failed(_)
+            | Exchanged::NotAsked(_) => {}
+        }
     }
 
     /// What is told and is an event waits for an export.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use super::{Alert, ConfigHash, Witness};
+use super::{Alert, ConfigHash, FailureKind, Witness};
 use crate::units::{rfc3339, seconds};
 
 /// How much it matters.
@@ -46,8 +46,11 @@ pub enum Notice {
     CannotRecord { why: String, delay: Duration },
     Lost { message: String },
     RefusalsCleared { number: usize },
-    ExchangeFailed { message: String, delay: Duration, running: Option<ConfigHash>, news: bool },
+    // Without a kind no source has failed: one answered with nothing, or none could be asked.
+    ExchangeFailed { why: String, kind: Option<FailureKind>, delay: Duration, running: Option<ConfigHash>, news: bool },
     SourceBack { failures: u32 },
+    FallbackServes { location: String, trouble: String },
+    SourceServesAgain { location: String },
     ReportFailed { message: String, delay: Duration },
     RestartAsked,
     StopAsked,
@@ -83,6 +86,7 @@ impl Notice {
             | Self::Withdrawn { .. }
             | Self::RefusalsCleared { .. }
             | Self::SourceBack { .. }
+            | Self::SourceServesAgain { .. }
             | Self::RestartAsked
             | Self::StopAsked
             | Self::ExportBack
@@ -107,6 +111,7 @@ impl Notice {
             | Self::CannotValidate { .. }
             | Self::CannotRecord { .. }
             | Self::Lost { .. }
+            | Self::FallbackServes { .. }
             | Self::ReportFailed { .. }
             | Self::StopAskedAgain
             | Self::ClocksDiffer { .. }
@@ -150,6 +155,8 @@ impl Notice {
             // Once for each time that it is lost: all other failures are counted.
             Self::ExchangeFailed { news: true, .. } => "otelet.source.lost",
             Self::SourceBack { .. } => "otelet.source.back",
+            Self::FallbackServes { .. } => "otelet.source.fallback",
+            Self::SourceServesAgain { .. } => "otelet.source.returned",
             Self::RestartAsked => "otelet.collector.restart_asked",
             Self::ExportFailed { .. } => "otelet.export.lost",
             Self::ExportBack => "otelet.export.back",
@@ -212,6 +219,8 @@ impl Notice {
             | Self::Lost { .. }
             | Self::RefusalsCleared { .. }
             | Self::SourceBack { .. }
+            | Self::FallbackServes { .. }
+            | Self::SourceServesAgain { .. }
             | Self::ReportFailed { .. }
             | Self::RestartAsked
             | Self::StopAsked
@@ -293,8 +302,8 @@ impl fmt::Display for Notice {
             }
             Self::Lost { message } => write!(f, "{message}; it will be fetched again"),
             Self::RefusalsCleared { number } => write!(f, "{number} refused configs may be tried again"),
-            Self::ExchangeFailed { message, delay, running, .. } => {
-                write!(f, "config poll failed: {message}; next try in {}", seconds(*delay))?;
+            Self::ExchangeFailed { why, delay, running, .. } => {
+                write!(f, "config poll failed: {why}; next try in {}", seconds(*delay))?;
                 match running {
                     Some(running) => write!(f, ", still on {running}"),
                     None => Ok(()),
@@ -331,6 +340,8 @@ impl fmt::Display for Notice {
             Self::EngineReadAgain { config } => {
                 write!(f, "the Docker engine is back: starting the collector anew with docker_stats of config {config}")
             }
+            Self::FallbackServes { location, trouble } => write!(f, "configs come from {location} now: {trouble}"),
+            Self::SourceServesAgain { location } => write!(f, "configs come from {location} again"),
             Self::SourceBack { failures } => write!(f, "config source answers again after {failures} failed polls"),
             Self::ExportFailed { message, delay } => {
                 write!(f, "export failed: {message}; it is kept, next try in {}", seconds(*delay))
@@ -367,7 +378,8 @@ mod tests {
 
         assert_eq!(
             line(Notice::ExchangeFailed {
-                message: "https://c.example/v1: answered 503".into(),
+                why: "https://c.example/v1: answered 503".into(),
+                kind: Some(FailureKind::Status),
                 delay: Duration::from_secs(41),
                 running: Some(hash),
                 news: true,
@@ -391,7 +403,8 @@ mod tests {
     #[test]
     fn the_same_failure_again_is_not_news() {
         let level = |news| {
-            Notice::ExchangeFailed { message: String::new(), delay: Duration::ZERO, running: None, news }.level()
+            Notice::ExchangeFailed { why: String::new(), kind: None, delay: Duration::ZERO, running: None, news }
+                .level()
         };
         assert_eq!(level(true), Level::Warn);
         assert_eq!(level(false), Level::Debug);

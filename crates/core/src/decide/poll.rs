@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Action, ConfigHash, Due, Moment, Notice, backoff};
+use super::{Action, ConfigHash, Due, Failure, FailureKind, Moment, Notice, backoff};
 
 /// The base of the backoff after a failed exchange.
 const BASE: Duration = Duration::from_secs(2);
@@ -35,12 +35,9 @@ pub enum Exchanged {
     /// Of a source that was replaced while it was asked: no news of the new one.
     Replaced,
     /// No answer that serves.
-    Failed {
-        /// Why.
-        message: String,
-        /// How long the server wants to be left alone.
-        retry_after: Option<Duration>,
-    },
+    Failed(Failure),
+    /// It could not even begin, which says nothing of the source.
+    NotAsked(Failure),
 }
 
 /// Exchanges so far, by what came of them.
@@ -56,6 +53,14 @@ pub struct Exchanges {
     pub last_error: Option<String>,
     /// When the last good answer came.
     pub last_success: Option<SystemTime>,
+}
+
+/// Why a poll brought nothing.
+struct Unanswered<'a> {
+    message: &'a str,
+    /// None where no source has failed.
+    kind: Option<FailureKind>,
+    retry_after: Option<Duration>,
 }
 
 /// When the source is asked next.
@@ -122,8 +127,18 @@ impl Poll {
                 self.succeeded(every, at, out)
             }
             Exchanged::Replaced => Due::at(at.now),
-            Exchanged::Empty => self.failed("the source answered with an empty body", None, every, running, at, out),
-            Exchanged::Failed { message, retry_after } => self.failed(message, *retry_after, every, running, at, out),
+            Exchanged::Empty => {
+                let why =
+                    Unanswered { message: "the source answered with an empty body", kind: None, retry_after: None };
+                self.failed(why, every, running, at, out)
+            }
+            Exchanged::Failed(Failure { message, kind, retry_after }) => {
+                let why = Unanswered { message, kind: Some(*kind), retry_after: *retry_after };
+                self.failed(why, every, running, at, out)
+            }
+            Exchanged::NotAsked(Failure { message, .. }) => {
+                self.failed(Unanswered { message, kind: None, retry_after: None }, every, running, at, out)
+            }
         };
         if self.next.is_some() {
             self.next = Some(if self.nudged { Due::at(at.now) } else { next });
@@ -152,13 +167,13 @@ impl Poll {
 
     fn failed(
         &mut self,
-        message: &str,
-        retry_after: Option<Duration>,
+        why: Unanswered<'_>,
         every: Duration,
         running: Option<ConfigHash>,
         at: Moment,
         out: &mut Vec<Action>,
     ) -> Due {
+        let Unanswered { message, kind, retry_after } = why;
         let jittered = backoff::full_jitter(self.failures, BASE, CAP.max(every), at.dice);
         let wished = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
         let delay = match wished {
@@ -168,7 +183,7 @@ impl Poll {
         };
         // The first failure is news, and so is a new reason; the same again and again is not.
         let news = self.exchanges.last_error.as_deref() != Some(message);
-        out.push(Action::Tell(Notice::ExchangeFailed { message: message.into(), delay, running, news }));
+        out.push(Action::Tell(Notice::ExchangeFailed { why: message.into(), kind, delay, running, news }));
         self.failures = self.failures.saturating_add(1);
         self.exchanges.failed += 1;
         self.exchanges.last_error = Some(message.into());
@@ -188,7 +203,7 @@ mod tests {
     }
 
     fn failed(retry_after: Option<Duration>) -> Exchanged {
-        Exchanged::Failed { message: "answered 503".into(), retry_after }
+        Exchanged::Failed(Failure { retry_after, ..Failure::new(FailureKind::Status, "answered 503") })
     }
 
     /// Delay of the next exchange after this one.

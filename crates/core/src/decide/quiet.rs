@@ -27,7 +27,8 @@ fn params() -> Params {
         fingerprint: 0,
     };
     Params {
-        has_source: true,
+        sources: ["https://c.example/v1".to_owned()].into(),
+        fallback_after: Duration::from_secs(600),
         poll_every: Duration::from_secs(30),
         stop_timeout: Duration::from_secs(35),
         probation: Duration::from_secs(1),
@@ -114,7 +115,7 @@ impl Quiet {
                 self.polled.push(self.now);
                 let first = self.agent.report().effective.is_none();
                 let exchanged = if first { Exchanged::Offered(hash) } else { Exchanged::Unchanged };
-                self.ends.push(Event::Exchanged(exchanged));
+                self.ends.push(Event::Exchanged { source: 0, heard: Heard::Now, exchanged });
             }
             Action::Report(_) => self.ends.push(Event::Reported(Ok(()))),
             Action::Export => {
@@ -155,7 +156,9 @@ impl Quiet {
                 self.feed(Event::Measured(std::sync::Arc::new(snapshot)));
             }
             Action::SignOfLife | Action::Tell(_) | Action::Answer(_) | Action::EndValidation => {}
-            Action::Terminate(_) | Action::Kill(_) | Action::Quit => panic!("{action:?} on a quiet host"),
+            Action::CheckBody(_) | Action::Terminate(_) | Action::Kill(_) | Action::Quit => {
+                panic!("{action:?} on a quiet host")
+            }
         }
     }
 }

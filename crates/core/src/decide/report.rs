@@ -3,14 +3,13 @@
 use std::fmt;
 use std::time::Instant;
 
-use super::alert::{Alerts, AlertsReport};
+use super::alert::AlertsReport;
 use super::collector::{Collector, LastExit, Phase, Run};
 use super::delivery::Deliveries;
-use super::export::Exporting;
-use super::poll::{Exchanges, Poll};
-use super::reporting::Reporting;
+use super::poll::Exchanges;
 use super::rollout::{Refused, Rollout};
-use super::{ConfigHash, Witness};
+use super::sources::Serving;
+use super::{Agent, ConfigHash, Witness};
 
 /// Remote config status, in OpAMP's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +56,8 @@ pub struct Report {
     pub refused: Vec<Refused>,
     /// The collector.
     pub collector: CollectorReport,
+    /// The source that answered last.
+    pub serving: Option<Serving>,
     /// Exchanges so far.
     pub exchanges: Exchanges,
     /// Plain reports so far.
@@ -94,15 +95,8 @@ pub struct CollectorReport {
     pub last_exit: Option<LastExit>,
 }
 
-pub(super) fn compute(
-    collector: &Collector,
-    rollout: &Rollout,
-    poll: &Poll,
-    reporting: &Reporting,
-    exporting: &Exporting,
-    alerts: &Alerts,
-    checks: &super::check::Checks,
-) -> Report {
+pub(super) fn compute(agent: &Agent) -> Report {
+    let Agent { collector, rollout, poll, sources, reporting, exporting, alerts, checks, .. } = agent;
     let record = rollout.record();
     let (status, message) = status(rollout);
     Report {
@@ -115,6 +109,7 @@ pub(super) fn compute(
         candidate: rollout.on_trial(),
         refused: record.refused.clone(),
         collector: collector_report(collector),
+        serving: sources.shown().cloned(),
         exchanges: poll.exchanges().clone(),
         reports: reporting.reports().clone(),
         exports: exporting.exports().clone(),

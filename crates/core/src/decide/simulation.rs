@@ -27,14 +27,22 @@
 //!     A config is never refused or rolled back for what its additions did.
 //! 17. Two signals to stop within 50 ms are one, which gives the collector its time; two further apart end it at once.
 //! 18. A webhook that told what its clock shows is told times by that clock.
+//! 19. One source is asked at a time, and the first before all others. Another is asked only after all before it were silent in the
+//!     same round, while the first has never answered or was silent for the time of the settings. No round begins earlier
+//!     than a poll after an answer, or half a second after a failure, unless somebody wants it.
+//! 20. While the first is silent, the config of the first other one that answers is reached within a bounded made-up time; the
+//!     first serves again with the first poll that it answers, and its config is reached.
+//! 21. A config whose body was torn or lost runs again within a bounded made-up time while its source offers it.
 
 mod outside;
+mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::collector::Input;
 use super::*;
+use places::{FALLBACK_AFTER, Rounds};
 
 const SEEDS: u64 = 2_000;
 const STEPS: u32 = 300;
@@ -46,6 +54,8 @@ const BACK_WITHIN: Duration = Duration::from_secs(20 * 60);
 const SAMPLE_EVERY: Duration = Duration::from_secs(16);
 /// The longest backoff, an attempt before it that fails and one after it that does not.
 const ENGINE_BACK_WITHIN: Duration = Duration::from_secs(40);
+
+const POLL_EVERY: Duration = Duration::from_secs(30);
 
 const PROBATION: Duration = Duration::from_secs(30);
 
@@ -70,6 +80,10 @@ fn every_history_keeps_the_promises() {
         }
         if !seed.is_multiple_of(8) {
             world.calm_down();
+            match seed % 2 {
+                0 => world.lose_the_body(),
+                _ => world.first_falls_silent(),
+            }
             world.alerts_calm_down();
         }
         world.stop();
@@ -146,8 +160,7 @@ struct World {
     engine_away: bool,
     /// The engine's stream is open, or being opened.
     stream: bool,
-    server: Option<ConfigHash>,
-    server_away: bool,
+    rounds: Rounds,
     binary_missing: bool,
     /// A collector that is given additions ends at its start.
     deadly_additions: bool,
@@ -192,7 +205,9 @@ impl World {
         let mut random = seed;
         let dice = splitmix(&mut random);
         let at = Moment { now, wall: SystemTime::UNIX_EPOCH + BEGUN, dice };
-        let (agent, actions) = Agent::new(params(seed), Record::default(), None, at);
+        let rounds = Rounds::new(now);
+        let params = Params { sources: rounds.locations(), ..params(seed) };
+        let (agent, actions) = Agent::new(params, Record::default(), None, at);
         let mut world = Self {
             seed,
             random,
@@ -203,8 +218,7 @@ impl World {
             disk_full: false,
             engine_away: !seed.is_multiple_of(4),
             stream: false,
-            server: Some(hash(0)),
-            server_away: false,
+            rounds,
             binary_missing: false,
             deadly_additions: seed.is_multiple_of(3),
             ended_at_start: None,
@@ -236,6 +250,11 @@ impl World {
         world
     }
 
+    fn params(&self) -> Params {
+        let (sources, sample_every) = (self.rounds.locations(), self.sample_every);
+        Params { sources, sample_every, ..params(self.seed) }
+    }
+
     fn below(&mut self, limit: u64) -> u64 {
         splitmix(&mut self.random) % limit
     }
@@ -253,19 +272,19 @@ impl World {
     }
 
     fn disturb(&mut self) {
-        match self.below(23) {
+        match self.below(24) {
             22 if self.tells_date() => {
                 self.receiver_ahead = [0, 20, -45, 3_600, -86_400, 604_800][self.below(6) as usize]
             }
             21 => self.deadly_additions = !self.deadly_additions,
+            23 => self.tear(),
             19 => self.feed(Event::Happened),
             20 => {
                 let points = Vec::new();
                 let snapshot = crate::telemetry::Snapshot { at: SystemTime::UNIX_EPOCH, points };
                 self.feed(Event::Measured(std::sync::Arc::new(snapshot)));
             }
-            0..=3 => self.server = Some(hash(self.below(12) as u8)),
-            4 => self.server_away = !self.server_away,
+            0..=4 => self.disturb_places(),
             5 => self.binary_missing = !self.binary_missing,
             6 => self.disk_full = !self.disk_full,
             7 => {
@@ -290,8 +309,12 @@ impl World {
                 let restart = self.below(2) == 0;
                 self.sample_every = SAMPLE_EVERY / (1 + self.below(4) as u32);
                 self.sample_by = self.now + self.sample_every;
-                let params = Params { sample_every: self.sample_every, ..params(self.seed) };
-                self.feed(Event::Reconfigured { params, restart });
+                let sources_replaced = self.below(2) == 0;
+                if sources_replaced {
+                    self.replace_sources();
+                }
+                let params = Box::new(self.params());
+                self.feed(Event::Reconfigured { params, sources_replaced, restart });
             }
             12 | 13 => {
                 let index = self.below(2) as usize;
@@ -378,8 +401,9 @@ impl World {
         self.pending.retain(|(_, event)| matches!(event, Event::Collector(Input::Exited { .. })));
         let orphan = self.processes.keys().next().copied();
         let dice = self.below(u64::MAX);
-        let (disk, alerts) = (self.disk.clone(), self.kept_alerts.clone());
-        let (agent, actions) = Agent::resume(params(self.seed), disk, alerts, orphan, self.moment(dice));
+        (self.sample_by, self.sample_every) = (self.now, SAMPLE_EVERY);
+        let ((record, served), alerts) = (self.load(), self.kept_alerts.clone());
+        let (agent, actions) = Agent::resume(self.params(), record, served, alerts, orphan, self.moment(dice));
         // What the disk did not take before the end is not known to have fired.
         self.firing = self.kept_alerts.firing.iter().map(|(alert, _)| series_number(&alert.attributes)).collect();
         // The webhook forgets by itself what nobody repeats.
@@ -390,14 +414,13 @@ impl World {
         self.agent = agent;
         self.stream = false;
         (self.ended_at_start, self.told_ahead) = (None, None);
-        self.last_good = self.disk.last_good;
+        self.last_good = self.agent.rollout.record().last_good;
         // It knows of refusals only what its disk took.
         self.refused.retain(|hash| self.disk.refused.iter().any(|refused| refused.hash == *hash));
         // A new agent knows nothing of the starts of the one before.
         self.last_spawn = None;
         self.last_sign = self.now;
         self.checking.clear();
-        (self.sample_by, self.sample_every) = (self.now, SAMPLE_EVERY);
         self.perform(actions);
     }
 
@@ -469,7 +492,7 @@ impl World {
             return;
         }
         match &event {
-            Event::Exchanged(Exchanged::Offered(hash) | Exchanged::Malformed { hash, .. }) => {
+            Event::Exchanged { exchanged: Exchanged::Offered(hash) | Exchanged::Malformed { hash, .. }, .. } => {
                 self.refused.retain(|refused| refused == hash);
             }
             Event::ClearRefused => self.refused.clear(),
@@ -496,7 +519,9 @@ impl World {
             _ => {}
         }
         let dice = self.below(u64::MAX);
-        let actions = self.agent.on(event, self.moment(dice));
+        self.note_event(&event);
+        let actions = self.agent.on(event.clone(), self.moment(dice));
+        self.note_end(&event, &actions);
         self.check_last_good();
         self.perform(actions);
     }
@@ -517,7 +542,7 @@ impl World {
     /// No more disturbances: everything must come right by itself.
     fn calm_down(&mut self) {
         self.quiet = true;
-        (self.server_away, self.binary_missing, self.disk_full) = (false, false, false);
+        (self.binary_missing, self.disk_full) = (false, false);
         (self.webhook_away, self.gauges) = (false, [(0.0, true); 2]);
         self.engine_away = false;
         let end = self.now + ENGINE_BACK_WITHIN;
@@ -531,15 +556,10 @@ impl World {
             self.let_time_pass();
         }
         // A new config that nobody has tried, so that nothing that happened can be held against it.
-        let newest = ConfigHash([200; 32]);
-        self.server = Some(newest);
+        let newest = hash(200);
+        self.calm_places();
         let end = self.now + BACK_WITHIN;
-        let is_back = |agent: &Agent| {
-            let report = agent.report();
-            let well = report.collector.healthy && !report.collector.without_engine;
-            report.status == Status::Applied && report.effective == Some(newest) && well
-        };
-        while !is_back(&self.agent) {
+        while !is_back(&self.agent, newest) {
             assert!(self.now < end, "{}: not back: {:#?}", self.seed, self.agent);
             self.let_time_pass();
         }
@@ -626,6 +646,13 @@ impl World {
     }
 }
 
+/// Whether this config runs well, and the report says so.
+fn is_back(agent: &Agent, config: ConfigHash) -> bool {
+    let report = agent.report();
+    let well = report.collector.healthy && !report.collector.without_engine;
+    report.status == Status::Applied && report.effective == Some(config) && well
+}
+
 /// From this value on a gauge is bad, and for how long it must be.
 const BAD: f64 = 10.0;
 const LASTING: Duration = Duration::from_secs(40);
@@ -674,8 +701,8 @@ fn checks() -> std::sync::Arc<[CheckPlan]> {
 
 fn params(seed: u64) -> Params {
     Params {
-        has_source: true,
-        poll_every: Duration::from_secs(30),
+        fallback_after: FALLBACK_AFTER,
+        poll_every: POLL_EVERY,
         stop_timeout: STOP_TIMEOUT,
         probation: PROBATION,
         report_every: Some(Duration::from_secs(300)),
@@ -691,6 +718,7 @@ fn params(seed: u64) -> Params {
         notify_every: Some(Duration::from_secs(60)),
         docker: Some(docker::Wanted { socket: "/run/docker.sock".into(), usage_every: Duration::from_secs(32) }),
         checks: checks(),
+        sources: std::sync::Arc::default(),
     }
 }
 

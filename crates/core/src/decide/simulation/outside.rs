@@ -17,14 +17,11 @@ impl World {
 
     fn perform_one(&mut self, action: Action) {
         match action {
-            Action::Exchange { report, conditional } => {
+            Action::Exchange { source, report, conditional } => {
                 assert_eq!(*report, self.agent.report(), "{}: the report of an exchange is of another time", self.seed);
-                let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Exchanged(_))).count();
-                assert_eq!(out, 0, "{}: a second exchange while one is out", self.seed);
-                let delay = self.millis(3_000);
-                let answer = self.answer(conditional);
-                self.pending.push((self.now + delay, Event::Exchanged(answer)));
+                self.ask(source, conditional);
             }
+            Action::CheckBody(hash) => self.look_at_body(hash),
             Action::Keep(hash) => {
                 self.assert_not_barred(hash);
                 let result = if self.disk_full { Err("no space left on device".into()) } else { Ok(()) };
@@ -32,7 +29,7 @@ impl World {
             }
             Action::Validate(hash) => {
                 self.assert_not_barred(hash);
-                let verdict = if self.binary_missing {
+                let verdict = if self.binary_missing || !self.rounds.bodies.contains(&hash) {
                     Verdict::Unable("no such file".into())
                 } else if character(hash) == Character::FailsValidation {
                     Verdict::Refused("unknown component".into())
@@ -45,14 +42,18 @@ impl World {
                 assert_eq!(*report, self.agent.report(), "{}: a report is of another time", self.seed);
                 let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Reported(_))).count();
                 assert_eq!(out, 0, "{}: a second report while one is out", self.seed);
-                let result =
-                    if self.server_away { Err(Failure::new(FailureKind::Status, "answered 503")) } else { Ok(()) };
+                let result = if self.rounds.places[0].away {
+                    Err(Failure::new(FailureKind::Status, "answered 503"))
+                } else {
+                    Ok(())
+                };
                 self.later(2_000, Event::Reported(result));
             }
             Action::Record { generation, record } => {
                 let result = if self.disk_full { Err("no space left on device".into()) } else { Ok(()) };
                 if result.is_ok() {
                     self.disk = record;
+                    self.rounds.record();
                 }
                 self.later(300, Event::Recorded { generation, result });
             }
@@ -91,7 +92,7 @@ impl World {
                 assert_eq!(out, 0, "{}: a second export while one is out", self.seed);
                 let gone = self.agent.exporting.to_collector() && self.agent.report().effective.is_none();
                 assert!(!gone, "{}: an export to a collector that does not run", self.seed);
-                let result = match self.server_away {
+                let result = match self.rounds.places[0].away {
                     true => Err(Failure::new(FailureKind::Status, "answered 503")),
                     false => Ok(Delivered { sent: 1, more: !self.quiet && self.below(3) == 0, trouble: None }),
                 };
@@ -214,7 +215,7 @@ impl World {
             let same = without_additions != had_additions;
             assert!(!same, "{}: it ended at its start, additions {had_additions}, and starts the same way", self.seed);
         }
-        if self.binary_missing {
+        if self.binary_missing || !self.rounds.bodies.contains(&config) {
             let failure = SpawnFailure { reason: "no such file".into() };
             self.pending.push((self.now, Event::Collector(Input::Spawned(Err(failure)))));
             return;
@@ -320,20 +321,5 @@ impl World {
             Probe::Silent(_) | Probe::Unhealthy(_) => {}
         }
         probe
-    }
-
-    fn answer(&mut self, conditional: bool) -> Exchanged {
-        if self.server_away {
-            let retry_after = (self.below(3) == 0).then(|| self.millis(60_000));
-            return Exchanged::Failed { message: "answered 503".into(), retry_after };
-        }
-        match self.server {
-            None => Exchanged::Empty,
-            Some(hash) if conditional && self.agent.rollout.record().remote == Some(hash) => Exchanged::Unchanged,
-            Some(hash) if character(hash) == Character::Malformed => {
-                Exchanged::Malformed { hash, reason: "not YAML".into() }
-            }
-            Some(hash) => Exchanged::Offered(hash),
-        }
     }
 }

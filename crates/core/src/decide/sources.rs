@@ -1,0 +1,391 @@
+//! Decides which source is asked: the first one first, the others in their order while it is silent, one at a time.
+//!
+//! The first has always the say: each round of questions begins with it, so it serves again with its first answer. The others
+//! are asked in the same round, when the first has never answered on this host or has been silent for `config.fallback_after`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::poll::Exchanged;
+use super::{Action, ConfigHash, Failure, Notice};
+
+/// When an answer was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// In this exchange.
+    Now,
+    /// In an earlier one: nobody was asked.
+    Before,
+}
+
+/// The source that answered last.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Serving {
+    /// Where it is, without secrets.
+    pub location: String,
+    /// Why the first does not serve, if this is another one.
+    pub trouble: Option<String>,
+}
+
+/// What is to be asked now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    /// Which source, counted from the first.
+    pub source: usize,
+    /// Whether "unchanged" is an answer that serves.
+    pub conditional: bool,
+}
+
+/// Which source serves, and how far the round of questions has come.
+#[derive(Debug)]
+pub struct Sources {
+    /// In the order of the settings, without secrets.
+    locations: Arc<[String]>,
+    /// How long the first may be silent.
+    patience: Duration,
+    /// The one that answered last.
+    serving: usize,
+    /// Its location, which may be that of other settings.
+    served: Option<String>,
+    /// Whether the first has ever answered, in this life of the agent or an earlier one.
+    answered: bool,
+    /// Since when the first has not answered.
+    silent_since: Option<Instant>,
+    /// Why the first did not answer when another one did.
+    trouble: Option<String>,
+    round: Round,
+    shown: Option<Serving>,
+}
+
+#[derive(Debug)]
+enum Round {
+    Idle,
+    /// First the store looks whether this config, which cannot be started, is whole.
+    Looking(ConfigHash),
+    Next(Question, Asked),
+    Asking(Asked),
+}
+
+/// What a round remembers.
+#[derive(Debug)]
+struct Asked {
+    begun: Instant,
+    conditional: bool,
+    /// Of those that were asked before.
+    failure: Option<Failure>,
+}
+
+impl Sources {
+    /// `served` is the location of the source that answered last, in an earlier life of the agent; `answered` says whether
+    /// any has.
+    pub fn new(locations: Arc<[String]>, patience: Duration, served: Option<String>, answered: bool) -> Self {
+        let mut sources = Self {
+            locations,
+            patience,
+            serving: 0,
+            served,
+            answered,
+            silent_since: None,
+            trouble: None,
+            round: Round::Idle,
+            shown: None,
+        };
+        sources.find_served();
+        sources
+    }
+
+    /// The sources were replaced by others. An exchange with one of the old ones may still be out.
+    pub fn replace(&mut self, locations: Arc<[String]>, patience: Duration, answered: bool) {
+        (self.locations, self.patience, self.answered) = (locations, patience, answered);
+        (self.silent_since, self.trouble) = (None, None);
+        self.find_served();
+    }
+
+    /// Begins a round. `lost` is a config that cannot be started, perhaps because its body is lost: that is looked at first.
+    pub fn begin(&mut self, lost: Option<ConfigHash>, conditional: bool, now: Instant, out: &mut Vec<Action>) {
+        match lost {
+            Some(hash) => {
+                self.round = Round::Looking(hash);
+                out.push(Action::CheckBody(hash));
+            }
+            None => self.ask_first(conditional, now),
+        }
+    }
+
+    /// The store has looked at a body. Answers with the end of the round, if nobody is left to be asked.
+    pub fn on_body_checked(
+        &mut self,
+        hash: ConfigHash,
+        whole: bool,
+        conditional: bool,
+        now: Instant,
+    ) -> Option<Exchanged> {
+        if !matches!(self.round, Round::Looking(looked) if looked == hash) {
+            return None;
+        }
+        if self.locations.is_empty() {
+            self.round = Round::Idle;
+            return Some(Exchanged::Replaced);
+        }
+        // The source has the body still.
+        self.ask_first(conditional && whole, now);
+        None
+    }
+
+    /// The question to be asked now, if there is one.
+    pub fn take_question(&mut self) -> Option<Question> {
+        match std::mem::replace(&mut self.round, Round::Idle) {
+            Round::Next(question, asked) => {
+                self.round = Round::Asking(asked);
+                Some(question)
+            }
+            other @ (Round::Idle | Round::Looking(_) | Round::Asking(_)) => {
+                self.round = other;
+                None
+            }
+        }
+    }
+
+    /// Takes the end of an exchange. Answers with the end of the round, unless another source is asked now.
+    pub fn on_exchanged(
+        &mut self,
+        source: usize,
+        heard: Heard,
+        exchanged: Exchanged,
+        out: &mut Vec<Action>,
+    ) -> Option<Exchanged> {
+        let asked = match std::mem::replace(&mut self.round, Round::Idle) {
+            Round::Asking(asked) => asked,
+            other @ (Round::Idle | Round::Looking(_) | Round::Next(..)) => {
+                self.round = other;
+                return None;
+            }
+        };
+        let ended = match exchanged {
+            Exchanged::Unchanged | Exchanged::Empty | Exchanged::Offered(_) | Exchanged::Malformed { .. } => {
+                self.serving = source;
+                self.served = self.locations.get(source).cloned();
+                match (source, heard) {
+                    (0, Heard::Now) => (self.answered, self.silent_since, self.trouble) = (true, None, None),
+                    // It says nothing of whether the server answers now.
+                    (0, Heard::Before) => {}
+                    (_, Heard::Now | Heard::Before) => self.trouble = asked.failure.map(|failure| failure.message),
+                }
+                exchanged
+            }
+            Exchanged::Failed(failure) => {
+                let patient = source == 0 && {
+                    let since = *self.silent_since.get_or_insert(asked.begun);
+                    self.answered && asked.begun.saturating_duration_since(since) < self.patience
+                };
+                let failure = joined(asked.failure, failure);
+                if !patient && source + 1 < self.locations.len() {
+                    let asked = Asked { failure: Some(failure), ..asked };
+                    self.ask(source + 1, asked);
+                    return None;
+                }
+                Exchanged::Failed(failure)
+            }
+            // Nobody has been silent.
+            Exchanged::NotAsked(failure) if asked.failure.is_none() => return Some(Exchanged::NotAsked(failure)),
+            Exchanged::NotAsked(failure) => Exchanged::Failed(joined(asked.failure, failure)),
+            Exchanged::Replaced => return Some(Exchanged::Replaced),
+        };
+        self.show(out);
+        Some(ended)
+    }
+
+    /// The source that answered last, as of the last round.
+    pub fn shown(&self) -> Option<&Serving> {
+        self.shown.as_ref()
+    }
+
+    /// Since when the first has not answered.
+    pub fn silent_since(&self) -> Option<Instant> {
+        self.silent_since
+    }
+
+    fn find_served(&mut self) {
+        self.serving = self.locations.iter().position(|it| Some(it) == self.served.as_ref()).unwrap_or_default();
+    }
+
+    fn ask_first(&mut self, conditional: bool, now: Instant) {
+        self.ask(0, Asked { begun: now, conditional, failure: None });
+    }
+
+    fn ask(&mut self, source: usize, asked: Asked) {
+        // One that did not serve before is asked for its config itself: its "unchanged" would say nothing.
+        let conditional = asked.conditional && source == self.serving;
+        self.round = Round::Next(Question { source, conditional }, asked);
+    }
+
+    /// Says once that another one serves.
+    fn show(&mut self, out: &mut Vec<Action>) {
+        let Some(location) = self.locations.get(self.serving).cloned() else { return };
+        let trouble = self.trouble.clone().filter(|_| self.serving > 0);
+        let before = self.shown.as_ref().map(|shown| &shown.location);
+        match &trouble {
+            Some(trouble) if before != Some(&location) => {
+                let (location, trouble) = (location.clone(), trouble.clone());
+                out.push(Action::Tell(Notice::FallbackServes { location, trouble }));
+            }
+            None if before.is_some_and(|known| *known != location) => {
+                out.push(Action::Tell(Notice::SourceServesAgain { location: location.clone() }));
+            }
+            Some(_) | None => {}
+        }
+        self.shown = Some(Serving { location, trouble });
+    }
+}
+
+/// One failure for all that were asked: the first has the say on when it wants to be asked again.
+fn joined(before: Option<Failure>, failure: Failure) -> Failure {
+    match before {
+        Some(before) => Failure { message: format!("{}; {}", before.message, failure.message), ..before },
+        None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::{FailureKind, origin};
+
+    const PATIENCE: Duration = Duration::from_secs(600);
+
+    const HASH: ConfigHash = ConfigHash([1; 32]);
+
+    fn sources(number: usize, answered: bool) -> Sources {
+        let locations: Vec<String> = ["a", "b", "c"].map(String::from)[..number].to_vec();
+        Sources::new(locations.into(), PATIENCE, None, answered)
+    }
+
+    fn silent(why: &str) -> Exchanged {
+        Exchanged::Failed(Failure::new(FailureKind::Status, why))
+    }
+
+    /// A round in which each source answers with this. Answers with who was asked, conditionally or not, and the end.
+    fn round(
+        sources: &mut Sources,
+        now: Instant,
+        answers: &[Exchanged],
+    ) -> (Vec<(usize, bool)>, Exchanged, Vec<Action>) {
+        let (mut asked, mut out) = (Vec::new(), Vec::new());
+        sources.begin(None, true, now, &mut out);
+        while let Some(Question { source, conditional }) = sources.take_question() {
+            asked.push((source, conditional));
+            assert_eq!(sources.take_question(), None, "never two at a time");
+            if let Some(ended) = sources.on_exchanged(source, Heard::Now, answers[source].clone(), &mut out) {
+                return (asked, ended, out);
+            }
+        }
+        panic!("the round has no end: {sources:?}")
+    }
+
+    fn order(asked: &[(usize, bool)]) -> Vec<usize> {
+        asked.iter().map(|(source, _)| *source).collect()
+    }
+
+    #[test]
+    fn others_are_asked_at_once_while_the_first_has_never_answered() {
+        let mut sources = sources(3, false);
+        let answers = [silent("no a"), silent("no b"), Exchanged::Offered(HASH)];
+
+        let (asked, ended, out) = round(&mut sources, origin(), &answers);
+
+        assert_eq!(asked, [(0, true), (1, false), (2, false)]);
+        assert_eq!(ended, Exchanged::Offered(HASH));
+        let (location, trouble) = ("c".to_owned(), "no a; no b".to_owned());
+        assert_eq!(out, [Action::Tell(Notice::FallbackServes { location, trouble })]);
+    }
+
+    #[test]
+    fn one_that_has_answered_may_be_silent_for_so_long() {
+        let t0 = origin();
+        let mut sources = sources(2, true);
+        let answers = [silent("no a"), Exchanged::Unchanged];
+
+        assert_eq!(order(&round(&mut sources, t0, &answers).0), [0]);
+        assert_eq!(order(&round(&mut sources, t0 + PATIENCE - Duration::from_nanos(1), &answers).0), [0]);
+        assert_eq!(order(&round(&mut sources, t0 + PATIENCE, &answers).0), [0, 1]);
+    }
+
+    #[test]
+    fn the_first_serves_again_with_its_first_answer_and_is_asked_for_the_config_itself() {
+        let t0 = origin();
+        let mut sources = sources(2, false);
+        round(&mut sources, t0, &[silent("no a"), Exchanged::Offered(HASH)]);
+
+        let (asked, _, out) = round(&mut sources, t0, &[Exchanged::Offered(HASH), silent("no b")]);
+
+        assert_eq!(asked, [(0, false)]);
+        assert_eq!(out, [Action::Tell(Notice::SourceServesAgain { location: "a".into() })]);
+        assert_eq!(sources.shown(), Some(&Serving { location: "a".into(), trouble: None }));
+        let (asked, _, out) = round(&mut sources, t0, &[Exchanged::Unchanged, silent("no b")]);
+        assert_eq!((asked, out), (vec![(0, true)], Vec::new()));
+    }
+
+    #[test]
+    fn when_nobody_answers_all_are_named_and_the_first_says_when_it_wants_to_be_asked() {
+        let mut sources = sources(2, false);
+        let retry_after = Some(Duration::from_secs(7));
+        let first = Failure { retry_after, ..Failure::new(FailureKind::Status, "no a") };
+
+        let (_, ended, out) = round(&mut sources, origin(), &[Exchanged::Failed(first.clone()), silent("no b")]);
+
+        assert_eq!(ended, Exchanged::Failed(Failure { message: "no a; no b".into(), ..first }));
+        assert_eq!(out, []);
+    }
+
+    #[test]
+    fn an_answer_of_long_ago_does_not_end_a_silence() {
+        let t0 = origin();
+        let mut sources = sources(2, true);
+        round(&mut sources, t0, &[silent("no a"), Exchanged::Unchanged]);
+
+        sources.begin(None, true, t0, &mut Vec::new());
+        sources.take_question();
+        sources.on_exchanged(0, Heard::Before, Exchanged::Offered(HASH), &mut Vec::new());
+        assert_eq!(sources.silent_since(), Some(t0));
+
+        round(&mut sources, t0, &[Exchanged::Unchanged, silent("no b")]);
+        assert_eq!(sources.silent_since(), None);
+    }
+
+    #[test]
+    fn an_exchange_that_never_began_is_no_silence_and_a_replaced_source_says_nothing() {
+        let mut sources = sources(2, true);
+        for ended in [Exchanged::NotAsked(Failure::new(FailureKind::Thread, "no thread")), Exchanged::Replaced] {
+            let (asked, end, _) = round(&mut sources, origin(), &[ended.clone(), silent("no b")]);
+            assert_eq!((order(&asked), end), (vec![0], ended));
+            assert_eq!((sources.silent_since(), sources.shown()), (None, None));
+        }
+    }
+
+    #[test]
+    fn a_torn_config_is_asked_for_itself() {
+        for (whole, wanted) in [(true, true), (false, false)] {
+            let (mut sources, mut out) = (sources(1, true), Vec::new());
+            sources.begin(Some(HASH), true, origin(), &mut out);
+            assert_eq!(out, [Action::CheckBody(HASH)]);
+            assert_eq!(sources.take_question(), None, "the store looks first");
+
+            assert_eq!(sources.on_body_checked(HASH, whole, true, origin()), None);
+
+            assert_eq!(sources.take_question(), Some(Question { source: 0, conditional: wanted }));
+        }
+    }
+
+    #[test]
+    fn the_one_that_served_last_is_known_after_a_restart_and_after_a_change_of_the_settings() {
+        let served = || Some("b".to_owned());
+        let locations: Arc<[String]> = ["a", "b"].map(String::from).into();
+        let answers = [silent("no a"), Exchanged::Unchanged];
+        let mut sources = Sources::new(locations.clone(), Duration::ZERO, served(), true);
+        assert_eq!(round(&mut sources, origin(), &answers).0, [(0, false), (1, true)]);
+
+        sources.replace(["b", "a"].map(String::from).into(), PATIENCE, true);
+
+        assert_eq!(round(&mut sources, origin(), &[Exchanged::Unchanged, silent("no a")]).0, [(0, true)]);
+    }
+}

@@ -222,7 +222,7 @@ fn of_the_host(found: &mut Found, status: Option<&status::Status>) {
             status.agent.instance_uid,
             status.agent.version,
             status.agent.pid,
-            if status.agent_is_alive() { status.agent.state.as_str() } else { "not running" },
+            if status.agent_is_alive() { status.agent.state.word() } else { "not running" },
             status.collector.path,
             status.collector.version,
         );

@@ -14,7 +14,7 @@ use crate::decide::{Action, Agent, Event, Exchanged, Heard, Moment, Params, Reco
 use crate::observe::host::{self, Sample};
 use crate::settings::{ProtocolName, Settings};
 use crate::source::{self, Offer, Source};
-use crate::status::{Facts, Losses, Status};
+use crate::status::{AgentState, Facts, Losses, Status};
 use crate::store::Store;
 use crate::{config, os, units};
 
@@ -63,7 +63,7 @@ fn check(settings: &Settings) -> Result<(), String> {
         instance_uid: &uid,
         started: at.wall,
         start: 0,
-        state: "validating",
+        state: AgentState::Validating,
         source: Some(source.describe()),
         collector_path: settings.collector.path.display().to_string(),
         collector_version: "",

@@ -94,8 +94,12 @@ impl Runner {
         let now = SystemTime::now();
         let since = |known: Option<(bool, SystemTime)>| known.map_or(now, |(_, since)| since);
         let collector = &report.collector;
-        let trouble = (!collector.healthy)
-            .then(|| collector.trouble.clone().unwrap_or_else(|| format!("collector is {}", collector.state)));
+        let trouble = (!collector.healthy).then(|| {
+            collector
+                .trouble
+                .clone()
+                .unwrap_or_else(|| format!("collector is {}", status::CollectorState::from(collector.state)))
+        });
         let known = &self.built_in_checks;
         let agent = CheckStatus::built_in("otelet", "agent", self.trouble_of_agent(report), since(known.agent), now);
         let collector = CheckStatus::built_in("collector", "collector", trouble, since(known.collector), now);

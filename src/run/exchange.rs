@@ -201,7 +201,7 @@ impl Runner {
     pub(super) fn report_for(&self, report: &crate::decide::Report) -> Incomplete {
         Incomplete {
             report: source::Report {
-                status: self.status(report, "running"),
+                status: self.status(report, status::AgentState::Running),
                 effective_config: None,
                 components: self.components.clone(),
             },

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::settings::ExportTo;
+use crate::status::AgentState;
 
 impl Runner {
     pub(super) fn listen_to_signals(&self) {
@@ -162,9 +163,9 @@ impl Runner {
     /// Writes the status if something in it has changed that matters.
     pub(super) fn publish(&mut self, last: bool) {
         let state = match (last, self.agent.is_ending()) {
-            (true, _) => "stopped",
-            (false, false) => "running",
-            (false, true) => "stopping",
+            (true, _) => AgentState::Stopped,
+            (false, false) => AgentState::Running,
+            (false, true) => AgentState::Stopping,
         };
         let report = self.agent.report();
         self.look_at_ourselves(&report);
@@ -198,7 +199,7 @@ impl Runner {
     }
 
     /// Everything that is known now: for the status file and for the source.
-    pub(super) fn status(&self, report: &crate::decide::Report, state: &str) -> Status {
+    pub(super) fn status(&self, report: &crate::decide::Report, state: AgentState) -> Status {
         let collector = self.settings.collector.path.display().to_string();
         let facts = Facts {
             instance_uid: &self.instance_uid,

@@ -9,6 +9,7 @@
 mod ask;
 mod screen;
 mod show;
+mod states;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use crate::{os, units};
 pub use ask::{Diagnosis, Request, Standby, Verb, diagnosis_path, fresh, path, read, request, request_path};
 pub use screen::screen;
 pub use show::show;
+pub use states::{AgentState, CollectorState, RemoteConfigStatus};
 
 /// `status.json`. Times are RFC 3339 in UTC, hashes SHA-256 in hex, sizes bytes.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -76,8 +78,7 @@ pub struct AgentStatus {
     pub start: u64,
     pub instance_uid: String,
     pub since: String,
-    /// running, stopping, stopped.
-    pub state: String,
+    pub state: AgentState,
     pub attributes: BTreeMap<String, String>,
     pub memory_bytes: Option<u64>,
 }
@@ -88,8 +89,7 @@ pub struct AgentStatus {
 pub struct CollectorStatus {
     pub path: String,
     pub version: String,
-    /// idle, held, waiting, starting, up, stopping.
-    pub state: String,
+    pub state: CollectorState,
     pub pid: Option<u32>,
     pub since: Option<String>,
     pub config: Option<String>,
@@ -120,8 +120,7 @@ pub struct ConfigStatus {
     pub source: Option<String>,
     pub serving: Option<String>,
     pub source_trouble: Option<String>,
-    /// unset, applying, applied, failed.
-    pub remote_config_status: String,
+    pub remote_config_status: RemoteConfigStatus,
     pub message: String,
     pub remote_hash: Option<String>,
     pub effective_hash: Option<String>,
@@ -249,7 +248,7 @@ pub struct Facts<'a> {
     pub instance_uid: &'a str,
     pub started: SystemTime,
     pub start: u64,
-    pub state: &'a str,
+    pub state: AgentState,
     pub source: Option<String>,
     pub collector_path: String,
     pub effective_path: Option<PathBuf>,
@@ -289,7 +288,7 @@ impl Status {
                 start: facts.start,
                 instance_uid: facts.instance_uid.into(),
                 since: units::rfc3339(facts.started),
-                state: facts.state.into(),
+                state: facts.state,
                 attributes: facts.attributes.iter().cloned().collect(),
                 memory_bytes: facts.sample.agent_memory,
             },
@@ -316,7 +315,7 @@ impl Status {
                 source: facts.source,
                 serving: report.serving.as_ref().map(|serving| serving.location.clone()),
                 source_trouble: report.serving.as_ref().and_then(|serving| serving.trouble.clone()),
-                remote_config_status: report.status.to_string(),
+                remote_config_status: report.status.into(),
                 message: report.message.clone(),
                 remote_hash: hex(report.remote),
                 effective_hash: hex(report.effective),
@@ -470,7 +469,7 @@ impl Status {
 
     /// Whether the agent that wrote this is alive, here.
     pub fn agent_is_alive(&self) -> bool {
-        self.agent.state != "stopped" && os::process_start(self.agent.pid) == Some(self.agent.start)
+        self.agent.state != AgentState::Stopped && os::process_start(self.agent.pid) == Some(self.agent.start)
     }
 
     /// Why this is not healthy, if it is not.
@@ -479,10 +478,8 @@ impl Status {
         if collector.healthy {
             return None;
         }
-        let why = collector.trouble.as_deref().or(match collector.state.as_str() {
-            "idle" => Some("there is no config to run yet"),
-            _ => None,
-        });
+        let idle = (collector.state == CollectorState::Idle).then_some("there is no config to run yet");
+        let why = collector.trouble.as_deref().or(idle);
         Some(match why {
             Some(why) => format!("collector is {}: {why}", collector.state),
             None => format!("collector is {}", collector.state),
@@ -493,7 +490,7 @@ impl Status {
     pub fn summary(&self) -> String {
         let (collector, config) = (&self.collector, &self.config);
         let health = if collector.healthy { "healthy" } else { "not healthy" };
-        let state = if collector.state == "up" { health } else { collector.state.as_str() };
+        let state = if collector.state == CollectorState::Up { health } else { collector.state.word() };
         format!(
             "collector {state}, config {}, {}",
             short(config.effective_hash.as_deref()),

@@ -6,8 +6,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Status, short};
+use super::{AgentState, CollectorState, RemoteConfigStatus, Status, short};
 use crate::decide::alert;
+use crate::tell::alerts::AlertState;
 use crate::units;
 
 /// Columns of the names on the left.
@@ -176,10 +177,10 @@ fn rows(chars: &[(Tone, char)], room: Option<usize>) -> Vec<&[(Tone, char)]> {
 
 fn agent(view: &View) -> Vec<Line> {
     let agent = &view.status.agent;
-    let alive = view.status.agent.state == "running";
+    let alive = view.status.agent.state == AgentState::Running;
     vec![
         Line::new("agent")
-            .and(if alive { Good } else { Bad }, agent.state.clone())
+            .and(if alive { Good } else { Bad }, agent.state.word())
             .and(Plain, view.for_how_long(&agent.since))
             .and(Plain, format!("pid {}", agent.pid))
             .and_some(Plain, agent.memory_bytes.map(mebibytes))
@@ -190,10 +191,17 @@ fn agent(view: &View) -> Vec<Line> {
 
 fn collector(view: &View) -> Vec<Line> {
     let collector = &view.status.collector;
-    let tone = match (collector.state.as_str(), collector.healthy) {
-        (_, true) => Good,
-        ("held" | "waiting", _) => Bad,
-        _ => Warn,
+    let tone = match (collector.healthy, collector.state) {
+        (true, _) => Good,
+        (false, CollectorState::Held | CollectorState::Waiting) => Bad,
+        (
+            false,
+            CollectorState::Idle
+            | CollectorState::Starting
+            | CollectorState::Up
+            | CollectorState::Stopping
+            | CollectorState::Unknown,
+        ) => Warn,
     };
     let health = collector.witness.as_ref().map(|witness| match collector.healthy {
         true => format!("healthy by {witness}"),
@@ -201,7 +209,7 @@ fn collector(view: &View) -> Vec<Line> {
     });
     let mut lines = vec![
         Line::new("collector")
-            .and(tone, collector.state.clone())
+            .and(tone, collector.state.word())
             .and_some(Plain, collector.since.as_ref().map(|since| view.for_how_long(since)))
             .and_some(tone, health)
             .and_some(Plain, collector.pid.map(|pid| format!("pid {pid}")))
@@ -230,18 +238,18 @@ fn collector(view: &View) -> Vec<Line> {
 
 fn config(view: &View) -> Vec<Line> {
     let config = &view.status.config;
-    let tone = match config.remote_config_status.as_str() {
-        "applied" => Good,
-        "failed" => Bad,
-        "applying" => Warn,
-        _ => Plain,
+    let tone = match config.remote_config_status {
+        RemoteConfigStatus::Applied => Good,
+        RemoteConfigStatus::Failed => Bad,
+        RemoteConfigStatus::Applying => Warn,
+        RemoteConfigStatus::Unset | RemoteConfigStatus::Unknown => Plain,
     };
     vec![
         Line::new("config").and(Plain, short(config.effective_hash.as_deref())),
         Line::new("").and_some(Faint, config.effective_path.clone()),
         Line::new("offered")
             .and(Plain, short(config.remote_hash.as_deref()))
-            .and(tone, config.remote_config_status.clone())
+            .and(tone, config.remote_config_status.word())
             .because(&config.message),
         Line::new("last good").and(Plain, short(config.last_good_hash.as_deref())),
         Line::new("previous").and(Plain, short(config.previous_hash.as_deref())),
@@ -337,9 +345,10 @@ fn host(view: &View) -> Vec<Line> {
 /// What fires first, then what may; of those that are good only how many there are.
 fn alerts(view: &View) -> Vec<Line> {
     let (alerts, webhook) = (&view.status.alerts, &view.status.webhook);
-    let of = |state: &'static str| alerts.iter().filter(move |alert| alert.state == state);
+    let of = |state: AlertState| alerts.iter().filter(move |alert| alert.state == state);
     let mut lines = Vec::new();
-    for (alert, tone) in of("firing").map(|it| (it, Bad)).chain(of("pending").map(|it| (it, Warn))) {
+    for (alert, tone) in of(AlertState::Firing).map(|it| (it, Bad)).chain(of(AlertState::Pending).map(|it| (it, Warn)))
+    {
         let series: Vec<_> = alert.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let value = alert.value.map(alert::rounded);
         let value = value.map(|value| format!("{} is {value}, {}", alert.metric, alert.threshold));
@@ -356,8 +365,8 @@ fn alerts(view: &View) -> Vec<Line> {
     let some = |number: usize, what: &str| if number > 0 { format!("{number} {what}") } else { String::new() };
     lines.push(
         Line::new(if lines.is_empty() { "alerts" } else { "" })
-            .and(Good, some(of("good").count(), "good"))
-            .and(Faint, some(of("unmeasured").count(), "not measured")),
+            .and(Good, some(of(AlertState::Good).count(), "good"))
+            .and(Faint, some(of(AlertState::Unmeasured).count(), "not measured")),
     );
     if webhook.sent + webhook.failed > 0 {
         let tone = if webhook.last_error.is_some() { Bad } else { Plain };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use smol::future::FutureExt as _;
 
-use super::{Standby, Status, fresh, read, screen};
+use super::{AgentState, Standby, Status, fresh, read, screen};
 use crate::cli::{self, Invocation};
 use crate::os::{self, Signal};
 use crate::units;
@@ -65,8 +65,8 @@ fn look(runtime_dir: &Path) -> Look {
         Ok(status) => Ok((status, None)),
         Err(why) => match read(runtime_dir) {
             Ok(mut status) => {
-                if !status.agent_is_alive() && status.agent.state != "stopped" {
-                    status.agent.state = "gone".into();
+                if !status.agent_is_alive() && status.agent.state != AgentState::Stopped {
+                    status.agent.state = AgentState::Gone;
                 }
                 Ok((status, Some(why)))
             }

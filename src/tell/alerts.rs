@@ -1,13 +1,13 @@
 //! What outlives the agent of its alerts, in `alerts.json` of the state directory, and what the status says of them.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::{Alert, AlertMemory, AlertReport, AlertSeverity, Deliveries, Resolved, Threshold, alert};
+use crate::decide::{self, Alert, AlertMemory, AlertReport, AlertSeverity, Deliveries, Resolved, Threshold, alert};
 use crate::redact::Redactor;
 use crate::store::{self, StoreError};
 use crate::telemetry::{Attributes, Value};
@@ -22,14 +22,53 @@ const VERSION: u32 = 1;
 pub struct AlertStatus {
     pub name: String,
     pub metric: String,
-    /// unmeasured, good, pending, firing.
-    pub state: String,
+    pub state: AlertState,
     pub severity: String,
     pub since: Option<String>,
     pub value: Option<f64>,
     pub threshold: String,
     pub attributes: BTreeMap<String, String>,
     pub summary: Option<String>,
+}
+
+/// The state of an alert, or of one of its series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertState {
+    /// Nothing was measured.
+    Unmeasured,
+    /// The value is good.
+    Good,
+    /// The value is bad, but not yet for long enough.
+    Pending,
+    /// The value was bad for long enough.
+    Firing,
+    /// Written by another version of otelet.
+    #[serde(other)]
+    Unknown,
+}
+
+impl fmt::Display for AlertState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unmeasured => "unmeasured",
+            Self::Good => "good",
+            Self::Pending => "pending",
+            Self::Firing => "firing",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+impl From<decide::AlertState> for AlertState {
+    fn from(state: decide::AlertState) -> Self {
+        match state {
+            decide::AlertState::Unmeasured => Self::Unmeasured,
+            decide::AlertState::Good => Self::Good,
+            decide::AlertState::Pending => Self::Pending,
+            decide::AlertState::Firing => Self::Firing,
+        }
+    }
 }
 
 /// Batches of alerts to `webhook.url` since the agent started.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use otelet::tell::alerts::AlertStatus;
+use otelet::tell::alerts::{AlertState, AlertStatus};
 use serde_json::Value;
 
 use super::host::{Agent, Host, PATIENCE, Signal, config, scripted, signal, wait_for, wait_until, wall};
@@ -46,7 +46,7 @@ impl Plant {
 
     fn agent(&self) -> Agent {
         let agent = self.host.agent_running(&self.config());
-        self.wait_alert(&agent, |alert| alert.state == "good");
+        self.wait_alert(&agent, |alert| alert.state == AlertState::Good);
         agent
     }
 
@@ -126,7 +126,8 @@ fn it_fires_after_a_while_and_is_resolved_where_the_settings_say() {
     assert_eq!(heard["annotations"]["summary"], "too much memory");
     assert_eq!(heard["annotations"]["threshold"], "above 200000000");
     let alert = &status.alerts[0];
-    assert_eq!((&*alert.state, &*alert.severity, &*alert.threshold), ("firing", "critical", "above 200000000"));
+    let said = (alert.state, &*alert.severity, &*alert.threshold);
+    assert_eq!(said, (AlertState::Firing, "critical", "above 200000000"));
     assert_eq!(alert.since.as_deref(), heard["startsAt"].as_str());
 
     // Good by the threshold, not yet by resolve_at.
@@ -134,13 +135,13 @@ fn it_fires_after_a_while_and_is_resolved_where_the_settings_say() {
     plant.wait_alert(&agent, |alert| alert.value.is_some_and(|value| value < 2e8));
     let sent = plant.webhook.requests().len();
     plant.webhook.wait_for_requests(sent + 2);
-    assert_eq!(plant.wait_alert(&agent, |_| true).state, "firing");
+    assert_eq!(plant.wait_alert(&agent, |_| true).state, AlertState::Firing);
     assert_eq!(agent.logged(RESOLVED), 0);
 
     plant.hold(0);
     assert!(agent.logs(RESOLVED).contains("INFO"));
     assert_eq!(plant.hears_the_end_of(&heard)["startsAt"], heard["startsAt"]);
-    plant.wait_alert(&agent, |alert| alert.state == "good");
+    plant.wait_alert(&agent, |alert| alert.state == AlertState::Good);
     assert_eq!((agent.logged(FIRES), agent.logged(RESOLVED)), (1, 1));
 }
 
@@ -158,7 +159,7 @@ fn it_goes_on_firing_over_a_killed_agent_and_is_resolved_by_the_next() {
     let so_far = plant.webhook.requests().len();
     let agent = plant.host.agent().start();
     plant.webhook.wait_for_requests(so_far + 2);
-    plant.wait_alert(&agent, |alert| alert.state == "firing");
+    plant.wait_alert(&agent, |alert| alert.state == AlertState::Firing);
 
     let again = alerts(&plant.webhook.requests()[so_far].body);
     let same = again.iter().find(|alert| alert["labels"] == first["labels"]).expect("it has the same labels");
@@ -211,7 +212,7 @@ fn it_works_without_any_server() {
     let agent = plant.host.agent().start();
     plant.hold(250);
     agent.logs(FIRES);
-    assert_eq!(plant.wait_alert(&agent, |alert| alert.state == "firing").name, "hungry");
+    assert_eq!(plant.wait_alert(&agent, |alert| alert.state == AlertState::Firing).name, "hungry");
     plant.hold(0);
 
     agent.logs(RESOLVED);
@@ -423,7 +424,7 @@ fn a_real_alertmanager_takes_it_and_hears_of_its_end() {
     let taken =
         wait_for("the alert", || alertmanager.alerts()?.into_iter().next(), || format!("{:?}", alertmanager.alerts()));
 
-    let since = plant.wait_alert(&agent, |alert| alert.state == "firing").since.unwrap();
+    let since = plant.wait_alert(&agent, |alert| alert.state == AlertState::Firing).since.unwrap();
     assert_eq!(taken["status"]["state"], "active", "{taken:#}");
     assert_eq!((&taken["labels"]["alertname"], &taken["labels"]["team"]), (&"hungry".into(), &"edge".into()));
     assert_eq!(taken["annotations"]["summary"], "too much memory");

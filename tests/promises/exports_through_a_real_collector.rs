@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use otelet::status::CollectorState;
 use serde_json::Value;
 
 use super::exports_once::status_when;
@@ -156,7 +157,7 @@ fn two_hundred_samples_without_a_collector_arrive_afterwards_each_once() {
     // One that runs can have another name on Windows, and cannot be removed.
     std::fs::rename(program(&host), host.path("elsewhere")).unwrap();
     signal(pid, Signal::KILL);
-    let held = status_when(&host, &agent, |status| status.collector.state == "held");
+    let held = status_when(&host, &agent, |status| status.collector.state == CollectorState::Held);
     let gone = wall();
     // It is the time itself that is to pass here: two samples are at most a tenth of a second apart.
     let points = held.export.waiting_points;

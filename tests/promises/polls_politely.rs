@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
+use otelet::status::RemoteConfigStatus;
+
 use super::host::{Host, Signal, config};
 use super::server::{Answer, Server, etag};
 use super::tap::Tap;
@@ -239,7 +241,7 @@ fn an_empty_body_never_stops_anything() {
 
     let status = agent.applied_still(&good);
 
-    assert_eq!(status.config.remote_config_status, "applied");
+    assert_eq!(status.config.remote_config_status, RemoteConfigStatus::Applied);
     assert_eq!(host.starts().len(), 1);
     assert!(!host.journal().iter().any(|entry| entry.event == "sigterm"));
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use otelet::status::RemoteConfigStatus;
+
 use super::host::{Agent, COLLECTOR, Host, Signal, config, environment, hash, scripted, stderr, wait_until};
 use super::server::{Answer, Asked};
 use super::tap::Tap;
@@ -474,7 +476,8 @@ fn the_real_collector_takes_the_json_as_it_is_also_from_unusual_libraries() {
     announce(&host, &unusual);
 
     let status = agent.wait_status("another config", |status| {
-        status.config.remote_config_status == "applied" && status.config.remote_hash != Some(hash(&plain))
+        status.config.remote_config_status == RemoteConfigStatus::Applied
+            && status.config.remote_hash != Some(hash(&plain))
     });
     let given = fs::read_to_string(status.config.effective_path.unwrap()).unwrap();
     assert!(given.contains("\"a/\u{1f600}\\u2028\\u007f\"") && given.contains("10485760"), "{given}");

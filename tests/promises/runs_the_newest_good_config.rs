@@ -1,5 +1,7 @@
 //! A new config is validated, tried, and applied when it has survived its probation; the newest one wins.
 
+use otelet::status::{CollectorState, RemoteConfigStatus};
+
 use super::host::{Host, alive, config, hash, scripted};
 
 #[test]
@@ -14,7 +16,7 @@ fn an_offered_config_is_validated_run_and_applied() {
     assert_eq!(host.validations(&body), 1);
     assert_eq!(host.starts().len(), 1);
     assert_eq!(status.collector.pid, Some(host.runs("first")));
-    assert_eq!(status.collector.state, "up");
+    assert_eq!(status.collector.state, CollectorState::Up);
     assert_eq!(status.config.effective_hash, Some(hash(&body)));
     assert_eq!(status.config.candidate_hash, None);
     agent.logs("applied; it has survived its probation");
@@ -52,7 +54,7 @@ fn it_is_no_last_good_config_before_its_probation_is_over() {
     });
     host.more_polls(5);
     assert_eq!(status.config.last_good_hash, Some(hash(&good)));
-    assert_eq!(status.config.remote_config_status, "applying");
+    assert_eq!(status.config.remote_config_status, RemoteConfigStatus::Applying);
     assert_eq!(agent.written_status().unwrap().config.last_good_hash, Some(hash(&good)));
 }
 

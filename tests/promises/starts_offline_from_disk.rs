@@ -1,5 +1,7 @@
 //! Without network the last good config runs at once; nothing waits for the source.
 
+use otelet::status::CollectorState;
+
 use super::host::{Host, config, scripted};
 use super::server::Answer;
 
@@ -57,7 +59,7 @@ fn with_nothing_on_disk_it_waits_for_the_first_config() {
     host.server.answer(Answer::status(404));
     let agent = host.agent().start();
     let status = agent.wait_status("a failed poll", |status| status.exchanges.failed > 0);
-    assert_eq!(status.collector.state, "idle");
+    assert_eq!(status.collector.state, CollectorState::Idle);
 
     host.server.offer(&*first);
     agent.signal(super::host::Signal::HUP);

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use otelet::status::CollectorState;
+
 use super::host::{COLLECTOR, Host, Signal, config, signal};
 use super::system::set_mode;
 
@@ -61,7 +63,7 @@ fn a_collector_that_vanished_is_started_when_it_is_back() {
         .collect();
 
     for (host, agent, complaint) in &hosts {
-        let status = agent.wait_status("a held collector", |status| status.collector.state == "held");
+        let status = agent.wait_status("a held collector", |status| status.collector.state == CollectorState::Held);
         let trouble = status.collector.trouble.unwrap();
         assert!(trouble.contains(**complaint), "{trouble}");
         let line = agent.logs("collector cannot be started: ");
@@ -101,7 +103,7 @@ fn a_collector_put_elsewhere_is_used_as_soon_as_the_settings_say_so() {
     let agent = host.agent_running(&config("good"));
     fs::remove_file(host.path("otelcol")).unwrap();
     signal(host.collector(), Signal::KILL);
-    agent.wait_status("a held collector", |status| status.collector.state == "held");
+    agent.wait_status("a held collector", |status| status.collector.state == CollectorState::Held);
 
     host.set("collector.path", &COLLECTOR);
     agent.signal(Signal::HUP);

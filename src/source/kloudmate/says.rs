@@ -5,6 +5,7 @@ use otelet_wire::kloudmate::Poll;
 use super::Role;
 use crate::os::Environment;
 use crate::source::Report;
+use crate::status::{AgentState, RemoteConfigStatus};
 
 /// The most of an error that is reported, in bytes.
 pub(super) const LONGEST_ERROR: usize = 2048;
@@ -36,7 +37,7 @@ pub(super) fn poll<'a>(report: &'a Report, role: &'a Role) -> Poll<'a> {
         },
         agent_version: &status.agent.version,
         collector_version: if numbered { format!("v{version}") } else { version.clone() },
-        agent_status: running(status.agent.state == "running"),
+        agent_status: running(status.agent.state == AgentState::Running),
         collector_status: running(status.collector.pid.is_some()),
         last_error_message: trouble(report),
     }
@@ -49,7 +50,7 @@ pub(super) fn poll<'a>(report: &'a Report, role: &'a Role) -> Poll<'a> {
 fn trouble(report: &Report) -> String {
     let (config, collector) = (&report.status.config, &report.status.collector);
     let mut parts: Vec<String> = Vec::new();
-    if config.remote_config_status == "failed" {
+    if config.remote_config_status == RemoteConfigStatus::Failed {
         parts.push(format!("config refused: {}", config.message));
     }
     parts.extend(report.status.exchanges.last_error.iter().map(|why| format!("last poll failed: {why}")));

@@ -7,7 +7,10 @@ use super::says::LONGEST_ERROR;
 use super::*;
 use crate::http::test_server::{Answer as Scripted, Server};
 use crate::http::tests::{Dir, settings};
-use crate::status::{AgentStatus, CollectorStatus, ConfigStatus, ExitStatus, HostStatus, RefusedStatus, Status};
+use crate::status::{
+    AgentState, AgentStatus, CollectorState, CollectorStatus, ConfigStatus, ExitStatus, HostStatus, RefusedStatus,
+    RemoteConfigStatus, Status,
+};
 
 fn role(environment: Environment) -> Role {
     Role { environment, cluster: String::new() }
@@ -20,17 +23,17 @@ pub(in crate::source) fn report() -> Report {
             version: "1.2.3".into(),
             pid: 1,
             start: 1,
-            state: "running".into(),
+            state: AgentState::Running,
             ..AgentStatus::default()
         },
         collector: CollectorStatus {
             version: "0.149.0".into(),
-            state: "up".into(),
+            state: CollectorState::Up,
             pid: Some(2),
             healthy: true,
             ..CollectorStatus::default()
         },
-        config: ConfigStatus { remote_config_status: "unset".into(), ..ConfigStatus::default() },
+        config: ConfigStatus { remote_config_status: RemoteConfigStatus::Unset, ..ConfigStatus::default() },
         host: HostStatus {
             name: "edge-4".into(),
             os_type: "linux".into(),
@@ -125,7 +128,7 @@ fn what_is_not_known_is_empty_and_what_differs_by_role_does() {
         said
     };
     let mut stopped = report();
-    stopped.status.agent.state = "stopping".into();
+    stopped.status.agent.state = AgentState::Stopping;
     stopped.status.host = HostStatus { os_type: "macos".into(), arch: "arm64".into(), ..HostStatus::default() };
     (stopped.status.collector.pid, stopped.status.collector.version) = (None, String::new());
     let it = said(role(Environment::Docker), &stopped);
@@ -289,7 +292,7 @@ fn what_is_wrong_is_reported() {
         said["last_error_message"].as_str().unwrap().to_owned()
     };
     let mut report = report();
-    report.status.config.remote_config_status = "failed".into();
+    report.status.config.remote_config_status = RemoteConfigStatus::Failed;
     report.status.config.message = "unknown exporter \"x\"".into();
     assert_eq!(said(&report), "config refused: unknown exporter \"x\"");
 

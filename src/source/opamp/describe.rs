@@ -13,7 +13,7 @@ use otelet_wire::KeyValue;
 use super::wire::{
     self, AgentConfigFile, AgentConfigMap, AgentDescription, ComponentDetails, ComponentHealth, EffectiveConfig,
 };
-use crate::status::Status;
+use crate::status::{RemoteConfigStatus, Status};
 
 /// The longest error message that is sent, in bytes: the collector's last words take up to 1 KiB.
 const MOST_ERROR: usize = 2048;
@@ -88,17 +88,17 @@ impl Health {
             (Some(exit), false) => format!("{complaint}; last exit: {}", exit.how),
             (_, _) => complaint.clone(),
         };
-        let failed = config.remote_config_status == "failed";
+        let failed = config.remote_config_status == RemoteConfigStatus::Failed;
         let mut components = BTreeMap::new();
         for (name, healthy, state, error, start) in [
-            ("collector", collector.healthy, &*collector.state, words, started),
-            ("config", !failed, &*config.remote_config_status, config.message.clone(), 0),
+            ("collector", collector.healthy, collector.state.word(), words, started),
+            ("config", !failed, config.remote_config_status.word(), config.message.clone(), 0),
             self.host(status),
         ] {
             components.insert(name.to_owned(), self.part(name, healthy, state, error, start, now));
         }
         let start = unix_nanos(&status.agent.since);
-        let mut whole = self.part("", collector.healthy, &collector.state, complaint, start, now);
+        let mut whole = self.part("", collector.healthy, collector.state.word(), complaint, start, now);
         whole.components = components;
         whole
     }
@@ -173,13 +173,14 @@ pub fn components(printed: &str) -> BTreeMap<String, ComponentDetails> {
     kinds
 }
 
-/// The status by its name in the report.
-pub fn remote_config_status(name: &str) -> wire::Status {
-    match name {
-        "applied" => wire::Status::Applied,
-        "applying" => wire::Status::Applying,
-        "failed" => wire::Status::Failed,
-        _ => wire::Status::Unset,
+/// The same status as OpAMP numbers it.
+pub fn remote_config_status(status: RemoteConfigStatus) -> wire::Status {
+    match status {
+        RemoteConfigStatus::Applied => wire::Status::Applied,
+        RemoteConfigStatus::Applying => wire::Status::Applying,
+        RemoteConfigStatus::Failed => wire::Status::Failed,
+        // What this agent says of itself is never unknown to it.
+        RemoteConfigStatus::Unset | RemoteConfigStatus::Unknown => wire::Status::Unset,
     }
 }
 
@@ -209,7 +210,7 @@ mod tests {
 
     use super::super::tests::status;
     use super::*;
-    use crate::status::ExitStatus;
+    use crate::status::{CollectorState, ExitStatus};
     use crate::units::rfc3339;
 
     fn value<'a>(pairs: &'a [KeyValue], key: &str) -> Option<&'a str> {
@@ -266,12 +267,12 @@ mod tests {
         assert_eq!(whole.components["collector"].start_time_unix_nano, unix_nanos("2026-11-23T17:00:10Z"));
 
         status.collector.healthy = false;
-        status.collector.state = "waiting".into();
+        status.collector.state = CollectorState::Waiting;
         status.collector.pid = None;
         status.collector.since = None;
         status.collector.last_exit =
             Some(ExitStatus { how: "code 1".into(), at: String::new(), last_words: "no such port".into() });
-        status.config.remote_config_status = "failed".into();
+        status.config.remote_config_status = RemoteConfigStatus::Failed;
         status.config.message = "m".repeat(3000);
         status.host.memory_used_bytes = Some(96);
 
@@ -302,7 +303,7 @@ mod tests {
         assert_eq!(restarted.components["collector"].start_time_unix_nano, unix_nanos("2026-11-23T17:00:11Z"));
         assert_eq!(restarted.components["collector"].status_time_unix_nano, unix_nanos("2026-11-23T17:30:00Z"));
 
-        status.collector.state = "stopping".into();
+        status.collector.state = CollectorState::Stopping;
         let stopping = health.of(&status);
         assert_eq!(stopping.status_time_unix_nano, unix_nanos("2026-11-23T18:00:00Z"));
         assert_eq!(stopping.components["config"], first.components["config"]);

@@ -312,7 +312,7 @@ pub(super) fn remote_status(
         None => (&[][..], Is::Unset, String::new()),
         Some(Received { hash, was }) => {
             let (status, message) = match was {
-                Was::Body(_) => (describe::remote_config_status(&config.remote_config_status), config.message.clone()),
+                Was::Body(_) => (describe::remote_config_status(config.remote_config_status), config.message.clone()),
                 Was::Blank => (Is::Applied, String::new()),
                 Was::Refused(why) => (Is::Failed, why.clone()),
             };

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use otelet::status::Status;
+use otelet::status::{RemoteConfigStatus, Status};
 
 pub use super::system::{Signal, command_line, environment, signal, state};
 
@@ -406,7 +406,7 @@ impl Agent {
         self.wait_status(&format!("config {} to be applied", &hash[..8]), |status| {
             status.config.last_good_hash.as_deref() == Some(&hash)
                 && status.config.effective_hash.as_deref() == Some(&hash)
-                && status.config.remote_config_status == "applied"
+                && status.config.remote_config_status == RemoteConfigStatus::Applied
                 && status.collector.healthy
         })
     }
@@ -425,7 +425,8 @@ impl Agent {
     pub fn failed(&self, body: &str) -> String {
         let hash = hash(body);
         let status = self.wait_status(&format!("config {} to fail", &hash[..8]), |status| {
-            status.config.remote_hash.as_deref() == Some(&hash) && status.config.remote_config_status == "failed"
+            status.config.remote_hash.as_deref() == Some(&hash)
+                && status.config.remote_config_status == RemoteConfigStatus::Failed
         });
         status.config.message
     }

@@ -76,6 +76,19 @@ pub struct AlertMemory {
     pub resolved: Vec<Resolved>,
 }
 
+/// The state of an alert, or of one of its series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlertState {
+    /// Nothing was measured.
+    Unmeasured,
+    /// The value is good.
+    Good,
+    /// The value is bad, but not yet for long enough.
+    Pending,
+    /// The value was bad for long enough.
+    Firing,
+}
+
 /// What is known of one alert of the settings or one series of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertReport {
@@ -83,8 +96,8 @@ pub struct AlertReport {
     pub name: String,
     /// Which metric is looked at.
     pub metric: String,
-    /// `unmeasured`, `good`, `pending`, `firing`.
-    pub state: &'static str,
+    /// How its value is.
+    pub state: AlertState,
     /// How bad it is.
     pub severity: AlertSeverity,
     /// Since when it is pending or fires.

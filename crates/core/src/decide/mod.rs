@@ -40,7 +40,7 @@ use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
 pub use alert::settings::{AlertSettings, AlertSeverity, Threshold};
-pub use alert::{Alert, AlertMemory, AlertReport, AlertsReport, Resolved};
+pub use alert::{Alert, AlertMemory, AlertReport, AlertState, AlertsReport, Resolved};
 pub use check::{CheckKind, CheckPlan};
 pub use clock::Clocks;
 pub use collector::{Additions, Child, EngineUse, Exit, LastExit, Phase, SpawnFailure};
@@ -51,7 +51,7 @@ pub use health::{Probe, Witness};
 pub use notice::{Level, Notice};
 pub use notify::Notification;
 pub use poll::{Exchanged, Exchanges};
-pub use report::{Report, Status};
+pub use report::{CollectorState, Report, Status};
 pub use rollout::{Candidate, Record, Refused, Verdict};
 pub use sources::{Heard, Serving};
 

@@ -1,6 +1,5 @@
 //! What is true now, computed from the state and never stored beside it.
 
-use std::fmt;
 use std::time::Instant;
 
 use super::alert::AlertsReport;
@@ -24,15 +23,21 @@ pub enum Status {
     Failed,
 }
 
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unset => "unset",
-            Self::Applying => "applying",
-            Self::Applied => "applied",
-            Self::Failed => "failed",
-        })
-    }
+/// The state of the collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CollectorState {
+    /// There is no config to run.
+    Idle,
+    /// It cannot be started.
+    Held,
+    /// It is started again after a while.
+    Waiting,
+    /// It is being started.
+    Starting,
+    /// It runs.
+    Up,
+    /// It was asked to end.
+    Stopping,
 }
 
 /// What every exchange carries, and what `otelet status` shows.
@@ -75,8 +80,8 @@ pub struct Report {
 /// What is known of the collector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CollectorReport {
-    /// What it is doing: idle, held, waiting, starting, up, stopping.
-    pub state: &'static str,
+    /// The state that it is in.
+    pub state: CollectorState,
     /// Its process.
     pub pid: Option<u32>,
     /// Since when it runs.
@@ -137,14 +142,19 @@ fn status(rollout: &Rollout) -> (Status, String) {
 
 fn collector_report(collector: &Collector) -> CollectorReport {
     let (state, pid, since, witness, healthy, trouble) = match collector.phase() {
-        Phase::Idle => ("idle", None, None, None, false, None),
-        Phase::Held { reason, .. } => ("held", None, None, None, false, Some(reason.clone())),
-        Phase::Waiting { .. } => ("waiting", None, None, None, false, None),
-        Phase::Starting { .. } => ("starting", None, None, None, false, None),
-        Phase::Up(Run { pid, since, witness, health, .. }) => {
-            ("up", Some(*pid), Some(*since), Some(*witness), health.is_healthy(), health.trouble().map(str::to_owned))
-        }
-        Phase::Stopping { pid, hung, .. } => ("stopping", Some(*pid), None, None, false, hung.clone()),
+        Phase::Idle => (CollectorState::Idle, None, None, None, false, None),
+        Phase::Held { reason, .. } => (CollectorState::Held, None, None, None, false, Some(reason.clone())),
+        Phase::Waiting { .. } => (CollectorState::Waiting, None, None, None, false, None),
+        Phase::Starting { .. } => (CollectorState::Starting, None, None, None, false, None),
+        Phase::Up(Run { pid, since, witness, health, .. }) => (
+            CollectorState::Up,
+            Some(*pid),
+            Some(*since),
+            Some(*witness),
+            health.is_healthy(),
+            health.trouble().map(str::to_owned),
+        ),
+        Phase::Stopping { pid, hung, .. } => (CollectorState::Stopping, Some(*pid), None, None, false, hung.clone()),
     };
     let (restarts, last_exit) = (collector.restarts(), collector.last_exit().cloned());
     let without_engine = collector.waits_for_engine();

@@ -23,7 +23,10 @@ use super::wire::{
 use super::*;
 use crate::http::tests::Dir;
 use crate::settings::{self, World};
-use crate::status::{AgentStatus, CollectorStatus, ConfigStatus, HostStatus, Status as Report_};
+use crate::status::{
+    AgentState, AgentStatus, CollectorState, CollectorStatus, ConfigStatus, HostStatus, RemoteConfigStatus,
+    Status as Report_,
+};
 
 const URL: &str = "http://one.example:4320/v1/opamp";
 const UID: Uuid = Uuid::from_u128(0x0195_0000_0000_7000_8000_0000_0000_0001);
@@ -38,19 +41,19 @@ pub(super) fn status() -> Report_ {
             start: 1,
             instance_uid: UID.to_string(),
             since: "2026-11-23T17:00:00Z".into(),
-            state: "running".into(),
+            state: AgentState::Running,
             ..AgentStatus::default()
         },
         collector: CollectorStatus {
             path: "/opt/otelcol-contrib".into(),
             version: "0.149.0".into(),
-            state: "up".into(),
+            state: CollectorState::Up,
             pid: Some(7),
             since: Some("2026-11-23T17:00:10Z".into()),
             healthy: true,
             ..CollectorStatus::default()
         },
-        config: ConfigStatus { remote_config_status: "unset".into(), ..ConfigStatus::default() },
+        config: ConfigStatus { remote_config_status: RemoteConfigStatus::Unset, ..ConfigStatus::default() },
         host: HostStatus {
             name: "pump".into(),
             os_type: "linux".into(),
@@ -123,10 +126,10 @@ impl Bench {
     }
 
     /// The core has taken what was offered.
-    fn received(&mut self, body: &str, status: &str) {
+    fn received(&mut self, body: &str, status: RemoteConfigStatus) {
         let config = &mut self.report.status.config;
         config.remote_hash = Some(otelet_config::hash(body.as_bytes()).hex());
-        config.remote_config_status = status.into();
+        config.remote_config_status = status;
     }
 
     /// A second passes.

@@ -8,10 +8,12 @@ fn an_offer_is_handed_on_and_its_hash_reported_with_what_became_of_it() {
     let (_, answer) = bench.exchange(offer(b"h1", &[("", BODY)]));
     assert_eq!(body(&answer), Some(BODY.as_bytes()));
 
-    for (word, status, message) in
-        [("applying", Is::Applying, ""), ("applied", Is::Applied, ""), ("failed", Is::Failed, "no such receiver")]
-    {
-        bench.received(BODY, word);
+    for (ours, status, message) in [
+        (RemoteConfigStatus::Applying, Is::Applying, ""),
+        (RemoteConfigStatus::Applied, Is::Applied, ""),
+        (RemoteConfigStatus::Failed, Is::Failed, "no such receiver"),
+    ] {
+        bench.received(BODY, ours);
         bench.report.status.config.message = message.into();
         let (asked, _) = bench.exchange(ServerToAgent::default());
         let said = asked.remote_config_status.unwrap();
@@ -25,9 +27,9 @@ fn an_offer_is_handed_on_and_its_hash_reported_with_what_became_of_it() {
 fn after_a_rollback_the_bad_hash_stays_reported_as_failed() {
     let mut bench = Bench::settled();
     bench.exchange(offer(b"good", &[("", BODY)]));
-    bench.received(BODY, "applied");
+    bench.received(BODY, RemoteConfigStatus::Applied);
     bench.exchange(offer(b"bad", &[("", "b: 2\n")]));
-    bench.received("b: 2\n", "failed");
+    bench.received("b: 2\n", RemoteConfigStatus::Failed);
     bench.report.status.config.message = "died in its probation".into();
     bench.report.status.config.effective_hash = Some(otelet_config::hash(BODY.as_bytes()).hex());
 
@@ -80,9 +82,9 @@ fn a_config_that_got_lost_is_offered_again() {
 
     let mut bench = Bench::settled();
     bench.exchange(offer(b"h1", &[("", BODY)]));
-    bench.received(BODY, "applied");
+    bench.received(BODY, RemoteConfigStatus::Applied);
     bench.exchange(ServerToAgent::default());
-    bench.received("another source's\n", "applied");
+    bench.received("another source's\n", RemoteConfigStatus::Applied);
     let said = bench.exchange(ServerToAgent::default()).0.remote_config_status.unwrap();
     assert_eq!(said.last_remote_config_hash, b"", "so that it is offered again");
 }
@@ -91,7 +93,7 @@ fn a_config_that_got_lost_is_offered_again() {
 fn a_body_that_is_needed_is_asked_for_with_an_empty_hash() {
     let mut bench = Bench::settled();
     bench.exchange(offer(b"h1", &[("", BODY)]));
-    bench.received(BODY, "applied");
+    bench.received(BODY, RemoteConfigStatus::Applied);
     bench.exchange(ServerToAgent::default());
 
     for _ in 0..2 {
@@ -113,7 +115,7 @@ fn the_hash_survives_a_restart_in_the_place_of_an_etag() {
 
     let mut bench = Bench::new();
     bench.opamp.seed(kept);
-    bench.received(BODY, "applied");
+    bench.received(BODY, RemoteConfigStatus::Applied);
     let said = bench.ask().remote_config_status.unwrap();
     assert_eq!((said.status(), &*said.last_remote_config_hash), (Is::Applied, &b"\x00\xffh1"[..]));
 

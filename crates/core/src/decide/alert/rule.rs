@@ -181,11 +181,17 @@ impl Rule {
             match &series.state {
                 State::Good => {}
                 State::Pending { wall, value, .. } => {
-                    reports.push(one("pending", Some(*wall), Some(*value), &series.attributes, &self.settings.summary));
+                    reports.push(one(
+                        AlertState::Pending,
+                        Some(*wall),
+                        Some(*value),
+                        &series.attributes,
+                        &self.settings.summary,
+                    ));
                 }
                 State::Firing(alert) => {
                     reports.push(one(
-                        "firing",
+                        AlertState::Firing,
                         Some(alert.since),
                         Some(alert.value),
                         &alert.attributes,
@@ -195,7 +201,7 @@ impl Rule {
             }
         }
         if reports.is_empty() {
-            let state = if self.worst.is_some() { "good" } else { "unmeasured" };
+            let state = if self.worst.is_some() { AlertState::Good } else { AlertState::Unmeasured };
             reports.push(one(state, None, self.worst, &Attributes::new(), &self.settings.summary));
         }
         reports

@@ -96,14 +96,14 @@ const NOTHING: [String; 0] = [];
 fn it_fires_after_it_was_bad_for_long_enough_and_not_a_moment_before() {
     let mut bench = Bench::new(&[rule()]);
     assert_eq!(bench.load(0, 9.0), NOTHING);
-    assert_eq!(bench.alerts.report().alerts[0].state, "pending");
+    assert_eq!(bench.alerts.report().alerts[0].state, AlertState::Pending);
     assert_eq!(bench.load(59, 9.0), NOTHING);
 
     assert_eq!(bench.load(1, 9.5), ["alert busy (warning) fires: load is 9.5, above 8 for 1m"]);
     assert_eq!(bench.load(16, 10.0), NOTHING);
 
     let report = &bench.alerts.report().alerts[0];
-    assert_eq!((report.state, report.value), ("firing", Some(10.0)));
+    assert_eq!((report.state, report.value), (AlertState::Firing, Some(10.0)));
     assert_eq!(report.since, Some(WALL + Duration::from_secs(60)));
 }
 
@@ -126,7 +126,7 @@ fn it_is_resolved_only_where_the_settings_say_it_is_good_again() {
 
     let lines = bench.load(16, 5.0);
     assert_eq!(lines, ["alert busy resolved, it is good again: load is 5; it fired since 1970-01-01T00:00:00Z"]);
-    assert_eq!(bench.alerts.report().alerts[0].state, "good");
+    assert_eq!(bench.alerts.report().alerts[0].state, AlertState::Good);
     assert_eq!(bench.load(16, 8.5).len(), 1, "and may fire again");
 }
 
@@ -246,7 +246,7 @@ fn one_that_was_bad_and_vanished_does_not_fire() {
     bench.load(10, 9.0);
     bench.due(GONE_AFTER.as_secs());
     assert_eq!(bench.load(10, 9.0), NOTHING);
-    assert_eq!(bench.alerts.report().alerts[0].state, "pending");
+    assert_eq!(bench.alerts.report().alerts[0].state, AlertState::Pending);
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn a_value_that_is_no_number_is_not_looked_at() {
     let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
     assert_eq!(bench.load(0, f64::INFINITY), NOTHING);
     assert_eq!(bench.load(1, f64::NAN), NOTHING);
-    assert_eq!(bench.alerts.report().alerts[0].state, "unmeasured");
+    assert_eq!(bench.alerts.report().alerts[0].state, AlertState::Unmeasured);
 }
 
 #[test]
@@ -279,11 +279,11 @@ fn what_nobody_measures_any_more_is_not_good_for_ever() {
     bench.load(0, 1.0);
     bench.load(200, 1.0);
     bench.due(GONE_AFTER.as_secs());
-    assert_eq!(state(&bench), "good", "it comes each 200 s");
+    assert_eq!(state(&bench), AlertState::Good, "it comes each 200 s");
     bench.due(500);
-    assert_eq!(state(&bench), "unmeasured");
+    assert_eq!(state(&bench), AlertState::Unmeasured);
     bench.load(1, 1.0);
-    assert_eq!(state(&bench), "good");
+    assert_eq!(state(&bench), AlertState::Good);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 //! default, its limits and its help; `pages` prints the help text, the man page and the settings reference from it.
 
 pub mod completions;
-mod nearest;
 mod pages;
 
 use std::ffi::OsString;
@@ -11,7 +10,7 @@ use std::time::Duration;
 
 use crate::settings::{Secret, kloudmate_row};
 use crate::units::{format_size, format_time};
-pub(crate) use nearest::{clip, nearest};
+pub(crate) use otelet_core::text::{clip, nearest};
 pub use pages::{help, man, settings_reference};
 
 /// Exit status: asked to stop, or the answer is yes.

@@ -9,10 +9,14 @@
 mod expand;
 mod explain;
 mod file;
+#[path = "installer_args.rs"]
 pub mod given;
+#[path = "sections/kloudmate.rs"]
 mod kloudmate;
 mod location;
+#[path = "sections/checks.rs"]
 mod observe;
+#[path = "layers.rs"]
 mod said;
 mod secret;
 #[cfg(test)]

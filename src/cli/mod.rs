@@ -9,20 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::settings::{Secret, kloudmate_row};
-use crate::units::{format_size, format_time};
-pub(crate) use otelet_core::text::{clip, nearest};
+use otelet_core::text::{clip, nearest};
+use otelet_core::units::{format_size, format_time};
 pub use pages::{help, man, settings_reference};
-
-/// Exit status: asked to stop, or the answer is yes.
-pub const EXIT_OK: u8 = 0;
-/// Exit status: the answer is no. `validate` refused the config, `status --healthy` found no healthy collector.
-pub const EXIT_NO: u8 = 1;
-/// Exit status: a bad flag or command. Source: `EX_USAGE` of sysexits(3).
-pub const EXIT_USAGE: u8 = 64;
-/// Exit status: a bug in the agent. Source: `EX_SOFTWARE` of sysexits(3).
-pub const EXIT_BUG: u8 = 70;
-/// Exit status: bad settings. Source: `EX_CONFIG` of sysexits(3).
-pub const EXIT_SETTINGS: u8 = 78;
 
 /// What the agent is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -261,7 +250,7 @@ impl Invocation {
     }
 }
 
-/// What is wrong with a command line. Its exit status is [`EXIT_USAGE`].
+/// What is wrong with a command line. Its exit status is [`exit::USAGE`](crate::exit::USAGE).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(String);

@@ -15,9 +15,10 @@ use std::time::SystemTime;
 use serde_json::Value;
 use smol::LocalExecutor;
 
-use crate::cli::{self, Invocation};
+use crate::cli::Invocation;
 use crate::collector::Launcher;
 use crate::commands::tar::Tar;
+use crate::exit;
 use crate::observe::host;
 use crate::redact::{Redactor, is_secret_name};
 use crate::settings::{self, Settings, World};
@@ -81,7 +82,7 @@ pub fn diagnose(invocation: &Invocation) -> u8 {
     let path = named.clone().unwrap_or_else(|| format!("{name}.tar").into());
     if let Err(error) = write(&path, &bytes, named.is_some()) {
         eprintln!("otelet: {}: {}", path.display(), why_not(&error));
-        return cli::EXIT_NO;
+        return exit::NO;
     }
     let mut text = format!("{}, {}, has\n", path.display(), units::format_size(bytes.len() as u64));
     for (file, content) in &files {
@@ -94,7 +95,7 @@ pub fn diagnose(invocation: &Invocation) -> u8 {
     text += "Secrets that are known or read like one were taken out; look it through before you hand it on.\n";
     // A reader that has gone away is no reason to panic.
     let _ = io::stdout().write_all(text.as_bytes());
-    cli::EXIT_OK
+    exit::OK
 }
 
 /// Leaves the last lines of the agent's log for [`diagnose`] to pick up. Runs in the agent, which knows what it and its

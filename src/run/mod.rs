@@ -29,13 +29,14 @@ use smol::channel::{Receiver, Sender};
 use smol::future::{self, FutureExt as _};
 use smol::{LocalExecutor, Task};
 
-use crate::cli::{self, Invocation};
+use crate::cli::Invocation;
 use crate::collector::{Launcher, MARKER, Prober, Running};
 use crate::config::{Capabilities, Inspected};
 use crate::decide::collector::Input;
 use crate::decide::{
     Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Level, Moment, Notice, Params, Verdict,
 };
+use crate::exit;
 use crate::log::Relay;
 use crate::observe::host::{self, Host, Sample};
 use crate::os::{self, Signal};
@@ -60,9 +61,6 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// What a stop may take beyond what is waited for.
 const STOP_MARGIN: Duration = Duration::from_secs(2);
-
-/// The status when neither directory can be made: `EX_CANTCREAT` of sysexits(3).
-const EXIT_CANTCREAT: u8 = 73;
 
 /// What comes in from outside the decisions.
 enum Message {
@@ -111,14 +109,14 @@ pub fn run(invocation: Invocation, settings: Settings) -> u8 {
     crate::log::init(settings.log_level);
     if let Err(error) = os::catch_signals() {
         log::error!("cannot catch signals: {error}");
-        return cli::EXIT_BUG;
+        return exit::BUG;
     }
     let found = match places(&settings) {
         Err(StoreError::InUse { path }) if !settings.standby.is_zero() => {
             match standby::wait(&settings, &path, || places(&settings)) {
                 standby::Ended::Turn(found) => found,
-                standby::Ended::Stopped => return cli::EXIT_OK,
-                standby::Ended::Refused => return cli::EXIT_NO,
+                standby::Ended::Stopped => return exit::OK,
+                standby::Ended::Refused => return exit::NO,
             }
         }
         found => found,
@@ -127,7 +125,7 @@ pub fn run(invocation: Invocation, settings: Settings) -> u8 {
         Ok(places) => places,
         Err(error) => {
             log::error!("{}", error.chain());
-            return if matches!(error, StoreError::InUse { .. }) { cli::EXIT_NO } else { EXIT_CANTCREAT };
+            return if matches!(error, StoreError::InUse { .. }) { exit::NO } else { exit::CANNOT_CREATE };
         }
     };
     let ended = os::block_on(async {
@@ -145,10 +143,10 @@ pub fn run(invocation: Invocation, settings: Settings) -> u8 {
         drop(driver);
     });
     match ended {
-        Ok(()) => cli::EXIT_OK,
+        Ok(()) => exit::OK,
         Err(error) => {
             log::error!("cannot wait for events: {error}");
-            cli::EXIT_BUG
+            exit::BUG
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::{MOST, World};
-use crate::cli;
+use otelet_core::text::clip;
 
 /// Why nothing can stand in, and what the operating system says to it.
 pub(super) type NoStandIn = (String, Option<io::Error>);
@@ -46,7 +46,7 @@ fn stand_in(inner: &str, world: &World) -> Result<String, NoStandIn> {
         if name.is_empty() || name.contains(['=', '\0']) {
             return fail("${env:} needs the name of a variable");
         }
-        let shown = cli::clip(name);
+        let shown = clip(name);
         // As in the Collector, the default is for a variable that is not set, not for an empty one.
         return match ((world.var)(name).map(OsString::into_string), default) {
             (Some(Ok(value)), _) => Ok(value),

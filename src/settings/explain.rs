@@ -188,7 +188,7 @@ fn adopted(settings: &Settings, said: &Said, explained: &mut Vec<Explained>) {
     let effective = [
         ("config.url", url),
         ("config.protocol", config.protocol.to_string()),
-        ("config.poll_every", crate::units::format_time(config.poll_every)),
+        ("config.poll_every", otelet_core::units::format_time(config.poll_every)),
         ("log_level", log_level.to_string().to_ascii_lowercase()),
     ];
     for (key, value) in effective {

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use super::file::{File, Node, item, join};
 use super::{Location, Place, World, load};
 use crate::cli::{self, Invocation, Takes};
-use crate::config::quoted;
-use otelet_core::text::chain;
+use otelet_config::quoted;
+use otelet_core::text::{chain, clip};
 
 /// The properties of the MSI, and the flag that says the same.
 pub const GIVEN: [(&str, &str); 4] = [
@@ -92,7 +92,7 @@ impl Given {
         let settings = load(&self.invocation, &nothing).map_err(|error| chain(&error))?;
         let relative = |key: &str, value: &str| {
             let flag = key.replace(['.', '_'], "-");
-            format!("--{flag}: \"{}\" is neither a URL nor an absolute path", cli::clip(value))
+            format!("--{flag}: \"{}\" is neither a URL nor an absolute path", clip(value))
         };
         for (key, value) in self.invocation.flags() {
             let row = cli::setting_row(key).ok_or_else(|| format!("{key} is no setting of otelet's own"))?;
@@ -141,11 +141,11 @@ fn attributes_in(list: &str) -> Result<Vec<(String, String)>, String> {
         let (name, value) = part.split_once('=').unwrap_or_default();
         let name = name.trim();
         if name.is_empty() {
-            let part = cli::clip(&part);
+            let part = clip(&part);
             return Err(format!("expected name=value,name=value with commas in values twice, found \"{part}\""));
         }
         if found.iter().any(|(known, _)| known == name) {
-            return Err(format!("\"{}\" stands twice; keep one", cli::clip(name)));
+            return Err(format!("\"{}\" stands twice; keep one", clip(name)));
         }
         found.push((name.to_owned(), value.to_owned()));
     }

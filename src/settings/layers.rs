@@ -8,8 +8,9 @@ use super::{DEFAULT_COLLECTOR, Location, Place, Secret, SettingsError, World, er
 use super::{expand::expand, location::location};
 use crate::cli::{self, Invocation, Row, Takes};
 use crate::http;
-use crate::signature::PublicKey;
-use crate::units;
+use otelet_config::signature::PublicKey;
+use otelet_core::text::{clip, nearest};
+use otelet_core::units;
 
 /// Everything that was said, in order of strength.
 pub(super) struct Said<'a> {
@@ -120,7 +121,7 @@ impl Said<'_> {
         parse(&raw.text).map_err(|problem| {
             let found = match (raw.text.is_empty(), raw.shown) {
                 (true, _) => "nothing".to_owned(),
-                (false, true) => format!("\"{}\"", cli::clip(&raw.text)),
+                (false, true) => format!("\"{}\"", clip(&raw.text)),
                 (false, false) => "<set>".to_owned(),
             };
             self.error(key, raw, format!("expected {}, found {found}: {problem}", row_of(key).expected()))
@@ -157,7 +158,7 @@ impl Said<'_> {
             if words.split('|').any(|word| word == text) {
                 return Ok(text.to_owned());
             }
-            Err(match cli::nearest(text, words.split('|')) {
+            Err(match nearest(text, words.split('|')) {
                 Some(near) => format!("did you mean {near}?"),
                 None => "no such choice".to_owned(),
             })

@@ -31,7 +31,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::cli::{self, Invocation, Row};
-use crate::decide::AlertSettings;
+use crate::exit;
 use crate::os;
 pub use explain::{Explained, explain, secrets_said};
 use file::File;
@@ -39,6 +39,7 @@ pub use kloudmate::{Adopted, KLOUDMATE_ROWS, KloudMateRow, Own, adopt, kloudmate
 pub use observe::{
     CheckSettings, CheckTarget, DockerSettings, ExportMetrics, ExportSettings, ExportTo, HostSettings, WebhookSettings,
 };
+use otelet_core::decide::AlertSettings;
 use said::{Said, size_of, user_and_group};
 pub use secret::Secret;
 
@@ -303,11 +304,11 @@ pub struct SettingsError {
 }
 
 impl SettingsError {
-    /// [`cli::EXIT_USAGE`] if a flag said it, else [`cli::EXIT_SETTINGS`].
+    /// [`exit::USAGE`] if a flag said it, else [`exit::SETTINGS`].
     pub fn exit_status(&self) -> u8 {
         match self.place {
-            Place::Flag(_) => cli::EXIT_USAGE,
-            Place::Variable(_) | Place::File(_) | Place::Spot { .. } => cli::EXIT_SETTINGS,
+            Place::Flag(_) => exit::USAGE,
+            Place::Variable(_) | Place::File(_) | Place::Spot { .. } => exit::SETTINGS,
         }
     }
 }

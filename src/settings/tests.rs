@@ -5,7 +5,7 @@ use std::error::Error;
 
 use super::*;
 use crate::cli::{ROWS, Row, Takes};
-use crate::decide::{AlertSeverity, Threshold};
+use otelet_core::decide::{AlertSeverity, Threshold};
 
 const FILE: &str = "/etc/otelet/otelet.yaml";
 
@@ -248,7 +248,7 @@ fn a_missing_settings_file_is_fine_only_at_the_default_path() {
     let e = load(&invocation(&["--settings=/x.yaml".to_owned()]), &world(&[], &[])).unwrap_err();
     assert_eq!(e.to_string(), "/x.yaml: cannot read the settings file");
     assert_eq!(e.source().unwrap().to_string(), "entity not found");
-    assert_eq!(e.exit_status(), cli::EXIT_SETTINGS);
+    assert_eq!(e.exit_status(), exit::SETTINGS);
     assert!(load(&invocation(&[format!("--settings={FILE}")]), &world(&[], &[])).is_ok());
 }
 
@@ -353,11 +353,11 @@ fn a_flag_or_variable_is_named_in_its_error() {
         e.to_string(),
         "--config-poll-every: expected TIME such as 30s, found \"fast\": give a number and a unit, such as 30s"
     );
-    assert_eq!(e.exit_status(), cli::EXIT_USAGE);
+    assert_eq!(e.exit_status(), exit::USAGE);
 
     let e = load(&Invocation::default(), &world(&[("OTELET_COLLECTOR_NICE", "x")], &[])).unwrap_err();
     assert_eq!(e.to_string(), "OTELET_COLLECTOR_NICE: expected a whole NUMBER, found \"x\": allowed is -20 to 19");
-    assert_eq!(e.exit_status(), cli::EXIT_SETTINGS);
+    assert_eq!(e.exit_status(), exit::SETTINGS);
 }
 
 #[test]

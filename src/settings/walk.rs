@@ -7,6 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use super::MOST;
 use super::file::{Node, expected, is_list_of_maps, is_section, item, join};
 use crate::cli::{self, Row, Takes};
+use otelet_core::text::nearest;
 
 /// The way through the file.
 ///
@@ -178,7 +179,7 @@ fn unknown_key(section: &str, name: &str) -> String {
         let keys = cli::settings().map(|row| row.key);
         keys.into_iter().find(|key| key.rsplit('.').next() == Some(name)).map(str::to_owned)
     };
-    match cli::nearest(name, here.iter().copied()).map(|near| join(section, near)).or_else(elsewhere) {
+    match nearest(name, here.iter().copied()).map(|near| join(section, near)).or_else(elsewhere) {
         Some(near) => format!("unknown key; did you mean {near}?"),
         None => format!("unknown key; known here: {}", here.join(", ")),
     }

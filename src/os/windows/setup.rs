@@ -28,7 +28,7 @@ pub(super) fn configure_or_explain(arguments: Vec<OsString>) -> u8 {
         Ok(given) => answer(configure(&given, &default_settings_path())),
         Err(why) => {
             eprintln!("otelet: {why}");
-            crate::cli::EXIT_USAGE
+            crate::exit::USAGE
         }
     }
 }

@@ -9,8 +9,10 @@ use std::time::Duration;
 use super::file::{Node, item, join};
 use super::said::Said;
 use super::{Secret, SettingsError};
-use crate::decide::{AlertSettings, AlertSeverity, CheckKind, CheckPlan, Threshold};
-use crate::{cli, http, telemetry};
+use crate::http;
+use otelet_core::decide::{AlertSettings, AlertSeverity, CheckKind, CheckPlan, Threshold};
+use otelet_core::telemetry;
+use otelet_core::text::{clip, nearest};
 
 /// The section `host`.
 #[derive(Debug, Clone, PartialEq)]
@@ -327,11 +329,11 @@ impl Said<'_> {
         if telemetry::metrics().any(|metric| metric.name == name) {
             return Ok(());
         }
-        let way_out = match cli::nearest(name, telemetry::metrics().map(|metric| metric.name)) {
+        let way_out = match nearest(name, telemetry::metrics().map(|metric| metric.name)) {
             Some(near) => format!("did you mean {near}?"),
             None => "docs/metrics.md lists what is measured".to_owned(),
         };
-        Err(self.error_of(key, format!("unknown metric {:?}; {way_out}", cli::clip(name))))
+        Err(self.error_of(key, format!("unknown metric {:?}; {way_out}", clip(name))))
     }
 
     fn labels(&self, key: &str) -> Result<Vec<(String, String)>, SettingsError> {

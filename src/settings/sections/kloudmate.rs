@@ -13,8 +13,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::{MOST, Place, Secret, SettingsError, World, error};
-use crate::cli::{self, Invocation};
+use crate::cli::Invocation;
 use crate::http;
+use otelet_core::text::clip;
 
 /// Where KloudMate's agent has its settings.
 const AGENT_YAML: &str = "/etc/kmagent/agent.yaml";
@@ -141,7 +142,7 @@ pub fn adopt(invocation: &Invocation, world: &World, own: Own) -> Result<Option<
     let Some(seconds) = poll_every else {
         let problem = format!(
             "expected whole seconds such as 60, found \"{}\"; allowed is 0 to {LONGEST_INTERVAL}",
-            cli::clip(&interval.text)
+            clip(&interval.text)
         );
         return Err(interval.error(problem));
     };
@@ -163,7 +164,7 @@ pub fn adopt(invocation: &Invocation, world: &World, own: Own) -> Result<Option<
         collector_endpoint: endpoint.text,
         first_config: world.absolute(Path::new(&said.value("config")?.text)),
         docker: truth(&docker.text)
-            .ok_or_else(|| docker.error(format!("expected true or false, found \"{}\"", cli::clip(&docker.text))))?,
+            .ok_or_else(|| docker.error(format!("expected true or false, found \"{}\"", clip(&docker.text))))?,
         log_level: level(&said.value("")?.text),
     }))
 }
@@ -266,7 +267,7 @@ impl Said<'_> {
             _ => Err(endpoint.error(format!(
                 "host {} is not KloudMate's, and the key is not sent to a host that was guessed; set update-endpoint \
                  (KM_UPDATE_ENDPOINT) to the URL that ends in /agents/config-check, or config-check-interval to 0",
-                cli::clip(&host)
+                clip(&host)
             ))),
         }
     }
@@ -367,7 +368,7 @@ mod tests {
     }
 
     fn flags(line: &str) -> Invocation {
-        cli::parse(line.split_whitespace().map(OsString::from)).unwrap()
+        crate::cli::parse(line.split_whitespace().map(OsString::from)).unwrap()
     }
 
     fn adopted(line: &str, vars: &[(&str, &str)], file: &str) -> Option<Adopted> {

@@ -41,7 +41,7 @@ fn dispatch(invocation: Invocation) -> u8 {
         Command::Run => log_into_file(invocation.log_file.as_deref()),
         Command::Validate | Command::Status | Command::Rollback => {}
     }
-    let settings = match settings::load(&invocation, &World::real()) {
+    let settings = match settings::load(&invocation.flags, &World::real()) {
         Ok(settings) => settings,
         Err(error) => {
             eprintln!("otelet: {}", otelet_core::text::chain(&error));
@@ -49,7 +49,7 @@ fn dispatch(invocation: Invocation) -> u8 {
         }
     };
     match invocation.command {
-        Command::Run => run::run(invocation, settings),
+        Command::Run => run::run(invocation.flags, settings),
         Command::Validate => validate::validate(&settings),
         Command::Status => status::show(&invocation, &settings.runtime_dir),
         Command::Rollback => roll_back(&invocation, &settings),

@@ -2,13 +2,15 @@
 //! default, its limits and its help; `pages` prints the help text, the man page and the settings reference from it.
 
 pub mod completions;
+mod installer;
 mod pages;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::settings::{Secret, kloudmate_row};
+use crate::settings::{Flags, kloudmate_row};
+pub use installer::installer_args;
 use otelet_core::text::{clip, nearest};
 use otelet_core::units::{format_size, format_time};
 pub use pages::{help, man, settings_reference};
@@ -218,8 +220,6 @@ pub static ROWS: &[Row] = &[
 pub struct Invocation {
     /// What to do.
     pub command: Command,
-    /// The settings file, if named by flag.
-    pub settings: Option<PathBuf>,
     /// `status --json`
     pub json: bool,
     /// `status --watch`
@@ -234,20 +234,8 @@ pub struct Invocation {
     pub log_file: Option<PathBuf>,
     /// `rollback --clear-signed`
     pub clear_signed: bool,
-    /// Settings given by flag: key and value, in order. A proxy's URL may hold a password.
-    flags: Vec<(&'static str, Secret)>,
-}
-
-impl Invocation {
-    /// The value that the flag of this setting was given. The last one counts.
-    pub fn flag(&self, key: &str) -> Option<&str> {
-        self.flags.iter().rev().find(|(known, _)| *known == key).map(|(_, value)| value.expose())
-    }
-
-    /// The settings that were given by flag, and their values, in order.
-    pub fn flags(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.flags.iter().map(|(key, value)| (*key, value.expose()))
-    }
+    /// Settings.
+    pub flags: Flags,
 }
 
 /// What is wrong with a command line. Its exit status is [`exit::USAGE`](crate::exit::USAGE).
@@ -287,7 +275,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
                     let value = value
                         .into_string()
                         .map_err(|_| UsageError(format!("--{}: its value is not UTF-8", row.name)))?;
-                    invocation.flags.push((row.name, value.into()));
+                    invocation.flags.push(row.name, value);
                     continue;
                 }
             },
@@ -322,7 +310,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
         };
         let value = value.ok_or_else(|| UsageError(format!("{name} needs a value: {name}={}", row.value())))?;
         let path = match row.key {
-            "settings" => Some(&mut invocation.settings),
+            "settings" => Some(&mut invocation.flags.file),
             "output" => Some(&mut invocation.output),
             "log_file" => Some(&mut invocation.log_file),
             _ => None,
@@ -332,7 +320,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
             continue;
         }
         let value = value.into_string().map_err(|_| UsageError(format!("{name}: its value is not UTF-8")))?;
-        invocation.flags.push((row.key, value.into()));
+        invocation.flags.push(row.key, value);
     }
     invocation.command = command.unwrap_or_default();
     // Help helps whatever else was said.
@@ -544,16 +532,16 @@ mod tests {
     #[test]
     fn a_value_follows_an_equals_sign_or_a_space() {
         for line in ["--config-poll-every=5s run", "run --config-poll-every 5s"] {
-            assert_eq!(parsed(line).flag("config.poll_every"), Some("5s"));
+            assert_eq!(parsed(line).flags.get("config.poll_every"), Some("5s"));
         }
-        assert_eq!(parsed("--collector-nice -5").flag("collector.nice"), Some("-5"));
-        assert_eq!(parsed("--config-url=").flag("config.url"), Some(""));
-        assert_eq!(parsed("--settings=a.yaml").settings, Some(PathBuf::from("a.yaml")));
+        assert_eq!(parsed("--collector-nice -5").flags.get("collector.nice"), Some("-5"));
+        assert_eq!(parsed("--config-url=").flags.get("config.url"), Some(""));
+        assert_eq!(parsed("--settings=a.yaml").flags.file, Some(PathBuf::from("a.yaml")));
     }
 
     #[test]
     fn a_repeated_flag_counts_as_its_last_value() {
-        assert_eq!(parsed("--config-url=a --config-url=b").flag("config.url"), Some("b"));
+        assert_eq!(parsed("--config-url=a --config-url=b").flags.get("config.url"), Some("b"));
     }
 
     #[test]

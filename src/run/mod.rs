@@ -29,7 +29,6 @@ use smol::channel::{Receiver, Sender};
 use smol::future::{self, FutureExt as _};
 use smol::{LocalExecutor, Task};
 
-use crate::cli::Invocation;
 use crate::collector::{Launcher, MARKER, Prober, Running};
 use crate::config::{Capabilities, Inspected};
 use crate::decide::collector::Input;
@@ -41,7 +40,7 @@ use crate::log::Relay;
 use crate::observe::host::{self, Host, Sample};
 use crate::os::{self, Signal};
 use crate::redact::Redactor;
-use crate::settings::{self, CheckSettings, ProtocolName, Settings, World};
+use crate::settings::{self, CheckSettings, Flags, ProtocolName, Settings, World};
 use crate::source::builtin::BUILT_IN;
 use crate::source::{self, Failure, Offer, Orders, Source};
 use crate::status::{self, Answer, Essence, Facts, Losses, Status, Verb};
@@ -105,7 +104,7 @@ struct Arrived {
 /// Runs the agent until it is asked to stop. Answers with its exit status.
 // Not one with its caller, which has room on its stack for every other command: 16 KiB for good.
 #[inline(never)]
-pub fn run(invocation: Invocation, settings: Settings) -> u8 {
+pub fn run(flags: Flags, settings: Settings) -> u8 {
     crate::log::init(settings.log_level);
     if let Err(error) = os::catch_signals() {
         log::error!("cannot catch signals: {error}");
@@ -135,7 +134,7 @@ pub fn run(invocation: Invocation, settings: Settings) -> u8 {
         // In a box: the executor holds what it runs four times over, and all of that would be on the stack for good.
         let running = Box::pin(async {
             future::yield_now().await;
-            let (mut runner, actions) = Runner::new(invocation, settings, store, runtime_dir, executor.clone());
+            let (mut runner, actions) = Runner::new(flags, settings, store, runtime_dir, executor.clone());
             runner.perform_all(actions);
             runner.go().await;
         });
@@ -223,7 +222,7 @@ fn redactor(settings: &Settings) -> Arc<Redactor> {
 
 /// Everything around the decisions.
 struct Runner {
-    invocation: Invocation,
+    flags: Flags,
     settings: Settings,
     started: SystemTime,
     /// In clock ticks since boot: with the pid, a name that is not used twice.
@@ -286,7 +285,7 @@ impl Runner {
     // It makes room on the stack for three of itself, which is given back only if it is a function of its own.
     #[inline(never)]
     fn new(
-        invocation: Invocation,
+        flags: Flags,
         settings: Settings,
         store: Store,
         runtime_dir: PathBuf,
@@ -353,7 +352,7 @@ impl Runner {
             untaken: None,
             counts: otlp::own::Counts::default(),
             webhook: None,
-            invocation,
+            flags,
             settings,
             instance_uid,
             marker,

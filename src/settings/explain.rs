@@ -29,12 +29,12 @@ impl fmt::Display for Explained {
 ///
 /// As [`load`], of which these are the result.
 pub fn explain(
-    invocation: &Invocation,
+    flags: &Flags,
     world: &World,
     settings: &Settings,
 ) -> Result<(Vec<Explained>, Vec<String>), SettingsError> {
-    let file = File::read(path(invocation, world), world)?;
-    let said = Said { invocation, world, file };
+    let file = File::read(path(flags, world), world)?;
+    let said = Said { flags, world, file };
     let mut found = Found { said: &said, explained: Vec::new(), secrets: settings.secrets() };
     for row in cli::settings() {
         match row.key.contains("[]") {

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::file::{File, Node, item, join};
-use super::{DEFAULT_COLLECTOR, Location, Place, Secret, SettingsError, World, error};
+use super::{DEFAULT_COLLECTOR, Flags, Location, Place, Secret, SettingsError, World, error};
 use super::{expand::expand, location::location};
-use crate::cli::{self, Invocation, Row, Takes};
+use crate::cli::{self, Row, Takes};
 use crate::http;
 use otelet_config::signature::PublicKey;
 use otelet_core::text::{clip, nearest};
@@ -14,7 +14,7 @@ use otelet_core::units;
 
 /// Everything that was said, in order of strength.
 pub(super) struct Said<'a> {
-    pub(super) invocation: &'a Invocation,
+    pub(super) flags: &'a Flags,
     pub(super) world: &'a World,
     pub(super) file: File,
 }
@@ -49,7 +49,7 @@ impl Said<'_> {
 
     /// The same, with variables that other programs know too, weaker than the file.
     pub(super) fn raw_or(&self, key: &str, variables: &[&str]) -> Result<Option<Raw>, SettingsError> {
-        if let Some(text) = self.invocation.flag(key) {
+        if let Some(text) = self.flags.get(key) {
             return Ok(Some(Raw { text: text.to_owned(), from: Origin::Flag, shown: true }));
         }
         if let Some(name) = row_of(key).env()

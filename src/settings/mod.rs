@@ -9,8 +9,8 @@
 mod expand;
 mod explain;
 mod file;
-#[path = "installer_args.rs"]
-pub mod given;
+mod flags;
+pub mod installer_args;
 #[path = "sections/kloudmate.rs"]
 mod kloudmate;
 mod location;
@@ -30,11 +30,12 @@ use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::cli::{self, Invocation, Row};
+use crate::cli::{self, Row};
 use crate::exit;
 use crate::os;
 pub use explain::{Explained, explain, secrets_said};
 use file::File;
+pub use flags::Flags;
 pub use kloudmate::{Adopted, KLOUDMATE_ROWS, KloudMateRow, Own, adopt, kloudmate_help, kloudmate_row};
 pub use observe::{
     CheckSettings, CheckTarget, DockerSettings, ExportMetrics, ExportSettings, ExportTo, HostSettings, WebhookSettings,
@@ -349,10 +350,10 @@ impl fmt::Display for Place {
 }
 
 /// The settings file: as the flag says, else as `OTELET_SETTINGS` says, else the default one. Absolute.
-pub fn path(invocation: &Invocation, world: &World) -> PathBuf {
+pub fn path(flags: &Flags, world: &World) -> PathBuf {
     let row = cli::ROWS.iter().find(|row| row.key == "settings").expect("settings has a row");
     let variable = row.env().and_then(|name| (world.var)(&name)).map(PathBuf::from);
-    let mut named = [invocation.settings.clone(), variable].into_iter().flatten();
+    let mut named = [flags.file.clone(), variable].into_iter().flatten();
     match named.find(|path| !path.as_os_str().is_empty()) {
         Some(path) => world.absolute(&path),
         None => os::default_settings_path(),
@@ -367,9 +368,9 @@ pub fn path(invocation: &Invocation, world: &World) -> PathBuf {
 ///
 /// [`SettingsError`] for a settings file that cannot be read (missing is allowed at its default path), is no YAML,
 /// has an unknown or repeated key or a value of the wrong shape; and for every value that counts and is impossible.
-pub fn load(invocation: &Invocation, world: &World) -> Result<Settings, SettingsError> {
-    let file = File::read(path(invocation, world), world)?;
-    let said = Said { invocation, world, file };
+pub fn load(flags: &Flags, world: &World) -> Result<Settings, SettingsError> {
+    let file = File::read(path(flags, world), world)?;
+    let said = Said { flags, world, file };
     let mut settings = Settings {
         config: ConfigSettings {
             url: said.location("config.url")?,
@@ -489,7 +490,7 @@ fn adopt_kloudmate(settings: &mut Settings, said: &Said) -> Result<(), SettingsE
         return Ok(());
     }
     let own = Own { has_file: said.file.is_there, has_url };
-    let Some(adopted) = adopt(said.invocation, said.world, own)? else {
+    let Some(adopted) = adopt(said.flags, said.world, own)? else {
         if asked_for {
             settings.config.kloudmate = Some(KloudMateSettings { api_key: None, docker: false, first_config: None });
         }

@@ -25,20 +25,20 @@ pub(super) fn world(vars: &[(&str, &str)], files: &[(&str, &str)]) -> World {
     }
 }
 
-fn invocation(flags: &[String]) -> Invocation {
-    cli::parse(flags.iter().map(OsString::from)).unwrap()
+fn given(flags: &[String]) -> Flags {
+    cli::parse(flags.iter().map(OsString::from)).unwrap().flags
 }
 
 fn loaded(yaml: &str) -> Settings {
-    load(&Invocation::default(), &world(&[], &[(FILE, yaml)])).unwrap_or_else(|e| panic!("{e}"))
+    load(&Flags::default(), &world(&[], &[(FILE, yaml)])).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn with_vars(yaml: &str, vars: &[(&str, &str)]) -> Settings {
-    load(&Invocation::default(), &world(vars, &[(FILE, yaml)])).unwrap_or_else(|e| panic!("{e}"))
+    load(&Flags::default(), &world(vars, &[(FILE, yaml)])).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn refused_in(yaml: &str, world: &World) -> String {
-    let e = load(&Invocation::default(), world).expect_err(yaml);
+    let e = load(&Flags::default(), world).expect_err(yaml);
     let cause = e.source().map_or(String::new(), |cause| format!(": {cause}"));
     format!("{e}{cause}").replace(FILE, "FILE")
 }
@@ -118,7 +118,7 @@ fn in_yaml(row: &Row) -> String {
 
 #[test]
 fn nothing_said_means_the_defaults() {
-    let settings = load(&Invocation::default(), &world(&[], &[])).unwrap();
+    let settings = load(&Flags::default(), &world(&[], &[])).unwrap();
 
     assert_eq!(settings, loaded(""));
     assert_eq!(settings.config.url, None);
@@ -149,9 +149,9 @@ fn each_setting_with_one_value_is_a_flag_a_variable_and_a_key() {
         let flag = format!("{}={}", row.flag().unwrap(), sample(row));
         let flags: Vec<String> = beside.iter().cloned().chain([flag]).collect();
 
-        let by_flag = load(&invocation(&flags), &world(&[], &[])).unwrap();
-        let by_variable = load(&invocation(&beside), &world(&[(&row.env().unwrap(), sample(row))], &[])).unwrap();
-        let by_key = load(&invocation(&beside), &world(&[], &[(FILE, &in_yaml(row))])).unwrap();
+        let by_flag = load(&given(&flags), &world(&[], &[])).unwrap();
+        let by_variable = load(&given(&beside), &world(&[(&row.env().unwrap(), sample(row))], &[])).unwrap();
+        let by_key = load(&given(&beside), &world(&[], &[(FILE, &in_yaml(row))])).unwrap();
 
         assert_eq!(by_flag, by_variable, "{}", row.key);
         assert_eq!(by_flag, by_key, "{}", row.key);
@@ -215,7 +215,7 @@ fn flag_beats_variable_beats_file_beats_default() {
     let vars = [("OTELET_CONFIG_POLL_EVERY", "2s")];
     let file = [(FILE, "config: {poll_every: 3s}")];
     let poll_every = |flags: &[String], vars: &[(&str, &str)], files: &[(&str, &str)]| {
-        load(&invocation(flags), &world(vars, files)).unwrap().config.poll_every.as_secs()
+        load(&given(flags), &world(vars, files)).unwrap().config.poll_every.as_secs()
     };
 
     assert_eq!(poll_every(&flag, &vars, &file), 1);
@@ -229,14 +229,14 @@ fn flag_beats_variable_beats_file_beats_default() {
 fn a_value_that_is_overridden_is_not_judged() {
     let yaml = "config: {poll_every: fast, url: \"${env:UNSET}\"}";
     let flags = ["--config-poll-every=1s".to_owned(), "--config-url=".to_owned()];
-    assert_eq!(load(&invocation(&flags), &world(&[], &[(FILE, yaml)])).unwrap().config.url, None);
+    assert_eq!(load(&given(&flags), &world(&[], &[(FILE, yaml)])).unwrap().config.url, None);
 }
 
 #[test]
 fn the_settings_file_is_named_by_flag_then_by_variable() {
     let vars = [("OTELET_SETTINGS", "var.yaml")];
     let files = [("/here/flag.yaml", "state_dir: /flag"), ("/here/var.yaml", "state_dir: /var")];
-    let state_dir = |flags: &[String], vars| load(&invocation(flags), &world(vars, &files)).unwrap().state_dir;
+    let state_dir = |flags: &[String], vars| load(&given(flags), &world(vars, &files)).unwrap().state_dir;
 
     assert_eq!(state_dir(&["--settings=./flag.yaml".to_owned()], &vars), Path::new("/flag"));
     assert_eq!(state_dir(&[], &vars), Path::new("/var"));
@@ -245,11 +245,11 @@ fn the_settings_file_is_named_by_flag_then_by_variable() {
 
 #[test]
 fn a_missing_settings_file_is_fine_only_at_the_default_path() {
-    let e = load(&invocation(&["--settings=/x.yaml".to_owned()]), &world(&[], &[])).unwrap_err();
+    let e = load(&given(&["--settings=/x.yaml".to_owned()]), &world(&[], &[])).unwrap_err();
     assert_eq!(e.to_string(), "/x.yaml: cannot read the settings file");
     assert_eq!(e.source().unwrap().to_string(), "entity not found");
     assert_eq!(e.exit_status(), exit::SETTINGS);
-    assert!(load(&invocation(&[format!("--settings={FILE}")]), &world(&[], &[])).is_ok());
+    assert!(load(&given(&[format!("--settings={FILE}")]), &world(&[], &[])).is_ok());
 }
 
 #[test]
@@ -348,14 +348,14 @@ fn an_impossible_value_is_refused_with_its_limits() {
 
 #[test]
 fn a_flag_or_variable_is_named_in_its_error() {
-    let e = load(&invocation(&["--config-poll-every=fast".to_owned()]), &world(&[], &[])).unwrap_err();
+    let e = load(&given(&["--config-poll-every=fast".to_owned()]), &world(&[], &[])).unwrap_err();
     assert_eq!(
         e.to_string(),
         "--config-poll-every: expected TIME such as 30s, found \"fast\": give a number and a unit, such as 30s"
     );
     assert_eq!(e.exit_status(), exit::USAGE);
 
-    let e = load(&Invocation::default(), &world(&[("OTELET_COLLECTOR_NICE", "x")], &[])).unwrap_err();
+    let e = load(&Flags::default(), &world(&[("OTELET_COLLECTOR_NICE", "x")], &[])).unwrap_err();
     assert_eq!(e.to_string(), "OTELET_COLLECTOR_NICE: expected a whole NUMBER, found \"x\": allowed is -20 to 19");
     assert_eq!(e.exit_status(), exit::SETTINGS);
 }
@@ -409,7 +409,7 @@ fn variables_and_files_stand_in_for_values() {
                 attributes: {site: \"${file:/site}!\"}\n";
     let vars = [("HOST", "c.example"), ("EMPTY", ""), ("DOLLAR", "${env:HOST}")];
     let files = [(FILE, yaml), ("/here/token", "t0k\n"), ("/site", "berlin\r\n")];
-    let settings = load(&Invocation::default(), &world(&vars, &files)).unwrap();
+    let settings = load(&Flags::default(), &world(&vars, &files)).unwrap();
 
     assert_eq!(settings.config.url, Some(Location::Url("https://c.example/v1".to_owned())));
     assert_eq!(settings.config.headers[0].1.expose(), "t0k");
@@ -529,7 +529,7 @@ fn a_secret_that_stands_in_the_wrong_place_is_not_printed() {
     for row in cli::settings() {
         let yaml = in_yaml(row).replace(sample(row), "ftp://${env:TOKEN} \\n");
         let world = world(&[("TOKEN", "hunter2")], &[(FILE, &yaml)]);
-        if let Err(e) = load(&Invocation::default(), &world) {
+        if let Err(e) = load(&Flags::default(), &world) {
             assert!(!format!("{e} {e:?}").contains("hunter2"), "{e}");
         }
     }
@@ -575,7 +575,7 @@ fn no_mutation_of_a_settings_file_panics_or_prints_a_secret() {
             Some(FILE) => Ok(text.clone()),
             _ => Err(io::ErrorKind::NotFound.into()),
         });
-        match load(&Invocation::default(), &world) {
+        match load(&Flags::default(), &world) {
             Ok(_) => accepted += 1,
             Err(e) => assert!(!format!("{e} {e:?}").contains("hunter2"), "{e}"),
         }

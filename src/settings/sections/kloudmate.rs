@@ -12,8 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::{MOST, Place, Secret, SettingsError, World, error};
-use crate::cli::Invocation;
+use super::{Flags, MOST, Place, Secret, SettingsError, World, error};
 use crate::http;
 use otelet_core::text::clip;
 
@@ -128,11 +127,11 @@ impl Adopted {
 ///
 /// [`SettingsError`] for an `agent.yaml` that was named and is missing, one that cannot be read, a value that cannot
 /// be, and for an endpoint that would have to be guessed.
-pub fn adopt(invocation: &Invocation, world: &World, own: Own) -> Result<Option<Adopted>, SettingsError> {
-    let mut said = Said { invocation, world, file: None };
+pub fn adopt(flags: &Flags, world: &World, own: Own) -> Result<Option<Adopted>, SettingsError> {
+    let mut said = Said { flags, world, file: None };
     said.file = said.read_file(own)?;
     let told = |row: &KloudMateRow| {
-        invocation.flag(row.name).is_some() || (world.var)(row.variable).is_some_and(|value| !value.is_empty())
+        flags.get(row.name).is_some() || (world.var)(row.variable).is_some_and(|value| !value.is_empty())
     };
     if said.file.is_none() && !KLOUDMATE_ROWS.iter().any(|row| !row.name.is_empty() && told(row)) {
         return Ok(None);
@@ -171,7 +170,7 @@ pub fn adopt(invocation: &Invocation, world: &World, own: Own) -> Result<Option<
 
 /// Everything that was said, in order of strength.
 struct Said<'a> {
-    invocation: &'a Invocation,
+    flags: &'a Flags,
     world: &'a World,
     file: Option<AgentFile>,
 }
@@ -233,7 +232,7 @@ impl Said<'_> {
     fn value(&self, name: &'static str) -> Result<Value, SettingsError> {
         let row = KLOUDMATE_ROWS.iter().find(|row| row.name == name).expect("settings are asked for by their name");
         let value = |text: String, place| Value { text, name, place };
-        if let Some(text) = self.invocation.flag(name).filter(|text| !text.is_empty()) {
+        if let Some(text) = self.flags.get(name).filter(|text| !text.is_empty()) {
             return Ok(value(text.to_owned(), Some(Place::Flag(format!("--{name}")))));
         }
         if let Some(text) = (self.world.var)(row.variable).filter(|text| !text.is_empty()) {
@@ -367,8 +366,8 @@ mod tests {
         }
     }
 
-    fn flags(line: &str) -> Invocation {
-        crate::cli::parse(line.split_whitespace().map(OsString::from)).unwrap()
+    fn flags(line: &str) -> Flags {
+        crate::cli::parse(line.split_whitespace().map(OsString::from)).unwrap().flags
     }
 
     fn adopted(line: &str, vars: &[(&str, &str)], file: &str) -> Option<Adopted> {

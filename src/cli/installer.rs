@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 
-use super::{Command, parse};
+use super::command::Command;
+use super::parse::parse;
 use crate::settings::installer_args::InstallerArgs;
 
 /// Reads flags that are settings, and `--attributes=name=value,name=value`.

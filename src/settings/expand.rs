@@ -4,16 +4,17 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
-use super::{MOST, World};
 use otelet_core::text::clip;
 
+use super::world::{MOST, World};
+
 /// Why nothing can stand in, and what the operating system says to it.
-pub(super) type NoStandIn = (String, Option<io::Error>);
+pub(crate) type NoStandIn = (String, Option<io::Error>);
 
 /// Replaces `${env:NAME}`, `${env:NAME:-text}`, `${file:PATH}` and `$$`. `None` if there is no `${}` in it.
 ///
 /// As in the Collector, a lone `$` stays, and what is put in is not looked at again.
-pub(super) fn expand(text: &str, world: &World) -> Result<Option<String>, NoStandIn> {
+pub(crate) fn expand(text: &str, world: &World) -> Result<Option<String>, NoStandIn> {
     let mut out = String::new();
     let mut replaced = false;
     let mut rest = text;

@@ -5,11 +5,18 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::file::{File, Node, item, join};
-use super::{Flags, Location, Place, World, load};
-use crate::cli::{self, Takes};
 use otelet_config::quoted;
 use otelet_core::text::{chain, clip};
+
+use super::error::{Place, SettingsError};
+use super::file::File;
+use super::flags::Flags;
+use super::load;
+use super::location::Location;
+use super::node::{Node, item, join};
+use super::schema::Takes;
+use super::sections::SCHEMA;
+use super::world::World;
 
 /// The properties of the MSI, and the flag that says the same.
 pub const MSI_PROPERTIES: [(&str, &str); 4] = [
@@ -64,7 +71,7 @@ impl InstallerArgs {
 
     /// The flags that were given, `--config-url`.
     pub fn flags(&self) -> impl Iterator<Item = String> {
-        self.flags.iter().filter_map(|(key, _)| cli::setting_row(key)?.flag())
+        self.flags.iter().filter_map(|(key, _)| SCHEMA.row(key)?.flag())
     }
 
     /// Whether a service can use it, whatever the settings file says.
@@ -85,7 +92,7 @@ impl InstallerArgs {
             format!("--{flag}: \"{}\" is neither a URL nor an absolute path", clip(value))
         };
         for (key, value) in self.flags.iter() {
-            let row = cli::setting_row(key).ok_or_else(|| format!("{key} is no setting of otelet's own"))?;
+            let row = SCHEMA.row(key).ok_or_else(|| format!("{key} is no setting of otelet's own"))?;
             let is_name = key == "collector.path" && Path::new(value).components().count() == 1;
             if row.takes == Takes::Text("PATH") && !is_name && !Path::new(value).is_absolute() {
                 return Err(relative(key, value).replace("neither a URL nor an", "no"));
@@ -221,8 +228,8 @@ impl Change {
     }
 }
 
-fn parsed(text: String) -> Result<File, super::SettingsError> {
-    File::parse(crate::os::default_settings_path(), true, text)
+fn parsed(text: String) -> Result<File, SettingsError> {
+    File::parse(SCHEMA, crate::os::default_settings_path(), true, text)
 }
 
 /// Where in the text the value of a key begins.
@@ -260,12 +267,15 @@ fn ends(text: &str) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
+    use crate::cli;
 
     const KEY: &str = "RWREku3J4iZ/rjYHz7xs+DWe8V0juLEau+gSIqNg2VLBZOpUfbUdMdKj";
 
     fn given(flags: &[&str]) -> InstallerArgs {
-        cli::installer_args(flags.iter().map(Into::into)).unwrap()
+        cli::installer_args(flags.iter().map(OsString::from)).unwrap()
     }
 
     fn put(flags: &[&str], text: &str) -> String {

@@ -1,34 +1,40 @@
-//! What was said about each setting, in order of strength, and whether it can be.
+//! The places where a setting can be given, in order of strength: flag, variable, settings file, default. A value is judged
+//! where it counts; one that a stronger place overrides is never looked at.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::file::{File, Node, item, join};
-use super::{DEFAULT_COLLECTOR, Flags, Location, Place, Secret, SettingsError, World, error};
-use super::{expand::expand, location::location};
-use crate::cli::{self, Row, Takes};
-use crate::http;
-use otelet_config::signature::PublicKey;
 use otelet_core::text::{clip, nearest};
 use otelet_core::units;
 
-/// Everything that was said, in order of strength.
-pub(super) struct Said<'a> {
-    pub(super) flags: &'a Flags,
-    pub(super) world: &'a World,
-    pub(super) file: File,
+use super::error::{Place, SettingsError};
+use super::expand::expand;
+use super::file::File;
+use super::flags::Flags;
+use super::location::{Location, location};
+use super::node::{Node, item, join};
+use super::schema::{Row, Takes};
+use super::secret::Secret;
+use super::world::World;
+use crate::http;
+
+/// Flags, variables and settings file; the defaults are in the rows.
+pub(crate) struct Layers<'a> {
+    pub(crate) flags: &'a Flags,
+    pub(crate) world: &'a World,
+    pub(crate) file: File,
 }
 
-/// A value as it was said.
-pub(super) struct Raw {
-    pub(super) text: String,
-    pub(super) from: Origin,
+/// A value as it was written.
+pub(crate) struct Raw {
+    pub(crate) text: String,
+    pub(crate) from: Origin,
     /// Whether a message may show it: not if it may be a secret.
-    pub(super) shown: bool,
+    pub(crate) shown: bool,
 }
 
-/// Who said it.
-pub(super) enum Origin {
+/// The place that gave a value.
+pub(crate) enum Origin {
     Flag,
     Variable(String),
     /// The dotted key; that of an item of a list or map is longer than that of its row.
@@ -36,23 +42,23 @@ pub(super) enum Origin {
     Default,
 }
 
-impl Said<'_> {
-    /// The strongest thing said about a setting.
-    fn raw(&self, key: &str) -> Result<Option<Raw>, SettingsError> {
-        self.raw_or(key, &[])
+impl Layers<'_> {
+    /// The row of a setting that is asked for by its key.
+    pub(crate) fn row(&self, key: &str) -> &'static Row {
+        self.file.schema.row(key).expect("settings are asked for by their key")
     }
 
-    /// Whether somebody said something about a setting.
-    pub(super) fn is_said(&self, key: &str) -> bool {
+    /// Whether a setting is given anywhere.
+    pub(crate) fn is_set(&self, key: &str) -> bool {
         self.raw(key).is_ok_and(|raw| raw.is_some())
     }
 
-    /// The same, with variables that other programs know too, weaker than the file.
-    pub(super) fn raw_or(&self, key: &str, variables: &[&str]) -> Result<Option<Raw>, SettingsError> {
+    /// The strongest value of a setting.
+    pub(crate) fn raw(&self, key: &str) -> Result<Option<Raw>, SettingsError> {
         if let Some(text) = self.flags.get(key) {
             return Ok(Some(Raw { text: text.to_owned(), from: Origin::Flag, shown: true }));
         }
-        if let Some(name) = row_of(key).env()
+        if let Some(name) = self.row(key).env()
             && let Some(raw) = self.variable(&name)?
         {
             return Ok(Some(raw));
@@ -60,7 +66,7 @@ impl Said<'_> {
         if let Some(Node::Text(text)) = self.file.get(key) {
             return self.expand(key.to_owned(), text).map(Some);
         }
-        for name in variables {
+        for name in common_variables(key) {
             // A CGI server sets HTTP_PROXY from the request's `Proxy` header (CVE-2016-5385).
             if *name == "HTTP_PROXY" && (self.world.var)("REQUEST_METHOD").is_some() {
                 continue;
@@ -79,24 +85,24 @@ impl Said<'_> {
         let from = Origin::Variable(name.to_owned());
         match value.into_string() {
             Ok(text) => Ok(Some(Raw { text, from, shown: true })),
-            Err(_) => Err(error(Place::Variable(name.to_owned()), "its value is not UTF-8".to_owned())),
+            Err(_) => Err(SettingsError::new(Place::Variable(name.to_owned()), "its value is not UTF-8".to_owned())),
         }
     }
 
     /// A value of the file, with what stands in for parts of it.
-    pub(super) fn expand(&self, key: String, text: &str) -> Result<Raw, SettingsError> {
+    pub(crate) fn expand(&self, key: String, text: &str) -> Result<Raw, SettingsError> {
         match expand(text, self.world) {
             Ok(expanded) => {
                 let shown = expanded.is_none();
                 let text = expanded.unwrap_or_else(|| text.replace("$$", "$"));
                 Ok(Raw { text, from: Origin::File(key), shown })
             }
-            Err((problem, cause)) => Err(SettingsError { place: self.file.place(&key), problem, cause }),
+            Err((problem, cause)) => Err(SettingsError::caused(self.file.place(&key), problem, cause)),
         }
     }
 
     /// A setting that may be absent. `parse` says what is wrong with a text that it refuses.
-    pub(super) fn optional<T>(
+    pub(crate) fn optional<T>(
         &self,
         key: &str,
         parse: impl Fn(&str) -> Result<T, String>,
@@ -108,13 +114,18 @@ impl Said<'_> {
     }
 
     /// A setting with a default, which is the one that help shows.
-    pub(super) fn required<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, SettingsError> {
-        let default = || Raw { text: row_of(key).default.to_owned(), from: Origin::Default, shown: true };
+    pub(crate) fn required<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, SettingsError> {
+        let default = || Raw { text: self.row(key).default.to_owned(), from: Origin::Default, shown: true };
         let raw = self.raw(key)?.unwrap_or_else(default);
         self.parsed(key, &raw, parse)
     }
 
-    fn parsed<T>(&self, key: &str, raw: &Raw, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, SettingsError> {
+    pub(crate) fn parsed<T>(
+        &self,
+        key: &str,
+        raw: &Raw,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, SettingsError> {
         if raw.text.contains('\0') {
             return Err(self.error(key, raw, "its value holds a NUL character".to_owned()));
         }
@@ -124,66 +135,54 @@ impl Said<'_> {
                 (false, true) => format!("\"{}\"", clip(&raw.text)),
                 (false, false) => "<set>".to_owned(),
             };
-            self.error(key, raw, format!("expected {}, found {found}: {problem}", row_of(key).expected()))
+            self.error(key, raw, format!("expected {}, found {found}: {problem}", self.row(key).expected()))
         })
     }
 
-    pub(super) fn time(&self, key: &str) -> Result<Duration, SettingsError> {
+    pub(crate) fn time(&self, key: &str) -> Result<Duration, SettingsError> {
+        let row = self.row(key);
         self.required(key, |text| {
             let time = units::parse_time(text).map_err(|e| e.to_string())?;
-            match row_of(key).takes {
-                Takes::Time(least, most) if time < least || time > most => Err(outside(key)),
+            match row.takes {
+                Takes::Time(least, most) if time < least || time > most => Err(outside(row)),
                 _ => Ok(time),
             }
         })
     }
 
-    pub(super) fn size(&self, key: &str) -> Result<u64, SettingsError> {
-        self.required(key, size_of(key))
+    pub(crate) fn size(&self, key: &str) -> Result<u64, SettingsError> {
+        self.required(key, size_of(self.row(key)))
     }
 
-    pub(super) fn number(&self, key: &str) -> Result<Option<i32>, SettingsError> {
+    pub(crate) fn number(&self, key: &str) -> Result<Option<i32>, SettingsError> {
+        let row = self.row(key);
         self.optional(key, |text| {
-            let number: i32 = text.parse().map_err(|_| outside(key))?;
-            match row_of(key).takes {
-                Takes::Number(least, most) if !(least..=most).contains(&number.into()) => Err(outside(key)),
+            let number: i32 = text.parse().map_err(|_| outside(row))?;
+            match row.takes {
+                Takes::Number(least, most) if !(least..=most).contains(&number.into()) => Err(outside(row)),
                 _ => Ok(number),
             }
         })
     }
 
-    pub(super) fn choice(&self, key: &str) -> Result<String, SettingsError> {
-        let words = row_of(key).value();
-        self.required(key, |text| {
-            if words.split('|').any(|word| word == text) {
-                return Ok(text.to_owned());
-            }
-            Err(match nearest(text, words.split('|')) {
+    /// One of the words of the row: `values` has what they mean, in their order.
+    pub(crate) fn choice<T: Copy, const N: usize>(&self, key: &str, values: [T; N]) -> Result<T, SettingsError> {
+        let words = self.row(key).value();
+        self.required(key, |text| match words.split('|').zip(values).find(|(word, _)| *word == text) {
+            Some((_, value)) => Ok(value),
+            None => Err(match nearest(text, words.split('|')) {
                 Some(near) => format!("did you mean {near}?"),
                 None => "no such choice".to_owned(),
-            })
+            }),
         })
     }
 
     /// A path, made absolute.
-    pub(super) fn path(&self, key: &str) -> Result<Option<PathBuf>, SettingsError> {
+    pub(crate) fn path(&self, key: &str) -> Result<Option<PathBuf>, SettingsError> {
         self.optional(key, |text| Ok(self.world.absolute(Path::new(text))))
     }
 
-    /// A path, made absolute unless it is a bare name for PATH.
-    pub(super) fn program(&self, key: &str) -> Result<PathBuf, SettingsError> {
-        let program = self.optional(key, |text| {
-            let path = Path::new(text);
-            Ok(if path.components().count() == 1 && path.file_name().is_some_and(|name| name == text) {
-                path.to_owned()
-            } else {
-                self.world.absolute(path)
-            })
-        })?;
-        Ok(program.unwrap_or_else(|| DEFAULT_COLLECTOR.into()))
-    }
-
-    pub(super) fn location(&self, key: &str) -> Result<Option<Location>, SettingsError> {
+    pub(crate) fn location(&self, key: &str) -> Result<Option<Location>, SettingsError> {
         let Some(mut raw) = self.raw(key)?.filter(|raw| !raw.text.is_empty()) else {
             return Ok(None);
         };
@@ -192,68 +191,31 @@ impl Said<'_> {
         self.parsed(key, &raw, |text| location(text, self.world)).map(Some)
     }
 
-    /// A list of locations.
-    pub(super) fn locations(&self, key: &str) -> Result<Vec<Location>, SettingsError> {
-        let Some(Node::List(items)) = self.file.get(key) else {
-            return Ok(Vec::new());
+    /// The items of a list.
+    pub(crate) fn list(&self, key: &str) -> impl Iterator<Item = Result<Raw, SettingsError>> {
+        let items = match self.file.get(key) {
+            Some(Node::List(items)) => &items[..],
+            Some(Node::Text(_) | Node::Map(_) | Node::Maps(_)) | None => &[],
         };
-        let raws = items.iter().enumerate().map(|(number, text)| self.expand(item(key, number), text));
-        raws.map(|raw| {
-            let mut raw = raw?;
-            raw.shown &= !raw.text.contains(['@', '?']);
-            self.parsed(key, &raw, |text| location(text, self.world))
-        })
-        .collect()
+        items.iter().enumerate().map(move |(number, text)| self.expand(item(key, number), text))
     }
 
-    pub(super) fn proxy(&self, key: &str, variables: &[&str]) -> Result<Option<Secret>, SettingsError> {
-        let raw = self.raw_or(key, variables)?.filter(|raw| !raw.text.is_empty());
-        let Some(raw) = raw.map(|raw| Raw { shown: false, ..raw }) else {
-            return Ok(None);
-        };
-        let checked = |text: &str| match http::parse_proxy(key, text) {
-            Ok(_) => Ok(Secret::from(text.to_owned())),
-            Err(error) => Err(error.why()),
-        };
-        self.parsed(key, &raw, checked).map(Some)
+    /// The keys of the maps in a list.
+    pub(crate) fn maps(&self, key: &str) -> Vec<String> {
+        match self.file.get(key) {
+            Some(Node::Maps(number)) => (0..*number).map(|number| item(key, number)).collect(),
+            Some(Node::Text(_) | Node::List(_) | Node::Map(_)) | None => Vec::new(),
+        }
     }
 
-    /// A public key. Somebody may have written the secret one: it is not repeated.
-    pub(super) fn public_key(&self, key: &str) -> Result<Option<String>, SettingsError> {
-        let raw = self.raw(key)?.filter(|raw| !raw.text.is_empty());
-        let Some(raw) = raw.map(|raw| Raw { shown: false, ..raw }) else {
-            return Ok(None);
-        };
-        self.parsed(key, &raw, |text| PublicKey::parse(text).map(|_| text.to_owned())).map(Some)
-    }
-
-    /// The collector's arguments. None of them may bring in a config.
-    pub(super) fn arguments(&self, key: &str) -> Result<Vec<String>, SettingsError> {
-        let Some(Node::List(items)) = self.file.get(key) else {
-            return Ok(Vec::new());
-        };
-        let raws = items.iter().enumerate().map(|(number, text)| self.expand(item(key, number), text));
-        let checked = |text: &str| Ok(text.to_owned());
-        raws.map(|raw| {
-            let raw = raw?;
-            let flag = raw.text.split('=').next().unwrap_or_default();
-            if ["--config", "--set"].contains(&flag) {
-                let problem = format!("{flag} would run a config that was not checked; change what config.url offers");
-                return Err(self.error(key, &raw, problem));
-            }
-            self.parsed(key, &raw, checked)
-        })
-        .collect()
-    }
-
-    fn map(&self, key: &str) -> Result<Vec<(String, Raw)>, SettingsError> {
+    pub(crate) fn map(&self, key: &str) -> Result<Vec<(String, Raw)>, SettingsError> {
         let Some(Node::Map(entries)) = self.file.get(key) else {
             return Ok(Vec::new());
         };
         entries.iter().map(|(name, text)| Ok((name.clone(), self.expand(join(key, name), text)?))).collect()
     }
 
-    pub(super) fn headers(&self, key: &str) -> Result<Vec<(String, Secret)>, SettingsError> {
+    pub(crate) fn headers(&self, key: &str) -> Result<Vec<(String, Secret)>, SettingsError> {
         let mut headers: Vec<(String, Secret)> = Vec::new();
         for (name, raw) in self.map(key)? {
             http::check_header(&name, &raw.text).map_err(|error| self.error(key, &raw, error.why()))?;
@@ -265,19 +227,7 @@ impl Said<'_> {
         Ok(headers)
     }
 
-    pub(super) fn environment(&self, key: &str) -> Result<Vec<(String, Secret)>, SettingsError> {
-        let mut variables = Vec::new();
-        for (name, raw) in self.map(key)? {
-            if name.is_empty() || name.contains(['=', '\0']) || raw.text.contains('\0') {
-                let problem = "a variable has a name without \"=\", and no NUL character";
-                return Err(self.error(key, &raw, problem.to_owned()));
-            }
-            variables.push((name, raw.text.into()));
-        }
-        Ok(variables)
-    }
-
-    pub(super) fn attributes(&self, key: &str) -> Result<Vec<(String, String)>, SettingsError> {
+    pub(crate) fn attributes(&self, key: &str) -> Result<Vec<(String, String)>, SettingsError> {
         let mut attributes = Vec::new();
         for (name, raw) in self.map(key)? {
             if name.is_empty() {
@@ -288,50 +238,53 @@ impl Said<'_> {
         Ok(attributes)
     }
 
-    /// An error about a value that was said.
-    fn error(&self, key: &str, raw: &Raw, problem: String) -> SettingsError {
+    /// An error about a value.
+    pub(crate) fn error(&self, key: &str, raw: &Raw, problem: String) -> SettingsError {
         let place = match &raw.from {
-            Origin::Flag => Place::Flag(row_of(key).flag().expect("a flag said it")),
+            Origin::Flag => Place::Flag(self.row(key).flag().expect("a flag said it")),
             Origin::Variable(name) => Place::Variable(name.clone()),
             Origin::File(key) => self.file.place(key),
             Origin::Default => unreachable!("the default of {key} is refused"),
         };
-        error(place, problem)
+        SettingsError::new(place, problem)
     }
 
-    /// An error about a setting that was said somewhere.
-    pub(super) fn error_at(&self, key: &str, problem: String) -> SettingsError {
+    /// An error about a setting, wherever it is given.
+    pub(crate) fn error_at(&self, key: &str, problem: String) -> SettingsError {
         match self.raw(key) {
             Ok(Some(raw)) => self.error(key, &raw, problem),
-            Ok(None) => error(Place::File(self.file.path.clone()), problem),
+            Ok(None) => SettingsError::new(Place::File(self.file.path.clone()), problem),
             Err(e) => e,
         }
     }
+
+    /// An error about something in the settings file.
+    pub(crate) fn error_of(&self, key: &str, problem: String) -> SettingsError {
+        SettingsError::new(self.file.place(key), problem)
+    }
 }
 
-fn row_of(key: &str) -> &'static Row {
-    cli::setting_row(key).expect("settings are asked for by their key")
+/// Variables that other programs know too. They are weaker than the file.
+fn common_variables(key: &str) -> &'static [&'static str] {
+    match key {
+        "config.http_proxy" => &["http_proxy", "HTTP_PROXY"],
+        "config.https_proxy" => &["https_proxy", "HTTPS_PROXY"],
+        "config.no_proxy" => &["no_proxy", "NO_PROXY"],
+        _ => &[],
+    }
 }
 
-fn outside(key: &str) -> String {
-    format!("allowed is {}", row_of(key).limits().expect("it was compared with its limits"))
-}
-
-pub(super) fn size_of(key: &str) -> impl Fn(&str) -> Result<u64, String> {
+/// Reads a size within the limits of its row.
+pub(crate) fn size_of(row: &'static Row) -> impl Fn(&str) -> Result<u64, String> {
     move |text| {
         let size = units::parse_size(text).map_err(|e| e.to_string())?;
-        match row_of(key).takes {
-            Takes::Size(least, most) if size < least || size > most => Err(outside(key)),
+        match row.takes {
+            Takes::Size(least, most) if size < least || size > most => Err(outside(row)),
             _ => Ok(size),
         }
     }
 }
 
-pub(super) fn user_and_group(text: &str) -> Result<String, String> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let bad = |part: &&str| part.is_empty() || part.contains(|c: char| c.is_whitespace() || c.is_control());
-    if parts.len() > 2 || parts.iter().any(bad) {
-        return Err("write user or user:group, names or numbers".to_owned());
-    }
-    Ok(text.to_owned())
+fn outside(row: &Row) -> String {
+    format!("allowed is {}", row.limits().expect("it was compared with its limits"))
 }

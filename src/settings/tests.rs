@@ -3,8 +3,14 @@
 use std::collections::HashMap;
 use std::error::Error;
 
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+
+use super::schema::{Kind, Row, Takes};
+use super::world::MOST;
 use super::*;
-use crate::cli::{ROWS, Row, Takes};
+use crate::{cli, exit};
 use otelet_core::decide::{AlertSeverity, Threshold};
 
 const FILE: &str = "/etc/otelet/otelet.yaml";
@@ -72,7 +78,7 @@ fn sample(row: &Row) -> &'static str {
 fn everything() -> String {
     let mut yaml = String::new();
     let mut section = "";
-    for row in cli::settings().filter(|row| !row.key.contains("[]")) {
+    for row in SCHEMA.rows().filter(|row| !row.key.contains("[]")) {
         let value = sample(row);
         match row.key.split_once('.') {
             Some((head, name)) => {
@@ -140,7 +146,7 @@ fn nothing_said_means_the_defaults() {
 fn each_setting_with_one_value_is_a_flag_a_variable_and_a_key() {
     // The two halves of a client certificate need each other, and a protocol needs a server.
     let halves = ["config.client_cert_file", "config.client_key_file"];
-    for row in cli::settings().filter(|row| row.kind == cli::Kind::Setting) {
+    for row in SCHEMA.rows().filter(|row| row.kind == Kind::Setting) {
         let beside: Vec<String> = halves
             .iter()
             .filter(|half| halves.contains(&row.key) && **half != row.key)
@@ -160,7 +166,7 @@ fn each_setting_with_one_value_is_a_flag_a_variable_and_a_key() {
 }
 
 fn setting_row(key: &str) -> &'static Row {
-    cli::setting_row(key).unwrap()
+    SCHEMA.row(key).unwrap()
 }
 
 #[test]
@@ -526,7 +532,7 @@ fn secrets_are_not_printed() {
 
 #[test]
 fn a_secret_that_stands_in_the_wrong_place_is_not_printed() {
-    for row in cli::settings() {
+    for row in SCHEMA.rows() {
         let yaml = in_yaml(row).replace(sample(row), "ftp://${env:TOKEN} \\n");
         let world = world(&[("TOKEN", "hunter2")], &[(FILE, &yaml)]);
         if let Err(e) = load(&Flags::default(), &world) {
@@ -585,8 +591,8 @@ fn no_mutation_of_a_settings_file_panics_or_prints_a_secret() {
 
 #[test]
 fn the_first_row_is_the_settings_file() {
-    assert_eq!(ROWS[0].key, "settings");
-    assert_eq!(ROWS[0].default, FILE);
+    assert_eq!(SETTINGS_FILE.key, "settings");
+    assert_eq!(SETTINGS_FILE.default, FILE);
 }
 
 #[test]

@@ -1,69 +1,40 @@
-//! The sections of what the agent sees and whom it tells: host, export, checks, alerts, webhook, docker.
+//! The list `checks`: synthetic checks.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::file::{Node, item, join};
-use super::said::Said;
-use super::{Secret, SettingsError};
-use crate::http;
-use otelet_core::decide::{AlertSettings, AlertSeverity, CheckKind, CheckPlan, Threshold};
-use otelet_core::telemetry;
-use otelet_core::text::{clip, nearest};
+use otelet_core::decide::{CheckKind, CheckPlan};
 
-/// The section `host`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HostSettings {
-    /// Where the host's root is mounted. `/` unless the agent is in a container.
-    pub root: PathBuf,
-    /// The most time between two samples.
-    pub sample_every: Duration,
-}
+use crate::settings::error::SettingsError;
+use crate::settings::layers::Layers;
+use crate::settings::location::url;
+use crate::settings::node::join;
+use crate::settings::schema::Takes::{List, Map, Text, Time};
+use crate::settings::schema::{Row, column, hours, ms, secs};
+use crate::settings::secret::Secret;
 
-/// The section `export`: metrics and events by OTLP/HTTP.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ExportSettings {
-    /// Where to. None: nowhere.
-    pub to: Option<ExportTo>,
-    /// Which metrics.
-    pub metrics: ExportMetrics,
-    /// Time between exports.
-    pub every: Duration,
-    /// The most that is kept while nobody takes it, in bytes.
-    pub buffer: u64,
-    /// Headers for each.
-    pub headers: Vec<(String, Secret)>,
-}
-
-/// Where exports go.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ExportTo {
-    /// To the OTLP receiver of the collector that is looked after.
-    Collector,
-    /// To an endpoint without `/v1/metrics` and `/v1/logs`, and without a slash at its end.
-    Url(String),
-}
-
-/// Which metrics are exported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExportMetrics {
-    /// All that are known.
-    All,
-    /// Those of the agent and the collector.
-    Agent,
-    /// None: events only.
-    None,
-}
+#[rustfmt::skip] // A row is a line.
+pub(crate) const ROWS: &[Row] = &[
+    column("checks[].name", Text("NAME"), "", "What the check is called. Without it: what it looks at."),
+    column("checks[].http", Text("URL"), "", "Ask this URL by GET."),
+    column("checks[].status", Text("CODES"), "200-399", "With http: which status codes are good, such as 200,204,300-399."),
+    column("checks[].body", Text("TEXT"), "", "With http: a text that the body must hold, in its first 64 KiB."),
+    column("checks[].headers", Map, "", "With http: headers to send, by name."),
+    column("checks[].tcp", Text("HOST:PORT"), "", "Connect to this address."),
+    column("checks[].dns", Text("NAME"), "", "Look this name up, as this host does."),
+    column("checks[].address", Text("IP"), "", "With dns: an address that must be among the answers."),
+    column("checks[].exec", List, "", "Run this program with these arguments; it is good if it ends with 0. There is no shell."),
+    column("checks[].every", Time(secs(1), hours(24)), "30s", "Time between checks, give or take a tenth."),
+    column("checks[].timeout", Time(ms(100), secs(300)), "5s", "A check that takes longer has failed."),
+];
 
 /// One of `checks`.
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub struct CheckSettings {
     /// Unlike that of any other check.
     pub name: String,
-    /// What is looked at.
     pub target: CheckTarget,
     /// Time between two checks.
     pub every: Duration,
@@ -74,7 +45,6 @@ pub struct CheckSettings {
 /// What a check looks at.
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub enum CheckTarget {
-    /// A GET.
     Http {
         /// `http://` or `https://`.
         url: String,
@@ -82,17 +52,14 @@ pub enum CheckTarget {
         status: Vec<RangeInclusive<u16>>,
         /// A text that the body must hold.
         body: Option<String>,
-        /// Headers to send.
         headers: Vec<(String, Secret)>,
     },
-    /// A connection.
     Tcp {
         /// `host:port`, an IPv6 address in brackets.
         address: String,
     },
     /// A look-up of a name.
     Dns {
-        /// The name.
         name: String,
         /// What must be among the answers.
         address: Option<IpAddr>,
@@ -132,249 +99,82 @@ impl CheckSettings {
     }
 }
 
-/// The section `webhook`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WebhookSettings {
-    /// Where alerts are sent. None: nowhere.
-    pub url: Option<String>,
-    /// Time between repetitions.
-    pub every: Duration,
-    /// Headers for each.
-    pub headers: Vec<(String, Secret)>,
-}
-
-/// The section `docker`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DockerSettings {
-    /// The engine's socket. None: no engine is watched.
-    pub socket: Option<PathBuf>,
-    /// The most time between two looks at the usage; zero is never.
-    pub usage_every: Duration,
-}
-
-impl Said<'_> {
-    pub(super) fn host(&self) -> Result<HostSettings, SettingsError> {
-        Ok(HostSettings {
-            root: self.path("host.root")?.unwrap_or_else(|| PathBuf::from("/")),
-            sample_every: self.time("host.sample_every")?,
-        })
+/// Reads the checks. No two have the same name.
+pub(crate) fn read(layers: &Layers) -> Result<Vec<CheckSettings>, SettingsError> {
+    let mut checks: Vec<CheckSettings> = Vec::new();
+    for key in layers.maps("checks") {
+        let check = check(layers, &key)?;
+        if checks.iter().any(|known| known.name == check.name) {
+            let problem = "another check has this name; give it a name of its own".to_owned();
+            return Err(layers.error_of(&key, problem));
+        }
+        checks.push(check);
     }
+    Ok(checks)
+}
 
-    pub(super) fn export(&self) -> Result<ExportSettings, SettingsError> {
-        Ok(ExportSettings {
-            to: self.optional("export.to", |text| match text {
-                "collector" => Ok(ExportTo::Collector),
-                url => endpoint(url).map(ExportTo::Url),
+fn check(layers: &Layers, key: &str) -> Result<CheckSettings, SettingsError> {
+    const KINDS: [CheckKind; 4] = [CheckKind::Http, CheckKind::Tcp, CheckKind::Dns, CheckKind::Exec];
+    let has = |column: &str| layers.file.get(&join(key, column)).is_some();
+    let there: Vec<CheckKind> = KINDS.into_iter().filter(|kind| has(kind.word())).collect();
+    let [kind] = there[..] else {
+        let words = KINDS.map(CheckKind::word).join(", ");
+        return Err(layers.error_of(key, format!("a check has one of {words}; this one has {}", there.len())));
+    };
+    let http = ["status", "body", "headers"].map(|column| (column, CheckKind::Http));
+    for (column, only) in http.into_iter().chain([("address", CheckKind::Dns)]) {
+        if kind != only && has(column) {
+            return Err(layers.error_of(&join(key, column), format!("goes with {} only", only.word())));
+        }
+    }
+    let text = |column: &str, parse: &dyn Fn(&str) -> Result<String, String>| {
+        let at = join(key, column);
+        layers.optional(&at, parse)?.ok_or_else(|| layers.error_of(&at, "is empty".to_owned()))
+    };
+    let target = match kind {
+        CheckKind::Http => CheckTarget::Http {
+            url: text("http", &url)?,
+            status: layers.required(&join(key, "status"), codes)?,
+            body: layers.optional(&join(key, "body"), |text| Ok(text.to_owned()))?,
+            headers: layers.headers(&join(key, "headers"))?,
+        },
+        CheckKind::Tcp => CheckTarget::Tcp { address: text("tcp", &host_and_port)? },
+        CheckKind::Dns => CheckTarget::Dns {
+            name: text("dns", &|text| Ok(text.to_owned()))?,
+            address: layers.optional(&join(key, "address"), |text| {
+                text.parse().map_err(|_| "not an IPv4 or IPv6 address".to_owned())
             })?,
-            metrics: match self.choice("export.metrics")?.as_str() {
-                "agent" => ExportMetrics::Agent,
-                "none" => ExportMetrics::None,
-                _ => ExportMetrics::All,
-            },
-            every: self.time("export.every")?,
-            buffer: self.size("export.buffer")?,
-            headers: self.headers("export.headers")?,
-        })
-    }
-
-    pub(super) fn webhook(&self) -> Result<WebhookSettings, SettingsError> {
-        Ok(WebhookSettings {
-            url: self.optional("webhook.url", url)?,
-            every: self.time("webhook.every")?,
-            headers: self.headers("webhook.headers")?,
-        })
-    }
-
-    pub(super) fn docker(&self) -> Result<DockerSettings, SettingsError> {
-        Ok(DockerSettings { socket: self.path("docker.socket")?, usage_every: self.time("docker.usage_every")? })
-    }
-
-    pub(super) fn checks(&self) -> Result<Vec<CheckSettings>, SettingsError> {
-        let mut checks: Vec<CheckSettings> = Vec::new();
-        for key in self.maps("checks") {
-            let check = self.check(&key)?;
-            if checks.iter().any(|known| known.name == check.name) {
-                let problem = "another check has this name; give it a name of its own".to_owned();
-                return Err(self.error_of(&key, problem));
-            }
-            checks.push(check);
-        }
-        Ok(checks)
-    }
-
-    fn check(&self, key: &str) -> Result<CheckSettings, SettingsError> {
-        const KINDS: [&str; 4] = ["http", "tcp", "dns", "exec"];
-        let said: Vec<&str> = KINDS.into_iter().filter(|kind| self.file.get(&join(key, kind)).is_some()).collect();
-        let [kind] = said[..] else {
-            return Err(
-                self.error_of(key, format!("a check has one of {}; this one has {}", KINDS.join(", "), said.len()))
-            );
-        };
-        for (column, only) in [("status", "http"), ("body", "http"), ("headers", "http"), ("address", "dns")] {
-            if kind != only && self.file.get(&join(key, column)).is_some() {
-                return Err(self.error_of(&join(key, column), format!("goes with {only} only")));
-            }
-        }
-        let text = |column: &str, parse: &dyn Fn(&str) -> Result<String, String>| {
-            let at = join(key, column);
-            self.optional(&at, parse)?.ok_or_else(|| self.error_of(&at, "is empty".to_owned()))
-        };
-        let target = match kind {
-            "http" => CheckTarget::Http {
-                url: text("http", &url)?,
-                status: self.required(&join(key, "status"), codes)?,
-                body: self.optional(&join(key, "body"), |text| Ok(text.to_owned()))?,
-                headers: self.headers(&join(key, "headers"))?,
-            },
-            "tcp" => CheckTarget::Tcp { address: text("tcp", &host_and_port)? },
-            "dns" => CheckTarget::Dns {
-                name: text("dns", &|text| Ok(text.to_owned()))?,
-                address: self.optional(&join(key, "address"), |text| {
-                    text.parse().map_err(|_| "not an IPv4 or IPv6 address".to_owned())
-                })?,
-            },
-            _ => CheckTarget::Exec { command: self.command(&join(key, "exec"))? },
-        };
-        let called = match &target {
-            // A query may hold a token.
-            CheckTarget::Http { url, .. } => url.split('?').next().unwrap_or_default().to_owned(),
-            CheckTarget::Tcp { address } => address.clone(),
-            CheckTarget::Dns { name, .. } => name.clone(),
-            CheckTarget::Exec { command } => command[0].expose().to_owned(),
-        };
-        Ok(CheckSettings {
-            name: self.optional(&join(key, "name"), |text| Ok(text.to_owned()))?.unwrap_or(called),
-            target,
-            every: self.time(&join(key, "every"))?,
-            timeout: self.time(&join(key, "timeout"))?,
-        })
-    }
-
-    fn command(&self, key: &str) -> Result<Vec<Secret>, SettingsError> {
-        let Some(Node::List(items)) = self.file.get(key) else { return Ok(Vec::new()) };
-        let raws = items.iter().enumerate().map(|(number, text)| self.expand(item(key, number), text));
-        let command: Vec<Secret> = raws.map(|raw| Ok(raw?.text.into())).collect::<Result<_, SettingsError>>()?;
-        match command.first().map(|program: &Secret| program.expose()) {
-            None | Some("") => Err(self.error_of(key, "names no program".to_owned())),
-            Some(program) if !program.starts_with('/') && program.contains('/') => {
-                Err(self.error_of(key, "the program is a relative path; give an absolute one".to_owned()))
-            }
-            Some(_) if command.iter().any(|part| part.expose().contains('\0')) => {
-                Err(self.error_of(key, "holds a NUL character".to_owned()))
-            }
-            Some(_) => Ok(command),
-        }
-    }
-
-    pub(super) fn alerts(&self) -> Result<Vec<AlertSettings>, SettingsError> {
-        let mut alerts: Vec<AlertSettings> = Vec::new();
-        for key in self.maps("alerts") {
-            let alert = self.alert(&key)?;
-            if alerts.iter().any(|known| known.name == alert.name) {
-                return Err(self.error_of(&join(&key, "name"), "another alert has this name".to_owned()));
-            }
-            alerts.push(alert);
-        }
-        Ok(alerts)
-    }
-
-    fn alert(&self, key: &str) -> Result<AlertSettings, SettingsError> {
-        let needed = |column: &str| {
-            let said = self.optional(&join(key, column), |text| Ok(text.to_owned()))?;
-            said.ok_or_else(|| self.error_of(key, format!("an alert needs {column}")))
-        };
-        let number = |column: &str| {
-            self.optional(&join(key, column), |text| match text.parse::<f64>() {
-                Ok(number) if number.is_finite() => Ok(number),
-                Ok(_) | Err(_) => Err("not a number".to_owned()),
-            })
-        };
-        let (name, metric) = (needed("name")?, needed("metric")?);
-        self.know_metric(&join(key, "metric"), &metric)?;
-        let threshold = match (number("above")?, number("below")?) {
-            (Some(value), None) => Threshold::Above(value),
-            (None, Some(value)) => Threshold::Below(value),
-            (None, None) | (Some(_), Some(_)) => {
-                return Err(self.error_of(key, "an alert has one of above, below".to_owned()));
-            }
-        };
-        let resolve_at = number("resolve_at")?;
-        match (threshold, resolve_at) {
-            (Threshold::Above(above), Some(good)) if good > above => {
-                return Err(self.error_of(&join(key, "resolve_at"), format!("is above {above}, where it is bad")));
-            }
-            (Threshold::Below(below), Some(good)) if good < below => {
-                return Err(self.error_of(&join(key, "resolve_at"), format!("is below {below}, where it is bad")));
-            }
-            _ => {}
-        }
-        let (Threshold::Above(bad) | Threshold::Below(bad)) = threshold;
-        Ok(AlertSettings {
-            name,
-            metric,
-            conditions: self.attributes(&join(key, "where"))?,
-            rate: self.choice(&join(key, "rate"))? == "true",
-            threshold,
-            resolve_at: resolve_at.unwrap_or(bad),
-            lasting: self.time(&join(key, "for"))?,
-            severity: AlertSeverity::from_word(&self.choice(&join(key, "severity"))?)
-                .expect("the row lists these words"),
-            summary: self.optional(&join(key, "summary"), |text| Ok(text.to_owned()))?,
-            labels: self.labels(&join(key, "labels"))?,
-        })
-    }
-
-    /// A mistake in a name would be an alert that never fires.
-    fn know_metric(&self, key: &str, name: &str) -> Result<(), SettingsError> {
-        if telemetry::metrics().any(|metric| metric.name == name) {
-            return Ok(());
-        }
-        let way_out = match nearest(name, telemetry::metrics().map(|metric| metric.name)) {
-            Some(near) => format!("did you mean {near}?"),
-            None => "docs/metrics.md lists what is measured".to_owned(),
-        };
-        Err(self.error_of(key, format!("unknown metric {:?}; {way_out}", clip(name))))
-    }
-
-    fn labels(&self, key: &str) -> Result<Vec<(String, String)>, SettingsError> {
-        let labels = self.attributes(key)?;
-        for (name, _) in &labels {
-            if name == "alertname" {
-                return Err(self.error_of(&join(key, name), "is the name of the alert; leave it out".to_owned()));
-            }
-            let valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            if name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(valid) {
-                let problem = "not the name of a label; use letters, digits and _, and no digit first";
-                return Err(self.error_of(&join(key, name), problem.to_owned()));
-            }
-        }
-        Ok(labels)
-    }
-
-    /// The keys of the maps in a list.
-    fn maps(&self, key: &str) -> Vec<String> {
-        match self.file.get(key) {
-            Some(Node::Maps(number)) => (0..*number).map(|number| item(key, number)).collect(),
-            Some(Node::Text(_) | Node::List(_) | Node::Map(_)) | None => Vec::new(),
-        }
-    }
-
-    /// An error about something that the settings file says.
-    fn error_of(&self, key: &str, problem: String) -> SettingsError {
-        super::error(self.file.place(key), problem)
-    }
+        },
+        CheckKind::Exec => CheckTarget::Exec { command: command(layers, &join(key, "exec"))? },
+    };
+    let called = match &target {
+        // A query may hold a token.
+        CheckTarget::Http { url, .. } => url.split('?').next().unwrap_or_default().to_owned(),
+        CheckTarget::Tcp { address } => address.clone(),
+        CheckTarget::Dns { name, .. } => name.clone(),
+        CheckTarget::Exec { command } => command[0].expose().to_owned(),
+    };
+    Ok(CheckSettings {
+        name: layers.optional(&join(key, "name"), |text| Ok(text.to_owned()))?.unwrap_or(called),
+        target,
+        every: layers.time(&join(key, "every"))?,
+        timeout: layers.time(&join(key, "timeout"))?,
+    })
 }
 
-fn url(text: &str) -> Result<String, String> {
-    http::parse_url(text).map(|_| text.to_owned()).map_err(|error| error.why())
-}
-
-fn endpoint(text: &str) -> Result<String, String> {
-    let url = url(text)?;
-    if url.contains('?') {
-        return Err("a query cannot stand before /v1/metrics; use export.headers".to_owned());
+fn command(layers: &Layers, key: &str) -> Result<Vec<Secret>, SettingsError> {
+    let command: Vec<Secret> =
+        layers.list(key).map(|raw| Ok(raw?.text.into())).collect::<Result<_, SettingsError>>()?;
+    match command.first().map(|program: &Secret| program.expose()) {
+        None | Some("") => Err(layers.error_of(key, "names no program".to_owned())),
+        Some(program) if !program.starts_with('/') && program.contains('/') => {
+            Err(layers.error_of(key, "the program is a relative path; give an absolute one".to_owned()))
+        }
+        Some(_) if command.iter().any(|part| part.expose().contains('\0')) => {
+            Err(layers.error_of(key, "holds a NUL character".to_owned()))
+        }
+        Some(_) => Ok(command),
     }
-    Ok(url.trim_end_matches('/').to_owned())
 }
 
 fn host_and_port(text: &str) -> Result<String, String> {

@@ -29,18 +29,18 @@ pub(crate) enum Effect {
 
 /// Help shows it before the settings.
 static FIRST: Flag =
-    Flag { row: SETTINGS_FILE, commands: READS_SETTINGS, effect: Effect::Path(|told| &mut told.flags.file) };
+    Flag { row: SETTINGS_FILE, commands: READS_SETTINGS, effect: Effect::Path(|it| &mut it.flags.file) };
 
 /// Help shows them after the settings.
 #[rustfmt::skip] // A row is a line.
 static LAST: &[Flag] = &[
-    path("log_file", &[Command::Run], |told| &mut told.log_file, "Print the log to this file instead of stderr. It is set aside as PATH.old when it has 4 MiB, and never grows beyond that."),
-    switch("json", &[Command::Status], |told| &mut told.json, "Print the status as JSON."),
-    switch("watch", &[Command::Status], |told| &mut told.watch, "Show the status anew every two seconds until ^C; with --json an object on a line each time."),
-    switch("healthy", &[Command::Status], |told| &mut told.healthy, "Print no more than a line; exit with 0 if the collector is healthy, else with 1."),
-    switch("clear", &[Command::Rollback], |told| &mut told.clear, "Stay on this config, and forget which ones were refused."),
-    path("output", &[Command::Diagnose], |told| &mut told.output, "The archive to write; one that is there is replaced. Without it: otelet-HOST-TIME.tar, here."),
-    switch("clear_signed", &[Command::Rollback], |told| &mut told.clear_signed, "The same, and forget when the newest signed config was signed: for when the clock of whoever signed was ahead."),
+    path("log_file", &[Command::Run], |it| &mut it.log_file, "Print the log to this file instead of stderr. It is set aside as PATH.old when it has 4 MiB, and never grows beyond that."),
+    switch("json", &[Command::Status], |it| &mut it.json, "Print the status as JSON."),
+    switch("watch", &[Command::Status], |it| &mut it.watch, "Show the status anew every two seconds until ^C; with --json an object on a line each time."),
+    switch("healthy", &[Command::Status], |it| &mut it.healthy, "Print no more than a line; exit with 0 if the collector is healthy, else with 1."),
+    switch("clear", &[Command::Rollback], |it| &mut it.clear, "Stay on this config, and forget which ones were refused."),
+    path("output", &[Command::Diagnose], |it| &mut it.output, "The archive to write; one that is there is replaced. Without it: otelet-HOST-TIME.tar, here."),
+    switch("clear_signed", &[Command::Rollback], |it| &mut it.clear_signed, "The same, and forget when the newest signed config was signed: for when the clock of whoever signed was ahead."),
     command("help", Command::Help, "Print this text. Also -h."),
     command("version", Command::Version, "Print the version."),
 ];

@@ -74,11 +74,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
                 return Err(UsageError(format!("{name} takes no value")));
             }
             Known::Flag(Flag { effect: Effect::Switch(place), .. }) => *place(&mut invocation) = true,
-            Known::Flag(Flag { effect: Effect::Command(said), .. }) => command = Some(*said),
+            Known::Flag(Flag { effect: Effect::Command(asked), .. }) => command = Some(*asked),
         }
     }
     invocation.command = command.unwrap_or_default();
-    // Help helps whatever else was said.
+    // Help is printed whatever else is given.
     if invocation.command == Command::Help {
         return Ok(invocation);
     }

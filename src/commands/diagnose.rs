@@ -252,7 +252,7 @@ fn of_the_settings(
     };
     found.add("settings.txt", Form::Lines, lines);
     if let Ok(text) = &text {
-        found.secrets.extend(settings::secrets_said(text, world));
+        found.secrets.extend(settings::secrets_in(text, world));
     }
     found.add_or_lack("settings.yaml", Form::Yaml, text);
 }

@@ -10,7 +10,6 @@ use crate::exit;
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub struct SettingsError {
-    /// Where it was said.
     pub place: Place,
     problem: String,
     #[source]
@@ -26,7 +25,7 @@ impl SettingsError {
         Self { place, problem, cause }
     }
 
-    /// [`exit::USAGE`] if a flag said it, else [`exit::SETTINGS`].
+    /// [`exit::USAGE`] if a flag is wrong, else [`exit::SETTINGS`].
     pub fn exit_status(&self) -> u8 {
         match self.place {
             Place::Flag(_) => exit::USAGE,
@@ -35,7 +34,7 @@ impl SettingsError {
     }
 }
 
-/// Where a setting comes from.
+/// Where a setting is given.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Place {
     /// A flag, `--config-url`.

@@ -64,7 +64,7 @@ pub fn explain(
 
 /// Values in a settings file that may be secrets, whatever else is wrong with it: those under `headers` and `env`, and
 /// all that stands in for `${}`.
-pub fn secrets_said(text: &str, world: &World) -> Vec<String> {
+pub fn secrets_in(text: &str, world: &World) -> Vec<String> {
     let mut secrets = Vec::new();
     if let Ok(value) = serde_yaml::from_str::<serde_yaml::Value>(text) {
         collect(&value, false, world, &mut secrets);
@@ -182,7 +182,7 @@ impl Found<'_> {
     }
 }
 
-/// What was taken over from KloudMate's agent, where nothing else was said.
+/// Adds the settings that were taken over from KloudMate's agent.
 fn adopted(settings: &Settings, layers: &Layers, explained: &mut Vec<Explained>) {
     let Settings { config, log_level, .. } = settings;
     let url = match &config.url {

@@ -165,7 +165,7 @@ impl Layers<'_> {
         })
     }
 
-    /// One of the words of the row: `values` has what they mean, in their order.
+    /// One of the words of the row, as the value at its place in `values`. A test holds their order together.
     pub(crate) fn choice<T: Copy, const N: usize>(&self, key: &str, values: [T; N]) -> Result<T, SettingsError> {
         let words = self.row(key).value();
         self.required(key, |text| match words.split('|').zip(values).find(|(word, _)| *word == text) {
@@ -241,7 +241,7 @@ impl Layers<'_> {
     /// An error about a value.
     pub(crate) fn error(&self, key: &str, raw: &Raw, problem: String) -> SettingsError {
         let place = match &raw.from {
-            Origin::Flag => Place::Flag(self.row(key).flag().expect("a flag said it")),
+            Origin::Flag => Place::Flag(self.row(key).flag().expect("it was given by flag")),
             Origin::Variable(name) => Place::Variable(name.clone()),
             Origin::File(key) => self.file.place(key),
             Origin::Default => unreachable!("the default of {key} is refused"),

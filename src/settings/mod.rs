@@ -38,7 +38,7 @@ use sections::{alerts, checks};
 
 pub use environment::Environment;
 pub use error::{Place, SettingsError};
-pub use explain::{Explained, explain, secrets_said};
+pub use explain::{Explained, explain, secrets_in};
 pub use flags::Flags;
 pub use location::Location;
 pub use secret::Secret;
@@ -58,7 +58,7 @@ pub use world::{Files, Variables, World};
 /// Where a Docker engine usually listens.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
-/// What the agent was told, checked. Two of them are equal if a reload changes nothing.
+/// The settings, checked. Two of them are equal if a reload changes nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Where configs come from, and how.
@@ -212,7 +212,7 @@ fn adopt_kloudmate(settings: &mut Settings, layers: &Layers) -> Result<(), Setti
     Ok(())
 }
 
-/// What one setting alone cannot tell.
+/// Checks settings that need or exclude each other.
 fn cross_check(settings: &Settings, layers: &Layers) -> Result<(), SettingsError> {
     let config = &settings.config;
     let (cert, key) = ("config.client_cert_file", "config.client_key_file");

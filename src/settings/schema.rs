@@ -12,7 +12,7 @@ pub struct Row {
     pub key: &'static str,
     /// The kind of value, with its limits.
     pub takes: Takes,
-    /// What happens if nothing is said. Empty: nothing is set.
+    /// The value if none is given, as help shows it. Empty: nothing is set.
     pub default: &'static str,
     /// One or two sentences, without the default.
     pub help: &'static str,

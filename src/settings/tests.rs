@@ -677,6 +677,39 @@ fn what_is_wrong_in_a_list_of_maps_is_named_with_its_place() {
 }
 
 #[test]
+fn each_word_of_a_choice_is_the_value_of_that_name() {
+    fn name(value: impl std::fmt::Debug) -> String {
+        format!("{value:?}").to_ascii_lowercase()
+    }
+    let read = |key: &str, settings: &Settings| match key {
+        "config.protocol" => name(settings.config.protocol),
+        "config.role" => name(settings.config.role),
+        "collector.log" => name(settings.collector.log),
+        "export.metrics" => name(settings.export.metrics),
+        "alerts[].rate" => name(settings.alerts[0].rate),
+        "alerts[].severity" => name(settings.alerts[0].severity),
+        "environment" => name(settings.config.environment),
+        "log_level" => name(settings.log_level),
+        other => panic!("{other} is a choice that this test does not read"),
+    };
+    for row in SCHEMA.rows() {
+        let Takes::Choice(words) = row.takes else { continue };
+        for word in words.split('|') {
+            let yaml = match row.key.rsplit_once('.') {
+                Some(("alerts[]", key)) => {
+                    format!("alerts: [{{name: a, metric: system.memory.usage, above: 1, {key}: {word}}}]")
+                }
+                Some((section, key)) => format!("{section}: {{{key}: {word}}}"),
+                None => format!("{}: {word}", row.key),
+            };
+            let settings = with_vars(&yaml, &[("OTELET_CONFIG_CLUSTER", "a pod needs one")]);
+            let expected = if word == "auto" { name(os::environment()) } else { word.to_owned() };
+            assert_eq!(read(row.key, &settings), expected, "{}", row.key);
+        }
+    }
+}
+
+#[test]
 fn a_public_key_that_can_never_verify_is_refused_at_once_and_not_repeated() {
     for key in ["hunter2", "RWREku3J4iZ"] {
         let message = refused(&format!("config: {{public_key: {key}}}"));

@@ -41,8 +41,8 @@ pub(crate) fn read(layers: &Layers) -> Result<Vec<AlertSettings>, SettingsError>
 fn alert(layers: &Layers, key: &str) -> Result<AlertSettings, SettingsError> {
     use AlertSeverity::{Critical, Info, Warning};
     let needed = |column: &str| {
-        let said = layers.optional(&join(key, column), |text| Ok(text.to_owned()))?;
-        said.ok_or_else(|| layers.error_of(key, format!("an alert needs {column}")))
+        let given = layers.optional(&join(key, column), |text| Ok(text.to_owned()))?;
+        given.ok_or_else(|| layers.error_of(key, format!("an alert needs {column}")))
     };
     let number = |column: &str| {
         layers.optional(&join(key, column), |text| match text.parse::<f64>() {

@@ -29,7 +29,7 @@ pub const DEFAULT_COLLECTOR: &str = "otelcol-contrib";
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct CollectorSettings {
-    /// A name to look up in PATH, or an absolute path. [`DEFAULT_COLLECTOR`] if nothing was said.
+    /// A name to look up in PATH, or an absolute path. [`DEFAULT_COLLECTOR`] if none is given.
     pub path: PathBuf,
     /// More arguments.
     pub args: Vec<String>,

@@ -117,7 +117,7 @@ pub enum Role {
 }
 
 impl ConfigSettings {
-    /// What only KloudMate's protocol needs is left out.
+    /// Leaves out `kloudmate`, which depends on the settings of KloudMate's agent.
     pub(crate) fn read(layers: &Layers) -> Result<Self, SettingsError> {
         Ok(Self {
             url: layers.location("config.url")?,
@@ -147,8 +147,8 @@ impl ConfigSettings {
 /// The setting `environment` has no section, but the config that is built in follows from it.
 fn environment(layers: &Layers) -> Result<Environment, SettingsError> {
     use Environment::{DaemonSet, Deployment, Docker, Host};
-    let told = layers.choice("environment", [None, Some(Host), Some(Docker), Some(DaemonSet), Some(Deployment)])?;
-    Ok(told.unwrap_or_else(os::environment))
+    let given = layers.choice("environment", [None, Some(Host), Some(Docker), Some(DaemonSet), Some(Deployment)])?;
+    Ok(given.unwrap_or_else(os::environment))
 }
 
 fn protocol(layers: &Layers) -> Result<ProtocolName, SettingsError> {
@@ -161,7 +161,6 @@ fn role(layers: &Layers) -> Result<Role, SettingsError> {
     layers.choice("config.role", [Host, Docker, DaemonSet, Deployment])
 }
 
-/// A list of locations.
 fn locations(layers: &Layers, key: &str) -> Result<Vec<Location>, SettingsError> {
     let raws = layers.list(key).map(|raw| {
         let mut raw = raw?;

@@ -35,7 +35,7 @@ pub struct KloudMateRow {
     pub variable: &'static str,
     /// The name that help gives its value. Empty: the flag alone means `true`.
     pub value: &'static str,
-    /// What happens if nothing is said.
+    /// The value if none is given.
     pub default: &'static str,
     /// A sentence, without the default.
     pub help: &'static str,
@@ -98,7 +98,7 @@ pub struct KloudMateSettings {
     pub first_config: Option<PathBuf>,
 }
 
-/// What otelet's own settings say already.
+/// What otelet's own settings hold already.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Own {
     /// There is a settings file, or one was named.
@@ -107,7 +107,7 @@ pub struct Own {
     pub has_url: bool,
 }
 
-/// What KloudMate's settings say.
+/// The settings of KloudMate's agent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adopted {
     /// Where configs are announced. `None`: nowhere, or otelet's own settings say where.
@@ -122,7 +122,7 @@ pub struct Adopted {
     pub first_config: PathBuf,
     /// Whether to report as the agent of a Docker host.
     pub docker: bool,
-    /// The least important log line to print, if said.
+    /// The least important log line to print, if it is given.
     pub log_level: Option<log::LevelFilter>,
 }
 
@@ -267,13 +267,13 @@ impl KloudMateLayers<'_> {
         Ok(value(row.default.to_owned(), None))
     }
 
-    /// Where configs are announced: as said, or else KloudMate's, if telemetry goes there.
+    /// Where configs are announced: the endpoint that is given, or else KloudMate's, if telemetry goes there.
     fn url(&self, endpoint: &Value) -> Result<String, SettingsError> {
-        let said = self.value("update-endpoint")?;
-        if !said.text.is_empty() {
-            return match http::parse_url(&said.text) {
-                Ok(_) => Ok(said.text),
-                Err(e) => Err(said.error(format!("expected URL: {}", e.why()))),
+        let given = self.value("update-endpoint")?;
+        if !given.text.is_empty() {
+            return match http::parse_url(&given.text) {
+                Ok(_) => Ok(given.text),
+                Err(e) => Err(given.error(format!("expected URL: {}", e.why()))),
             };
         }
         let host = host(&endpoint.text);

@@ -8,6 +8,8 @@ mod wait;
 #[expect(unsafe_code, reason = "windows-sys declares functions and wraps none")]
 mod windows;
 
+use std::fmt;
+
 #[cfg(unix)]
 use unix as system;
 #[cfg(windows)]
@@ -27,6 +29,30 @@ pub enum Signal {
     Poke,
     /// A child has ended, perhaps not one of ours. SIGCHLD, as PID 1 only.
     ChildEnded,
+}
+
+/// Where the agent runs, or as what it asks KloudMate's server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// On a host, as a service.
+    Host,
+    /// In a container, which may look after its Docker host.
+    Docker,
+    /// In a pod on each node of a Kubernetes cluster.
+    DaemonSet,
+    /// In one pod for a whole Kubernetes cluster.
+    Deployment,
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Host => "host",
+            Self::Docker => "docker",
+            Self::DaemonSet => "daemonset",
+            Self::Deployment => "deployment",
+        })
+    }
 }
 
 /// How the collector's process differs from the agent's.

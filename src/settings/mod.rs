@@ -6,7 +6,6 @@
 //! an installer was given into the file. A value that a stronger place overrides is never looked at, beyond its key and shape.
 //! Nothing here reads the process or the disk by itself: [`World`] does.
 
-mod environment;
 mod error;
 mod expand;
 mod explain;
@@ -30,13 +29,13 @@ use std::time::Duration;
 use otelet_core::decide::AlertSettings;
 
 use crate::os;
+pub use crate::os::Environment;
 use file::File;
 use layers::Layers;
 use sections::general::General;
 use sections::kloudmate::{Own, adopt};
 use sections::{alerts, checks};
 
-pub use environment::Environment;
 pub use error::{Place, SettingsError};
 pub use explain::{Explained, explain, secrets_in};
 pub use flags::Flags;
@@ -45,7 +44,7 @@ pub use secret::Secret;
 pub use sections::SCHEMA;
 pub use sections::checks::{CheckSettings, CheckTarget};
 pub use sections::collector::{CollectorLog, CollectorSettings, DEFAULT_COLLECTOR};
-pub use sections::config::{ConfigSettings, ProtocolName, Role};
+pub use sections::config::{ConfigSettings, ProtocolName};
 pub use sections::docker::DockerSettings;
 pub use sections::export::{ExportMetrics, ExportSettings, ExportTo};
 pub use sections::general::SETTINGS_FILE;
@@ -228,7 +227,7 @@ fn cross_check(settings: &Settings, layers: &Layers) -> Result<(), SettingsError
     if let Some((key, why)) = os::SENSELESS.iter().find(|(key, _)| layers.is_set(key)) {
         return Err(layers.error_at(key, (*why).to_owned()));
     }
-    if matches!(config.role, Role::DaemonSet | Role::Deployment) && config.cluster.is_none() {
+    if matches!(config.role, Environment::DaemonSet | Environment::Deployment) && config.cluster.is_none() {
         let problem = "needs config.cluster beside it: the name under which KloudMate knows the cluster";
         return Err(layers.error_at("config.role", problem.to_owned()));
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Offer;
-use crate::settings::Environment;
+use crate::os::Environment;
 
 /// What [`BuiltIn::describe`] begins with, and so does the location that is remembered.
 pub const BUILT_IN: &str = "built-in config";

@@ -15,13 +15,33 @@ pub(super) mod tests;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-pub use otelet_wire::kloudmate::{Announced, Role, announced};
+pub use otelet_wire::kloudmate::{Announced, Part, announced};
 use says::poll;
 
 use super::inbox::Inbox;
 use super::{Answer, Failure, FailureKind, Offer, Orders, Protocol, Report};
 use crate::http::{self, HttpError, Method, Request, Response, USER_AGENT, check_header, parse_url, public};
+use crate::os::Environment;
 use crate::settings::Secret;
+
+/// As what the agent asks: decides what it says of itself, and which part of the answer is meant for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// Where it runs, as KloudMate is told.
+    pub environment: Environment,
+    /// The name of the cluster; empty outside one.
+    pub cluster: String,
+}
+
+impl Role {
+    fn part(&self) -> Part {
+        match self.environment {
+            Environment::Host | Environment::Docker => Part::Whole,
+            Environment::DaemonSet => Part::DaemonSet,
+            Environment::Deployment => Part::Deployment,
+        }
+    }
+}
 
 /// The protocol.
 pub struct KloudMate {
@@ -107,7 +127,7 @@ impl KloudMate {
     fn understand(&self, body: &[u8]) -> Result<Answer, Failure> {
         let mut state = self.lock();
         state.repeated = false;
-        let announced = announced(body, &self.role).map_err(|why| Failure {
+        let announced = announced(body, self.role.part()).map_err(|why| Failure {
             message: format!("{}: answered {why}", self.shown),
             kind: FailureKind::Protocol,
             retry_after: None,

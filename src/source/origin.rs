@@ -8,7 +8,8 @@ use super::{
     opamp, url,
 };
 use crate::http::{Client, HttpError, Method, Request, parse_url, public, read_regular};
-use crate::settings::{ConfigSettings, Location, ProtocolName, Role};
+use crate::os::Environment;
+use crate::settings::{ConfigSettings, Location, ProtocolName};
 use crate::signature::{self, Accepted, PublicKey};
 
 /// One place that configs come from.
@@ -180,13 +181,11 @@ fn ask_kloudmate(
     }
     let own = settings.kloudmate.as_ref();
     let cluster = settings.cluster.clone().unwrap_or_default();
-    let role = match settings.role {
-        Role::Docker => kloudmate::Role::Docker,
-        Role::Host if own.is_some_and(|own| own.docker) => kloudmate::Role::Docker,
-        Role::Host => kloudmate::Role::Host,
-        Role::DaemonSet => kloudmate::Role::DaemonSet { cluster },
-        Role::Deployment => kloudmate::Role::Deployment { cluster },
+    let environment = match settings.role {
+        Environment::Host if own.is_some_and(|own| own.docker) => Environment::Docker,
+        other => other,
     };
+    let role = kloudmate::Role { environment, cluster };
     let key = own.and_then(|own| own.api_key.as_ref());
     let first = own.and_then(|own| own.first_config.clone());
     kloudmate::KloudMate::new(url, headers, key, role, inbox, first, settings.max_size)

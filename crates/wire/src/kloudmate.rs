@@ -3,23 +3,15 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// As what the agent asks: decides what it says of itself, and which part of the answer is meant for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Role {
-    /// On a host.
-    Host,
-    /// In a container that looks after its Docker host.
-    Docker,
-    /// In a pod on each node of a Kubernetes cluster.
-    DaemonSet {
-        /// The cluster's name.
-        cluster: String,
-    },
-    /// In one pod for a whole Kubernetes cluster.
-    Deployment {
-        /// The cluster's name.
-        cluster: String,
-    },
+/// The part of an answer that is meant for the agent: in a cluster it has two configs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// The config for the pods on each node.
+    DaemonSet,
+    /// The config for the one pod of the cluster.
+    Deployment,
 }
 
 /// The request: all nine keys, always.
@@ -37,7 +29,7 @@ pub struct Poll<'a> {
     pub last_error_message: String,
 }
 
-/// What an answer means for an agent in this role.
+/// What an answer means for the agent.
 #[derive(Debug, PartialEq)]
 pub enum Announced {
     /// A config to run, as YAML.
@@ -70,7 +62,7 @@ struct Parts<'a> {
 /// # Errors
 ///
 /// What it is instead, to follow "answered"; it repeats nothing of it.
-pub fn announced(body: &[u8], role: &Role) -> Result<Announced, String> {
+pub fn announced(body: &[u8], part: Part) -> Result<Announced, String> {
     let text = std::str::from_utf8(body).map_err(|_| "with something that is not UTF-8".to_owned())?;
     // serde's own words repeat what they do not understand.
     let wrong = |error: serde_json::Error| {
@@ -87,10 +79,10 @@ pub fn announced(body: &[u8], role: &Role) -> Result<Announced, String> {
     let Some(config) = reply.config else {
         return Ok(if restart { Announced::Restart } else { Announced::Nothing });
     };
-    let config = match role {
-        Role::Host | Role::Docker => Some(config),
-        Role::DaemonSet { .. } => parts(config)?.daemonset_config,
-        Role::Deployment { .. } => parts(config)?.deployment_config,
+    let config = match part {
+        Part::Whole => Some(config),
+        Part::DaemonSet => parts(config)?.daemonset_config,
+        Part::Deployment => parts(config)?.deployment_config,
     };
     match config {
         // Of a cluster, the other half may have changed alone.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::os::User;
+use crate::os::{Environment, User};
 
 /// Where the settings are looked for.
 pub fn default_settings_path() -> PathBuf {
@@ -14,8 +14,7 @@ pub fn default_settings_path() -> PathBuf {
 
 /// Where this process runs, by what container engines and Kubernetes leave to be seen. In a pod nothing tells a
 /// DaemonSet from a Deployment.
-pub fn environment() -> crate::settings::Environment {
-    use crate::settings::Environment;
+pub fn environment() -> Environment {
     let service_account = Path::new("/var/run/secrets/kubernetes.io");
     if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && service_account.exists() {
         return Environment::DaemonSet;

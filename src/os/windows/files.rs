@@ -42,8 +42,8 @@ pub fn default_settings_path() -> PathBuf {
 }
 
 /// Where this process runs.
-pub fn environment() -> crate::settings::Environment {
-    crate::settings::Environment::Host
+pub fn environment() -> crate::os::Environment {
+    crate::os::Environment::Host
 }
 
 /// Makes a directory for the collector alone, which runs as the agent does.

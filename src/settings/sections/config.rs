@@ -7,7 +7,8 @@ use std::time::Duration;
 use otelet_config::signature::PublicKey;
 
 use super::kloudmate::KloudMateSettings;
-use crate::settings::environment::Environment;
+use crate::http;
+use crate::os::{self, Environment};
 use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
 use crate::settings::layers::Raw;
@@ -15,7 +16,6 @@ use crate::settings::location::{Location, location};
 use crate::settings::schema::Takes::{Choice, List, Map, Size, Text, Time};
 use crate::settings::schema::{KIB, MIB, Row, file_only, hours, ms, secs, setting};
 use crate::settings::secret::Secret;
-use crate::{http, os};
 
 #[rustfmt::skip] // A row is a line.
 pub(crate) const ROWS: &[Row] = &[
@@ -48,7 +48,7 @@ pub struct ConfigSettings {
     /// How the server is spoken to.
     pub protocol: ProtocolName,
     /// As what KloudMate's server is asked.
-    pub role: Role,
+    pub role: Environment,
     /// The name of the cluster that KloudMate's server is asked for.
     pub cluster: Option<String>,
     /// How KloudMate's server is asked, if it is one.
@@ -103,19 +103,6 @@ impl fmt::Display for ProtocolName {
     }
 }
 
-/// As what KloudMate's server is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// On a host.
-    Host,
-    /// In a container that looks after its Docker host.
-    Docker,
-    /// In a pod on each node of a Kubernetes cluster.
-    DaemonSet,
-    /// In one pod for a whole Kubernetes cluster.
-    Deployment,
-}
-
 impl ConfigSettings {
     /// Leaves out `kloudmate`, which depends on the settings of KloudMate's agent.
     pub(crate) fn read(layers: &Layers) -> Result<Self, SettingsError> {
@@ -156,8 +143,8 @@ fn protocol(layers: &Layers) -> Result<ProtocolName, SettingsError> {
     layers.choice("config.protocol", [Get, KloudMate, OpAmp])
 }
 
-fn role(layers: &Layers) -> Result<Role, SettingsError> {
-    use Role::{DaemonSet, Deployment, Docker, Host};
+fn role(layers: &Layers) -> Result<Environment, SettingsError> {
+    use Environment::{DaemonSet, Deployment, Docker, Host};
     layers.choice("config.role", [Host, Docker, DaemonSet, Deployment])
 }
 

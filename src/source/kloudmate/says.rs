@@ -1,7 +1,9 @@
 //! What the agent says of itself with each poll. Pure.
 
-use otelet_wire::kloudmate::{Poll, Role};
+use otelet_wire::kloudmate::Poll;
 
+use super::Role;
+use crate::os::Environment;
 use crate::source::Report;
 
 /// The most of an error that is reported, in bytes.
@@ -14,16 +16,16 @@ pub(super) fn poll<'a>(report: &'a Report, role: &'a Role) -> Poll<'a> {
         "macos" => "darwin",
         other => other,
     };
-    let (platform, hostname) = match role {
-        Role::Host => (platform, &host.name),
-        Role::Docker => ("docker", &host.name),
-        Role::DaemonSet { cluster } | Role::Deployment { cluster } => ("k8s", cluster),
+    let (platform, hostname) = match role.environment {
+        Environment::Host => (platform, &host.name),
+        Environment::Docker => ("docker", &host.name),
+        Environment::DaemonSet | Environment::Deployment => ("k8s", &role.cluster),
     };
     let version = &status.collector.version;
     let numbered = version.starts_with(|c: char| c.is_ascii_digit());
     let running = |is: bool| if is { "Running" } else { "Stopped" };
     Poll {
-        is_docker: *role == Role::Docker,
+        is_docker: role.environment == Environment::Docker,
         hostname,
         platform,
         // Go's names.

@@ -9,6 +9,10 @@ use crate::http::test_server::{Answer as Scripted, Server};
 use crate::http::tests::{Dir, settings};
 use crate::status::{AgentStatus, CollectorStatus, ConfigStatus, ExitStatus, HostStatus, RefusedStatus, Status};
 
+fn role(environment: Environment) -> Role {
+    Role { environment, cluster: String::new() }
+}
+
 /// An agent that has just been started on a host where all is well and nothing is known yet.
 pub(in crate::source) fn report() -> Report {
     let status = Status {
@@ -51,7 +55,7 @@ impl Site {
     }
 
     fn agent(&self) -> KloudMate {
-        self.agent_as(Role::Host)
+        self.agent_as(role(Environment::Host))
     }
 
     /// An agent that was just started.
@@ -124,12 +128,12 @@ fn what_is_not_known_is_empty_and_what_differs_by_role_does() {
     stopped.status.agent.state = "stopping".into();
     stopped.status.host = HostStatus { os_type: "macos".into(), arch: "arm64".into(), ..HostStatus::default() };
     (stopped.status.collector.pid, stopped.status.collector.version) = (None, String::new());
-    let it = said(Role::Docker, &stopped);
+    let it = said(role(Environment::Docker), &stopped);
     assert_eq!((&it["is_docker"], &it["platform"], &it["hostname"]), (&true.into(), &"docker".into(), &"".into()));
     assert_eq!((&it["agent_status"], &it["collector_status"]), (&"Stopped".into(), &"Stopped".into()));
     assert_eq!((&it["collector_version"], &it["architecture"]), (&"".into(), &"arm64".into()));
-    assert_eq!(said(Role::Host, &stopped)["platform"], "darwin");
-    let it = said(Role::DaemonSet { cluster: "north".into() }, &report());
+    assert_eq!(said(role(Environment::Host), &stopped)["platform"], "darwin");
+    let it = said(Role { cluster: "north".into(), ..role(Environment::DaemonSet) }, &report());
     assert_eq!((&it["is_docker"], &it["platform"], &it["hostname"]), (&false.into(), &"k8s".into(), &"north".into()));
 }
 
@@ -137,7 +141,7 @@ fn what_is_not_known_is_empty_and_what_differs_by_role_does() {
 fn no_key_means_no_header() {
     let site = Site::new();
     let (inbox, _) = Inbox::open(&site.dir.path(""), "x");
-    let agent = KloudMate::new(&site.server.url(), vec![], None, Role::Host, inbox, None, 1000).unwrap();
+    let agent = KloudMate::new(&site.server.url(), vec![], None, role(Environment::Host), inbox, None, 1000).unwrap();
     let headers = agent.request(&report(), true).unwrap().headers;
     assert!(!headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")));
 }
@@ -149,7 +153,9 @@ fn what_can_never_be_sent_is_refused_without_its_secrets() {
         let (inbox, _) = Inbox::open(&dir.path(""), "x");
         let headers = vec![(name.to_owned(), value.to_owned())];
         let key = Secret::from(key.to_owned());
-        KloudMate::new(url, headers, Some(&key), Role::Host, inbox, None, 1000).err().map(|error| error.to_string())
+        KloudMate::new(url, headers, Some(&key), role(Environment::Host), inbox, None, 1000)
+            .err()
+            .map(|error| error.to_string())
     };
     let good = "https://api.example/x";
     assert_eq!(with(good, "X-A", "b", "sk_hunter2"), None);
@@ -190,7 +196,7 @@ fn both_answers_are_understood_in_all_their_forms() {
         ("{\"restart_required\": true, \"config\": null, \"k8s\": {\"a\": []}}", Announced::Restart),
         ("{\"restart_required\": true, \"config\": {}}", Announced::Config("{}".into())),
     ] {
-        assert_eq!(self::announced(answer.as_bytes(), &Role::Host), Ok(announced), "{answer}");
+        assert_eq!(self::announced(answer.as_bytes(), Part::Whole), Ok(announced), "{answer}");
     }
     for (answer, why) in [
         ("", "with something that is not JSON, at line 1 column 0"),
@@ -206,28 +212,27 @@ fn both_answers_are_understood_in_all_their_forms() {
         ("{\"restart_required\": true, \"config\": 1}", "with a config that is a single value; a JSON object"),
         ("{} {}", "with something that is not JSON, at line 1 column 4"),
     ] {
-        let refused = self::announced(answer.as_bytes(), &Role::Host).unwrap_err();
+        let refused = self::announced(answer.as_bytes(), Part::Whole).unwrap_err();
         assert!(refused.starts_with(why) && !refused.contains("hunter2"), "{refused}");
     }
-    assert!(announced(b"\xff", &Role::Host).is_err());
+    assert!(announced(b"\xff", Part::Whole).is_err());
     let deep = format!("{{\"config\": {}1}}", "{\"a\":".repeat(1_000_000));
-    assert!(announced(deep.as_bytes(), &Role::Host).is_err());
+    assert!(announced(deep.as_bytes(), Part::Whole).is_err());
 }
 
 #[test]
 fn each_role_in_a_cluster_takes_its_own_part() {
-    let cluster = || "north".to_owned();
-    let (nodes, once) = (Role::DaemonSet { cluster: cluster() }, Role::Deployment { cluster: cluster() });
+    let (nodes, once) = (role(Environment::DaemonSet).part(), role(Environment::Deployment).part());
     let answer = |config: &str| format!("{{\"restart_required\": true, \"config\": {config}, \"k8s\": {{}}}}");
     let both = answer("{\"daemonset_config\": {\"a\":1}, \"deployment_config\": {\"b\":2}}");
-    assert_eq!(announced(both.as_bytes(), &nodes), Ok(Announced::Config("{\"a\":1}".into())));
-    assert_eq!(announced(both.as_bytes(), &once), Ok(Announced::Config("{\"b\":2}".into())));
+    assert_eq!(announced(both.as_bytes(), nodes), Ok(Announced::Config("{\"a\":1}".into())));
+    assert_eq!(announced(both.as_bytes(), once), Ok(Announced::Config("{\"b\":2}".into())));
     let half = answer("{\"daemonset_config\": {\"a\":1}, \"deployment_config\": null}");
-    assert_eq!(announced(half.as_bytes(), &once), Ok(Announced::Nothing), "not even a restart");
-    assert_eq!(announced(answer("null").as_bytes(), &once), Ok(Announced::Restart));
-    let wrong = announced(answer("{\"daemonset_config\": \"x\"}").as_bytes(), &nodes);
+    assert_eq!(announced(half.as_bytes(), once), Ok(Announced::Nothing), "not even a restart");
+    assert_eq!(announced(answer("null").as_bytes(), once), Ok(Announced::Restart));
+    let wrong = announced(answer("{\"daemonset_config\": \"x\"}").as_bytes(), nodes);
     assert_eq!(wrong, Err("with a config that is a text; a JSON object is expected".into()));
-    assert!(announced(answer("[]").as_bytes(), &nodes).is_err());
+    assert!(announced(answer("[]").as_bytes(), nodes).is_err());
 }
 
 #[test]

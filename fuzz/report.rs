@@ -16,7 +16,7 @@ pub fn settings(flags: &[&str]) -> otelet::settings::Settings {
         read: Box::new(|_| Err(std::io::ErrorKind::NotFound.into())),
         here: "/".into(),
     };
-    otelet::settings::load(&invocation, &world).expect("good settings")
+    otelet::settings::load(&invocation.flags, &world).expect("good settings")
 }
 
 /// The report.

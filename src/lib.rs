@@ -15,6 +15,7 @@ pub use otelet_core::{decide, telemetry, units};
 pub mod cli;
 pub mod collector;
 pub mod commands;
+pub mod exit;
 pub mod http;
 pub mod log;
 pub mod observe;

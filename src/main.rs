@@ -9,7 +9,7 @@ use otelet::commands::validate;
 use otelet::settings::{self, Settings, World};
 use otelet::status::{self, Verb};
 use otelet::store::{Store, StoreError};
-use otelet::{decide, os, run};
+use otelet::{decide, exit, os, run};
 
 fn main() -> ExitCode {
     ExitCode::from(os::serve(answer))
@@ -20,7 +20,7 @@ fn answer(arguments: os::Arguments) -> u8 {
         Ok(invocation) => dispatch(invocation),
         Err(error) => {
             eprintln!("otelet: {error}");
-            cli::EXIT_USAGE
+            exit::USAGE
         }
     }
 }
@@ -29,11 +29,11 @@ fn dispatch(invocation: Invocation) -> u8 {
     match invocation.command {
         Command::Help => {
             print(&cli::help());
-            return cli::EXIT_OK;
+            return exit::OK;
         }
         Command::Version => {
             print(concat!("otelet ", env!("CARGO_PKG_VERSION"), "\n"));
-            return cli::EXIT_OK;
+            return exit::OK;
         }
         // Also, and even more so, when the settings cannot be used.
         Command::Diagnose => return diagnose::diagnose(&invocation),
@@ -41,7 +41,7 @@ fn dispatch(invocation: Invocation) -> u8 {
         Command::Run => log_into_file(invocation.log_file.as_deref()),
         Command::Validate | Command::Status | Command::Rollback => {}
     }
-    let settings = match settings::load(&invocation, &World::real()) {
+    let settings = match settings::load(&invocation.flags, &World::real()) {
         Ok(settings) => settings,
         Err(error) => {
             eprintln!("otelet: {}", otelet_core::text::chain(&error));
@@ -49,7 +49,7 @@ fn dispatch(invocation: Invocation) -> u8 {
         }
     };
     match invocation.command {
-        Command::Run => run::run(invocation, settings),
+        Command::Run => run::run(invocation.flags, settings),
         Command::Validate => validate::validate(&settings),
         Command::Status => status::show(&invocation, &settings.runtime_dir),
         Command::Rollback => roll_back(&invocation, &settings),
@@ -83,11 +83,11 @@ fn roll_back(invocation: &Invocation, settings: &Settings) -> u8 {
     match done {
         Ok(text) => {
             println!("{text}");
-            cli::EXIT_OK
+            exit::OK
         }
         Err(why) => {
             eprintln!("otelet: {why}");
-            cli::EXIT_NO
+            exit::NO
         }
     }
 }

@@ -35,14 +35,14 @@ fuzz_target!(|data: &[u8]| {
         }),
         here: PathBuf::from("/here"),
     };
-    match load(&invocation, &world) {
+    match load(&invocation.flags, &world) {
         Err(error) => {
             let said = format!("{error} {error:?}");
             assert!(!said.contains(SECRET), "{said}");
             assert!(!error.to_string().contains('\n'), "{said}");
         }
         Ok(settings) => {
-            assert_eq!(load(&invocation, &world).unwrap(), settings, "twice the same");
+            assert_eq!(load(&invocation.flags, &world).unwrap(), settings, "twice the same");
             assert!(settings.state_dir.is_absolute() && settings.runtime_dir.is_absolute());
             let unchecked = |arg: &String| ["--config", "--set"].contains(&arg.split('=').next().unwrap());
             assert!(!settings.collector.args.iter().any(unchecked));

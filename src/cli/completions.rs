@@ -1,6 +1,8 @@
 //! Completions for bash, zsh and fish, from the same rows as the help. Pure.
 
-use super::{COMMANDS, ROWS, Row, Takes};
+use super::command::COMMANDS;
+use super::flags;
+use crate::settings::schema::{Row, Takes};
 
 /// For bash: a file for `/usr/share/bash-completion/completions`.
 pub fn bash() -> String {
@@ -86,7 +88,7 @@ pub fn fish() -> String {
 
 /// What can be given as a flag.
 fn rows() -> impl Iterator<Item = (String, &'static Row)> {
-    ROWS.iter().filter_map(|row| Some((row.flag()?, row)))
+    flags::rows().filter_map(|row| Some((row.flag()?, row)))
 }
 
 fn is_path(row: &Row) -> bool {

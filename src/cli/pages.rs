@@ -1,6 +1,9 @@
 //! What is printed from the rows: help, the man page, the settings reference. Pure.
 
-use super::{COMMANDS, Kind, ROWS, Row, Takes, setting_row};
+use super::command::COMMANDS;
+use super::flags::rows;
+use crate::settings::schema::{Kind, Row, Takes};
+use crate::settings::{SCHEMA, kloudmate_help};
 
 /// What `otelet help` prints: at most 100 columns.
 pub fn help() -> String {
@@ -11,8 +14,8 @@ pub fn help() -> String {
         text += &format!("  {name:<10} {help}\n");
     }
     let mut section = None;
-    for row in ROWS {
-        let Some(flag) = row.flag_with_value() else {
+    for row in rows() {
+        let Some(flag) = flag_with_value(row) else {
             continue;
         };
         let group = (row.section(), row.takes == Takes::Nothing);
@@ -22,10 +25,10 @@ pub fn help() -> String {
         text += &entry(&flag, row);
     }
     text += "\nOnly in the settings file:\n\n";
-    for row in ROWS.iter().filter(|row| row.kind == Kind::File) {
+    for row in rows().filter(|row| row.kind == Kind::File) {
         text += &entry(row.key, row);
     }
-    text += &crate::settings::kloudmate_help();
+    text += &kloudmate_help();
     text += "\nEach setting is a flag, a variable and a key in the settings file, and counts in this order:\n\
          --config-url, OTELET_CONFIG_URL, config.url.\n\
          Exit status: 0 asked to stop, 1 refused or not healthy, 64 bad flag, 70 bug in the agent,\n\
@@ -52,8 +55,8 @@ pub fn man() -> String {
     }
     text += ".SH OPTIONS\nEach setting is a flag, an environment variable and a key in the settings file, and counts \
              in this order. An empty variable counts as not set; an empty flag or key unsets what has no default.\n";
-    for row in ROWS.iter().filter(|row| row.kind != Kind::File) {
-        let flag = row.flag_with_value().expect("only rows of the file have no flag");
+    for row in rows().filter(|row| row.kind != Kind::File) {
+        let flag = flag_with_value(row).expect("only rows of the file have no flag");
         text += &format!(".TP\n.B {}\n{}", roff(&flag), roff(row.help));
         text += &facts(row).map(|facts| roff(&facts)).collect::<String>();
         text += "\n";
@@ -61,11 +64,11 @@ pub fn man() -> String {
     text += ".SH SETTINGS FILE\nYAML. In each value ${env:NAME} stands for a variable, ${env:NAME:\\-text} for a \
              variable or else the text, ${file:PATH} for the content of a file, and $$ for a dollar sign. Besides \
              the keys of the flags above:\n";
-    for row in ROWS.iter().filter(|row| row.kind == Kind::File) {
+    for row in rows().filter(|row| row.kind == Kind::File) {
         text += &format!(".TP\n.B {}\n{}\n", roff(row.key), roff(row.help));
     }
     text += ".SH FILES\n";
-    for row in ROWS.iter().filter(|row| row.default.starts_with('/')) {
+    for row in rows().filter(|row| row.default.starts_with('/')) {
         text += &format!(".TP\n.I {}\n{}\n", roff(row.default), roff(row.help));
     }
     text += ".SH EXIT STATUS\n\
@@ -83,12 +86,12 @@ pub fn man() -> String {
 /// The settings as a Markdown table, for the README.
 pub fn settings_reference() -> String {
     let mut text = "| key | flag | environment | default | meaning |\n|---|---|---|---|---|\n".to_owned();
-    for row in ROWS.iter().filter(|row| row.takes != Takes::Nothing) {
-        let key = if setting_row(row.key).is_some() { row.key } else { "" };
+    for row in rows().filter(|row| row.takes != Takes::Nothing) {
+        let key = if SCHEMA.row(row.key).is_some() { row.key } else { "" };
         let limits = row.limits().map_or(String::new(), |limits| format!(" From {limits}."));
         let cells = [
             code(key),
-            code(&row.flag_with_value().unwrap_or_default()),
+            code(&flag_with_value(row).unwrap_or_default()),
             code(&row.env().unwrap_or_default()),
             code(row.default),
             format!("{}{limits}", row.help),
@@ -96,6 +99,12 @@ pub fn settings_reference() -> String {
         text += &format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
     }
     text
+}
+
+/// `--config-url=URL`
+fn flag_with_value(row: &Row) -> Option<String> {
+    let flag = row.flag()?;
+    Some(if row.takes == Takes::Nothing { flag } else { format!("{flag}={}", row.value()) })
 }
 
 /// A row of help: its name on the left, what it means on the right.
@@ -123,7 +132,7 @@ fn entry(name: &str, row: &Row) -> String {
 fn facts(row: &Row) -> impl Iterator<Item = String> {
     let default = (!row.default.is_empty()).then(|| format!(" Default: {}.", row.default));
     let limits = row.limits().map(|limits| format!(" From {limits}."));
-    let names = row.env().map(|env| match setting_row(row.key) {
+    let names = row.env().map(|env| match SCHEMA.row(row.key) {
         Some(_) => format!(" Also: {env}, {}.", row.key),
         None => format!(" Also: {env}."),
     });
@@ -159,14 +168,13 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::settings;
     use super::*;
 
     #[test]
     fn help_names_every_flag_and_key_within_100_columns() {
         let help = help();
-        for row in ROWS {
-            assert!(help.contains(&row.flag_with_value().unwrap_or(row.key.to_owned())), "{}", row.key);
+        for row in rows() {
+            assert!(help.contains(&flag_with_value(row).unwrap_or(row.key.to_owned())), "{}", row.key);
         }
         for line in help.lines() {
             assert!(line.len() <= 100, "{} columns: {line}", line.len());
@@ -196,7 +204,7 @@ mod tests {
     #[test]
     fn the_reference_has_a_line_of_five_cells_for_every_setting() {
         let reference = settings_reference();
-        for row in settings() {
+        for row in SCHEMA.rows() {
             assert!(reference.contains(&format!("| `{}` |", row.key)), "{}", row.key);
         }
         for line in reference.lines() {

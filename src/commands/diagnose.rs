@@ -15,12 +15,13 @@ use std::time::SystemTime;
 use serde_json::Value;
 use smol::LocalExecutor;
 
-use crate::cli::{self, Invocation};
+use crate::cli::Invocation;
 use crate::collector::Launcher;
 use crate::commands::tar::Tar;
+use crate::exit;
 use crate::observe::host;
 use crate::redact::{Redactor, is_secret_name};
-use crate::settings::{self, Settings, World};
+use crate::settings::{self, Flags, Settings, World};
 use crate::status::{self, Diagnosis, Verb};
 use crate::store::{self, Store};
 use crate::{os, units};
@@ -66,7 +67,7 @@ struct Found {
 /// Writes the archive and says what is in it. Answers with the exit status.
 pub fn diagnose(invocation: &Invocation) -> u8 {
     let at = SystemTime::now();
-    let found = gather(invocation, &World::real());
+    let found = gather(&invocation.flags, &World::real());
     let name = archive_name(&found.host.name, at);
     let files = redacted(found);
     let mut tar = Tar::new(&name, at);
@@ -81,7 +82,7 @@ pub fn diagnose(invocation: &Invocation) -> u8 {
     let path = named.clone().unwrap_or_else(|| format!("{name}.tar").into());
     if let Err(error) = write(&path, &bytes, named.is_some()) {
         eprintln!("otelet: {}: {}", path.display(), why_not(&error));
-        return cli::EXIT_NO;
+        return exit::NO;
     }
     let mut text = format!("{}, {}, has\n", path.display(), units::format_size(bytes.len() as u64));
     for (file, content) in &files {
@@ -94,7 +95,7 @@ pub fn diagnose(invocation: &Invocation) -> u8 {
     text += "Secrets that are known or read like one were taken out; look it through before you hand it on.\n";
     // A reader that has gone away is no reason to panic.
     let _ = io::stdout().write_all(text.as_bytes());
-    cli::EXIT_OK
+    exit::OK
 }
 
 /// Leaves the last lines of the agent's log for [`diagnose`] to pick up. Runs in the agent, which knows what it and its
@@ -131,19 +132,19 @@ fn secret_variables(wanted: impl Fn(&str) -> bool) -> Vec<String> {
 
 // ---- What goes in --------------------------------------------------------------------------------------------------
 
-fn gather(invocation: &Invocation, world: &World) -> Found {
-    let settings = settings::load(invocation, world);
+fn gather(flags: &Flags, world: &World) -> Found {
+    let settings = settings::load(flags, world);
     let root = settings.as_ref().map_or(Path::new("/"), |settings| &settings.host.root);
     let mut found = Found { secrets: secret_variables(|_| false), host: host::identity(root), ..Found::default() };
-    let file = settings::path(invocation, world);
+    let file = settings::path(flags, world);
     let text = read(&file);
     let (state_dir, runtime_dir) = match &settings {
         Ok(settings) => (settings.state_dir.clone(), settings.runtime_dir.clone()),
-        Err(_) => directories(invocation, world, text.as_deref().unwrap_or_default()),
+        Err(_) => directories(flags, world, text.as_deref().unwrap_or_default()),
     };
     let status = about_the_agent(&mut found, &runtime_dir);
     of_the_host(&mut found, status.as_ref());
-    of_the_settings(&mut found, invocation, world, &settings, text);
+    of_the_settings(&mut found, flags, world, &settings, text);
     environment(&mut found);
     on_disk(&mut found, &state_dir, &runtime_dir);
     match &settings {
@@ -233,15 +234,13 @@ fn of_the_host(found: &mut Found, status: Option<&status::Status>) {
 /// The settings in effect, and the file as it was written.
 fn of_the_settings(
     found: &mut Found,
-    invocation: &Invocation,
+    flags: &Flags,
     world: &World,
     settings: &Result<Settings, settings::SettingsError>,
     text: Result<String, String>,
 ) {
     let explained = match settings {
-        Ok(settings) => {
-            settings::explain(invocation, world, settings).map_err(|error| otelet_core::text::chain(&error))
-        }
+        Ok(settings) => settings::explain(flags, world, settings).map_err(|error| otelet_core::text::chain(&error)),
         Err(error) => Err(otelet_core::text::chain(error)),
     };
     let lines = match explained {
@@ -253,16 +252,16 @@ fn of_the_settings(
     };
     found.add("settings.txt", Form::Lines, lines);
     if let Ok(text) = &text {
-        found.secrets.extend(settings::secrets_said(text, world));
+        found.secrets.extend(settings::secrets_in(text, world));
     }
     found.add_or_lack("settings.yaml", Form::Yaml, text);
 }
 
 /// Where to look when the settings cannot be used: as the flag says, else the variable, the file, the default.
-fn directories(invocation: &Invocation, world: &World, text: &str) -> (PathBuf, PathBuf) {
+fn directories(flags: &Flags, world: &World, text: &str) -> (PathBuf, PathBuf) {
     let file: BTreeMap<String, serde_yaml::Value> = serde_yaml::from_str(text).unwrap_or_default();
     let find = |key: &str, variable: &str, default: PathBuf| {
-        let flag = invocation.flag(key).map(PathBuf::from);
+        let flag = flags.get(key).map(PathBuf::from);
         let variable = (world.var)(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
         let in_file = file.get(key).and_then(|value| value.as_str()).map(PathBuf::from);
         flag.or(variable).or(in_file).unwrap_or(default)

@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use smol::LocalExecutor;
 
-use crate::cli;
 use crate::collector::Launcher;
 use crate::decide::{Action, Agent, Event, Exchanged, Heard, Moment, Params, Record, Verdict};
+use crate::exit;
 use crate::observe::host::{self, Sample};
 use crate::settings::{ProtocolName, Settings};
 use crate::source::{self, Offer, Source};
@@ -31,10 +31,10 @@ impl Drop for Workspace {
 pub fn validate(settings: &Settings) -> u8 {
     println!("settings: good");
     match check(settings) {
-        Ok(()) => cli::EXIT_OK,
+        Ok(()) => exit::OK,
         Err(why) => {
             println!("{why}");
-            cli::EXIT_NO
+            exit::NO
         }
     }
 }

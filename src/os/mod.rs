@@ -9,8 +9,6 @@ mod wait;
 mod windows;
 
 use std::fmt;
-use std::str::FromStr;
-
 #[cfg(unix)]
 use unix as system;
 #[cfg(windows)]
@@ -45,11 +43,6 @@ pub enum Environment {
     Deployment,
 }
 
-impl Environment {
-    /// Each of them.
-    pub const ALL: [Self; 4] = [Self::Host, Self::Docker, Self::DaemonSet, Self::Deployment];
-}
-
 impl fmt::Display for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -58,14 +51,6 @@ impl fmt::Display for Environment {
             Self::DaemonSet => "daemonset",
             Self::Deployment => "deployment",
         })
-    }
-}
-
-impl FromStr for Environment {
-    type Err = ();
-
-    fn from_str(word: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|one| one.to_string() == word).ok_or(())
     }
 }
 

@@ -29,18 +29,18 @@ use smol::channel::{Receiver, Sender};
 use smol::future::{self, FutureExt as _};
 use smol::{LocalExecutor, Task};
 
-use crate::cli::{self, Invocation};
 use crate::collector::{Launcher, MARKER, Prober, Running};
 use crate::config::{Capabilities, Inspected};
 use crate::decide::collector::Input;
 use crate::decide::{
     Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Heard, Level, Moment, Notice, Params, Verdict,
 };
+use crate::exit;
 use crate::log::Relay;
 use crate::observe::host::{self, Host, Sample};
 use crate::os::{self, Signal};
 use crate::redact::Redactor;
-use crate::settings::{self, CheckSettings, ProtocolName, Settings, World};
+use crate::settings::{self, CheckSettings, Flags, ProtocolName, Settings, World};
 use crate::source::builtin::BUILT_IN;
 use crate::source::{self, Failure, Offer, Orders, Source};
 use crate::status::{self, Answer, Essence, Facts, Losses, Status, Verb};
@@ -60,9 +60,6 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// What a stop may take beyond what is waited for.
 const STOP_MARGIN: Duration = Duration::from_secs(2);
-
-/// The status when neither directory can be made: `EX_CANTCREAT` of sysexits(3).
-const EXIT_CANTCREAT: u8 = 73;
 
 /// What comes in from outside the decisions.
 enum Message {
@@ -109,18 +106,18 @@ struct Arrived {
 /// Runs the agent until it is asked to stop. Answers with its exit status.
 // Not one with its caller, which has room on its stack for every other command: 16 KiB for good.
 #[inline(never)]
-pub fn run(invocation: Invocation, settings: Settings) -> u8 {
+pub fn run(flags: Flags, settings: Settings) -> u8 {
     crate::log::init(settings.log_level);
     if let Err(error) = os::catch_signals() {
         log::error!("cannot catch signals: {error}");
-        return cli::EXIT_BUG;
+        return exit::BUG;
     }
     let found = match places(&settings) {
         Err(StoreError::InUse { path }) if !settings.standby.is_zero() => {
             match standby::wait(&settings, &path, || places(&settings)) {
                 standby::Ended::Turn(found) => found,
-                standby::Ended::Stopped => return cli::EXIT_OK,
-                standby::Ended::Refused => return cli::EXIT_NO,
+                standby::Ended::Stopped => return exit::OK,
+                standby::Ended::Refused => return exit::NO,
             }
         }
         found => found,
@@ -129,7 +126,7 @@ pub fn run(invocation: Invocation, settings: Settings) -> u8 {
         Ok(places) => places,
         Err(error) => {
             log::error!("{}", error.chain());
-            return if matches!(error, StoreError::InUse { .. }) { cli::EXIT_NO } else { EXIT_CANTCREAT };
+            return if matches!(error, StoreError::InUse { .. }) { exit::NO } else { exit::CANNOT_CREATE };
         }
     };
     let ended = os::block_on(async {
@@ -139,7 +136,7 @@ pub fn run(invocation: Invocation, settings: Settings) -> u8 {
         // In a box: the executor holds what it runs four times over, and all of that would be on the stack for good.
         let running = Box::pin(async {
             future::yield_now().await;
-            let (mut runner, actions) = Runner::new(invocation, settings, store, runtime_dir, executor.clone());
+            let (mut runner, actions) = Runner::new(flags, settings, store, runtime_dir, executor.clone());
             runner.perform_all(actions);
             runner.go().await;
         });
@@ -147,10 +144,10 @@ pub fn run(invocation: Invocation, settings: Settings) -> u8 {
         drop(driver);
     });
     match ended {
-        Ok(()) => cli::EXIT_OK,
+        Ok(()) => exit::OK,
         Err(error) => {
             log::error!("cannot wait for events: {error}");
-            cli::EXIT_BUG
+            exit::BUG
         }
     }
 }
@@ -231,7 +228,7 @@ fn redactor(settings: &Settings) -> Arc<Redactor> {
 
 /// Everything around the decisions.
 struct Runner {
-    invocation: Invocation,
+    flags: Flags,
     settings: Settings,
     started: SystemTime,
     /// In clock ticks since boot: with the pid, a name that is not used twice.
@@ -292,7 +289,7 @@ impl Runner {
     // It makes room on the stack for three of itself, which is given back only if it is a function of its own.
     #[inline(never)]
     fn new(
-        invocation: Invocation,
+        flags: Flags,
         settings: Settings,
         store: Store,
         runtime_dir: PathBuf,
@@ -359,7 +356,7 @@ impl Runner {
             untaken: None,
             counts: otlp::own::Counts::default(),
             webhook: None,
-            invocation,
+            flags,
             settings,
             instance_uid,
             marker,

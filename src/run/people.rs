@@ -42,7 +42,7 @@ impl Runner {
 
     /// Reads the settings again. What is wrong with them is said, and the old ones stay.
     pub(super) fn reload(&mut self) {
-        let settings = match settings::load(&self.invocation, &World::real()) {
+        let settings = match settings::load(&self.flags, &World::real()) {
             Ok(settings) => settings,
             Err(error) => {
                 log::error!(

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use smol::future::FutureExt as _;
 
-use crate::cli;
 use crate::commands::validate;
+use crate::exit;
 use crate::os::{self, Signal};
 use crate::settings::Settings;
 use crate::status::Standby;
@@ -39,7 +39,7 @@ pub(super) fn wait(
         lock.display(),
         units::format_time(settings.standby)
     );
-    if validate::validate(settings) != cli::EXIT_OK {
+    if validate::validate(settings) != exit::OK {
         log::error!("this agent could not run the config; leaving the state directory to the other one");
         return Ended::Refused;
     }

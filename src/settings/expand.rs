@@ -4,16 +4,17 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
-use super::{MOST, World};
-use crate::cli;
+use otelet_core::text::clip;
+
+use super::world::{MOST, World};
 
 /// Why nothing can stand in, and what the operating system says to it.
-pub(super) type NoStandIn = (String, Option<io::Error>);
+pub(crate) type NoStandIn = (String, Option<io::Error>);
 
 /// Replaces `${env:NAME}`, `${env:NAME:-text}`, `${file:PATH}` and `$$`. `None` if there is no `${}` in it.
 ///
 /// As in the Collector, a lone `$` stays, and what is put in is not looked at again.
-pub(super) fn expand(text: &str, world: &World) -> Result<Option<String>, NoStandIn> {
+pub(crate) fn expand(text: &str, world: &World) -> Result<Option<String>, NoStandIn> {
     let mut out = String::new();
     let mut replaced = false;
     let mut rest = text;
@@ -46,7 +47,7 @@ fn stand_in(inner: &str, world: &World) -> Result<String, NoStandIn> {
         if name.is_empty() || name.contains(['=', '\0']) {
             return fail("${env:} needs the name of a variable");
         }
-        let shown = cli::clip(name);
+        let shown = clip(name);
         // As in the Collector, the default is for a variable that is not set, not for an empty one.
         return match ((world.var)(name).map(OsString::into_string), default) {
             (Some(Ok(value)), _) => Ok(value),

@@ -1,10 +1,21 @@
-//! The settings as they are in effect, for people: each with its value, if that is no secret, and with who said it.
+//! The settings as they are in effect, for people: each with its value, if that is no secret, and where it is given.
 
 use std::fmt;
 
-use super::file::{Node, item, join};
-use super::said::{Origin, Raw, Said};
-use super::*;
+use otelet_core::units::format_time;
+
+use super::error::SettingsError;
+use super::expand;
+use super::file::File;
+use super::flags::Flags;
+use super::layers::{Layers, Origin, Raw};
+use super::location::Location;
+use super::node::{Node, item, join};
+use super::schema::{Kind, Row, without_numbers};
+use super::secret::Secret;
+use super::sections::SCHEMA;
+use super::world::World;
+use super::{Settings, path};
 
 /// A setting that is in effect.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,7 +24,7 @@ pub struct Explained {
     pub key: String,
     /// Its value; `<set>` where it is or may be a secret.
     pub value: String,
-    /// Who said it: a flag, a variable, a spot in the settings file, `default`.
+    /// Where it is given: a flag, a variable, a spot in the settings file, `default`.
     pub from: String,
 }
 
@@ -23,20 +34,20 @@ impl fmt::Display for Explained {
     }
 }
 
-/// The settings in effect and who said them, in the order of help; and every value in them that may be a secret.
+/// The settings in effect and where they are given, in the order of help; and every value in them that may be a secret.
 ///
 /// # Errors
 ///
 /// As [`load`], of which these are the result.
 pub fn explain(
-    invocation: &Invocation,
+    flags: &Flags,
     world: &World,
     settings: &Settings,
 ) -> Result<(Vec<Explained>, Vec<String>), SettingsError> {
-    let file = File::read(path(invocation, world), world)?;
-    let said = Said { invocation, world, file };
-    let mut found = Found { said: &said, explained: Vec::new(), secrets: settings.secrets() };
-    for row in cli::settings() {
+    let file = File::read(SCHEMA, path(flags, world), world)?;
+    let layers = Layers { flags, world, file };
+    let mut found = Found { layers: &layers, explained: Vec::new(), secrets: settings.secrets() };
+    for row in SCHEMA.rows() {
         match row.key.contains("[]") {
             true => found.column(row)?,
             false => found.row(row)?,
@@ -47,13 +58,13 @@ pub fn explain(
     if let Some(token) = settings.config.bearer_token_file.as_ref().and_then(|path| (world.read)(path).ok()) {
         secrets.push(String::from_utf8_lossy(&token).into_owned());
     }
-    adopted(settings, &said, &mut explained);
+    adopted(settings, &layers, &mut explained);
     Ok((explained, secrets))
 }
 
 /// Values in a settings file that may be secrets, whatever else is wrong with it: those under `headers` and `env`, and
 /// all that stands in for `${}`.
-pub fn secrets_said(text: &str, world: &World) -> Vec<String> {
+pub fn secrets_in(text: &str, world: &World) -> Vec<String> {
     let mut secrets = Vec::new();
     if let Ok(value) = serde_yaml::from_str::<serde_yaml::Value>(text) {
         collect(&value, false, world, &mut secrets);
@@ -83,23 +94,17 @@ fn collect(value: &serde_yaml::Value, secret: bool, world: &World, secrets: &mut
 }
 
 struct Found<'a> {
-    said: &'a Said<'a>,
+    layers: &'a Layers<'a>,
     explained: Vec<Explained>,
     secrets: Vec<String>,
 }
 
 impl Found<'_> {
     fn row(&mut self, row: &Row) -> Result<(), SettingsError> {
-        let variables: &[&str] = match row.key {
-            "config.http_proxy" => &["http_proxy", "HTTP_PROXY"],
-            "config.https_proxy" => &["https_proxy", "HTTPS_PROXY"],
-            "config.no_proxy" => &["no_proxy", "NO_PROXY"],
-            _ => &[],
-        };
-        if let Some(node) = self.said.file.get(row.key).filter(|_| row.kind == cli::Kind::File) {
+        if let Some(node) = self.layers.file.get(row.key).filter(|_| row.kind == Kind::File) {
             return self.node(row.key, row, node);
         }
-        let (value, from) = match self.said.raw_or(row.key, variables)?.filter(|raw| !raw.text.is_empty()) {
+        let (value, from) = match self.layers.raw(row.key)?.filter(|raw| !raw.text.is_empty()) {
             Some(raw) => {
                 let from = self.place(row, &raw);
                 (self.shown(row, raw), from)
@@ -113,8 +118,8 @@ impl Found<'_> {
 
     /// The settings of each map in a list.
     fn column(&mut self, row: &Row) -> Result<(), SettingsError> {
-        let said = self.said;
-        for (key, node) in said.file.nodes().filter(|(key, _)| cli::without_numbers(key) == row.key) {
+        let layers = self.layers;
+        for (key, node) in layers.file.nodes().filter(|(key, _)| without_numbers(key) == row.key) {
             self.node(key, row, node)?;
         }
         Ok(())
@@ -123,13 +128,13 @@ impl Found<'_> {
     fn node(&mut self, key: &str, row: &Row, node: &Node) -> Result<(), SettingsError> {
         let value = match node {
             Node::Text(text) => {
-                let raw = self.said.expand(key.to_owned(), text)?;
+                let raw = self.layers.expand(key.to_owned(), text)?;
                 self.shown(row, raw)
             }
             Node::List(items) => {
                 let mut shown = Vec::new();
                 for (number, text) in items.iter().enumerate() {
-                    let raw = self.said.expand(item(key, number), text)?;
+                    let raw = self.layers.expand(item(key, number), text)?;
                     shown.push(self.shown(row, raw));
                 }
                 format!("[{}]", shown.join(", "))
@@ -137,14 +142,14 @@ impl Found<'_> {
             Node::Map(entries) => {
                 let mut shown = Vec::new();
                 for (name, text) in entries {
-                    let raw = self.said.expand(join(key, name), text)?;
+                    let raw = self.layers.expand(join(key, name), text)?;
                     shown.push(format!("{name}: {}", self.shown(row, raw)));
                 }
                 format!("{{{}}}", shown.join(", "))
             }
             Node::Maps(_) => return Ok(()),
         };
-        let from = self.said.file.place(key).to_string();
+        let from = self.layers.file.place(key).to_string();
         self.explained.push(Explained { key: key.into(), value, from });
         Ok(())
     }
@@ -171,14 +176,14 @@ impl Found<'_> {
         match &raw.from {
             Origin::Flag => row.flag().unwrap_or_default(),
             Origin::Variable(name) => name.clone(),
-            Origin::File(key) => self.said.file.place(key).to_string(),
+            Origin::File(key) => self.layers.file.place(key).to_string(),
             Origin::Default => "default".into(),
         }
     }
 }
 
-/// What was taken over from KloudMate's agent, where nothing else was said.
-fn adopted(settings: &Settings, said: &Said, explained: &mut Vec<Explained>) {
+/// Adds the settings that were taken over from KloudMate's agent.
+fn adopted(settings: &Settings, layers: &Layers, explained: &mut Vec<Explained>) {
     let Settings { config, log_level, .. } = settings;
     let url = match &config.url {
         Some(Location::Url(url)) => url.split('?').next().unwrap_or_default().to_owned(),
@@ -188,12 +193,12 @@ fn adopted(settings: &Settings, said: &Said, explained: &mut Vec<Explained>) {
     let effective = [
         ("config.url", url),
         ("config.protocol", config.protocol.to_string()),
-        ("config.poll_every", crate::units::format_time(config.poll_every)),
+        ("config.poll_every", format_time(config.poll_every)),
         ("log_level", log_level.to_string().to_ascii_lowercase()),
     ];
     for (key, value) in effective {
         let known = explained.iter().position(|it| it.key == key);
-        if said.is_said(key) || value.is_empty() || known.is_some_and(|at| explained[at].value == value) {
+        if layers.is_set(key) || value.is_empty() || known.is_some_and(|at| explained[at].value == value) {
             continue;
         }
         let taken_over = Explained { key: key.into(), value, from: "taken over from KloudMate's agent".into() };

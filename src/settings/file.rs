@@ -5,31 +5,25 @@ use std::path::PathBuf;
 
 use serde::de::Deserializer;
 
+use super::error::{Place, SettingsError};
+use super::node::Node;
+use super::schema::Schema;
 use super::walk::{Refuse, Walk};
-use super::{MOST, Place, SettingsError, World, error};
-use crate::{cli, os};
+use super::world::{MOST, World};
+use crate::os;
 
 /// The settings file, as far as it can be read without knowing what a value means.
-pub(super) struct File {
-    pub(super) path: PathBuf,
+pub(crate) struct File {
+    pub(crate) schema: Schema,
+    pub(crate) path: PathBuf,
     /// Whether there is one.
-    pub(super) is_there: bool,
+    pub(crate) is_there: bool,
     text: String,
     nodes: Vec<(String, Node)>,
 }
 
-/// The value of a key.
-#[derive(Debug, PartialEq)]
-pub(super) enum Node {
-    Text(String),
-    List(Vec<String>),
-    Map(Vec<(String, String)>),
-    /// A list of maps, whose values are nodes of their own: how many there are.
-    Maps(usize),
-}
-
 impl File {
-    pub(super) fn read(path: PathBuf, world: &World) -> Result<File, SettingsError> {
+    pub(crate) fn read(schema: Schema, path: PathBuf, world: &World) -> Result<File, SettingsError> {
         let mut is_there = true;
         let bytes = match (world.read)(&path) {
             Ok(bytes) => bytes,
@@ -39,28 +33,28 @@ impl File {
             }
             Err(cause) => {
                 let problem = "cannot read the settings file".to_owned();
-                return Err(SettingsError { place: Place::File(path), problem, cause: Some(cause) });
+                return Err(SettingsError::caused(Place::File(path), problem, Some(cause)));
             }
         };
         if bytes.len() > MOST {
             let problem = "larger than 1MiB; is this the settings file?".to_owned();
-            return Err(error(Place::File(path), problem));
+            return Err(SettingsError::new(Place::File(path), problem));
         }
         match String::from_utf8(bytes) {
-            Ok(text) => File::parse(path, is_there, text),
+            Ok(text) => File::parse(schema, path, is_there, text),
             Err(e) => {
                 let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
                 let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
                 let good = String::from_utf8_lossy(good);
                 let column = 1 + good.rsplit('\n').next().map_or(0, |line| line.chars().count());
                 let place = Place::Spot { path, line, column, key: String::new() };
-                Err(error(place, "not UTF-8".to_owned()))
+                Err(SettingsError::new(place, "not UTF-8".to_owned()))
             }
         }
     }
 
-    pub(super) fn parse(path: PathBuf, is_there: bool, text: String) -> Result<File, SettingsError> {
-        let mut file = File { path, is_there, text, nodes: Vec::new() };
+    pub(crate) fn parse(schema: Schema, path: PathBuf, is_there: bool, text: String) -> Result<File, SettingsError> {
+        let mut file = File { schema, path, is_there, text, nodes: Vec::new() };
         file.nodes = file.walk()?;
         Ok(file)
     }
@@ -70,31 +64,31 @@ impl File {
         let Some(first) = documents.next() else {
             return Ok(Vec::new());
         };
-        let mut walk = Walk::new(None);
+        let mut walk = Walk::new(self.schema, None);
         if let Err(e) = walk.through(first) {
             return Err(self.refusal(&walk, &e));
         }
         match documents.next().map(|second| second.deserialize_any(Refuse)) {
             Some(Err(e)) => {
                 let problem = "a second document; the settings are one, without \"---\" in between";
-                Err(error(self.spot(&e, ""), problem.to_owned()))
+                Err(SettingsError::new(self.spot(&e, ""), problem.to_owned()))
             }
             Some(Ok(())) | None => Ok(walk.nodes),
         }
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         self.nodes.iter().find(|(known, _)| *known == key).map(|(_, node)| node)
     }
 
     /// Every key that has a value, in the order of the file.
-    pub(super) fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> {
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> {
         self.nodes.iter().map(|(key, node)| (key.as_str(), node))
     }
 
     /// Where the value of a key stands: a second walk that fails there on purpose.
-    pub(super) fn place(&self, key: &str) -> Place {
-        let mut walk = Walk::new(Some(key));
+    pub(crate) fn place(&self, key: &str) -> Place {
+        let mut walk = Walk::new(self.schema, Some(key));
         let first = serde_yaml::Deserializer::from_str(&self.text).next();
         match first.map(|first| walk.through(first)) {
             Some(Err(e)) => self.spot(&e, key),
@@ -104,7 +98,7 @@ impl File {
 
     fn spot(&self, e: &serde_yaml::Error, key: &str) -> Place {
         let (line, column) = e.location().map_or((1, 1), |at| (at.line(), at.column()));
-        Place::Spot { path: self.path.clone(), line, column, key: printable(key) }
+        Place::Spot { path: self.path.clone(), line, column, key: printable(key, self.schema) }
     }
 
     /// Puts the walk's own words, or else the parser's, to the place where it stopped.
@@ -112,25 +106,15 @@ impl File {
         let place = if walk.misplaced { self.place(&walk.at) } else { self.spot(e, &walk.at) };
         let text = e.to_string();
         if let Some(problem) = &walk.problem {
-            return error(place, problem.clone());
+            return SettingsError::new(place, problem.clone());
         }
         if let Some((_, found)) = text.split_once("invalid type: ") {
-            let problem = format!("expected {}, found {}", expected(&walk.at), kind(found));
-            return error(place, problem);
+            let problem = format!("expected {}, found {}", self.schema.expected(&walk.at), kind(found));
+            return SettingsError::new(place, problem);
         }
         let at = e.location().map(|at| format!(" at line {} column {}", at.line(), at.column()));
         let text = text.replacen(&at.unwrap_or_default(), "", 1);
-        error(self.spot(e, ""), format!("no YAML: {text}"))
-    }
-}
-
-/// What should stand at a key.
-pub(super) fn expected(key: &str) -> String {
-    match cli::setting_row(key) {
-        Some(row) => row.expected(),
-        None if is_list_of_maps(key) => "a list of maps of settings".to_owned(),
-        None if is_section(key) => "a map of settings".to_owned(),
-        None => "text".to_owned(),
+        SettingsError::new(self.spot(e, ""), format!("no YAML: {text}"))
     }
 }
 
@@ -143,29 +127,11 @@ fn kind(found: &str) -> &'static str {
 }
 
 /// A key for messages. Odd names under it are left out: somebody may have put a secret there by mistake.
-fn printable(key: &str) -> String {
+fn printable(key: &str, schema: Schema) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || ".-_[]/".contains(c);
     if key.chars().all(plain) && key.len() <= 100 {
         return key.to_owned();
     }
-    let row = cli::settings().find(|row| key.starts_with(&format!("{}.", row.key)));
+    let row = schema.rows().find(|row| key.starts_with(&format!("{}.", row.key)));
     row.map_or("", |row| row.key).to_owned()
-}
-
-pub(super) fn join(section: &str, name: &str) -> String {
-    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
-}
-
-pub(super) fn item(key: &str, number: usize) -> String {
-    format!("{key}[{number}]")
-}
-
-pub(super) fn is_section(key: &str) -> bool {
-    let head = format!("{}.", cli::without_numbers(key));
-    key.is_empty() || is_list_of_maps(key) || cli::settings().any(|row| row.key.starts_with(&head))
-}
-
-pub(super) fn is_list_of_maps(key: &str) -> bool {
-    let head = format!("{}[].", cli::without_numbers(key));
-    cli::settings().any(|row| row.key.starts_with(&head))
 }

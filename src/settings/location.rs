@@ -1,12 +1,21 @@
-//! `config.url`: a URL, or a path in one of its forms. Pure.
+//! URLs, and paths in one of their forms. Pure.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Location, World};
+use super::world::World;
 use crate::http::parse_url;
 
+/// Where a config comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A file, to watch. Absolute.
+    File(PathBuf),
+    /// An `http://` or `https://` URL without a user name, to poll.
+    Url(String),
+}
+
 /// Reads `config.url`. The errors repeat nothing of it.
-pub(super) fn location(text: &str, world: &World) -> Result<Location, String> {
+pub(crate) fn location(text: &str, world: &World) -> Result<Location, String> {
     const KNOWN: &str = "write http://, https://, file:/// or a path (./ in front of one with a colon)";
     // One letter before the colon is a drive.
     let scheme = match text.split_once(':') {
@@ -44,6 +53,11 @@ pub(super) fn location(text: &str, world: &World) -> Result<Location, String> {
         }
         _ => Err(KNOWN.to_owned()),
     }
+}
+
+/// Reads a URL that is no path.
+pub(crate) fn url(text: &str) -> Result<String, String> {
+    parse_url(text).map(|_| text.to_owned()).map_err(|error| error.why())
 }
 
 fn percent_decoded(text: &str) -> Option<String> {

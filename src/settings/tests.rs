@@ -3,9 +3,15 @@
 use std::collections::HashMap;
 use std::error::Error;
 
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+
+use super::schema::{Kind, Row, Takes};
+use super::world::MOST;
 use super::*;
-use crate::cli::{ROWS, Row, Takes};
-use crate::decide::{AlertSeverity, Threshold};
+use crate::{cli, exit};
+use otelet_core::decide::{AlertSeverity, Threshold};
 
 const FILE: &str = "/etc/otelet/otelet.yaml";
 
@@ -25,20 +31,20 @@ pub(super) fn world(vars: &[(&str, &str)], files: &[(&str, &str)]) -> World {
     }
 }
 
-fn invocation(flags: &[String]) -> Invocation {
-    cli::parse(flags.iter().map(OsString::from)).unwrap()
+fn given(flags: &[String]) -> Flags {
+    cli::parse(flags.iter().map(OsString::from)).unwrap().flags
 }
 
 fn loaded(yaml: &str) -> Settings {
-    load(&Invocation::default(), &world(&[], &[(FILE, yaml)])).unwrap_or_else(|e| panic!("{e}"))
+    load(&Flags::default(), &world(&[], &[(FILE, yaml)])).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn with_vars(yaml: &str, vars: &[(&str, &str)]) -> Settings {
-    load(&Invocation::default(), &world(vars, &[(FILE, yaml)])).unwrap_or_else(|e| panic!("{e}"))
+    load(&Flags::default(), &world(vars, &[(FILE, yaml)])).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn refused_in(yaml: &str, world: &World) -> String {
-    let e = load(&Invocation::default(), world).expect_err(yaml);
+    let e = load(&Flags::default(), world).expect_err(yaml);
     let cause = e.source().map_or(String::new(), |cause| format!(": {cause}"));
     format!("{e}{cause}").replace(FILE, "FILE")
 }
@@ -72,7 +78,7 @@ fn sample(row: &Row) -> &'static str {
 fn everything() -> String {
     let mut yaml = String::new();
     let mut section = "";
-    for row in cli::settings().filter(|row| !row.key.contains("[]")) {
+    for row in SCHEMA.rows().filter(|row| !row.key.contains("[]")) {
         let value = sample(row);
         match row.key.split_once('.') {
             Some((head, name)) => {
@@ -118,7 +124,7 @@ fn in_yaml(row: &Row) -> String {
 
 #[test]
 fn nothing_said_means_the_defaults() {
-    let settings = load(&Invocation::default(), &world(&[], &[])).unwrap();
+    let settings = load(&Flags::default(), &world(&[], &[])).unwrap();
 
     assert_eq!(settings, loaded(""));
     assert_eq!(settings.config.url, None);
@@ -144,7 +150,7 @@ fn each_word_that_names_an_environment_is_taken() {
         assert_eq!(setting_row(key).value(), words);
         for word in words.split('|') {
             let flags = [format!("{}={word}", setting_row(key).flag().unwrap()), "--config-cluster=north".into()];
-            let config = load(&invocation(&flags), &world(&[], &[])).unwrap().config;
+            let config = load(&given(&flags), &world(&[], &[])).unwrap().config;
             let taken = if key == "environment" { config.environment } else { config.role };
             assert!(word == "auto" || taken.to_string() == word, "{key}: {word} is taken as {taken}");
         }
@@ -155,7 +161,7 @@ fn each_word_that_names_an_environment_is_taken() {
 fn each_setting_with_one_value_is_a_flag_a_variable_and_a_key() {
     // The two halves of a client certificate need each other, and a protocol needs a server.
     let halves = ["config.client_cert_file", "config.client_key_file"];
-    for row in cli::settings().filter(|row| row.kind == cli::Kind::Setting) {
+    for row in SCHEMA.rows().filter(|row| row.kind == Kind::Setting) {
         let beside: Vec<String> = halves
             .iter()
             .filter(|half| halves.contains(&row.key) && **half != row.key)
@@ -164,9 +170,9 @@ fn each_setting_with_one_value_is_a_flag_a_variable_and_a_key() {
         let flag = format!("{}={}", row.flag().unwrap(), sample(row));
         let flags: Vec<String> = beside.iter().cloned().chain([flag]).collect();
 
-        let by_flag = load(&invocation(&flags), &world(&[], &[])).unwrap();
-        let by_variable = load(&invocation(&beside), &world(&[(&row.env().unwrap(), sample(row))], &[])).unwrap();
-        let by_key = load(&invocation(&beside), &world(&[], &[(FILE, &in_yaml(row))])).unwrap();
+        let by_flag = load(&given(&flags), &world(&[], &[])).unwrap();
+        let by_variable = load(&given(&beside), &world(&[(&row.env().unwrap(), sample(row))], &[])).unwrap();
+        let by_key = load(&given(&beside), &world(&[], &[(FILE, &in_yaml(row))])).unwrap();
 
         assert_eq!(by_flag, by_variable, "{}", row.key);
         assert_eq!(by_flag, by_key, "{}", row.key);
@@ -175,7 +181,7 @@ fn each_setting_with_one_value_is_a_flag_a_variable_and_a_key() {
 }
 
 fn setting_row(key: &str) -> &'static Row {
-    cli::setting_row(key).unwrap()
+    SCHEMA.row(key).unwrap()
 }
 
 #[test]
@@ -230,7 +236,7 @@ fn flag_beats_variable_beats_file_beats_default() {
     let vars = [("OTELET_CONFIG_POLL_EVERY", "2s")];
     let file = [(FILE, "config: {poll_every: 3s}")];
     let poll_every = |flags: &[String], vars: &[(&str, &str)], files: &[(&str, &str)]| {
-        load(&invocation(flags), &world(vars, files)).unwrap().config.poll_every.as_secs()
+        load(&given(flags), &world(vars, files)).unwrap().config.poll_every.as_secs()
     };
 
     assert_eq!(poll_every(&flag, &vars, &file), 1);
@@ -244,14 +250,14 @@ fn flag_beats_variable_beats_file_beats_default() {
 fn a_value_that_is_overridden_is_not_judged() {
     let yaml = "config: {poll_every: fast, url: \"${env:UNSET}\"}";
     let flags = ["--config-poll-every=1s".to_owned(), "--config-url=".to_owned()];
-    assert_eq!(load(&invocation(&flags), &world(&[], &[(FILE, yaml)])).unwrap().config.url, None);
+    assert_eq!(load(&given(&flags), &world(&[], &[(FILE, yaml)])).unwrap().config.url, None);
 }
 
 #[test]
 fn the_settings_file_is_named_by_flag_then_by_variable() {
     let vars = [("OTELET_SETTINGS", "var.yaml")];
     let files = [("/here/flag.yaml", "state_dir: /flag"), ("/here/var.yaml", "state_dir: /var")];
-    let state_dir = |flags: &[String], vars| load(&invocation(flags), &world(vars, &files)).unwrap().state_dir;
+    let state_dir = |flags: &[String], vars| load(&given(flags), &world(vars, &files)).unwrap().state_dir;
 
     assert_eq!(state_dir(&["--settings=./flag.yaml".to_owned()], &vars), Path::new("/flag"));
     assert_eq!(state_dir(&[], &vars), Path::new("/var"));
@@ -260,11 +266,11 @@ fn the_settings_file_is_named_by_flag_then_by_variable() {
 
 #[test]
 fn a_missing_settings_file_is_fine_only_at_the_default_path() {
-    let e = load(&invocation(&["--settings=/x.yaml".to_owned()]), &world(&[], &[])).unwrap_err();
+    let e = load(&given(&["--settings=/x.yaml".to_owned()]), &world(&[], &[])).unwrap_err();
     assert_eq!(e.to_string(), "/x.yaml: cannot read the settings file");
     assert_eq!(e.source().unwrap().to_string(), "entity not found");
-    assert_eq!(e.exit_status(), cli::EXIT_SETTINGS);
-    assert!(load(&invocation(&[format!("--settings={FILE}")]), &world(&[], &[])).is_ok());
+    assert_eq!(e.exit_status(), exit::SETTINGS);
+    assert!(load(&given(&[format!("--settings={FILE}")]), &world(&[], &[])).is_ok());
 }
 
 #[test]
@@ -363,16 +369,16 @@ fn an_impossible_value_is_refused_with_its_limits() {
 
 #[test]
 fn a_flag_or_variable_is_named_in_its_error() {
-    let e = load(&invocation(&["--config-poll-every=fast".to_owned()]), &world(&[], &[])).unwrap_err();
+    let e = load(&given(&["--config-poll-every=fast".to_owned()]), &world(&[], &[])).unwrap_err();
     assert_eq!(
         e.to_string(),
         "--config-poll-every: expected TIME such as 30s, found \"fast\": give a number and a unit, such as 30s"
     );
-    assert_eq!(e.exit_status(), cli::EXIT_USAGE);
+    assert_eq!(e.exit_status(), exit::USAGE);
 
-    let e = load(&Invocation::default(), &world(&[("OTELET_COLLECTOR_NICE", "x")], &[])).unwrap_err();
+    let e = load(&Flags::default(), &world(&[("OTELET_COLLECTOR_NICE", "x")], &[])).unwrap_err();
     assert_eq!(e.to_string(), "OTELET_COLLECTOR_NICE: expected a whole NUMBER, found \"x\": allowed is -20 to 19");
-    assert_eq!(e.exit_status(), cli::EXIT_SETTINGS);
+    assert_eq!(e.exit_status(), exit::SETTINGS);
 }
 
 #[test]
@@ -424,7 +430,7 @@ fn variables_and_files_stand_in_for_values() {
                 attributes: {site: \"${file:/site}!\"}\n";
     let vars = [("HOST", "c.example"), ("EMPTY", ""), ("DOLLAR", "${env:HOST}")];
     let files = [(FILE, yaml), ("/here/token", "t0k\n"), ("/site", "berlin\r\n")];
-    let settings = load(&Invocation::default(), &world(&vars, &files)).unwrap();
+    let settings = load(&Flags::default(), &world(&vars, &files)).unwrap();
 
     assert_eq!(settings.config.url, Some(Location::Url("https://c.example/v1".to_owned())));
     assert_eq!(settings.config.headers[0].1.expose(), "t0k");
@@ -541,10 +547,10 @@ fn secrets_are_not_printed() {
 
 #[test]
 fn a_secret_that_stands_in_the_wrong_place_is_not_printed() {
-    for row in cli::settings() {
+    for row in SCHEMA.rows() {
         let yaml = in_yaml(row).replace(sample(row), "ftp://${env:TOKEN} \\n");
         let world = world(&[("TOKEN", "hunter2")], &[(FILE, &yaml)]);
-        if let Err(e) = load(&Invocation::default(), &world) {
+        if let Err(e) = load(&Flags::default(), &world) {
             assert!(!format!("{e} {e:?}").contains("hunter2"), "{e}");
         }
     }
@@ -590,7 +596,7 @@ fn no_mutation_of_a_settings_file_panics_or_prints_a_secret() {
             Some(FILE) => Ok(text.clone()),
             _ => Err(io::ErrorKind::NotFound.into()),
         });
-        match load(&Invocation::default(), &world) {
+        match load(&Flags::default(), &world) {
             Ok(_) => accepted += 1,
             Err(e) => assert!(!format!("{e} {e:?}").contains("hunter2"), "{e}"),
         }
@@ -600,8 +606,8 @@ fn no_mutation_of_a_settings_file_panics_or_prints_a_secret() {
 
 #[test]
 fn the_first_row_is_the_settings_file() {
-    assert_eq!(ROWS[0].key, "settings");
-    assert_eq!(ROWS[0].default, FILE);
+    assert_eq!(SETTINGS_FILE.key, "settings");
+    assert_eq!(SETTINGS_FILE.default, FILE);
 }
 
 #[test]
@@ -682,6 +688,39 @@ fn what_is_wrong_in_a_list_of_maps_is_named_with_its_place() {
         ),
     ] {
         assert_eq!(refused(yaml), problem, "{yaml}");
+    }
+}
+
+#[test]
+fn each_word_of_a_choice_is_the_value_of_that_name() {
+    fn name(value: impl std::fmt::Debug) -> String {
+        format!("{value:?}").to_ascii_lowercase()
+    }
+    let read = |key: &str, settings: &Settings| match key {
+        "config.protocol" => name(settings.config.protocol),
+        "config.role" => name(settings.config.role),
+        "collector.log" => name(settings.collector.log),
+        "export.metrics" => name(settings.export.metrics),
+        "alerts[].rate" => name(settings.alerts[0].rate),
+        "alerts[].severity" => name(settings.alerts[0].severity),
+        "environment" => name(settings.config.environment),
+        "log_level" => name(settings.log_level),
+        other => panic!("{other} is a choice that this test does not read"),
+    };
+    for row in SCHEMA.rows() {
+        let Takes::Choice(words) = row.takes else { continue };
+        for word in words.split('|') {
+            let yaml = match row.key.rsplit_once('.') {
+                Some(("alerts[]", key)) => {
+                    format!("alerts: [{{name: a, metric: system.memory.usage, above: 1, {key}: {word}}}]")
+                }
+                Some((section, key)) => format!("{section}: {{{key}: {word}}}"),
+                None => format!("{}: {word}", row.key),
+            };
+            let settings = with_vars(&yaml, &[("OTELET_CONFIG_CLUSTER", "a pod needs one")]);
+            let expected = if word == "auto" { name(os::environment()) } else { word.to_owned() };
+            assert_eq!(read(row.key, &settings), expected, "{}", row.key);
+        }
     }
 }
 

@@ -1,32 +1,35 @@
-//! The way through the settings file, along the rows of the command line.
+//! The way through the settings file, along the rows of its schema.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Unexpected, Visitor};
 
-use super::MOST;
-use super::file::{Node, expected, is_list_of_maps, is_section, item, join};
-use crate::cli::{self, Row, Takes};
+use otelet_core::text::nearest;
+
+use super::node::{Node, item, join};
+use super::schema::{Row, Schema, Takes, without_numbers};
+use super::world::MOST;
 
 /// The way through the file.
 ///
 /// serde_yaml gives each error the place of the innermost key or value whose own deserializer failed. So whatever
 /// is wrong fails right there, and leaves its words in `problem`.
-pub(super) struct Walk<'a> {
+pub(crate) struct Walk<'a> {
+    schema: Schema,
     stop_at: Option<&'a str>,
     /// The dotted key of what is being read.
-    pub(super) at: String,
-    pub(super) nodes: Vec<(String, Node)>,
-    pub(super) problem: Option<String>,
+    pub(crate) at: String,
+    pub(crate) nodes: Vec<(String, Node)>,
+    pub(crate) problem: Option<String>,
     /// Whether serde_yaml gives the place of the map around instead, as it does for a value that is null.
-    pub(super) misplaced: bool,
+    pub(crate) misplaced: bool,
     /// Bytes of text so far. Only aliases can make it more than the file has.
     bytes: usize,
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(stop_at: Option<&'a str>) -> Walk<'a> {
-        Walk { stop_at, at: String::new(), nodes: Vec::new(), problem: None, misplaced: false, bytes: 0 }
+    pub(crate) fn new(schema: Schema, stop_at: Option<&'a str>) -> Walk<'a> {
+        Walk { schema, stop_at, at: String::new(), nodes: Vec::new(), problem: None, misplaced: false, bytes: 0 }
     }
 
     /// Walks through a document.
@@ -34,7 +37,7 @@ impl<'a> Walk<'a> {
     /// # Errors
     ///
     /// The parser's, at the spot where something is wrong or where to stop.
-    pub(super) fn through(&mut self, document: serde_yaml::Deserializer<'_>) -> Result<(), serde_yaml::Error> {
+    pub(crate) fn through(&mut self, document: serde_yaml::Deserializer<'_>) -> Result<(), serde_yaml::Error> {
         Section { walk: self, key: "" }.deserialize(document)
     }
 
@@ -51,7 +54,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Refuses whatever it meets, for the sake of the place in the error.
-pub(super) struct Refuse;
+pub(crate) struct Refuse;
 
 impl Visitor<'_> for Refuse {
     type Value = ();
@@ -79,7 +82,7 @@ impl<'de> Visitor<'de> for Section<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(if is_list_of_maps(self.key) { "a list" } else { "a map" })
+        f.write_str(if self.walk.schema.is_list_of_maps(self.key) { "a list" } else { "a map" })
     }
 
     /// A section whose keys are all comments.
@@ -94,7 +97,7 @@ impl<'de> Visitor<'de> for Section<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         let Section { walk, key } = self;
-        if !is_list_of_maps(key) {
+        if !walk.schema.is_list_of_maps(key) {
             return Err(A::Error::invalid_type(Unexpected::Seq, &"a map"));
         }
         let mut number = 0;
@@ -107,13 +110,13 @@ impl<'de> Visitor<'de> for Section<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Section { walk, key } = self;
-        if is_list_of_maps(key) {
+        if walk.schema.is_list_of_maps(key) {
             return Err(A::Error::invalid_type(Unexpected::Map, &"a list"));
         }
         let mut seen = Vec::new();
         while let Some(name) = map.next_key_seed(Name { walk, key, seen: &seen, free: false })? {
             let key = &join(key, &name);
-            match cli::setting_row(key) {
+            match walk.schema.row(key) {
                 None => map.next_value_seed(Section { walk, key })?,
                 Some(row) => {
                     let node = map.next_value_seed(Value { walk, row, key })?;
@@ -157,28 +160,29 @@ impl Visitor<'_> for Name<'_, '_> {
             self.walk.enter(&key);
             return self.walk.fail("stands twice; keep one".to_owned());
         }
-        let known = !name.contains('.') && !name.is_empty() && (cli::setting_row(&key).is_some() || is_section(&key));
+        let schema = self.walk.schema;
+        let known = !name.contains('.') && !name.is_empty() && (schema.row(&key).is_some() || schema.is_section(&key));
         if self.free || known {
             return Ok(name.to_owned());
         }
         self.walk.enter(&key);
-        self.walk.fail(unknown_key(self.key, name))
+        self.walk.fail(unknown_key(schema, self.key, name))
     }
 }
 
-fn unknown_key(section: &str, name: &str) -> String {
-    if let (Some(row), Some((head, tail))) = (cli::setting_row(&join(section, name)), name.split_once('.')) {
+fn unknown_key(schema: Schema, section: &str, name: &str) -> String {
+    if let (Some(row), Some((head, tail))) = (schema.row(&join(section, name)), name.split_once('.')) {
         return format!("unknown key; nest it: {head}: {{{tail}: {}}}", row.value());
     }
-    let head = cli::without_numbers(&join(section, ""));
-    let known = cli::settings().filter_map(|row| row.key.strip_prefix(&head));
+    let head = without_numbers(&join(section, ""));
+    let known = schema.rows().filter_map(|row| row.key.strip_prefix(&head));
     let mut here: Vec<&str> = known.map(|key| key.split(['.', '[']).next().unwrap_or(key)).collect();
     here.dedup();
     let elsewhere = || {
-        let keys = cli::settings().map(|row| row.key);
+        let keys = schema.rows().map(|row| row.key);
         keys.into_iter().find(|key| key.rsplit('.').next() == Some(name)).map(str::to_owned)
     };
-    match cli::nearest(name, here.iter().copied()).map(|near| join(section, near)).or_else(elsewhere) {
+    match nearest(name, here.iter().copied()).map(|near| join(section, near)).or_else(elsewhere) {
         Some(near) => format!("unknown key; did you mean {near}?"),
         None => format!("unknown key; known here: {}", here.join(", ")),
     }
@@ -287,7 +291,7 @@ impl<'de> Visitor<'de> for Scalar<'_, '_> {
     }
 
     fn visit_none<E: serde::de::Error>(self) -> Result<String, E> {
-        let expected = expected(self.key);
+        let expected = self.walk.schema.expected(self.key);
         self.walk.misplaced = true;
         self.walk.fail(format!("expected {expected}, found nothing; leave the key out, or write \"\""))
     }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 use smol::future::FutureExt as _;
 
 use super::{AgentState, Standby, Status, fresh, read, screen};
-use crate::cli::{self, Invocation};
+use crate::cli::Invocation;
+use crate::exit;
 use crate::os::{self, Signal};
 use crate::units;
 
@@ -27,14 +28,14 @@ pub fn show(invocation: &Invocation, runtime_dir: &Path) -> u8 {
         && fresh(runtime_dir, |_| true).is_err()
     {
         println!("{}", standby.describe());
-        return cli::EXIT_OK;
+        return exit::OK;
     }
     if invocation.healthy {
         return match fresh(runtime_dir, |_| true).map(|status| status.complaint()) {
-            Ok(None) => cli::EXIT_OK,
+            Ok(None) => exit::OK,
             Ok(Some(why)) | Err(why) => {
                 println!("{why}");
-                cli::EXIT_NO
+                exit::NO
             }
         };
     }
@@ -51,10 +52,10 @@ pub fn show(invocation: &Invocation, runtime_dir: &Path) -> u8 {
         Err(why) => Some(why),
     };
     match trouble {
-        None => cli::EXIT_OK,
+        None => exit::OK,
         Some(why) => {
             eprintln!("otelet: {why}");
-            cli::EXIT_NO
+            exit::NO
         }
     }
 }
@@ -120,7 +121,7 @@ impl Paper {
 fn watch(json: bool, runtime_dir: &Path) -> u8 {
     if let Err(error) = os::catch_signals() {
         eprintln!("otelet: cannot catch signals: {error}");
-        return cli::EXIT_BUG;
+        return exit::BUG;
     }
     let paper = Paper::of_stdout();
     let mut end = "";
@@ -144,10 +145,10 @@ fn watch(json: bool, runtime_dir: &Path) -> u8 {
     });
     let _ = io::stdout().write_all(end.as_bytes());
     match ended {
-        Ok(()) => cli::EXIT_OK,
+        Ok(()) => exit::OK,
         Err(error) => {
             eprintln!("otelet: cannot wait for events: {error}");
-            cli::EXIT_BUG
+            exit::BUG
         }
     }
 }

@@ -107,9 +107,8 @@ fn encode(batch: &[Notification], redactor: &Redactor) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Invocation;
     use crate::http::test_server::{Answer, Server};
-    use crate::settings::World;
+    use crate::settings::{Flags, World};
     use std::time::Duration;
 
     fn at(seconds: u64) -> SystemTime {
@@ -129,7 +128,7 @@ mod tests {
         let yaml = format!("webhook: {{url: '{}'}}", server.at("/alerts"));
         let world =
             World { var: Box::new(|_| None), read: Box::new(move |_| Ok(yaml.clone().into_bytes())), here: "/".into() };
-        let settings = crate::settings::load(&Invocation::default(), &world).unwrap();
+        let settings = crate::settings::load(&Flags::default(), &world).unwrap();
         Webhook::new(&settings).unwrap().expect("there is a URL")
     }
 
@@ -187,7 +186,7 @@ mod tests {
             read: Box::new(|_| Ok(b"webhook: {url: 'http://a/', headers: {Connection: close}}".to_vec())),
             here: "/".into(),
         };
-        let error = match crate::settings::load(&Invocation::default(), &world) {
+        let error = match crate::settings::load(&Flags::default(), &world) {
             Ok(settings) => Webhook::new(&settings).err().expect("it is refused").to_string(),
             Err(error) => error.to_string(),
         };

@@ -158,7 +158,7 @@ fn the_settings_in_every_config_map_are_good() {
         let invocation = cli::parse(std::iter::empty::<std::ffi::OsString>()).unwrap();
 
         let settings =
-            settings::load(&invocation, &world).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            settings::load(&invocation.flags, &world).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 
         assert_eq!(settings.collector.memory_limit, Some(256 * 1024 * 1024));
         assert!(settings.config.url.is_some(), "{}", path.display());

@@ -1,6 +1,6 @@
 //! Help, man page and docs/settings.md know every flag and every setting, since all three are made from the same table.
 
-use otelet::cli::{self, ROWS};
+use otelet::cli;
 
 use super::host::{Host, stdout};
 
@@ -10,7 +10,7 @@ fn help_names_every_flag_and_every_key_of_the_file() {
 
     assert_eq!(output.status.code(), Some(0));
     let help = stdout(&output);
-    for row in ROWS {
+    for row in cli::rows() {
         let name = row.flag().unwrap_or_else(|| row.key.to_owned());
         assert!(help.contains(&name), "{name} is missing");
         assert!(
@@ -29,7 +29,7 @@ fn help_names_every_flag_and_every_key_of_the_file() {
 fn the_man_page_names_every_flag_and_every_variable() {
     let man = cli::man().replace("\\-", "-");
 
-    for row in ROWS {
+    for row in cli::rows() {
         let name = row.flag().unwrap_or_else(|| row.key.to_owned());
         assert!(man.contains(&name), "{name} is missing");
         if let Some(variable) = row.env() {

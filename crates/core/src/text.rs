@@ -1,5 +1,9 @@
 //! The spelling of errors.
 
+mod nearest;
+
+pub use nearest::{clip, nearest};
+
 /// An error and its causes, in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

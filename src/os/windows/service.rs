@@ -75,7 +75,7 @@ pub fn serve(answer: Answer) -> u8 {
         let asked_for_help =
             arguments.iter().any(|argument| argument == "help" || argument == "--help" || argument == "-h");
         let status = answer(arguments.into_iter());
-        if asked_for_help && status == crate::cli::EXIT_OK {
+        if asked_for_help && status == crate::exit::OK {
             println!("\nAs a service of Windows: otelet service help");
         }
         super::finish_log();
@@ -97,14 +97,14 @@ fn run_as_service(answer: Answer, arguments: Vec<OsString>) -> u8 {
     ];
     // SAFETY: the table ends with an empty entry and lives until the call returns, which is when the service has ended.
     match done(unsafe { StartServiceCtrlDispatcherW(table.as_ptr()) }) {
-        Ok(()) => crate::cli::EXIT_OK,
+        Ok(()) => crate::exit::OK,
         Err(error) if is(&error, ERROR_FAILED_SERVICE_CONTROLLER_CONNECT) => {
             eprintln!("otelet: --service is for the service manager, which did not start this; leave it out");
-            crate::cli::EXIT_USAGE
+            crate::exit::USAGE
         }
         Err(error) => {
             eprintln!("otelet: the service manager does not answer: {error}");
-            crate::cli::EXIT_BUG
+            crate::exit::BUG
         }
     }
 }
@@ -136,7 +136,7 @@ fn command(mut arguments: Vec<OsString>) -> u8 {
     arguments.retain(|argument| !(purge && argument == "--purge"));
     if !matches!(&*verb, "install" | "configure") && !arguments.is_empty() {
         eprintln!("otelet: otelet service {verb} does not take {}\n\n{USAGE}", arguments[0].display());
-        return crate::cli::EXIT_USAGE;
+        return crate::exit::USAGE;
     }
     let done = match &*verb {
         "install" => return install_or_explain(arguments),
@@ -149,15 +149,15 @@ fn command(mut arguments: Vec<OsString>) -> u8 {
         "status" => return status(),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
-            return crate::cli::EXIT_OK;
+            return crate::exit::OK;
         }
         "" => {
             eprint!("{USAGE}");
-            return crate::cli::EXIT_USAGE;
+            return crate::exit::USAGE;
         }
         other => {
-            eprintln!("otelet: unknown command \"service {}\"\n\n{USAGE}", crate::cli::clip(other));
-            return crate::cli::EXIT_USAGE;
+            eprintln!("otelet: unknown command \"service {}\"\n\n{USAGE}", otelet_core::text::clip(other));
+            return crate::exit::USAGE;
         }
     };
     answer(done)
@@ -167,11 +167,11 @@ pub(super) fn answer(done: Result<String, String>) -> u8 {
     match done {
         Ok(text) => {
             println!("{text}");
-            crate::cli::EXIT_OK
+            crate::exit::OK
         }
         Err(why) => {
             eprintln!("otelet: {why}");
-            crate::cli::EXIT_NO
+            crate::exit::NO
         }
     }
 }
@@ -190,13 +190,13 @@ fn install_or_explain(mut arguments: Vec<OsString>) -> u8 {
     let keep = arguments.len() < before;
     if keep && (account.is_some() || !arguments.is_empty()) {
         eprintln!("otelet: --keep keeps account and flags, so that none can be given\n\n{USAGE}");
-        return crate::cli::EXIT_USAGE;
+        return crate::exit::USAGE;
     }
     // What the service would refuse at each start is refused here.
     let as_run = std::iter::once("run".into()).chain(arguments.iter().cloned());
     if let Err(error) = crate::cli::parse(as_run) {
         eprintln!("otelet: {error}");
-        return crate::cli::EXIT_USAGE;
+        return crate::exit::USAGE;
     }
     answer(install(account.as_deref(), &arguments, keep))
 }
@@ -511,11 +511,11 @@ fn status() -> u8 {
     match asked {
         Ok((status, line)) if status.dwCurrentState == SERVICE_RUNNING => {
             println!("service {NAME} runs: pid {}\n{line}", status.dwProcessId);
-            crate::cli::EXIT_OK
+            crate::exit::OK
         }
         Ok((status, line)) => {
             println!("service {NAME} is {}: {}\n{line}", word(status.dwCurrentState), how(&status));
-            crate::cli::EXIT_NO
+            crate::exit::NO
         }
         Err(why) => answer(Err(why)),
     }

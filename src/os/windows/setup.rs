@@ -11,9 +11,9 @@ use windows_sys::Win32::Storage::FileSystem::ReplaceFileW;
 use super::files::{data_dir, default_settings_path, keep_private, private_dir, private_file, rename_durably};
 use super::handles::{done, wide_path};
 use super::service::{answer, registered};
-use crate::cli::Invocation;
-use crate::settings::given::Given;
-use crate::settings::{World, load};
+use crate::cli::installer_args;
+use crate::settings::installer_args::InstallerArgs;
+use crate::settings::{Flags, World, load};
 use otelet_core::text::chain;
 
 /// What there is to read in a settings file that nobody has written yet.
@@ -24,11 +24,11 @@ pub(super) fn configure_or_explain(arguments: Vec<OsString>) -> u8 {
     if arguments.iter().any(|argument| argument == "--undo") {
         return answer(undo(&default_settings_path()));
     }
-    match Given::parse(arguments) {
+    match installer_args(arguments) {
         Ok(given) => answer(configure(&given, &default_settings_path())),
         Err(why) => {
             eprintln!("otelet: {why}");
-            crate::cli::EXIT_USAGE
+            crate::exit::USAGE
         }
     }
 }
@@ -43,7 +43,7 @@ fn before(settings: &Path) -> PathBuf {
 /// # Errors
 ///
 /// Why the agent would refuse them.
-pub fn judge_configure(given: &Given) -> Result<(), String> {
+pub fn judge_configure(given: &InstallerArgs) -> Result<(), String> {
     let path = default_settings_path();
     given.judge()?;
     match fs::File::open(&path) {
@@ -52,7 +52,7 @@ pub fn judge_configure(given: &Given) -> Result<(), String> {
     }
 }
 
-fn configure(given: &Given, path: &Path) -> Result<String, String> {
+fn configure(given: &InstallerArgs, path: &Path) -> Result<String, String> {
     // What was before an earlier change must not come back with this one.
     match fs::remove_file(before(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -70,7 +70,7 @@ fn configure(given: &Given, path: &Path) -> Result<String, String> {
 }
 
 /// The text that is there, and the one that will be, which the service can use.
-fn plan(given: &Given, path: &Path) -> Result<(Option<String>, String), String> {
+fn plan(given: &InstallerArgs, path: &Path) -> Result<(Option<String>, String), String> {
     // A flag of the service is stronger than its settings: what is given would be written, and not be.
     let flags = registered().map(|service| service.flags().to_owned()).unwrap_or_default();
     let stronger = |flag: &String| flags.contains(flag.as_str());
@@ -94,9 +94,9 @@ fn plan(given: &Given, path: &Path) -> Result<(Option<String>, String), String> 
     let mut world = World::real();
     let disk = std::mem::replace(&mut world.read, Box::new(|_| Err(io::ErrorKind::NotFound.into())));
     world.read = Box::new(move |path| if path == settings { Ok(written.clone()) } else { disk(path) });
-    let mut invocation = Invocation::default();
-    invocation.settings = Some(path.to_owned());
-    load(&invocation, &world).map_err(|error| chain(&error))?;
+    let mut flags = Flags::default();
+    flags.file = Some(path.to_owned());
+    load(&flags, &world).map_err(|error| chain(&error))?;
     Ok((there, text))
 }
 
@@ -153,8 +153,8 @@ pub(super) fn purge() -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn given(flag: &str) -> Given {
-        Given::parse([flag.into()]).unwrap()
+    fn given(flag: &str) -> InstallerArgs {
+        installer_args([flag.into()]).unwrap()
     }
 
     #[test]

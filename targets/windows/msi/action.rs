@@ -12,8 +12,9 @@ use std::os::windows::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use otelet::cli::installer_args;
 use otelet::os::{default_settings_path, judge_configure, quoted};
-use otelet::settings::given::{GIVEN, Given};
+use otelet::settings::installer_args::MSI_PROPERTIES;
 
 /// Of winerror.h, msi.h and winbase.h. Declared here and not by windows-sys, for which another feature would have all that
 /// uses it compiled twice.
@@ -69,7 +70,7 @@ extern "system" fn Prepare(session: u32) -> u32 {
         return session.refuse("Windows Installer takes no property");
     }
     let mut flags = Vec::new();
-    for (property, flag) in GIVEN {
+    for (property, flag) in MSI_PROPERTIES {
         if let Some(value) = session.property(property) {
             let mut given = OsString::from(format!("--{flag}="));
             given.push(value);
@@ -78,7 +79,7 @@ extern "system" fn Prepare(session: u32) -> u32 {
     }
     let removed = session.property("REMOVE").is_some_and(|value| value.eq_ignore_ascii_case("ALL"));
     // Whatever the settings are, they are no reason to stay.
-    let judged = || Given::parse(flags.iter().cloned()).and_then(|given| judge_configure(&given));
+    let judged = || installer_args(flags.iter().cloned()).and_then(|given| judge_configure(&given));
     if !removed && let Err(why) = judged() {
         return session.refuse(&in_words_of_the_msi(&why));
     }
@@ -110,7 +111,7 @@ extern "system" fn Prepare(session: u32) -> u32 {
 fn in_words_of_the_msi(why: &str) -> String {
     let of_flag =
         |(property, flag): (&str, &str)| Some(format!("{property}:{}", why.strip_prefix(&format!("--{flag}:"))?));
-    GIVEN.into_iter().find_map(of_flag).unwrap_or_else(|| why.to_owned())
+    MSI_PROPERTIES.into_iter().find_map(of_flag).unwrap_or_else(|| why.to_owned())
 }
 
 /// Called by Windows Installer.

@@ -2,18 +2,24 @@
 //! is, to the letter. Pure.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::file::{File, Node, item, join};
-use super::{Location, Place, World, load};
-use crate::cli::{self, Invocation, Takes};
-use crate::config::quoted;
-use otelet_core::text::chain;
+use otelet_config::quoted;
+use otelet_core::text::{chain, clip};
+
+use super::error::{Place, SettingsError};
+use super::file::File;
+use super::flags::Flags;
+use super::load;
+use super::location::Location;
+use super::node::{Node, item, join};
+use super::schema::Takes;
+use super::sections::SCHEMA;
+use super::world::World;
 
 /// The properties of the MSI, and the flag that says the same.
-pub const GIVEN: [(&str, &str); 4] = [
+pub const MSI_PROPERTIES: [(&str, &str); 4] = [
     ("CONFIG_URL", "config-url"),
     ("CONFIG_PUBLIC_KEY", "config-public-key"),
     ("COLLECTOR_PATH", "collector-path"),
@@ -25,9 +31,9 @@ const ATTRIBUTES: &str = "attributes";
 
 /// Settings that were given.
 #[derive(Debug, Default, PartialEq)]
-pub struct Given {
+pub struct InstallerArgs {
     /// Those that have a flag.
-    invocation: Invocation,
+    flags: Flags,
     /// Name and value.
     attributes: Vec<(String, String)>,
 }
@@ -41,40 +47,31 @@ struct Change {
     value: String,
 }
 
-impl Given {
-    /// Reads flags that are settings, and `--attributes=name=value,name=value`.
+impl InstallerArgs {
+    /// Adds attributes, `name=value,name=value`, to flags.
     ///
     /// # Errors
     ///
-    /// What is wrong with them, as the command line of the agent has it; of their values only whether they can be read.
-    pub fn parse(flags: impl IntoIterator<Item = OsString>) -> Result<Given, String> {
-        let mut attributes = Vec::new();
-        let mut others = vec![OsString::from("run")];
-        for flag in flags {
-            let text = flag.to_str().ok_or("a flag is no Unicode text")?;
-            match text.strip_prefix("--attributes=") {
-                Some(list) => attributes = attributes_in(list).map_err(|why| format!("--{ATTRIBUTES}: {why}"))?,
-                None => others.push(flag),
-            }
-        }
-        let invocation = cli::parse(others).map_err(|error| error.to_string())?;
-        if invocation.command != cli::Command::Run {
-            return Err("give settings only, such as --config-url=URL".to_owned());
-        }
-        if invocation.settings.is_some() {
+    /// What is wrong with the list. Values of flags are not judged yet.
+    pub fn new(flags: Flags, attributes: Option<&str>) -> Result<InstallerArgs, String> {
+        if flags.file.is_some() {
             return Err("--settings: what is given is written to the usual settings file".to_owned());
         }
-        Ok(Given { invocation, attributes })
+        let attributes = match attributes {
+            None => Vec::new(),
+            Some(list) => attributes_in(list).map_err(|why| format!("--{ATTRIBUTES}: {why}"))?,
+        };
+        Ok(InstallerArgs { flags, attributes })
     }
 
     /// Whether nothing was given.
     pub fn is_empty(&self) -> bool {
-        self.invocation.flags().next().is_none() && self.attributes.is_empty()
+        self.flags.iter().next().is_none() && self.attributes.is_empty()
     }
 
     /// The flags that were given, `--config-url`.
     pub fn flags(&self) -> impl Iterator<Item = String> {
-        self.invocation.flags().filter_map(|(key, _)| cli::setting_row(key)?.flag())
+        self.flags.iter().filter_map(|(key, _)| SCHEMA.row(key)?.flag())
     }
 
     /// Whether a service can use it, whatever the settings file says.
@@ -89,13 +86,13 @@ impl Given {
             read: Box::new(|_| Err(io::ErrorKind::NotFound.into())),
             here: PathBuf::new(),
         };
-        let settings = load(&self.invocation, &nothing).map_err(|error| chain(&error))?;
+        let settings = load(&self.flags, &nothing).map_err(|error| chain(&error))?;
         let relative = |key: &str, value: &str| {
             let flag = key.replace(['.', '_'], "-");
-            format!("--{flag}: \"{}\" is neither a URL nor an absolute path", cli::clip(value))
+            format!("--{flag}: \"{}\" is neither a URL nor an absolute path", clip(value))
         };
-        for (key, value) in self.invocation.flags() {
-            let row = cli::setting_row(key).ok_or_else(|| format!("{key} is no setting of otelet's own"))?;
+        for (key, value) in self.flags.iter() {
+            let row = SCHEMA.row(key).ok_or_else(|| format!("{key} is no setting of otelet's own"))?;
             let is_name = key == "collector.path" && Path::new(value).components().count() == 1;
             if row.takes == Takes::Text("PATH") && !is_name && !Path::new(value).is_absolute() {
                 return Err(relative(key, value).replace("neither a URL nor an", "no"));
@@ -122,7 +119,7 @@ impl Given {
     }
 
     fn changes(&self) -> impl Iterator<Item = Change> {
-        let flags = self.invocation.flags().map(|(key, value)| {
+        let flags = self.flags.iter().map(|(key, value)| {
             let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
             Change { section, name: name.to_owned(), value: value.to_owned() }
         });
@@ -141,11 +138,11 @@ fn attributes_in(list: &str) -> Result<Vec<(String, String)>, String> {
         let (name, value) = part.split_once('=').unwrap_or_default();
         let name = name.trim();
         if name.is_empty() {
-            let part = cli::clip(&part);
+            let part = clip(&part);
             return Err(format!("expected name=value,name=value with commas in values twice, found \"{part}\""));
         }
         if found.iter().any(|(known, _)| known == name) {
-            return Err(format!("\"{}\" stands twice; keep one", cli::clip(name)));
+            return Err(format!("\"{}\" stands twice; keep one", clip(name)));
         }
         found.push((name.to_owned(), value.to_owned()));
     }
@@ -231,8 +228,8 @@ impl Change {
     }
 }
 
-fn parsed(text: String) -> Result<File, super::SettingsError> {
-    File::parse(crate::os::default_settings_path(), true, text)
+fn parsed(text: String) -> Result<File, SettingsError> {
+    File::parse(SCHEMA, crate::os::default_settings_path(), true, text)
 }
 
 /// Where in the text the value of a key begins.
@@ -270,12 +267,15 @@ fn ends(text: &str) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
+    use crate::cli;
 
     const KEY: &str = "RWREku3J4iZ/rjYHz7xs+DWe8V0juLEau+gSIqNg2VLBZOpUfbUdMdKj";
 
-    fn given(flags: &[&str]) -> Given {
-        Given::parse(flags.iter().map(OsString::from)).unwrap()
+    fn given(flags: &[&str]) -> InstallerArgs {
+        cli::installer_args(flags.iter().map(OsString::from)).unwrap()
     }
 
     fn put(flags: &[&str], text: &str) -> String {
@@ -367,8 +367,7 @@ mod tests {
                 put(&[&format!("--identity={value}"), &format!("--attributes=a={value},b=c")], "log_level: info\n");
             let path = crate::os::default_settings_path();
             let world = super::super::tests::world(&[], &[(path.to_str().unwrap(), &text)]);
-            let settings =
-                load(&Invocation::default(), &world).unwrap_or_else(|error| panic!("{value:?}: {error}\n{text}"));
+            let settings = load(&Flags::default(), &world).unwrap_or_else(|error| panic!("{value:?}: {error}\n{text}"));
             assert_eq!(settings.identity.unwrap_or_default(), value, "{text}");
             assert_eq!(
                 settings.attributes,
@@ -419,7 +418,7 @@ mod tests {
             ("status", "one command is enough; values of flags follow the flag"),
             ("--settings=x", "--settings: what is given is written to the usual settings file"),
         ] {
-            assert_eq!(Given::parse([flag.into()]).unwrap_err(), why);
+            assert_eq!(cli::installer_args([flag.into()]).unwrap_err(), why);
         }
         assert!(given(&["--api-key=x"]).judge().unwrap_err().ends_with("is no setting of otelet's own"));
     }

@@ -12,9 +12,13 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::{MOST, Place, Secret, SettingsError, World, error};
-use crate::cli::{self, Invocation};
+use otelet_core::text::clip;
+
 use crate::http;
+use crate::settings::error::{Place, SettingsError};
+use crate::settings::flags::Flags;
+use crate::settings::secret::Secret;
+use crate::settings::world::{MOST, World};
 
 /// Where KloudMate's agent has its settings.
 const AGENT_YAML: &str = "/etc/kmagent/agent.yaml";
@@ -31,7 +35,7 @@ pub struct KloudMateRow {
     pub variable: &'static str,
     /// The name that help gives its value. Empty: the flag alone means `true`.
     pub value: &'static str,
-    /// What happens if nothing is said.
+    /// The value if none is given.
     pub default: &'static str,
     /// A sentence, without the default.
     pub help: &'static str,
@@ -84,7 +88,17 @@ pub fn kloudmate_help() -> String {
     text
 }
 
-/// What otelet's own settings say already.
+/// What only KloudMate's protocol needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KloudMateSettings {
+    pub api_key: Option<Secret>,
+    /// Whether to report as the agent of a Docker host.
+    pub docker: bool,
+    /// The collector's config until there is another.
+    pub first_config: Option<PathBuf>,
+}
+
+/// What otelet's own settings hold already.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Own {
     /// There is a settings file, or one was named.
@@ -93,7 +107,7 @@ pub struct Own {
     pub has_url: bool,
 }
 
-/// What KloudMate's settings say.
+/// The settings of KloudMate's agent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adopted {
     /// Where configs are announced. `None`: nowhere, or otelet's own settings say where.
@@ -108,7 +122,7 @@ pub struct Adopted {
     pub first_config: PathBuf,
     /// Whether to report as the agent of a Docker host.
     pub docker: bool,
-    /// The least important log line to print, if said.
+    /// The least important log line to print, if it is given.
     pub log_level: Option<log::LevelFilter>,
 }
 
@@ -127,50 +141,50 @@ impl Adopted {
 ///
 /// [`SettingsError`] for an `agent.yaml` that was named and is missing, one that cannot be read, a value that cannot
 /// be, and for an endpoint that would have to be guessed.
-pub fn adopt(invocation: &Invocation, world: &World, own: Own) -> Result<Option<Adopted>, SettingsError> {
-    let mut said = Said { invocation, world, file: None };
-    said.file = said.read_file(own)?;
+pub fn adopt(flags: &Flags, world: &World, own: Own) -> Result<Option<Adopted>, SettingsError> {
+    let mut layers = KloudMateLayers { flags, world, file: None };
+    layers.file = layers.read_file(own)?;
     let told = |row: &KloudMateRow| {
-        invocation.flag(row.name).is_some() || (world.var)(row.variable).is_some_and(|value| !value.is_empty())
+        flags.get(row.name).is_some() || (world.var)(row.variable).is_some_and(|value| !value.is_empty())
     };
-    if said.file.is_none() && !KLOUDMATE_ROWS.iter().any(|row| !row.name.is_empty() && told(row)) {
+    if layers.file.is_none() && !KLOUDMATE_ROWS.iter().any(|row| !row.name.is_empty() && told(row)) {
         return Ok(None);
     }
-    let interval = said.value("config-check-interval")?;
+    let interval = layers.value("config-check-interval")?;
     let poll_every = interval.text.trim().parse().ok().filter(|seconds| *seconds <= LONGEST_INTERVAL);
     let Some(seconds) = poll_every else {
         let problem = format!(
             "expected whole seconds such as 60, found \"{}\"; allowed is 0 to {LONGEST_INTERVAL}",
-            cli::clip(&interval.text)
+            clip(&interval.text)
         );
         return Err(interval.error(problem));
     };
-    let endpoint = said.value("collector-endpoint")?;
+    let endpoint = layers.value("collector-endpoint")?;
     let url = match seconds {
         0 => None,
         _ if own.has_url => None,
-        _ => Some(said.url(&endpoint)?),
+        _ => Some(layers.url(&endpoint)?),
     };
-    let key = said.value("api-key")?;
+    let key = layers.value("api-key")?;
     if http::check_header("Authorization", key.text.trim()).is_err() {
         return Err(key.error("has a line break or a control character in it".to_owned()));
     }
-    let docker = said.value("docker-mode")?;
+    let docker = layers.value("docker-mode")?;
     Ok(Some(Adopted {
         url,
         poll_every: Duration::from_secs(seconds),
         api_key: Some(key.text.trim()).filter(|key| !key.is_empty()).map(|key| Secret::from(key.to_owned())),
         collector_endpoint: endpoint.text,
-        first_config: world.absolute(Path::new(&said.value("config")?.text)),
+        first_config: world.absolute(Path::new(&layers.value("config")?.text)),
         docker: truth(&docker.text)
-            .ok_or_else(|| docker.error(format!("expected true or false, found \"{}\"", cli::clip(&docker.text))))?,
-        log_level: level(&said.value("")?.text),
+            .ok_or_else(|| docker.error(format!("expected true or false, found \"{}\"", clip(&docker.text))))?,
+        log_level: level(&layers.value("")?.text),
     }))
 }
 
-/// Everything that was said, in order of strength.
-struct Said<'a> {
-    invocation: &'a Invocation,
+/// Flags, variables and `agent.yaml`, in order of strength.
+struct KloudMateLayers<'a> {
+    flags: &'a Flags,
     world: &'a World,
     file: Option<AgentFile>,
 }
@@ -181,7 +195,7 @@ struct AgentFile {
     keys: Vec<(String, String)>,
 }
 
-/// A value, and who said it.
+/// A value, and where it is given.
 struct Value {
     text: String,
     name: &'static str,
@@ -191,14 +205,14 @@ struct Value {
 impl Value {
     fn error(&self, problem: String) -> SettingsError {
         match &self.place {
-            Some(place @ Place::File(_)) => error(place.clone(), format!("{}: {problem}", self.name)),
-            Some(place) => error(place.clone(), problem),
-            None => error(Place::Flag(format!("--{}", self.name)), problem),
+            Some(place @ Place::File(_)) => SettingsError::new(place.clone(), format!("{}: {problem}", self.name)),
+            Some(place) => SettingsError::new(place.clone(), problem),
+            None => SettingsError::new(Place::Flag(format!("--{}", self.name)), problem),
         }
     }
 }
 
-impl Said<'_> {
+impl KloudMateLayers<'_> {
     /// What stands in `agent.yaml`, if there is one to read.
     fn read_file(&self, own: Own) -> Result<Option<AgentFile>, SettingsError> {
         let named = self.value("agent-config")?;
@@ -211,35 +225,38 @@ impl Said<'_> {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound && named.place.is_none() => return Ok(None),
             Err(cause) => {
                 let problem = "cannot read the settings file of KloudMate's agent".to_owned();
-                return Err(SettingsError { place: Place::File(path), problem, cause: Some(cause) });
+                return Err(SettingsError::caused(Place::File(path), problem, Some(cause)));
             }
         };
         if bytes.len() > MOST {
-            return Err(error(Place::File(path), "larger than 1MiB; is this the settings file?".to_owned()));
+            return Err(SettingsError::new(
+                Place::File(path),
+                "larger than 1MiB; is this the settings file?".to_owned(),
+            ));
         }
         match String::from_utf8(bytes).map(|text| serde_yaml::from_str::<Option<Keys>>(&text)) {
             Ok(Ok(keys)) => Ok(Some(AgentFile { path, keys: keys.unwrap_or_default().0 })),
             Ok(Err(e)) => {
                 let (line, column) = e.location().map_or((1, 1), |at| (at.line(), at.column()));
                 let place = Place::Spot { path, line, column, key: String::new() };
-                Err(error(place, "expected a map of settings, each with a single value".to_owned()))
+                Err(SettingsError::new(place, "expected a map of settings, each with a single value".to_owned()))
             }
-            Err(_) => Err(error(Place::File(path), "not UTF-8".to_owned())),
+            Err(_) => Err(SettingsError::new(Place::File(path), "not UTF-8".to_owned())),
         }
     }
 
-    /// The strongest thing said about a setting; what is empty was not said.
+    /// The strongest value of a setting; an empty one counts as not given.
     fn value(&self, name: &'static str) -> Result<Value, SettingsError> {
         let row = KLOUDMATE_ROWS.iter().find(|row| row.name == name).expect("settings are asked for by their name");
         let value = |text: String, place| Value { text, name, place };
-        if let Some(text) = self.invocation.flag(name).filter(|text| !text.is_empty()) {
+        if let Some(text) = self.flags.get(name).filter(|text| !text.is_empty()) {
             return Ok(value(text.to_owned(), Some(Place::Flag(format!("--{name}")))));
         }
         if let Some(text) = (self.world.var)(row.variable).filter(|text| !text.is_empty()) {
             let place = Place::Variable(row.variable.to_owned());
             return match text.into_string() {
                 Ok(text) => Ok(value(text, Some(place))),
-                Err(_) => Err(error(place, "its value is not UTF-8".to_owned())),
+                Err(_) => Err(SettingsError::new(place, "its value is not UTF-8".to_owned())),
             };
         }
         if let Some(AgentFile { path, keys }) = &self.file
@@ -250,13 +267,13 @@ impl Said<'_> {
         Ok(value(row.default.to_owned(), None))
     }
 
-    /// Where configs are announced: as said, or else KloudMate's, if telemetry goes there.
+    /// Where configs are announced: the endpoint that is given, or else KloudMate's, if telemetry goes there.
     fn url(&self, endpoint: &Value) -> Result<String, SettingsError> {
-        let said = self.value("update-endpoint")?;
-        if !said.text.is_empty() {
-            return match http::parse_url(&said.text) {
-                Ok(_) => Ok(said.text),
-                Err(e) => Err(said.error(format!("expected URL: {}", e.why()))),
+        let given = self.value("update-endpoint")?;
+        if !given.text.is_empty() {
+            return match http::parse_url(&given.text) {
+                Ok(_) => Ok(given.text),
+                Err(e) => Err(given.error(format!("expected URL: {}", e.why()))),
             };
         }
         let host = host(&endpoint.text);
@@ -266,7 +283,7 @@ impl Said<'_> {
             _ => Err(endpoint.error(format!(
                 "host {} is not KloudMate's, and the key is not sent to a host that was guessed; set update-endpoint \
                  (KM_UPDATE_ENDPOINT) to the URL that ends in /agents/config-check, or config-check-interval to 0",
-                cli::clip(&host)
+                clip(&host)
             ))),
         }
     }
@@ -366,8 +383,8 @@ mod tests {
         }
     }
 
-    fn flags(line: &str) -> Invocation {
-        cli::parse(line.split_whitespace().map(OsString::from)).unwrap()
+    fn flags(line: &str) -> Flags {
+        crate::cli::parse(line.split_whitespace().map(OsString::from)).unwrap().flags
     }
 
     fn adopted(line: &str, vars: &[(&str, &str)], file: &str) -> Option<Adopted> {

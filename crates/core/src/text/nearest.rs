@@ -1,7 +1,7 @@
 //! The known word that somebody most likely meant. Pure.
 
 /// The known word that `word` was most likely meant to be: few letters off, or the same after a `.` or `-`.
-pub(crate) fn nearest<S: AsRef<str>>(word: &str, known: impl IntoIterator<Item = S>) -> Option<S> {
+pub fn nearest<S: AsRef<str>>(word: &str, known: impl IntoIterator<Item = S>) -> Option<S> {
     let word = word.to_ascii_lowercase();
     let tail = word.trim_start_matches('-');
     let most = match word.trim_start_matches('-').len() {
@@ -22,7 +22,7 @@ pub(crate) fn nearest<S: AsRef<str>>(word: &str, known: impl IntoIterator<Item =
 }
 
 /// Text for a message: at most 60 characters, control characters made visible.
-pub(crate) fn clip(text: &str) -> String {
+pub fn clip(text: &str) -> String {
     let mut clipped: String = text.chars().take(60).flat_map(char::escape_debug).collect();
     if text.chars().nth(60).is_some() {
         clipped += "...";

@@ -1,0 +1,59 @@
+//! The commands.
+
+/// What the agent is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Command {
+    #[default]
+    Run,
+    /// Read the settings, ask the source once, validate what it offers.
+    Validate,
+    /// Print what runs.
+    Status,
+    /// Go back to the config before the last good one.
+    Rollback,
+    /// Put what support asks for into one archive.
+    Diagnose,
+    Version,
+    /// Print [`help`](super::help).
+    Help,
+}
+
+/// The commands, their names and their help.
+pub static COMMANDS: &[(Command, &str, &str)] = &[
+    (Command::Run, "run", "Run the agent. This is the default."),
+    (Command::Validate, "validate", "Read the settings, ask the config source once, validate; start nothing."),
+    (
+        Command::Status,
+        "status",
+        "What runs, since when, from where; --watch, --json for machines, --healthy for probes.",
+    ),
+    (Command::Rollback, "rollback", "Back to the config before the last good one; --clear forgets refused configs."),
+    (
+        Command::Diagnose,
+        "diagnose",
+        "Write settings, status, configs and the last logs to one archive, without secrets.",
+    ),
+    (Command::Version, "version", "Print the version."),
+    (Command::Help, "help", "Print this text."),
+];
+
+/// The commands that read the settings.
+pub(crate) const READS_SETTINGS: &[Command] =
+    &[Command::Run, Command::Validate, Command::Status, Command::Rollback, Command::Diagnose];
+/// All of them.
+pub(crate) const EVERY: &[Command] = &[
+    Command::Run,
+    Command::Validate,
+    Command::Status,
+    Command::Rollback,
+    Command::Diagnose,
+    Command::Version,
+    Command::Help,
+];
+
+impl Command {
+    /// The word on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        COMMANDS.iter().find(|(known, ..)| *known == self).map_or("", |(_, name, _)| name)
+    }
+}

@@ -1,0 +1,290 @@
+//! The places where a setting can be given, in order of strength: flag, variable, settings file, default. A value is judged
+//! where it counts; one that a stronger place overrides is never looked at.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use otelet_core::text::{clip, nearest};
+use otelet_core::units;
+
+use super::error::{Place, SettingsError};
+use super::expand::expand;
+use super::file::File;
+use super::flags::Flags;
+use super::location::{Location, location};
+use super::node::{Node, item, join};
+use super::schema::{Row, Takes};
+use super::secret::Secret;
+use super::world::World;
+use crate::http;
+
+/// Flags, variables and settings file; the defaults are in the rows.
+pub(crate) struct Layers<'a> {
+    pub(crate) flags: &'a Flags,
+    pub(crate) world: &'a World,
+    pub(crate) file: File,
+}
+
+/// A value as it was written.
+pub(crate) struct Raw {
+    pub(crate) text: String,
+    pub(crate) from: Origin,
+    /// Whether a message may show it: not if it may be a secret.
+    pub(crate) shown: bool,
+}
+
+/// The place that gave a value.
+pub(crate) enum Origin {
+    Flag,
+    Variable(String),
+    /// The dotted key; that of an item of a list or map is longer than that of its row.
+    File(String),
+    Default,
+}
+
+impl Layers<'_> {
+    /// The row of a setting that is asked for by its key.
+    pub(crate) fn row(&self, key: &str) -> &'static Row {
+        self.file.schema.row(key).expect("settings are asked for by their key")
+    }
+
+    /// Whether a setting is given anywhere.
+    pub(crate) fn is_set(&self, key: &str) -> bool {
+        self.raw(key).is_ok_and(|raw| raw.is_some())
+    }
+
+    /// The strongest value of a setting.
+    pub(crate) fn raw(&self, key: &str) -> Result<Option<Raw>, SettingsError> {
+        if let Some(text) = self.flags.get(key) {
+            return Ok(Some(Raw { text: text.to_owned(), from: Origin::Flag, shown: true }));
+        }
+        if let Some(name) = self.row(key).env()
+            && let Some(raw) = self.variable(&name)?
+        {
+            return Ok(Some(raw));
+        }
+        if let Some(Node::Text(text)) = self.file.get(key) {
+            return self.expand(key.to_owned(), text).map(Some);
+        }
+        for name in common_variables(key) {
+            // A CGI server sets HTTP_PROXY from the request's `Proxy` header (CVE-2016-5385).
+            if *name == "HTTP_PROXY" && (self.world.var)("REQUEST_METHOD").is_some() {
+                continue;
+            }
+            if let Some(raw) = self.variable(name)? {
+                return Ok(Some(raw));
+            }
+        }
+        Ok(None)
+    }
+
+    fn variable(&self, name: &str) -> Result<Option<Raw>, SettingsError> {
+        let Some(value) = (self.world.var)(name).filter(|value| !value.is_empty()) else {
+            return Ok(None);
+        };
+        let from = Origin::Variable(name.to_owned());
+        match value.into_string() {
+            Ok(text) => Ok(Some(Raw { text, from, shown: true })),
+            Err(_) => Err(SettingsError::new(Place::Variable(name.to_owned()), "its value is not UTF-8".to_owned())),
+        }
+    }
+
+    /// A value of the file, with what stands in for parts of it.
+    pub(crate) fn expand(&self, key: String, text: &str) -> Result<Raw, SettingsError> {
+        match expand(text, self.world) {
+            Ok(expanded) => {
+                let shown = expanded.is_none();
+                let text = expanded.unwrap_or_else(|| text.replace("$$", "$"));
+                Ok(Raw { text, from: Origin::File(key), shown })
+            }
+            Err((problem, cause)) => Err(SettingsError::caused(self.file.place(&key), problem, cause)),
+        }
+    }
+
+    /// A setting that may be absent. `parse` says what is wrong with a text that it refuses.
+    pub(crate) fn optional<T>(
+        &self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, SettingsError> {
+        match self.raw(key)? {
+            Some(raw) if !raw.text.is_empty() => self.parsed(key, &raw, parse).map(Some),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// A setting with a default, which is the one that help shows.
+    pub(crate) fn required<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, SettingsError> {
+        let default = || Raw { text: self.row(key).default.to_owned(), from: Origin::Default, shown: true };
+        let raw = self.raw(key)?.unwrap_or_else(default);
+        self.parsed(key, &raw, parse)
+    }
+
+    pub(crate) fn parsed<T>(
+        &self,
+        key: &str,
+        raw: &Raw,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, SettingsError> {
+        if raw.text.contains('\0') {
+            return Err(self.error(key, raw, "its value holds a NUL character".to_owned()));
+        }
+        parse(&raw.text).map_err(|problem| {
+            let found = match (raw.text.is_empty(), raw.shown) {
+                (true, _) => "nothing".to_owned(),
+                (false, true) => format!("\"{}\"", clip(&raw.text)),
+                (false, false) => "<set>".to_owned(),
+            };
+            self.error(key, raw, format!("expected {}, found {found}: {problem}", self.row(key).expected()))
+        })
+    }
+
+    pub(crate) fn time(&self, key: &str) -> Result<Duration, SettingsError> {
+        let row = self.row(key);
+        self.required(key, |text| {
+            let time = units::parse_time(text).map_err(|e| e.to_string())?;
+            match row.takes {
+                Takes::Time(least, most) if time < least || time > most => Err(outside(row)),
+                _ => Ok(time),
+            }
+        })
+    }
+
+    pub(crate) fn size(&self, key: &str) -> Result<u64, SettingsError> {
+        self.required(key, size_of(self.row(key)))
+    }
+
+    pub(crate) fn number(&self, key: &str) -> Result<Option<i32>, SettingsError> {
+        let row = self.row(key);
+        self.optional(key, |text| {
+            let number: i32 = text.parse().map_err(|_| outside(row))?;
+            match row.takes {
+                Takes::Number(least, most) if !(least..=most).contains(&number.into()) => Err(outside(row)),
+                _ => Ok(number),
+            }
+        })
+    }
+
+    /// One of the words of the row, as the value at its place in `values`. A test holds their order together.
+    pub(crate) fn choice<T: Copy, const N: usize>(&self, key: &str, values: [T; N]) -> Result<T, SettingsError> {
+        let words = self.row(key).value();
+        self.required(key, |text| match words.split('|').zip(values).find(|(word, _)| *word == text) {
+            Some((_, value)) => Ok(value),
+            None => Err(match nearest(text, words.split('|')) {
+                Some(near) => format!("did you mean {near}?"),
+                None => "no such choice".to_owned(),
+            }),
+        })
+    }
+
+    /// A path, made absolute.
+    pub(crate) fn path(&self, key: &str) -> Result<Option<PathBuf>, SettingsError> {
+        self.optional(key, |text| Ok(self.world.absolute(Path::new(text))))
+    }
+
+    pub(crate) fn location(&self, key: &str) -> Result<Option<Location>, SettingsError> {
+        let Some(mut raw) = self.raw(key)?.filter(|raw| !raw.text.is_empty()) else {
+            return Ok(None);
+        };
+        // Passwords stand before an `@`, tokens in the query.
+        raw.shown &= !raw.text.contains(['@', '?']);
+        self.parsed(key, &raw, |text| location(text, self.world)).map(Some)
+    }
+
+    /// The items of a list.
+    pub(crate) fn list(&self, key: &str) -> impl Iterator<Item = Result<Raw, SettingsError>> {
+        let items = match self.file.get(key) {
+            Some(Node::List(items)) => &items[..],
+            Some(Node::Text(_) | Node::Map(_) | Node::Maps(_)) | None => &[],
+        };
+        items.iter().enumerate().map(move |(number, text)| self.expand(item(key, number), text))
+    }
+
+    /// The keys of the maps in a list.
+    pub(crate) fn maps(&self, key: &str) -> Vec<String> {
+        match self.file.get(key) {
+            Some(Node::Maps(number)) => (0..*number).map(|number| item(key, number)).collect(),
+            Some(Node::Text(_) | Node::List(_) | Node::Map(_)) | None => Vec::new(),
+        }
+    }
+
+    pub(crate) fn map(&self, key: &str) -> Result<Vec<(String, Raw)>, SettingsError> {
+        let Some(Node::Map(entries)) = self.file.get(key) else {
+            return Ok(Vec::new());
+        };
+        entries.iter().map(|(name, text)| Ok((name.clone(), self.expand(join(key, name), text)?))).collect()
+    }
+
+    pub(crate) fn headers(&self, key: &str) -> Result<Vec<(String, Secret)>, SettingsError> {
+        let mut headers: Vec<(String, Secret)> = Vec::new();
+        for (name, raw) in self.map(key)? {
+            http::check_header(&name, &raw.text).map_err(|error| self.error(key, &raw, error.why()))?;
+            if headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+                return Err(self.error(key, &raw, "this header stands twice; keep one".to_owned()));
+            }
+            headers.push((name, raw.text.into()));
+        }
+        Ok(headers)
+    }
+
+    pub(crate) fn attributes(&self, key: &str) -> Result<Vec<(String, String)>, SettingsError> {
+        let mut attributes = Vec::new();
+        for (name, raw) in self.map(key)? {
+            if name.is_empty() {
+                return Err(self.error(key, &raw, "an attribute needs a name".to_owned()));
+            }
+            attributes.push((name, raw.text));
+        }
+        Ok(attributes)
+    }
+
+    /// An error about a value.
+    pub(crate) fn error(&self, key: &str, raw: &Raw, problem: String) -> SettingsError {
+        let place = match &raw.from {
+            Origin::Flag => Place::Flag(self.row(key).flag().expect("it was given by flag")),
+            Origin::Variable(name) => Place::Variable(name.clone()),
+            Origin::File(key) => self.file.place(key),
+            Origin::Default => unreachable!("the default of {key} is refused"),
+        };
+        SettingsError::new(place, problem)
+    }
+
+    /// An error about a setting, wherever it is given.
+    pub(crate) fn error_at(&self, key: &str, problem: String) -> SettingsError {
+        match self.raw(key) {
+            Ok(Some(raw)) => self.error(key, &raw, problem),
+            Ok(None) => SettingsError::new(Place::File(self.file.path.clone()), problem),
+            Err(e) => e,
+        }
+    }
+
+    /// An error about something in the settings file.
+    pub(crate) fn error_of(&self, key: &str, problem: String) -> SettingsError {
+        SettingsError::new(self.file.place(key), problem)
+    }
+}
+
+/// Variables that other programs know too. They are weaker than the file.
+fn common_variables(key: &str) -> &'static [&'static str] {
+    match key {
+        "config.http_proxy" => &["http_proxy", "HTTP_PROXY"],
+        "config.https_proxy" => &["https_proxy", "HTTPS_PROXY"],
+        "config.no_proxy" => &["no_proxy", "NO_PROXY"],
+        _ => &[],
+    }
+}
+
+/// Reads a size within the limits of its row.
+pub(crate) fn size_of(row: &'static Row) -> impl Fn(&str) -> Result<u64, String> {
+    move |text| {
+        let size = units::parse_size(text).map_err(|e| e.to_string())?;
+        match row.takes {
+            Takes::Size(least, most) if size < least || size > most => Err(outside(row)),
+            _ => Ok(size),
+        }
+    }
+}
+
+fn outside(row: &Row) -> String {
+    format!("allowed is {}", row.limits().expect("it was compared with its limits"))
+}

@@ -1,0 +1,207 @@
+//! The list `checks`: synthetic checks.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use otelet_core::decide::{CheckKind, CheckPlan};
+
+use crate::settings::error::SettingsError;
+use crate::settings::layers::Layers;
+use crate::settings::location::url;
+use crate::settings::node::join;
+use crate::settings::schema::Takes::{List, Map, Text, Time};
+use crate::settings::schema::{Row, column, hours, ms, secs};
+use crate::settings::secret::Secret;
+
+#[rustfmt::skip] // A row is a line.
+pub(crate) const ROWS: &[Row] = &[
+    column("checks[].name", Text("NAME"), "", "What the check is called. Without it: what it looks at."),
+    column("checks[].http", Text("URL"), "", "Ask this URL by GET."),
+    column("checks[].status", Text("CODES"), "200-399", "With http: which status codes are good, such as 200,204,300-399."),
+    column("checks[].body", Text("TEXT"), "", "With http: a text that the body must hold, in its first 64 KiB."),
+    column("checks[].headers", Map, "", "With http: headers to send, by name."),
+    column("checks[].tcp", Text("HOST:PORT"), "", "Connect to this address."),
+    column("checks[].dns", Text("NAME"), "", "Look this name up, as this host does."),
+    column("checks[].address", Text("IP"), "", "With dns: an address that must be among the answers."),
+    column("checks[].exec", List, "", "Run this program with these arguments; it is good if it ends with 0. There is no shell."),
+    column("checks[].every", Time(secs(1), hours(24)), "30s", "Time between checks, give or take a tenth."),
+    column("checks[].timeout", Time(ms(100), secs(300)), "5s", "A check that takes longer has failed."),
+];
+
+/// One of `checks`.
+#[derive(Debug, Clone, PartialEq, Hash)]
+pub struct CheckSettings {
+    /// Unlike that of any other check.
+    pub name: String,
+    pub target: CheckTarget,
+    /// Time between two checks.
+    pub every: Duration,
+    /// A check that takes longer has failed.
+    pub timeout: Duration,
+}
+
+/// What a check looks at.
+#[derive(Debug, Clone, PartialEq, Hash)]
+pub enum CheckTarget {
+    Http {
+        /// `http://` or `https://`.
+        url: String,
+        /// The status codes that are good.
+        status: Vec<RangeInclusive<u16>>,
+        /// A text that the body must hold.
+        body: Option<String>,
+        headers: Vec<(String, Secret)>,
+    },
+    Tcp {
+        /// `host:port`, an IPv6 address in brackets.
+        address: String,
+    },
+    /// A look-up of a name.
+    Dns {
+        name: String,
+        /// What must be among the answers.
+        address: Option<IpAddr>,
+    },
+    /// A program, which is good if it ends with 0. Its arguments may be secrets.
+    Exec {
+        /// The program and its arguments; never empty.
+        command: Vec<Secret>,
+    },
+}
+
+impl CheckTarget {
+    /// Which kind of check this is.
+    pub fn kind(&self) -> CheckKind {
+        match self {
+            Self::Http { .. } => CheckKind::Http,
+            Self::Tcp { .. } => CheckKind::Tcp,
+            Self::Dns { .. } => CheckKind::Dns,
+            Self::Exec { .. } => CheckKind::Exec,
+        }
+    }
+}
+
+impl CheckSettings {
+    /// The part that decisions depend on.
+    pub fn plan(&self) -> CheckPlan {
+        // Two hashers that are made like this give the same hash in one process.
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        CheckPlan {
+            name: self.name.clone(),
+            kind: self.target.kind(),
+            every: self.every,
+            timeout: self.timeout,
+            fingerprint: hasher.finish(),
+        }
+    }
+}
+
+/// Reads the checks. No two have the same name.
+pub(crate) fn read(layers: &Layers) -> Result<Vec<CheckSettings>, SettingsError> {
+    let mut checks: Vec<CheckSettings> = Vec::new();
+    for key in layers.maps("checks") {
+        let check = check(layers, &key)?;
+        if checks.iter().any(|known| known.name == check.name) {
+            let problem = "another check has this name; give it a name of its own".to_owned();
+            return Err(layers.error_of(&key, problem));
+        }
+        checks.push(check);
+    }
+    Ok(checks)
+}
+
+fn check(layers: &Layers, key: &str) -> Result<CheckSettings, SettingsError> {
+    const KINDS: [CheckKind; 4] = [CheckKind::Http, CheckKind::Tcp, CheckKind::Dns, CheckKind::Exec];
+    let has = |column: &str| layers.file.get(&join(key, column)).is_some();
+    let there: Vec<CheckKind> = KINDS.into_iter().filter(|kind| has(kind.word())).collect();
+    let [kind] = there[..] else {
+        let words = KINDS.map(CheckKind::word).join(", ");
+        return Err(layers.error_of(key, format!("a check has one of {words}; this one has {}", there.len())));
+    };
+    let http = ["status", "body", "headers"].map(|column| (column, CheckKind::Http));
+    for (column, only) in http.into_iter().chain([("address", CheckKind::Dns)]) {
+        if kind != only && has(column) {
+            return Err(layers.error_of(&join(key, column), format!("goes with {} only", only.word())));
+        }
+    }
+    let text = |column: &str, parse: &dyn Fn(&str) -> Result<String, String>| {
+        let at = join(key, column);
+        layers.optional(&at, parse)?.ok_or_else(|| layers.error_of(&at, "is empty".to_owned()))
+    };
+    let target = match kind {
+        CheckKind::Http => CheckTarget::Http {
+            url: text("http", &url)?,
+            status: layers.required(&join(key, "status"), codes)?,
+            body: layers.optional(&join(key, "body"), |text| Ok(text.to_owned()))?,
+            headers: layers.headers(&join(key, "headers"))?,
+        },
+        CheckKind::Tcp => CheckTarget::Tcp { address: text("tcp", &host_and_port)? },
+        CheckKind::Dns => CheckTarget::Dns {
+            name: text("dns", &|text| Ok(text.to_owned()))?,
+            address: layers.optional(&join(key, "address"), |text| {
+                text.parse().map_err(|_| "not an IPv4 or IPv6 address".to_owned())
+            })?,
+        },
+        CheckKind::Exec => CheckTarget::Exec { command: command(layers, &join(key, "exec"))? },
+    };
+    let called = match &target {
+        // A query may hold a token.
+        CheckTarget::Http { url, .. } => url.split('?').next().unwrap_or_default().to_owned(),
+        CheckTarget::Tcp { address } => address.clone(),
+        CheckTarget::Dns { name, .. } => name.clone(),
+        CheckTarget::Exec { command } => command[0].expose().to_owned(),
+    };
+    Ok(CheckSettings {
+        name: layers.optional(&join(key, "name"), |text| Ok(text.to_owned()))?.unwrap_or(called),
+        target,
+        every: layers.time(&join(key, "every"))?,
+        timeout: layers.time(&join(key, "timeout"))?,
+    })
+}
+
+fn command(layers: &Layers, key: &str) -> Result<Vec<Secret>, SettingsError> {
+    let command: Vec<Secret> =
+        layers.list(key).map(|raw| Ok(raw?.text.into())).collect::<Result<_, SettingsError>>()?;
+    match command.first().map(|program: &Secret| program.expose()) {
+        None | Some("") => Err(layers.error_of(key, "names no program".to_owned())),
+        Some(program) if !program.starts_with('/') && program.contains('/') => {
+            Err(layers.error_of(key, "the program is a relative path; give an absolute one".to_owned()))
+        }
+        Some(_) if command.iter().any(|part| part.expose().contains('\0')) => {
+            Err(layers.error_of(key, "holds a NUL character".to_owned()))
+        }
+        Some(_) => Ok(command),
+    }
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    let host = text.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0));
+    match host {
+        Some((host, _)) if host.starts_with('[') == host.ends_with(']') && !host.is_empty() => {
+            if !host.starts_with('[') && host.contains(':') {
+                return Err("put an IPv6 address in brackets: [::1]:80".to_owned());
+            }
+            Ok(text.to_owned())
+        }
+        Some(_) | None => Err("write host:port".to_owned()),
+    }
+}
+
+/// `200,204,300-399`
+fn codes(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
+    let code = |text: &str| match text.trim().parse::<u16>() {
+        Ok(code) if (100..=599).contains(&code) => Ok(code),
+        Ok(_) | Err(_) => Err("status codes are 100 to 599".to_owned()),
+    };
+    let range = |part: &str| match part.split_once('-') {
+        Some((first, last)) => match (code(first)?, code(last)?) {
+            (first, last) if first <= last => Ok(first..=last),
+            _ => Err("a range goes from the smaller to the larger".to_owned()),
+        },
+        None => code(part).map(|code| code..=code),
+    };
+    text.split(',').map(range).collect()
+}

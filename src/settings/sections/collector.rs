@@ -1,0 +1,129 @@
+//! The section `collector`: the child.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::settings::error::SettingsError;
+use crate::settings::layers::{Layers, size_of};
+use crate::settings::schema::Takes::{Choice, List, Map, Number, Size, Text, Time};
+use crate::settings::schema::{KIB, MIB, Row, file_only, hours, ms, secs, setting};
+use crate::settings::secret::Secret;
+
+#[rustfmt::skip] // A row is a line.
+pub(crate) const ROWS: &[Row] = &[
+    setting("collector.path", Text("PATH"), "otelcol-contrib, from PATH", "The collector to run. A name without a slash is looked up in PATH. If nothing is said, otelcol-contrib, otelcol and otelcol-* are tried in turn."),
+    file_only("collector.args", List, "More arguments for the collector, but neither --config nor --set: only checked configs run."),
+    file_only("collector.env", Map, "More environment variables for the collector, by name."),
+    setting("collector.stop_timeout", Time(ms(0), secs(600)), "35s", "Time that a stopping collector has before it is killed."),
+    setting("collector.probation", Time(ms(0), hours(1)), "30s", "Time that a new config has to stay healthy for before it is the last good one."),
+    setting("collector.log", Choice("pass|drop"), "pass", "What happens to the collector's own log lines."),
+    setting("collector.log_rate", Size(KIB, 1024 * MIB), "64KiB", "Log lines of the collector above this many bytes per second are dropped and counted."),
+    setting("collector.memory_limit", Size(16 * MIB, 16 * 1024 * 1024 * MIB), "", "Memory for the collector: 90 % of it is its GOMEMLIMIT, and a cgroup holds it where the agent may make one."),
+    setting("collector.nice", Number(-20, 19), "", "Scheduling priority of the collector, -20 (first) to 19 (last)."),
+    setting("collector.oom_score_adj", Number(-1000, 1000), "", "How soon the kernel kills the collector when memory runs out, -1000 (never) to 1000 (first)."),
+    setting("collector.run_as", Text("USER[:GROUP]"), "", "Run the collector as this user and group, by name or number."),
+];
+
+/// The collector that is looked up when no other is named.
+pub const DEFAULT_COLLECTOR: &str = "otelcol-contrib";
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct CollectorSettings {
+    /// A name to look up in PATH, or an absolute path. [`DEFAULT_COLLECTOR`] if none is given.
+    pub path: PathBuf,
+    /// More arguments.
+    pub args: Vec<String>,
+    /// More environment variables.
+    pub env: Vec<(String, Secret)>,
+    /// Time between asking the collector to stop and killing it.
+    pub stop_timeout: Duration,
+    /// Time that a new config has to stay healthy for.
+    pub probation: Duration,
+    pub log: CollectorLog,
+    /// The most log that is passed on, in bytes per second.
+    pub log_rate: u64,
+    /// Memory budget, in bytes.
+    pub memory_limit: Option<u64>,
+    /// Scheduling priority, -20 to 19.
+    pub nice: Option<i32>,
+    /// -1000 to 1000. Source: proc(5).
+    pub oom_score_adj: Option<i32>,
+    /// `user` or `user:group`, names or numbers. Neither part is empty.
+    pub run_as: Option<String>,
+}
+
+/// What happens to the collector's log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CollectorLog {
+    /// They are passed on.
+    Pass,
+    /// They are read and dropped; the last ones are still kept for reports.
+    Drop,
+}
+
+impl CollectorSettings {
+    pub(crate) fn read(layers: &Layers) -> Result<Self, SettingsError> {
+        Ok(Self {
+            path: program(layers, "collector.path")?,
+            args: arguments(layers, "collector.args")?,
+            env: variables(layers, "collector.env")?,
+            stop_timeout: layers.time("collector.stop_timeout")?,
+            probation: layers.time("collector.probation")?,
+            log: layers.choice("collector.log", [CollectorLog::Pass, CollectorLog::Drop])?,
+            log_rate: layers.size("collector.log_rate")?,
+            memory_limit: layers.optional("collector.memory_limit", size_of(layers.row("collector.memory_limit")))?,
+            nice: layers.number("collector.nice")?,
+            oom_score_adj: layers.number("collector.oom_score_adj")?,
+            run_as: layers.optional("collector.run_as", user_and_group)?,
+        })
+    }
+}
+
+/// A path, made absolute unless it is a bare name for PATH.
+fn program(layers: &Layers, key: &str) -> Result<PathBuf, SettingsError> {
+    let program = layers.optional(key, |text| {
+        let path = Path::new(text);
+        Ok(if path.components().count() == 1 && path.file_name().is_some_and(|name| name == text) {
+            path.to_owned()
+        } else {
+            layers.world.absolute(path)
+        })
+    })?;
+    Ok(program.unwrap_or_else(|| DEFAULT_COLLECTOR.into()))
+}
+
+/// The collector's arguments. None of them may bring in a config.
+fn arguments(layers: &Layers, key: &str) -> Result<Vec<String>, SettingsError> {
+    let checked = |text: &str| Ok(text.to_owned());
+    let raws = layers.list(key).map(|raw| {
+        let raw = raw?;
+        let flag = raw.text.split('=').next().unwrap_or_default();
+        if ["--config", "--set"].contains(&flag) {
+            let problem = format!("{flag} would run a config that was not checked; change what config.url offers");
+            return Err(layers.error(key, &raw, problem));
+        }
+        layers.parsed(key, &raw, checked)
+    });
+    raws.collect()
+}
+
+fn variables(layers: &Layers, key: &str) -> Result<Vec<(String, Secret)>, SettingsError> {
+    let mut variables = Vec::new();
+    for (name, raw) in layers.map(key)? {
+        if name.is_empty() || name.contains(['=', '\0']) || raw.text.contains('\0') {
+            let problem = "a variable has a name without \"=\", and no NUL character";
+            return Err(layers.error(key, &raw, problem.to_owned()));
+        }
+        variables.push((name, raw.text.into()));
+    }
+    Ok(variables)
+}
+
+fn user_and_group(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let bad = |part: &&str| part.is_empty() || part.contains(|c: char| c.is_whitespace() || c.is_control());
+    if parts.len() > 2 || parts.iter().any(bad) {
+        return Err("write user or user:group, names or numbers".to_owned());
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,180 @@
+//! The section `config`: where configs come from, and how.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use otelet_config::signature::PublicKey;
+
+use super::kloudmate::KloudMateSettings;
+use crate::http;
+use crate::os::{self, Environment};
+use crate::settings::error::SettingsError;
+use crate::settings::layers::Layers;
+use crate::settings::layers::Raw;
+use crate::settings::location::{Location, location};
+use crate::settings::schema::Takes::{Choice, List, Map, Size, Text, Time};
+use crate::settings::schema::{KIB, MIB, Row, file_only, hours, ms, secs, setting};
+use crate::settings::secret::Secret;
+
+#[rustfmt::skip] // A row is a line.
+pub(crate) const ROWS: &[Row] = &[
+    setting("config.url", Text("URL"), "", "Where configs come from: http://, https://, file:// or a path. An unchanged config costs one 304; a file is watched, not polled. Without it: the config that is built in for the environment."),
+    setting("config.protocol", Choice("get|kloudmate|opamp"), "get", "How the server at config.url is spoken to: a plain GET, KloudMate's config-check, or OpAMP over HTTP."),
+    setting("config.role", Choice("host|docker|daemonset|deployment"), "host", "With KloudMate: as what the agent asks. In a pod it takes the part of the answer that is meant for it."),
+    setting("config.cluster", Text("NAME"), "", "With KloudMate in a pod: the name of the cluster."),
+    file_only("config.fallback", List, "Files and URLs, asked in turn by plain GET while config.url has never answered or has been silent for config.fallback_after."),
+    setting("config.fallback_after", Time(ms(0), hours(24)), "10m", "How long config.url may be silent before config.fallback is asked."),
+    setting("config.public_key", Text("KEY"), "", "A minisign public key: only configs with a signature of it beside them (.minisig) are accepted, and none older than the newest."),
+    setting("config.poll_every", Time(ms(10), hours(24)), "30s", "Time between polls."),
+    setting("config.timeout", Time(secs(1), secs(600)), "30s", "Time for one exchange with the source in all."),
+    setting("config.max_size", Size(KIB, 64 * MIB), "4MiB", "A config above this size is refused."),
+    file_only("config.headers", Map, "Headers sent with each request, by name."),
+    setting("config.bearer_token_file", Text("PATH"), "", "A file with a token to send as `Authorization: Bearer`. Read again when it changes."),
+    setting("config.ca_file", Text("PATH"), "", "Certificate authorities to trust, in PEM, instead of the built-in ones."),
+    setting("config.client_cert_file", Text("PATH"), "", "The certificate to show to the server, in PEM. Needs the key."),
+    setting("config.client_key_file", Text("PATH"), "", "The private key of that certificate, in PEM."),
+    setting("config.http_proxy", Text("URL"), "", "Proxy for http://. Without it: http_proxy, HTTP_PROXY."),
+    setting("config.https_proxy", Text("URL"), "", "Proxy for https://. Without it: https_proxy, HTTPS_PROXY."),
+    setting("config.no_proxy", Text("HOSTS"), "", "Hosts to reach without a proxy, separated by commas. Without it: no_proxy, NO_PROXY."),
+];
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConfigSettings {
+    /// Where configs come from. `None`: from the one that is built in.
+    pub url: Option<Location>,
+    /// Whose built-in config it is.
+    pub environment: Environment,
+    /// How the server is spoken to.
+    pub protocol: ProtocolName,
+    /// As what KloudMate's server is asked.
+    pub role: Environment,
+    /// The name of the cluster that KloudMate's server is asked for.
+    pub cluster: Option<String>,
+    /// How KloudMate's server is asked, if it is one.
+    pub kloudmate: Option<KloudMateSettings>,
+    /// Who is asked while the server is silent, in this order.
+    pub fallback: Vec<Location>,
+    /// How long the server may be silent.
+    pub fallback_after: Duration,
+    /// A minisign public key, as its program writes it.
+    pub public_key: Option<String>,
+    pub poll_every: Duration,
+    /// Time for one exchange in all.
+    pub timeout: Duration,
+    /// The largest config accepted, in bytes.
+    pub max_size: u64,
+    /// Headers for each request; names are valid and differ, values have no line breaks.
+    pub headers: Vec<(String, Secret)>,
+    /// A file with a bearer token. Never set together with an `Authorization` header.
+    pub bearer_token_file: Option<PathBuf>,
+    /// Certificate authorities, in PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate, in PEM. Set if and only if the key is.
+    pub client_cert_file: Option<PathBuf>,
+    /// Private key of the client certificate, in PEM.
+    pub client_key_file: Option<PathBuf>,
+    /// Proxy for `http://`. Its URL may hold a password.
+    pub http_proxy: Option<Secret>,
+    /// Proxy for `https://`. Its URL may hold a password.
+    pub https_proxy: Option<Secret>,
+    /// Hosts to reach without a proxy, separated by commas.
+    pub no_proxy: String,
+}
+
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProtocolName {
+    /// A plain GET.
+    Get,
+    /// KloudMate's config-check.
+    KloudMate,
+    /// OpAMP over HTTP.
+    OpAmp,
+}
+
+impl fmt::Display for ProtocolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Get => "get",
+            Self::KloudMate => "kloudmate",
+            Self::OpAmp => "opamp",
+        })
+    }
+}
+
+impl ConfigSettings {
+    /// Leaves out `kloudmate`, which depends on the settings of KloudMate's agent.
+    pub(crate) fn read(layers: &Layers) -> Result<Self, SettingsError> {
+        Ok(Self {
+            url: layers.location("config.url")?,
+            environment: environment(layers)?,
+            protocol: protocol(layers)?,
+            role: role(layers)?,
+            cluster: layers.optional("config.cluster", |text| Ok(text.to_owned()))?,
+            kloudmate: None,
+            fallback: locations(layers, "config.fallback")?,
+            fallback_after: layers.time("config.fallback_after")?,
+            public_key: public_key(layers, "config.public_key")?,
+            poll_every: layers.time("config.poll_every")?,
+            timeout: layers.time("config.timeout")?,
+            max_size: layers.size("config.max_size")?,
+            headers: layers.headers("config.headers")?,
+            bearer_token_file: layers.path("config.bearer_token_file")?,
+            ca_file: layers.path("config.ca_file")?,
+            client_cert_file: layers.path("config.client_cert_file")?,
+            client_key_file: layers.path("config.client_key_file")?,
+            http_proxy: proxy(layers, "config.http_proxy")?,
+            https_proxy: proxy(layers, "config.https_proxy")?,
+            no_proxy: layers.raw("config.no_proxy")?.map_or(String::new(), |raw| raw.text),
+        })
+    }
+}
+
+/// The setting `environment` has no section, but the config that is built in follows from it.
+fn environment(layers: &Layers) -> Result<Environment, SettingsError> {
+    use Environment::{DaemonSet, Deployment, Docker, Host};
+    let given = layers.choice("environment", [None, Some(Host), Some(Docker), Some(DaemonSet), Some(Deployment)])?;
+    Ok(given.unwrap_or_else(os::environment))
+}
+
+fn protocol(layers: &Layers) -> Result<ProtocolName, SettingsError> {
+    use ProtocolName::{Get, KloudMate, OpAmp};
+    layers.choice("config.protocol", [Get, KloudMate, OpAmp])
+}
+
+fn role(layers: &Layers) -> Result<Environment, SettingsError> {
+    use Environment::{DaemonSet, Deployment, Docker, Host};
+    layers.choice("config.role", [Host, Docker, DaemonSet, Deployment])
+}
+
+fn locations(layers: &Layers, key: &str) -> Result<Vec<Location>, SettingsError> {
+    let raws = layers.list(key).map(|raw| {
+        let mut raw = raw?;
+        raw.shown &= !raw.text.contains(['@', '?']);
+        layers.parsed(key, &raw, |text| location(text, layers.world))
+    });
+    raws.collect()
+}
+
+/// A proxy, whose URL may hold a password.
+fn proxy(layers: &Layers, key: &str) -> Result<Option<Secret>, SettingsError> {
+    let raw = layers.raw(key)?.filter(|raw| !raw.text.is_empty());
+    let Some(raw) = raw.map(|raw| Raw { shown: false, ..raw }) else {
+        return Ok(None);
+    };
+    let checked = |text: &str| match http::parse_proxy(key, text) {
+        Ok(_) => Ok(Secret::from(text.to_owned())),
+        Err(error) => Err(error.why()),
+    };
+    layers.parsed(key, &raw, checked).map(Some)
+}
+
+/// A public key. Somebody may have written the secret one: it is not repeated.
+fn public_key(layers: &Layers, key: &str) -> Result<Option<String>, SettingsError> {
+    let raw = layers.raw(key)?.filter(|raw| !raw.text.is_empty());
+    let Some(raw) = raw.map(|raw| Raw { shown: false, ..raw }) else {
+        return Ok(None);
+    };
+    layers.parsed(key, &raw, |text| PublicKey::parse(text).map(|_| text.to_owned())).map(Some)
+}

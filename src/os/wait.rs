@@ -2,7 +2,7 @@
 //!
 //! The main thread waits in [`block_on`] and nowhere else. smol's own reactor would do too, but it hands itself to and
 //! fro between two threads at each timer: six more wake-ups a tick, on hosts where each one costs battery. What it sleeps in is
-//! one call of the system: `sleep` of its `wait.rs`, with a `Bell` for other threads and a `Source` for each thing.
+//! one call of the system: `sleep` of its `sleep.rs`, with a `Bell` for other threads and a `Source` for each thing.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -16,7 +16,7 @@ use std::thread::ThreadId;
 use std::time::Instant;
 
 use super::system::signals::hand_out;
-use super::system::wait::{Bell, Source, sleep};
+use super::system::sleep::{Bell, Source, sleep};
 
 /// Wakes the main thread from others: one bell for all of it.
 static WAKE: OnceLock<WakeUp> = OnceLock::new();

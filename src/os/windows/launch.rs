@@ -13,7 +13,7 @@ use windows_sys::Win32::System::Threading::{
 
 use super::process::{job, put_into};
 use super::signals::has_terminal;
-use super::wait::ready;
+use super::sleep::ready;
 use crate::os::{Launch, User};
 
 /// A limit on memory, which the job of a child holds.

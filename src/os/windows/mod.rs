@@ -11,8 +11,8 @@ mod program;
 mod service;
 mod setup;
 pub(super) mod signals;
+pub(super) mod sleep;
 mod sockets;
-pub(super) mod wait;
 mod watch;
 
 pub use files::*;

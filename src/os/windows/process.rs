@@ -23,7 +23,7 @@ use windows_sys::Win32::System::Threading::{
 
 use super::handles::{done, owned};
 use super::signals::has_terminal;
-use super::wait::ready;
+use super::sleep::ready;
 
 /// What a process that was ended by force says with its exit code, so that it is not taken for one that ended well.
 const KILLED: u32 = 137;

@@ -17,7 +17,7 @@ use windows_sys::Win32::System::Console::{
 use windows_sys::Win32::System::Threading::{CreateEventW, EVENT_MODIFY_STATE, OpenEventW, SetEvent};
 
 use super::handles::{Private, done, owned, wide};
-use super::wait::ready;
+use super::sleep::ready;
 use crate::os::Signal;
 
 /// One bit for each [`Signal`] that has arrived and was not taken yet.

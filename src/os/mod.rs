@@ -4,6 +4,7 @@
 #[expect(unsafe_code, reason = "calls that no crate wraps")]
 mod unix;
 mod wait;
+mod wake;
 #[cfg(windows)]
 #[expect(unsafe_code, reason = "windows-sys declares functions and wraps none")]
 mod windows;

@@ -8,9 +8,10 @@ mod memory;
 mod pipes;
 mod process;
 mod program;
-pub(super) mod signals;
+mod signals;
 pub(super) mod sleep;
 mod sockets;
+mod wait;
 mod watch;
 
 pub use files::*;
@@ -21,8 +22,8 @@ pub use pipes::*;
 pub use process::*;
 pub use program::*;
 pub use signals::*;
-pub use sleep::readable;
 pub use sockets::*;
+pub use wait::readable;
 pub use watch::Watch;
 
 /// Children as futures, by pidfd where the kernel has it.

@@ -1,12 +1,10 @@
 //! One `ppoll` that waits for everything, and an eventfd that ends it.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
-
-use crate::os::wait::ready;
 
 /// An eventfd: a signal handler may ring it, since to do so is only a write.
 pub(in crate::os) struct Bell(OwnedFd);
@@ -22,11 +20,11 @@ impl Bell {
     }
 }
 
-/// A descriptor that is waited for. Only [`ready_for`] makes one.
+/// A descriptor that is waited for. Only `ready_for` makes one.
 #[derive(Clone, Copy)]
 pub(in crate::os) struct Source {
-    fd: RawFd,
-    flags: PollFlags,
+    pub(super) fd: RawFd,
+    pub(super) flags: PollFlags,
 }
 
 /// Sleeps until something is ready, this time has passed, a signal has arrived or the bell rings. Answers with what is ready, by its
@@ -58,13 +56,4 @@ pub(in crate::os) fn sleep(
         Err(error) => return Err(error.into()),
     }
     Ok(ready)
-}
-
-/// Completes when the descriptor can be read, or has been closed by its other side.
-pub async fn readable(fd: &impl AsFd) {
-    ready_for(fd.as_fd(), PollFlags::IN).await;
-}
-
-pub(super) async fn ready_for(fd: BorrowedFd<'_>, flags: PollFlags) {
-    ready(Source { fd: fd.as_raw_fd(), flags }).await;
 }

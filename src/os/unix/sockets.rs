@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 
 use super::readable;
-use super::sleep::ready_for;
+use super::wait::ready_for;
 use crate::os::User;
 
 /// A connection on which nothing waits: connects, sends, and reads the first bytes of the answer, as a task.

@@ -11,9 +11,9 @@ use windows_sys::Win32::System::Threading::{
     HIGH_PRIORITY_CLASS, IDLE_PRIORITY_CLASS, NORMAL_PRIORITY_CLASS,
 };
 
+use super::console::has_terminal;
 use super::process::{job, put_into};
-use super::signals::has_terminal;
-use super::sleep::ready;
+use super::wait::ready;
 use crate::os::{Launch, User};
 
 /// A limit on memory, which the job of a child holds.

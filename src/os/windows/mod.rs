@@ -1,5 +1,6 @@
 //! Windows. One room for each thing that is asked of it, with the names that `unix` has.
 
+mod console;
 mod files;
 mod handles;
 mod host;
@@ -10,9 +11,10 @@ mod process;
 mod program;
 mod service;
 mod setup;
-pub(super) mod signals;
+mod signals;
 pub(super) mod sleep;
 mod sockets;
+mod wait;
 mod watch;
 
 pub use files::*;

@@ -23,7 +23,7 @@ use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED
 use windows_sys::Win32::System::Pipes::{CreateNamedPipeW, PIPE_REJECT_REMOTE_CLIENTS};
 
 use super::handles::{event, owned, wide};
-use super::sleep::ready;
+use super::wait::ready;
 
 /// What is read at once, and what the pipe holds, in bytes.
 const PIECE: usize = 8 * 1024;

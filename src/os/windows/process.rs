@@ -21,9 +21,9 @@ use windows_sys::Win32::System::Threading::{
     PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, TerminateProcess, WaitForSingleObject,
 };
 
+use super::console::has_terminal;
 use super::handles::{done, owned};
-use super::signals::has_terminal;
-use super::sleep::ready;
+use super::wait::ready;
 
 /// What a process that was ended by force says with its exit code, so that it is not taken for one that ended well.
 const KILLED: u32 = 137;

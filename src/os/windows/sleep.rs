@@ -1,14 +1,13 @@
 //! One `WaitForMultipleObjects` that waits for everything, and an event that ends it.
 
 use std::io;
-use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, OwnedHandle};
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{HANDLE, WAIT_FAILED, WAIT_OBJECT_0};
 use windows_sys::Win32::System::Threading::{SetEvent, WaitForMultipleObjects, WaitForSingleObject};
 
 use super::handles::event;
-use crate::os::wait;
 
 /// `MAXIMUM_WAIT_OBJECTS` of winnt.h.
 const MOST: usize = 64;
@@ -30,9 +29,9 @@ impl Bell {
     }
 }
 
-/// A handle that is waited for. Only [`ready`] makes one.
+/// A handle that is waited for. Only `ready` makes one.
 #[derive(Clone, Copy)]
-pub(in crate::os) struct Source(HANDLE);
+pub(in crate::os) struct Source(pub(super) HANDLE);
 
 /// Sleeps until something is ready, this time has passed or the bell rings. Answers with what is ready, by its place, in order.
 pub(in crate::os) fn sleep(
@@ -66,13 +65,4 @@ pub(in crate::os) fn sleep(
     }));
     // The first place is the bell's.
     Ok(ready.into_iter().filter_map(|index| index.checked_sub(1)).collect())
-}
-
-/// Completes when the handle is signalled: a process has ended, an event was set, a directory has changed.
-pub(super) async fn ready(handle: &impl AsHandle) {
-    ready_handle(handle.as_handle()).await;
-}
-
-async fn ready_handle(handle: BorrowedHandle<'_>) {
-    wait::ready(Source(handle.as_raw_handle())).await;
 }

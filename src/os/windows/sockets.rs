@@ -21,7 +21,7 @@ use windows_sys::Win32::System::Threading::WaitForSingleObject;
 
 use super::handles::event;
 use super::pipes::{Reading, is};
-use super::sleep::ready;
+use super::wait::ready;
 use crate::os::User;
 
 /// A connection on which nothing waits: connects, sends, and reads the first bytes of the answer, as a task.

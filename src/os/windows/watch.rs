@@ -13,7 +13,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 
 use super::handles::{done, wide_path};
-use super::sleep::ready;
+use super::wait::ready;
 
 /// A watch on all directories in which a change can mean another content of the files.
 #[derive(Debug)]

@@ -9,7 +9,9 @@ mod manager;
 mod pipes;
 mod process;
 mod program;
+#[path = "../../commands/service.rs"]
 mod service;
+#[path = "../../commands/service/configure.rs"]
 mod setup;
 mod signals;
 pub(super) mod sleep;

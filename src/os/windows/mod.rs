@@ -9,10 +9,7 @@ mod manager;
 mod pipes;
 mod process;
 mod program;
-#[path = "../../commands/service.rs"]
 mod service;
-#[path = "../../commands/service/configure.rs"]
-mod setup;
 mod signals;
 pub(super) mod sleep;
 mod sockets;
@@ -27,7 +24,6 @@ pub use pipes::*;
 pub use process::*;
 pub use program::*;
 pub use service::*;
-pub use setup::judge_configure;
 pub use signals::*;
 pub use sockets::*;
 pub use watch::Watch;

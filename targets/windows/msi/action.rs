@@ -12,7 +12,8 @@ use std::os::windows::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use otelet::os::{default_settings_path, judge_configure, quoted};
+use otelet::commands::service::{judge_configure, quoted};
+use otelet::os::default_settings_path;
 use otelet::settings::given::{GIVEN, Given};
 
 /// Of winerror.h, msi.h and winbase.h. Declared here and not by windows-sys, for which another feature would have all that

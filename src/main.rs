@@ -1,21 +1,25 @@
 //! Parses, runs, and ends with an exit status.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use otelet::cli::{self, Command, Invocation};
-use otelet::commands::diagnose;
-use otelet::commands::validate;
+use otelet::commands::{diagnose, service, validate};
 use otelet::settings::{self, Settings, World};
 use otelet::status::{self, Verb};
 use otelet::store::{Store, StoreError};
 use otelet::{decide, exit, os, run};
 
 fn main() -> ExitCode {
-    ExitCode::from(os::serve(answer))
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    ExitCode::from(match os::service_manager() {
+        Some(manager) => service::serve(manager, arguments, answer),
+        None => answer(arguments),
+    })
 }
 
-fn answer(arguments: os::Arguments) -> u8 {
+fn answer(arguments: Vec<OsString>) -> u8 {
     match cli::parse(arguments) {
         Ok(invocation) => dispatch(invocation),
         Err(error) => {

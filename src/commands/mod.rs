@@ -1,5 +1,6 @@
 //! The commands beside `run`, a file each.
 
 pub mod diagnose;
+pub mod service;
 mod tar;
 pub mod validate;

@@ -1,9 +1,11 @@
 //! Where operating systems meet: the same function names in each file, and nothing else of the agent knows which one it is on.
 
+mod service;
 #[cfg(unix)]
 #[expect(unsafe_code, reason = "calls that no crate wraps")]
 mod unix;
 mod wait;
+mod wake;
 #[cfg(windows)]
 #[expect(unsafe_code, reason = "windows-sys declares functions and wraps none")]
 mod windows;
@@ -14,6 +16,10 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
+pub use service::{
+    ServiceAccess, ServiceConfig, ServiceDefinition, ServiceEnd, ServiceError, ServiceErrorKind, ServiceProperty,
+    ServiceState, ServiceStatus,
+};
 pub use system::*;
 pub use wait::{block_on, until};
 

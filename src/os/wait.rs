@@ -2,51 +2,19 @@
 //!
 //! The main thread waits in [`block_on`] and nowhere else. smol's own reactor would do too, but it hands itself to and
 //! fro between two threads at each timer: six more wake-ups a tick, on hosts where each one costs battery. What it sleeps in is
-//! one call of the system: `sleep` of its `wait.rs`, with a `Bell` for other threads and a `Source` for each thing.
+//! one call of the system: `sleep` of its `sleep.rs`, with a `Bell` for other threads and a `Source` for each thing.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::ThreadId;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::system::signals::hand_out;
-use super::system::wait::{Bell, Source, sleep};
-
-/// Wakes the main thread from others: one bell for all of it.
-static WAKE: OnceLock<WakeUp> = OnceLock::new();
-
-struct WakeUp {
-    bell: Bell,
-    main: ThreadId,
-    /// Set while the main thread has something to do and need not be woken.
-    pending: AtomicBool,
-}
-
-/// Wakes the main thread. A signal handler may call it: it does no more than the bell does.
-pub(super) fn ring() {
-    if let Some(wake) = WAKE.get() {
-        wake.bell.ring();
-    }
-}
-
-struct MainWaker;
-
-impl Wake for MainWaker {
-    fn wake(self: Arc<Self>) {
-        if let Some(wake) = WAKE.get()
-            && !wake.pending.swap(true, Ordering::SeqCst)
-            && std::thread::current().id() != wake.main
-        {
-            wake.bell.ring();
-        }
-    }
-}
+use super::system::sleep::{Bell, Source, sleep};
+use super::wake::{WakeUp, hand_out};
 
 thread_local! {
     static WAITING: RefCell<Vec<Waiting>> = const { RefCell::new(Vec::new()) };
@@ -74,9 +42,8 @@ struct Timer {
 ///
 /// If the system gives no bell.
 pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
-    let bell = Bell::new()?;
-    let wake = WAKE.get_or_init(|| WakeUp { bell, main: std::thread::current().id(), pending: AtomicBool::new(false) });
-    let waker = Waker::from(Arc::new(MainWaker));
+    let wake = WakeUp::main()?;
+    let waker = WakeUp::waker();
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {

@@ -99,6 +99,20 @@ pub fn new_private_file(path: &Path) -> io::Result<File> {
     fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
+/// Replaces a file by another one, with the mode of that one. The file is kept as `before`.
+///
+/// # Errors
+///
+/// As the kernel says.
+pub fn replace_file(path: &Path, new: &Path, before: &Path) -> io::Result<()> {
+    match fs::remove_file(before) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::hard_link(path, before)?;
+    fs::rename(new, path)
+}
+
 /// Renames a file, but not over another one.
 ///
 /// # Errors

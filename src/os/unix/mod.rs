@@ -8,9 +8,11 @@ mod memory;
 mod pipes;
 mod process;
 mod program;
-pub(super) mod signals;
+mod service;
+mod signals;
+pub(super) mod sleep;
 mod sockets;
-pub(super) mod wait;
+mod wait;
 mod watch;
 
 pub use files::*;
@@ -20,6 +22,7 @@ pub use manager::*;
 pub use pipes::*;
 pub use process::*;
 pub use program::*;
+pub use service::*;
 pub use signals::*;
 pub use sockets::*;
 pub use wait::readable;
@@ -27,14 +30,6 @@ pub use watch::Watch;
 
 /// Children as futures, by pidfd where the kernel has it.
 pub use smol::process::{Child, Command, driver};
-
-/// The command line without the name of the program.
-pub type Arguments = std::iter::Skip<std::env::ArgsOs>;
-
-/// Answers the command line. There is nothing to do before: a service manager runs the agent as everybody does.
-pub fn serve(answer: fn(Arguments) -> u8) -> u8 {
-    answer(std::env::args_os().skip(1))
-}
 
 /// What a Collector does on a host until it is told otherwise.
 pub const BUILT_IN: &str = include_str!("../../../targets/linux/collector.yaml");

@@ -1,24 +1,13 @@
 //! Signals: caught by a handler that only notes them, handed out one by one to a task.
 
-use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Poll, Waker};
+use std::sync::atomic::AtomicBool;
 
 use super::is_pid_1;
 use super::process::pid_of;
 use crate::os::Signal;
-use crate::os::wait;
-
-/// One bit for each [`Signal`] that has arrived and was not taken yet.
-static ARRIVED: AtomicU32 = AtomicU32::new(0);
-
-thread_local! {
-    /// Whoever waits in [`signal`].
-    static TAKER: RefCell<Option<Waker>> = const { RefCell::new(None) };
-}
+use crate::os::wake::{note, noted};
 
 const SIGNAL_TABLE: [(i32, Signal); 5] = [
     (signal_hook::consts::SIGTERM, Signal::Stop),
@@ -34,16 +23,13 @@ const SIGNAL_TABLE: [(i32, Signal); 5] = [
 ///
 /// If the kernel refuses a handler.
 pub fn catch_signals() -> io::Result<()> {
-    for (bit, (number, signal)) in SIGNAL_TABLE.into_iter().enumerate() {
+    for (bit, (number, signal)) in (0..).zip(SIGNAL_TABLE) {
         if signal == Signal::ChildEnded && !is_pid_1() {
             continue;
         }
         // SAFETY: the handler touches an atomic and writes to an eventfd: both are async-signal-safe.
         unsafe {
-            signal_hook::low_level::register(number, move || {
-                ARRIVED.fetch_or(1 << bit, Ordering::SeqCst);
-                wait::ring();
-            })?;
+            signal_hook::low_level::register(number, move || note(bit))?;
         }
     }
     Ok(())
@@ -63,25 +49,7 @@ pub fn flag_stop(flag: &Arc<AtomicBool>) -> io::Result<()> {
 
 /// The next signal. One task waits for them.
 pub async fn signal() -> Signal {
-    poll_fn(|context| {
-        TAKER.set(Some(context.waker().clone()));
-        let arrived = ARRIVED.load(Ordering::SeqCst);
-        let Some(bit) = (0..SIGNAL_TABLE.len()).find(|bit| arrived & (1 << bit) != 0) else {
-            return Poll::Pending;
-        };
-        ARRIVED.fetch_and(!(1 << bit), Ordering::SeqCst);
-        Poll::Ready(SIGNAL_TABLE[bit].1)
-    })
-    .await
-}
-
-/// Wakes whoever waits for a signal, if one has arrived.
-pub(in crate::os) fn hand_out() {
-    if ARRIVED.load(Ordering::SeqCst) != 0
-        && let Some(waker) = TAKER.take()
-    {
-        waker.wake();
-    }
+    SIGNAL_TABLE[noted().await as usize].1
 }
 
 /// Has a running agent look for a request and write its status.

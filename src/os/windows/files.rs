@@ -20,7 +20,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     CREATE_ALWAYS, CREATE_NEW, CreateDirectoryW, CreateFileW, DELETE, FILE_APPEND_DATA, FILE_ATTRIBUTE_NORMAL,
     FILE_DELETE_CHILD, FILE_FLAG_OPEN_REPARSE_POINT, FILE_GENERIC_READ, FILE_GENERIC_WRITE, FILE_SHARE_DELETE,
     FILE_SHARE_READ, FILE_SHARE_WRITE, FILE_TYPE_DISK, FILE_WRITE_DATA, GetFileType, MOVEFILE_REPLACE_EXISTING,
-    MOVEFILE_WRITE_THROUGH, MoveFileExW, OPEN_ALWAYS, WRITE_DAC, WRITE_OWNER,
+    MOVEFILE_WRITE_THROUGH, MoveFileExW, OPEN_ALWAYS, ReplaceFileW, WRITE_DAC, WRITE_OWNER,
 };
 
 use super::handles::{Private, done, own_sid, owned, sid_text, wide_path};
@@ -301,6 +301,17 @@ fn while_in_use(pause: Duration, mut rename: impl FnMut() -> io::Result<()>) -> 
         }
     }
     rename()
+}
+
+/// Replaces a file by another one, which everybody may use that could use the file. It is kept as `before`.
+///
+/// # Errors
+///
+/// As Windows says.
+pub fn replace_file(path: &Path, new: &Path, before: &Path) -> io::Result<()> {
+    let (path, new, before) = (wide_path(path)?, wide_path(new)?, wide_path(before)?);
+    // SAFETY: the paths end with NUL, and the reserved pointers are null.
+    done(unsafe { ReplaceFileW(path.as_ptr(), new.as_ptr(), before.as_ptr(), 0, null(), null_mut()) })
 }
 
 /// Renames a file, but not over another one.

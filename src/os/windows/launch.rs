@@ -11,8 +11,8 @@ use windows_sys::Win32::System::Threading::{
     HIGH_PRIORITY_CLASS, IDLE_PRIORITY_CLASS, NORMAL_PRIORITY_CLASS,
 };
 
+use super::console::has_terminal;
 use super::process::{job, put_into};
-use super::signals::has_terminal;
 use super::wait::ready;
 use crate::os::{Launch, User};
 

@@ -1,5 +1,6 @@
 //! Windows. One room for each thing that is asked of it, with the names that `unix` has.
 
+mod console;
 mod files;
 mod handles;
 mod host;
@@ -9,10 +10,10 @@ mod pipes;
 mod process;
 mod program;
 mod service;
-mod setup;
-pub(super) mod signals;
+mod signals;
+pub(super) mod sleep;
 mod sockets;
-pub(super) mod wait;
+mod wait;
 mod watch;
 
 pub use files::*;
@@ -23,7 +24,6 @@ pub use pipes::*;
 pub use process::*;
 pub use program::*;
 pub use service::*;
-pub use setup::judge_configure;
 pub use signals::*;
 pub use sockets::*;
 pub use watch::Watch;

@@ -292,7 +292,7 @@ fn write_queued() {
 }
 
 /// Waits, but not long, for the reader of the log. What is said from now on is written by whoever says it.
-pub(super) fn finish_log() {
+pub fn finish_log() {
     let limit = Instant::now() + LAST_LINES;
     let Ok(mut queue) = QUEUE.lock() else { return };
     while queue.writing || !queue.bytes.is_empty() {

@@ -21,8 +21,8 @@ use windows_sys::Win32::System::Threading::{
     PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, TerminateProcess, WaitForSingleObject,
 };
 
+use super::console::has_terminal;
 use super::handles::{done, owned};
-use super::signals::has_terminal;
 use super::wait::ready;
 
 /// What a process that was ended by force says with its exit code, so that it is not taken for one that ended well.

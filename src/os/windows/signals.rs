@@ -2,38 +2,31 @@
 //! of the system, of administrators or of the same user ask for something.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::task::{Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use smol::future::FutureExt as _;
 use windows_sys::Win32::Foundation::{ERROR_ALREADY_EXISTS, GetLastError};
 use windows_sys::Win32::System::Console::{
-    CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT, GetConsoleCP, SetConsoleCtrlHandler,
+    CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT, SetConsoleCtrlHandler,
 };
 use windows_sys::Win32::System::Threading::{CreateEventW, EVENT_MODIFY_STATE, OpenEventW, SetEvent};
 
+use super::console::has_terminal;
 use super::handles::{Private, done, owned, wide};
 use super::wait::ready;
 use crate::os::Signal;
-
-/// One bit for each [`Signal`] that has arrived and was not taken yet.
-static ARRIVED: AtomicU32 = AtomicU32::new(0);
-
-/// Whether a terminal can send anything: an agent without one hears only what it sends to its own collector.
-static HAS_TERMINAL: OnceLock<bool> = OnceLock::new();
+use crate::os::wake::{note, noted};
 
 thread_local! {
-    /// Whoever waits in [`signal`].
-    static TAKER: RefCell<Option<Waker>> = const { RefCell::new(None) };
     /// The events by which others ask.
     static ASKED: RefCell<Vec<(Signal, OwnedHandle)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The signals that other processes may send, and how their events are called.
+/// The signals that can arrive, and the names of the events by which other processes send them. A signal is noted by its
+/// place here.
 const NAMES: [(Signal, &str); 3] = [(Signal::Stop, "stop"), (Signal::Reload, "reload"), (Signal::Poke, "poke")];
 
 /// Begins to listen. What arrives before [`block_on`](crate::os::block_on) runs is not lost.
@@ -70,12 +63,6 @@ fn event_name(pid: u32, name: &str) -> String {
     format!(r"Global\otelet-{pid}-{name}")
 }
 
-/// Whether the agent was started on a console.
-pub(super) fn has_terminal() -> bool {
-    // SAFETY: no arguments; 0 without a console.
-    *HAS_TERMINAL.get_or_init(|| unsafe { GetConsoleCP() } != 0)
-}
-
 /// Called by Windows on a thread of its own.
 unsafe extern "system" fn handler(event: u32) -> i32 {
     if !has_terminal() {
@@ -92,8 +79,10 @@ unsafe extern "system" fn handler(event: u32) -> i32 {
 
 /// Notes a signal and wakes the agent.
 pub(super) fn arrived(signal: Signal) {
-    ARRIVED.fetch_or(1 << signal as u32, Ordering::SeqCst);
-    crate::os::wait::ring();
+    let at = (0..).zip(NAMES).find(|(_, (known, _))| *known == signal);
+    if let Some((number, _)) = at {
+        note(number);
+    }
 }
 
 /// Sets a flag when this process is asked to stop: for programs without [`block_on`](crate::os::block_on).
@@ -114,16 +103,7 @@ pub fn flag_stop(flag: &Arc<AtomicBool>) -> io::Result<()> {
 
 /// The next signal. One task waits for them.
 pub async fn signal() -> Signal {
-    let noted = poll_fn(|context| {
-        TAKER.set(Some(context.waker().clone()));
-        let arrived = ARRIVED.load(Ordering::SeqCst);
-        let signals = [Signal::Stop, Signal::Reload, Signal::Poke];
-        let Some(signal) = signals.into_iter().find(|signal| arrived & (1 << *signal as u32) != 0) else {
-            return Poll::Pending;
-        };
-        ARRIVED.fetch_and(!(1 << signal as u32), Ordering::SeqCst);
-        Poll::Ready(signal)
-    });
+    let noted = async { NAMES[noted().await as usize].0 };
     // The events outlive the wait: nobody takes them from the list.
     let events: Vec<(Signal, std::os::windows::io::BorrowedHandle<'static>)> = ASKED.with_borrow(|asked| {
         // SAFETY: as above; the list ends with the thread, and so does the wait.
@@ -139,15 +119,6 @@ pub async fn signal() -> Signal {
         None => std::future::pending().await,
     };
     noted.or(asked(Signal::Stop)).or(asked(Signal::Reload)).or(asked(Signal::Poke)).await
-}
-
-/// Wakes whoever waits for a signal, if one has arrived.
-pub(in crate::os) fn hand_out() {
-    if ARRIVED.load(Ordering::SeqCst) != 0
-        && let Some(waker) = TAKER.take()
-    {
-        waker.wake();
-    }
 }
 
 /// Has a running agent look for a request and write its status.

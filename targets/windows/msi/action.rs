@@ -13,7 +13,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use otelet::cli::installer_args;
-use otelet::os::{default_settings_path, judge_configure, quoted};
+use otelet::commands::service::{judge_configure, quoted};
+use otelet::os::default_settings_path;
 use otelet::settings::installer_args::MSI_PROPERTIES;
 
 /// Of winerror.h, msi.h and winbase.h. Declared here and not by windows-sys, for which another feature would have all that

@@ -1,17 +1,10 @@
-//! What an installer does besides the service: settings written and taken back, and everything removed.
+//! `otelet service configure`: settings written for an installer, and taken back.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::ptr::{null, null_mut};
 
-use windows_sys::Win32::Storage::FileSystem::ReplaceFileW;
-
-use super::files::{data_dir, default_settings_path, keep_private, private_dir, private_file, rename_durably};
-use super::handles::{done, wide_path};
-use super::service::{answer, registered};
-use crate::cli::installer_args;
+use crate::os;
 use crate::settings::installer_args::InstallerArgs;
 use crate::settings::{Flags, World, load};
 use otelet_core::text::chain;
@@ -19,40 +12,27 @@ use otelet_core::text::chain;
 /// What there is to read in a settings file that nobody has written yet.
 const COMMENTS: &str = include_str!("../../../targets/windows/otelet.yaml");
 
-/// Writes the settings that are given, or takes the last time back.
-pub(super) fn configure_or_explain(arguments: Vec<OsString>) -> u8 {
-    if arguments.iter().any(|argument| argument == "--undo") {
-        return answer(undo(&default_settings_path()));
-    }
-    match installer_args(arguments) {
-        Ok(given) => answer(configure(&given, &default_settings_path())),
-        Err(why) => {
-            eprintln!("otelet: {why}");
-            crate::exit::USAGE
-        }
-    }
-}
-
 /// Where the settings are that were there before, for somebody who wants them back. Empty, if there were none.
 fn before(settings: &Path) -> PathBuf {
     settings.with_extension("yaml.old")
 }
 
 /// Whether settings that are given can be put into the settings file that is there; as far as this user may read it.
+/// `flags` are the ones that the service is registered with.
 ///
 /// # Errors
 ///
 /// Why the agent would refuse them.
-pub fn judge_configure(given: &InstallerArgs) -> Result<(), String> {
-    let path = default_settings_path();
+pub fn judge(given: &InstallerArgs, path: &Path, flags: &str) -> Result<(), String> {
     given.judge()?;
-    match fs::File::open(&path) {
+    match fs::File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        _ => plan(given, &path).map(drop),
+        _ => plan(given, path, flags).map(drop),
     }
 }
 
-fn configure(given: &InstallerArgs, path: &Path) -> Result<String, String> {
+/// Writes the settings that are given.
+pub fn configure(given: &InstallerArgs, path: &Path, flags: &str) -> Result<String, String> {
     // What was before an earlier change must not come back with this one.
     match fs::remove_file(before(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -61,7 +41,7 @@ fn configure(given: &InstallerArgs, path: &Path) -> Result<String, String> {
         _ => {}
     }
     given.judge()?;
-    let (there, text) = plan(given, path)?;
+    let (there, text) = plan(given, path, flags)?;
     if there.as_ref() == Some(&text) {
         return Ok(format!("{} stays as it is", path.display()));
     }
@@ -70,9 +50,8 @@ fn configure(given: &InstallerArgs, path: &Path) -> Result<String, String> {
 }
 
 /// The text that is there, and the one that will be, which the service can use.
-fn plan(given: &InstallerArgs, path: &Path) -> Result<(Option<String>, String), String> {
+fn plan(given: &InstallerArgs, path: &Path, flags: &str) -> Result<(Option<String>, String), String> {
     // A flag of the service is stronger than its settings: what is given would be written, and not be.
-    let flags = registered().map(|service| service.flags().to_owned()).unwrap_or_default();
     let stronger = |flag: &String| flags.contains(flag.as_str());
     if let Some(flag) = given.flags().chain([String::from("--settings")]).find(stronger)
         && !given.is_empty()
@@ -103,26 +82,24 @@ fn plan(given: &InstallerArgs, path: &Path) -> Result<(Option<String>, String), 
 /// Writes them whole or not at all, keeps what was before, and who may read them.
 fn write(path: &Path, text: &str, there: bool) -> io::Result<()> {
     let data = path.parent().ok_or(io::ErrorKind::InvalidFilename)?;
-    private_dir(data)?;
-    if let Some(said) = keep_private(data)? {
+    os::private_dir(data)?;
+    if let Some(said) = os::keep_private(data)? {
         println!("{said}");
     }
     let new = path.with_extension("yaml.new");
-    let mut file = private_file(&new)?;
+    let mut file = os::private_file(&new)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     drop(file);
     if !there {
-        private_file(&before(path))?;
-        return rename_durably(&new, path);
+        os::private_file(&before(path))?;
+        return os::rename_durably(&new, path);
     }
-    let (path, new, before) = (wide_path(path)?, wide_path(&new)?, wide_path(&before(path))?);
-    // SAFETY: the paths end with NUL, and the reserved pointers are null.
-    done(unsafe { ReplaceFileW(path.as_ptr(), new.as_ptr(), before.as_ptr(), 0, null(), null_mut()) })
+    os::replace_file(path, &new, &before(path))
 }
 
 /// Puts back what was there before the last change.
-fn undo(path: &Path) -> Result<String, String> {
+pub fn undo(path: &Path) -> Result<String, String> {
     let before = before(path);
     let wrong = |error: io::Error| format!("{}: {error}", path.display());
     match fs::metadata(&before) {
@@ -133,25 +110,15 @@ fn undo(path: &Path) -> Result<String, String> {
             // If there is nothing else in it, it was made for them.
             path.parent().map(fs::remove_dir);
         }
-        Ok(_) => rename_durably(&before, path).map_err(wrong)?,
+        Ok(_) => os::rename_durably(&before, path).map_err(wrong)?,
     }
     Ok(format!("{} is as it was before", path.display()))
-}
-
-/// Removes settings, state, log and all else that the agent has kept.
-pub(super) fn purge() -> Result<String, String> {
-    let data = data_dir();
-    match fs::remove_dir_all(&data) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(format!("{}: cannot be removed: {error}", data.display()))
-        }
-        _ => Ok(format!("{} is removed", data.display())),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::installer_args;
 
     fn given(flag: &str) -> InstallerArgs {
         installer_args([flag.into()]).unwrap()
@@ -165,20 +132,23 @@ mod tests {
         let read = || fs::read_to_string(&path).unwrap();
 
         // The first time makes the directory, and takes it along.
-        configure(&given("--log-level=debug"), &path).unwrap();
+        configure(&given("--log-level=debug"), &path, "").unwrap();
         assert_eq!(read(), format!("{COMMENTS}log_level: \"debug\"\n"));
         undo(&path).unwrap();
         assert!(!dir.exists());
 
-        configure(&given("--log-level=debug"), &path).unwrap();
-        configure(&given("--identity=x"), &path).unwrap();
+        configure(&given("--log-level=debug"), &path, "").unwrap();
+        configure(&given("--identity=x"), &path, "").unwrap();
         assert!(read().ends_with("log_level: \"debug\"\nidentity: \"x\"\n"), "{}", read());
         undo(&path).unwrap();
         assert!(read().ends_with("log_level: \"debug\"\n"), "{}", read());
 
         // What is refused, and what is so already, changes nothing: there is nothing to take back.
-        for flag in ["--log-level=loud", "--collector-run-as=me", "--log-level=debug"] {
-            let done = configure(&given(flag), &path);
+        // A user to run as means something on Unix.
+        let refused = os::SENSELESS.iter().any(|(key, _)| *key == "collector.run_as");
+        let run_as = refused.then_some("--collector-run-as=me");
+        for flag in ["--log-level=loud"].into_iter().chain(run_as).chain(["--log-level=debug"]) {
+            let done = configure(&given(flag), &path, "");
             assert_eq!(done.is_ok(), flag == "--log-level=debug", "{done:?}");
             assert!(undo(&path).unwrap().ends_with("was not changed"));
             assert!(read().ends_with("log_level: \"debug\"\n"), "{}", read());

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use super::way_out::bad_url;
 use super::{MOST, Place, Secret, SettingsError, World, error};
 use crate::cli::{self, Invocation};
 use crate::http;
@@ -256,7 +257,7 @@ impl Said<'_> {
         if !said.text.is_empty() {
             return match http::parse_url(&said.text) {
                 Ok(_) => Ok(said.text),
-                Err(e) => Err(said.error(format!("expected URL: {}", e.why()))),
+                Err(e) => Err(said.error(format!("expected URL: {}", bad_url(&e, "api-key (KM_API_KEY)")))),
             };
         }
         let host = host(&endpoint.text);

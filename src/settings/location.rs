@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use super::way_out::bad_url;
 use super::{Location, World};
 use crate::http::parse_url;
 
-/// Reads `config.url`. The errors repeat nothing of it.
-pub(super) fn location(text: &str, world: &World) -> Result<Location, String> {
+/// Reads a location. `credentials` names where a user and password belong. The errors repeat nothing of it.
+pub(super) fn location(text: &str, credentials: &str, world: &World) -> Result<Location, String> {
     const KNOWN: &str = "write http://, https://, file:/// or a path (./ in front of one with a colon)";
     // One letter before the colon is a drive.
     let scheme = match text.split_once(':') {
@@ -19,7 +20,7 @@ pub(super) fn location(text: &str, world: &World) -> Result<Location, String> {
     match scheme.to_ascii_lowercase().as_str() {
         "http" | "https" => match parse_url(text) {
             Ok(_) => Ok(Location::Url(text.to_owned())),
-            Err(error) => Err(error.why()),
+            Err(error) => Err(bad_url(&error, credentials)),
         },
         "file" => {
             let path = match rest.strip_prefix("//") {
@@ -83,7 +84,7 @@ mod tests {
             ("./a:b.yaml", file("/here/a:b.yaml")),
             ("../a.yaml", file("/here/../a.yaml")),
         ] {
-            assert_eq!(location(text, &world), expected, "{text}");
+            assert_eq!(location(text, "", &world), expected, "{text}");
         }
         for text in [
             "ftp://c.example/x",
@@ -102,7 +103,7 @@ mod tests {
             "file:///a%ff",
             "file:///a%00",
         ] {
-            assert!(location(text, &world).is_err(), "{text}");
+            assert!(location(text, "", &world).is_err(), "{text}");
         }
         assert_eq!(
             refused("config: {url: \"ftp://c.example\"}"),
@@ -118,5 +119,16 @@ mod tests {
             "FILE:1:15: config.url: expected URL, found <set>: has a user or password in it; use config.headers or \
              config.bearer_token_file"
         );
+        for (yaml, way_out) in [
+            ("config: {fallback: [\"https://me:hunter2@c.example\"]}", "config.headers or config.bearer_token_file"),
+            ("report: {url: \"https://me:hunter2@c.example\"}", "report.headers"),
+            ("webhook: {url: \"https://me:hunter2@c.example\"}", "webhook.headers"),
+            ("export: {to: \"https://me:hunter2@c.example\"}", "export.headers"),
+            ("checks: [{http: \"https://me:hunter2@c.example\"}]", "checks[0].headers"),
+        ] {
+            let refused = refused(yaml);
+            assert!(refused.ends_with(&format!("has a user or password in it; use {way_out}")), "{refused}");
+            assert!(!refused.contains("hunter2"), "{refused}");
+        }
     }
 }

@@ -18,6 +18,7 @@ mod secret;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod way_out;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -38,6 +39,7 @@ pub use observe::{
 };
 use said::{Said, size_of, user_and_group};
 pub use secret::Secret;
+pub use way_out::{PROXY_PASSWORD, Target, WayOut};
 
 /// The collector that is looked up when no other is named.
 pub const DEFAULT_COLLECTOR: &str = "otelcol-contrib";

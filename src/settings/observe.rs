@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::file::{Node, item, join};
 use super::said::Said;
+use super::way_out::{bad_url, credentials};
 use super::{Secret, SettingsError};
 use crate::decide::{AlertSettings, AlertSeverity, CheckKind, CheckPlan, Threshold};
 use crate::{cli, http, telemetry};
@@ -177,7 +178,7 @@ impl Said<'_> {
 
     pub(super) fn webhook(&self) -> Result<WebhookSettings, SettingsError> {
         Ok(WebhookSettings {
-            url: self.optional("webhook.url", url)?,
+            url: self.optional("webhook.url", |text| url("webhook.url", text))?,
             every: self.time("webhook.every")?,
             headers: self.headers("webhook.headers")?,
         })
@@ -219,7 +220,7 @@ impl Said<'_> {
         };
         let target = match kind {
             "http" => CheckTarget::Http {
-                url: text("http", &url)?,
+                url: text("http", &|text| url(&join(key, "http"), text))?,
                 status: self.required(&join(key, "status"), codes)?,
                 body: self.optional(&join(key, "body"), |text| Ok(text.to_owned()))?,
                 headers: self.headers(&join(key, "headers"))?,
@@ -363,12 +364,12 @@ impl Said<'_> {
     }
 }
 
-fn url(text: &str) -> Result<String, String> {
-    http::parse_url(text).map(|_| text.to_owned()).map_err(|error| error.why())
+fn url(key: &str, text: &str) -> Result<String, String> {
+    http::parse_url(text).map(|_| text.to_owned()).map_err(|error| bad_url(&error, &credentials(key)))
 }
 
 fn endpoint(text: &str) -> Result<String, String> {
-    let url = url(text)?;
+    let url = url("export.to", text)?;
     if url.contains('?') {
         return Err("a query cannot stand before /v1/metrics; use export.headers".to_owned());
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::file::{File, Node, item, join};
+use super::way_out::credentials;
 use super::{DEFAULT_COLLECTOR, Location, Place, Secret, SettingsError, World, error};
 use super::{expand::expand, location::location};
 use crate::cli::{self, Invocation, Row, Takes};
@@ -118,7 +119,9 @@ impl Said<'_> {
             return Err(self.error(key, raw, "its value holds a NUL character".to_owned()));
         }
         parse(&raw.text).map_err(|problem| {
-            let found = match (raw.text.is_empty(), raw.shown) {
+            // Whatever the setting, a URL may have a password before an `@` and a token in its query.
+            let secret = raw.text.contains("://") && raw.text.contains(['@', '?']);
+            let found = match (raw.text.is_empty(), raw.shown && !secret) {
                 (true, _) => "nothing".to_owned(),
                 (false, true) => format!("\"{}\"", cli::clip(&raw.text)),
                 (false, false) => "<set>".to_owned(),
@@ -188,7 +191,7 @@ impl Said<'_> {
         };
         // Passwords stand before an `@`, tokens in the query.
         raw.shown &= !raw.text.contains(['@', '?']);
-        self.parsed(key, &raw, |text| location(text, self.world)).map(Some)
+        self.parsed(key, &raw, |text| location(text, &credentials(key), self.world)).map(Some)
     }
 
     /// A list of locations.
@@ -200,7 +203,7 @@ impl Said<'_> {
         raws.map(|raw| {
             let mut raw = raw?;
             raw.shown &= !raw.text.contains(['@', '?']);
-            self.parsed(key, &raw, |text| location(text, self.world))
+            self.parsed(key, &raw, |text| location(text, &credentials(key), self.world))
         })
         .collect()
     }
@@ -210,7 +213,8 @@ impl Said<'_> {
         let Some(raw) = raw.map(|raw| Raw { shown: false, ..raw }) else {
             return Ok(None);
         };
-        let checked = |text: &str| match http::parse_proxy(key, text) {
+        let scheme = if key.ends_with("https_proxy") { "https" } else { "http" };
+        let checked = |text: &str| match http::parse_proxy(scheme, text) {
             Ok(_) => Ok(Secret::from(text.to_owned())),
             Err(error) => Err(error.why()),
         };

@@ -101,7 +101,8 @@ fn settings_without_a_clear_answer_are_tried_a_few_times() {
         assert_eq!(request.url, "http://two.example/v1");
         assert!(is_full(&asked));
         let url = request.url.clone();
-        bench.opamp.unanswered(&HttpError::Connect { url, why: "refused".into() });
+        let error = crate::http::HttpError::Connect { url, why: "refused".into() };
+        bench.opamp.unanswered(&bench.opamp.way_out().failure(&error));
     }
     bench.request(true);
     bench.respond(503, Vec::new()).unwrap_err();

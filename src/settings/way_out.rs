@@ -120,6 +120,14 @@ impl WayOut {
         }
     }
 
+    /// What a refusal for want of credentials calls for, with its separator.
+    pub fn wants_credentials(&self) -> String {
+        match self.credentials {
+            [more @ .., last] if !more.is_empty() => format!("; check {} and {last}", more.join(", ")),
+            all => format!("; check {}", all.join("")),
+        }
+    }
+
     /// What a status calls for, with its separator, where nothing else is known of it.
     fn after(&self, status: u16) -> String {
         match status {

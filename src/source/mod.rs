@@ -25,6 +25,9 @@ use crate::status::Status;
 use crate::store::Signed;
 pub use crate::store::{MAX_VALIDATOR, SourceMemory, Validators};
 
+/// For the servers that `config.fallback` lists.
+const FALLBACK: WayOut = WayOut { url: "its entry in config.fallback", ..WayOut::CONFIG };
+
 /// What an exchange tells the server, whatever the protocol: all that is known, computed when it is asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -305,9 +308,6 @@ fn location(location: &Location) -> String {
         Location::Url(url) => parse_url(url).map(|url| public(&url)).unwrap_or_default(),
     }
 }
-
-/// For the servers that `config.fallback` lists.
-const FALLBACK: WayOut = WayOut { url: "its entry in config.fallback", ..WayOut::CONFIG };
 
 #[cfg(test)]
 mod tests;

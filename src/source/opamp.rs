@@ -264,7 +264,7 @@ impl OpAmp {
                 let retry_after = Some(response.retry_after.unwrap_or_else(|| state.throttle()));
                 return Err(bad_status(shown, response.status, "", retry_after));
             }
-            401 | 403 => format!("; check {}", sent.way_out.credentials.join(" and ")),
+            401 | 403 => sent.way_out.wants_credentials(),
             404 | 405 | 410 => format!("; check {}, an OpAMP server is often at /v1/opamp", sent.way_out.url),
             407 => PROXY_PASSWORD.to_owned(),
             415 => format!("; is {} that of an OpAMP server?", sent.way_out.url),

@@ -96,7 +96,7 @@ impl Get {
             }
             304 if state.conditional => return Ok(Offer::Unchanged),
             304 => " although nothing was known to be unchanged; is there a cache between?".to_owned(),
-            401 | 403 => format!("; check {}", self.way_out.credentials.join(" and ")),
+            401 | 403 => self.way_out.wants_credentials(),
             404 | 410 => format!("; check {}", self.way_out.url),
             407 => PROXY_PASSWORD.to_owned(),
             100..=399 => "; 200 or 304 were expected".to_owned(),

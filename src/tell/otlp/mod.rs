@@ -8,6 +8,7 @@ mod buffer;
 pub mod own;
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prost::Message as _;
@@ -60,6 +61,8 @@ impl Targets {
 pub struct Exporter {
     destination: Destination,
     teller: Teller,
+    /// Whether it was said that an answer was too large to be read.
+    said_too_large: AtomicBool,
 }
 
 impl Exporter {
@@ -91,7 +94,7 @@ impl Exporter {
         if let Some(ExportTo::Url(url)) = &settings.export.to {
             destination.check(url)?;
         }
-        Ok(Some(Self { destination, teller: Teller::new(resource) }))
+        Ok(Some(Self { destination, teller: Teller::new(resource), said_too_large: AtomicBool::new(false) }))
     }
 
     /// Sends one batch of records and one of points, and blocks meanwhile: it is called on a thread of its own.
@@ -111,14 +114,17 @@ impl Exporter {
             let things = batch.things;
             let judged = match self.destination.post(url, batch.body) {
                 Ok(response) => self.judge(signal, url, &response),
-                Err(error) => {
-                    let failure = self.destination.failure(&error);
-                    if !matches!(error, HttpError::TooLarge { .. }) {
-                        lock().settle(signal, things, Outcome::Kept);
-                        return Err(failure);
+                Err(error @ HttpError::TooLarge { .. }) => {
+                    // Only the body of a success is read at all: the batch was taken, and would be doubled by another try.
+                    if !self.said_too_large.swap(true, Ordering::Relaxed) {
+                        let message = self.destination.failure(&error).message;
+                        log::warn!("export taken, but whether part of it was rejected is not known: {message}");
                     }
-                    // Only the body of a success is read at all: it was taken, as far as can be known.
-                    Ok((Outcome::Taken { rejected: 0 }, Some(failure.message)))
+                    Ok((Outcome::Taken { rejected: 0 }, None))
+                }
+                Err(error) => {
+                    lock().settle(signal, things, Outcome::Kept);
+                    return Err(self.destination.failure(&error));
                 }
             };
             match judged {

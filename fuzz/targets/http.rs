@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
         }
         assert!(redirect(&uri, &text(location), 302, Method::Post).is_err(), "its body would be lost");
     }
-    if let Err(error) = parse_proxy("config.http_proxy", &text(proxy)) {
+    if let Err(error) = parse_proxy("http", &text(proxy)) {
         let said = error.to_string();
         assert!(said.len() < 200, "nothing of it is repeated: {said}");
     }

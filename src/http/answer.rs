@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use ureq::http::{HeaderMap, HeaderName, Uri, header};
 
 use super::url::{is_https, parse_url, port, public};
-use super::{Method, Traffic};
+use super::{MAX_REDIRECTS, Method, Traffic};
 
 /// The longest `Retry-After` that is believed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -83,15 +83,42 @@ pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     Some(wait.min(MAX_RETRY_AFTER))
 }
 
+/// Why a redirect is not followed. URLs in it have neither query nor user.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum RedirectError {
+    /// There is nothing at its end that could be asked.
+    #[error("redirects to something that is not a usable http:// or https:// URL")]
+    Unusable,
+    /// It leads away from the server.
+    #[error("redirects to {to}, {why}")]
+    Elsewhere {
+        /// Where to.
+        to: String,
+        /// In which way that is elsewhere.
+        why: &'static str,
+    },
+    /// It turns a POST into a GET, as all do but 307 and 308.
+    #[error("answered a POST with {status}, which does not keep its body, and leads to {to}")]
+    LosesBody {
+        /// Its status.
+        status: u16,
+        /// Where to.
+        to: String,
+    },
+    /// It leads to another, and so on.
+    #[error("redirects more than {MAX_REDIRECTS} times, at last to {last}")]
+    Loop {
+        /// The URL that was not asked any more.
+        last: String,
+    },
+}
+
 /// Where a redirect leads, if it may be followed.
 ///
 /// # Errors
 ///
-/// In words, with the target and the way out.
-pub fn redirect(from: &Uri, location: &str, status: u16, method: Method) -> Result<Uri, String> {
-    if method == Method::Post && status < 307 {
-        return Err(format!("answered a POST with {status}; only 307 and 308 keep its body"));
-    }
+/// A [`RedirectError`], with the target if that can be asked.
+pub fn redirect(from: &Uri, location: &str, status: u16, method: Method) -> Result<Uri, RedirectError> {
     let authority = from.authority().map_or("", |authority| authority.as_str());
     let base = format!("{}://{authority}", from.scheme_str().unwrap_or("http"));
     let location = location.split('#').next().unwrap_or("");
@@ -108,7 +135,10 @@ pub fn redirect(from: &Uri, location: &str, status: u16, method: Method) -> Resu
         format!("{base}{folder}/{location}")
     };
     let to = parse_url(&absolute).ok().filter(|_| location.len() <= MAX_LOCATION);
-    let to = to.ok_or("redirects to something that is not a usable http:// or https:// URL")?;
+    let to = to.ok_or(RedirectError::Unusable)?;
+    if method == Method::Post && status < 307 {
+        return Err(RedirectError::LosesBody { status, to: public(&to) });
+    }
 
     let same_host = from.host().unwrap_or("").eq_ignore_ascii_case(to.host().unwrap_or(""));
     let same_port = port(from) == port(&to);
@@ -119,7 +149,7 @@ pub fn redirect(from: &Uri, location: &str, status: u16, method: Method) -> Resu
         _ if same_port => return Ok(to),
         _ => "another port",
     };
-    Err(format!("redirects to {}, {why}; set config.url to it if that is right", public(&to)))
+    Err(RedirectError::Elsewhere { to: public(&to), why })
 }
 
 #[cfg(test)]
@@ -130,7 +160,7 @@ mod tests {
     fn where_a_redirect_may_lead() {
         let to = |from: &str, location: &str| {
             let from = from.parse().unwrap();
-            redirect(&from, location, 302, Method::Get).map(|to| to.to_string())
+            redirect(&from, location, 302, Method::Get).map(|to| to.to_string()).map_err(|why| why.to_string())
         };
         let ok = |url: &str| Ok(url.to_owned());
         let from = "https://c.example/a/b?x=y";
@@ -162,8 +192,12 @@ mod tests {
             assert!(refused.starts_with(why), "{location}: {refused}");
         }
 
-        let post = |status| redirect(&from.parse().unwrap(), "/c", status, Method::Post).is_ok();
-        assert_eq!([301, 302, 303, 307, 308].map(post), [false, false, false, true, true]);
+        let post = |status| redirect(&from.parse().unwrap(), "/c", status, Method::Post);
+        assert_eq!([301, 302, 303, 307, 308].map(|status| post(status).is_ok()), [false, false, false, true, true]);
+        assert_eq!(
+            post(302).unwrap_err().to_string(),
+            "answered a POST with 302, which does not keep its body, and leads to https://c.example/c"
+        );
     }
 
     #[test]

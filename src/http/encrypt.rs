@@ -20,7 +20,7 @@ use super::wire::Wire;
 #[derive(Debug)]
 pub(super) struct Encrypt {
     /// None for a way that is never encrypted.
-    pub(super) config: Option<Arc<ClientConfig>>,
+    pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) wire: Arc<Wire>,
 }
 
@@ -32,17 +32,18 @@ impl<In: Transport> Connector<In> for Encrypt {
         if !details.needs_tls() {
             return Ok(Some(Either::A(transport)));
         }
-        let config = self.config.clone().ok_or(ureq::Error::Tls("no TLS on this way"))?;
+        let tls = self.tls.clone().ok_or(ureq::Error::Tls("no TLS on this way"))?;
         let name = ServerName::try_from(bare(details.uri.host().unwrap_or("")).to_owned());
         let name = name.map_err(|_| ureq::Error::Tls("the server's name cannot be in a certificate"))?;
 
-        let mut conn = ClientConnection::new(config, name)?;
+        let mut conn = ClientConnection::new(tls, name)?;
         let mut sock = TransportAdapter::new(transport.boxed(), details.current_time.clone());
         sock.set_timeout(details.timeout);
         conn.complete_io(&mut sock)?;
         let shown = conn.peer_certificates().and_then(|chain| chain.first());
         self.wire.saw_certificate(shown.and_then(|shown| certificate::not_after(shown)));
-        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
+        let options = details.config;
+        let buffers = LazyBuffers::new(options.input_buffer_size(), options.output_buffer_size());
         Ok(Some(Either::B(Encrypted { buffers, stream: StreamOwned { conn, sock } })))
     }
 }

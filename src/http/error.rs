@@ -1,22 +1,75 @@
-//! Why there is no answer, in words that name the URL and the way out.
+//! Why there is no answer: facts alone. The caller knows which settings its client was made from, and adds the way out.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::wire::{CUT, FLOOD, Misbehaved, Unresolved};
+use super::answer::RedirectError;
+use super::url::UrlError;
+use super::wire::{CUT, Misbehaved, Unresolved};
 use super::{HttpSettings, tls};
 use crate::decide::FailureKind;
 use crate::units::{format_size, format_time};
 
-/// Why there is no answer, or none that serves. URLs in it have neither query nor user.
+/// The files that TLS is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsFile {
+    /// [`HttpSettings::ca_file`].
+    Ca,
+    /// [`HttpSettings::client_cert_file`].
+    ClientCert,
+    /// [`HttpSettings::client_key_file`].
+    ClientKey,
+}
+
+/// Why there is no answer, or none that serves. URLs in it have neither query nor user, and header values are left out.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum HttpError {
-    /// A setting or a file that it names cannot be used.
-    #[error("{what}: {why}")]
-    Settings {
-        /// The setting or the file.
-        what: String,
-        /// What is wrong with it, and the way out.
+    /// The URL cannot be asked.
+    #[error("URL {0}")]
+    Url(#[from] UrlError),
+    /// A header of the request cannot be sent.
+    #[error("header {name}: {why}")]
+    Header {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A proxy cannot be used. It is not repeated: it may hold a password.
+    #[error("proxy for {scheme}://: {why}")]
+    Proxy {
+        /// For which URLs it is: `http` or `https`.
+        scheme: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A client certificate was given without its key, or a key without its certificate.
+    #[error("client certificate: only one of certificate and key is given")]
+    Unpaired {
+        /// The one that is given.
+        given: TlsFile,
+    },
+    /// A file with certificates or a key cannot be used.
+    #[error("{}: {why}", path.display())]
+    File {
+        /// What it is for.
+        file: TlsFile,
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A client certificate that came from a server cannot be used.
+    #[error("client certificate from the server: {why}")]
+    Identity {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// TLS cannot be set up at all.
+    #[error("TLS: {why}")]
+    Setup {
+        /// The library's words.
         why: String,
     },
     /// The host is not known.
@@ -37,12 +90,36 @@ pub enum HttpError {
         /// The system's words, or the proxy's.
         why: String,
     },
-    /// TLS did not come about.
+    /// The proxy wants a user and password before it makes a tunnel for https://.
+    #[error("{url}: {why}")]
+    ProxyPassword {
+        /// Where to, and by which proxy.
+        url: String,
+        /// The proxy's words.
+        why: String,
+    },
+    /// The server's certificate is of no CA that is trusted.
+    #[error("{url}: certificate is not trusted: {why}")]
+    Untrusted {
+        /// Where to.
+        url: String,
+        /// What the library says of it.
+        why: String,
+        /// The file with the CAs that are trusted; none for the public ones.
+        ca_file: Option<PathBuf>,
+    },
+    /// The server ended TLS when it was shown no client certificate. It does not say whether that is the reason.
+    #[error("{url}: server ended TLS")]
+    NoClientCertificate {
+        /// Where to.
+        url: String,
+    },
+    /// TLS did not come about for another reason.
     #[error("{url}: {why}")]
     Tls {
         /// Where to.
         url: String,
-        /// What is wrong, and the way out.
+        /// What is wrong.
         why: String,
     },
     /// The time is up.
@@ -54,18 +131,24 @@ pub enum HttpError {
         limit: Duration,
     },
     /// An answer, but not the one that was asked for. For those who judge a [`Response`](super::Response).
-    #[error("{url}: answered {status}{advice}")]
+    #[error("{url}: answered {status}")]
     Status {
         /// Where to.
         url: String,
         /// Its status.
         status: u16,
-        /// The way out, with its separator, or nothing.
-        advice: &'static str,
     },
     /// A body larger than allowed.
-    #[error("{url}: body is larger than config.max_size {}", format_size(*limit))]
+    #[error("{url}: body is larger than {}", format_size(*limit))]
     TooLarge {
+        /// Where to.
+        url: String,
+        /// [`HttpSettings::max_size`].
+        limit: u64,
+    },
+    /// Far more around the body than any body may have.
+    #[error("{url}: sends far more than a body of {} takes", format_size(*limit))]
+    Flood {
         /// Where to.
         url: String,
         /// [`HttpSettings::max_size`].
@@ -76,8 +159,16 @@ pub enum HttpError {
     Redirect {
         /// Where to.
         url: String,
-        /// Where it points and the way out.
-        why: String,
+        /// Where it points, and why that is not followed.
+        why: RedirectError,
+    },
+    /// The body is compressed or otherwise encoded, which was not asked for.
+    #[error("{url}: answered with content-encoding {encoding:.20}, which was not asked for")]
+    Encoded {
+        /// Where to.
+        url: String,
+        /// The header's value.
+        encoding: String,
     },
     /// What came is not an answer in HTTP.
     #[error("{url}: {why}")]
@@ -93,28 +184,35 @@ impl HttpError {
     /// What a failure by it is counted as.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::Settings { .. } => FailureKind::Settings,
+            Self::Url(_)
+            | Self::Header { .. }
+            | Self::Proxy { .. }
+            | Self::Unpaired { .. }
+            | Self::File { .. }
+            | Self::Identity { .. }
+            | Self::Setup { .. } => FailureKind::Settings,
             Self::Resolve { .. } => FailureKind::Resolve,
-            Self::Connect { .. } => FailureKind::Connect,
-            Self::Tls { .. } => FailureKind::Tls,
+            Self::Connect { .. } | Self::ProxyPassword { .. } => FailureKind::Connect,
+            Self::Untrusted { .. } | Self::NoClientCertificate { .. } | Self::Tls { .. } => FailureKind::Tls,
             Self::Timeout { .. } => FailureKind::Timeout,
             Self::Status { .. } => FailureKind::Status,
             Self::TooLarge { .. } => FailureKind::Size,
             Self::Redirect { .. } => FailureKind::Redirect,
-            Self::Protocol { .. } => FailureKind::Protocol,
+            Self::Flood { .. } | Self::Encoded { .. } | Self::Protocol { .. } => FailureKind::Protocol,
         }
     }
 
     /// What is wrong, for those who know already with what.
     pub(crate) fn why(self) -> String {
         match self {
-            Self::Settings { why, .. } => why,
+            Self::Url(why) => why.to_string(),
+            Self::Header { why, .. } | Self::Proxy { why, .. } => why.to_owned(),
             other => other.to_string(),
         }
     }
 
-    /// Judges an error of ureq's, for a check if it `looks`.
-    pub(super) fn explain(error: ureq::Error, url: String, settings: &HttpSettings, looks: bool) -> Self {
+    /// Judges an error of ureq's. `certified`: a client certificate was at hand, should the server want one.
+    pub(super) fn explain(error: ureq::Error, url: String, settings: &HttpSettings, certified: bool) -> Self {
         let protocol = |url, why: &dyn std::fmt::Display| Self::Protocol { url, why: why.to_string() };
         match error {
             ureq::Error::Timeout(_) => Self::Timeout { url, limit: settings.timeout },
@@ -125,23 +223,22 @@ impl HttpError {
             ureq::Error::Io(error) => {
                 let inner = error.get_ref();
                 if let Some(tls) = inner.and_then(|e| e.downcast_ref()) {
-                    Self::Tls { url, why: tls::explain(tls, settings, looks) }
-                } else if let Some(Misbehaved(why)) = inner.and_then(|e| e.downcast_ref()) {
-                    protocol(url, if looks && *why == FLOOD { &"sends far more than a check reads" } else { why })
+                    tls::explain(tls, url, settings, certified)
+                } else if let Some(misbehaved) = inner.and_then(|e| e.downcast_ref()) {
+                    match misbehaved {
+                        Misbehaved::Flood => Self::Flood { url, limit: settings.max_size },
+                        Misbehaved::Otherwise(why) => protocol(url, why),
+                    }
                 } else if error.kind() == io::ErrorKind::UnexpectedEof {
                     protocol(url, &CUT)
                 } else {
                     Self::Connect { url, why: error.to_string() }
                 }
             }
-            ureq::Error::Rustls(error) => Self::Tls { url, why: tls::explain(&error, settings, looks) },
+            ureq::Error::Rustls(error) => tls::explain(&error, url, settings, certified),
             ureq::Error::Tls(why) => Self::Tls { url, why: why.to_owned() },
-            ureq::Error::ConnectProxyFailed(mut why) => {
-                if why.contains("407") {
-                    why += "; it wants a user and password: http://user:password@host:port";
-                }
-                Self::Connect { url, why }
-            }
+            ureq::Error::ConnectProxyFailed(why) if why.contains("407") => Self::ProxyPassword { url, why },
+            ureq::Error::ConnectProxyFailed(why) => Self::Connect { url, why },
             ureq::Error::Protocol(error) => protocol(url, &format_args!("answer is not valid HTTP: {error}")),
             other => protocol(url, &other),
         }

@@ -1,7 +1,8 @@
 //! One request, one answer over HTTP/1.1, with a limit on everything: time, bytes, redirects.
 //!
 //! It blocks, so it is called from short-lived threads only. It never weakens TLS, never goes to another host than it
-//! was told, keeps no connection and no cookie, decodes no compression, and takes proxies from the settings alone.
+//! was told, keeps no connection and no cookie, decodes no compression, and takes proxies from its caller alone. It knows
+//! no setting by name: an error holds facts, and the caller adds the way out.
 //!
 //! The rooms: `url` what may be asked, `proxy` by which way, `tls` whom to trust, `encrypt` and
 //! `certificate` what comes of that, `wire` what ureq is allowed to do
@@ -28,16 +29,16 @@ use std::time::{Duration, SystemTime};
 use ureq::http::{HeaderName, HeaderValue, Uri, header};
 use ureq::{Agent, Body, Proxy};
 
-pub use answer::{Response, redirect, retry_after};
-pub use error::HttpError;
+pub use answer::{RedirectError, Response, redirect, retry_after};
+pub use error::{HttpError, TlsFile};
 pub(crate) use files::{Stamp, read_regular, stamp};
 #[cfg(test)]
 pub(crate) use otelet_testkit::server as test_server;
 pub use proxy::{bypasses_proxy, parse_proxy};
 pub use tls::Identity;
 use tls::Tls;
+pub use url::{UrlError, parse_url, public};
 use url::{is_https, port};
-pub use url::{parse_url, public};
 pub use wire::Traffic;
 use wire::Wire;
 
@@ -97,9 +98,9 @@ pub struct Request {
 ///
 /// # Errors
 ///
-/// [`HttpError::Settings`] that names the header but never the value.
+/// [`HttpError::Header`] that names the header but never the value.
 pub fn check_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), HttpError> {
-    let bad = |why: &str| HttpError::Settings { what: format!("config.headers.{name}"), why: why.into() };
+    let bad = |why| HttpError::Header { name: name.to_owned(), why };
     let key = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_| bad("not the name of a header; use letters, digits and -"))?;
     let ours = [
@@ -148,25 +149,22 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`HttpError::Settings`] for a proxy that is not `http://host:port`, and for a client certificate without key or
-    /// a key without certificate.
+    /// [`HttpError::Proxy`] for a proxy that is not `http://host:port`, and [`HttpError::Unpaired`] for a client
+    /// certificate without key or a key without certificate.
     pub fn new(settings: &HttpSettings) -> Result<Self, HttpError> {
-        let proxy = |setting, proxy: &Option<String>| match proxy.as_deref() {
+        let proxy = |scheme, proxy: &Option<String>| match proxy.as_deref() {
             None | Some("") => Ok(None),
-            Some(proxy) => parse_proxy(setting, proxy).map(Some),
-        };
-        let needs = |given: &str, missing| {
-            Err(HttpError::Settings { what: given.into(), why: format!("needs {missing} as well") })
+            Some(proxy) => parse_proxy(scheme, proxy).map(Some),
         };
         match (&settings.client_cert_file, &settings.client_key_file) {
-            (Some(_), None) => return needs("config.client_cert_file", "config.client_key_file"),
-            (None, Some(_)) => return needs("config.client_key_file", "config.client_cert_file"),
+            (Some(_), None) => return Err(HttpError::Unpaired { given: TlsFile::ClientCert }),
+            (None, Some(_)) => return Err(HttpError::Unpaired { given: TlsFile::ClientKey }),
             (Some(_), Some(_)) | (None, None) => {}
         }
         Ok(Self {
             settings: settings.clone(),
-            http_proxy: proxy("config.http_proxy", &settings.http_proxy)?,
-            https_proxy: proxy("config.https_proxy", &settings.https_proxy)?,
+            http_proxy: proxy("http", &settings.http_proxy)?,
+            https_proxy: proxy("https", &settings.https_proxy)?,
             wire: Arc::default(),
             looks: false,
             built: Mutex::new(Built { tls: Tls::new(), agents: Vec::new() }),
@@ -231,14 +229,8 @@ impl Client {
             response.traffic = Traffic { sent: after.sent - before.sent, received: after.received - before.received };
             return Ok(response);
         }
-        Err(HttpError::Redirect {
-            url: public(&parse_url(&request.url)?),
-            why: format!(
-                "redirects more than {MAX_REDIRECTS} times, at last to {}{}",
-                public(&uri),
-                if self.looks { "" } else { "; set config.url to where the config is" }
-            ),
-        })
+        let url = public(&parse_url(&request.url)?);
+        Err(HttpError::Redirect { url, why: RedirectError::Loop { last: public(&uri) } })
     }
 
     /// Sends the request to this very URL.
@@ -251,7 +243,8 @@ impl Client {
     ) -> Result<Response, HttpError> {
         let route = self.route(uri);
         let agent = self.agent(built, route, identity)?;
-        let fail = |error| self.explain(error, uri, route);
+        let certified = identity.is_some() || self.settings.client_cert_file.is_some();
+        let fail = |error| self.explain(error, uri, route, certified);
 
         let mut builder = ureq::http::Request::builder().uri(uri.clone()).method(match request.method {
             Method::Get => "GET",
@@ -278,10 +271,7 @@ impl Client {
             return Ok(response);
         }
         if let Some(encoding) = answer::encoding(answer.headers()) {
-            return Err(HttpError::Protocol {
-                url: public(uri),
-                why: format!("answered with content-encoding {encoding:.20}, which was not asked for"),
-            });
+            return Err(HttpError::Encoded { url: public(uri), encoding: encoding.to_owned() });
         }
         let limit = self.settings.max_size;
         if self.looks {
@@ -322,7 +312,7 @@ impl Client {
         if let Some((_, agent)) = built.agents.iter().find(|(for_, _)| *for_ == route) {
             return Ok(agent.clone());
         }
-        let config = Agent::config_builder()
+        let options = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_idle_connections(0)
@@ -340,17 +330,17 @@ impl Client {
             .proxy(self.tunnel(route).cloned())
             .build();
         let tls = route.tls.then(|| built.tls.config());
-        let agent = wire::agent(config, &self.wire, tls, self.forward(route));
+        let agent = wire::agent(options, &self.wire, tls, self.forward(route));
         built.agents.push((route, agent.clone()));
         Ok(agent)
     }
 
-    fn explain(&self, error: ureq::Error, uri: &Uri, route: Route) -> HttpError {
+    fn explain(&self, error: ureq::Error, uri: &Uri, route: Route, certified: bool) -> HttpError {
         let mut url = public(uri);
         if let Some(proxy) = self.proxy_for(route.tls).filter(|_| route.proxied) {
             url += &format!(" by proxy {}:{}", proxy.host(), proxy.port());
         }
-        HttpError::explain(error, url, &self.settings, self.looks)
+        HttpError::explain(error, url, &self.settings, certified)
     }
 }
 

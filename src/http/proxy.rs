@@ -9,13 +9,13 @@ use ureq::Proxy;
 use super::HttpError;
 use super::url::{bare, is_host_and_port};
 
-/// Reads the proxy of a setting.
+/// Reads a proxy for URLs of a scheme, `http` or `https`.
 ///
 /// # Errors
 ///
-/// [`HttpError::Settings`], in which neither the proxy nor what is wrong with it is repeated: it may hold a password.
-pub fn parse_proxy(setting: &str, proxy: &str) -> Result<Proxy, HttpError> {
-    let bad = |why: &str| HttpError::Settings { what: setting.into(), why: why.into() };
+/// [`HttpError::Proxy`], in which neither the proxy nor what is wrong with it is repeated: it may hold a password.
+pub fn parse_proxy(scheme: &'static str, proxy: &str) -> Result<Proxy, HttpError> {
+    let bad = |why| HttpError::Proxy { scheme, why };
     let parsed = Proxy::new(proxy).ok().filter(|proxy| proxy.uri().authority().is_some_and(is_host_and_port));
     let parsed = parsed.ok_or_else(|| bad("not a proxy; write http://host:port"))?;
     if parsed.protocol() != ureq::ProxyProtocol::Http {

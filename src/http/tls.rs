@@ -1,5 +1,4 @@
-//! Whom TLS trusts and what it shows of us, made from the files that the settings name; and what went wrong, in words
-//! with a way out.
+//! Whom TLS trusts and what it shows of us, made from the files that the caller names; and what went wrong.
 
 use std::io;
 use std::path::Path;
@@ -11,7 +10,7 @@ use rustls::{AlertDescription, CertificateError, ClientConfig, InvalidMessage, R
 use serde::{Deserialize, Serialize};
 use ureq::tls::PemItem;
 
-use super::{HttpError, HttpSettings, Stamp, read_regular, stamp};
+use super::{HttpError, HttpSettings, Stamp, TlsFile, read_regular, stamp};
 
 /// The most bytes of a file with certificates: those of all public CAs take 220 KB.
 const MAX_PEM: u64 = 2 * 1024 * 1024;
@@ -61,22 +60,26 @@ impl Tls {
 
     /// What connections are made with, after [`refresh`](Self::refresh).
     pub(super) fn config(&self) -> Arc<ClientConfig> {
-        let (_, _, config) = self.read.as_ref().expect("it was refreshed before");
-        config.clone()
+        let (_, _, made) = self.read.as_ref().expect("it was refreshed before");
+        made.clone()
     }
 
     /// Reads the certificates and the key again if one of the files has changed; says whether it did.
     ///
     /// # Errors
     ///
-    /// [`HttpError::Settings`] for a file that cannot be used.
+    /// [`HttpError::File`] for one that cannot be used, [`HttpError::Identity`] for a certificate that came from a server.
     pub(super) fn refresh(&mut self, settings: &HttpSettings, identity: Option<&Identity>) -> Result<bool, HttpError> {
-        let files = [&settings.ca_file, &settings.client_cert_file, &settings.client_key_file];
+        let files = [
+            (TlsFile::Ca, &settings.ca_file),
+            (TlsFile::ClientCert, &settings.client_cert_file),
+            (TlsFile::ClientKey, &settings.client_key_file),
+        ];
         let mut stamps = [None; 3];
-        for (file, seen) in files.iter().zip(&mut stamps) {
+        for ((file, path), seen) in files.into_iter().zip(&mut stamps) {
             // Beside another certificate, that of the settings may be missing.
-            if let Some(path) = file.as_ref().filter(|_| identity.is_none() || *file == &settings.ca_file) {
-                *seen = Some(stamp(path).map_err(|error| unreadable(path, &error))?);
+            if let Some(path) = path.as_ref().filter(|_| identity.is_none() || file == TlsFile::Ca) {
+                *seen = Some(stamp(path).map_err(|error| unreadable(file, path, &error))?);
             }
         }
         if self.read.as_ref().is_some_and(|(seen, by, _)| *seen == stamps && by.as_ref() == identity) {
@@ -84,15 +87,13 @@ impl Tls {
         }
         let roots = settings.ca_file.as_ref().map_or_else(|| Ok(public_roots()), |path| roots(path))?;
         let client = match (identity, &settings.client_cert_file, &settings.client_key_file) {
-            (Some(identity), _, _) => Some(
-                identity
-                    .client_cert(&self.crypto)
-                    .map_err(|why| HttpError::Settings { what: "client certificate from the server".into(), why })?,
-            ),
+            (Some(identity), _, _) => {
+                Some(identity.client_cert(&self.crypto).map_err(|why| HttpError::Identity { why })?)
+            }
             (None, Some(cert), Some(key)) => Some(self.client_cert(cert, key)?),
             (None, _, _) => None,
         };
-        let broken = |error: rustls::Error| HttpError::Settings { what: "TLS".into(), why: error.to_string() };
+        let broken = |error: rustls::Error| HttpError::Setup { why: error.to_string() };
         let builder = ClientConfig::builder_with_provider(self.crypto.clone())
             .with_safe_default_protocol_versions()
             .map_err(broken)?
@@ -107,10 +108,11 @@ impl Tls {
 
     /// Reads the client certificate and proves that the key belongs to it.
     fn client_cert(&self, cert: &Path, key: &Path) -> Result<ClientCert, HttpError> {
-        let chain = certificates(cert)?;
-        let pem = read_regular(key, MAX_PEM).map_err(|error| unreadable(key, &error))?;
-        client_cert(&chain, &pem, &self.crypto)
-            .map_err(|why| bad_file(key, &why.replace("the certificate", &cert.display().to_string())))
+        let chain = certificates(TlsFile::ClientCert, cert)?;
+        let pem = read_regular(key, MAX_PEM).map_err(|error| unreadable(TlsFile::ClientKey, key, &error))?;
+        client_cert(&chain, &pem, &self.crypto).map_err(|why| {
+            bad_file(TlsFile::ClientKey, key, &why.replace("the certificate", &cert.display().to_string()))
+        })
     }
 }
 
@@ -132,16 +134,16 @@ fn public_roots() -> RootCertStore {
 /// The CAs in a file, of which at least one must be usable.
 fn roots(path: &Path) -> Result<RootCertStore, HttpError> {
     let mut store = RootCertStore::empty();
-    let (usable, _) = store.add_parsable_certificates(certificates(path)?);
+    let (usable, _) = store.add_parsable_certificates(certificates(TlsFile::Ca, path)?);
     if usable == 0 {
-        return Err(bad_file(path, "no certificate in it can be used as a CA"));
+        return Err(bad_file(TlsFile::Ca, path, "no certificate in it can be used as a CA"));
     }
     Ok(store)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
-    let pem = read_regular(path, MAX_PEM).map_err(|error| unreadable(path, &error))?;
-    parse(&pem).map_err(|why| bad_file(path, &why))
+fn certificates(file: TlsFile, path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+    let pem = read_regular(path, MAX_PEM).map_err(|error| unreadable(file, path, &error))?;
+    parse(&pem).map_err(|why| bad_file(file, path, &why))
 }
 
 fn parse(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -159,25 +161,21 @@ fn parse(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     Ok(certificates)
 }
 
-fn bad_file(path: &Path, why: &str) -> HttpError {
-    HttpError::Settings { what: path.display().to_string(), why: why.to_owned() }
+fn bad_file(file: TlsFile, path: &Path, why: &str) -> HttpError {
+    HttpError::File { file, path: path.to_owned(), why: why.to_owned() }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> HttpError {
-    bad_file(path, &format!("cannot read: {error}"))
+fn unreadable(file: TlsFile, path: &Path, error: &io::Error) -> HttpError {
+    bad_file(file, path, &format!("cannot read: {error}"))
 }
 
-/// Why TLS did not come about, in words.
-pub(super) fn explain(error: &rustls::Error, settings: &HttpSettings, looks: bool) -> String {
+/// Why TLS did not come about. `certified`: a client certificate was at hand, should the server want one.
+pub(super) fn explain(error: &rustls::Error, url: String, settings: &HttpSettings, certified: bool) -> HttpError {
     use CertificateError as C;
-    match error {
+    let why = match error {
         // A private CA that was made anew under its old name shows as a bad signature.
         rustls::Error::InvalidCertificate(trust @ (C::UnknownIssuer | C::BadSignature)) => {
-            let advice = match settings.ca_file {
-                Some(_) => "the server's CA is not in config.ca_file",
-                None => "set config.ca_file if the server has a private CA",
-            };
-            format!("certificate is not trusted: {trust:?}; {advice}")
+            return HttpError::Untrusted { url, why: format!("{trust:?}"), ca_file: settings.ca_file.clone() };
         }
         rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
             "certificate has expired; if not, this host's clock is wrong".to_owned()
@@ -192,16 +190,15 @@ pub(super) fn explain(error: &rustls::Error, settings: &HttpSettings, looks: boo
             format!("certificate is not trusted: {other}")
         }
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure)
-            if settings.client_cert_file.is_none() =>
+            if !certified =>
         {
-            let advice =
-                if looks { "checks show none" } else { "set config.client_cert_file and config.client_key_file" };
-            format!("server ended TLS; if it wants a client certificate, {advice}")
+            return HttpError::NoClientCertificate { url };
         }
         rustls::Error::AlertReceived(alert) => format!("server ended TLS: {alert:?}"),
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "answer is not TLS; is this an http:// server?".to_owned()
         }
         other => format!("TLS failed: {other}"),
-    }
+    };
+    HttpError::Tls { url, why }
 }

@@ -3,26 +3,38 @@
 use ureq::http::Uri;
 use ureq::http::uri::{Authority, Scheme};
 
-use super::HttpError;
+/// Why a URL cannot be asked. The URL itself is not repeated: one that cannot be parsed may hide a password anywhere.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum UrlError {
+    #[error("not a URL: {0}")]
+    Invalid(String),
+    #[error("must start with http:// or https://")]
+    Scheme,
+    #[error("has no host")]
+    NoHost,
+    #[error("has a user or password in it")]
+    HasUser,
+    #[error("has no usable host and port")]
+    HostAndPort,
+}
 
 /// Checks that a URL is one that [`Client::send`](super::Client::send) takes.
 ///
 /// # Errors
 ///
-/// [`HttpError::Settings`] in terms of `config.url`.
-pub fn parse_url(url: &str) -> Result<Uri, HttpError> {
-    let bad = |why: &str| HttpError::Settings { what: "config.url".into(), why: why.into() };
-    // The URL itself is not repeated: what cannot be parsed may hide a password anywhere.
-    let uri: Uri = url.parse().map_err(|error| bad(&format!("not a URL: {error}")))?;
+/// A [`UrlError`] without the URL.
+pub fn parse_url(url: &str) -> Result<Uri, UrlError> {
+    let uri: Uri = url.parse().map_err(|error: ureq::http::uri::InvalidUri| UrlError::Invalid(error.to_string()))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(bad("must start with http:// or https://"));
+        return Err(UrlError::Scheme);
     }
-    let authority = uri.authority().ok_or_else(|| bad("has no host"))?;
+    let authority = uri.authority().ok_or(UrlError::NoHost)?;
     if authority.as_str().contains('@') {
-        return Err(bad("has a user or password in it; use config.headers or config.bearer_token_file"));
+        return Err(UrlError::HasUser);
     }
     if !is_host_and_port(authority) {
-        return Err(bad("has no usable host and port"));
+        return Err(UrlError::HostAndPort);
     }
     Ok(uri)
 }

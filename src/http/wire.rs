@@ -27,9 +27,6 @@ const MAX_ADDRESSES: usize = 16;
 /// What is said of an answer that ended too early.
 pub(super) const CUT: &str = "connection ended before the answer was complete";
 
-/// What is said of an answer that has far more around its body than any body may have.
-pub(super) const FLOOD: &str = "sends far more than config.max_size allows";
-
 /// What is said of a head, or of a line between chunks, that does not fit [`BUFFER`].
 pub(super) const TOO_LONG: &str = "a line or the head of the answer is larger than 16KiB";
 
@@ -54,7 +51,7 @@ pub(super) fn agent(
         ().chain(ConnectProxyConnector::default())
             .chain(TcpConnector::default())
             .chain(Count(wire.clone()))
-            .chain(Encrypt { config: tls, wire: wire.clone() })
+            .chain(Encrypt { tls, wire: wire.clone() })
             .chain(Guard { forward: forward.is_some() });
     let dial = Dial { wire: wire.clone(), chain: Box::new(chain) };
     Agent::with_parts(config, dial, Resolve { wire: wire.clone(), instead })
@@ -117,8 +114,13 @@ impl Wire {
 
 /// The peer did something that no honest one does.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Misbehaved(pub(super) &'static str);
+pub(super) enum Misbehaved {
+    /// It sent far more around the body than any body may have.
+    #[error("sends without end")]
+    Flood,
+    #[error("{0}")]
+    Otherwise(&'static str),
+}
 
 /// The name has no address.
 #[derive(Debug, thiserror::Error)]
@@ -199,11 +201,12 @@ impl<In: Transport> Connector<In> for Count {
     type Out = Counted;
 
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Counted>, ureq::Error> {
+        let options = details.config;
         Ok(chained.map(|inner| Counted {
             inner: Box::new(inner),
             wire: self.0.clone(),
             // A tunnel lies on a connection to the proxy, which counts already.
-            counts: details.config.proxy().is_none(),
+            counts: options.proxy().is_none(),
         }))
     }
 }
@@ -234,7 +237,7 @@ impl Transport for Counted {
             let got = (self.inner.buffers().input().len() - before) as u64;
             let mut state = self.wire.lock();
             state.traffic.received += got;
-            state.allowance = state.allowance.checked_sub(got).ok_or_else(|| io::Error::other(Misbehaved(FLOOD)))?;
+            state.allowance = state.allowance.checked_sub(got).ok_or_else(|| io::Error::other(Misbehaved::Flood))?;
         }
         Ok(more)
     }
@@ -285,7 +288,7 @@ impl<T: Transport> Transport for Guarded<T> {
             let output = self.inner.buffers().output();
             let path = output[..amount].iter().position(|byte| *byte == b' ');
             let (Some(path), true) = (path, amount + prefix.len() <= output.len()) else {
-                return Err(io::Error::other(Misbehaved("request does not fit a proxy")).into());
+                return Err(io::Error::other(Misbehaved::Otherwise("request does not fit a proxy")).into());
             };
             let path = path + 1;
             output.copy_within(path..amount, path + prefix.len());
@@ -300,7 +303,7 @@ impl<T: Transport> Transport for Guarded<T> {
     fn await_input(&mut self, limit: NextTimeout) -> Result<bool, ureq::Error> {
         if self.inner.buffers().input().len() >= BUFFER {
             // Nothing of it could be used, and nothing more can be read: ureq would call it an end.
-            return Err(io::Error::other(Misbehaved(TOO_LONG)).into());
+            return Err(io::Error::other(Misbehaved::Otherwise(TOO_LONG)).into());
         }
         self.inner.await_input(limit).map_err(|error| match error {
             ureq::Error::Io(error)
@@ -309,7 +312,7 @@ impl<T: Transport> Transport for Guarded<T> {
                     io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
                 ) =>
             {
-                io::Error::other(Misbehaved(CUT)).into()
+                io::Error::other(Misbehaved::Otherwise(CUT)).into()
             }
             other => other,
         })

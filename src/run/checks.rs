@@ -40,7 +40,7 @@ impl Runner {
             task.detach();
             return None;
         }
-        let http = source::http_settings(&self.settings.config);
+        let http = self.settings.config.http();
         let job = move || {
             let checked = check::check(&settings, &http, &redactor);
             Message::Checked { generation, settings: Box::new(settings), checked }

@@ -15,6 +15,7 @@ use super::location::{Location, location};
 use super::node::{Node, item, join};
 use super::schema::{Row, Takes};
 use super::secret::Secret;
+use super::way_out::credentials;
 use super::world::World;
 use crate::http;
 
@@ -130,7 +131,9 @@ impl Layers<'_> {
             return Err(self.error(key, raw, "its value holds a NUL character".to_owned()));
         }
         parse(&raw.text).map_err(|problem| {
-            let found = match (raw.text.is_empty(), raw.shown) {
+            // Whatever the setting, a URL may have a password before an `@` and a token in its query.
+            let secret = raw.text.contains("://") && raw.text.contains(['@', '?']);
+            let found = match (raw.text.is_empty(), raw.shown && !secret) {
                 (true, _) => "nothing".to_owned(),
                 (false, true) => format!("\"{}\"", clip(&raw.text)),
                 (false, false) => "<set>".to_owned(),
@@ -188,7 +191,7 @@ impl Layers<'_> {
         };
         // Passwords stand before an `@`, tokens in the query.
         raw.shown &= !raw.text.contains(['@', '?']);
-        self.parsed(key, &raw, |text| location(text, self.world)).map(Some)
+        self.parsed(key, &raw, |text| location(text, &credentials(key), self.world)).map(Some)
     }
 
     /// The items of a list.

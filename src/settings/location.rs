@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::way_out::{bad_url, credentials};
 use super::world::World;
 use crate::http::parse_url;
 
@@ -14,8 +15,8 @@ pub enum Location {
     Url(String),
 }
 
-/// Reads `config.url`. The errors repeat nothing of it.
-pub(crate) fn location(text: &str, world: &World) -> Result<Location, String> {
+/// Reads a location. `credentials` names where a user and password belong. The errors repeat nothing of it.
+pub(crate) fn location(text: &str, credentials: &str, world: &World) -> Result<Location, String> {
     const KNOWN: &str = "write http://, https://, file:/// or a path (./ in front of one with a colon)";
     // One letter before the colon is a drive.
     let scheme = match text.split_once(':') {
@@ -28,7 +29,7 @@ pub(crate) fn location(text: &str, world: &World) -> Result<Location, String> {
     match scheme.to_ascii_lowercase().as_str() {
         "http" | "https" => match parse_url(text) {
             Ok(_) => Ok(Location::Url(text.to_owned())),
-            Err(error) => Err(error.why()),
+            Err(error) => Err(bad_url(&error, credentials)),
         },
         "file" => {
             let path = match rest.strip_prefix("//") {
@@ -56,8 +57,8 @@ pub(crate) fn location(text: &str, world: &World) -> Result<Location, String> {
 }
 
 /// Reads a URL that is no path.
-pub(crate) fn url(text: &str) -> Result<String, String> {
-    parse_url(text).map(|_| text.to_owned()).map_err(|error| error.why())
+pub(crate) fn url(key: &str, text: &str) -> Result<String, String> {
+    parse_url(text).map(|_| text.to_owned()).map_err(|error| bad_url(&error, &credentials(key)))
 }
 
 fn percent_decoded(text: &str) -> Option<String> {
@@ -97,7 +98,7 @@ mod tests {
             ("./a:b.yaml", file("/here/a:b.yaml")),
             ("../a.yaml", file("/here/../a.yaml")),
         ] {
-            assert_eq!(location(text, &world), expected, "{text}");
+            assert_eq!(location(text, "", &world), expected, "{text}");
         }
         for text in [
             "ftp://c.example/x",
@@ -116,7 +117,7 @@ mod tests {
             "file:///a%ff",
             "file:///a%00",
         ] {
-            assert!(location(text, &world).is_err(), "{text}");
+            assert!(location(text, "", &world).is_err(), "{text}");
         }
         assert_eq!(
             refused("config: {url: \"ftp://c.example\"}"),
@@ -132,5 +133,16 @@ mod tests {
             "FILE:1:15: config.url: expected URL, found <set>: has a user or password in it; use config.headers or \
              config.bearer_token_file"
         );
+        for (yaml, way_out) in [
+            ("config: {fallback: [\"https://me:hunter2@c.example\"]}", "config.headers or config.bearer_token_file"),
+            ("report: {url: \"https://me:hunter2@c.example\"}", "report.headers"),
+            ("webhook: {url: \"https://me:hunter2@c.example\"}", "webhook.headers"),
+            ("export: {to: \"https://me:hunter2@c.example\"}", "export.headers"),
+            ("checks: [{http: \"https://me:hunter2@c.example\"}]", "checks[0].headers"),
+        ] {
+            let refused = refused(yaml);
+            assert!(refused.ends_with(&format!("has a user or password in it; use {way_out}")), "{refused}");
+            assert!(!refused.contains("hunter2"), "{refused}");
+        }
     }
 }

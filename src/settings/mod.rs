@@ -21,6 +21,7 @@ mod sections;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod way_out;
 mod world;
 
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ use layers::Layers;
 use sections::general::General;
 use sections::kloudmate::{Own, adopt};
 use sections::{alerts, checks};
+pub use way_out::{PROXY_PASSWORD, Target, WayOut};
 
 pub use error::{Place, SettingsError};
 pub use explain::{Explained, explain, secrets_in};

@@ -19,10 +19,17 @@ pub use otelet_wire::kloudmate::{Announced, Part, announced};
 use says::poll;
 
 use super::inbox::Inbox;
-use super::{Answer, Failure, FailureKind, Offer, Orders, Protocol, Report};
-use crate::http::{self, HttpError, Method, Request, Response, USER_AGENT, check_header, parse_url, public};
+use super::{Answer, Failure, FailureKind, Offer, Orders, Protocol, Report, bad_setting, bad_status};
+use crate::http::{self, Method, Request, Response, USER_AGENT, check_header, parse_url, public};
 use crate::os::Environment;
-use crate::settings::Secret;
+use crate::settings::{PROXY_PASSWORD, Secret, WayOut};
+
+/// The URL stands in otelet's own settings, or in those of KloudMate's agent, where it is called `update-endpoint`.
+pub(super) const WAY_OUT: WayOut = WayOut {
+    url: "config.url or KM_UPDATE_ENDPOINT",
+    credentials: &["api-key (KM_API_KEY)", "config.headers"],
+    ..WayOut::CONFIG
+};
 
 /// As what the agent asks: decides what it says of itself, and which part of the answer is meant for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +82,7 @@ impl KloudMate {
     ///
     /// # Errors
     ///
-    /// [`HttpError::Settings`] for a URL, header or key that can never be sent.
+    /// A [`Failure`] for a URL, header or key that can never be sent.
     pub fn new(
         url: &str,
         headers: Vec<(String, String)>,
@@ -84,10 +91,10 @@ impl KloudMate {
         inbox: Inbox,
         first: Option<PathBuf>,
         max_size: u64,
-    ) -> Result<Self, HttpError> {
-        let shown = public(&parse_url(url)?);
+    ) -> Result<Self, Failure> {
+        let shown = public(&parse_url(url).map_err(|error| WAY_OUT.failure(&error.into()))?);
         for (name, value) in &headers {
-            check_header(name, value)?;
+            check_header(name, value).map_err(|error| WAY_OUT.failure(&error))?;
         }
         let has = |name: &str| headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
         let mut all = vec![("Content-Type".to_owned(), "application/json".to_owned())];
@@ -98,7 +105,7 @@ impl KloudMate {
             all.push(("User-Agent".to_owned(), USER_AGENT.to_owned()));
         }
         if let Some(key) = key.map(Secret::expose).filter(|key| !key.is_empty()) {
-            let wrong = |why: &str| HttpError::Settings { what: "api-key (KM_API_KEY)".into(), why: why.into() };
+            let wrong = |why| bad_setting("api-key (KM_API_KEY)", why);
             if has("authorization") {
                 return Err(wrong("config.headers has Authorization as well; keep one of them"));
             }
@@ -115,13 +122,12 @@ impl KloudMate {
         let advice = match response.status {
             200 => return self.understand(&response.body),
             401 | 403 => "; check the key: KM_API_KEY, api-key in agent.yaml",
-            404 | 410 => "; check the URL: KM_UPDATE_ENDPOINT, update-endpoint in agent.yaml",
-            407 => "; the proxy wants a user and password: http://user:password@host:port",
+            404 | 410 => "; check the URL: config.url, or KM_UPDATE_ENDPOINT, update-endpoint in agent.yaml",
+            407 => PROXY_PASSWORD,
             100..=399 => "; 200 was expected",
             _ => "",
         };
-        let error = HttpError::Status { url: self.shown.clone(), status: response.status, advice };
-        Err(Failure { retry_after: response.retry_after, ..error.into() })
+        Err(bad_status(&self.shown, response.status, advice, response.retry_after))
     }
 
     fn understand(&self, body: &[u8]) -> Result<Answer, Failure> {
@@ -197,6 +203,10 @@ impl Protocol for KloudMate {
 
     fn offer(&self, response: Response) -> Result<Answer, Failure> {
         self.read(response)
+    }
+
+    fn way_out(&self) -> WayOut {
+        WAY_OUT
     }
 
     /// At the start: what was announced to an earlier agent, or the config that the host had before. Later, when the

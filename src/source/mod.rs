@@ -17,13 +17,16 @@ use std::time::{Duration, SystemTime};
 use origin::{Kind, Origin, signature_path};
 
 use crate::decide::Heard;
-use crate::http::{HttpError, HttpSettings, Identity, Request, Response, Traffic, parse_url, public};
+use crate::http::{HttpError, Identity, Request, Response, Traffic, parse_url, public};
 use crate::os;
-use crate::settings::{ConfigSettings, Location, ProtocolName};
+use crate::settings::{ConfigSettings, Location, ProtocolName, WayOut};
 use crate::signature::Accepted;
 use crate::status::Status;
 use crate::store::Signed;
 pub use crate::store::{MAX_VALIDATOR, SourceMemory, Validators};
+
+/// For the servers that `config.fallback` lists.
+const FALLBACK: WayOut = WayOut { url: "its entry in config.fallback", ..WayOut::CONFIG };
 
 /// What an exchange tells the server, whatever the protocol: all that is known, computed when it is asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,10 +94,15 @@ impl Offer {
 /// Why an exchange brought nothing.
 pub use crate::decide::{Failure, FailureKind};
 
-impl From<HttpError> for Failure {
-    fn from(error: HttpError) -> Self {
-        Self { message: error.to_string(), kind: error.kind(), retry_after: None }
-    }
+/// A setting, or a file that it names, with which no request can be made.
+fn bad_setting(setting: &str, why: impl std::fmt::Display) -> Failure {
+    Failure::new(FailureKind::Settings, format!("{setting}: {why}"))
+}
+
+/// A status that was not asked for; `advice` comes with its separator, or is empty.
+fn bad_status(url: &str, status: u16, advice: &str, retry_after: Option<Duration>) -> Failure {
+    let error = HttpError::Status { url: url.to_owned(), status };
+    Failure { retry_after, ..Failure::new(error.kind(), format!("{error}{advice}")) }
 }
 
 /// One way to ask a server: what to send, and what its answer means.
@@ -137,8 +145,11 @@ pub trait Protocol: Send + Sync {
         None
     }
 
+    /// The settings that a request is made from: for the one that is out.
+    fn way_out(&self) -> WayOut;
+
     /// The request that is out has got no answer.
-    fn unanswered(&self, _error: &HttpError) {}
+    fn unanswered(&self, _failure: &Failure) {}
 
     /// Whether the server should hear of this report now and not with the next poll.
     fn has_news(&self, _report: &Report) -> bool {
@@ -170,25 +181,22 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// [`HttpError::Settings`] when a protocol is to be spoken and there is no `config.url`, or when a URL, header, key or
-    /// proxy can never work.
-    pub fn new(settings: &ConfigSettings, state_dir: &Path) -> Result<Self, HttpError> {
+    /// A [`Failure`] when a protocol is to be spoken and there is no `config.url`, or when a URL, header, key or proxy can
+    /// never work.
+    pub fn new(settings: &ConfigSettings, state_dir: &Path) -> Result<Self, Failure> {
         let first = match (&settings.url, settings.protocol) {
-            (Some(first), protocol) => Origin::new(first, protocol, settings, state_dir)?,
+            (Some(first), protocol) => Origin::new(first, protocol, settings, state_dir, WayOut::CONFIG)?,
             (None, ProtocolName::Get) => {
                 Origin { kind: Kind::BuiltIn(builtin::BuiltIn::of(settings.environment)), key: None }
             }
             (None, ProtocolName::KloudMate | ProtocolName::OpAmp) => {
-                return Err(HttpError::Settings {
-                    what: "config.url".into(),
-                    why: "not set; give a path or an http:// or https:// URL".into(),
-                });
+                return Err(bad_setting("config.url", "not set; give a path or an http:// or https:// URL"));
             }
         };
         let mut origins = vec![first];
         for location in &settings.fallback {
             // What stands in for a server of any protocol is a plain file or URL.
-            origins.push(Origin::new(location, ProtocolName::Get, settings, state_dir)?);
+            origins.push(Origin::new(location, ProtocolName::Get, settings, state_dir, FALLBACK)?);
         }
         Ok(Self { origins, clock: os::right_time, asking: Mutex::default(), newest: Mutex::default() })
     }
@@ -298,24 +306,6 @@ fn location(location: &Location) -> String {
         Location::File(path) => path.display().to_string(),
         // One that is no URL is never asked.
         Location::Url(url) => parse_url(url).map(|url| public(&url)).unwrap_or_default(),
-    }
-}
-
-/// What the client needs to know of the settings.
-pub fn http_settings(settings: &ConfigSettings) -> HttpSettings {
-    let exposed = |secret: &Option<crate::settings::Secret>| {
-        let secret = secret.as_ref()?;
-        Some(secret.expose().to_owned())
-    };
-    HttpSettings {
-        timeout: settings.timeout,
-        max_size: settings.max_size,
-        ca_file: settings.ca_file.clone(),
-        client_cert_file: settings.client_cert_file.clone(),
-        client_key_file: settings.client_key_file.clone(),
-        http_proxy: exposed(&settings.http_proxy),
-        https_proxy: exposed(&settings.https_proxy),
-        no_proxy: settings.no_proxy.clone(),
     }
 }
 

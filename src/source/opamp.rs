@@ -50,10 +50,10 @@ use otelet_wire::opamp::{self as wire, AgentToServer, ServerToAgent};
 use state::{MOST_HASH, Parts, Received, Sent, State, Was, Way, hex, unhex};
 
 use super::url::Get;
-use super::{Answer, Failure, FailureKind, Offer, Orders, Protocol, Report, Validators};
+use super::{Answer, Failure, FailureKind, Offer, Orders, Protocol, Report, Validators, bad_status};
 use crate::decide::ConfigHash;
-use crate::http::{HttpError, Identity, Method, Request, Response, parse_url, public};
-use crate::settings::ConfigSettings;
+use crate::http::{Identity, Method, Request, Response, parse_url, public};
+use crate::settings::{ConfigSettings, PROXY_PASSWORD, WayOut};
 use crate::units;
 
 /// The most exchanges that follow one another at once because the server wants something: taking new connection
@@ -79,16 +79,15 @@ impl OpAmp {
     ///
     /// # Errors
     ///
-    /// [`HttpError::Settings`] for a URL or header that can never be sent, and for a token file beside a header
-    /// `Authorization`.
-    pub fn new(url: &str, settings: &ConfigSettings, file: Option<PathBuf>) -> Result<Self, HttpError> {
+    /// A [`Failure`] for a URL or header that can never be sent, and for a token file beside a header `Authorization`.
+    pub fn new(url: &str, settings: &ConfigSettings, file: Option<PathBuf>) -> Result<Self, Failure> {
         let mut headers: Vec<_> =
             settings.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("accept")) {
             headers.push(("Accept".into(), PROTOBUF.into()));
         }
         let opamp = Self {
-            get: Get::new(url, headers, settings.bearer_token_file.clone())?,
+            get: Get::new(url, headers, settings.bearer_token_file.clone(), WayOut::CONFIG)?,
             url: url.to_owned(),
             max_size: settings.max_size,
             has_ca_file: settings.ca_file.is_some(),
@@ -176,6 +175,7 @@ impl OpAmp {
             Way::Kept => state.kept.connection.clone().unwrap_or_default(),
             Way::Candidate => state.kept.candidate.as_ref().map(|it| it.connection.clone()).unwrap_or_default(),
         };
+        let way_out = way_out(&connection);
         state.sequence += 1;
         message.sequence_num = state.sequence;
         state.shrink(&mut message);
@@ -199,6 +199,7 @@ impl OpAmp {
             way,
             identity: connection.identity,
             shown: parse_url(&request.url).map(|url| public(&url)).unwrap_or_default(),
+            way_out,
             error: None,
         });
     }
@@ -251,7 +252,7 @@ impl OpAmp {
     fn understand(&self, state: &mut State, sent: &Sent, response: Response) -> Result<ServerToAgent, Failure> {
         let shown = &sent.shown;
         let advice = match response.status {
-            200 => "",
+            200 => String::new(),
             413 => {
                 // Never that one again: the next is shorter.
                 state.too_large = Some(sent.size);
@@ -260,17 +261,17 @@ impl OpAmp {
                 return Err(failure(FailureKind::Status, why));
             }
             429 | 503 => {
-                let error = HttpError::Status { url: shown.clone(), status: response.status, advice: "" };
                 let retry_after = Some(response.retry_after.unwrap_or_else(|| state.throttle()));
-                return Err(Failure { retry_after, ..error.into() });
+                return Err(bad_status(shown, response.status, "", retry_after));
             }
-            401 | 403 => "; check config.headers and config.bearer_token_file",
-            404 | 405 | 410 => "; check config.url, an OpAMP server is often at /v1/opamp",
-            415 => "; is config.url that of an OpAMP server?",
-            _ => "",
+            401 | 403 => sent.way_out.wants_credentials(),
+            404 | 405 | 410 => format!("; check {}, an OpAMP server is often at /v1/opamp", sent.way_out.url),
+            407 => PROXY_PASSWORD.to_owned(),
+            415 => format!("; is {} that of an OpAMP server?", sent.way_out.url),
+            _ => String::new(),
         };
         if response.status != 200 {
-            return Err(HttpError::Status { url: shown.clone(), status: response.status, advice }.into());
+            return Err(bad_status(shown, response.status, &advice, None));
         }
         for (path, what, most) in
             [(&[3, 1, 1][..], "config files", merge::MOST_FILES), (&[4, 2, 2, 1], "headers", connection::MOST_HEADERS)]
@@ -282,7 +283,8 @@ impl OpAmp {
             }
         }
         let message = ServerToAgent::decode(Bytes::from(response.body)).map_err(|error| {
-            failure(FailureKind::Protocol, format!("{shown}: answer is no OpAMP message: {error}; check config.url"))
+            let why = format!("{shown}: answer is no OpAMP message: {error}; check {}", sent.way_out.url);
+            failure(FailureKind::Protocol, why)
         })?;
         let new = message.agent_identification.as_ref().map(|it| &it.new_instance_uid);
         let to = &message.instance_uid;
@@ -412,9 +414,13 @@ impl Protocol for OpAmp {
         self.lock().out.as_ref()?.identity.clone()
     }
 
-    fn unanswered(&self, error: &HttpError) {
+    fn way_out(&self) -> WayOut {
+        self.lock().out.as_ref().map_or(WayOut::CONFIG, |sent| sent.way_out)
+    }
+
+    fn unanswered(&self, failure: &Failure) {
         if let Some(sent) = &mut self.lock().out {
-            sent.error = Some(error.to_string());
+            sent.error = Some(failure.message.clone());
         }
     }
 
@@ -437,6 +443,19 @@ impl Protocol for OpAmp {
             Some(Received { hash: unhex(hash)?, was: Was::Body(ConfigHash::from_hex(body)?) })
         };
         self.lock().received = validators.etag.as_deref().and_then(read);
+    }
+}
+
+/// The settings that a message by this connection is made from. The user cannot mend what the server has offered.
+fn way_out(connection: &Connection) -> WayOut {
+    let settings = WayOut::CONFIG;
+    WayOut {
+        url: connection.url.as_ref().map_or(settings.url, |_| "the destination_endpoint that the server offered"),
+        credentials: match connection.headers.is_empty() {
+            true => settings.credentials,
+            false => &["the headers that the server offered", "config.headers", "config.bearer_token_file"],
+        },
+        ..settings
     }
 }
 

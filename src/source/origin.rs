@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::{
-    Answer, Failure, FailureKind, Offer, Protocol, Report, Validators, builtin, file, http_settings, inbox, kloudmate,
+    Answer, Failure, FailureKind, Offer, Protocol, Report, Validators, bad_setting, builtin, file, inbox, kloudmate,
     opamp, url,
 };
 use crate::decide::Heard;
 use crate::http::{Client, HttpError, Method, Request, parse_url, public, read_regular};
 use crate::os::Environment;
-use crate::settings::{ConfigSettings, Location, ProtocolName};
+use crate::settings::{ConfigSettings, Location, ProtocolName, Target, WayOut};
 use crate::signature::{self, Accepted, PublicKey};
 
 /// One place that configs come from.
@@ -38,15 +38,12 @@ impl Origin {
         protocol: ProtocolName,
         settings: &ConfigSettings,
         state_dir: &Path,
-    ) -> Result<Self, HttpError> {
-        let key =
-            match &settings.public_key {
-                Some(text) => Some(PublicKey::parse(text).map_err(|error| HttpError::Settings {
-                    what: "config.public_key".into(),
-                    why: error.to_string(),
-                })?),
-                None => None,
-            };
+        way_out: WayOut,
+    ) -> Result<Self, Failure> {
+        let key = match &settings.public_key {
+            Some(text) => Some(PublicKey::parse(text).map_err(|error| bad_setting("config.public_key", error))?),
+            None => None,
+        };
         let url = match location {
             Location::File(path) => {
                 return Ok(Self { kind: Kind::File(file::Config::new(path.clone(), settings.max_size)), key });
@@ -57,19 +54,18 @@ impl Origin {
             settings.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
         let token = settings.bearer_token_file.clone();
         if key.is_some() && protocol != ProtocolName::Get {
-            return Err(HttpError::Settings {
-                what: "config.public_key".into(),
-                why: format!("signatures lie beside a file or URL; the protocol {protocol} has no place for them"),
-            });
+            let why = format!("signatures lie beside a file or URL; the protocol {protocol} has no place for them");
+            return Err(bad_setting("config.public_key", why));
         }
         let signature = key.is_some().then(|| (signature::url_beside(url), headers.clone()));
         let protocol: Box<dyn Protocol> = match protocol {
-            ProtocolName::Get => Box::new(url::Get::new(url, headers, token)?),
+            ProtocolName::Get => Box::new(url::Get::new(url, headers, token, way_out)?),
             ProtocolName::KloudMate => Box::new(ask_kloudmate(url, headers, settings, state_dir)?),
             ProtocolName::OpAmp => Box::new(opamp::OpAmp::new(url, settings, Some(state_dir.join("opamp.json")))?),
         };
-        let client = Box::new(Client::new(&http_settings(settings))?);
-        let shown = public(&parse_url(url)?);
+        let bad = |error: HttpError| way_out.failure(&error);
+        let client = Box::new(Client::new(&settings.http()).map_err(bad)?);
+        let shown = public(&parse_url(url).map_err(|error| bad(error.into()))?);
         Ok(Self { kind: Kind::Server { client, protocol, shown, signature }, key })
     }
 
@@ -84,7 +80,8 @@ impl Origin {
         }
         let request = protocol.request(report, conditional)?;
         let response = client.send_as(&request, protocol.identity().as_ref());
-        let answer = protocol.offer(response.inspect_err(|error| protocol.unanswered(error))?)?;
+        let response = response.map_err(|error| protocol.way_out().failure(&error));
+        let answer = protocol.offer(response.inspect_err(|failure| protocol.unanswered(failure))?)?;
         Ok((answer, Heard::Now))
     }
 
@@ -127,9 +124,11 @@ impl Origin {
                     Ok(bytes) => Ok(bytes),
                 }
             }
-            Kind::Server { client, signature, .. } => {
+            Kind::Server { client, protocol, signature, .. } => {
                 let (url, headers) = signature.clone().expect("made together with the key");
-                let response = client.send(&Request { method: Method::Get, url, headers, body: Vec::new() })?;
+                let way_out = WayOut { target: Target::Without(&[signature::SUFFIX]), ..protocol.way_out() };
+                let response = client.send(&Request { method: Method::Get, url, headers, body: Vec::new() });
+                let response = response.map_err(|error| way_out.failure(&error))?;
                 match response.status {
                     200 => Ok(response.body),
                     404 | 410 => Ok(Vec::new()),
@@ -166,8 +165,9 @@ fn ask_kloudmate(
     headers: Vec<(String, String)>,
     settings: &ConfigSettings,
     state_dir: &Path,
-) -> Result<kloudmate::KloudMate, HttpError> {
-    let (inbox, complaint) = inbox::Inbox::open(state_dir, &public(&parse_url(url)?));
+) -> Result<kloudmate::KloudMate, Failure> {
+    let shown = parse_url(url).map_err(|error| kloudmate::WAY_OUT.failure(&error.into()))?;
+    let (inbox, complaint) = inbox::Inbox::open(state_dir, &public(&shown));
     if let Some(complaint) = complaint {
         log::warn!("{complaint}");
     }

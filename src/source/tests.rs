@@ -153,6 +153,39 @@ fn a_signers_clock_that_is_ahead_is_noticed_where_this_hosts_is_right_and_forgot
 }
 
 #[test]
+fn a_fallback_that_fails_is_looked_for_in_its_own_setting() {
+    let (dir, server) = (Dir::new(), Server::new());
+    // Port 1 of loopback: nobody is there.
+    let yaml = format!("config: {{url: 'http://127.0.0.1:1/', fallback: ['{}']}}", server.url());
+    let source = source(&dir, &yaml);
+    for (answer, end) in [
+        (Scripted::status(404), "answered 404; check its entry in config.fallback"),
+        (
+            Scripted::RedirectTo("https://b.example/".into()),
+            "redirects to https://b.example/, another host; set its entry in config.fallback to it if that is right",
+        ),
+    ] {
+        server.answer(answer);
+        let failure = source.exchange(1, &report(), true).unwrap_err();
+        assert!(failure.message.ends_with(end), "{failure}");
+    }
+}
+
+#[test]
+fn a_signature_that_is_redirected_names_the_url_of_its_config() {
+    let (dir, server) = (Dir::new(), Server::new());
+    let key = include_str!("../../crates/config/tests/signed/key.pub").trim();
+    let source = source(&dir, &format!("config: {{url: '{}', public_key: {key}}}", server.url()));
+    server.answer(Scripted::RedirectTo("https://b.example/a.yaml.minisig".into()));
+    server.answer_once(Scripted::Config(b"a: 1".to_vec()));
+
+    let failure = source.exchange(0, &report(), true).unwrap_err();
+
+    let way_out = "; set config.url to https://b.example/a.yaml if that is right";
+    assert!(failure.message.ends_with(way_out), "{failure}");
+}
+
+#[test]
 fn a_blank_body_is_no_config() {
     assert_eq!(Offer::of(Vec::new()), Offer::Empty);
     assert_eq!(Offer::of(b" \n\t\r\n".to_vec()), Offer::Empty);

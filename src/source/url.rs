@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
-use super::{Answer, Failure, FailureKind, Offer, Protocol, Report, Validators};
-use crate::http::{self, HttpError, Method, Request, Response, Stamp, USER_AGENT, check_header, parse_url, public};
+use super::{Answer, Failure, FailureKind, Offer, Protocol, Report, Validators, bad_setting, bad_status};
+use crate::http::{self, Method, Request, Response, Stamp, USER_AGENT, check_header, parse_url, public};
+use crate::settings::{PROXY_PASSWORD, WayOut};
 
 /// What is asked for: YAML under its names, and anything else rather than nothing.
 const ACCEPT: &str = "application/yaml, text/yaml, application/x-yaml, */*;q=0.1";
@@ -20,6 +21,7 @@ pub struct Get {
     shown: String,
     headers: Vec<(String, String)>,
     token_file: Option<PathBuf>,
+    way_out: WayOut,
     state: Mutex<State>,
 }
 
@@ -37,19 +39,21 @@ impl Get {
     ///
     /// # Errors
     ///
-    /// [`HttpError::Settings`] for a URL or header that can never be sent, and for a token file beside a header
-    /// `Authorization`.
-    pub fn new(url: &str, headers: Vec<(String, String)>, token_file: Option<PathBuf>) -> Result<Self, HttpError> {
-        let shown = public(&parse_url(url)?);
+    /// A [`Failure`] for a URL or header that can never be sent, and for a token file beside a header `Authorization`.
+    pub fn new(
+        url: &str,
+        headers: Vec<(String, String)>,
+        token_file: Option<PathBuf>,
+        way_out: WayOut,
+    ) -> Result<Self, Failure> {
+        let shown = public(&parse_url(url).map_err(|error| way_out.failure(&error.into()))?);
         for (name, value) in &headers {
-            check_header(name, value)?;
+            check_header(name, value).map_err(|error| way_out.failure(&error))?;
         }
         let has = |name| headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
         if token_file.is_some() && has("authorization") {
-            return Err(HttpError::Settings {
-                what: "config.bearer_token_file".into(),
-                why: "config.headers has Authorization as well; keep one of them".into(),
-            });
+            let why = "config.headers has Authorization as well; keep one of them";
+            return Err(bad_setting("config.bearer_token_file", why));
         }
         let mut all = Vec::new();
         for (name, value) in [("User-Agent", USER_AGENT), ("Accept", ACCEPT)] {
@@ -58,7 +62,7 @@ impl Get {
             }
         }
         all.extend(headers);
-        Ok(Self { url: url.to_owned(), shown, headers: all, token_file, state: Mutex::default() })
+        Ok(Self { url: url.to_owned(), shown, headers: all, token_file, way_out, state: Mutex::default() })
     }
 
     fn ask(&self, conditional: bool) -> Result<Request, Failure> {
@@ -91,15 +95,14 @@ impl Get {
                 return Ok(offer);
             }
             304 if state.conditional => return Ok(Offer::Unchanged),
-            304 => " although nothing was known to be unchanged; is there a cache between?",
-            401 | 403 => "; check config.headers and config.bearer_token_file",
-            404 | 410 => "; check config.url",
-            407 => "; the proxy wants a user and password: http://user:password@host:port",
-            100..=399 => "; 200 or 304 were expected",
-            _ => "",
+            304 => " although nothing was known to be unchanged; is there a cache between?".to_owned(),
+            401 | 403 => self.way_out.wants_credentials(),
+            404 | 410 => format!("; check {}", self.way_out.url),
+            407 => PROXY_PASSWORD.to_owned(),
+            100..=399 => "; 200 or 304 were expected".to_owned(),
+            _ => String::new(),
         };
-        let error = HttpError::Status { url: self.shown.clone(), status: response.status, advice };
-        Err(Failure { retry_after: response.retry_after, ..error.into() })
+        Err(bad_status(&self.shown, response.status, &advice, response.retry_after))
     }
 
     /// The value of `Authorization`, read again when the file has changed: tokens are short-lived.
@@ -148,6 +151,10 @@ impl Protocol for Get {
         Ok(self.read(response)?.into())
     }
 
+    fn way_out(&self) -> WayOut {
+        self.way_out
+    }
+
     fn validators(&self) -> Validators {
         self.lock().validators.clone()
     }
@@ -180,13 +187,14 @@ mod tests {
             let headers = headers.iter().map(|(k, v)| (k.to_string(), v.to_string()));
             Self {
                 client: http::Client::new(&settings()).unwrap(),
-                get: Get::new(&server.url(), headers.collect(), token.map(Into::into)).unwrap(),
+                get: Get::new(&server.url(), headers.collect(), token.map(Into::into), WayOut::CONFIG).unwrap(),
             }
         }
 
         fn exchange(&self, conditional: bool) -> Result<Offer, Failure> {
             let request = self.get.ask(conditional)?;
-            self.get.read(self.client.send(&request)?)
+            let response = self.client.send(&request);
+            self.get.read(response.map_err(|error| self.get.way_out.failure(&error))?)
         }
     }
 
@@ -315,7 +323,7 @@ mod tests {
     fn settings_that_can_never_work_are_refused_without_their_secrets() {
         let with = |url: &str, name: &str, value: &str| {
             let headers = vec![(name.to_owned(), value.to_owned())];
-            Get::new(url, headers, Some("token".into())).err().map(|e| e.to_string())
+            Get::new(url, headers, Some("token".into()), WayOut::CONFIG).err().map(|e| e.to_string())
         };
         let good = "https://c.example/v1";
         assert_eq!(with(good, "X-Key", "s3cret"), None);

@@ -1,14 +1,23 @@
 //! Plain reports: everything that `otelet status --json` shows, and the config that runs, by POST to `report.url`.
 
-use crate::http::{Client, HttpError, Method, Request, USER_AGENT};
-use crate::settings::Settings;
-use crate::source::{Failure, Report, http_settings};
+use super::destination::Destination;
+use crate::decide::Failure;
+use crate::settings::{Settings, WayOut};
+use crate::source::Report;
+
+/// The settings that reports are sent by.
+const WAY_OUT: WayOut = WayOut {
+    url: "report.url",
+    headers: "report.headers",
+    credentials: &["report.headers"],
+    wants_body: false,
+    ..WayOut::CONFIG
+};
 
 /// Where reports go.
 pub struct Reporter {
-    client: Client,
+    destination: Destination,
     url: String,
-    headers: Vec<(String, String)>,
 }
 
 impl Reporter {
@@ -16,18 +25,13 @@ impl Reporter {
     ///
     /// # Errors
     ///
-    /// [`HttpError::Settings`] if the URL, a header or a proxy can never work.
-    pub fn new(settings: &Settings) -> Result<Option<Self>, HttpError> {
+    /// A [`Failure`] if the URL, a header or a proxy can never work.
+    pub fn new(settings: &Settings) -> Result<Option<Self>, Failure> {
         let Some(url) = &settings.report.url else { return Ok(None) };
-        crate::http::parse_url(url)?;
-        let mut headers =
-            vec![("User-Agent".to_owned(), USER_AGENT.to_owned()), ("Content-Type".into(), "application/json".into())];
-        for (name, value) in &settings.report.headers {
-            crate::http::check_header(name, value.expose())?;
-            headers.push((name.clone(), value.expose().to_owned()));
-        }
-        let client = Client::new(&http_settings(&settings.config))?;
-        Ok(Some(Self { client, url: url.clone(), headers }))
+        let (http, headers) = (settings.config.http(), &settings.report.headers);
+        let destination = Destination::new(&http, "application/json", headers, WAY_OUT)?;
+        destination.check(url)?;
+        Ok(Some(Self { destination, url: url.clone() }))
     }
 
     /// Sends one, and blocks for up to `config.timeout`: it is called on a thread of its own.
@@ -44,15 +48,7 @@ impl Reporter {
         }
         let body = Body { status: &report.status, effective_config: report.effective_config.as_deref() };
         let body = serde_json::to_vec(&body).expect("maps with string keys and numbers only");
-        let request = Request { method: Method::Post, url: self.url.clone(), headers: self.headers.clone(), body };
-        let response = self.client.send(&request)?;
-        match response.status {
-            200..=299 => Ok(()),
-            status => {
-                let shown = crate::http::public(&crate::http::parse_url(&self.url)?);
-                let error = HttpError::Status { url: shown, status, advice: "; check report.url and report.headers" };
-                Err(Failure { retry_after: response.retry_after, ..error.into() })
-            }
-        }
+        let response = self.destination.post(&self.url, body).map_err(|error| self.destination.failure(&error))?;
+        self.destination.taken(&self.url, &response)
     }
 }

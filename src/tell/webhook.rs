@@ -7,21 +7,30 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::decide::{Clocks, Notification};
-use crate::http::{Client, HttpError, HttpSettings, Method, Request, Response, USER_AGENT};
+use super::destination::Destination;
+use crate::decide::{Clocks, Failure, Notification};
+use crate::http::HttpSettings;
 use crate::redact::Redactor;
-use crate::settings::Settings;
-use crate::source::{Failure, http_settings};
+use crate::settings::{Settings, WayOut};
 use crate::units::rfc3339;
 
 /// The most that is read of an answer, in bytes: a receiver has nothing to tell but a status.
 const LARGEST_ANSWER: u64 = 64 * 1024;
 
+/// The settings that alerts are sent by.
+const WAY_OUT: WayOut = WayOut {
+    url: "webhook.url",
+    headers: "webhook.headers",
+    credentials: &["webhook.headers"],
+    max_size: None,
+    wants_body: false,
+    ..WayOut::CONFIG
+};
+
 /// Where alerts go.
 pub struct Webhook {
-    client: Client,
+    destination: Destination,
     url: String,
-    headers: Vec<(String, String)>,
 }
 
 impl Webhook {
@@ -29,56 +38,25 @@ impl Webhook {
     ///
     /// # Errors
     ///
-    /// [`HttpError::Settings`] if the URL, a header or a proxy can never work.
-    pub fn new(settings: &Settings) -> Result<Option<Self>, HttpError> {
+    /// A [`Failure`] if the URL, a header or a proxy can never work.
+    pub fn new(settings: &Settings) -> Result<Option<Self>, Failure> {
         let Some(url) = &settings.webhook.url else { return Ok(None) };
-        crate::http::parse_url(url)?;
-        let header = |error| match error {
-            HttpError::Settings { what, why } => {
-                HttpError::Settings { what: what.replace("config.headers", "webhook.headers"), why }
-            }
-            other => other,
-        };
-        let mut headers =
-            vec![("User-Agent".to_owned(), USER_AGENT.to_owned()), ("Content-Type".into(), "application/json".into())];
-        for (name, value) in &settings.webhook.headers {
-            crate::http::check_header(name, value.expose()).map_err(header)?;
-            headers.push((name.clone(), value.expose().to_owned()));
-        }
-        let client = Client::new(&HttpSettings { max_size: LARGEST_ANSWER, ..http_settings(&settings.config) })?;
-        Ok(Some(Self { client, url: url.clone(), headers }))
+        let http = HttpSettings { max_size: LARGEST_ANSWER, ..settings.config.http() };
+        let destination = Destination::new(&http, "application/json", &settings.webhook.headers, WAY_OUT)?;
+        destination.check(url)?;
+        Ok(Some(Self { destination, url: url.clone() }))
     }
 
     /// Sends a batch, and blocks for up to `config.timeout`: it is called on a thread of its own. Answers whether it was taken,
     /// which any status but 2xx denies, and with the receiver's clock, if that is told.
     pub fn send(&self, batch: &[Notification], redactor: &Redactor) -> (Result<(), Failure>, Option<Clocks>) {
-        let response = match self.post(batch, redactor) {
+        let response = match self.destination.post(&self.url, encode(batch, redactor)) {
             Ok(response) => response,
-            Err(error) => return (Err(error.into()), None),
+            Err(error) => return (Err(self.destination.failure(&error)), None),
         };
         let ours = SystemTime::now();
-        let clocks = response.date.and_then(|theirs| Some(Clocks { server: self.shown().ok()?, theirs, ours }));
-        (self.judge(&response), clocks)
-    }
-
-    fn judge(&self, response: &Response) -> Result<(), Failure> {
-        match response.status {
-            200..=299 => Ok(()),
-            status => {
-                let error =
-                    HttpError::Status { url: self.shown()?, status, advice: "; check webhook.url and webhook.headers" };
-                Err(Failure { retry_after: response.retry_after, ..error.into() })
-            }
-        }
-    }
-
-    fn post(&self, batch: &[Notification], redactor: &Redactor) -> Result<Response, HttpError> {
-        let body = encode(batch, redactor);
-        self.client.send(&Request { method: Method::Post, url: self.url.clone(), headers: self.headers.clone(), body })
-    }
-
-    fn shown(&self) -> Result<String, HttpError> {
-        Ok(crate::http::public(&crate::http::parse_url(&self.url)?))
+        let clocks = response.date.map(|theirs| Clocks { server: Destination::shown(&self.url), theirs, ours });
+        (self.destination.taken(&self.url, &response), clocks)
     }
 }
 

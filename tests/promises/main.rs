@@ -33,6 +33,7 @@ mod keeps_the_last_good_config;
 mod listens_to_sd_notify;
 #[cfg(unix)]
 mod measures_the_host;
+mod names_the_setting_to_change;
 mod never_runs_two_collectors;
 mod never_tries_a_refused_config_twice;
 mod opens_no_port;

@@ -1,8 +1,8 @@
 //! What all tests of HTTP share: a directory, settings, and servers of their own on loopback.
 
 mod answers;
-mod proxies;
-mod trust;
+pub(crate) mod proxies;
+pub(crate) mod trust;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -30,7 +30,7 @@ impl Dir {
         self.0.join(name)
     }
 
-    fn write(&self, name: &str, content: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: &str) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, content).unwrap();
         path
@@ -90,8 +90,8 @@ fn fetch(settings: &HttpSettings, url: impl Into<String>) -> Result<Response, Ht
 }
 
 /// A server of its own making on loopback: `serve` gets each connection; it ends when it is dropped.
-struct Listening {
-    addr: SocketAddr,
+pub(crate) struct Listening {
+    pub(crate) addr: SocketAddr,
     accepting: Option<JoinHandle<()>>,
     stop: Arc<Mutex<bool>>,
 }
@@ -130,4 +130,4 @@ impl Drop for Listening {
     }
 }
 
-const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+pub(crate) const GOOD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

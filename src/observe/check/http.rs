@@ -5,10 +5,21 @@ use std::time::{Duration, SystemTime};
 
 use super::Answered;
 use crate::http::{Client, HttpSettings, Method, Request};
-use crate::settings::Secret;
+use crate::settings::{Secret, Target, WayOut};
 
 /// The most of a body that is read, in bytes.
 const MOST: u64 = 64 * 1024;
+
+/// The settings that a check is made from.
+const WAY_OUT: WayOut = WayOut {
+    url: "checks[].http",
+    target: Target::Whole,
+    headers: "checks[].headers",
+    credentials: &["checks[].headers"],
+    max_size: None,
+    wants_body: true,
+    no_certificate: Some("checks show none"),
+};
 
 /// What is asked, and what is good.
 pub(super) struct Wanted<'a> {
@@ -27,12 +38,12 @@ pub(super) fn check(
     // The client certificate is for the config's server alone.
     let settings =
         HttpSettings { timeout, max_size: MOST, client_cert_file: None, client_key_file: None, ..http.clone() };
-    let client = Client::new(&settings).map_err(|error| error.to_string())?.for_checks();
+    let client = Client::new(&settings).map_err(|error| WAY_OUT.tell(&error))?.for_checks();
     let headers = wanted.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
     let request = Request { method: Method::Get, url: wanted.url.into(), headers, body: Vec::new() };
     let response = client.send(&request);
     answered.certificate_until = client.certificate_until();
-    let response = response.map_err(|error| error.to_string())?;
+    let response = response.map_err(|error| WAY_OUT.tell(&error))?;
     answered.code = Some(response.status);
     if !wanted.status.iter().any(|range| range.contains(&response.status)) {
         return Err(format!("answered {}", response.status));
@@ -57,4 +68,52 @@ fn valid(until: Option<SystemTime>) -> String {
 
 fn holds(body: &[u8], text: &[u8]) -> bool {
     text.is_empty() || body.windows(text.len()).any(|window| window == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::tests::proxies::{CONNECTED, proxy};
+    use crate::http::tests::trust::{Authority, tls_server, trusting};
+    use crate::http::tests::{Dir, GOOD};
+    use crate::settings::{CheckSettings, CheckTarget};
+
+    #[test]
+    fn a_check_goes_the_same_way_and_tells_how_long_the_certificate_is_valid() {
+        let dir = Dir::new();
+        let authority = Authority::new();
+        // Of a century that all who run this will see the end of.
+        let identity = authority.sign(|params| params.not_after = rcgen::date_time_ymd(2099, 12, 31));
+        let server = tls_server(&identity, None, GOOD, false);
+        let (proxy, asked) = proxy(server.addr, CONNECTED);
+        let settings = HttpSettings {
+            http_proxy: Some(format!("http://{}", proxy.addr)),
+            https_proxy: Some(format!("http://{}", proxy.addr)),
+            // Not for checks.
+            client_cert_file: Some(dir.path("none.pem")),
+            client_key_file: Some(dir.path("none.pem")),
+            ..trusting(dir.write("ca.pem", &authority.pem()))
+        };
+        let check = |url: &str, http: &HttpSettings| {
+            let (status, headers) = (vec![200..=299], Vec::new());
+            let target = CheckTarget::Http { url: url.into(), status, body: None, headers };
+            let (every, timeout) = (Duration::from_secs(30), Duration::from_secs(10));
+            let wanted = CheckSettings { name: "web".into(), target, every, timeout };
+            super::super::check(&wanted, http, &crate::redact::Redactor::default())
+        };
+
+        let checked = check("https://server.test/v1", &settings);
+
+        let said = checked.outcome.result.unwrap();
+        assert!(said.starts_with("answered 200, certificate valid for ") && said.ends_with(" days"), "{said}");
+        let until = checked.answered.certificate_until.map(crate::units::rfc3339);
+        assert_eq!(until.as_deref(), Some("2099-12-31T00:00:00Z"));
+        assert!(asked.lock().unwrap()[0].starts_with("CONNECT server.test:443 "));
+        assert_eq!(check("http://server.test:81/", &settings).answered.certificate_until, None);
+
+        let picky = tls_server(&authority.sign(|_| ()), Some(&authority), GOOD, false);
+        let url = format!("https://{}/", picky.addr);
+        let why = check(&url, &trusting(dir.path("ca.pem"))).outcome.result.unwrap_err();
+        assert!(why.ends_with("; if it wants a client certificate, checks show none"), "{why}");
+    }
 }

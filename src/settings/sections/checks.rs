@@ -133,7 +133,7 @@ fn check(layers: &Layers, key: &str) -> Result<CheckSettings, SettingsError> {
     };
     let target = match kind {
         CheckKind::Http => CheckTarget::Http {
-            url: text("http", &url)?,
+            url: text("http", &|text| url(&join(key, "http"), text))?,
             status: layers.required(&join(key, "status"), codes)?,
             body: layers.optional(&join(key, "body"), |text| Ok(text.to_owned()))?,
             headers: layers.headers(&join(key, "headers"))?,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use otelet_config::signature::PublicKey;
 
 use super::kloudmate::KloudMateSettings;
-use crate::http;
+use crate::http::{self, HttpSettings};
 use crate::os::{self, Environment};
 use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
@@ -16,6 +16,7 @@ use crate::settings::location::{Location, location};
 use crate::settings::schema::Takes::{Choice, List, Map, Size, Text, Time};
 use crate::settings::schema::{KIB, MIB, Row, file_only, hours, ms, secs, setting};
 use crate::settings::secret::Secret;
+use crate::settings::way_out::credentials;
 
 #[rustfmt::skip] // A row is a line.
 pub(crate) const ROWS: &[Row] = &[
@@ -104,6 +105,21 @@ impl fmt::Display for ProtocolName {
 }
 
 impl ConfigSettings {
+    /// What a client is made from. All clients use the CA, proxies and time limit of the section `config`.
+    pub fn http(&self) -> HttpSettings {
+        let exposed = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
+        HttpSettings {
+            timeout: self.timeout,
+            max_size: self.max_size,
+            ca_file: self.ca_file.clone(),
+            client_cert_file: self.client_cert_file.clone(),
+            client_key_file: self.client_key_file.clone(),
+            http_proxy: exposed(&self.http_proxy),
+            https_proxy: exposed(&self.https_proxy),
+            no_proxy: self.no_proxy.clone(),
+        }
+    }
+
     /// Leaves out `kloudmate`, which depends on the settings of KloudMate's agent.
     pub(crate) fn read(layers: &Layers) -> Result<Self, SettingsError> {
         Ok(Self {
@@ -152,7 +168,7 @@ fn locations(layers: &Layers, key: &str) -> Result<Vec<Location>, SettingsError>
     let raws = layers.list(key).map(|raw| {
         let mut raw = raw?;
         raw.shown &= !raw.text.contains(['@', '?']);
-        layers.parsed(key, &raw, |text| location(text, layers.world))
+        layers.parsed(key, &raw, |text| location(text, &credentials(key), layers.world))
     });
     raws.collect()
 }
@@ -163,7 +179,8 @@ fn proxy(layers: &Layers, key: &str) -> Result<Option<Secret>, SettingsError> {
     let Some(raw) = raw.map(|raw| Raw { shown: false, ..raw }) else {
         return Ok(None);
     };
-    let checked = |text: &str| match http::parse_proxy(key, text) {
+    let scheme = if key.ends_with("https_proxy") { "https" } else { "http" };
+    let checked = |text: &str| match http::parse_proxy(scheme, text) {
         Ok(_) => Ok(Secret::from(text.to_owned())),
         Err(error) => Err(error.why()),
     };

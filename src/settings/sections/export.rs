@@ -68,7 +68,7 @@ impl ExportSettings {
 }
 
 fn endpoint(text: &str) -> Result<String, String> {
-    let url = url(text)?;
+    let url = url("export.to", text)?;
     if url.contains('?') {
         return Err("a query cannot stand before /v1/metrics; use export.headers".to_owned());
     }

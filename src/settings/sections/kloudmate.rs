@@ -12,13 +12,13 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use otelet_core::text::clip;
-
 use crate::http;
 use crate::settings::error::{Place, SettingsError};
 use crate::settings::flags::Flags;
 use crate::settings::secret::Secret;
+use crate::settings::way_out::bad_url;
 use crate::settings::world::{MOST, World};
+use otelet_core::text::clip;
 
 /// Where KloudMate's agent has its settings.
 const AGENT_YAML: &str = "/etc/kmagent/agent.yaml";
@@ -273,7 +273,7 @@ impl KloudMateLayers<'_> {
         if !given.text.is_empty() {
             return match http::parse_url(&given.text) {
                 Ok(_) => Ok(given.text),
-                Err(e) => Err(given.error(format!("expected URL: {}", e.why()))),
+                Err(e) => Err(given.error(format!("expected URL: {}", bad_url(&e, "api-key (KM_API_KEY)")))),
             };
         }
         let host = host(&endpoint.text);

@@ -29,7 +29,7 @@ pub struct WebhookSettings {
 impl WebhookSettings {
     pub(crate) fn read(layers: &Layers) -> Result<Self, SettingsError> {
         Ok(Self {
-            url: layers.optional("webhook.url", url)?,
+            url: layers.optional("webhook.url", |text| url("webhook.url", text))?,
             every: layers.time("webhook.every")?,
             headers: layers.headers("webhook.headers")?,
         })

@@ -78,7 +78,8 @@ impl Site {
         if let Some(answer) = agent.waiting(report, true) {
             return Ok(answer);
         }
-        agent.offer(self.client.send(&agent.request(report, true)?)?)
+        let response = self.client.send(&agent.request(report, true)?);
+        agent.offer(response.map_err(|error| agent.way_out().failure(&error))?)
     }
 
     fn failure(&self, agent: &KloudMate) -> String {
@@ -167,7 +168,10 @@ fn what_can_never_be_sent_is_refused_without_its_secrets() {
         (with(good, "X-A", "b", "hunter2\n"), "api-key (KM_API_KEY): has a line break or a control character in it"),
         (with(good, "authorization", "a", "hunter2"), "api-key (KM_API_KEY): config.headers has Authorization as"),
         (with(good, "X A", "hunter2", "k"), "config.headers.X A: "),
-        (with("https://hunter2@api.example", "X-A", "b", "k"), "config.url: has a user or password in it"),
+        (
+            with("https://hunter2@api.example", "X-A", "b", "k"),
+            "config.url or KM_UPDATE_ENDPOINT: has a user or password in it",
+        ),
     ] {
         let refused = refused.unwrap();
         assert!(refused.starts_with(why) && !refused.contains("hunter2"), "{refused}");
@@ -271,7 +275,7 @@ fn only_200_is_an_answer() {
         (204, "answered 204; 200 was expected"),
         (304, "answered 304; 200 was expected"),
         (401, "answered 401; check the key: KM_API_KEY, api-key in agent.yaml"),
-        (404, "answered 404; check the URL: KM_UPDATE_ENDPOINT, update-endpoint in agent.yaml"),
+        (404, "answered 404; check the URL: config.url, or KM_UPDATE_ENDPOINT, update-endpoint in agent.yaml"),
         (500, "answered 500"),
     ] {
         site.server.answer(Scripted::Status(status, vec![], NOTHING.into()));

@@ -12,6 +12,7 @@ use super::wire::{self, AgentToServer, Status as Is};
 use super::{Orders, Report};
 use crate::decide::ConfigHash;
 use crate::http::Identity;
+use crate::settings::WayOut;
 
 /// The longest hash of a server that is echoed, in bytes; a SHA-512 in hex has 128.
 pub(super) const MOST_HASH: usize = 256;
@@ -113,6 +114,8 @@ pub(super) struct Sent {
     pub(super) identity: Option<Identity>,
     /// The URL as it may be printed.
     pub(super) shown: String,
+    /// The settings that it was made from.
+    pub(super) way_out: WayOut,
     /// Why no answer came.
     pub(super) error: Option<String>,
 }

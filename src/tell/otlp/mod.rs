@@ -8,6 +8,7 @@ mod buffer;
 pub mod own;
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prost::Message as _;
@@ -15,16 +16,30 @@ use prost::Message as _;
 pub use batch::{Teller, record};
 pub use buffer::{Buffer, ExportLosses, Outcome, Signal};
 
-use crate::decide::{Delivered, Failure, FailureKind};
-use crate::http::{Client, HttpError, HttpSettings, Method, Request, Response, USER_AGENT};
-use crate::settings::{ExportTo, Settings};
-use crate::source::http_settings;
+use super::destination::Destination;
+use crate::decide::{Delivered, Failure};
+use crate::http::{HttpError, HttpSettings, Response};
+use crate::settings::{ExportTo, Settings, Target, WayOut};
 
 /// How long the collector may take to answer, as OTLP's exporters have it.
 const COLLECTOR_LIMIT: Duration = Duration::from_secs(10);
 
 /// The most of an answer that is read from the collector, in bytes: it says no more than what it rejected.
 const ANSWER_LIMIT: u64 = 64 * 1024;
+
+/// The settings that exports to a URL are sent by.
+const BY_URL: WayOut = WayOut {
+    url: "export.to",
+    target: Target::Without(&["/v1/metrics", "/v1/logs"]),
+    headers: "export.headers",
+    credentials: &["export.headers"],
+    wants_body: false,
+    ..WayOut::CONFIG
+};
+
+/// The same to the collector: where it listens is read out of its config.
+const BY_COLLECTOR: WayOut =
+    WayOut { url: "the otlp receiver in the collector's config", target: Target::Elsewhere, max_size: None, ..BY_URL };
 
 /// Where the two signals go; none where there is nobody for one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,11 +59,10 @@ impl Targets {
 
 /// Sends what is kept.
 pub struct Exporter {
-    client: Client,
+    destination: Destination,
     teller: Teller,
-    headers: Vec<(String, String)>,
-    /// What is said of a status that is no success.
-    advice: &'static str,
+    /// Whether it was said that an answer was too large to be read.
+    said_too_large: AtomicBool,
 }
 
 impl Exporter {
@@ -56,14 +70,11 @@ impl Exporter {
     ///
     /// # Errors
     ///
-    /// [`HttpError::Settings`] if the URL, a header or a proxy can never work.
-    pub fn new(settings: &Settings, resource: &[(String, String)]) -> Result<Option<Self>, HttpError> {
-        let (http, advice) = match &settings.export.to {
+    /// A [`Failure`] if the URL, a header or a proxy can never work.
+    pub fn new(settings: &Settings, resource: &[(String, String)]) -> Result<Option<Self>, Failure> {
+        let (http, way_out) = match &settings.export.to {
             None => return Ok(None),
-            Some(ExportTo::Url(url)) => {
-                crate::http::parse_url(url)?;
-                (http_settings(&settings.config), "; check export.to and export.headers")
-            }
+            Some(ExportTo::Url(_)) => (settings.config.http(), BY_URL),
             // It is here: no proxy, and no certificate, is needed on the way.
             Some(ExportTo::Collector) => (
                 HttpSettings {
@@ -76,18 +87,14 @@ impl Exporter {
                     https_proxy: None,
                     no_proxy: String::new(),
                 },
-                "",
+                BY_COLLECTOR,
             ),
         };
-        let mut headers = vec![
-            ("User-Agent".to_owned(), USER_AGENT.to_owned()),
-            ("Content-Type".to_owned(), "application/x-protobuf".to_owned()),
-        ];
-        for (name, value) in &settings.export.headers {
-            crate::http::check_header(name, value.expose())?;
-            headers.push((name.clone(), value.expose().to_owned()));
+        let destination = Destination::new(&http, "application/x-protobuf", &settings.export.headers, way_out)?;
+        if let Some(ExportTo::Url(url)) = &settings.export.to {
+            destination.check(url)?;
         }
-        Ok(Some(Self { client: Client::new(&http)?, teller: Teller::new(resource), headers, advice }))
+        Ok(Some(Self { destination, teller: Teller::new(resource), said_too_large: AtomicBool::new(false) }))
     }
 
     /// Sends one batch of records and one of points, and blocks meanwhile: it is called on a thread of its own.
@@ -105,15 +112,19 @@ impl Exporter {
             };
             let Some(batch) = lock().batch(signal, &self.teller) else { continue };
             let things = batch.things;
-            let request =
-                Request { method: Method::Post, url: url.clone(), headers: self.headers.clone(), body: batch.body };
-            let judged = match self.client.send(&request) {
+            let judged = match self.destination.post(url, batch.body) {
                 Ok(response) => self.judge(signal, url, &response),
-                // Only the body of a success is read at all.
-                Err(HttpError::TooLarge { .. }) => Ok((Outcome::Taken { rejected: 0 }, None)),
+                Err(error @ HttpError::TooLarge { .. }) => {
+                    // Only the body of a success is read at all: the batch was taken, and would be doubled by another try.
+                    if !self.said_too_large.swap(true, Ordering::Relaxed) {
+                        let message = self.destination.failure(&error).message;
+                        log::warn!("export taken, but whether part of it was rejected is not known: {message}");
+                    }
+                    Ok((Outcome::Taken { rejected: 0 }, None))
+                }
                 Err(error) => {
                     lock().settle(signal, things, Outcome::Kept);
-                    return Err(error.into());
+                    return Err(self.destination.failure(&error));
                 }
             };
             match judged {
@@ -143,10 +154,7 @@ impl Exporter {
 
     /// What an answer means for its batch, by OTLP's rules, and what is to be said of it.
     fn judge(&self, signal: Signal, url: &str, response: &Response) -> Result<(Outcome, Option<String>), Failure> {
-        let said = || {
-            let shown = crate::http::parse_url(url).map(|url| crate::http::public(&url)).unwrap_or_default();
-            HttpError::Status { url: shown, status: response.status, advice: self.advice }.to_string()
-        };
+        let refusal = || self.destination.refusal(url, response.status, response.retry_after);
         match response.status {
             200..=299 => {
                 // One that answers in JSON, or in prose, has taken it all the same.
@@ -163,10 +171,8 @@ impl Exporter {
                 });
                 Ok((Outcome::Taken { rejected }, trouble))
             }
-            408 | 429 | 502 | 503 | 504 => {
-                Err(Failure { retry_after: response.retry_after, ..Failure::new(FailureKind::Status, said()) })
-            }
-            _ => Ok((Outcome::Refused, Some(said()))),
+            408 | 429 | 502 | 503 | 504 => Err(refusal()),
+            _ => Ok((Outcome::Refused, Some(refusal().message))),
         }
     }
 }

@@ -94,6 +94,45 @@ fn settings_that_do_not_work_are_given_up_and_reported() {
 }
 
 #[test]
+fn what_the_server_offered_is_not_blamed_on_the_settings() {
+    for (status, way_out) in [
+        (401, "check config.headers and config.bearer_token_file"),
+        (404, "check the destination_endpoint that the server offered, an OpAMP server is often at /v1/opamp"),
+        (415, "is the destination_endpoint that the server offered that of an OpAMP server?"),
+    ] {
+        let bench = trying(None);
+        bench.ask();
+        let elsewhere = crate::http::RedirectError::Elsewhere { to: "http://c.example/".into(), why: "another host" };
+        let redirected = crate::http::HttpError::Redirect { url: URL.into(), why: elsewhere };
+        let told = bench.opamp.way_out().tell(&redirected);
+        let end = "; set the destination_endpoint that the server offered to it if that is right";
+        assert!(told.ends_with(end), "{told}");
+
+        let failure = bench.respond(status, Vec::new()).unwrap_err();
+
+        assert_eq!(failure.message, format!("http://two.example/v1: answered {status}; {way_out}"));
+        // The next message goes by the settings again.
+        bench.ask();
+        assert!(bench.opamp.way_out().tell(&redirected).ends_with("; set config.url to it if that is right"));
+    }
+}
+
+#[test]
+fn headers_that_the_server_offered_are_named() {
+    let bench = Bench::with(URL, "", None);
+    bench.exchange(ServerToAgent::default());
+    let header = wire::Header { key: "Authorization".into(), value: "hunter2".into() };
+    bench.exchange(connection(b"c1", |it| it.headers = Some(wire::Headers { headers: vec![header.clone()] })));
+    bench.exchange(ServerToAgent::default());
+    bench.ask();
+
+    let failure = bench.respond(401, Vec::new()).unwrap_err();
+
+    let way_out = "check the headers that the server offered, config.headers and config.bearer_token_file";
+    assert_eq!(failure.message, format!("{URL}: answered 401; {way_out}"));
+}
+
+#[test]
 fn settings_without_a_clear_answer_are_tried_a_few_times() {
     let bench = trying(None);
     for _ in 0..2 {
@@ -101,7 +140,8 @@ fn settings_without_a_clear_answer_are_tried_a_few_times() {
         assert_eq!(request.url, "http://two.example/v1");
         assert!(is_full(&asked));
         let url = request.url.clone();
-        bench.opamp.unanswered(&HttpError::Connect { url, why: "refused".into() });
+        let error = crate::http::HttpError::Connect { url, why: "refused".into() };
+        bench.opamp.unanswered(&bench.opamp.way_out().failure(&error));
     }
     bench.request(true);
     bench.respond(503, Vec::new()).unwrap_err();

@@ -1,0 +1,332 @@
+//! The settings that a message names when a request fails. `http` reports facts; each caller has a [`WayOut`] that adds the
+//! names of its own settings.
+
+use crate::decide::Failure;
+use crate::http::{HttpError, RedirectError, TlsFile, UrlError};
+use crate::units::format_size;
+
+/// The names of the settings that one client and its requests are made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WayOut {
+    /// What holds the URL, in words that fit "check …".
+    pub url: &'static str,
+    /// How a new URL gets there.
+    pub target: Target,
+    /// What holds the headers.
+    pub headers: &'static str,
+    /// The settings that hold credentials.
+    pub credentials: &'static [&'static str],
+    /// What limits the body of an answer. None: a constant does.
+    pub max_size: Option<&'static str>,
+    /// Whether the answer itself is what is asked for. Otherwise its status says all, and a large or garbled answer is a
+    /// sign of a wrong URL.
+    pub wants_body: bool,
+    /// Why no client certificate is shown where the settings have one.
+    pub no_certificate: Option<&'static str>,
+}
+
+/// What the status 407 calls for. Only a proxy that gets the request itself answers so, and that is one for http://.
+pub const PROXY_PASSWORD: &str =
+    "; the proxy wants a user and password: set config.http_proxy to http://user:password@host:port";
+
+/// How a new URL gets into the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The setting is the URL.
+    Whole,
+    /// The setting is the URL without one of these at its end.
+    Without(&'static [&'static str]),
+    /// No setting holds it.
+    Elsewhere,
+}
+
+impl WayOut {
+    /// For the server that `config.url` names.
+    pub const CONFIG: Self = Self {
+        url: "config.url",
+        target: Target::Whole,
+        headers: "config.headers",
+        credentials: &["config.headers", "config.bearer_token_file"],
+        max_size: Some("config.max_size"),
+        wants_body: true,
+        no_certificate: None,
+    };
+
+    /// A request that brought no answer, or none that serves.
+    pub fn failure(&self, error: &HttpError) -> Failure {
+        Failure::new(error.kind(), self.tell(error))
+    }
+
+    /// The message about an error: what happened, and the way out.
+    pub fn tell(&self, error: &HttpError) -> String {
+        match error {
+            HttpError::Url(why) => format!("{}: {}", self.url, bad_url(why, &self.credentials.join(" or "))),
+            HttpError::Header { name, why } => format!("{}.{name}: {why}", self.headers),
+            HttpError::Proxy { scheme, why } => format!("config.{scheme}_proxy: {why}"),
+            HttpError::Unpaired { given } => {
+                let other = if *given == TlsFile::ClientKey { TlsFile::ClientCert } else { TlsFile::ClientKey };
+                format!("{}: needs {} as well", name_of(*given), name_of(other))
+            }
+            HttpError::File { file, .. } => format!("{} {error}", name_of(*file)),
+            HttpError::ProxyPassword { .. } => {
+                format!(
+                    "{error}; it wants a user and password: set config.https_proxy to http://user:password@host:port"
+                )
+            }
+            HttpError::Untrusted { ca_file: Some(path), .. } => {
+                format!("{error}; the server's CA is not in config.ca_file {}", path.display())
+            }
+            HttpError::Untrusted { ca_file: None, .. } => {
+                format!("{error}; set config.ca_file if the server has a private CA")
+            }
+            HttpError::NoClientCertificate { .. } => {
+                let way_out = self.no_certificate.unwrap_or("set config.client_cert_file and config.client_key_file");
+                format!("{error}; if it wants a client certificate, {way_out}")
+            }
+            HttpError::TooLarge { url, limit } => {
+                format!("{url}: body is larger than {}{}", self.limit(*limit), self.by_a_stranger())
+            }
+            HttpError::Flood { url, limit } => {
+                format!("{url}: sends far more than {} allows{}", self.limit(*limit), self.by_a_stranger())
+            }
+            HttpError::Redirect { why, .. } => format!("{error}; {}", self.redirected(why)),
+            HttpError::Encoded { .. } => format!("{error}; check {} and the proxies before it", self.url),
+            HttpError::Status { status, .. } => format!("{error}{}", self.after(*status)),
+            HttpError::Protocol { .. } => format!("{error}{}", self.by_a_stranger()),
+            HttpError::Identity { .. }
+            | HttpError::Setup { .. }
+            | HttpError::Resolve { .. }
+            | HttpError::Connect { .. }
+            | HttpError::Tls { .. }
+            | HttpError::Timeout { .. } => error.to_string(),
+        }
+    }
+
+    /// What a refusal for want of credentials calls for, with its separator.
+    pub fn wants_credentials(&self) -> String {
+        match self.credentials {
+            [more @ .., last] if !more.is_empty() => format!("; check {} and {last}", more.join(", ")),
+            all => format!("; check {}", all.join("")),
+        }
+    }
+
+    /// What a status calls for, with its separator, where nothing else is known of it.
+    fn after(&self, status: u16) -> String {
+        match status {
+            407 => PROXY_PASSWORD.to_owned(),
+            _ if self.target == Target::Elsewhere => String::new(),
+            _ => format!("; check {} and {}", self.url, self.headers),
+        }
+    }
+
+    /// What an answer calls for that nobody sends whom the URL should name, with its separator.
+    fn by_a_stranger(&self) -> String {
+        if self.wants_body { String::new() } else { format!("; check {}", self.url) }
+    }
+
+    fn limit(&self, limit: u64) -> String {
+        let size = format_size(limit);
+        self.max_size.map_or(size.clone(), |setting| format!("{setting} {size}"))
+    }
+
+    fn redirected(&self, why: &RedirectError) -> String {
+        let to = match why {
+            RedirectError::Elsewhere { to, .. } | RedirectError::LosesBody { to, .. } => to,
+            RedirectError::Unusable | RedirectError::Loop { .. } => return format!("check {}", self.url),
+        };
+        let short = |ends: &[&str]| ends.iter().find_map(|end| to.strip_suffix(end)).map(str::to_owned);
+        match self.target {
+            Target::Whole => format!("set {} to it if that is right", self.url),
+            Target::Without(ends) => match short(ends) {
+                Some(short) => format!("set {} to {short} if that is right", self.url),
+                None => format!("check {}", self.url),
+            },
+            Target::Elsewhere => format!("check {}", self.url),
+        }
+    }
+}
+
+fn name_of(file: TlsFile) -> &'static str {
+    match file {
+        TlsFile::Ca => "config.ca_file",
+        TlsFile::ClientCert => "config.client_cert_file",
+        TlsFile::ClientKey => "config.client_key_file",
+    }
+}
+
+/// Where a user and password belong that stand in the URL of this setting.
+pub(super) fn credentials(key: &str) -> String {
+    match key.rsplit_once('.') {
+        Some(("config", _)) => WayOut::CONFIG.credentials.join(" or "),
+        Some((section, _)) => format!("{section}.headers"),
+        None => "headers".to_owned(),
+    }
+}
+
+/// What is wrong with the URL in a setting, for a message that begins with the setting's name.
+pub(super) fn bad_url(error: &UrlError, credentials: &str) -> String {
+    match error {
+        UrlError::HasUser => format!("{error}; use {credentials}"),
+        UrlError::Invalid(_) | UrlError::Scheme | UrlError::NoHost | UrlError::HostAndPort => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WEBHOOK: WayOut = WayOut {
+        url: "webhook.url",
+        headers: "webhook.headers",
+        credentials: &["webhook.headers"],
+        max_size: None,
+        wants_body: false,
+        ..WayOut::CONFIG
+    };
+
+    fn url() -> String {
+        "https://a.example/x".to_owned()
+    }
+
+    fn redirect(why: RedirectError) -> HttpError {
+        HttpError::Redirect { url: url(), why }
+    }
+
+    #[test]
+    fn a_message_has_the_facts_and_the_settings_that_they_are_about() {
+        let elsewhere = |to: &str| redirect(RedirectError::Elsewhere { to: to.to_owned(), why: "another host" });
+        let size = || HttpError::TooLarge { url: url(), limit: 65_536 };
+        let garbled = || HttpError::Protocol { url: url(), why: "answer is not valid HTTP".to_owned() };
+        let by_url = WayOut { url: "export.to", target: Target::Without(&["/v1/logs"]), ..WEBHOOK };
+        for (way_out, error, message) in [
+            (
+                WayOut::CONFIG,
+                elsewhere("https://b.example/"),
+                "redirects to https://b.example/, another host; set config.url to it if that is right",
+            ),
+            (
+                WEBHOOK,
+                elsewhere("https://b.example/"),
+                "redirects to https://b.example/, another host; set webhook.url to it if that is right",
+            ),
+            (
+                by_url,
+                elsewhere("https://b.example/v1/logs"),
+                "redirects to https://b.example/v1/logs, another host; set export.to to https://b.example if that is right",
+            ),
+            (
+                by_url,
+                elsewhere("https://b.example/login"),
+                "redirects to https://b.example/login, another host; check export.to",
+            ),
+            (
+                WEBHOOK,
+                redirect(RedirectError::Unusable),
+                "redirects to something that is not a usable http:// or https:// URL; check webhook.url",
+            ),
+            (WayOut::CONFIG, size(), "body is larger than config.max_size 64KiB"),
+            (WEBHOOK, size(), "body is larger than 64KiB; check webhook.url"),
+            (
+                WayOut { max_size: WayOut::CONFIG.max_size, ..WEBHOOK },
+                size(),
+                "body is larger than config.max_size 64KiB; check webhook.url",
+            ),
+            (
+                WEBHOOK,
+                HttpError::Flood { url: url(), limit: 65_536 },
+                "sends far more than 64KiB allows; check webhook.url",
+            ),
+            (
+                WEBHOOK,
+                HttpError::Encoded { url: url(), encoding: "gzip".to_owned() },
+                "answered with content-encoding gzip, which was not asked for; check webhook.url and the proxies before it",
+            ),
+            (WayOut::CONFIG, garbled(), "answer is not valid HTTP"),
+            (WEBHOOK, garbled(), "answer is not valid HTTP; check webhook.url"),
+            (
+                WEBHOOK,
+                HttpError::Status { url: url(), status: 404 },
+                "answered 404; check webhook.url and webhook.headers",
+            ),
+            (
+                WayOut { target: Target::Elsewhere, ..WEBHOOK },
+                HttpError::Status { url: url(), status: 404 },
+                "answered 404",
+            ),
+        ] {
+            let told = way_out.tell(&error);
+            assert_eq!(told.strip_prefix("https://a.example/x: "), Some(message), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_all_clients_share_is_named_by_the_section_that_has_it() {
+        let untrusted = |ca_file: Option<&str>| HttpError::Untrusted {
+            url: url(),
+            why: "UnknownIssuer".to_owned(),
+            ca_file: ca_file.map(Into::into),
+        };
+        let check = WayOut { no_certificate: Some("checks show none"), ..WEBHOOK };
+        for (way_out, error, end) in [
+            (WEBHOOK, untrusted(None), "UnknownIssuer; set config.ca_file if the server has a private CA"),
+            (WEBHOOK, untrusted(Some("/ca.pem")), "UnknownIssuer; the server's CA is not in config.ca_file /ca.pem"),
+            (
+                WEBHOOK,
+                HttpError::NoClientCertificate { url: url() },
+                "if it wants a client certificate, set config.client_cert_file and config.client_key_file",
+            ),
+            (
+                check,
+                HttpError::NoClientCertificate { url: url() },
+                "server ended TLS; if it wants a client certificate, checks show none",
+            ),
+            (
+                WEBHOOK,
+                HttpError::ProxyPassword { url: url(), why: "proxy says 407".to_owned() },
+                "it wants a user and password: set config.https_proxy to http://user:password@host:port",
+            ),
+            (
+                WEBHOOK,
+                HttpError::Status { url: url(), status: 407 },
+                "the proxy wants a user and password: set config.http_proxy to http://user:password@host:port",
+            ),
+            (WEBHOOK, HttpError::Proxy { scheme: "https", why: "not a proxy" }, "config.https_proxy: not a proxy"),
+            (
+                WEBHOOK,
+                HttpError::Unpaired { given: TlsFile::ClientKey },
+                "config.client_key_file: needs config.client_cert_file as well",
+            ),
+            (
+                WEBHOOK,
+                HttpError::Unpaired { given: TlsFile::ClientCert },
+                "config.client_cert_file: needs config.client_key_file as well",
+            ),
+            (
+                WEBHOOK,
+                HttpError::File { file: TlsFile::Ca, path: "/ca.pem".into(), why: "cannot read: gone".to_owned() },
+                "config.ca_file /ca.pem: cannot read: gone",
+            ),
+            (
+                WEBHOOK,
+                HttpError::Header { name: "X-A".to_owned(), why: "not the name of a header" },
+                "webhook.headers.X-A: not the name of a header",
+            ),
+            (WEBHOOK, UrlError::HasUser.into(), "webhook.url: has a user or password in it; use webhook.headers"),
+            (WEBHOOK, UrlError::NoHost.into(), "webhook.url: has no host"),
+        ] {
+            let told = way_out.tell(&error);
+            assert!(told.ends_with(end), "{told}");
+        }
+    }
+
+    #[test]
+    fn each_setting_that_is_named_exists() {
+        let WayOut { url, headers, credentials, max_size, .. } = WayOut::CONFIG;
+        let shared = ["config.ca_file", "config.client_cert_file", "config.client_key_file"];
+        let proxies = ["config.http_proxy", "config.https_proxy"];
+        let own = [url, headers].into_iter().chain(credentials.iter().copied()).chain(max_size);
+        for key in own.chain(shared).chain(proxies) {
+            assert!(crate::settings::SCHEMA.row(key).is_some(), "{key}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! One place that is told something by POST: the client, the headers, and what a failure means for the sender. A message
+//! names the settings of the sender's own section.
+
+use std::time::Duration;
+
+use crate::decide::Failure;
+use crate::http::{
+    Client, HttpError, HttpSettings, Method, Request, Response, USER_AGENT, check_header, parse_url, public,
+};
+use crate::settings::{Secret, WayOut};
+
+/// Where a sender's requests go.
+pub struct Destination {
+    client: Client,
+    headers: Vec<(String, String)>,
+    way_out: WayOut,
+}
+
+impl Destination {
+    /// Makes it without asking anybody.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] if a header, a proxy or the client certificate can never work.
+    pub fn new(
+        http: &HttpSettings,
+        content_type: &str,
+        headers: &[(String, Secret)],
+        way_out: WayOut,
+    ) -> Result<Self, Failure> {
+        let bad = |error: HttpError| way_out.failure(&error);
+        let mut all = vec![
+            ("User-Agent".to_owned(), USER_AGENT.to_owned()),
+            ("Content-Type".to_owned(), content_type.to_owned()),
+        ];
+        for (name, value) in headers {
+            check_header(name, value.expose()).map_err(bad)?;
+            all.push((name.clone(), value.expose().to_owned()));
+        }
+        let client = Client::new(http).map_err(bad)?;
+        Ok(Self { client, headers: all, way_out })
+    }
+
+    /// Checks a URL for [`post`](Self::post).
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] if it can never be asked.
+    pub fn check(&self, url: &str) -> Result<(), Failure> {
+        parse_url(url).map(drop).map_err(|error| self.failure(&error.into()))
+    }
+
+    /// Sends a body, and blocks for up to the client's time limit: it is called on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// An [`HttpError`] if there is no answer that serves; [`failure`](Self::failure) says what it means.
+    pub fn post(&self, url: &str, body: Vec<u8>) -> Result<Response, HttpError> {
+        self.client.send(&Request { method: Method::Post, url: url.to_owned(), headers: self.headers.clone(), body })
+    }
+
+    /// What an error means, with the settings to look at.
+    pub fn failure(&self, error: &HttpError) -> Failure {
+        self.way_out.failure(error)
+    }
+
+    /// What an answer means for a sender that wants nothing but a status of 2xx.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] for every other status.
+    pub fn taken(&self, url: &str, response: &Response) -> Result<(), Failure> {
+        match response.status {
+            200..=299 => Ok(()),
+            status => Err(self.refusal(url, status, response.retry_after)),
+        }
+    }
+
+    /// What a status means that is no success.
+    pub fn refusal(&self, url: &str, status: u16, retry_after: Option<Duration>) -> Failure {
+        Failure { retry_after, ..self.failure(&HttpError::Status { url: Self::shown(url), status }) }
+    }
+
+    /// A URL as it may be printed.
+    pub fn shown(url: &str) -> String {
+        parse_url(url).map(|url| public(&url)).unwrap_or_default()
+    }
+}

@@ -1,5 +1,5 @@
 //! What the project does besides being built and tested: `cargo xtask VERB`, one file per verb. It treats the agent
-//! as a black box: it builds and runs the `otelet` binary and links nothing of it.
+//! as a black box: it builds and runs the `otelet` binary, and links nothing of it but the pure core, for dates.
 
 mod build;
 mod bundle;

@@ -3,10 +3,10 @@
 
 pub mod about;
 mod deb;
-mod given;
 pub mod msi;
 mod msi_trial;
 pub mod payload;
+mod prebuilt;
 mod rpm;
 mod sbom;
 pub mod stamp;
@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 use crate::build::platforms::Platform;
 use crate::build::{Built, Wanted};
-use crate::dist::given::Given;
 use crate::dist::payload::{Family, Pages};
+use crate::dist::prebuilt::Given;
 use crate::dist::stamp::Stamp;
 use crate::{Failure, console, places};
 

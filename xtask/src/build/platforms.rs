@@ -11,14 +11,14 @@ use crate::places;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
-    every: Every,
-    targets: BTreeMap<String, Needs>,
+    every: Defaults,
+    targets: BTreeMap<String, Requirements>,
 }
 
 /// What every target needs.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Every {
+pub struct Defaults {
     /// Flags for rustc.
     pub rustflags: Vec<String>,
     /// Flags for the C compiler.
@@ -30,7 +30,7 @@ pub struct Every {
 /// What one target needs; the keys are explained in the table itself.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Needs {
+pub struct Requirements {
     /// What people call it.
     pub is: String,
     /// The architecture in a `.deb`.
@@ -61,9 +61,9 @@ pub struct Platform {
     /// The Rust target.
     pub target: String,
     /// What every target needs.
-    pub every: Every,
+    pub every: Defaults,
     /// What this one needs.
-    pub needs: Needs,
+    pub needs: Requirements,
 }
 
 impl Platform {

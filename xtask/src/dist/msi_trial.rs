@@ -99,7 +99,7 @@ struct World<'a> {
 
 /// What the agent says of itself.
 #[derive(Debug, PartialEq)]
-struct Seen {
+struct Snapshot {
     agent: u64,
     uid: String,
     source: String,
@@ -222,7 +222,7 @@ impl World<'_> {
     }
 
     /// Waits until the service runs its collector, and says what it says.
-    fn runs(&self) -> Result<Seen, String> {
+    fn runs(&self) -> Result<Snapshot, String> {
         let agent = self.drive("Program Files/otelet/otelet.exe");
         let limit = Instant::now() + PATIENCE;
         let ask = |words: &[&str]| {
@@ -234,7 +234,7 @@ impl World<'_> {
             let status: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
             if status["collector"]["healthy"] == true && ask(&["service", "status"])?.ok() {
                 let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-                return Ok(Seen {
+                return Ok(Snapshot {
                     agent: status["agent"]["pid"].as_u64().unwrap_or_default(),
                     uid: text(&status["agent"]["instance_uid"]),
                     source: text(&status["config"]["source"]),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::build::Built;
+use crate::build::Binary;
 use crate::build::platforms::Platform;
 use crate::command::run;
 use crate::dist::{Stamp, about};
@@ -18,7 +18,7 @@ use crate::places;
 /// # Errors
 ///
 /// What cargo said, or what is missing in its answer.
-pub fn bill(platform: &Platform, built: &Built, stamp: &Stamp) -> Result<Vec<u8>, String> {
+pub fn bill(platform: &Platform, built: &Binary, stamp: &Stamp) -> Result<Vec<u8>, String> {
     let lock = places::root().join("Cargo.lock");
     let lock = fs::read_to_string(&lock).map_err(|cause| format!("{}: cannot read: {cause}", lock.display()))?;
     let linked = linked(&tree(platform)?)?;

@@ -29,7 +29,7 @@ pub struct Layer {
 }
 
 /// An image as a file.
-pub struct Packed {
+pub struct ImageFile {
     /// The file.
     pub archive: Vec<u8>,
     /// What engines call the image: the sum of its description.
@@ -44,7 +44,7 @@ impl Image<'_> {
     /// # Errors
     ///
     /// A path that is too long.
-    pub fn pack(&self, stamp: &Stamp) -> Result<Packed, String> {
+    pub fn pack(&self, stamp: &Stamp) -> Result<ImageFile, String> {
         let (mut files, mut names, mut sums, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for layer in &self.layers {
             let content = tar("", &layer.entries, stamp.time)?;
@@ -61,7 +61,7 @@ impl Image<'_> {
         let manifest = json!([{"Config": format!("{id}.json"), "RepoTags": [self.tag], "Layers": names}]);
         files.insert(0, Entry::file("manifest.json", 0o644, manifest.to_string()));
         files.insert(1, Entry::file(format!("{id}.json"), 0o644, description));
-        Ok(Packed { archive: tar("", &files, stamp.time)?, id, sizes })
+        Ok(ImageFile { archive: tar("", &files, stamp.time)?, id, sizes })
     }
 
     /// What an engine knows of it: how it is run, and of which layers it is made.
@@ -117,7 +117,7 @@ impl Image<'_> {
 mod tests {
     use super::*;
 
-    fn image(platform: &str) -> Packed {
+    fn image(platform: &str) -> ImageFile {
         let layer = |path: &str| Layer { made_by: path.to_owned(), entries: vec![Entry::file(path, 0o644, "text")] };
         let image = Image { platform, tag: "otelet:1", layers: vec![layer("a"), layer("b")] };
         image.pack(&Stamp { version: "1.2.3", time: 7 }).unwrap()

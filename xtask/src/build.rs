@@ -17,7 +17,7 @@ use crate::build::ways::{Recipe, WAYS};
 use crate::command::run;
 use crate::{Failure, Flags, console, places};
 
-/// What the command line asks for: of `build`, and of `dist`, which builds first.
+/// The options of `build`, and of `dist`, which builds first.
 pub struct Options {
     platforms: Vec<Platform>,
     /// All of the table: what does not exist yet is left out, and said.
@@ -138,7 +138,7 @@ pub fn known_way(way: &str) -> Result<&str, Failure> {
 ///
 /// # Errors
 ///
-/// What the compiler said, or what to install where no way serves.
+/// The compiler's output, or the tools to install where no way serves.
 pub fn build(platform: &Platform, program: &str, way: Option<&str>) -> Result<Binary, String> {
     compile(platform, program, Kind::Program, found(platform, way)?)
 }
@@ -152,7 +152,7 @@ pub fn library(platform: &Platform, package: &str, way: Option<&str>) -> Result<
     Ok(compile(platform, package, Kind::Library, found(platform, way)?)?.path)
 }
 
-/// What comes out of a build.
+/// The output of a build.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Program,
@@ -184,7 +184,7 @@ pub const PROMISES: Tests = ("tests/promises/main.rs", &["--test", "promises"]);
 ///
 /// # Errors
 ///
-/// What the compiler said, or what to install where no way serves.
+/// The compiler's output, or the tools to install where no way serves.
 pub fn tests<const N: usize>(platform: &Platform, options: [Tests; N]) -> Result<[PathBuf; N], String> {
     let Recipe { mut command, mut arguments, rustflags, .. } = found(platform, None)?;
     // Tests of another panic strategy than the programs', with std's own library for tests.
@@ -222,7 +222,7 @@ pub fn tests<const N: usize>(platform: &Platform, options: [Tests; N]) -> Result
 ///
 /// # Errors
 ///
-/// What to install.
+/// The tools to install.
 pub fn possible(platform: &Platform) -> Result<(), String> {
     let serves = WAYS.iter().any(|(_, find)| find(platform).is_ok());
     if serves { Ok(()) } else { Err(ways::what_to_install(platform)) }
@@ -276,7 +276,7 @@ fn compile(platform: &Platform, program: &str, kind: Kind, recipe: Recipe) -> Re
     Ok(Binary { path, with, rustc })
 }
 
-/// What kind of binary came out, in a word; what must not go out is an error.
+/// The kind of a binary in a word; a binary that must not be released is an error.
 fn inspect(platform: &Platform, kind: Kind, path: &std::path::Path) -> Result<&'static str, String> {
     if let Some(machine) = platform.needs.pe {
         return inspect_pe(machine, kind, path);

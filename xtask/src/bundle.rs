@@ -1,5 +1,5 @@
 //! `cargo xtask bundle`: one archive for a host without a network: agent, collector, config, signature, installer and sums.
-//! What can be known to be wrong with them is said here, where a network and a person are near.
+//! Faults in them that can be found are reported here, where a network and a person are near.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -46,7 +46,7 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the command line asks for.
+/// The options of the verb.
 struct Options {
     platform: Platform,
     collector: PathBuf,
@@ -98,7 +98,7 @@ fn absolute(path: &str) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path))
 }
 
-/// What people bring.
+/// The parts that people bring.
 struct Parts {
     collector: Vec<u8>,
     config: Vec<u8>,
@@ -159,14 +159,14 @@ fn key_line(path: &Path) -> Result<String, String> {
     ))
 }
 
-/// Who has looked at the config besides otelet.
+/// Whether a collector has validated the config as well.
 #[derive(Debug)]
 enum Review {
     Collector(String),
     Nobody(String),
 }
 
-/// What `otelet validate` says: the signature, otelet's own checks, and the collector where it runs on this machine.
+/// Runs `otelet validate`: the signature, otelet's own checks, and the collector where it runs on this machine.
 fn validate(options: &Options, parts: &Parts, otelet: &Path) -> Result<Review, String> {
     let scratch = Scratch::new("bundle")?;
     let (program, review) = collector_here(options, &scratch)?;
@@ -182,7 +182,7 @@ fn validate(options: &Options, parts: &Parts, otelet: &Path) -> Result<Review, S
     .map_err(|cause| format!("settings: {cause}"))?;
     scratch.write("otelet.yaml", &settings)?;
     let mut command = Command::new(otelet);
-    // Whoever makes the bundle may have an agent of their own.
+    // The variables of an agent on this machine must not count.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OTELET_")) {
         command.env_remove(name);
     }
@@ -355,7 +355,7 @@ mod tests {
         let message = Parts::read(&options).err().unwrap();
         assert!(message.contains("plant.pub: not a public key of minisign"), "{message}");
         if places::on_path("minisign").is_none() {
-            println!("skipped: no signature is looked at: no minisign here");
+            println!("skipped: signatures: minisign is not installed");
             return;
         }
         let path = |name: &str| scratch.dir.join(name);

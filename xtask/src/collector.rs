@@ -20,7 +20,7 @@ use crate::{Failure, Flags, console, places};
 /// How long a Collector may take to print its version or to validate a small config, on a busy small machine.
 const PROBE_LIMIT: Duration = Duration::from_secs(30);
 
-/// What is asked of any Collector taken here: host metrics out through OTLP/JSON, and the health check.
+/// The config that any Collector taken here has to run: host metrics out through OTLP/JSON, and the health check.
 const PROBE_CONFIG: &str = "\
 receivers:
   hostmetrics:
@@ -36,7 +36,7 @@ service:
     metrics: {receivers: [hostmetrics], exporters: [otlphttp]}
 ";
 
-/// What is looked for.
+/// The Collector to find.
 struct Options {
     platform: Platform,
     /// Only this distribution of `targets/collector`.
@@ -44,7 +44,7 @@ struct Options {
 }
 
 impl Options {
-    /// What would be built.
+    /// The recipe of a build.
     fn recipe(&self) -> Result<Recipe, String> {
         Recipe::read(self.only.unwrap_or(Distribution::Small))
     }
@@ -74,7 +74,7 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// What to do about it, after each way has said on stderr why it did not serve.
+/// The way out, after each way has printed on stderr why it failed.
 pub fn find() -> Result<PathBuf, String> {
     look(&Options { platform: Platform::here(), only: None })
 }

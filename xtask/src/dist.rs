@@ -57,7 +57,7 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
     done
 }
 
-/// What was made for one target.
+/// The artifacts of one target.
 struct Artifacts {
     folder: PathBuf,
     binary: u64,
@@ -171,7 +171,7 @@ mod tests {
     /// Asks a tool about a package. None, and said, where there is no such tool.
     fn asked(name: &str, package: &[u8], tool: &str, arguments: &[&str]) -> Option<String> {
         if places::on_path(tool).is_none() {
-            println!("skipped: {name} is not looked at: no {tool} here");
+            println!("skipped: {name}: {tool} is not installed");
             return None;
         }
         let path = std::env::temp_dir().join(format!("otelet-xtask-{}-{name}", std::process::id()));

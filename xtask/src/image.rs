@@ -1,6 +1,6 @@
-//! `cargo xtask image`: container images made of the static binaries, without an engine, a network or a base image. Each is
-//! a file that `docker load`, `podman load` and `ctr images import` take, the same bytes on every machine. What is in it
-//! and how it runs is what Dockerfile.alpine says.
+//! `cargo xtask image`: container images made of the static binaries, without an engine, a network or a base image. Each is a
+//! file that `docker load`, `podman load` and `ctr images import` take, the same bytes on every machine. Its content and the
+//! way it runs are those of Dockerfile.alpine.
 
 mod archive;
 mod roots;
@@ -17,7 +17,7 @@ use crate::dist::tar::Entry;
 use crate::image::archive::{Image, Layer};
 use crate::{Failure, Flags, console, places};
 
-/// Who runs in the container, and has what is written there: the number that images without a shell commonly use.
+/// The user in the container, who owns the files written there: the number that images without a shell commonly use.
 const USER: u32 = 65532;
 
 /// Runs the verb.
@@ -34,7 +34,7 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the command line asks for.
+/// The options of the verb.
 struct Options {
     builds: Builds,
     collector: Option<PathBuf>,
@@ -127,7 +127,7 @@ fn make(platform: &Platform, built: &Binary, options: &Options, stamp: &Stamp) -
     Ok(path)
 }
 
-/// What does not change from one version to the next.
+/// The files that stay the same from one version to the next.
 fn ground() -> Layer {
     let mut entries = folders(&[
         "etc",

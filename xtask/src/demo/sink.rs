@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::demo::http::Connection;
 
-/// What arrived under one path.
+/// The telemetry that arrived under one path.
 #[derive(Debug, Clone, Default)]
 pub struct Deliveries {
     /// Metric data points.
@@ -82,7 +82,7 @@ impl Sink {
         format!("http://{}/{label}", self.address)
     }
 
-    /// What arrived under `label`.
+    /// The telemetry that arrived under `label`.
     pub fn seen(&self, label: &str) -> Deliveries {
         let seen = self.seen.lock().expect("no holder panics");
         seen.get(label).cloned().unwrap_or_default()

@@ -50,7 +50,7 @@ impl Prebuilt {
     ///
     /// # Errors
     ///
-    /// What cannot be read or written.
+    /// The file that cannot be read or written.
     pub fn package(self) -> Result<(), String> {
         let platform = Platform::here().ok_or("this machine is not in targets/platforms.yaml")?;
         let folder = places::target().join("dist/given").join(&self.version);

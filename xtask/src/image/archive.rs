@@ -16,13 +16,13 @@ pub struct Image<'a> {
     pub platform: &'a str,
     /// Its name with a tag.
     pub tag: &'a str,
-    /// What is in it, the lowest first.
+    /// Its layers, the lowest first.
     pub layers: Vec<Layer>,
 }
 
 /// Files that lie over those of the layers below.
 pub struct Layer {
-    /// Who made it, for `docker history`.
+    /// Its maker, for `docker history`.
     pub made_by: String,
     /// Its files.
     pub entries: Vec<Entry>,
@@ -32,9 +32,9 @@ pub struct Layer {
 pub struct ImageFile {
     /// The file.
     pub archive: Vec<u8>,
-    /// What engines call the image: the sum of its description.
+    /// The image's name in engines: the sum of its description.
     pub id: String,
-    /// What each layer is, and its size in bytes.
+    /// The maker and the size in bytes of each layer.
     pub sizes: Vec<(String, u64)>,
 }
 
@@ -64,7 +64,7 @@ impl Image<'_> {
         Ok(ImageFile { archive: tar("", &files, stamp.time)?, id, sizes })
     }
 
-    /// What an engine knows of it: how it is run, and of which layers it is made.
+    /// The description for engines: how the image is run, and which layers it has.
     fn description(&self, sums: &[String], stamp: &Stamp) -> serde_json::Value {
         let mut platform = self.platform.split('/');
         let (os, architecture) = (platform.next(), platform.next());

@@ -39,12 +39,13 @@ pub enum Outcome {
 type Step = (&'static str, &'static str, fn() -> Outcome);
 
 /// The steps: name, description, function. The quick ones come first.
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     ("format", "cargo fmt --check", format),
     ("shell", "shellcheck over every script", shell::step),
     ("powershell", "the syntax of every PowerShell script", powershell::step),
     ("dockerfile", "hadolint over Dockerfile.alpine", dockerfile::step),
     ("rooms", "circles of files, arrows upwards between rooms, imports of the core", rooms::step),
+    ("prose", "sentences of comments and docs that open headless", prose::step),
     ("workflows", "actionlint over .github/workflows", workflows::step),
     ("manifests", "kustomize and helm lint, and both make the same objects", kubernetes::manifests),
     ("licences", "licences, bans and sources of dependencies", supply::licences),

@@ -38,7 +38,7 @@ impl fmt::Display for Explained {
 ///
 /// # Errors
 ///
-/// As [`load`], of which these are the result.
+/// As [`load`](super::load), of which these are the result.
 pub fn explain(
     flags: &Flags,
     world: &World,

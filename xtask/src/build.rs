@@ -17,8 +17,8 @@ use crate::build::ways::{Recipe, WAYS};
 use crate::command::run;
 use crate::{Failure, Flags, console, places};
 
-/// What the command line asks for: of `build`, and of `dist`, which builds first.
-pub struct Wanted {
+/// The options of `build`, and of `dist`, which builds first.
+pub struct Options {
     platforms: Vec<Platform>,
     /// All of the table: what does not exist yet is left out, and said.
     all: bool,
@@ -26,7 +26,7 @@ pub struct Wanted {
 }
 
 /// A binary, and what it was made with.
-pub struct Built {
+pub struct Binary {
     /// Where it is.
     pub path: PathBuf,
     /// The way and its tools, for people.
@@ -35,39 +35,39 @@ pub struct Built {
     pub rustc: String,
 }
 
-impl Wanted {
+impl Options {
     /// Reads the flags; without any, the target of this machine.
     ///
     /// # Errors
     ///
     /// A flag or a value that is not known.
-    pub fn parse(verb: &'static str, args: &[String]) -> Result<Wanted, Failure> {
-        let mut wanted = Wanted { platforms: Vec::new(), all: false, way: None };
+    pub fn parse(verb: &'static str, args: &[String]) -> Result<Options, Failure> {
+        let mut options = Options { platforms: Vec::new(), all: false, way: None };
         let mut flags = Flags::new(verb, args);
         while let Some(name) = flags.next_name() {
             match name {
-                "--all" => wanted.all = true,
+                "--all" => options.all = true,
                 "--target" => {
                     let platform = Platform::named(flags.value(name)?).map_err(Failure::Usage)?;
-                    wanted.platforms.push(platform);
+                    options.platforms.push(platform);
                 }
                 "--way" => {
-                    wanted.way = Some(known_way(flags.value(name)?)?.to_owned());
+                    options.way = Some(known_way(flags.value(name)?)?.to_owned());
                 }
                 _ => return Err(flags.unknown(name)),
             }
         }
-        if wanted.all {
-            if !wanted.platforms.is_empty() {
+        if options.all {
+            if !options.platforms.is_empty() {
                 return Err(Failure::Usage("--all and --target: give one of them".to_owned()));
             }
-            wanted.platforms = Platform::all()?;
-        } else if wanted.platforms.is_empty() {
+            options.platforms = Platform::all()?;
+        } else if options.platforms.is_empty() {
             let here = Platform::here()
                 .ok_or_else(|| "this machine is not in targets/platforms.yaml; give --target or --all".to_owned())?;
-            wanted.platforms.push(here);
+            options.platforms.push(here);
         }
-        Ok(wanted)
+        Ok(options)
     }
 
     /// The only way to go, if one was named.
@@ -98,7 +98,7 @@ impl Wanted {
     /// # Errors
     ///
     /// The targets that failed, after each has said why.
-    pub fn each(&self, mut then: impl FnMut(&Platform, Built) -> Result<(), String>) -> Result<(), Failure> {
+    pub fn each(&self, mut then: impl FnMut(&Platform, Binary) -> Result<(), String>) -> Result<(), Failure> {
         let paint = console::stdout();
         let mut failed = Vec::new();
         for platform in &self.platforms {
@@ -118,7 +118,7 @@ pub const COLLECTOR: &str = "fake-collector";
 
 /// Runs the verb.
 pub fn verb(args: &[String]) -> Result<(), Failure> {
-    Wanted::parse("build", args)?.each(|_, _| Ok(()))
+    Options::parse("build", args)?.each(|_, _| Ok(()))
 }
 
 /// A way by its name.
@@ -138,8 +138,8 @@ pub fn known_way(way: &str) -> Result<&str, Failure> {
 ///
 /// # Errors
 ///
-/// What the compiler said, or what to install where no way serves.
-pub fn build(platform: &Platform, program: &str, way: Option<&str>) -> Result<Built, String> {
+/// The compiler's output, or the tools to install where no way serves.
+pub fn build(platform: &Platform, program: &str, way: Option<&str>) -> Result<Binary, String> {
     compile(platform, program, Kind::Program, found(platform, way)?)
 }
 
@@ -152,7 +152,7 @@ pub fn library(platform: &Platform, package: &str, way: Option<&str>) -> Result<
     Ok(compile(platform, package, Kind::Library, found(platform, way)?)?.path)
 }
 
-/// What comes out of a build.
+/// The output of a build.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Program,
@@ -184,8 +184,8 @@ pub const PROMISES: Tests = ("tests/promises/main.rs", &["--test", "promises"]);
 ///
 /// # Errors
 ///
-/// What the compiler said, or what to install where no way serves.
-pub fn tests<const N: usize>(platform: &Platform, wanted: [Tests; N]) -> Result<[PathBuf; N], String> {
+/// The compiler's output, or the tools to install where no way serves.
+pub fn tests<const N: usize>(platform: &Platform, options: [Tests; N]) -> Result<[PathBuf; N], String> {
     let Recipe { mut command, mut arguments, rustflags, .. } = found(platform, None)?;
     // Tests of another panic strategy than the programs', with std's own library for tests.
     for argument in arguments.iter_mut().filter(|argument| argument.starts_with("-Zbuild-std=")) {
@@ -198,7 +198,7 @@ pub fn tests<const N: usize>(platform: &Platform, wanted: [Tests; N]) -> Result<
         .arg("test")
         .args(arguments)
         .args(["--no-run", "--locked", "--package", "otelet"])
-        .args(wanted.iter().flat_map(|tests| tests.1))
+        .args(options.iter().flat_map(|tests| tests.1))
         .args(["--target", &platform.target]);
     let ran = run(&format!("building the tests for {}", platform.target), &mut command)?;
     if !ran.ok() {
@@ -212,7 +212,7 @@ pub fn tests<const N: usize>(platform: &Platform, wanted: [Tests; N]) -> Result<
         path.ok_or_else(|| format!("cargo does not say where the tests of {test} are\n{}", ran.output))
     };
     let mut programs = [const { PathBuf::new() }; N];
-    for (program, (source, _)) in programs.iter_mut().zip(wanted) {
+    for (program, (source, _)) in programs.iter_mut().zip(options) {
         *program = named(source)?;
     }
     Ok(programs)
@@ -222,13 +222,13 @@ pub fn tests<const N: usize>(platform: &Platform, wanted: [Tests; N]) -> Result<
 ///
 /// # Errors
 ///
-/// What to install.
+/// The tools to install.
 pub fn possible(platform: &Platform) -> Result<(), String> {
     let serves = WAYS.iter().any(|(_, find)| find(platform).is_ok());
     if serves { Ok(()) } else { Err(ways::what_to_install(platform)) }
 }
 
-fn compile(platform: &Platform, program: &str, kind: Kind, recipe: Recipe) -> Result<Built, String> {
+fn compile(platform: &Platform, program: &str, kind: Kind, recipe: Recipe) -> Result<Binary, String> {
     let Recipe { mut command, arguments, with, rustc, rustflags, remapped } = recipe;
     let taken = platform.every.rustflags.iter().filter(|flag| !platform.needs.without.contains(flag));
     let mut flags: Vec<String> = taken.cloned().collect();
@@ -273,10 +273,10 @@ fn compile(platform: &Platform, program: &str, kind: Kind, recipe: Recipe) -> Re
         console::seconds(started.elapsed()),
         path.display()
     );
-    Ok(Built { path, with, rustc })
+    Ok(Binary { path, with, rustc })
 }
 
-/// What kind of binary came out, in a word; what must not go out is an error.
+/// The kind of a binary in a word; a binary that must not be released is an error.
 fn inspect(platform: &Platform, kind: Kind, path: &std::path::Path) -> Result<&'static str, String> {
     if let Some(machine) = platform.needs.pe {
         return inspect_pe(machine, kind, path);
@@ -321,8 +321,8 @@ fn cargo_home() -> PathBuf {
 mod tests {
     use super::*;
 
-    fn parse(args: &[&str]) -> Result<Wanted, Failure> {
-        Wanted::parse("build", &args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
+    fn parse(args: &[&str]) -> Result<Options, Failure> {
+        Options::parse("build", &args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
     }
 
     fn complaint(args: &[&str]) -> String {

@@ -1,5 +1,5 @@
 //! `cargo xtask bundle`: one archive for a host without a network: agent, collector, config, signature, installer and sums.
-//! What can be known to be wrong with them is said here, where a network and a person are near.
+//! Faults in them that can be found are reported here, where a network and a person are near.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -20,24 +20,24 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs the verb.
 pub fn verb(args: &[String]) -> Result<(), Failure> {
-    let wanted = Wanted::parse(args)?;
-    let platform = &wanted.platform;
+    let options = Options::parse(args)?;
+    let platform = &options.platform;
     println!("{} {}", console::stdout().bold(&platform.target), console::stdout().dim(&platform.needs.is));
-    let parts = Parts::read(&wanted)?;
+    let parts = Parts::read(&options)?;
     let trusted = if parts.key.is_some() { ", its signature is of the key" } else { "" };
-    match validate(&wanted, &parts, &otelet_of_this_machine()?)? {
-        Asked::Collector(how) => println!("  config: good{trusted}; the collector takes it{how}"),
-        Asked::Nobody(why) => {
+    match validate(&options, &parts, &otelet_of_this_machine()?)? {
+        Review::Collector(how) => println!("  config: good{trusted}; the collector takes it{how}"),
+        Review::Nobody(why) => {
             println!("  config: well formed{trusted}");
             println!("  {}", console::stdout().yellow(&format!("the collector was not asked: {why}")));
         }
     }
-    let agent = build::build(platform, "otelet", wanted.way.as_deref())?.path;
+    let agent = build::build(platform, "otelet", options.way.as_deref())?.path;
     let stamp = Stamp::now()?;
     let name = format!("otelet-bundle-{}-{}", stamp.version, platform.target);
     let archive = tar::tar(&format!("{name}/"), &entries(&parts, read(&agent)?)?, stamp.time)?;
     let archive = tar::gzip(&archive);
-    let path = wanted.out.clone().unwrap_or_else(|| places::target().join("bundle").join(format!("{name}.tar.gz")));
+    let path = options.out.clone().unwrap_or_else(|| places::target().join("bundle").join(format!("{name}.tar.gz")));
     write(&path, &archive)?;
     println!("  {}, SHA-256 {}", console::bytes(archive.len() as u64), places::sha256(&archive));
     println!("  on the host: tar -xzf {name}.tar.gz && ./{name}/install.sh");
@@ -46,8 +46,8 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the command line asks for.
-struct Wanted {
+/// The options of the verb.
+struct Options {
     platform: Platform,
     collector: PathBuf,
     config: PathBuf,
@@ -56,8 +56,8 @@ struct Wanted {
     way: Option<String>,
 }
 
-impl Wanted {
-    fn parse(args: &[String]) -> Result<Wanted, Failure> {
+impl Options {
+    fn parse(args: &[String]) -> Result<Options, Failure> {
         let (mut platform, mut collector, mut config) = (None, None, None);
         let (mut key, mut out, mut way) = (None, None, None);
         let mut flags = Flags::new("bundle", args);
@@ -81,7 +81,7 @@ impl Wanted {
                  the host (docs/windows.md, \"Without a network\")"
             )));
         }
-        Ok(Wanted {
+        Ok(Options {
             platform,
             collector: collector.ok_or_else(|| {
                 missing("--collector", "a Collector for that machine; `cargo xtask collector` finds or builds one")
@@ -98,7 +98,7 @@ fn absolute(path: &str) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path))
 }
 
-/// What people bring.
+/// The parts that people bring.
 struct Parts {
     collector: Vec<u8>,
     config: Vec<u8>,
@@ -108,19 +108,19 @@ struct Parts {
 }
 
 impl Parts {
-    fn read(wanted: &Wanted) -> Result<Parts, String> {
-        is_for(&wanted.platform, &wanted.collector)?;
-        let beside = signature_of(&wanted.config);
+    fn read(options: &Options) -> Result<Parts, String> {
+        is_for(&options.platform, &options.collector)?;
+        let beside = signature_of(&options.config);
         let signature = if beside.exists() { Some(read(&beside)?) } else { None };
-        let key = wanted.key.as_deref().map(key_line).transpose()?;
+        let key = options.key.as_deref().map(key_line).transpose()?;
         if key.is_some() && signature.is_none() {
-            let config = wanted.config.display();
+            let config = options.config.display();
             return Err(format!(
                 "{}: no such file, and with --key the config must be signed: minisign -Sm {config}",
                 beside.display()
             ));
         }
-        Ok(Parts { collector: read(&wanted.collector)?, config: read(&wanted.config)?, signature, key })
+        Ok(Parts { collector: read(&options.collector)?, config: read(&options.config)?, signature, key })
     }
 }
 
@@ -159,21 +159,21 @@ fn key_line(path: &Path) -> Result<String, String> {
     ))
 }
 
-/// Who has looked at the config besides otelet.
+/// Whether a collector has validated the config as well.
 #[derive(Debug)]
-enum Asked {
+enum Review {
     Collector(String),
     Nobody(String),
 }
 
-/// What `otelet validate` says: the signature, otelet's own checks, and the collector where it runs on this machine.
-fn validate(wanted: &Wanted, parts: &Parts, otelet: &Path) -> Result<Asked, String> {
+/// Runs `otelet validate`: the signature, otelet's own checks, and the collector where it runs on this machine.
+fn validate(options: &Options, parts: &Parts, otelet: &Path) -> Result<Review, String> {
     let scratch = Scratch::new("bundle")?;
-    let (program, asked) = collector_here(wanted, &scratch)?;
+    let (program, review) = collector_here(options, &scratch)?;
     let settings = serde_yaml::to_string(&serde_json::json!({
         "config": match &parts.key {
-            Some(key) => serde_json::json!({"url": wanted.config, "public_key": key}),
-            None => serde_json::json!({"url": wanted.config}),
+            Some(key) => serde_json::json!({"url": options.config, "public_key": key}),
+            None => serde_json::json!({"url": options.config}),
         },
         "collector": {"path": program},
         "state_dir": scratch.dir.join("state"),
@@ -182,36 +182,36 @@ fn validate(wanted: &Wanted, parts: &Parts, otelet: &Path) -> Result<Asked, Stri
     .map_err(|cause| format!("settings: {cause}"))?;
     scratch.write("otelet.yaml", &settings)?;
     let mut command = Command::new(otelet);
-    // Whoever makes the bundle may have an agent of their own.
+    // The variables of an agent on this machine must not count.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OTELET_")) {
         command.env_remove(name);
     }
     command.arg("validate").arg(format!("--settings={}", scratch.dir.join("otelet.yaml").display()));
     let ran = run_within("otelet validate", &mut command, Some(PATIENCE))?;
-    if ran.ok() { Ok(asked) } else { Err(format!("{}: {}", wanted.config.display(), ran.last_words())) }
+    if ran.ok() { Ok(review) } else { Err(format!("{}: {}", options.config.display(), ran.last_words())) }
 }
 
 /// The collector as something that runs here: itself, by an emulator, or else a stand-in that takes everything.
-fn collector_here(wanted: &Wanted, scratch: &Scratch) -> Result<(PathBuf, Asked), String> {
-    if wanted.platform.is_here() {
-        return Ok((wanted.collector.clone(), Asked::Collector(String::new())));
+fn collector_here(options: &Options, scratch: &Scratch) -> Result<(PathBuf, Review), String> {
+    if options.platform.is_here() {
+        return Ok((options.collector.clone(), Review::Collector(String::new())));
     }
-    let emulators = &wanted.platform.needs.emulators;
-    let (text, asked) = match emulators.iter().find_map(|name| places::on_path(name)) {
+    let emulators = &options.platform.needs.emulators;
+    let (text, review) = match emulators.iter().find_map(|name| places::on_path(name)) {
         Some(emulator) => (
-            format!("exec '{}' '{}' \"$@\"", emulator.display(), wanted.collector.display()),
-            Asked::Collector(format!(", run by {}", emulator.file_name().unwrap_or_default().to_string_lossy())),
+            format!("exec '{}' '{}' \"$@\"", emulator.display(), options.collector.display()),
+            Review::Collector(format!(", run by {}", emulator.file_name().unwrap_or_default().to_string_lossy())),
         ),
         None => (
             "exit 0".to_owned(),
-            Asked::Nobody(format!("it does not run here; {} would run it", emulators.join(" or "))),
+            Review::Nobody(format!("it does not run here; {} would run it", emulators.join(" or "))),
         ),
     };
     scratch.write("collector", &format!("#!/bin/sh\n{text}\n"))?;
     let path = scratch.dir.join("collector");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
         .map_err(|cause| format!("{}: {cause}", path.display()))?;
-    Ok((path, asked))
+    Ok((path, review))
 }
 
 /// The agent as this machine runs it; what it says about a config does not depend on the machine.
@@ -268,14 +268,14 @@ mod tests {
         service: {pipelines: {metrics: {receivers: [nop], exporters: [nop]}}}\n";
 
     /// A directory with a config and a collector for ARM64 of which only the header is real.
-    fn place(name: &str) -> (Scratch, Wanted) {
+    fn place(name: &str) -> (Scratch, Options) {
         let scratch = Scratch::new(&format!("bundle-test-{name}")).unwrap();
         let mut elf = vec![0; 64];
         elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
         elf[0x12] = 183;
         fs::write(scratch.dir.join("otelcol"), elf).unwrap();
         scratch.write("site.yaml", CONFIG).unwrap();
-        let wanted = Wanted {
+        let options = Options {
             // No emulator, so that a header is enough of a collector.
             platform: {
                 let mut platform = Platform::named("aarch64-unknown-linux-musl").unwrap();
@@ -288,17 +288,17 @@ mod tests {
             out: None,
             way: None,
         };
-        (scratch, wanted)
+        (scratch, options)
     }
 
-    fn checked(wanted: &Wanted) -> Result<Asked, String> {
-        Parts::read(wanted).and_then(|parts| validate(wanted, &parts, &otelet_of_this_machine()?))
+    fn checked(options: &Options) -> Result<Review, String> {
+        Parts::read(options).and_then(|parts| validate(options, &parts, &otelet_of_this_machine()?))
     }
 
     #[test]
     fn the_installer_takes_it_as_it_is() {
-        let (scratch, wanted) = place("installer");
-        let mut parts = Parts::read(&wanted).unwrap();
+        let (scratch, options) = place("installer");
+        let mut parts = Parts::read(&options).unwrap();
         parts.signature = Some(b"signature".to_vec());
         parts.key = Some("RWkey".to_owned());
         let archive = || tar::gzip(&tar::tar("bundle/", &entries(&parts, b"agent".to_vec()).unwrap(), 7).unwrap());
@@ -328,34 +328,34 @@ mod tests {
 
     #[test]
     fn a_collector_for_another_processor_is_refused() {
-        let (_scratch, mut wanted) = place("processor");
-        wanted.platform = Platform::named("armv7-unknown-linux-musleabihf").unwrap();
-        let message = Parts::read(&wanted).err().unwrap();
+        let (_scratch, mut options) = place("processor");
+        options.platform = Platform::named("armv7-unknown-linux-musleabihf").unwrap();
+        let message = Parts::read(&options).err().unwrap();
         assert!(message.contains("otelcol: is for machine 183 of elf(5), and armv7-"), "{message}");
-        wanted.collector = wanted.config.clone();
-        let message = Parts::read(&wanted).err().unwrap();
+        options.collector = options.config.clone();
+        let message = Parts::read(&options).err().unwrap();
         assert!(message.contains("not an ELF file"), "{message}");
     }
 
     #[test]
     fn a_config_that_otelet_would_not_run_is_refused() {
-        let (scratch, wanted) = place("config");
-        let asked = checked(&wanted).unwrap();
-        assert!(matches!(&asked, Asked::Nobody(why) if why.contains("no-such-emulator")), "{asked:?}");
+        let (scratch, options) = place("config");
+        let review = checked(&options).unwrap();
+        assert!(matches!(&review, Review::Nobody(why) if why.contains("no-such-emulator")), "{review:?}");
         scratch.write("site.yaml", "receivers: [\n").unwrap();
-        let message = checked(&wanted).unwrap_err();
+        let message = checked(&options).unwrap_err();
         assert!(message.contains("site.yaml: config: "), "{message}");
     }
 
     #[test]
     fn with_a_key_the_config_must_be_signed_by_it() {
-        let (scratch, mut wanted) = place("key");
+        let (scratch, mut options) = place("key");
         scratch.write("plant.pub", "untrusted comment: minisign encrypted secret key\nwhatever\n").unwrap();
-        wanted.key = Some(scratch.dir.join("plant.pub"));
-        let message = Parts::read(&wanted).err().unwrap();
+        options.key = Some(scratch.dir.join("plant.pub"));
+        let message = Parts::read(&options).err().unwrap();
         assert!(message.contains("plant.pub: not a public key of minisign"), "{message}");
         if places::on_path("minisign").is_none() {
-            println!("skipped: no signature is looked at: no minisign here");
+            println!("skipped: signatures: minisign is not installed");
             return;
         }
         let path = |name: &str| scratch.dir.join(name);
@@ -372,21 +372,21 @@ mod tests {
         make_key("plant");
         make_key("other");
 
-        let message = checked(&wanted).unwrap_err();
+        let message = checked(&options).unwrap_err();
         assert!(message.contains("site.yaml.minisig: no such file"), "{message}");
         sign("other");
-        let message = checked(&wanted).unwrap_err();
+        let message = checked(&options).unwrap_err();
         assert!(message.contains("key"), "{message}");
         sign("plant");
-        checked(&wanted).unwrap();
+        checked(&options).unwrap();
         scratch.write("site.yaml", &format!("{CONFIG}# changed\n")).unwrap();
-        let message = checked(&wanted).unwrap_err();
+        let message = checked(&options).unwrap_err();
         assert!(message.contains("signature"), "{message}");
     }
 
     #[test]
     fn what_is_missing_is_asked_for() {
-        let parse = |args: &[&str]| Wanted::parse(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>());
+        let parse = |args: &[&str]| Options::parse(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>());
         let complaint = |args: &[&str]| match parse(args) {
             Err(Failure::Usage(message)) => message,
             _ => panic!("no complaint about {args:?}"),

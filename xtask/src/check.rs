@@ -1,5 +1,5 @@
-//! `cargo xtask check`: what CI calls. Each step prints its name, result and time; one that failed prints what it said.
-//! The end is one table, and a failure if any step failed. Nothing is left out in silence.
+//! `cargo xtask check`: the checks of CI. Each step prints its name, result and time; a step that fails prints its whole
+//! report. At the end stands one table. A skipped step is in it with its reason.
 
 pub mod arm64;
 mod dockerfile;
@@ -26,27 +26,28 @@ use crate::command::run;
 use crate::console::{self, Paint};
 use crate::{Failure, Flags, fuzz, places};
 
-/// How one step ended.
+/// The result of one step.
 pub enum Outcome {
-    /// It was seen to be right; the text is for the table.
+    /// It passed; the text goes into the table.
     Passed(String),
-    /// It was not done, for the reason given.
+    /// It did not run, for this reason.
     Skipped(String),
-    /// It was done and failed; the text is all there is to say about it.
+    /// It failed; the text is the whole report.
     Failed(String),
 }
 
 type Step = (&'static str, &'static str, fn() -> Outcome);
 
-/// The steps: name, what is done, and how. The quick ones come first.
-const STEPS: [Step; 14] = [
+/// The steps: name, description, function. The quick ones come first.
+const STEPS: [Step; 15] = [
     ("format", "cargo fmt --check", format),
     ("shell", "shellcheck over every script", shell::step),
     ("powershell", "the syntax of every PowerShell script", powershell::step),
     ("dockerfile", "hadolint over Dockerfile.alpine", dockerfile::step),
-    ("rooms", "which file uses which: circles, arrows upwards, what the core imports", rooms::step),
+    ("rooms", "circles of files, arrows upwards between rooms, imports of the core", rooms::step),
+    ("prose", "sentences of comments and docs that open headless", prose::step),
     ("workflows", "actionlint over .github/workflows", workflows::step),
-    ("manifests", "kustomize, helm lint, and both give the same", kubernetes::manifests),
+    ("manifests", "kustomize and helm lint, and both make the same objects", kubernetes::manifests),
     ("licences", "licences, bans and sources of dependencies", supply::licences),
     ("advisories", "known vulnerabilities in dependencies", supply::advisories),
     ("clippy", "cargo clippy, warnings are errors", clippy),
@@ -63,7 +64,7 @@ const REAL: [Step; 8] = [
     ("kubernetes", "the promises on a real Kubernetes of two nodes", kubernetes::step),
     ("arm64", "the promises built for ARM64, under qemu", arm64::step),
     ("windows", "the tests and promises built for Windows, under wine", windows::step),
-    ("msi", "what Windows is installed from, under wine", msi::step),
+    ("msi", "the Windows installer, under wine", msi::step),
     ("fuzz", "each fuzz target for a moment", fuzz::step),
     ("reproducible", "the release binary is the same from two directories", reproducible::step),
 ];
@@ -138,7 +139,7 @@ fn row(paint: Paint, name: &str, outcome: &Outcome, time: Duration) -> String {
     row.trim_end().to_owned()
 }
 
-/// A report without the lines by which cargo says what it is doing.
+/// A report without cargo's lines of progress.
 fn without_progress(report: &str) -> String {
     let lines = report.lines().filter(|line| {
         let word = line.split_whitespace().next().unwrap_or("");
@@ -147,7 +148,7 @@ fn without_progress(report: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The line of a report that a table has room for.
+/// The line of a report for the table.
 fn first_error(report: &str) -> &str {
     let lines = || report.lines().map(str::trim).filter(|line| !line.is_empty());
     lines().find(|line| line.starts_with("error")).or_else(|| lines().next()).unwrap_or("")

@@ -20,7 +20,7 @@ use crate::{Failure, Flags, console, places};
 /// How long a Collector may take to print its version or to validate a small config, on a busy small machine.
 const PROBE_LIMIT: Duration = Duration::from_secs(30);
 
-/// What is asked of any Collector taken here: host metrics out through OTLP/JSON, and the health check.
+/// The config that any Collector taken here has to run: host metrics out through OTLP/JSON, and the health check.
 const PROBE_CONFIG: &str = "\
 receivers:
   hostmetrics:
@@ -36,15 +36,15 @@ service:
     metrics: {receivers: [hostmetrics], exporters: [otlphttp]}
 ";
 
-/// What is looked for.
-struct Wanted {
+/// The Collector to find.
+struct Options {
     platform: Platform,
     /// Only this distribution of `targets/collector`.
     only: Option<Distribution>,
 }
 
-impl Wanted {
-    /// What would be built.
+impl Options {
+    /// The recipe of a build.
     fn recipe(&self) -> Result<Recipe, String> {
         Recipe::read(self.only.unwrap_or(Distribution::Small))
     }
@@ -52,20 +52,20 @@ impl Wanted {
 
 /// Runs the verb: prints the path as the last line of stdout, everything else on stderr.
 pub fn verb(args: &[String]) -> Result<(), Failure> {
-    let mut wanted = Wanted { platform: Platform::here(), only: None };
+    let mut options = Options { platform: Platform::here(), only: None };
     let mut flags = Flags::new("collector", args);
     while let Some(name) = flags.next_name() {
         match name {
             "--target" => {
-                wanted.platform = Platform::of_rust_target(flags.value(name)?).map_err(Failure::Usage)?;
+                options.platform = Platform::of_rust_target(flags.value(name)?).map_err(Failure::Usage)?;
             }
-            "--small" => wanted.only = Some(Distribution::Small),
-            "--kubernetes" => wanted.only = Some(Distribution::Kubernetes),
+            "--small" => options.only = Some(Distribution::Small),
+            "--kubernetes" => options.only = Some(Distribution::Kubernetes),
             "--pin" => return Ok(release::pin()?),
             _ => return Err(flags.unknown(name)),
         }
     }
-    let path = look(&wanted)?;
+    let path = look(&options)?;
     println!("{}", path.display());
     Ok(())
 }
@@ -74,9 +74,9 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// What to do about it, after each way has said on stderr why it did not serve.
+/// The way out, after each way has printed on stderr why it failed.
 pub fn find() -> Result<PathBuf, String> {
-    look(&Wanted { platform: Platform::here(), only: None })
+    look(&Options { platform: Platform::here(), only: None })
 }
 
 /// The distribution for Kubernetes, by whichever way serves.
@@ -85,7 +85,7 @@ pub fn find() -> Result<PathBuf, String> {
 ///
 /// As for [`find`].
 pub fn for_kubernetes() -> Result<PathBuf, String> {
-    look(&Wanted { platform: Platform::here(), only: Some(Distribution::Kubernetes) })
+    look(&Options { platform: Platform::here(), only: Some(Distribution::Kubernetes) })
 }
 
 /// The small distribution for the machine that a Rust target stands for.
@@ -94,10 +94,10 @@ pub fn for_kubernetes() -> Result<PathBuf, String> {
 ///
 /// As for [`find`], or that no Collector is known for the target.
 pub fn small_for(target: &str) -> Result<PathBuf, String> {
-    look(&Wanted { platform: Platform::of_rust_target(target)?, only: Some(Distribution::Small) })
+    look(&Options { platform: Platform::of_rust_target(target)?, only: Some(Distribution::Small) })
 }
 
-type Way = (&'static str, fn(&Wanted) -> Result<PathBuf, String>);
+type Way = (&'static str, fn(&Options) -> Result<PathBuf, String>);
 
 const WAYS: [Way; 5] = [
     ("OTELET_COLLECTOR", named),
@@ -107,11 +107,11 @@ const WAYS: [Way; 5] = [
     ("build from Go modules", built),
 ];
 
-fn look(wanted: &Wanted) -> Result<PathBuf, String> {
+fn look(options: &Options) -> Result<PathBuf, String> {
     let paint = console::stderr();
     for (name, way) in WAYS {
         let started = Instant::now();
-        match way(wanted) {
+        match way(options) {
             Ok(path) => {
                 let size = fs::metadata(&path).map_or(0, |file| file.len());
                 eprintln!(
@@ -130,22 +130,22 @@ fn look(wanted: &Wanted) -> Result<PathBuf, String> {
     Err(format!(
         "no Collector for {} to be had by any of {} ways; name one with OTELET_COLLECTOR, install otelcol, \
          or install Go 1.25 or newer",
-        wanted.platform.name(),
+        options.platform.name(),
         WAYS.len()
     ))
 }
 
-fn named(wanted: &Wanted) -> Result<PathBuf, String> {
+fn named(options: &Options) -> Result<PathBuf, String> {
     let value = std::env::var_os("OTELET_COLLECTOR").ok_or("not set")?;
-    if wanted.only.is_some() || !wanted.platform.is_here() {
+    if options.only.is_some() || !options.platform.is_here() {
         return Err("set, but not what was asked for".to_owned());
     }
     let path = std::path::absolute(&value).map_err(|cause| format!("{value:?}: {cause}"))?;
     probe(&path)
 }
 
-fn on_path(wanted: &Wanted) -> Result<PathBuf, String> {
-    if wanted.only.is_some() || !wanted.platform.is_here() {
+fn on_path(options: &Options) -> Result<PathBuf, String> {
+    if options.only.is_some() || !options.platform.is_here() {
         return Err("not what was asked for".to_owned());
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -168,43 +168,43 @@ fn on_path(wanted: &Wanted) -> Result<PathBuf, String> {
     Err(if reasons.is_empty() { "none".to_owned() } else { reasons.join("; ") })
 }
 
-fn cached(wanted: &Wanted) -> Result<PathBuf, String> {
-    let recipe = wanted.recipe()?;
-    let ours = recipe.place(&wanted.platform);
-    let release = release::place(&recipe.version, &wanted.platform);
-    let found = [wanted.only.is_none().then_some(release), Some(ours)]
+fn cached(options: &Options) -> Result<PathBuf, String> {
+    let recipe = options.recipe()?;
+    let ours = recipe.place(&options.platform);
+    let release = release::place(&recipe.version, &options.platform);
+    let found = [options.only.is_none().then_some(release), Some(ours)]
         .into_iter()
         .flatten()
         .find(|path| path.is_file())
-        .ok_or_else(|| format!("nothing for {} yet", wanted.platform.name()))?;
-    serve(wanted, found)
+        .ok_or_else(|| format!("nothing for {} yet", options.platform.name()))?;
+    serve(options, found)
 }
 
-fn released(wanted: &Wanted) -> Result<PathBuf, String> {
-    if wanted.only.is_some() {
+fn released(options: &Options) -> Result<PathBuf, String> {
+    if options.only.is_some() {
         return Err("not a distribution of ours".to_owned());
     }
-    let version = wanted.recipe()?.version;
-    let place = release::place(&version, &wanted.platform);
+    let version = options.recipe()?.version;
+    let place = release::place(&version, &options.platform);
     let guard = Guard::take()?;
-    release::fetch(&version, &wanted.platform, &guard, &place)?;
-    serve(wanted, place)
+    release::fetch(&version, &options.platform, &guard, &place)?;
+    serve(options, place)
 }
 
-fn built(wanted: &Wanted) -> Result<PathBuf, String> {
-    let recipe = wanted.recipe()?;
-    let place = recipe.place(&wanted.platform);
+fn built(options: &Options) -> Result<PathBuf, String> {
+    let recipe = options.recipe()?;
+    let place = recipe.place(&options.platform);
     let guard = Guard::take()?;
     // Another process may have built it while this one waited for its turn.
     if !place.is_file() {
-        recipe.build(&wanted.platform, &guard, &place)?;
+        recipe.build(&options.platform, &guard, &place)?;
     }
-    serve(wanted, place)
+    serve(options, place)
 }
 
 /// A file made here for this machine must also run here; one for another machine is taken as it is.
-fn serve(wanted: &Wanted, path: PathBuf) -> Result<PathBuf, String> {
-    if wanted.platform.is_here() { probe(&path) } else { Ok(path) }
+fn serve(options: &Options, path: PathBuf) -> Result<PathBuf, String> {
+    if options.platform.is_here() { probe(&path) } else { Ok(path) }
 }
 
 /// Returns `path` if it is a Collector that runs on this machine and has what is needed here.

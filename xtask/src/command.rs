@@ -8,11 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::console::Progress;
 
-/// How a program ended, and all it said.
+/// The end of a program and its output.
 pub struct Ran {
-    /// Its exit status.
     pub status: ExitStatus,
-    /// Its stdout.
     pub stdout: String,
     /// Its stdout and stderr, line by line as they came.
     pub output: String,
@@ -26,7 +24,7 @@ impl Ran {
         self.status.success() && !self.timed_out
     }
 
-    /// The last line that says something, or how it ended if it said nothing.
+    /// The last line of output that is not empty, or the exit status if there is none.
     pub fn last_words(&self) -> String {
         if self.timed_out {
             return "no answer in time".to_owned();
@@ -87,7 +85,7 @@ pub fn run_within(what: &str, command: &mut Command, limit: Option<Duration>) ->
         }
         progress.tick(&last);
         if limit.is_some_and(|limit| started.elapsed() > limit) {
-            // Something it started may keep the pipes open: what it said until now is enough.
+            // Its own children may keep the pipes open: the output so far is enough.
             ran.2 = true;
             child.kill().ok();
             break;

@@ -1,9 +1,9 @@
-//! What goes to a terminal: colours where there is one, and a line of progress for whatever takes over two seconds.
+//! Output for a terminal: colours where there is one, and a line of progress for work of more than two seconds.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// How long something may take before it says what it does.
+/// Time that work may take before its progress is shown.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Time between two lines of progress where there is no terminal to overwrite.
 const LOG_EVERY: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ impl Paint {
         if self.on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// For what is there to be passed over.
+    /// For text of less weight.
     pub fn dim(self, text: &str) -> String {
         self.wrap("2", text)
     }
@@ -47,23 +47,23 @@ impl Paint {
         self.wrap("1", text)
     }
 
-    /// For what was seen to be right.
+    /// For success.
     pub fn green(self, text: &str) -> String {
         self.wrap("32", text)
     }
 
-    /// For what was left out.
+    /// For skipped work.
     pub fn yellow(self, text: &str) -> String {
         self.wrap("33", text)
     }
 
-    /// For what failed.
+    /// For failures.
     pub fn red(self, text: &str) -> String {
         self.wrap("31", text)
     }
 }
 
-/// Says on stderr that something is under way, once it has taken over two seconds.
+/// Shows progress on stderr for work of more than two seconds.
 ///
 /// On a terminal it is one line that is overwritten and removed at the end; in a log, a line every ten seconds.
 pub struct Progress {
@@ -87,7 +87,7 @@ impl Progress {
         }
     }
 
-    /// To be called a few times a second; `detail` says how far it is.
+    /// Call this a few times a second; `detail` is the progress so far.
     pub fn tick(&mut self, detail: &str) {
         let now = Instant::now();
         if now < self.next {

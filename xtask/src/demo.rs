@@ -64,7 +64,7 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
             fs::remove_dir_all(&folder).ok();
             Err(Failure::Failed(reason))
         }
-        Err(reason) => Err(Failure::Failed(format!("{reason}\nwhat was left behind is in {}", folder.display()))),
+        Err(reason) => Err(Failure::Failed(format!("{reason}\nthe files of the run are in {}", folder.display()))),
     }
 }
 
@@ -149,7 +149,7 @@ impl Stage {
     fn stay(&mut self) -> Result<(), String> {
         self.offer(&configs::better(&self.sink.endpoint("better")))?;
         console::say("");
-        console::say(&self.paint.bold("All of it stays up: edit the served file and watch; Ctrl-C ends it"));
+        console::say(&self.paint.bold("Everything keeps running: edit the served file and watch; Ctrl-C stops it"));
         self.tell(&format!("{}", self.served.display()));
         self.tell(&format!("{} status --runtime-dir={}", self.binary.display(), self.folder.join("run").display()));
         let mut told = String::new();

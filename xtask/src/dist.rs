@@ -3,10 +3,10 @@
 
 pub mod about;
 mod deb;
-mod given;
 pub mod msi;
 mod msi_trial;
 pub mod payload;
+mod prebuilt;
 mod rpm;
 mod sbom;
 pub mod stamp;
@@ -18,32 +18,32 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::build::platforms::Platform;
-use crate::build::{Built, Wanted};
-use crate::dist::given::Given;
+use crate::build::{Binary, Options};
 use crate::dist::payload::{Family, Pages};
+use crate::dist::prebuilt::Prebuilt;
 use crate::dist::stamp::Stamp;
 use crate::{Failure, console, places};
 
 /// Runs the verb.
 pub fn verb(args: &[String]) -> Result<(), Failure> {
-    if let Some(given) = Given::parse(args)? {
-        return Ok(given.package()?);
+    if let Some(prebuilt) = Prebuilt::parse(args)? {
+        return Ok(prebuilt.package()?);
     }
-    let wanted = Wanted::parse("dist", args)?;
+    let options = Options::parse("dist", args)?;
     let stamp = Stamp::now()?;
     let pages = Pages::print()?;
     let mut table = Vec::new();
-    let done = wanted.each(|platform, built| {
+    let done = options.each(|platform, built| {
         let folder = places::target().join("dist").join(&platform.target);
-        let made = make(platform, &built, wanted.way(), folder, &pages, &stamp)?;
+        let made = make(platform, &built, options.way(), folder, &pages, &stamp)?;
         for artifact in &made.artifacts {
             let path = made.folder.join(&artifact.name);
             match artifact.kind {
-                "tar.gz" => trial::archive(platform, wanted.way(), &path)?,
+                "tar.gz" => trial::archive(platform, options.way(), &path)?,
                 "deb" => trial::deb(&path, &built.path)?,
                 "rpm" => trial::rpm(&path, &built.path)?,
-                "zip" => trial::zip(platform, wanted.way(), &path, &built.path)?,
-                "msi" => msi_trial::msi(platform, wanted.way(), &path, &built.path)?,
+                "zip" => trial::zip(platform, options.way(), &path, &built.path)?,
+                "msi" => msi_trial::msi(platform, options.way(), &path, &built.path)?,
                 _ => {}
             }
         }
@@ -57,8 +57,8 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
     done
 }
 
-/// What was made for one target.
-struct Made {
+/// The artifacts of one target.
+struct Artifacts {
     folder: PathBuf,
     binary: u64,
     artifacts: Vec<Artifact>,
@@ -70,7 +70,7 @@ struct Artifact {
     size: usize,
 }
 
-impl Made {
+impl Artifacts {
     /// Writes one artifact.
     fn put(&mut self, kind: &'static str, name: String, content: &[u8]) -> Result<(), String> {
         let path = self.folder.join(&name);
@@ -101,18 +101,18 @@ impl Made {
 /// Makes everything for one target in `folder`, from which all else goes.
 fn make(
     platform: &Platform,
-    built: &Built,
+    built: &Binary,
     way: Option<&str>,
     folder: PathBuf,
     pages: &Pages,
     stamp: &Stamp,
-) -> Result<Made, String> {
+) -> Result<Artifacts, String> {
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&folder).map_err(|cause| format!("{}: cannot make it: {cause}", folder.display()))?;
     let binary = fs::read(&built.path).map_err(|cause| format!("{}: cannot read: {cause}", built.path.display()))?;
     let bill = sbom::bill(platform, built, stamp)?;
 
-    let mut made = Made { folder, binary: binary.len() as u64, artifacts: Vec::new() };
+    let mut made = Artifacts { folder, binary: binary.len() as u64, artifacts: Vec::new() };
     let name = format!("otelet-{}-{}", stamp.version, platform.target);
     if platform.is_windows() {
         let entries = payload::windows(&binary, &bill)?;
@@ -146,7 +146,7 @@ fn make(
 }
 
 /// As `sha256sum -c` reads them.
-fn sums(made: &Made) -> Result<String, String> {
+fn sums(made: &Artifacts) -> Result<String, String> {
     let line = |artifact: &Artifact| {
         let sum = places::sha256_of_file(Path::new(&made.folder.join(&artifact.name)))?;
         Ok(format!("{sum}  {}\n", artifact.name))
@@ -171,7 +171,7 @@ mod tests {
     /// Asks a tool about a package. None, and said, where there is no such tool.
     fn asked(name: &str, package: &[u8], tool: &str, arguments: &[&str]) -> Option<String> {
         if places::on_path(tool).is_none() {
-            println!("skipped: {name} is not looked at: no {tool} here");
+            println!("skipped: {name}: {tool} is not installed");
             return None;
         }
         let path = std::env::temp_dir().join(format!("otelet-xtask-{}-{name}", std::process::id()));

@@ -1,6 +1,6 @@
-//! `cargo xtask image`: container images made of the static binaries, without an engine, a network or a base image. Each is
-//! a file that `docker load`, `podman load` and `ctr images import` take, the same bytes on every machine. What is in it
-//! and how it runs is what Dockerfile.alpine says.
+//! `cargo xtask image`: container images made of the static binaries, without an engine, a network or a base image. Each is a
+//! file that `docker load`, `podman load` and `ctr images import` take, the same bytes on every machine. Its content and the
+//! way it runs are those of Dockerfile.alpine.
 
 mod archive;
 mod roots;
@@ -10,23 +10,23 @@ use std::process::Command;
 use std::{fs, io};
 
 use crate::build::elf::Elf;
-use crate::build::{Built, Wanted as Builds, platforms::Platform};
+use crate::build::{Binary, Options as Builds, platforms::Platform};
 use crate::command::run;
 use crate::dist::stamp::Stamp;
 use crate::dist::tar::Entry;
 use crate::image::archive::{Image, Layer};
 use crate::{Failure, Flags, console, places};
 
-/// Who runs in the container, and has what is written there: the number that images without a shell commonly use.
+/// The user in the container, who owns the files written there: the number that images without a shell commonly use.
 const USER: u32 = 65532;
 
 /// Runs the verb.
 pub fn verb(args: &[String]) -> Result<(), Failure> {
-    let wanted = Wanted::parse(args)?;
+    let options = Options::parse(args)?;
     let stamp = Stamp::now()?;
     let mut made = Vec::new();
-    wanted.builds.each(|platform, built| {
-        made.push(make(platform, &built, &wanted, &stamp)?);
+    options.builds.each(|platform, built| {
+        made.push(make(platform, &built, &options, &stamp)?);
         Ok(())
     })?;
     // The last lines are the paths, for scripts.
@@ -34,16 +34,16 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the command line asks for.
-struct Wanted {
+/// The options of the verb.
+struct Options {
     builds: Builds,
     collector: Option<PathBuf>,
     tag: String,
     load: bool,
 }
 
-impl Wanted {
-    fn parse(args: &[String]) -> Result<Wanted, Failure> {
+impl Options {
+    fn parse(args: &[String]) -> Result<Options, Failure> {
         let (mut collector, mut tag, mut load) = (None, format!("otelet:{}", env!("CARGO_PKG_VERSION")), false);
         let mut of_build = Vec::new();
         let mut flags = Flags::new("image", args);
@@ -66,7 +66,7 @@ impl Wanted {
             let why = "it is for one machine; give one --target";
             return Err(Failure::Usage(format!("--collector with several targets: {why}")));
         }
-        Ok(Wanted { builds, collector, tag, load })
+        Ok(Options { builds, collector, tag, load })
     }
 }
 
@@ -87,10 +87,10 @@ fn tag_of(text: &str) -> Result<String, Failure> {
 }
 
 /// Makes the image for one platform. Answers with the file.
-fn make(platform: &Platform, built: &Built, wanted: &Wanted, stamp: &Stamp) -> Result<PathBuf, String> {
+fn make(platform: &Platform, built: &Binary, options: &Options, stamp: &Stamp) -> Result<PathBuf, String> {
     let container = platform.needs.container.as_deref().expect("others were refused");
     let mut layers = vec![ground()];
-    if let Some(collector) = &wanted.collector {
+    if let Some(collector) = &options.collector {
         layers.push(with_collector(platform, collector)?);
     }
     // Last, since it changes most: a host that has the other layers fetches this one alone.
@@ -105,9 +105,9 @@ fn make(platform: &Platform, built: &Built, wanted: &Wanted, stamp: &Stamp) -> R
         ]
         .concat(),
     });
-    let image = Image { platform: container, tag: &wanted.tag, layers };
+    let image = Image { platform: container, tag: &options.tag, layers };
     let packed = image.pack(stamp)?;
-    let flavour = wanted.collector.as_deref().and_then(Path::file_name).map(|name| format!("-{}", name.display()));
+    let flavour = options.collector.as_deref().and_then(Path::file_name).map(|name| format!("-{}", name.display()));
     let name = format!("otelet-{}-{}{}.tar", stamp.version, container.replace('/', "-"), flavour.unwrap_or_default());
     let path = places::target().join("image").join(&platform.target).join(name);
     write(&path, &packed.archive).map_err(|cause| format!("{}: cannot write: {cause}", path.display()))?;
@@ -116,18 +116,18 @@ fn make(platform: &Platform, built: &Built, wanted: &Wanted, stamp: &Stamp) -> R
     }
     println!(
         "  image {} for {container}: {} ({} bytes), id sha256:{}",
-        wanted.tag,
+        options.tag,
         console::bytes(packed.archive.len() as u64),
         packed.archive.len(),
         packed.id
     );
-    if wanted.load {
+    if options.load {
         load(&path)?;
     }
     Ok(path)
 }
 
-/// What does not change from one version to the next.
+/// The files that stay the same from one version to the next.
 fn ground() -> Layer {
     let mut entries = folders(&[
         "etc",
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     fn complaint(args: &[&str]) -> String {
-        match Wanted::parse(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>()) {
+        match Options::parse(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>()) {
             Err(Failure::Usage(message)) => message,
             Err(Failure::Failed(message)) => panic!("not about usage: {message}"),
             Ok(_) => panic!("accepted: {args:?}"),

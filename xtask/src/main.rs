@@ -1,5 +1,5 @@
-//! What the project does besides being built and tested: `cargo xtask VERB`, one file per verb. It treats the agent
-//! as a black box: it builds and runs the `otelet` binary and links nothing of it.
+//! The project's own tools: `cargo xtask VERB`, one file per verb. It treats the agent as a black box: it builds and runs the
+//! `otelet` binary, and links nothing of it but the pure core, for dates.
 
 mod build;
 mod bundle;
@@ -20,7 +20,7 @@ mod wine;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-cargo xtask: what the project does besides being built and tested
+cargo xtask: build, package, check and demonstrate otelet
 
 Usage: cargo xtask VERB [--flag ...]
 
@@ -32,11 +32,11 @@ Usage: cargo xtask VERB [--flag ...]
     --small       Only the small distribution of targets/collector, from the cache or built by Go.
     --kubernetes  Only that of targets/collector/kubernetes.
     --pin         Write the official release's checksums to targets/collector/release.sha256.
-  build       Build static binaries for release, by whatever way serves: a rustup target, cross, zig. [this machine]
+  build       Build static binaries for release, with the first that is installed of rustup target, cross, zig. [this machine]
     --target=T    For one target of targets/platforms.yaml: aarch64-unknown-linux-musl.
     --all         For each of them.
     --way=W       Only this way: rustup-target, cross, zig, or zig-std, which builds std from its sources.
-  dist        Build, and make what is installed from: archive, deb, rpm, MSI, bill of materials, sums; then try each.
+  dist        Build, and make the files to install from: archive, deb, rpm, MSI, bill of materials, sums; then try each.
     --target=T, --all, --way=W   As for build.
     --binary=PATH --version=V    Only package this program as this version, for tests; in target/dist/given/V.
   bundle      One archive for hosts without a network: agent, collector, config, installer (docs/airgap.md).
@@ -47,24 +47,24 @@ Usage: cargo xtask VERB [--flag ...]
     --out=PATH         Where to. [target/bundle/otelet-bundle-VERSION-T.tar.gz]
   image       Build, and make container images, without an engine, a network or a base image; each is a file for `docker load`.
     --target=T, --all, --way=W   As for build.
-    --collector=PATH   Also this Collector, which is for the same machine.
-    --tag=NAME:TAG     What it is called. [otelet:VERSION]
+    --collector=PATH   Add this Collector, built for the same machine.
+    --tag=NAME:TAG     Its name. [otelet:VERSION]
     --load        Hand it to docker or podman as well.
-  check       What CI calls: format, lints, scripts, licences and bans, the pure core, tests.
-    --real        Also the tests that need a real Collector, engine or Kubernetes, a moment of each fuzz target, and whether a
-                  release can be made again.
+  check       Run the checks of CI: format, scripts, rooms, licences, lints, docs, the wall around the core, tests.
+    --real        Also the tests that need a real Collector, engine or Kubernetes, ten seconds of each fuzz target, and a
+                  comparison of two release builds.
     --skip=A,B    Leave steps out by name; the summary says so.
     --only=A,B    Run these steps alone.
-  rooms       Which file of the agent uses which: the largest circle, ways to cut it, arrows upwards between rooms.
+  rooms       List circles of files that use each other, ways to cut them, and arrows upwards between rooms.
     --dir=PATH    Another tree than this one.
-  prose [PATH ...]  How many sentences of comments and docs open headless, as in `What was read`.
+  prose [PATH ...]  Count the sentences of comments and docs that open headless, as in `What was read`.
     --list        Print each of them.
     --dir=PATH    Another tree than this one.
   picture     Run the demo and draw docs/demo-light.svg and docs/demo-dark.svg from it, the picture in the README.
     --from=FILE   From the saved output of a run instead.
-  prepare     Build what the steps of `check --real` build, and run nothing; it may go on beside them.
+  prepare     Build the programs that the steps of `check --real` run; it may run beside them.
   fuzz [TARGET ...]  Build the targets of fuzz/, and run these or all of them.
-    --seconds=N   For so long each. [10]
+    --seconds=N   Time for each. [10]
 
 Exit status: 0 done, 1 something failed, 64 bad flag.
 ";
@@ -107,7 +107,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Why a verb did not end well.
+/// The failure of a verb.
 pub enum Failure {
     /// Something that was tried failed: exit status 1.
     Failed(String),

@@ -37,7 +37,8 @@ pub fn cargo() -> Command {
 pub fn cargo_as(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root());
-    // What `cargo run` set for us would look like a change to the build scripts that watch it, ring's among them.
+    // The variables that `cargo run` set for us would look like a change to the build scripts that watch them, ring's among
+    // them.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {

@@ -23,7 +23,7 @@ const NEW_ENOUGH: Version = Version(10, 0);
 /// The Debian that has it.
 const SUITE: &str = "trixie";
 
-/// What Rust's std and Go want of this library, which Debian's wine 8.0 does not have and its 10.0 has.
+/// Functions of this library that Rust's std and Go need: Debian's wine 8.0 lacks them and its 10.0 has them.
 const PROCESS_PRNG: &str = "\
 #include <windows.h>
 BOOLEAN NTAPI SystemFunction036(PVOID, ULONG);
@@ -65,12 +65,12 @@ pub struct Wine {
     own: bool,
 }
 
-/// What starts it.
+/// The program that starts it.
 #[derive(Clone)]
 enum Launcher {
     /// This machine's own.
     Here(PathBuf),
-    /// That of the Debian whose `/usr` this is.
+    /// The loader of the Debian whose `/usr` this is.
     Debian(PathBuf),
 }
 
@@ -103,7 +103,7 @@ impl Wine {
     ///
     /// # Errors
     ///
-    /// What it lacks.
+    /// The part that it lacks.
     pub fn find(platform: &Platform) -> Result<Option<Wine>, String> {
         // None runs programs for another processor.
         if platform.needs.emulators.is_empty() {
@@ -339,7 +339,7 @@ fn debian() -> Result<PathBuf, String> {
         return Err("no mmdebstrap here, to fetch it with".to_owned());
     }
     let scratch = target.join(format!("debian-{SUITE}-wine.{}", std::process::id()));
-    // What it mounts is gone with it, however it ends: what is removed below is nobody else's.
+    // Its mounts end with it, however it ends: the folder removed below belongs to nobody else.
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "mmdebstrap", "--variant=minbase", "--include=wine,wine64", "--format=directory", SUITE])

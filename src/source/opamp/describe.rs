@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::SystemTime;
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -14,6 +15,7 @@ use super::wire::{
     self, AgentConfigFile, AgentConfigMap, AgentDescription, ComponentDetails, ComponentHealth, EffectiveConfig,
 };
 use crate::status::{RemoteConfigStatus, Status};
+use crate::units::parse_rfc3339;
 
 /// The longest error message that is sent, in bytes: the collector's last words take up to 1 KiB.
 const MOST_ERROR: usize = 2048;
@@ -191,22 +193,13 @@ pub fn clip(text: &str) -> &str {
 
 /// Nanoseconds since 1970 of a time as [`crate::units::rfc3339`] writes it; 0 if it is none.
 fn unix_nanos(time: &str) -> u64 {
-    let number = |range: std::ops::Range<usize>| time.get(range).and_then(|digits| digits.parse::<u64>().ok());
-    let parts = [number(0..4), number(5..7), number(8..10), number(11..13), number(14..16), number(17..19)];
-    let [Some(year), Some(month @ 1..=12), Some(day @ 1..=31), Some(hour), Some(minute), Some(second)] = parts else {
-        return 0;
-    };
-    // Years begin on 1 March here, so that the leap day is the last of its year.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year.saturating_sub(1), month + 9) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
-    let Some(days) = days.checked_sub(719_468) else { return 0 };
-    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
-    seconds.saturating_mul(1_000_000_000)
+    let time = parse_rfc3339(time).and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    time.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use super::super::tests::status;
     use super::*;

@@ -8,7 +8,7 @@ const POSITION_INDEPENDENT: u16 = 3;
 /// `PT_INTERP`: it wants a dynamic loader.
 const INTERPRETER: u32 = 3;
 
-/// What the headers say.
+/// The facts in the headers.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Elf {
     /// `e_machine`.

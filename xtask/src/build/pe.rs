@@ -10,7 +10,7 @@ const NX_COMPAT: u16 = 0x100;
 /// `IMAGE_SUBSYSTEM_WINDOWS_CUI`
 const CONSOLE: u16 = 3;
 
-/// What is part of every Windows since Server 2016: `api-ms-win-*` are names for what is in these.
+/// The libraries of every Windows since Server 2016; `api-ms-win-*` are names for functions in them.
 const OF_WINDOWS: [&str; 14] = [
     "advapi32.dll",
     "bcrypt.dll",
@@ -28,7 +28,7 @@ const OF_WINDOWS: [&str; 14] = [
     "ws2_32.dll",
 ];
 
-/// What the headers say.
+/// The facts in the headers.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Pe {
     /// For which machine.

@@ -11,14 +11,14 @@ use crate::places;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
-    every: Every,
-    targets: BTreeMap<String, Needs>,
+    every: Defaults,
+    targets: BTreeMap<String, Requirements>,
 }
 
-/// What every target needs.
+/// The needs of every target.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Every {
+pub struct Defaults {
     /// Flags for rustc.
     pub rustflags: Vec<String>,
     /// Flags for the C compiler.
@@ -27,11 +27,11 @@ pub struct Every {
     pub std_features: Vec<String>,
 }
 
-/// What one target needs; the keys are explained in the table itself.
+/// The needs of one target; the table itself explains the keys.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Needs {
-    /// What people call it.
+pub struct Requirements {
+    /// Its name for people.
     pub is: String,
     /// The architecture in a `.deb`.
     pub deb: Option<String>,
@@ -50,7 +50,7 @@ pub struct Needs {
     pub compilers: Vec<String>,
     /// Flags for rustc where zig compiles and links.
     pub zig: Vec<String>,
-    /// What runs its programs elsewhere.
+    /// Emulators that run its programs on other machines.
     #[serde(default)]
     pub emulators: Vec<String>,
 }
@@ -60,10 +60,10 @@ pub struct Needs {
 pub struct Platform {
     /// The Rust target.
     pub target: String,
-    /// What every target needs.
-    pub every: Every,
-    /// What this one needs.
-    pub needs: Needs,
+    /// The needs of every target.
+    pub every: Defaults,
+    /// The needs of this one.
+    pub needs: Requirements,
 }
 
 impl Platform {
@@ -71,7 +71,7 @@ impl Platform {
     ///
     /// # Errors
     ///
-    /// What is wrong with the table.
+    /// The fault in the table.
     pub fn all() -> Result<Vec<Platform>, String> {
         let path = places::root().join("targets/platforms.yaml");
         let text = fs::read_to_string(&path).map_err(|cause| format!("{}: cannot read: {cause}", path.display()))?;
@@ -120,7 +120,7 @@ impl Platform {
         self.target.split('-').next().unwrap_or(&self.target)
     }
 
-    /// What a program file is called there.
+    /// The name of a program file there.
     pub fn program(&self, name: &str) -> String {
         if self.is_windows() { format!("{name}.exe") } else { name.to_owned() }
     }

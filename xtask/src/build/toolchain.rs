@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::command::run;
 use crate::{console, places};
 
-/// What is installed where zig is not; later ones may link differently.
+/// The version that is installed where zig is missing; later ones may link differently.
 const ZIG: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.0"];
 
 /// A rustc and its cargo.
@@ -14,7 +14,7 @@ const ZIG: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.0"];
 pub struct Toolchain {
     /// Its directory, in which there is `bin/rustc`.
     pub sysroot: PathBuf,
-    /// What `rustc --version` prints.
+    /// The output of `rustc --version`.
     pub version: String,
 }
 
@@ -37,7 +37,7 @@ impl Toolchain {
 
     /// Two programs of one toolchain, or nothing: a rustc without its cargo does not build.
     fn of(rustc: &Path) -> Option<Toolchain> {
-        // What cargo sets for those it runs leads a rustc of another toolchain to the wrong libraries.
+        // The variables that cargo sets for its children lead a rustc of another toolchain to the wrong libraries.
         let ask = |argument: &[&str]| {
             let ran = run("asking rustc", Command::new(rustc).args(argument).env_remove("LD_LIBRARY_PATH")).ok()?;
             ran.ok().then(|| ran.stdout.trim().to_owned())
@@ -91,7 +91,7 @@ impl Toolchain {
 pub struct Zig {
     zigbuild: PathBuf,
     zig: Option<PathBuf>,
-    /// What `zig version` prints.
+    /// The output of `zig version`.
     pub version: String,
 }
 

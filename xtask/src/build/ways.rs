@@ -16,15 +16,15 @@ const ENGINE_LIMIT: Duration = Duration::from_secs(20);
 pub struct Recipe {
     /// Cargo, or what stands in for it.
     pub command: Command,
-    /// What follows its verb.
+    /// The arguments after its verb.
     pub arguments: Vec<String>,
-    /// What it builds with, for people.
+    /// Its tools, for people.
     pub with: String,
     /// The compiler, for the bill of materials.
     pub rustc: String,
     /// Flags for rustc, besides those of every target.
     pub rustflags: Vec<String>,
-    /// What the binary must not tell: a directory, and what stands in its place.
+    /// Paths that the binary must not contain: a directory, and its replacement.
     pub remapped: Vec<(PathBuf, &'static str)>,
 }
 
@@ -34,7 +34,7 @@ type Way = (&'static str, fn(&Platform) -> Result<Recipe, String>);
 pub const WAYS: [Way; 4] =
     [("rustup-target", by_rustup_target), ("cross", by_cross), ("zig", by_zig), ("zig-std", by_zig_with_std)];
 
-/// What to install where no way serves, in one line.
+/// The tools to install where no way serves, in one line.
 pub fn what_to_install(platform: &Platform) -> String {
     let target = &platform.target;
     format!(
@@ -44,7 +44,7 @@ pub fn what_to_install(platform: &Platform) -> String {
     )
 }
 
-/// What rustup installed, with a C compiler from PATH.
+/// A target of rustup, with a C compiler from PATH.
 fn by_rustup_target(platform: &Platform) -> Result<Recipe, String> {
     let toolchain = with_std(platform)?;
     let compiler = platform

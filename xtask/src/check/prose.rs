@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use crate::check::Outcome;
 use crate::command::run;
 use crate::rust::{self, Comment};
 use crate::{Failure, Flags, places};
@@ -34,6 +35,15 @@ const SUBJECT: usize = 60;
 const SUBJECTS_SINCE: &str = "6861835";
 /// The files named as the worst.
 const WORST: usize = 5;
+
+/// Runs the step.
+pub fn step() -> Outcome {
+    match Prose::read(&places::root()) {
+        Ok(prose) if prose.is_plain() => Outcome::Passed(prose.figures()),
+        Ok(prose) => Outcome::Failed(format!("error: {}\n{}\n{}", too_many(), prose.figures(), prose.worst())),
+        Err(reason) => Outcome::Failed(reason),
+    }
+}
 
 /// Runs the verb `prose`.
 pub fn verb(args: &[String]) -> Result<(), Failure> {

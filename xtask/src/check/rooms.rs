@@ -25,17 +25,18 @@ use graph::Graph;
 use modules::{Arrow, Import, Modules};
 
 /// The floors, from the bottom. A room may use rooms below it, and those of its floor that do not use it.
-const FLOORS: [&[&str]; 11] = [
+const FLOORS: [&[&str]; 12] = [
     &["os"],
-    &["core", "decide", "telemetry", "text", "units"],
-    &["wire", "config", "redact", "signature"],
-    &["log", "tar"],
+    &["core", "exit"],
+    &["wire", "config"],
+    &["log"],
     &["store", "http"],
     &["settings"],
-    &["source", "collector", "observe", "check", "docker", "host"],
-    &["tell", "alerts", "otlp", "reporter", "status", "webhook"],
+    &["status"],
+    &["source", "collector", "observe"],
+    &["tell"],
     &["run"],
-    &["cli", "commands", "diagnose", "validate"],
+    &["cli", "commands"],
     &["main", "lib"],
 ];
 

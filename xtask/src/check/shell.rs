@@ -11,7 +11,7 @@ use crate::places;
 /// A shell that a script is written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialect {
-    /// What its first line says.
+    /// The dialect that its first line names.
     Said,
     /// An rpm keeps the interpreter beside the script: it is sh.
     Rpm,

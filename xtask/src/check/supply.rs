@@ -1,5 +1,5 @@
-//! What dependencies bring along: licences, things that must not come in, known vulnerabilities. By cargo-deny, after
-//! `deny.toml`; where it is not installed it is put into `target/tools`, which takes some two minutes once.
+//! Licences, bans and known vulnerabilities of dependencies. By cargo-deny, after `deny.toml`; where it is not installed it is
+//! put into `target/tools`, which takes some two minutes once.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -67,7 +67,7 @@ impl Platform {
         }
     }
 
-    /// What a program file is called there.
+    /// The name of a program file there.
     pub fn program(&self, name: &str) -> String {
         if self.os == "windows" { format!("{name}.exe") } else { name.to_owned() }
     }

@@ -50,7 +50,7 @@ impl Distribution {
 const FOREIGN: [&str; 10] =
     ["GO386", "GOAMD64", "GOARCH", "GOARM", "GOARM64", "GOEXPERIMENT", "GOFLAGS", "GOOS", "GOWORK", "CGO_ENABLED"];
 
-/// What the distribution is made from.
+/// The sources of the distribution.
 pub struct Recipe {
     /// The version of the Collector, from the manifest.
     pub version: String,
@@ -100,7 +100,7 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// What Go said, or that there is no Go here.
+    /// The output of Go, or a note that there is no Go here.
     pub fn build(&self, platform: &Platform, guard: &Guard, place: &Path) -> Result<(), String> {
         let go =
             run("asking Go", Command::new("go").arg("version")).map_err(|_| "Go is not installed here".to_owned())?;

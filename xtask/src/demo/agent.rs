@@ -20,7 +20,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(45);
 ///
 /// # Errors
 ///
-/// What cargo said.
+/// The output of cargo.
 pub fn build() -> Result<PathBuf, String> {
     let built = run(
         "building otelet",
@@ -92,7 +92,7 @@ impl Agent {
         self.child.id()
     }
 
-    /// What `otelet status --json` prints.
+    /// The output of `otelet status --json`.
     pub fn status(&self) -> Result<Value, String> {
         let mut command = plain(&self.binary);
         command.args(["status", "--json"]).args(&self.folders);

@@ -1,4 +1,4 @@
-//! What a process costs, from Linux's own counters in /proc (proc(5)). Elsewhere everything is unknown.
+//! The memory and processor time of a process, from Linux's counters in /proc (proc(5)). Elsewhere everything is unknown.
 
 use std::fs;
 

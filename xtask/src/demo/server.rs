@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use crate::demo::http::Connection;
 use crate::places;
 
-/// What the server has seen, for the summary.
+/// The requests that the server has seen, for the summary.
 #[derive(Default)]
 pub struct Traffic {
     /// Requests answered with a body.
@@ -49,7 +49,7 @@ impl Server {
         format!("http://{}/{name}", self.address)
     }
 
-    /// What it has seen.
+    /// The requests so far.
     pub fn traffic(&self) -> Arc<Traffic> {
         self.traffic.clone()
     }
@@ -59,7 +59,7 @@ impl Server {
         let running = self.running.lock().expect("no holder panics").take();
         if let Some((stop, thread)) = running {
             stop.store(true, Relaxed);
-            // Whoever waits in `accept` wakes by a connection.
+            // A connection wakes the thread that waits in `accept`.
             TcpStream::connect(self.address).ok();
             thread.join().ok();
         }

@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use crate::demo::http::Connection;
 
-/// What arrived under one path.
+/// The telemetry that arrived under one path.
 #[derive(Debug, Clone, Default)]
-pub struct Seen {
+pub struct Deliveries {
     /// Metric data points.
     pub points: u64,
     /// When each export request came.
@@ -27,7 +27,7 @@ pub struct Seen {
     pub load: Option<f64>,
 }
 
-impl Seen {
+impl Deliveries {
     /// How many export requests came after `then`.
     pub fn since(&self, then: Instant) -> usize {
         self.arrivals.iter().filter(|at| **at > then).count()
@@ -59,7 +59,7 @@ impl Seen {
 /// A listening sink.
 pub struct Sink {
     address: SocketAddr,
-    seen: Arc<Mutex<BTreeMap<String, Seen>>>,
+    seen: Arc<Mutex<BTreeMap<String, Deliveries>>>,
 }
 
 impl Sink {
@@ -82,8 +82,8 @@ impl Sink {
         format!("http://{}/{label}", self.address)
     }
 
-    /// What arrived under `label`.
-    pub fn seen(&self, label: &str) -> Seen {
+    /// The telemetry that arrived under `label`.
+    pub fn seen(&self, label: &str) -> Deliveries {
         let seen = self.seen.lock().expect("no holder panics");
         seen.get(label).cloned().unwrap_or_default()
     }
@@ -95,7 +95,7 @@ impl Sink {
     }
 }
 
-fn take(stream: TcpStream, seen: &Mutex<BTreeMap<String, Seen>>) -> io::Result<()> {
+fn take(stream: TcpStream, seen: &Mutex<BTreeMap<String, Deliveries>>) -> io::Result<()> {
     let mut connection = Connection::new(stream)?;
     while let Some(request) = connection.next()? {
         let json = [("Content-Type", "application/json"), ("Content-Length", "2")];
@@ -117,7 +117,7 @@ fn take(stream: TcpStream, seen: &Mutex<BTreeMap<String, Seen>>) -> io::Result<(
     Ok(())
 }
 
-fn count(seen: &mut Seen, body: &Value) {
+fn count(seen: &mut Deliveries, body: &Value) {
     seen.arrivals.push(Instant::now());
     let metrics = list(body, "resourceMetrics")
         .flat_map(|resource| list(resource, "scopeMetrics"))
@@ -171,7 +171,7 @@ mod tests {
             ]}},
             {"name": "system.cpu.load_average.1m", "gauge": {"dataPoints": [{"asDouble": 0.5}]}},
         ]}]}]});
-        let mut seen = Seen::default();
+        let mut seen = Deliveries::default();
         count(&mut seen, &body);
         assert_eq!((seen.points, seen.memory_used, seen.load), (3, Some(42.0), Some(0.5)));
     }
@@ -180,7 +180,7 @@ mod tests {
     fn the_longest_gap_spans_the_moment_it_is_asked_for() {
         let t0 = Instant::now();
         let at = |seconds| t0 + Duration::from_secs(seconds);
-        let seen = Seen { arrivals: vec![at(0), at(9), at(10), at(14), at(15)], ..Seen::default() };
+        let seen = Deliveries { arrivals: vec![at(0), at(9), at(10), at(14), at(15)], ..Deliveries::default() };
         assert_eq!(seen.longest_gap_since(at(11)), Duration::from_secs(4));
         assert_eq!(seen.since(at(10)), 2);
         assert_eq!(seen.first_after(at(10)), Some(at(14)));

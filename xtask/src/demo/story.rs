@@ -234,11 +234,11 @@ impl Stage {
     }
 }
 
-fn gap(data: &sink::Seen) -> String {
+fn gap(data: &sink::Deliveries) -> String {
     data.last_gap().map_or_else(String::new, console::seconds)
 }
 
-fn memory(data: &sink::Seen) -> String {
+fn memory(data: &sink::Deliveries) -> String {
     let bytes = data.memory_used.unwrap_or_default();
     format!("{:.2} GiB", bytes / f64::from(1 << 30))
 }

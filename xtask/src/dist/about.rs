@@ -1,4 +1,4 @@
-//! What packages say about otelet.
+//! The description of otelet in packages.
 
 /// In one line.
 pub const SUMMARY: &str = "keeps an OpenTelemetry Collector running on its newest good config";
@@ -13,7 +13,7 @@ it, and goes back to the last good configuration when a new one fails.
 The Collector is not part of this package: otelcol-contrib, otelcol or another
 distribution has to be installed beside it.";
 
-/// Whom to write to. There is no address yet; .invalid says so (RFC 2606).
+/// The contact. There is no address yet; .invalid says so (RFC 2606).
 pub const MAINTAINER: &str = "The otelet maintainers <maintainers@otelet.invalid>";
 
 /// The licence, as SPDX writes it.

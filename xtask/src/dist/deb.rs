@@ -7,7 +7,7 @@ use crate::dist::tar::{Entry, gzip, tar};
 use crate::dist::{Stamp, about};
 use crate::places;
 
-/// What dpkg runs, and when: deb-postinst(5) and its kin.
+/// The scripts that dpkg runs, and when: deb-postinst(5) and its kin.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 
 /// The package for `architecture`, with `entries` below `/`.

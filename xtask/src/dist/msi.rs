@@ -15,14 +15,16 @@ use crate::places;
 /// The name of what the MSI runs, as the tables have it.
 const LIBRARY: &str = "otelet_msi.dll";
 
-/// What a person may give on the command line: Windows Installer hands only these on to the part of it that has the rights.
+/// The properties that a person may give on the command line: Windows Installer hands only these on to the part of it that has
+/// the rights.
 const PROPERTIES: &str = "CONFIG_URL;CONFIG_PUBLIC_KEY;COLLECTOR_PATH;ATTRIBUTES;KEEP_STATE";
 
 /// The machine in the PE header that an MSI for x64 is for.
 const FOR_X64: u16 = 0x8664;
 
-/// What Windows Installer runs only if something fails later, which wixl cannot say: a function of a library, noted down
-/// (msidbCustomActionTypeInScript) for then (msidbCustomActionTypeRollback), not as the user (msidbCustomActionTypeNoImpersonate).
+/// The type of an action that Windows Installer runs only if something fails later, for which wixl has no word: a function of a
+/// library, put into the script (msidbCustomActionTypeInScript) of the rollback (msidbCustomActionTypeRollback), not as the
+/// user (msidbCustomActionTypeNoImpersonate).
 const UNDO: [&str; 4] = ["UndoStop", "UndoUninstall", "UndoConfigure", "UndoRegister"];
 const ROLLBACK: u32 = 0x1 | 0x400 | 0x100 | 0x800;
 
@@ -30,7 +32,7 @@ const ROLLBACK: u32 = 0x1 | 0x400 | 0x100 | 0x800;
 ///
 /// # Errors
 ///
-/// What to install, or why there is none.
+/// The tool to install, or the reason that there is no MSI.
 pub fn possible(platform: &Platform) -> Result<(), String> {
     if platform.needs.pe != Some(FOR_X64) {
         return Err("wixl makes none for this processor; `otelet service install` of the zip does the same".to_owned());
@@ -45,7 +47,7 @@ pub fn possible(platform: &Platform) -> Result<(), String> {
 ///
 /// # Errors
 ///
-/// What the compiler said.
+/// The compiler's output.
 pub fn library(platform: &Platform, way: Option<&str>) -> Result<Vec<u8>, String> {
     let path = build::library(platform, "otelet-msi", way)?;
     fs::read(&path).map_err(|cause| format!("{}: cannot read: {cause}", path.display()))
@@ -55,7 +57,7 @@ pub fn library(platform: &Platform, way: Option<&str>) -> Result<Vec<u8>, String
 ///
 /// # Errors
 ///
-/// What the tools said, and what Windows Installer would not take.
+/// The output of the tools, or a part that Windows Installer would refuse.
 pub fn msi(entries: &[Entry], library: &[u8], stamp: &Stamp) -> Result<Vec<u8>, String> {
     let version = product_version(stamp.version)?;
     let scratch = Scratch::new("msi")?;

@@ -31,8 +31,9 @@ const FAILS: [&str; 2] = [
     "INSERT INTO `InstallExecuteSequence` (`Action`, `Condition`, `Sequence`) VALUES ('Fails', 'NOT REMOVE', 4100)",
 ];
 
-/// What must arrive as it is. Spaces, quotes and brackets stand in a table of the MSI: wine 8 takes the latter two on its
-/// command line for something else, and wine 10 like Windows wants quotes around the value alone, which nobody can pass to it.
+/// Values that must arrive unchanged. Spaces, quotes and brackets stand in a table of the MSI: wine 8 takes the latter two on
+/// its command line for something else, and wine 10 like Windows wants quotes around the value alone, which nobody can pass to
+/// it.
 const ROW: &str = "5;100%TEMP%'x'$$${env:PATH}--purge#1:{a}é日\\.";
 const SITE: &str = r#"a "b" \" c:\d [CONFIG_URL] [~] " --purge ""#;
 
@@ -40,7 +41,7 @@ const SITE: &str = r#"a "b" \" c:\d [CONFIG_URL] [~] " --purge ""#;
 ///
 /// # Errors
 ///
-/// What did not work.
+/// The step that failed.
 pub fn msi(platform: &Platform, way: Option<&str>, path: &Path, binary: &Path) -> Result<(), String> {
     let Some(wine) = Wine::find(platform)? else {
         return skipped(path, &format!("no {} here", platform.needs.emulators.join(" or ")));
@@ -97,9 +98,9 @@ struct World<'a> {
     scratch: &'a Scratch,
 }
 
-/// What the agent says of itself.
+/// The agent's state by its own status.
 #[derive(Debug, PartialEq)]
-struct Seen {
+struct Snapshot {
     agent: u64,
     uid: String,
     source: String,
@@ -135,7 +136,7 @@ impl World<'_> {
         self.refused("newer.msi", &["CONFIG_PUBLIC_KEY=x"], "CONFIG_PUBLIC_KEY: expected KEY")?;
         same("what runs after a refused upgrade", &self.runs()?, &first)?;
 
-        // What is not given stays as it was.
+        // A property that is not given keeps its value.
         self.done("/i", "newer.msi", &[&format!("ATTRIBUTES=rack=8,row={ROW}")])?;
         let second = self.runs()?;
         same("the uid after an upgrade", &second.uid, &first.uid)?;
@@ -222,7 +223,7 @@ impl World<'_> {
     }
 
     /// Waits until the service runs its collector, and says what it says.
-    fn runs(&self) -> Result<Seen, String> {
+    fn runs(&self) -> Result<Snapshot, String> {
         let agent = self.drive("Program Files/otelet/otelet.exe");
         let limit = Instant::now() + PATIENCE;
         let ask = |words: &[&str]| {
@@ -234,7 +235,7 @@ impl World<'_> {
             let status: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
             if status["collector"]["healthy"] == true && ask(&["service", "status"])?.ok() {
                 let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-                return Ok(Seen {
+                return Ok(Snapshot {
                     agent: status["agent"]["pid"].as_u64().unwrap_or_default(),
                     uid: text(&status["agent"]["instance_uid"]),
                     source: text(&status["config"]["source"]),

@@ -1,4 +1,4 @@
-//! What goes into archives and packages, and where to.
+//! The files of archives and packages, and their places.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ impl Pages {
     ///
     /// # Errors
     ///
-    /// What cargo said.
+    /// The output of cargo.
     pub fn print() -> Result<Pages, String> {
         let print = |name: &str| {
             let mut cargo = places::cargo();
@@ -53,7 +53,7 @@ pub fn archive(binary: &[u8], bill: &[u8], pages: &Pages) -> Result<Vec<Entry>, 
     Ok(entries)
 }
 
-/// What goes into the archive for Windows, in one directory: the agent installs itself as a service.
+/// The files of the archive for Windows, in one directory: the agent installs itself as a service.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ pub fn windows(binary: &[u8], bill: &[u8]) -> Result<Vec<Entry>, String> {
     Ok(entries)
 }
 
-/// What installs the MSI.
+/// The script that installs the MSI.
 ///
 /// # Errors
 ///
@@ -83,7 +83,7 @@ pub fn script_for_windows() -> Result<Vec<u8>, String> {
     read("targets/windows/install.ps1")
 }
 
-/// What installs and uninstalls, and what that puts beside the agent.
+/// The scripts that install and uninstall, and the files that they put beside the agent.
 ///
 /// # Errors
 ///
@@ -109,9 +109,9 @@ pub fn sums(entries: &[Entry]) -> Entry {
 
 /// Where a family of distributions differs from the others.
 pub enum Family {
-    /// Those with `.deb`: licences that many share are on the host already.
+    /// Distributions with `.deb`: common licences are on the host already.
     Debian,
-    /// Those with `.rpm`.
+    /// Distributions with `.rpm`.
     RedHat,
 }
 
@@ -189,8 +189,8 @@ mod tests {
 
     #[test]
     fn the_settings_file_of_the_packages_is_the_one_that_every_version_has() {
-        // dpkg asks at an upgrade when a person has changed this file and a new version of it comes: on a host that upgrades
-        // by itself, nobody answers. What is new belongs into docs/settings.md and the man page.
+        // dpkg asks at an upgrade when a person has changed this file and a new version of it comes: on a host that upgrades by
+        // itself, nobody answers. A new setting belongs into docs/settings.md and the man page.
         let sum = places::sha256(&target("otelet.yaml").unwrap());
         assert_eq!(sum, "8b4904732df82d0dbf4b2ac26de7a6eeadda9548c005594f1031e682a328975e");
     }

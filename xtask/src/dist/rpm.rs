@@ -20,7 +20,7 @@ const SCRIPTS: [(&str, u32, u32, u32); 4] = [
     ("postun", 1026, 1088, 1 << 12),
 ];
 
-/// What an rpm that reads this must know: feature, since which version of rpm.
+/// Features that an rpm needs to read this, with the first version of rpm that has each.
 const FEATURES: [(&str, &str); 3] = [
     ("rpmlib(CompressedFileNames)", "3.0.4-1"),
     ("rpmlib(FileDigests)", "4.6.0-1"),

@@ -1,6 +1,9 @@
 //! The version and the one time that everything in a release bears, so that two runs give the same bytes.
 
 use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use otelet_core::units::rfc3339;
 
 use crate::command::run;
 use crate::places;
@@ -36,22 +39,7 @@ impl Stamp {
 
     /// The time as RFC 3339 has it, in UTC.
     pub fn rfc3339(&self) -> String {
-        let (days, seconds) = (self.time / 86_400, self.time % 86_400);
-        // Days since the 1st of March of the year 0 make each leap day the last of a year (400 years are 146,097 days).
-        let shifted = days + 719_468;
-        let (era, day) = (shifted / 146_097, shifted % 146_097);
-        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-        let day = day - (365 * year + year / 4 - year / 100);
-        let month = (5 * day + 2) / 153;
-        let day = day - (153 * month + 2) / 5 + 1;
-        let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-        format!(
-            "{:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
-            era * 400 + year + carry,
-            seconds / 3_600,
-            seconds / 60 % 60,
-            seconds % 60
-        )
+        rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(self.time))
     }
 }
 

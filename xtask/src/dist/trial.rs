@@ -1,6 +1,6 @@
 //! Tries what `dist` made by running it: the binary in a directory with nothing else in it, as root the only one that it can
-//! see; on another processor by an emulator. Then the packages are unpacked by the tools of their systems. What cannot be
-//! tried here is said.
+//! see; on another processor by an emulator. Then the packages are unpacked by the tools of their systems. Trials that this
+//! machine cannot run are reported.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ service: {pipelines: {metrics: {receivers: [nop], exporters: [nop]}}}
 ///
 /// # Errors
 ///
-/// What did not work.
+/// The step that failed.
 pub fn archive(platform: &Platform, way: Option<&str>, path: &Path) -> Result<(), String> {
     let scratch = Scratch::new("archive")?;
     must("tar", run("tar", Command::new("tar").arg("-xzf").arg(path).arg("-C").arg(&scratch.dir))?)?;
@@ -53,7 +53,7 @@ pub fn archive(platform: &Platform, way: Option<&str>, path: &Path) -> Result<()
 ///
 /// # Errors
 ///
-/// What did not work.
+/// The step that failed.
 pub fn zip(platform: &Platform, way: Option<&str>, path: &Path, binary: &Path) -> Result<(), String> {
     if places::on_path("unzip").is_none() {
         return skipped(path, "no unzip here");
@@ -110,7 +110,7 @@ pub fn zip(platform: &Platform, way: Option<&str>, path: &Path, binary: &Path) -
 ///
 /// # Errors
 ///
-/// What did not work.
+/// The step that failed.
 pub fn deb(path: &Path, binary: &Path) -> Result<(), String> {
     if places::on_path("dpkg-deb").is_none() {
         return skipped(path, "no dpkg-deb here");
@@ -125,7 +125,7 @@ pub fn deb(path: &Path, binary: &Path) -> Result<(), String> {
 ///
 /// # Errors
 ///
-/// What did not work.
+/// The step that failed.
 pub fn rpm(path: &Path, binary: &Path) -> Result<(), String> {
     for tool in ["rpmkeys", "rpm2cpio", "cpio"] {
         if places::on_path(tool).is_none() {
@@ -193,9 +193,9 @@ fn supervises(platform: &Platform, way: Option<&str>, binary: &Path) -> Result<(
 /// Where the agent is run, and how.
 struct World {
     scratch: Scratch,
-    /// What stands before the agent's own words.
+    /// The text before the agent's own words.
     prefix: Vec<String>,
-    /// What the agent calls the scratch directory.
+    /// The scratch directory by the agent's name for it.
     root: String,
     how: String,
 }

@@ -8,7 +8,7 @@ use flate2::{Compression, Crc};
 use crate::dist::stamp::Stamp;
 use crate::dist::tar::Entry;
 
-/// What is needed to unpack it: 2.0, for folders and deflate.
+/// The version needed to unpack it: 2.0, for folders and deflate.
 const VERSION: u16 = 20;
 const DEFLATED: u16 = 8;
 
@@ -29,7 +29,7 @@ pub fn zip(prefix: &str, entries: &[Entry], stamp: &Stamp) -> Result<Vec<u8>, St
         let mut sum = Crc::new();
         sum.update(content);
         let mut facts = Vec::new();
-        // Flags: none. What follows is the same here and in the directory at the end.
+        // Flags: none. The next fields are the same here and in the directory at the end.
         for number in [VERSION, 0, DEFLATED, time, date] {
             facts.extend(number.to_le_bytes());
         }

@@ -16,25 +16,25 @@ pub struct Image<'a> {
     pub platform: &'a str,
     /// Its name with a tag.
     pub tag: &'a str,
-    /// What is in it, the lowest first.
+    /// Its layers, the lowest first.
     pub layers: Vec<Layer>,
 }
 
 /// Files that lie over those of the layers below.
 pub struct Layer {
-    /// Who made it, for `docker history`.
+    /// Its maker, for `docker history`.
     pub made_by: String,
     /// Its files.
     pub entries: Vec<Entry>,
 }
 
 /// An image as a file.
-pub struct Packed {
+pub struct ImageFile {
     /// The file.
     pub archive: Vec<u8>,
-    /// What engines call the image: the sum of its description.
+    /// The image's name in engines: the sum of its description.
     pub id: String,
-    /// What each layer is, and its size in bytes.
+    /// The maker and the size in bytes of each layer.
     pub sizes: Vec<(String, u64)>,
 }
 
@@ -44,7 +44,7 @@ impl Image<'_> {
     /// # Errors
     ///
     /// A path that is too long.
-    pub fn pack(&self, stamp: &Stamp) -> Result<Packed, String> {
+    pub fn pack(&self, stamp: &Stamp) -> Result<ImageFile, String> {
         let (mut files, mut names, mut sums, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for layer in &self.layers {
             let content = tar("", &layer.entries, stamp.time)?;
@@ -61,10 +61,10 @@ impl Image<'_> {
         let manifest = json!([{"Config": format!("{id}.json"), "RepoTags": [self.tag], "Layers": names}]);
         files.insert(0, Entry::file("manifest.json", 0o644, manifest.to_string()));
         files.insert(1, Entry::file(format!("{id}.json"), 0o644, description));
-        Ok(Packed { archive: tar("", &files, stamp.time)?, id, sizes })
+        Ok(ImageFile { archive: tar("", &files, stamp.time)?, id, sizes })
     }
 
-    /// What an engine knows of it: how it is run, and of which layers it is made.
+    /// The description for engines: how the image is run, and which layers it has.
     fn description(&self, sums: &[String], stamp: &Stamp) -> serde_json::Value {
         let mut platform = self.platform.split('/');
         let (os, architecture) = (platform.next(), platform.next());
@@ -117,7 +117,7 @@ impl Image<'_> {
 mod tests {
     use super::*;
 
-    fn image(platform: &str) -> Packed {
+    fn image(platform: &str) -> ImageFile {
         let layer = |path: &str| Layer { made_by: path.to_owned(), entries: vec![Entry::file(path, 0o644, "text")] };
         let image = Image { platform, tag: "otelet:1", layers: vec![layer("a"), layer("b")] };
         image.pack(&Stamp { version: "1.2.3", time: 7 }).unwrap()

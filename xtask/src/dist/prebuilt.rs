@@ -3,24 +3,24 @@
 
 use std::path::PathBuf;
 
-use crate::build::{Built, platforms::Platform};
+use crate::build::{Binary, platforms::Platform};
 use crate::dist::{make, payload::Pages, stamp::Stamp};
 use crate::{Failure, Flags, places};
 
 /// A program, and what its packages say.
 #[derive(Debug)]
-pub struct Given {
+pub struct Prebuilt {
     binary: PathBuf,
     version: String,
 }
 
-impl Given {
+impl Prebuilt {
     /// Reads the flags. None where no program is given: then it is to be built.
     ///
     /// # Errors
     ///
     /// Flags that are for what is built, a version that not every kind of package may have.
-    pub fn parse(args: &[String]) -> Result<Option<Given>, Failure> {
+    pub fn parse(args: &[String]) -> Result<Option<Prebuilt>, Failure> {
         let (mut binary, mut version, mut other) = (None, None, None);
         let mut flags = Flags::new("dist", args);
         while let Some(name) = flags.next_name() {
@@ -40,7 +40,7 @@ impl Given {
                     let rule = "a digit, then letters, digits and any of .+~";
                     return Err(Failure::Usage(format!("--version={version}: not a version: {rule}")));
                 }
-                Ok(Some(Given { binary, version }))
+                Ok(Some(Prebuilt { binary, version }))
             }
             _ => Err(Failure::Usage("--binary and --version: give both or none".to_owned())),
         }
@@ -50,11 +50,11 @@ impl Given {
     ///
     /// # Errors
     ///
-    /// What cannot be read or written.
+    /// The file that cannot be read or written.
     pub fn package(self) -> Result<(), String> {
         let platform = Platform::here().ok_or("this machine is not in targets/platforms.yaml")?;
         let folder = places::target().join("dist/given").join(&self.version);
-        let built = Built { path: self.binary, with: "--binary".to_owned(), rustc: "unknown".to_owned() };
+        let built = Binary { path: self.binary, with: "--binary".to_owned(), rustc: "unknown".to_owned() };
         let stamp = Stamp { version: self.version.leak(), ..Stamp::now()? };
         make(&platform, &built, None, folder, &Pages::print()?, &stamp).map(drop)
     }
@@ -64,8 +64,8 @@ impl Given {
 mod tests {
     use super::*;
 
-    fn parse(args: &[&str]) -> Result<Option<Given>, Failure> {
-        Given::parse(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
+    fn parse(args: &[&str]) -> Result<Option<Prebuilt>, Failure> {
+        Prebuilt::parse(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
     }
 
     fn complaint(args: &[&str]) -> String {
@@ -77,8 +77,8 @@ mod tests {
 
     #[test]
     fn a_program_is_given_with_a_version_and_nothing_else() {
-        let given = parse(&["--binary=a", "--version=1.2.3"]).ok().flatten().unwrap();
-        assert_eq!((given.binary, given.version.as_str()), (PathBuf::from("a"), "1.2.3"));
+        let prebuilt = parse(&["--binary=a", "--version=1.2.3"]).ok().flatten().unwrap();
+        assert_eq!((prebuilt.binary, prebuilt.version.as_str()), (PathBuf::from("a"), "1.2.3"));
         assert!(parse(&["--target=x86_64-unknown-linux-musl"]).ok().unwrap().is_none());
         assert_eq!(complaint(&["--binary=a"]), "--binary and --version: give both or none");
         assert_eq!(complaint(&["--binary=a", "--version=1", "--all"]), "--binary and --all: give one of them");

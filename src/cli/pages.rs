@@ -83,7 +83,7 @@ pub fn man() -> String {
     text
 }
 
-/// The settings as a Markdown table, for the README.
+/// The settings as a Markdown table, for docs/settings.md.
 pub fn settings_reference() -> String {
     let mut text = "| key | flag | environment | default | meaning |\n|---|---|---|---|---|\n".to_owned();
     for row in rows().filter(|row| row.takes != Takes::Nothing) {

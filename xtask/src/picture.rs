@@ -403,6 +403,16 @@ Summary
     }
 
     #[test]
+    fn the_readme_shows_both_pictures_and_has_at_most_8_kib() {
+        let readme = fs::read_to_string(places::root().join("README.md")).unwrap();
+        for name in ["docs/demo-light.svg", "docs/demo-dark.svg"] {
+            assert!(readme.contains(name), "README.md does not show {name}");
+            assert!(places::root().join(name).is_file(), "{name} is missing: cargo xtask picture");
+        }
+        assert!(readme.len() <= 8192, "README.md has {} bytes; move a part to docs/", readme.len());
+    }
+
+    #[test]
     fn a_line_that_names_a_directory_of_this_machine_is_refused() {
         let root = places::root().display().to_string();
         assert!(leaks_nothing(&[Line::Seen(format!("{root}/target/release/otelet"))]).is_err());

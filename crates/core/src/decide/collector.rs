@@ -662,6 +662,34 @@ mod tests {
     }
 
     #[test]
+    fn a_collector_that_keeps_crashing_is_started_again_within_a_minute() {
+        let mut now = crate::decide::origin();
+        let (mut collector, _) = started(Presence::Unwanted, now);
+        let mut delays = Vec::new();
+        for _ in 0..20 {
+            // The longest delays that chance can draw.
+            let at = Moment { dice: u64::MAX, ..at(now) };
+            let (exit, mut out) = (Exit { how: "code 1".into(), ..Exit::default() }, Vec::new());
+            collector.on(Input::Exited { pid: 7, exit }, at, &mut out);
+            let delay = out.iter().find_map(|action| match action {
+                Action::Tell(Notice::RestartPlanned { delay, .. }) => Some(*delay),
+                _ => None,
+            });
+            delays.push(delay.expect("a crash plans a restart"));
+            now += *delays.last().expect("it was just pushed");
+            collector.on(Input::Due, Moment { now, ..at }, &mut Vec::new());
+            let (witness, engine) = (Witness::HealthCheck, EngineUse::Read);
+            let child = Child { pid: 7, witness, engine, additions: Additions::Unused };
+            collector.on(Input::Spawned(Ok(child)), Moment { now, ..at }, &mut Vec::new());
+        }
+        assert!(delays[0] <= Duration::from_millis(100), "the first restart is at once: {delays:?}");
+        assert!(delays.is_sorted(), "each delay is at least as long as the one before: {delays:?}");
+        // docs/behaviour.md promises backoff up to 60 s.
+        let longest = delays[19].as_secs_f64();
+        assert!((59.9..=60.0).contains(&longest), "{delays:?}");
+    }
+
+    #[test]
     fn one_that_does_without_the_engine_is_started_anew_when_that_is_back_for_good() {
         let t0 = crate::decide::origin();
         let (mut collector, _) = started(Presence::Away, t0);

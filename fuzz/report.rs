@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use otelet::decide::{Agent, Moment, Params, Record};
 use otelet::observe::host::{self, Sample};
 use otelet::source::Report;
-use otelet::status::{Facts, Losses, Status};
+use otelet::status::{AgentState, Facts, Losses, Status};
 
 /// Settings that these flags make, on a host without files and variables.
 #[allow(dead_code, reason = "not every target needs settings")]
@@ -23,15 +23,19 @@ pub fn settings(flags: &[&str]) -> otelet::settings::Settings {
 pub fn report() -> Report {
     let at = Moment { now: Instant::now(), wall: SystemTime::UNIX_EPOCH, dice: 0 };
     let second = Duration::from_secs(1);
-    let params =
-        Params { has_source: true, poll_every: second, stop_timeout: second, probation: second, ..Params::default() };
+    let params = Params {
+        sources: vec!["https://c.example/".to_owned()].into(),
+        poll_every: second,
+        stop_timeout: second,
+        probation: second,
+        ..Params::default()
+    };
     let facts = Facts {
         instance_uid: "",
         started: at.wall,
         start: 0,
-        state: "running",
+        state: AgentState::Running,
         source: None,
-        serving: None,
         collector_path: String::new(),
         collector_version: "",
         effective_path: None,

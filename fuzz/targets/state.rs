@@ -65,9 +65,15 @@ fuzz_target!(|data: &[u8]| {
 
     let at = Moment { now: Instant::now(), wall: SystemTime::now(), dice: 7 };
     let second = Duration::from_secs(1);
-    let params =
-        Params { has_source: true, poll_every: second, stop_timeout: second, probation: second, ..Params::default() };
-    let (agent, _) = Agent::resume(params, memory.record.clone(), firing.clone(), None, at);
+    let params = Params {
+        sources: vec!["https://c.example/".to_owned(), "/second.yaml".to_owned()].into(),
+        poll_every: second,
+        stop_timeout: second,
+        probation: second,
+        ..Params::default()
+    };
+    let served = Some(memory.source.location.clone());
+    let (agent, _) = Agent::resume(params, memory.record.clone(), served, firing.clone(), None, at);
     let _ = agent.deadline();
     alerts::save(directory, &firing).expect("it can be saved");
     // Not the same to the last bit of each number, which text does not keep.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::build::{self, platforms::Platform};
-use crate::check::foreign::{LeftOut, Program, left_to_linux, names};
+use crate::check::foreign::{LEFT_TO_LINUX, LeftOut, Program, crates_left_to_linux, left_to_linux, names};
 use crate::check::{Outcome, count, windows_collector};
 use crate::command::run;
 use crate::wine::Wine;
@@ -40,7 +40,10 @@ pub fn step() -> Outcome {
         let library = Program { what: "library", threads: 3, run: &|arguments| go("library", &library, arguments) };
         let tested = Program { what: "promises", threads: 3, run: &|arguments| go("promises", &promises, arguments) };
         compare(&tested, &left_out)?;
+        let crates =
+            format!("the tests of {} crates are left to Linux x86-64, see {LEFT_TO_LINUX}", crates_left_to_linux()?);
         let sums = [
+            crates,
             library.tests(&left_out.library, &[])?,
             tested.tests(&left_out.promises, &left_to_linux(TARGET)?)?,
             service(&wine, &promises)?,

@@ -173,7 +173,7 @@ pub fn started(at: SystemTime) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::Witness;
+    use crate::decide::{FailureKind, Witness};
 
     const A: ConfigHash = ConfigHash([1; 32]);
     const B: ConfigHash = ConfigHash([2; 32]);
@@ -227,6 +227,23 @@ mod tests {
         let hung = Notice::CollectorHung { why: "no answer".into() };
         let record = counts.record(&hung, SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(record.attributes, [("otelet.config.hash".into(), Value::from(A.hex()))]);
+    }
+
+    #[test]
+    fn a_change_of_the_source_is_an_event_with_its_location_and_a_failure_is_counted_by_its_kind() {
+        let mut counts = Counts::default();
+        let location = "http://10.0.0.5/site-12.yaml".to_owned();
+        let turned = Notice::FallbackServes { location: location.clone(), trouble: "answered 503".into() };
+        let record = counts.record(&turned, SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!((record.event, record.severity), ("otelet.source.fallback", Severity::Warn));
+        assert_eq!(record.attributes, [("otelet.source.location".into(), Value::from(location))]);
+        assert!(record.body.ends_with("/site-12.yaml now: answered 503"), "{}", record.body);
+
+        for kind in [Some(FailureKind::Status), None] {
+            let (why, delay, running) = ("answered 503".to_owned(), Duration::ZERO, None);
+            counts.take(&Notice::ExchangeFailed { why, kind, delay, running, news: false });
+        }
+        assert_eq!(counts.failures, BTreeMap::from([("status", 1)]), "one that asked nobody is no failure of a source");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use otelet::decide::{Agent, Moment, Params, Record};
+use otelet_core::decide::{Agent, Moment, Params, Record};
 use otelet::observe::host::{self, Sample};
 use otelet::source::Report;
 use otelet::status::{AgentState, Facts, Losses, Status};

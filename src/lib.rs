@@ -8,10 +8,6 @@
 //! Deliberately absent: a listening port; a Collector; a second place that knows what should run; state that is stored
 //! though it could be computed.
 
-pub use otelet_config as config;
-pub use otelet_config::{redact, signature};
-pub use otelet_core::{decide, telemetry, units};
-
 pub mod cli;
 pub mod collector;
 pub mod commands;

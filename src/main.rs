@@ -9,7 +9,8 @@ use otelet::commands::{diagnose, service, validate};
 use otelet::settings::{self, Settings, World};
 use otelet::status::{self, Verb};
 use otelet::store::{Store, StoreError};
-use otelet::{decide, exit, os, run};
+use otelet::{exit, os, run};
+use otelet_core::decide;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();

@@ -30,14 +30,14 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::config::Capabilities;
-use crate::decide::{ConfigHash, Record};
 use crate::os;
 pub(crate) use files::set_aside;
 use files::{read, write_synced};
 pub use files::{write_atomically, write_durably};
 use form::{IdentityFile, StateFile};
 pub use memory::{MAX_VALIDATOR, Signed, SourceMemory, Validators};
+use otelet_config::Capabilities;
+use otelet_core::decide::{ConfigHash, Record};
 
 /// The most that is read of a state file, in bytes; a larger one is foreign.
 const LARGEST_STATE: u64 = 1024 * 1024;

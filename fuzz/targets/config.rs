@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use libfuzzer_sys::fuzz_target;
-use otelet::config::{Capabilities, Inspected, Witness, capabilities, inspect, last_words, overlay};
+use otelet_config::{Capabilities, Inspected, Witness, capabilities, inspect, last_words, overlay};
 use serde::Deserialize;
 use serde_yaml::Value;
 

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use otelet::redact::Redactor;
+use otelet_config::redact::Redactor;
 
 const SECRET: &str = "hunter2-hunter2";
 

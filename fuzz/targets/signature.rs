@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use otelet::signature::{PublicKey, verify};
+use otelet_config::signature::{PublicKey, verify};
 
 /// A key whose other half nobody has.
 const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";

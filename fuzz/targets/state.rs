@@ -11,10 +11,11 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use libfuzzer_sys::fuzz_target;
-use otelet::decide::{Agent, Moment, Params};
-use otelet::config::hash;
+use otelet_core::decide::{Agent, Moment, Params};
+use otelet_config::hash;
 use otelet::store::Store;
-use otelet::{status, units};
+use otelet::status;
+use otelet_core::units;
 use otelet::tell::alerts;
 
 /// A directory of this process's own, on the file system that `TMPDIR` names: one in memory is much faster.

@@ -20,13 +20,13 @@ use std::time::{Duration, Instant};
 
 use smol::future::{self, FutureExt as _};
 
-use crate::config::{self, Capabilities, Inspected, Overlay, Witness};
-use crate::decide::{Additions, Child, ConfigHash, EngineUse, SpawnFailure, Verdict};
 use crate::log::{Relay, Tail};
 use crate::observe::host;
 use crate::os::{self, Adoption, Command, Launch, NotifySocket, Output};
 use crate::settings::{CollectorLog, CollectorSettings};
 use crate::store::{self, Binary, Store};
+use otelet_config::{self as config, Capabilities, Inspected, Overlay, Witness};
+use otelet_core::decide::{Additions, Child, ConfigHash, EngineUse, SpawnFailure, Verdict};
 
 /// The variable by which an agent knows a collector that an earlier one left.
 pub const MARKER: &str = "OTELET_COLLECTOR_OF";

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use smol::future::FutureExt as _;
 
-use crate::decide::{Probe, Witness};
 use crate::os::{self, NotifySocket};
+use otelet_core::decide::{Probe, Witness};
 
 /// How long it may take to answer a probe.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);

@@ -8,10 +8,10 @@ use std::time::Instant;
 use smol::future::{self, FutureExt as _};
 
 use super::{Prober, describe};
-use crate::config::{self, Intake};
-use crate::decide::{Child, Exit};
 use crate::log::{Relay, Tail};
 use crate::os::{self, Output};
+use otelet_config::{self as config, Intake};
+use otelet_core::decide::{Child, Exit};
 
 /// A collector that runs.
 #[derive(Debug)]

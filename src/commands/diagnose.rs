@@ -20,11 +20,12 @@ use crate::collector::Launcher;
 use crate::commands::tar::Tar;
 use crate::exit;
 use crate::observe::host;
-use crate::redact::{Redactor, is_secret_name};
+use crate::os;
 use crate::settings::{self, Flags, Settings, World};
 use crate::status::{self, Diagnosis, Verb};
 use crate::store::{self, Store};
-use crate::{os, units};
+use otelet_config::redact::{Redactor, is_secret_name};
+use otelet_core::units;
 
 /// The most that is read of one file, in bytes. Configs are not shown beyond it anyway.
 const MOST: u64 = 4 << 20;

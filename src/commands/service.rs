@@ -18,7 +18,6 @@ use crate::settings::installer_args::InstallerArgs;
 
 use control::NAME;
 
-/// What people are told.
 const USAGE: &str = "\
 Usage: otelet service install [--account=NAME | --keep] [--settings=PATH] [--flag=value ...]
        otelet service configure [--flag=value ...] [--attributes=NAME=VALUE,...] | --undo
@@ -80,7 +79,7 @@ fn run_as_service(manager: ServiceManager, answer: Answer, arguments: Vec<OsStri
     }
 }
 
-/// What the agent logs, and what others print to its stderr, goes into a file: a service has no other.
+/// Has the log, and all else on stderr, go into a file: the stderr of a service leads nowhere.
 fn open_log(manager: ServiceManager) {
     let path = control::log_path(manager);
     let directory = path.parent().expect("it is in a directory of ours");
@@ -157,7 +156,7 @@ fn install(manager: ServiceManager, mut arguments: Vec<OsString>) -> u8 {
         eprintln!("otelet: --keep keeps account and flags, so that none can be given\n\n{USAGE}");
         return exit::USAGE;
     }
-    // What the service would refuse at each start is refused here.
+    // Flags that the service would refuse at each start are refused here.
     let as_run = std::iter::once("run".into()).chain(arguments.iter().cloned());
     if let Err(error) = cli::parse(as_run) {
         eprintln!("otelet: {error}");

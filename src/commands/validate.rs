@@ -9,14 +9,16 @@ use std::time::Instant;
 use smol::LocalExecutor;
 
 use crate::collector::Launcher;
-use crate::decide::{Action, Agent, Event, Exchanged, Heard, Moment, Params, Record, Verdict};
 use crate::exit;
 use crate::observe::host::{self, Sample};
+use crate::os;
 use crate::settings::{ProtocolName, Settings};
 use crate::source::{self, Offer, Source};
 use crate::status::{AgentState, Facts, Losses, Status};
 use crate::store::Store;
-use crate::{config, os, units};
+use otelet_config as config;
+use otelet_core::decide::{Action, Agent, Event, Exchanged, Heard, Moment, Params, Record, Verdict};
+use otelet_core::units;
 
 /// Directory for what the collector is shown, gone afterwards.
 struct Workspace(PathBuf);

@@ -92,7 +92,7 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
     use super::*;
-    use crate::units::rfc3339;
+    use otelet_core::units::rfc3339;
 
     fn made(year: i32, month: u8, day: u8) -> Vec<u8> {
         let mut params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();

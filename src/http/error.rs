@@ -8,8 +8,8 @@ use super::answer::RedirectError;
 use super::url::UrlError;
 use super::wire::{CUT, Misbehaved, Unresolved};
 use super::{HttpSettings, tls};
-use crate::decide::FailureKind;
-use crate::units::{format_size, format_time};
+use otelet_core::decide::FailureKind;
+use otelet_core::units::{format_size, format_time};
 
 /// The files that TLS is made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,8 @@ use log::{Level, LevelFilter};
 
 use file::LogFile;
 
-use crate::{os, units};
+use crate::os;
+use otelet_core::units;
 
 /// Where the lines go instead of stderr, if anywhere.
 static FILE: Mutex<Option<LogFile>> = Mutex::new(None);

@@ -1,4 +1,4 @@
-//! What ends the one wait of the agent: other threads that ring, and signals that are noted until a task takes them.
+//! The ends of the one wait of the agent: other threads ring, and signals are noted until a task takes them.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

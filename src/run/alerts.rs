@@ -1,8 +1,8 @@
 //! Alerts on their way to the disk and to the webhook, on threads of their own, and into the log of the host.
 
 use super::*;
-use crate::decide::{Alert, AlertMemory, AlertSeverity, Notification, alert};
-use crate::telemetry::{Record, Severity};
+use otelet_core::decide::{Alert, AlertMemory, AlertSeverity, Notification, alert};
+use otelet_core::telemetry::{Record, Severity};
 
 impl Runner {
     pub(super) fn keep_alerts(&mut self, memory: AlertMemory) -> Option<Event> {
@@ -60,7 +60,7 @@ pub(super) fn labels(instance_uid: &str, host: &host::Identity) -> Vec<(String, 
     vec![("instance".into(), instance_uid.into()), ("host_name".into(), host.name.clone())]
 }
 
-fn attributes(alert: &Alert) -> crate::telemetry::Attributes {
+fn attributes(alert: &Alert) -> otelet_core::telemetry::Attributes {
     let mut attributes = vec![
         ("otelet.alert.name".into(), alert.name.clone().into()),
         ("otelet.alert.severity".into(), alert.severity.to_string().into()),

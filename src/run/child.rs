@@ -58,7 +58,7 @@ impl Runner {
         hash: ConfigHash,
         without_engine: bool,
         without_additions: bool,
-    ) -> Result<crate::decide::Child, crate::decide::SpawnFailure> {
+    ) -> Result<otelet_core::decide::Child, otelet_core::decide::SpawnFailure> {
         let launcher = self.launcher();
         // A binary that was replaced is taken to be as able as the one before, until the next validation asks it.
         let capabilities = self

@@ -16,7 +16,7 @@ impl Runner {
         self.count_write(started).map(|result| Event::Kept { hash, result })
     }
 
-    pub(super) fn record(&mut self, generation: u64, record: crate::decide::Record) -> Option<Event> {
+    pub(super) fn record(&mut self, generation: u64, record: otelet_core::decide::Record) -> Option<Event> {
         self.memory.record = record;
         let (memory, sender, store) = (self.memory.clone(), self.sender.clone(), self.store.clone());
         let started = work("record", move || {

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::collector::DIRECTORY_NAME as COLLECTOR_DIRECTORY;
-use crate::decide::docker::{Do, Input, Wanted};
 use crate::observe::docker::events::{Happening, Position};
 use crate::observe::docker::links::Links;
 use crate::observe::docker::look::{Known, Looker, Seen};
 use crate::observe::docker::watch::{self, News};
 use crate::observe::docker::{DockerStatus, Engine};
-use crate::telemetry::Snapshot;
+use otelet_core::decide::docker::{Do, Input, Wanted};
+use otelet_core::telemetry::Snapshot;
 
 /// The most that is read of the position among the events, in bytes.
 const LARGEST_POSITION: u64 = 64 * 1024;
@@ -233,7 +233,11 @@ impl Runner {
 
 impl DockerWatch {
     /// Takes what a look saw. Answers with the points.
-    fn take_seen(&mut self, seen: Result<Seen, String>, renewed: &BTreeSet<String>) -> Vec<crate::telemetry::Point> {
+    fn take_seen(
+        &mut self,
+        seen: Result<Seen, String>,
+        renewed: &BTreeSet<String>,
+    ) -> Vec<otelet_core::telemetry::Point> {
         // The stream has broken in the meantime, and says why itself.
         if !self.status.connected {
             return Vec::new();

@@ -97,7 +97,7 @@ impl Runner {
     pub(super) fn exchange(
         &mut self,
         index: usize,
-        report: &crate::decide::Report,
+        report: &otelet_core::decide::Report,
         conditional: bool,
     ) -> Option<Event> {
         let not_asked = move |failure| {
@@ -198,7 +198,7 @@ impl Runner {
     }
 
     /// Everything that is told in an exchange, but for what takes a look at the disk: that is done on its thread.
-    pub(super) fn report_for(&self, report: &crate::decide::Report) -> Incomplete {
+    pub(super) fn report_for(&self, report: &otelet_core::decide::Report) -> Incomplete {
         Incomplete {
             report: source::Report {
                 status: self.status(report, status::AgentState::Running),
@@ -231,7 +231,7 @@ impl Runner {
         }
     }
 
-    pub(super) fn send_report(&mut self, report: &crate::decide::Report) -> Option<Event> {
+    pub(super) fn send_report(&mut self, report: &otelet_core::decide::Report) -> Option<Event> {
         let reporter = self.reporter.clone()?;
         let report = self.report_for(report);
         let started = self.work_along("report", move || {
@@ -258,7 +258,7 @@ fn look_at(body: Arc<[u8]>, known: Option<ConfigHash>, trusted: &[Option<ConfigH
     // A server that knows no validators sends the same body again and again.
     let malformed = match known {
         Some(known) if known == hash && store.verify(hash).is_ok() => None,
-        _ => crate::config::inspect(&body).err().map(|refusal| refusal.to_string()),
+        _ => otelet_config::inspect(&body).err().map(|refusal| refusal.to_string()),
     };
     // Somebody may have lost the body of a config that is to run again: here it is.
     if trusted.contains(&Some(hash)) {

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::MutexGuard;
 
 use super::*;
-use crate::config::Intake;
-use crate::decide::ExportParams;
 use crate::settings::{ExportMetrics, ExportSettings, ExportTo};
 use crate::status::ExportStatus;
-use crate::telemetry::Record;
 use crate::tell::otlp::ExportLosses;
+use otelet_config::Intake;
+use otelet_core::decide::ExportParams;
+use otelet_core::telemetry::Record;
 
 /// What the decisions need to know of the settings.
 pub(super) fn params(settings: &ExportSettings) -> Option<ExportParams> {

@@ -30,16 +30,10 @@ use smol::future::{self, FutureExt as _};
 use smol::{LocalExecutor, Task};
 
 use crate::collector::{Launcher, MARKER, Prober, Running};
-use crate::config::{Capabilities, Inspected};
-use crate::decide::collector::Input;
-use crate::decide::{
-    Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Heard, Level, Moment, Notice, Params, Verdict,
-};
 use crate::exit;
 use crate::log::Relay;
 use crate::observe::host::{self, Host, Sample};
 use crate::os::{self, Signal};
-use crate::redact::Redactor;
 use crate::settings::{self, CheckSettings, Flags, ProtocolName, Settings, World};
 use crate::source::builtin::BUILT_IN;
 use crate::source::{self, Failure, Offer, Orders, Source};
@@ -48,6 +42,12 @@ use crate::store::{self, Binary, Memory, Store, StoreError};
 use crate::tell::otlp::{self, Buffer, Exporter, Targets};
 use crate::tell::report::Reporter;
 use crate::tell::webhook::Webhook;
+use otelet_config::redact::Redactor;
+use otelet_config::{Capabilities, Inspected};
+use otelet_core::decide::collector::Input;
+use otelet_core::decide::{
+    Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Heard, Level, Moment, Notice, Params, Verdict,
+};
 
 /// Stack of the short-lived threads, in bytes. The tests of `http` and `config` run on one of this size.
 const STACK: usize = 256 * 1024;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::settings::ExportMetrics;
-use crate::telemetry::{Owner, Point, Record, Snapshot};
+use otelet_core::telemetry::{Owner, Point, Record, Snapshot};
 
 impl Runner {
     /// Takes what was measured at one time, from whichever module. It is decided upon in its turn, not in the middle of

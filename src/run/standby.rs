@@ -12,7 +12,7 @@ use crate::os::{self, Signal};
 use crate::settings::Settings;
 use crate::status::Standby;
 use crate::store::{Store, StoreError};
-use crate::units;
+use otelet_core::units;
 
 /// Time between two looks whether the other agent has ended.
 const LOOK: Duration = Duration::from_millis(500);

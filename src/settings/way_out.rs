@@ -1,9 +1,9 @@
 //! The settings that a message names when a request fails. `http` reports facts; each caller has a [`WayOut`] that adds the
 //! names of its own settings.
 
-use crate::decide::Failure;
 use crate::http::{HttpError, RedirectError, TlsFile, UrlError};
-use crate::units::format_size;
+use otelet_core::decide::Failure;
+use otelet_core::units::format_size;
 
 /// The names of the settings that one client and its requests are made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -58,7 +58,7 @@ mod tests {
         ] {
             let built_in = BuiltIn::of(environment);
             let Offer::Config { body } = built_in.read(true) else { panic!("the first look brings it") };
-            let inspected = crate::config::inspect(&body).unwrap();
+            let inspected = otelet_config::inspect(&body).unwrap();
             assert_eq!(inspected.extensions, extensions);
             assert_eq!(built_in.read(true), Offer::Unchanged);
             assert!(matches!(built_in.read(false), Offer::Config { .. }));
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn that_of_a_docker_host_can_go_on_without_the_engine() {
         let Offer::Config { body } = BuiltIn::of(Environment::Docker).read(true) else { panic!("offered") };
-        let inspected = crate::config::inspect(&body).unwrap();
+        let inspected = otelet_config::inspect(&body).unwrap();
         let [metrics] = &inspected.engine[..] else { panic!("{:?}", inspected.engine) };
         assert_eq!(
             (metrics.id.as_str(), &metrics.receivers[..]),

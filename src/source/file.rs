@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Failure, FailureKind, Offer};
 use crate::http::{Stamp, read_regular, stamp};
-use crate::units::format_size;
+use otelet_core::units::format_size;
 
 /// How old a change must be for the file to count as known. Clocks of file systems tick slowly (Linux: up to 10 ms, FAT:
 /// 2 s), so a second change within the same tick would go unnoticed.

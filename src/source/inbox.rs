@@ -7,9 +7,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::decide::ConfigHash;
 use crate::http::read_regular;
 use crate::store::{self, StoreError};
+use otelet_core::decide::ConfigHash;
 
 /// The most that is read of the file, in bytes: the largest body that the settings allow, and its first line.
 const LARGEST: u64 = (64 << 20) + 4096;

@@ -16,14 +16,14 @@ use std::time::{Duration, SystemTime};
 
 use origin::{Kind, Origin, signature_path};
 
-use crate::decide::Heard;
 use crate::http::{HttpError, Identity, Request, Response, Traffic, parse_url, public};
 use crate::os;
 use crate::settings::{ConfigSettings, Location, ProtocolName, WayOut};
-use crate::signature::Accepted;
 use crate::status::Status;
 use crate::store::Signed;
 pub use crate::store::{MAX_VALIDATOR, SourceMemory, Validators};
+use otelet_config::signature::Accepted;
+use otelet_core::decide::Heard;
 
 /// For the servers that `config.fallback` lists.
 const FALLBACK: WayOut = WayOut { url: "its entry in config.fallback", ..WayOut::CONFIG };
@@ -92,7 +92,7 @@ impl Offer {
 }
 
 /// Why an exchange brought nothing.
-pub use crate::decide::{Failure, FailureKind};
+pub use otelet_core::decide::{Failure, FailureKind};
 
 /// A setting, or a file that it names, with which no request can be made.
 fn bad_setting(setting: &str, why: impl std::fmt::Display) -> Failure {

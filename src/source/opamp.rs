@@ -51,10 +51,10 @@ use state::{MOST_HASH, Parts, Received, Sent, State, Was, Way, hex, unhex};
 
 use super::url::Get;
 use super::{Answer, Failure, FailureKind, Offer, Orders, Protocol, Report, Validators, bad_status};
-use crate::decide::ConfigHash;
 use crate::http::{Identity, Method, Request, Response, parse_url, public};
 use crate::settings::{ConfigSettings, PROXY_PASSWORD, WayOut};
-use crate::units;
+use otelet_core::decide::ConfigHash;
+use otelet_core::units;
 
 /// The most exchanges that follow one another at once because the server wants something: taking new connection
 /// settings takes four.

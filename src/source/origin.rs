@@ -7,11 +7,11 @@ use super::{
     Answer, Failure, FailureKind, Offer, Protocol, Report, Validators, bad_setting, builtin, file, inbox, kloudmate,
     opamp, url,
 };
-use crate::decide::Heard;
 use crate::http::{Client, HttpError, Method, Request, parse_url, public, read_regular};
 use crate::os::Environment;
 use crate::settings::{ConfigSettings, Location, ProtocolName, Target, WayOut};
-use crate::signature::{self, Accepted, PublicKey};
+use otelet_config::signature::{self, Accepted, PublicKey};
+use otelet_core::decide::Heard;
 
 /// One place that configs come from.
 pub(super) struct Origin {

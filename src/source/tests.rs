@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use super::kloudmate::tests::report;
 use super::*;
-use crate::decide::sources::Sources;
-use crate::decide::{Exchanged, Heard};
 use crate::http::test_server::{Answer as Scripted, Server};
 use crate::http::tests::Dir;
 use crate::settings::{World, load};
+use otelet_core::decide::sources::Sources;
+use otelet_core::decide::{Exchanged, Heard};
 
 fn source(dir: &Dir, yaml: &str) -> Source {
     let text = yaml.to_owned();

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::Status;
-use crate::{os, store, units};
+use crate::{os, store};
+use otelet_core::units;
 
 /// How long a running agent may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);

@@ -17,14 +17,15 @@ use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::{ConfigHash, Moment, Report};
 use crate::observe::check::CheckStatus;
 use crate::observe::docker::DockerStatus;
 use crate::observe::host::Sample;
-use crate::redact::Redactor;
+use crate::os;
 use crate::tell::alerts::{AlertStatus, WebhookStatus};
-use crate::{os, units};
 pub use ask::{Diagnosis, Request, Standby, Verb, diagnosis_path, fresh, path, read, request, request_path};
+use otelet_config::redact::Redactor;
+use otelet_core::decide::{ConfigHash, Moment, Report};
+use otelet_core::units;
 pub use screen::screen;
 pub use show::show;
 pub use states::{AgentState, CollectorState, RemoteConfigStatus};

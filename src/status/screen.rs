@@ -7,9 +7,9 @@
 use std::time::{Duration, SystemTime};
 
 use super::{AgentState, CollectorState, RemoteConfigStatus, Status, short};
-use crate::decide::alert;
 use crate::tell::alerts::AlertState;
-use crate::units;
+use otelet_core::decide::alert;
+use otelet_core::units;
 
 /// Columns of the names on the left.
 const LEFT: usize = 12;

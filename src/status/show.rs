@@ -10,7 +10,7 @@ use super::{AgentState, Standby, Status, fresh, read, screen};
 use crate::cli::Invocation;
 use crate::exit;
 use crate::os::{self, Signal};
-use crate::units;
+use otelet_core::units;
 
 /// Time between two frames of `--watch`.
 const EVERY: Duration = Duration::from_secs(2);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide;
+use otelet_core::decide;
 
 /// Makes an enum of states, each with its word in `status.json`. A word of another version of otelet is read as `Unknown`.
 macro_rules! states {

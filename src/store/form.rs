@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::memory::SourceMemory;
 use super::{Binary, Memory};
-use crate::decide::{Candidate, ConfigHash, Record, Refused};
+use otelet_core::decide::{Candidate, ConfigHash, Record, Refused};
 
 /// `instance_uid`, as it is on disk.
 #[derive(Debug, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::decide::{Candidate, Refused};
+use otelet_core::decide::{Candidate, Refused};
 
 struct Dir(PathBuf);
 

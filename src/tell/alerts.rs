@@ -7,11 +7,13 @@ use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::{self, Alert, AlertMemory, AlertReport, AlertSeverity, Deliveries, Resolved, Threshold, alert};
-use crate::redact::Redactor;
 use crate::store::{self, StoreError};
-use crate::telemetry::{Attributes, Value};
-use crate::units;
+use otelet_config::redact::Redactor;
+use otelet_core::decide::{
+    self, Alert, AlertMemory, AlertReport, AlertSeverity, Deliveries, Resolved, Threshold, alert,
+};
+use otelet_core::telemetry::{Attributes, Value};
+use otelet_core::units;
 
 /// The version of the file that is written, and the only one that is read.
 const VERSION: u32 = 1;

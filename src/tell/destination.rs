@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use crate::decide::Failure;
 use crate::http::{
     Client, HttpError, HttpSettings, Method, Request, Response, USER_AGENT, check_header, parse_url, public,
 };
 use crate::settings::{Secret, WayOut};
+use otelet_core::decide::Failure;
 
 /// Where a sender's requests go.
 pub struct Destination {

@@ -1,9 +1,9 @@
 //! Plain reports: everything that `otelet status --json` shows, and the config that runs, by POST to `report.url`.
 
 use super::destination::Destination;
-use crate::decide::Failure;
 use crate::settings::{Settings, WayOut};
 use crate::source::Report;
+use otelet_core::decide::Failure;
 
 /// The settings that reports are sent by.
 const WAY_OUT: WayOut = WayOut {

@@ -8,11 +8,11 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::destination::Destination;
-use crate::decide::{Clocks, Failure, Notification};
 use crate::http::HttpSettings;
-use crate::redact::Redactor;
 use crate::settings::{Settings, WayOut};
-use crate::units::rfc3339;
+use otelet_config::redact::Redactor;
+use otelet_core::decide::{Clocks, Failure, Notification};
+use otelet_core::units::rfc3339;
 
 /// The most that is read of an answer, in bytes: a receiver has nothing to tell but a status.
 const LARGEST_ANSWER: u64 = 64 * 1024;

@@ -86,7 +86,7 @@ fn alerts(body: &[u8]) -> Vec<Value> {
 /// The alerts of a request, each with whether it fired when it was sent: its end is then ahead.
 fn told(asked: &Asked) -> Vec<(Value, bool)> {
     let arrived = SystemTime::now() - asked.at.elapsed();
-    let fires = |alert: &Value| alert["endsAt"].as_str().unwrap() > otelet::units::rfc3339(arrived).as_str();
+    let fires = |alert: &Value| alert["endsAt"].as_str().unwrap() > otelet_core::units::rfc3339(arrived).as_str();
     alerts(&asked.body).into_iter().map(|alert| (alert.clone(), fires(&alert))).collect()
 }
 
@@ -438,7 +438,7 @@ fn a_real_alertmanager_takes_it_and_hears_of_its_end() {
 
     // By itself it would fade after four minutes from now on.
     plant.host.change(&agent, "webhook.every", "1m");
-    let far = || otelet::units::rfc3339(SystemTime::now() + PATIENCE * 6);
+    let far = || otelet_core::units::rfc3339(SystemTime::now() + PATIENCE * 6);
     wait_until("a later end", || alertmanager.alerts().unwrap()[0]["endsAt"].as_str().unwrap() > far().as_str());
     plant.hold(0);
     agent.logs(RESOLVED);

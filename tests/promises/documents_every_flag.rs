@@ -61,7 +61,7 @@ fn the_metrics_reference_is_the_one_that_is_generated() {
     let (_, rest) = page.split_once("<!-- metrics -->").expect("docs/metrics.md has the line <!-- metrics -->");
     let (reference, _) = rest.split_once("<!-- /metrics -->").expect("docs/metrics.md has the line <!-- /metrics -->");
 
-    let expected = otelet::telemetry::reference();
+    let expected = otelet_core::telemetry::reference();
 
     assert!(
         reference.trim() == expected.trim(),

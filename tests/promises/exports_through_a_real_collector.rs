@@ -130,9 +130,9 @@ fn names_units_flags_and_the_resource_arrive_as_they_are() {
     assert!(nanos(&point["startTimeUnixNano"]) < nanos(&point["timeUnixNano"]), "{point}");
     // Every metric that came is one of the table, with its unit and its kind.
     for (_, metric) in &metrics {
-        let row = otelet::telemetry::metrics().find(|row| metric["name"] == row.name).expect("one of the table");
+        let row = otelet_core::telemetry::metrics().find(|row| metric["name"] == row.name).expect("one of the table");
         assert_eq!(metric["unit"], row.unit);
-        assert_eq!(metric["sum"].is_object(), row.kind != otelet::telemetry::Kind::Gauge, "{metric}");
+        assert_eq!(metric["sum"].is_object(), row.kind != otelet_core::telemetry::Kind::Gauge, "{metric}");
     }
 
     let records = records(&asked);

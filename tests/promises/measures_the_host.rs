@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs};
 
 use otelet::observe::host;
-use otelet::telemetry::{Kind, Value};
+use otelet_core::telemetry::{Kind, Value};
 use serde_json::Value as Json;
 
 use super::host::{Agent, Host, PATIENCE, config, wait_for, wait_until};

@@ -102,7 +102,7 @@ fn a_restarted_agent_asks_by_the_etag_that_it_knew() {
 /// The time to the next try that a line of the log announces.
 fn next_try(line: &str) -> Duration {
     let (_, time) = line.split_once("next try in ").unwrap_or_else(|| panic!("no time in {line}"));
-    otelet::units::parse_time(time.split([',', ' ']).next().unwrap()).unwrap()
+    otelet_core::units::parse_time(time.split([',', ' ']).next().unwrap()).unwrap()
 }
 
 #[test]

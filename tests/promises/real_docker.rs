@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use otelet::observe::docker::Engine as Known;
 use otelet::observe::docker::look::{Known as Acquaintances, Looker};
-use otelet::telemetry::Point;
-use otelet::units::parse_rfc3339;
+use otelet_core::telemetry::Point;
+use otelet_core::units::parse_rfc3339;
 
 use super::host::{Agent, Host, Signal, config, signal, state, stderr, stdout, wait_for, wait_until};
 

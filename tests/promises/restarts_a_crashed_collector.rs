@@ -15,7 +15,7 @@ fn it_is_back_on_the_same_config_at_once() {
 
     assert_ne!(host.started(2).pid, old);
     let line = agent.logs("collector restart 1 in ");
-    let delay = otelet::units::parse_time(line.rsplit_once(' ').unwrap().1).unwrap();
+    let delay = otelet_core::units::parse_time(line.rsplit_once(' ').unwrap().1).unwrap();
     assert!(delay < Duration::from_millis(100), "{line}");
     let status = agent.wait_status("one restart", |status| status.collector.restarts == 1 && status.collector.healthy);
     assert_eq!(status.config.effective_hash, Some(hash(&good)));

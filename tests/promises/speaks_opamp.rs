@@ -448,7 +448,7 @@ fn an_unavailable_server_is_left_alone_as_long_as_it_says() {
     let before = server.messages().len();
     let announced = |line: &str| {
         let (_, time) = line.split_once("next try in ").unwrap();
-        otelet::units::parse_time(time.split(',').next().unwrap()).unwrap()
+        otelet_core::units::parse_time(time.split(',').next().unwrap()).unwrap()
     };
     let wait = announced(&agent.logs("the server is not available: busy; next try in "));
     assert!(wait >= Duration::from_millis(1500), "{wait:?}");

@@ -9,7 +9,7 @@ use crate::settings::installer_args::InstallerArgs;
 use crate::settings::{Flags, World, load};
 use otelet_core::text::chain;
 
-/// What there is to read in a settings file that nobody has written yet.
+/// The comments of a settings file that nobody has written yet.
 const COMMENTS: &str = include_str!("../../../targets/windows/otelet.yaml");
 
 /// Where the settings are that were there before, for somebody who wants them back. Empty, if there were none.
@@ -33,7 +33,7 @@ pub fn judge(given: &InstallerArgs, path: &Path, flags: &str) -> Result<(), Stri
 
 /// Writes the settings that are given.
 pub fn configure(given: &InstallerArgs, path: &Path, flags: &str) -> Result<String, String> {
-    // What was before an earlier change must not come back with this one.
+    // The settings from before an earlier change must not come back with this one.
     match fs::remove_file(before(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(format!("{}: cannot be removed: {error}", before(path).display()));
@@ -143,7 +143,7 @@ mod tests {
         undo(&path).unwrap();
         assert!(read().ends_with("log_level: \"debug\"\n"), "{}", read());
 
-        // What is refused, and what is so already, changes nothing: there is nothing to take back.
+        // A refusal, or settings that are there already, change nothing: there is nothing to take back.
         // A user to run as means something on Unix.
         let refused = os::SENSELESS.iter().any(|(key, _)| *key == "collector.run_as");
         let run_as = refused.then_some("--collector-run-as=me");

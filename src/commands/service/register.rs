@@ -74,11 +74,11 @@ fn settings_in(flags: &[OsString]) -> String {
     said.unwrap_or_else(|| os::default_settings_path().display().to_string())
 }
 
-/// What a service is beyond its command line.
+/// Sets the properties of the service beyond its command line.
 fn describe(service: &Service, started: bool) -> Result<(), String> {
     service.set(&ServiceProperty::Description(DESCRIPTION)).map_err(explain)?;
     service.set(&ServiceProperty::Restarts { after: &RESTARTS, forget: FORGET }).map_err(explain)?;
-    // What an older Windows does not know is said, and no reason not to install it.
+    // An older Windows does not know all of these, which is no reason not to install the service.
     for (what, property) in [
         // Windows takes it of a service that is started with it, and of no other.
         ("the delayed start", ServiceProperty::DelayedStart(started)),
@@ -103,7 +103,7 @@ pub fn quoted(argument: &str) -> String {
     for letter in argument.chars() {
         match letter {
             '\\' => backslashes += 1,
-            // Those in front of a quote are doubled, and one more is for the quote.
+            // Backslashes in front of a quote are doubled, and one more is for the quote.
             '"' => {
                 text.extend(std::iter::repeat_n('\\', backslashes + 1));
                 backslashes = 0;

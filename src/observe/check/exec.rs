@@ -10,11 +10,11 @@ use smol::future::{self, FutureExt as _};
 
 use super::{Answered, Checked, late, tidy};
 use crate::collector;
-use crate::decide::check::Outcome;
 use crate::log::Tail;
 use crate::os::{self, Command, Launch};
-use crate::redact::Redactor;
 use crate::settings::Secret;
+use otelet_config::redact::Redactor;
+use otelet_core::decide::check::Outcome;
 
 /// The most of what a program prints that is kept, from its end, in bytes.
 const KEPT: usize = 2 * 1024;

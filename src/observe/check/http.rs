@@ -99,14 +99,14 @@ mod tests {
             let target = CheckTarget::Http { url: url.into(), status, body: None, headers };
             let (every, timeout) = (Duration::from_secs(30), Duration::from_secs(10));
             let wanted = CheckSettings { name: "web".into(), target, every, timeout };
-            super::super::check(&wanted, http, &crate::redact::Redactor::default())
+            super::super::check(&wanted, http, &otelet_config::redact::Redactor::default())
         };
 
         let checked = check("https://server.test/v1", &settings);
 
         let said = checked.outcome.result.unwrap();
         assert!(said.starts_with("answered 200, certificate valid for ") && said.ends_with(" days"), "{said}");
-        let until = checked.answered.certificate_until.map(crate::units::rfc3339);
+        let until = checked.answered.certificate_until.map(otelet_core::units::rfc3339);
         assert_eq!(until.as_deref(), Some("2099-12-31T00:00:00Z"));
         assert!(asked.lock().unwrap()[0].starts_with("CONNECT server.test:443 "));
         assert_eq!(check("http://server.test:81/", &settings).answered.certificate_until, None);

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::check::{Last, Outcome, Seen};
 use crate::http::HttpSettings;
-use crate::redact::Redactor;
 use crate::settings::{CheckSettings, CheckTarget};
-use crate::units;
+use otelet_config::redact::Redactor;
+use otelet_core::decide::check::{Last, Outcome, Seen};
+use otelet_core::units;
 
 pub use points::{points, state_points};
 

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use super::{CheckStatus, Checked, milliseconds};
 use crate::http;
 use crate::settings::{CheckSettings, CheckTarget};
-use crate::telemetry::checks::*;
-use crate::telemetry::{Metric, Point, Snapshot};
+use otelet_core::telemetry::checks::*;
+use otelet_core::telemetry::{Metric, Point, Snapshot};
 
 /// The points of one result.
 pub fn points(settings: &CheckSettings, checked: &Checked, at: SystemTime) -> Snapshot {
@@ -67,8 +67,8 @@ pub fn state_points<'a>(checks: impl Iterator<Item = &'a CheckStatus>, at: Syste
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::check::Outcome;
     use crate::observe::check::Answered;
+    use otelet_core::decide::check::Outcome;
     use std::time::Duration;
 
     fn web(result: Result<String, String>, code: Option<u16>) -> Vec<Point> {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::{clip, identity, short};
-use crate::telemetry::{Record, Severity};
+use otelet_core::telemetry::{Record, Severity};
 
 /// The longest line that is read, in bytes. One with forty labels has 4 KiB.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -254,7 +254,7 @@ fn nanoseconds(time: SystemTime) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::Value;
+    use otelet_core::telemetry::Value;
 
     fn line(action: &str, time: u64, attributes: &str) -> Vec<u8> {
         format!(

@@ -16,8 +16,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::{clip, identity};
-use crate::telemetry::Value;
-use crate::units;
+use otelet_core::telemetry::Value;
+use otelet_core::units;
 
 /// The directory of the links, in that of the collector.
 const DIRECTORY: &str = "containers";

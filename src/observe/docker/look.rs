@@ -19,8 +19,8 @@ use super::{
     COMPOSE_LABELS, ContainerStatus, Engine, MOST_CONTAINERS, cannot_connect, clip, complaint, identity, request, short,
 };
 use crate::os::{LocalStream, PatientStream};
-use crate::telemetry::{Attributes, Point};
-use crate::units;
+use otelet_core::telemetry::{Attributes, Point};
+use otelet_core::units;
 
 /// How long one look may take. An engine that cannot list without the usage of a second (before API 1.41) takes about a
 /// second or two for each container, and is told no more than it can say in this time.

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::telemetry::Attributes;
+use otelet_core::telemetry::Attributes;
 
 /// The most containers that are looked at; the rest are counted.
 pub const MOST_CONTAINERS: usize = 128;

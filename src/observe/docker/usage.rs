@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use super::clip;
-use crate::telemetry::containers::*;
-use crate::telemetry::{Attributes, Kind, Metric, Number, Point};
-use crate::units;
+use otelet_core::telemetry::containers::*;
+use otelet_core::telemetry::{Attributes, Kind, Metric, Number, Point};
+use otelet_core::units;
 
 /// The most network interfaces of a container that are told.
 const MOST_INTERFACES: usize = 8;
@@ -153,7 +153,7 @@ impl CpuMark {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::Value;
+    use otelet_core::telemetry::Value;
 
     /// Shortened from what Docker 20.10 with cgroup v1 answers.
     const ANSWER: &str = r#"{"read":"2026-11-25T15:58:28.500000000Z","preread":"0001-01-01T00:00:00Z",

@@ -122,7 +122,7 @@ impl Stream {
     async fn read_within(&mut self, limit: Instant) -> Result<bool, String> {
         let late = async {
             os::until(limit).await;
-            Err(format!("the engine does not answer within {}", crate::units::seconds(PATIENCE)))
+            Err(format!("the engine does not answer within {}", otelet_core::units::seconds(PATIENCE)))
         };
         self.read().or(late).await
     }

@@ -17,7 +17,7 @@ use windows as system;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::telemetry::Snapshot;
+use otelet_core::telemetry::Snapshot;
 
 /// How many of the fullest file systems the status shows.
 const FULLEST: usize = 3;

@@ -1,8 +1,8 @@
 //! Makes points of what was read, and compares CPU times with those before.
 
 use super::*;
-use crate::telemetry::host::*;
-use crate::telemetry::{Metric, Number, Point};
+use otelet_core::telemetry::host::*;
+use otelet_core::telemetry::{Metric, Number, Point};
 
 /// CPU times of the sample before.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use super::wire::{
     self, AgentConfigFile, AgentConfigMap, AgentDescription, ComponentDetails, ComponentHealth, EffectiveConfig,
 };
 use crate::status::{RemoteConfigStatus, Status};
-use crate::units::parse_rfc3339;
+use otelet_core::units::parse_rfc3339;
 
 /// The longest error message that is sent, in bytes: the collector's last words take up to 1 KiB.
 const MOST_ERROR: usize = 2048;
@@ -191,7 +191,7 @@ pub fn clip(text: &str) -> &str {
     &text[..text.floor_char_boundary(MOST_ERROR)]
 }
 
-/// Nanoseconds since 1970 of a time as [`crate::units::rfc3339`] writes it; 0 if it is none.
+/// Nanoseconds since 1970 of a time as [`otelet_core::units::rfc3339`] writes it; 0 if it is none.
 fn unix_nanos(time: &str) -> u64 {
     let time = parse_rfc3339(time).and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
     time.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
@@ -204,7 +204,7 @@ mod tests {
     use super::super::tests::status;
     use super::*;
     use crate::status::{CollectorState, ExitStatus};
-    use crate::units::rfc3339;
+    use otelet_core::units::rfc3339;
 
     fn value<'a>(pairs: &'a [KeyValue], key: &str) -> Option<&'a str> {
         let pair = pairs.iter().find(|pair| pair.key == key)?;

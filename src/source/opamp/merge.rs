@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess
 use serde_json::{Map, Value};
 
 use super::wire::AgentConfigMap;
-use crate::config::{self, Refusal};
+use otelet_config::{self as config, Refusal};
 
 /// The most files that one config may have.
 pub const MOST_FILES: usize = 64;

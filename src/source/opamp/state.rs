@@ -10,9 +10,9 @@ use super::connection::{Connection, OpAmpState};
 use super::describe::{self, Health, clip};
 use super::wire::{self, AgentToServer, Status as Is};
 use super::{Orders, Report};
-use crate::decide::ConfigHash;
 use crate::http::Identity;
 use crate::settings::WayOut;
+use otelet_core::decide::ConfigHash;
 
 /// The longest hash of a server that is echoed, in bytes; a SHA-512 in hex has 128.
 pub(super) const MOST_HASH: usize = 256;

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use prost::Message as _;
 use prost::encoding::{encode_varint, encoded_len_varint};
 
-use crate::telemetry::{Attributes, Kind, Metric, Number, Record, Severity, Value};
+use otelet_core::telemetry::{Attributes, Kind, Metric, Number, Record, Severity, Value};
 use otelet_wire::otlp::{CUMULATIVE, LogRecord, Resource, Scope};
 use otelet_wire::{AnyValue, KeyValue};
 
@@ -224,16 +224,21 @@ mod tests {
         name: "a.gauge",
         unit: "1",
         kind: Kind::Gauge,
-        owner: crate::telemetry::Owner::Host,
+        owner: otelet_core::telemetry::Owner::Host,
         help: "A gauge.",
     };
-    static SUM: Metric =
-        Metric { name: "a.sum", unit: "By", kind: Kind::Counter, owner: crate::telemetry::Owner::Host, help: "A sum." };
+    static SUM: Metric = Metric {
+        name: "a.sum",
+        unit: "By",
+        kind: Kind::Counter,
+        owner: otelet_core::telemetry::Owner::Host,
+        help: "A sum.",
+    };
     static LEVEL: Metric = Metric {
         name: "a.level",
         unit: "{x}",
         kind: Kind::UpDownCounter,
-        owner: crate::telemetry::Owner::Host,
+        owner: otelet_core::telemetry::Owner::Host,
         help: "A level.",
     };
 

@@ -14,7 +14,7 @@ use prost::encoding::{decode_varint, encode_varint};
 use serde::{Deserialize, Serialize};
 
 use super::batch::{self, DataPoint, Teller};
-use crate::telemetry::{Metric, Number, Point};
+use otelet_core::telemetry::{Metric, Number, Point};
 
 /// The most bytes of one request, unless a single snapshot takes more.
 pub const BATCH: usize = 256 * 1024;
@@ -443,16 +443,21 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use crate::telemetry::{Kind, Record, Severity, Value};
+    use otelet_core::telemetry::{Kind, Record, Severity, Value};
     use otelet_wire::otlp::{MetricsRequest, NumberDataPoint};
 
-    static LOAD: Metric =
-        Metric { name: "load", unit: "1", kind: Kind::Gauge, owner: crate::telemetry::Owner::Host, help: "A load." };
+    static LOAD: Metric = Metric {
+        name: "load",
+        unit: "1",
+        kind: Kind::Gauge,
+        owner: otelet_core::telemetry::Owner::Host,
+        help: "A load.",
+    };
     static BYTES: Metric = Metric {
         name: "bytes",
         unit: "By",
         kind: Kind::Counter,
-        owner: crate::telemetry::Owner::Host,
+        owner: otelet_core::telemetry::Owner::Host,
         help: "Some bytes.",
     };
 

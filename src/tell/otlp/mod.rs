@@ -17,9 +17,9 @@ pub use batch::{Teller, record};
 pub use buffer::{Buffer, ExportLosses, Outcome, Signal};
 
 use super::destination::Destination;
-use crate::decide::{Delivered, Failure};
 use crate::http::{HttpError, HttpSettings, Response};
 use crate::settings::{ExportTo, Settings, Target, WayOut};
+use otelet_core::decide::{Delivered, Failure};
 
 /// How long the collector may take to answer, as OTLP's exporters have it.
 const COLLECTOR_LIMIT: Duration = Duration::from_secs(10);

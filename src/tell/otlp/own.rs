@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use crate::decide::{ConfigHash, Deliveries, Level, Notice, Report};
 use crate::status::Losses;
-use crate::telemetry::agent::*;
-use crate::telemetry::{Attributes, Point, Record, Severity, Value};
+use otelet_core::decide::{ConfigHash, Deliveries, Level, Notice, Report};
+use otelet_core::telemetry::agent::*;
+use otelet_core::telemetry::{Attributes, Point, Record, Severity, Value};
 
 use super::ExportLosses;
 
@@ -173,7 +173,7 @@ pub fn started(at: SystemTime) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::{FailureKind, Witness};
+    use otelet_core::decide::{FailureKind, Witness};
 
     const A: ConfigHash = ConfigHash([1; 32]);
     const B: ConfigHash = ConfigHash([2; 32]);

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use otelet::units::rfc3339;
+use otelet_core::units::rfc3339;
 use serde_json::Value;
 
 use super::host::{Host, stderr, stdout, wait_for_longer};

@@ -524,7 +524,7 @@ pub fn scripted(label: &str, script: &[&str]) -> String {
 
 /// The hash of a body, as in file names and in the status.
 pub fn hash(body: impl AsRef<[u8]>) -> String {
-    otelet::config::hash(body.as_ref()).hex()
+    otelet_config::hash(body.as_ref()).hex()
 }
 
 /// The first digits of the hash of a body, as in the log.

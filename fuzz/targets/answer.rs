@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
 use otelet::http::{Client, HttpSettings, Method, Request};
+use otelet::settings::WayOut;
 use otelet::source::url::Get;
 use otelet::source::{Offer, Protocol};
 
@@ -66,7 +67,7 @@ fuzz_target!(|data: &[u8]| {
         no_proxy: String::new(),
     };
     let client = Client::new(&settings).expect("good settings");
-    let get = Get::new(&server.url, Vec::new(), None).expect("a good URL");
+    let get = Get::new(&server.url, Vec::new(), None, WayOut::CONFIG).expect("a good URL");
     let report = report::report();
     for part in data.splitn(3, |byte| *byte == 0xff) {
         server.answers.lock().expect("nobody panics").send(part.to_vec()).expect("the server is there");

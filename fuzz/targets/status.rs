@@ -10,12 +10,13 @@ use std::time::SystemTime;
 
 use libfuzzer_sys::fuzz_target;
 use otelet::http::{Response, check_header};
+use otelet::settings::WayOut;
 use otelet::source::url::Get;
 use otelet::source::{Offer, Protocol, Validators};
 use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 
 fuzz_target!(|data: &[u8]| {
-    let get = Get::new("https://config.example/v1", Vec::new(), None).expect("a good URL");
+    let get = Get::new("https://config.example/v1", Vec::new(), None, WayOut::CONFIG).expect("a good URL");
     let report = report::report();
     // Three answers in turn; each may be about what the one before left behind.
     for (number, part) in data.splitn(3, |byte| *byte == 0xff).enumerate() {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 use otelet_core::decide::{Agent, Moment, Params, Record};
 use otelet::observe::host::{self, Sample};
 use otelet::source::Report;
-use otelet::status::{AgentState, Facts, Losses, Status};
+use otelet::status::{self, Facts};
+use otelet_wire::status::{AgentState, Losses};
 
 /// Settings that these flags make, on a host without files and variables.
 #[allow(dead_code, reason = "not every target needs settings")]
@@ -50,5 +51,5 @@ pub fn report() -> Report {
         serial: 0,
     };
     let nothing_yet = Agent::new(params, Record::default(), None, at).0.report();
-    Report { status: Status::new(&nothing_yet, facts, at), effective_config: None, components: None }
+    Report { status: status::compute(&nothing_yet, facts, at), effective_config: None, components: None }
 }

@@ -83,7 +83,7 @@ fn roll_back(invocation: &Invocation, settings: &Settings) -> u8 {
         (false, true) => Verb::ClearRefused,
         (false, false) => Verb::RollBack,
     };
-    let running = status::read(&settings.runtime_dir).is_ok_and(|status| status.agent_is_alive());
+    let running = status::read(&settings.runtime_dir).is_ok_and(|status| status::agent_is_alive(&status));
     let done = if running { status::request(&settings.runtime_dir, verb) } else { roll_back_on_disk(verb, settings) };
     match done {
         Ok(text) => {

@@ -15,6 +15,8 @@ use std::time::SystemTime;
 use serde_json::Value;
 use smol::LocalExecutor;
 
+use otelet_wire::status::Status;
+
 use crate::cli::Invocation;
 use crate::collector::Launcher;
 use crate::commands::tar::Tar;
@@ -173,7 +175,7 @@ impl Found {
 }
 
 /// The status and the last lines of the log: fresh if the agent runs, else what was written last.
-fn about_the_agent(found: &mut Found, runtime_dir: &Path) -> Option<status::Status> {
+fn about_the_agent(found: &mut Found, runtime_dir: &Path) -> Option<Status> {
     match status::fresh(runtime_dir, |_| true) {
         Ok(_) => match status::request(runtime_dir, Verb::Diagnose) {
             Ok(_) => logs(found, runtime_dir),
@@ -205,7 +207,7 @@ fn logs(found: &mut Found, runtime_dir: &Path) {
     }
 }
 
-fn of_the_host(found: &mut Found, status: Option<&status::Status>) {
+fn of_the_host(found: &mut Found, status: Option<&Status>) {
     let identity = found.host.clone();
     let mut text = format!(
         "otelet {}\ntaken at {}\nhost.name {}\nhost.id {}\nos.type {}\nos.version {}\nhost.arch {}\nkernel {}\n",
@@ -224,7 +226,7 @@ fn of_the_host(found: &mut Found, status: Option<&status::Status>) {
             status.agent.instance_uid,
             status.agent.version,
             status.agent.pid,
-            if status.agent_is_alive() { status.agent.state.word() } else { "not running" },
+            if status::agent_is_alive(&status) { status.agent.state.word() } else { "not running" },
             status.collector.path,
             status.collector.version,
         );

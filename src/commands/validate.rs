@@ -14,11 +14,12 @@ use crate::observe::host::{self, Sample};
 use crate::os;
 use crate::settings::{ProtocolName, Settings};
 use crate::source::{self, Offer, Source};
-use crate::status::{AgentState, Facts, Losses, Status};
+use crate::status::{self, Facts};
 use crate::store::Store;
 use otelet_config as config;
 use otelet_core::decide::{Action, Agent, Event, Exchanged, Heard, Moment, Params, Record, Verdict};
 use otelet_core::units;
+use otelet_wire::status::{AgentState, Losses};
 
 /// Directory for what the collector is shown, gone afterwards.
 struct Workspace(PathBuf);
@@ -77,11 +78,11 @@ fn check(settings: &Settings) -> Result<(), String> {
         answer: None,
         checks: Vec::new(),
         serial: 0,
-        export: crate::status::ExportStatus::default(),
+        export: otelet_wire::status::ExportStatus::default(),
         docker: None,
     };
     let report =
-        source::Report { status: Status::new(&nothing_yet, facts, at), effective_config: None, components: None };
+        source::Report { status: status::compute(&nothing_yet, facts, at), effective_config: None, components: None };
     let body = match settings.config.protocol {
         ProtocolName::KloudMate => kept_config(settings)?,
         ProtocolName::Get | ProtocolName::OpAmp => match ask(&source, &report, &mut agent, actions, at)? {

@@ -1,9 +1,10 @@
 //! Does the checks that are due, and knows how the agent and the collector themselves are.
 
 use super::*;
-use crate::observe::check::{self, CheckStatus, Checked};
+use crate::observe::check::{self, Checked};
 use crate::settings::CheckTarget;
 use otelet_core::decide::check::Outcome;
+use otelet_wire::status::CheckStatus;
 
 /// How the agent and the collector are: two checks that are always there, and cost nothing, since they are computed.
 #[derive(Debug, Default)]
@@ -98,11 +99,11 @@ impl Runner {
             collector
                 .trouble
                 .clone()
-                .unwrap_or_else(|| format!("collector is {}", status::CollectorState::from(collector.state)))
+                .unwrap_or_else(|| format!("collector is {}", status::collector_state(collector.state)))
         });
         let known = &self.built_in_checks;
-        let agent = CheckStatus::built_in("otelet", "agent", self.trouble_of_agent(report), since(known.agent), now);
-        let collector = CheckStatus::built_in("collector", "collector", trouble, since(known.collector), now);
-        [agent, collector].into_iter().chain(report.checks.iter().cloned().map(CheckStatus::of)).collect()
+        let agent = check::built_in_status("otelet", "agent", self.trouble_of_agent(report), since(known.agent), now);
+        let collector = check::built_in_status("collector", "collector", trouble, since(known.collector), now);
+        [agent, collector].into_iter().chain(report.checks.iter().cloned().map(check::status_of)).collect()
     }
 }

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::collector::DIRECTORY_NAME as COLLECTOR_DIRECTORY;
+use crate::observe::docker::Engine;
 use crate::observe::docker::events::{Happening, Position};
 use crate::observe::docker::links::Links;
 use crate::observe::docker::look::{Known, Looker, Seen};
 use crate::observe::docker::watch::{self, News};
-use crate::observe::docker::{DockerStatus, Engine};
 use otelet_core::decide::docker::{Do, Input, Wanted};
 use otelet_core::telemetry::Snapshot;
+use otelet_wire::status::DockerStatus;
 
 /// The most that is read of the position among the events, in bytes.
 const LARGEST_POSITION: u64 = 64 * 1024;

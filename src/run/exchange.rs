@@ -201,7 +201,7 @@ impl Runner {
     pub(super) fn report_for(&self, report: &otelet_core::decide::Report) -> Incomplete {
         Incomplete {
             report: source::Report {
-                status: self.status(report, status::AgentState::Running),
+                status: self.status(report, otelet_wire::status::AgentState::Running),
                 effective_config: None,
                 components: self.components.clone(),
             },

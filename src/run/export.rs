@@ -5,11 +5,11 @@ use std::sync::MutexGuard;
 
 use super::*;
 use crate::settings::{ExportMetrics, ExportSettings, ExportTo};
-use crate::status::ExportStatus;
-use crate::tell::otlp::ExportLosses;
 use otelet_config::Intake;
 use otelet_core::decide::ExportParams;
 use otelet_core::telemetry::Record;
+use otelet_wire::status::ExportLosses;
+use otelet_wire::status::ExportStatus;
 
 /// What the decisions need to know of the settings.
 pub(super) fn params(settings: &ExportSettings) -> Option<ExportParams> {

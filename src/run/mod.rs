@@ -37,7 +37,7 @@ use crate::os::{self, Signal};
 use crate::settings::{self, CheckSettings, Flags, ProtocolName, Settings, World};
 use crate::source::builtin::BUILT_IN;
 use crate::source::{self, Failure, Offer, Orders, Source};
-use crate::status::{self, Answer, Essence, Facts, Losses, Status, Verb};
+use crate::status::{self, Essence, Facts, Verb};
 use crate::store::{self, Binary, Memory, Store, StoreError};
 use crate::tell::otlp::{self, Buffer, Exporter, Targets};
 use crate::tell::report::Reporter;
@@ -48,6 +48,7 @@ use otelet_core::decide::collector::Input;
 use otelet_core::decide::{
     Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Heard, Level, Moment, Notice, Params, Verdict,
 };
+use otelet_wire::status::{Answer, Losses, Status};
 
 /// Stack of the short-lived threads, in bytes. The tests of `http` and `config` run on one of this size.
 const STACK: usize = 256 * 1024;

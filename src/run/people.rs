@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::settings::ExportTo;
-use crate::status::AgentState;
+use otelet_wire::status::AgentState;
 
 impl Runner {
     pub(super) fn listen_to_signals(&self) {
@@ -170,7 +170,7 @@ impl Runner {
         let report = self.agent.report();
         self.look_at_ourselves(&report);
         let status = self.status(&report, state);
-        let essence = status.essence();
+        let essence = status::essence(&status);
         if self.written == Some(essence) {
             return;
         }
@@ -220,8 +220,8 @@ impl Runner {
             export: self.export_status(),
             docker: self.docker_status(),
         };
-        let mut status = Status::new(report, facts, self.moment());
-        status.mask(&self.redactor);
+        let mut status = status::compute(report, facts, self.moment());
+        status::mask(&mut status, &self.redactor);
         status
     }
 }

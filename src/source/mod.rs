@@ -19,11 +19,11 @@ use origin::{Kind, Origin, signature_path};
 use crate::http::{HttpError, Identity, Request, Response, Traffic, parse_url, public};
 use crate::os;
 use crate::settings::{ConfigSettings, Location, ProtocolName, WayOut};
-use crate::status::Status;
 use crate::store::Signed;
 pub use crate::store::{MAX_VALIDATOR, SourceMemory, Validators};
 use otelet_config::signature::Accepted;
 use otelet_core::decide::Heard;
+use otelet_wire::status::Status;
 
 /// For the servers that `config.fallback` lists.
 const FALLBACK: WayOut = WayOut { url: "its entry in config.fallback", ..WayOut::CONFIG };

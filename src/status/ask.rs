@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::Status;
 use crate::{os, store};
 use otelet_core::units;
+use otelet_wire::status::{AgentState, Status};
 
 /// How long a running agent may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
@@ -143,7 +143,7 @@ pub fn read(runtime_dir: &Path) -> Result<Status, String> {
 /// In words, if it does not run or does not answer.
 pub fn fresh(runtime_dir: &Path, awaited: impl Fn(&Status) -> bool) -> Result<Status, String> {
     let old = read(runtime_dir)?;
-    if !old.agent_is_alive() {
+    if !agent_is_alive(&old) {
         return Err(format!("agent is not running; its last status is of {}", old.written_at));
     }
     os::poke(old.agent.pid).map_err(|error| {
@@ -174,4 +174,9 @@ pub fn request(runtime_dir: &Path, verb: Verb) -> Result<String, String> {
     let answered = |status: &Status| status.answer.as_ref().is_some_and(|answer| answer.id == request.id);
     let answer = fresh(runtime_dir, answered)?.answer.expect("just looked at");
     if answer.done { Ok(answer.text) } else { Err(answer.text) }
+}
+
+/// Whether the agent that wrote this is alive, here.
+pub fn agent_is_alive(status: &Status) -> bool {
+    status.agent.state != AgentState::Stopped && os::process_start(status.agent.pid) == Some(status.agent.start)
 }

@@ -6,10 +6,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{AgentState, CollectorState, RemoteConfigStatus, Status, short};
-use crate::tell::alerts::AlertState;
 use otelet_core::decide::alert;
 use otelet_core::units;
+use otelet_wire::status::{AgentState, AlertState, CollectorState, RemoteConfigStatus, ReportsStatus, Status, short};
 
 /// Columns of the names on the left.
 const LEFT: usize = 12;
@@ -306,7 +305,7 @@ fn refusals(view: &View) -> Vec<Line> {
 
 fn reports(view: &View) -> Vec<Line> {
     let reports = &view.status.reports;
-    if *reports == super::ReportsStatus::default() {
+    if *reports == ReportsStatus::default() {
         return Vec::new();
     }
     vec![

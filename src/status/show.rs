@@ -6,11 +6,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use smol::future::FutureExt as _;
 
-use super::{AgentState, Standby, Status, fresh, read, screen};
+use super::{Standby, agent_is_alive, fresh, read, screen};
 use crate::cli::Invocation;
 use crate::exit;
 use crate::os::{self, Signal};
 use otelet_core::units;
+use otelet_wire::status::{AgentState, Status};
 
 /// Time between two frames of `--watch`.
 const EVERY: Duration = Duration::from_secs(2);
@@ -66,7 +67,7 @@ fn look(runtime_dir: &Path) -> Look {
         Ok(status) => Ok((status, None)),
         Err(why) => match read(runtime_dir) {
             Ok(mut status) => {
-                if !status.agent_is_alive() && status.agent.state != AgentState::Stopped {
+                if !agent_is_alive(&status) && status.agent.state != AgentState::Stopped {
                     status.agent.state = AgentState::Gone;
                 }
                 Ok((status, Some(why)))

@@ -1,9 +1,9 @@
 //! What outlives the agent of its alerts, in `alerts.json` of the state directory, and what the status says of them.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,108 +14,45 @@ use otelet_core::decide::{
 };
 use otelet_core::telemetry::{Attributes, Value};
 use otelet_core::units;
+use otelet_wire::status::{AlertState, AlertStatus, WebhookStatus};
 
 /// The version of the file that is written, and the only one that is read.
 const VERSION: u32 = 1;
 
-/// An alert of the settings, or one of its series, as the status has it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
-pub struct AlertStatus {
-    pub name: String,
-    pub metric: String,
-    pub state: AlertState,
-    pub severity: String,
-    pub since: Option<String>,
-    pub value: Option<f64>,
-    pub threshold: String,
-    pub attributes: BTreeMap<String, String>,
-    pub summary: Option<String>,
-}
-
-/// The state of an alert, or of one of its series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AlertState {
-    /// Nothing was measured.
-    Unmeasured,
-    /// The value is good.
-    Good,
-    /// The value is bad, but not yet for long enough.
-    Pending,
-    /// The value was bad for long enough.
-    Firing,
-    /// Written by another version of otelet.
-    #[serde(other)]
-    Unknown,
-}
-
-impl fmt::Display for AlertState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unmeasured => "unmeasured",
-            Self::Good => "good",
-            Self::Pending => "pending",
-            Self::Firing => "firing",
-            Self::Unknown => "unknown",
-        })
+/// An alert as the status has it.
+pub fn status_of(report: &AlertReport) -> AlertStatus {
+    AlertStatus {
+        name: report.name.clone(),
+        metric: report.metric.clone(),
+        state: state(report.state),
+        severity: report.severity.to_string(),
+        since: report.since.map(units::rfc3339),
+        value: report.value,
+        threshold: report.threshold.to_string(),
+        attributes: texts(&report.attributes),
+        summary: report.summary.clone(),
     }
 }
 
-impl From<decide::AlertState> for AlertState {
-    fn from(state: decide::AlertState) -> Self {
-        match state {
-            decide::AlertState::Unmeasured => Self::Unmeasured,
-            decide::AlertState::Good => Self::Good,
-            decide::AlertState::Pending => Self::Pending,
-            decide::AlertState::Firing => Self::Firing,
-        }
+fn state(state: decide::AlertState) -> AlertState {
+    match state {
+        decide::AlertState::Unmeasured => AlertState::Unmeasured,
+        decide::AlertState::Good => AlertState::Good,
+        decide::AlertState::Pending => AlertState::Pending,
+        decide::AlertState::Firing => AlertState::Firing,
     }
 }
 
-/// Batches of alerts to `webhook.url` since the agent started.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
-pub struct WebhookStatus {
-    pub sent: u64,
-    pub failed: u64,
-    pub last_error: Option<String>,
-}
-
-impl From<&AlertReport> for AlertStatus {
-    fn from(report: &AlertReport) -> Self {
-        Self {
-            name: report.name.clone(),
-            metric: report.metric.clone(),
-            state: report.state.into(),
-            severity: report.severity.to_string(),
-            since: report.since.map(units::rfc3339),
-            value: report.value,
-            threshold: report.threshold.to_string(),
-            attributes: texts(&report.attributes),
-            summary: report.summary.clone(),
-        }
+/// Takes out of the status of an alert the secrets that the settings or a measurement may have brought.
+pub fn mask(alert: &mut AlertStatus, redactor: &Redactor) {
+    for text in alert.attributes.values_mut().chain(&mut alert.summary) {
+        *text = redactor.line(text);
     }
 }
 
-impl AlertStatus {
-    /// Takes secrets out of what the settings or what was measured may have brought.
-    pub fn mask(&mut self, redactor: &Redactor) {
-        for text in self.attributes.values_mut().chain(&mut self.summary) {
-            *text = redactor.line(text);
-        }
-    }
-
-    /// The same without what changes with each sample.
-    pub fn essence(&self) -> Self {
-        Self { value: None, ..self.clone() }
-    }
-}
-
-impl From<&Deliveries> for WebhookStatus {
-    fn from(notifications: &Deliveries) -> Self {
-        Self { sent: notifications.sent, failed: notifications.failed, last_error: notifications.last_error.clone() }
-    }
+/// The deliveries to the webhook as the status has them.
+pub fn webhook_status(deliveries: &Deliveries) -> WebhookStatus {
+    WebhookStatus { sent: deliveries.sent, failed: deliveries.failed, last_error: deliveries.last_error.clone() }
 }
 
 /// Where the state directory has it.

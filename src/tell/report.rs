@@ -4,6 +4,7 @@ use super::destination::Destination;
 use crate::settings::{Settings, WayOut};
 use crate::source::Report;
 use otelet_core::decide::Failure;
+use otelet_wire::status::PlainReport;
 
 /// The settings that reports are sent by.
 const WAY_OUT: WayOut = WayOut {
@@ -40,13 +41,7 @@ impl Reporter {
     ///
     /// A [`Failure`] if it was not taken: any status but 2xx.
     pub fn send(&self, report: &Report) -> Result<(), Failure> {
-        #[derive(serde::Serialize)]
-        struct Body<'a> {
-            #[serde(flatten)]
-            status: &'a crate::status::Status,
-            effective_config: Option<&'a str>,
-        }
-        let body = Body { status: &report.status, effective_config: report.effective_config.as_deref() };
+        let body = PlainReport { status: &report.status, effective_config: report.effective_config.as_deref() };
         let body = serde_json::to_vec(&body).expect("maps with string keys and numbers only");
         let response = self.destination.post(&self.url, body).map_err(|error| self.destination.failure(&error))?;
         self.destination.taken(&self.url, &response)

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use otelet::tell::alerts::{AlertState, AlertStatus};
+use otelet_wire::status::AlertState;
+use otelet_wire::status::AlertStatus;
 use serde_json::Value;
 
 use super::host::{Agent, Host, PATIENCE, Signal, config, scripted, signal, wait_for, wait_until, wall};

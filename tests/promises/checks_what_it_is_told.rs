@@ -24,8 +24,9 @@ fn block(check: &str) -> String {
 
 /// Waits for the result of a check, good or bad, and answers with its message.
 fn result(agent: &Agent, name: &str, ok: bool) -> String {
-    let holds =
-        |status: &otelet::status::Status| status.checks.iter().any(|check| check.name == name && check.ok == Some(ok));
+    let holds = |status: &otelet_wire::status::Status| {
+        status.checks.iter().any(|check| check.name == name && check.ok == Some(ok))
+    };
     let status = agent.wait_status(&format!("check {name}: {ok}"), holds);
     status.checks.into_iter().find(|check| check.name == name).unwrap().message
 }

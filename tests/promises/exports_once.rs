@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use otelet::status::Status;
 use otelet_wire::otlp::{LogRecord, LogsRequest, MetricsRequest, NumberDataPoint, PartialSuccess, Response};
+use otelet_wire::status::Status;
 use otelet_wire::{AnyValue, KeyValue};
 use prost::Message;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use otelet::status::CollectorState;
+use otelet_wire::status::CollectorState;
 use serde_json::Value;
 
 use super::exports_once::status_when;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use otelet::status::RemoteConfigStatus;
+use otelet_wire::status::RemoteConfigStatus;
 
 use super::host::{Host, Signal, config};
 use super::server::{Answer, Server, etag};

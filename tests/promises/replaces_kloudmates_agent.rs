@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use otelet::status::RemoteConfigStatus;
+use otelet_wire::status::RemoteConfigStatus;
 
 use super::host::{Agent, COLLECTOR, Host, Signal, config, environment, hash, scripted, stderr, wait_until};
 use super::server::{Answer, Asked};

@@ -3,7 +3,7 @@
 
 use std::process::Output;
 
-use otelet::status::RemoteConfigStatus;
+use otelet_wire::status::RemoteConfigStatus;
 
 use super::host::{Host, alive, config, gone, signal, stderr, stdout, wait_for, wait_until};
 use super::system::Signal;
@@ -49,7 +49,7 @@ impl Service {
         let collector = self.host.runs(label);
         let healthy = || {
             let text = std::fs::read(otelet::status::path(&self.host.runtime_dir())).ok()?;
-            let status: otelet::status::Status = serde_json::from_slice(&text).ok()?;
+            let status: otelet_wire::status::Status = serde_json::from_slice(&text).ok()?;
             let good = status.config.remote_config_status == RemoteConfigStatus::Applied && status.collector.healthy;
             (good && status.collector.pid == Some(collector)).then_some(status.agent.pid)
         };

@@ -1,6 +1,6 @@
 //! A new config is validated, tried, and applied when it has survived its probation; the newest one wins.
 
-use otelet::status::{CollectorState, RemoteConfigStatus};
+use otelet_wire::status::{CollectorState, RemoteConfigStatus};
 
 use super::host::{Host, alive, config, hash, scripted};
 

@@ -145,7 +145,7 @@ fn without_a_terminal_frames_follow_each_other() {
     signal(json.id(), Signal::INT);
     assert!(json.wait().unwrap().success());
     for line in text().lines() {
-        serde_json::from_str::<otelet::status::Status>(line).unwrap();
+        serde_json::from_str::<otelet_wire::status::Status>(line).unwrap();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Without network the last good config runs at once; nothing waits for the source.
 
-use otelet::status::CollectorState;
+use otelet_wire::status::CollectorState;
 
 use super::host::{Host, config, scripted};
 use super::server::Answer;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use otelet::status::CollectorState;
+use otelet_wire::status::CollectorState;
 
 use super::host::{COLLECTOR, Host, Signal, config, signal};
 use super::system::set_mode;

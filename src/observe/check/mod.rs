@@ -10,7 +10,7 @@ mod points;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant, SystemTime};
 
-use serde::{Deserialize, Serialize};
+use otelet_wire::status::CheckStatus;
 
 use crate::http::HttpSettings;
 use crate::settings::{CheckSettings, CheckTarget};
@@ -26,53 +26,37 @@ const MESSAGE: usize = 300;
 /// The shortest argument that is taken out of what a program says: shorter ones stand everywhere.
 const SHORTEST_SECRET: usize = 6;
 
-/// A check in the status.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
-pub struct CheckStatus {
-    pub name: String,
-    /// agent, collector, http, tcp, dns, exec.
-    pub kind: String,
-    /// None before the first result.
-    pub ok: Option<bool>,
-    pub since: Option<String>,
-    pub last_at: Option<String>,
-    pub duration_ms: Option<u64>,
-    pub message: String,
+/// Of one that the settings name.
+pub fn status_of(seen: Seen) -> CheckStatus {
+    let Seen { name, kind, last } = seen;
+    let named = CheckStatus { name, kind: kind.word().into(), ..CheckStatus::default() };
+    let Some(Last { ok, since, at, took, message }) = last else { return named };
+    CheckStatus {
+        ok: Some(ok),
+        since: Some(units::rfc3339(since)),
+        last_at: Some(units::rfc3339(at)),
+        duration_ms: took.map(milliseconds),
+        message,
+        ..named
+    }
 }
 
-impl CheckStatus {
-    /// Of one that the settings name.
-    pub fn of(seen: Seen) -> Self {
-        let Seen { name, kind, last } = seen;
-        let named = Self { name, kind: kind.word().into(), ..Self::default() };
-        let Some(Last { ok, since, at, took, message }) = last else { return named };
-        Self {
-            ok: Some(ok),
-            since: Some(units::rfc3339(since)),
-            last_at: Some(units::rfc3339(at)),
-            duration_ms: took.map(milliseconds),
-            message,
-            ..named
-        }
-    }
-
-    /// Of one that is built in: it is computed, and so is true now.
-    pub fn built_in(name: &str, kind: &str, trouble: Option<String>, since: SystemTime, now: SystemTime) -> Self {
-        Self {
-            name: name.into(),
-            kind: kind.into(),
-            ok: Some(trouble.is_none()),
-            since: Some(units::rfc3339(since)),
-            last_at: Some(units::rfc3339(now)),
-            duration_ms: None,
-            message: trouble.unwrap_or_default(),
-        }
-    }
-
-    /// The same without what changes with each result.
-    pub fn essence(&self) -> Self {
-        Self { last_at: None, duration_ms: None, message: String::new(), ..self.clone() }
+/// Of one that is built in: it is computed, and so is true now.
+pub fn built_in_status(
+    name: &str,
+    kind: &str,
+    trouble: Option<String>,
+    since: SystemTime,
+    now: SystemTime,
+) -> CheckStatus {
+    CheckStatus {
+        name: name.into(),
+        kind: kind.into(),
+        ok: Some(trouble.is_none()),
+        since: Some(units::rfc3339(since)),
+        last_at: Some(units::rfc3339(now)),
+        duration_ms: None,
+        message: trouble.unwrap_or_default(),
     }
 }
 

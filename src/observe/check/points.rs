@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
-use super::{CheckStatus, Checked, milliseconds};
+use otelet_wire::status::CheckStatus;
+
+use super::{Checked, milliseconds};
 use crate::http;
 use crate::settings::{CheckSettings, CheckTarget};
 use otelet_core::telemetry::checks::*;

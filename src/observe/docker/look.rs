@@ -15,9 +15,9 @@ use serde::{Deserialize, Deserializer};
 use super::answer::Answer;
 use super::links::{Link, Links, Logged};
 use super::usage::{CpuMark, Stats};
-use super::{
-    COMPOSE_LABELS, ContainerStatus, Engine, MOST_CONTAINERS, cannot_connect, clip, complaint, identity, request, short,
-};
+use otelet_wire::status::ContainerStatus;
+
+use super::{COMPOSE_LABELS, Engine, MOST_CONTAINERS, cannot_connect, clip, complaint, identity, request, short};
 use crate::os::{LocalStream, PatientStream};
 use otelet_core::telemetry::{Attributes, Point};
 use otelet_core::units;

@@ -12,7 +12,7 @@ pub mod watch;
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use otelet_core::telemetry::Attributes;
 
@@ -105,60 +105,6 @@ impl std::fmt::Display for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {} (API {})", self.name, self.version, self.api)
     }
-}
-
-/// The part of the status that is about a Docker engine.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
-pub struct DockerStatus {
-    pub socket: String,
-    pub engine: Option<String>,
-    pub version: Option<String>,
-    pub api: Option<String>,
-    pub connected: bool,
-    pub trouble: Option<String>,
-    pub events: u64,
-    pub events_lost: u64,
-    pub containers: Vec<ContainerStatus>,
-    pub containers_left_out: u64,
-}
-
-impl DockerStatus {
-    /// The same without what changes all the time.
-    pub fn essence(&self) -> Self {
-        Self { events: 0, events_lost: 0, ..self.clone() }
-    }
-
-    /// One line for people.
-    pub fn summary(&self) -> String {
-        let engine = match (&self.engine, &self.version) {
-            (Some(engine), Some(version)) => format!("{engine} {version} at {}", self.socket),
-            _ => self.socket.clone(),
-        };
-        let number = self.containers.len() as u64 + self.containers_left_out;
-        match self.connected {
-            true => format!("{engine}, {number} containers run, {} events", self.events),
-            false => format!("{engine}, not connected"),
-        }
-    }
-}
-
-/// A container that runs.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
-pub struct ContainerStatus {
-    /// The first twelve digits, as the engine's own client shows them.
-    pub id: String,
-    pub name: String,
-    pub image: String,
-    /// running, paused, restarting.
-    pub state: String,
-    /// healthy, unhealthy, starting.
-    pub health: Option<String>,
-    /// Compose's project and service.
-    pub project: Option<String>,
-    pub service: Option<String>,
-    pub since: Option<String>,
 }
 
 /// What is wrong with the socket, with the way out.

@@ -5,7 +5,7 @@ use otelet_wire::kloudmate::Poll;
 use super::Role;
 use crate::os::Environment;
 use crate::source::Report;
-use crate::status::{AgentState, RemoteConfigStatus};
+use otelet_wire::status::{AgentState, RemoteConfigStatus};
 
 /// The most of an error that is reported, in bytes.
 pub(super) const LONGEST_ERROR: usize = 2048;

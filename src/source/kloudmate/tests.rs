@@ -7,7 +7,7 @@ use super::says::LONGEST_ERROR;
 use super::*;
 use crate::http::test_server::{Answer as Scripted, Server};
 use crate::http::tests::{Dir, settings};
-use crate::status::{
+use otelet_wire::status::{
     AgentState, AgentStatus, CollectorState, CollectorStatus, ConfigStatus, ExitStatus, HostStatus, RefusedStatus,
     RemoteConfigStatus, Status,
 };

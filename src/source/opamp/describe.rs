@@ -14,8 +14,8 @@ use otelet_wire::KeyValue;
 use super::wire::{
     self, AgentConfigFile, AgentConfigMap, AgentDescription, ComponentDetails, ComponentHealth, EffectiveConfig,
 };
-use crate::status::{RemoteConfigStatus, Status};
 use otelet_core::units::parse_rfc3339;
+use otelet_wire::status::{RemoteConfigStatus, Status};
 
 /// The longest error message that is sent, in bytes: the collector's last words take up to 1 KiB.
 const MOST_ERROR: usize = 2048;
@@ -203,8 +203,8 @@ mod tests {
 
     use super::super::tests::status;
     use super::*;
-    use crate::status::{CollectorState, ExitStatus};
     use otelet_core::units::rfc3339;
+    use otelet_wire::status::{CollectorState, ExitStatus};
 
     fn value<'a>(pairs: &'a [KeyValue], key: &str) -> Option<&'a str> {
         let pair = pairs.iter().find(|pair| pair.key == key)?;

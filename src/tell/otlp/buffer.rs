@@ -11,10 +11,10 @@ use std::time::SystemTime;
 
 use prost::bytes::Buf as _;
 use prost::encoding::{decode_varint, encode_varint};
-use serde::{Deserialize, Serialize};
 
 use super::batch::{self, DataPoint, Teller};
 use otelet_core::telemetry::{Metric, Number, Point};
+use otelet_wire::status::ExportLosses;
 
 /// The most bytes of one request, unless a single snapshot takes more.
 pub const BATCH: usize = 256 * 1024;
@@ -32,18 +32,6 @@ pub enum Signal {
     Metrics,
     /// Records.
     Logs,
-}
-
-/// What was lost on the way, in points and records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
-pub struct ExportLosses {
-    /// The buffer was full.
-    pub dropped_points: u64,
-    pub dropped_records: u64,
-    /// The endpoint would not have them.
-    pub refused_points: u64,
-    pub refused_records: u64,
 }
 
 /// What became of a batch.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use prost::Message as _;
 
 pub use batch::{Teller, record};
-pub use buffer::{Buffer, ExportLosses, Outcome, Signal};
+pub use buffer::{Buffer, Outcome, Signal};
 
 use super::destination::Destination;
 use crate::http::{HttpError, HttpSettings, Response};

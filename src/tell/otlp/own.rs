@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use crate::status::Losses;
 use otelet_core::decide::{ConfigHash, Deliveries, Level, Notice, Report};
 use otelet_core::telemetry::agent::*;
 use otelet_core::telemetry::{Attributes, Point, Record, Severity, Value};
+use otelet_wire::status::Losses;
 
-use super::ExportLosses;
+use otelet_wire::status::ExportLosses;
 
 /// What has been counted since the agent started.
 #[derive(Debug, Default)]

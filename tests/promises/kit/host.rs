@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use otelet::status::{RemoteConfigStatus, Status};
+use otelet_wire::status::{RemoteConfigStatus, Status};
 
 pub use super::system::{Signal, command_line, environment, signal, state};
 

@@ -23,7 +23,7 @@ use super::wire::{
 use super::*;
 use crate::http::tests::Dir;
 use crate::settings::{self, World};
-use crate::status::{
+use otelet_wire::status::{
     AgentState, AgentStatus, CollectorState, CollectorStatus, ConfigStatus, HostStatus, RemoteConfigStatus,
     Status as Report_,
 };

@@ -4,8 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use otelet_core::decide;
-
 /// Makes an enum of states, each with its word in `status.json`. A word of another version of otelet is read as `Unknown`.
 macro_rules! states {
     ($(#[$about:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $word:literal,)* }) => {
@@ -84,30 +82,6 @@ states! {
         Applied = "applied",
         /// It does not run, for a reason.
         Failed = "failed",
-    }
-}
-
-impl From<decide::CollectorState> for CollectorState {
-    fn from(state: decide::CollectorState) -> Self {
-        match state {
-            decide::CollectorState::Idle => Self::Idle,
-            decide::CollectorState::Held => Self::Held,
-            decide::CollectorState::Waiting => Self::Waiting,
-            decide::CollectorState::Starting => Self::Starting,
-            decide::CollectorState::Up => Self::Up,
-            decide::CollectorState::Stopping => Self::Stopping,
-        }
-    }
-}
-
-impl From<decide::Status> for RemoteConfigStatus {
-    fn from(status: decide::Status) -> Self {
-        match status {
-            decide::Status::Unset => Self::Unset,
-            decide::Status::Applying => Self::Applying,
-            decide::Status::Applied => Self::Applied,
-            decide::Status::Failed => Self::Failed,
-        }
     }
 }
 

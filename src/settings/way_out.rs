@@ -8,15 +8,15 @@ use otelet_core::units::format_size;
 /// The names of the settings that one client and its requests are made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WayOut {
-    /// What holds the URL, in words that fit "check …".
+    /// The setting that holds the URL, in words that fit "check …".
     pub url: &'static str,
-    /// How a new URL gets there.
+    /// How a new URL gets into it.
     pub target: Target,
-    /// What holds the headers.
+    /// The setting that holds the headers.
     pub headers: &'static str,
     /// The settings that hold credentials.
     pub credentials: &'static [&'static str],
-    /// What limits the body of an answer. None: a constant does.
+    /// The setting that limits the body of an answer; none where a constant does.
     pub max_size: Option<&'static str>,
     /// Whether the answer itself is what is asked for. Otherwise its status says all, and a large or garbled answer is a
     /// sign of a wrong URL.
@@ -25,7 +25,7 @@ pub struct WayOut {
     pub no_certificate: Option<&'static str>,
 }
 
-/// What the status 407 calls for. Only a proxy that gets the request itself answers so, and that is one for http://.
+/// Advice for the status 407, with its separator. Only a proxy that gets the request itself answers so, and that is one for http://.
 pub const PROXY_PASSWORD: &str =
     "; the proxy wants a user and password: set config.http_proxy to http://user:password@host:port";
 
@@ -84,15 +84,15 @@ impl WayOut {
                 format!("{error}; if it wants a client certificate, {way_out}")
             }
             HttpError::TooLarge { url, limit } => {
-                format!("{url}: body is larger than {}{}", self.limit(*limit), self.by_a_stranger())
+                format!("{url}: body is larger than {}{}", self.limit(*limit), self.other_program())
             }
             HttpError::Flood { url, limit } => {
-                format!("{url}: sends far more than {} allows{}", self.limit(*limit), self.by_a_stranger())
+                format!("{url}: sends far more than {} allows{}", self.limit(*limit), self.other_program())
             }
             HttpError::Redirect { why, .. } => format!("{error}; {}", self.redirected(why)),
             HttpError::Encoded { .. } => format!("{error}; check {} and the proxies before it", self.url),
             HttpError::Status { status, .. } => format!("{error}{}", self.after(*status)),
-            HttpError::Protocol { .. } => format!("{error}{}", self.by_a_stranger()),
+            HttpError::Protocol { .. } => format!("{error}{}", self.other_program()),
             HttpError::Identity { .. }
             | HttpError::Setup { .. }
             | HttpError::Resolve { .. }
@@ -102,7 +102,7 @@ impl WayOut {
         }
     }
 
-    /// What a refusal for want of credentials calls for, with its separator.
+    /// Advice for an answer that denies access, with its separator.
     pub fn wants_credentials(&self) -> String {
         match self.credentials {
             [more @ .., last] if !more.is_empty() => format!("; check {} and {last}", more.join(", ")),
@@ -110,7 +110,7 @@ impl WayOut {
         }
     }
 
-    /// What a status calls for, with its separator, where nothing else is known of it.
+    /// Advice for any other status, with its separator.
     fn after(&self, status: u16) -> String {
         match status {
             407 => PROXY_PASSWORD.to_owned(),
@@ -119,8 +119,8 @@ impl WayOut {
         }
     }
 
-    /// What an answer calls for that nobody sends whom the URL should name, with its separator.
-    fn by_a_stranger(&self) -> String {
+    /// Advice for an answer that suggests another program at the URL, with its separator.
+    fn other_program(&self) -> String {
         if self.wants_body { String::new() } else { format!("; check {}", self.url) }
     }
 
@@ -154,7 +154,7 @@ fn name_of(file: TlsFile) -> &'static str {
     }
 }
 
-/// Where a user and password belong that stand in the URL of this setting.
+/// The settings that a user and password belong into, instead of the URL in `key`.
 pub(super) fn credentials(key: &str) -> String {
     match key.rsplit_once('.') {
         Some(("config", _)) => WayOut::CONFIG.credentials.join(" or "),
@@ -163,7 +163,7 @@ pub(super) fn credentials(key: &str) -> String {
     }
 }
 
-/// What is wrong with the URL in a setting, for a message that begins with the setting's name.
+/// The problem of a URL in a setting, for a message that begins with the setting's name.
 pub(super) fn bad_url(error: &UrlError, credentials: &str) -> String {
     match error {
         UrlError::HasUser => format!("{error}; use {credentials}"),

@@ -1,5 +1,5 @@
-//! One place that is told something by POST: the client, the headers, and what a failure means for the sender. A message
-//! names the settings of the sender's own section.
+//! A server that reports, alerts or exports are sent to by POST: the client, the headers, and the meaning of a failure. A
+//! message names the settings of the sender's own section.
 
 use std::time::Duration;
 
@@ -59,12 +59,12 @@ impl Destination {
         self.client.send(&Request { method: Method::Post, url: url.to_owned(), headers: self.headers.clone(), body })
     }
 
-    /// What an error means, with the settings to look at.
+    /// The failure that an error means, with the settings to look at.
     pub fn failure(&self, error: &HttpError) -> Failure {
         self.way_out.failure(error)
     }
 
-    /// What an answer means for a sender that wants nothing but a status of 2xx.
+    /// Judges an answer for a sender that wants nothing but a status of 2xx.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl Destination {
         }
     }
 
-    /// What a status means that is no success.
+    /// The failure that a status other than 2xx means.
     pub fn refusal(&self, url: &str, status: u16, retry_after: Option<Duration>) -> Failure {
         Failure { retry_after, ..self.failure(&HttpError::Status { url: Self::shown(url), status }) }
     }

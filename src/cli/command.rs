@@ -7,14 +7,12 @@ pub enum Command {
     Run,
     /// Read the settings, ask the source once, validate what it offers.
     Validate,
-    /// Print what runs.
     Status,
     /// Go back to the config before the last good one.
     Rollback,
     /// Put what support asks for into one archive.
     Diagnose,
     Version,
-    /// Print [`help`](super::help).
     Help,
 }
 
@@ -40,7 +38,6 @@ pub static COMMANDS: &[(Command, &str, &str)] = &[
 /// The commands that read the settings.
 pub(crate) const READS_SETTINGS: &[Command] =
     &[Command::Run, Command::Validate, Command::Status, Command::Rollback, Command::Diagnose];
-/// All of them.
 pub(crate) const EVERY: &[Command] = &[
     Command::Run,
     Command::Validate,

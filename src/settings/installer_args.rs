@@ -64,7 +64,6 @@ impl InstallerArgs {
         Ok(InstallerArgs { flags, attributes })
     }
 
-    /// Whether nothing was given.
     pub fn is_empty(&self) -> bool {
         self.flags.iter().next().is_none() && self.attributes.is_empty()
     }

@@ -25,7 +25,6 @@ pub(crate) const ROWS: &[Row] = &[
     column("alerts[].labels", Map, "", "Labels for whoever routes it, by name."),
 ];
 
-/// Reads the thresholds.
 pub(crate) fn read(layers: &Layers) -> Result<Vec<AlertSettings>, SettingsError> {
     let mut alerts: Vec<AlertSettings> = Vec::new();
     for key in layers.maps("alerts") {

@@ -30,13 +30,11 @@ pub(crate) const ROWS: &[Row] = &[
     column("checks[].timeout", Time(ms(100), secs(300)), "5s", "A check that takes longer has failed."),
 ];
 
-/// One of `checks`.
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub struct CheckSettings {
     /// Unlike that of any other check.
     pub name: String,
     pub target: CheckTarget,
-    /// Time between two checks.
     pub every: Duration,
     /// A check that takes longer has failed.
     pub timeout: Duration,

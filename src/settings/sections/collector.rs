@@ -55,7 +55,6 @@ pub struct CollectorSettings {
 /// What happens to the collector's log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CollectorLog {
-    /// They are passed on.
     Pass,
     /// They are read and dropped; the last ones are still kept for reports.
     Drop,

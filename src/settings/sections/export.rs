@@ -23,15 +23,12 @@ pub struct ExportSettings {
     /// Where to. None: nowhere.
     pub to: Option<ExportTo>,
     pub metrics: ExportMetrics,
-    /// Time between exports.
     pub every: Duration,
     /// The most that is kept while nobody takes it, in bytes.
     pub buffer: u64,
-    /// Headers for each.
     pub headers: Vec<(String, Secret)>,
 }
 
-/// Where exports go.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ExportTo {
     /// To the OTLP receiver of the collector that is looked after.
@@ -40,10 +37,8 @@ pub enum ExportTo {
     Url(String),
 }
 
-/// Which metrics are exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportMetrics {
-    /// All that are known.
     All,
     /// Those of the agent and the collector.
     Agent,

@@ -20,7 +20,6 @@ pub(crate) const ROWS: &[Row] = &[
     setting("log_level", Choice("error|warn|info|debug|trace"), "info", "The least important log line to print."),
 ];
 
-/// The settings file.
 pub const SETTINGS_FILE: Row =
     flag("settings", Text("PATH"), "/etc/otelet/otelet.yaml", "The settings file. The default one may be missing.");
 

@@ -31,7 +31,6 @@ const LONGEST_INTERVAL: u64 = 24 * 60 * 60;
 pub struct KloudMateRow {
     /// Its flag without the dashes, and its key in `agent.yaml`. Empty: it is a variable only.
     pub name: &'static str,
-    /// Its variable.
     pub variable: &'static str,
     /// The name that help gives its value. Empty: the flag alone means `true`.
     pub value: &'static str,
@@ -112,7 +111,6 @@ pub struct Own {
 pub struct Adopted {
     /// Where configs are announced. `None`: nowhere, or otelet's own settings say where.
     pub url: Option<String>,
-    /// Time between polls.
     pub poll_every: Duration,
     /// The key, never empty.
     pub api_key: Option<Secret>,

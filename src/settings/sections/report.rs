@@ -22,7 +22,6 @@ pub struct ReportSettings {
     pub url: Option<String>,
     /// Time between them while nothing changes.
     pub every: Duration,
-    /// Headers for each.
     pub headers: Vec<(String, Secret)>,
 }
 

@@ -22,7 +22,6 @@ pub struct WebhookSettings {
     pub url: Option<String>,
     /// Time between repetitions.
     pub every: Duration,
-    /// Headers for each.
     pub headers: Vec<(String, Secret)>,
 }
 

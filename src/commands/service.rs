@@ -68,7 +68,7 @@ fn run_as_service(manager: ServiceManager, answer: Answer, arguments: Vec<OsStri
     };
     match manager.run(NAME, body) {
         Ok(()) => exit::OK,
-        Err(error) if error.kind == ServiceErrorKind::NotTheManagers => {
+        Err(error) if error.kind == ServiceErrorKind::NotStartedByManager => {
             eprintln!("otelet: --service is for the service manager, which did not start this; leave it out");
             exit::USAGE
         }

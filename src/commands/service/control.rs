@@ -149,7 +149,7 @@ pub fn explain(ServiceError { kind, cause }: ServiceError) -> String {
         | ServiceErrorKind::AlreadyRunning
         | ServiceErrorKind::NotRunning
         | ServiceErrorKind::Busy
-        | ServiceErrorKind::NotTheManagers
+        | ServiceErrorKind::NotStartedByManager
         | ServiceErrorKind::Other => format!("the service manager says: {cause}"),
     }
 }

@@ -46,7 +46,7 @@ impl ServiceManager {
     ///
     /// # Errors
     ///
-    /// [`ServiceErrorKind::NotTheManagers`] if the service manager has not started this process.
+    /// [`ServiceErrorKind::NotStartedByManager`] if the service manager has not started this process.
     pub fn run(&self, name: &'static str, body: impl FnOnce() -> u8 + Send + 'static) -> Result<(), ServiceError> {
         if let Ok(mut kept) = BODY.lock() {
             *kept = Some((name, Box::new(body)));
@@ -352,7 +352,7 @@ impl From<io::Error> for ServiceError {
             ERROR_SERVICE_ALREADY_RUNNING => ServiceErrorKind::AlreadyRunning,
             ERROR_SERVICE_NOT_ACTIVE => ServiceErrorKind::NotRunning,
             ERROR_SERVICE_DATABASE_LOCKED => ServiceErrorKind::Busy,
-            ERROR_FAILED_SERVICE_CONTROLLER_CONNECT => ServiceErrorKind::NotTheManagers,
+            ERROR_FAILED_SERVICE_CONTROLLER_CONNECT => ServiceErrorKind::NotStartedByManager,
             _ if cause.kind() == io::ErrorKind::PermissionDenied => ServiceErrorKind::Denied,
             _ => ServiceErrorKind::Other,
         };

@@ -1,4 +1,5 @@
-//! `otelet validate`: the settings, one exchange with the source, the collector's own `validate`. Starts nothing.
+//! `otelet validate`: checks the settings, one exchange with the source, and the config by the collector's own
+//! `validate`. It does not start the collector.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use otelet_core::decide::{Action, Agent, Event, Exchanged, Heard, Moment, Params
 use otelet_core::units;
 use otelet_wire::status::{AgentState, Losses};
 
-/// Directory for what the collector is shown, gone afterwards.
+/// A temporary directory for the config that the collector validates.
 struct Workspace(PathBuf);
 
 impl Drop for Workspace {
@@ -30,7 +31,7 @@ impl Drop for Workspace {
     }
 }
 
-/// Says step by step what works, and answers with the exit status.
+/// Prints the result of each step, and returns the exit status.
 pub fn validate(settings: &Settings) -> u8 {
     println!("settings: good");
     match check(settings) {
@@ -60,7 +61,7 @@ fn check(settings: &Settings) -> Result<(), String> {
     };
     let (mut agent, actions) = Agent::new(params, Record::default(), None, at);
     let nothing_yet = agent.report();
-    // Under the agent's own name where it has one: a server should not see another agent come and go.
+    // The agent's own instance uid, if it has one: otherwise a server would see another agent come and go.
     let uid = Store::new(&settings.state_dir).known_uid().unwrap_or_default();
     let facts = Facts {
         instance_uid: &uid,
@@ -142,7 +143,7 @@ fn check(settings: &Settings) -> Result<(), String> {
     }
 }
 
-/// Asks the sources that an agent without a past would ask, until one answers.
+/// Asks the sources in the order of an agent without state, until one answers.
 fn ask(
     source: &Source,
     report: &source::Report,
@@ -156,7 +157,7 @@ fn ask(
             _ => None,
         });
         let Some(index) = asked else {
-            let why = agent.report().exchanges.last_error.unwrap_or_else(|| "nobody is asked".into());
+            let why = agent.report().exchanges.last_error.unwrap_or_else(|| "no source is asked".into());
             return Err(format!("source: {why}"));
         };
         match source.exchange(index, report, false) {
@@ -169,8 +170,8 @@ fn ask(
     }
 }
 
-/// The last good config, or the first one of a host that KloudMate's agent has left: its service announces a config
-/// once, and whoever asks takes it from the agent.
+/// The last good config, or the config that KloudMate's agent left on this host. The service is not asked: it announces
+/// a config only once, and this command would take the announcement from the agent.
 fn kept_config(settings: &Settings) -> Result<Arc<[u8]>, String> {
     let store = Store::new(&settings.state_dir);
     let kept = store.load().0.record.last_good.and_then(|hash| store.verify(hash).ok());

@@ -1,4 +1,5 @@
-//! The operating systems: the same function names for each one. The rest of the agent does not know which one it runs on.
+//! The operating systems: the same function names for each one. The rest of the agent does not know which one it runs
+//! on.
 
 mod service;
 #[cfg(unix)]

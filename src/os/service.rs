@@ -1,5 +1,5 @@
-//! The requests to a service manager and its answers, as types for all systems. Only Windows has a manager that the agent
-//! registers with; elsewhere `service_manager` returns none.
+//! The requests to a service manager and its answers, as types for all systems. Only Windows has a manager that the
+//! agent registers with; elsewhere `service_manager` returns none.
 
 use std::io;
 use std::time::Duration;
@@ -32,7 +32,8 @@ pub struct ServiceConfig {
 #[derive(Debug)]
 pub enum ServiceProperty<'a> {
     Description(&'a str),
-    /// It is restarted after these times when it fails. After `forget` without a failure, the next one is the first again.
+    /// It is restarted after these times when it fails. After `forget` without a failure, the next one is the first
+    /// again.
     Restarts {
         /// The time before each restart.
         after: &'a [Duration],

@@ -1,8 +1,8 @@
 //! The only wait of the agent: for times, for descriptors or handles, for other threads.
 //!
-//! The main thread waits in [`block_on`] and nowhere else. smol's own reactor would work too, but at each timer it moves
-//! between two threads: six more wake-ups a tick, on hosts where each one costs battery. The wait is one call of the system:
-//! `sleep` in `sleep.rs`, with a `Bell` for other threads and a `Source` for each descriptor or handle.
+//! The main thread waits in [`block_on`] and nowhere else. smol's own reactor would work too, but at each timer it
+//! moves between two threads: six more wake-ups a tick, on hosts where each one costs battery. The wait is one call of
+//! the system: `sleep` in `sleep.rs`, with a `Bell` for other threads and a `Source` for each descriptor or handle.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};

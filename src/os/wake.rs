@@ -58,8 +58,8 @@ impl Wake for MainWaker {
     }
 }
 
-/// Notes a signal by a number below 32, and wakes the main thread. A signal handler may call it: it only changes an atomic
-/// and rings the bell.
+/// Notes a signal by a number below 32, and wakes the main thread. A signal handler may call it: it only changes an
+/// atomic and rings the bell.
 pub(super) fn note(number: u32) {
     ARRIVED.fetch_or(1 << number, Ordering::SeqCst);
     if let Some(wake) = WAKE.get() {

@@ -8,8 +8,8 @@ use super::{Failure, FailureKind, Offer};
 use crate::http::{Stamp, read_regular, stamp};
 use otelet_core::units::format_size;
 
-/// How old a change must be for the file to count as known. Clocks of file systems tick slowly (Linux: up to 10 ms, FAT:
-/// 2 s), so a second change within the same tick would go unnoticed.
+/// How old a change must be for the file to count as known. Clocks of file systems tick slowly (Linux: up to 10 ms,
+/// FAT: 2 s), so a second change within the same tick would go unnoticed.
 const SETTLED: Duration = Duration::from_secs(3);
 
 /// The file that the settings name.

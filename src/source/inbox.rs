@@ -1,8 +1,10 @@
-//! The inbox: the config that a server announced last. It is written to disk before the agent does anything else with it.
+//! The inbox: the config that a server announced last. It is written to disk before the agent does anything else with
+//! it.
 //!
 //! It is for servers that announce a config once and keep no acknowledgement. An agent that is killed between the
 //! announcement and its first record finds the config here at its next start. An agent that lost a body to a full disk
-//! takes it from here, since the server would not send it again. The file stays until the next announcement replaces it.
+//! takes it from here, since the server would not send it again. The file stays until the next announcement replaces
+//! it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,8 +19,8 @@ const MAX_FILE: u64 = (64 << 20) + 4096;
 /// The beginning of the first line, before the hash. It identifies the file and the version of its format.
 const MAGIC: &str = "otelet inbox 1 ";
 
-/// The file `inbox` in the state directory: a line with the body's SHA-256 and the server that it came from, then the body
-/// byte for byte.
+/// The file `inbox` in the state directory: a line with the body's SHA-256 and the server that it came from, then the
+/// body byte for byte.
 pub struct Inbox {
     path: PathBuf,
     /// The URL of the server, without secrets. A config that another server announced is not used.

@@ -1,11 +1,12 @@
 //! KloudMate's config check: one POST is the poll, the heartbeat and the report.
 //!
-//! The service announces a change once, with `restart_required: true` and the config, and keeps no acknowledgement. So the
-//! config is written to the [`Inbox`] before this module hands it on.
+//! The service announces a change once, with `restart_required: true` and the config, and keeps no acknowledgement. So
+//! the config is written to the [`Inbox`] before this module hands it on.
 //!
 //! The service sends `restart_required: true` without a config when a person presses "restart". The collector is then
-//! restarted once, even if the service repeats the answer. An answer with `false` or with a config ends that announcement,
-//! and the next `true` is a new one. A config with `restart_required: false` is ignored, as in KloudMate's own agent.
+//! restarted once, even if the service repeats the answer. An answer with `false` or with a config ends that
+//! announcement, and the next `true` is a new one. A config with `restart_required: false` is ignored, as in
+//! KloudMate's own agent.
 //!
 //! There is no last message at exit: its answer might be the only announcement of a config.
 
@@ -77,8 +78,8 @@ struct KloudMateState {
 impl KloudMate {
     /// Checks everything that can be checked without asking.
     ///
-    /// `first` is the path of a config to offer while no other is known; it need not exist. It is not read if it is larger
-    /// than `max_size`.
+    /// `first` is the path of a config to offer while no other is known; it need not exist. It is not read if it is
+    /// larger than `max_size`.
     ///
     /// # Errors
     ///

@@ -103,8 +103,8 @@ fn bad_status(url: &str, status: u16, advice: &str, retry_after: Option<Duration
 
 /// One way to ask a server: it makes the request and reads the answer.
 ///
-/// State that lasts from one exchange to the next (validators, sequence numbers, acknowledged parts) is inside, behind a
-/// lock, because the exchange runs on a thread of its own. There is only one exchange at a time.
+/// State that lasts from one exchange to the next (validators, sequence numbers, acknowledged parts) is inside, behind
+/// a lock, because the exchange runs on a thread of its own. There is only one exchange at a time.
 pub trait Protocol: Send + Sync {
     /// The request to send. If `conditional`, "unchanged" is a useful answer; else the body is needed.
     ///
@@ -196,8 +196,8 @@ impl Source {
         Ok(Self { origins, clock: os::right_time, asking: Mutex::default(), newest: Mutex::default() })
     }
 
-    /// Asks one source once. It blocks for up to `config.timeout`, and longer while the system's resolver hangs. So it is
-    /// called on a thread of its own; 256 KiB of stack are enough.
+    /// Asks one source once. It blocks for up to `config.timeout`, and longer while the system's resolver hangs. So it
+    /// is called on a thread of its own; 256 KiB of stack are enough.
     ///
     /// # Errors
     ///
@@ -268,7 +268,8 @@ impl Source {
         SourceMemory { location: origin.describe(), validators, signed: self.newest().map(Signed::from) }
     }
 
-    /// Forgets when the newest accepted config was signed, so that an older one is accepted. Only a person asks for this.
+    /// Forgets when the newest accepted config was signed, so that an older one is accepted. Only a person asks for
+    /// this.
     pub fn forget_signed(&self) {
         *self.newest() = None;
     }

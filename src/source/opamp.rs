@@ -2,17 +2,19 @@
 //! offers and commands.
 //!
 //! Parts that the server has acknowledged are not sent again, so a poll with nothing new is 24 to 26 bytes. A message
-//! counts as acknowledged once a 200 that decodes has come. The answer becomes an [`Offer`] and [`Orders`] for the core.
+//! counts as acknowledged once a 200 that decodes has come. The answer becomes an [`Offer`] and [`Orders`] for the
+//! core.
 //!
-//! The files: `describe` reports agent, collector and host; `merge` makes one body of the files of a config; `connection`
-//! checks offered connection settings and `moving` takes them into use; `state` is kept from one exchange to the next.
+//! The files: `describe` reports agent, collector and host; `merge` makes one body of the files of a config;
+//! `connection` checks offered connection settings and `moving` takes them into use; `state` is kept from one exchange
+//! to the next.
 //!
 //! # Several files
 //!
-//! An offered config is a map of files. Nearly all servers send one file, which is handed on byte for byte. Several files
-//! are merged into JSON as the collector would merge several `--config`, see `merge`. A map without files asks to stop the
-//! collector. That is refused with FAILED, since no server may take telemetry down. A blank file is no config: it is
-//! acknowledged, and the running config stays.
+//! An offered config is a map of files. Nearly all servers send one file, which is handed on byte for byte. Several
+//! files are merged into JSON as the collector would merge several `--config`, see `merge`. A map without files asks to
+//! stop the collector. That is refused with FAILED, since no server may take telemetry down. A blank file is no config:
+//! it is acknowledged, and the running config stays.
 //!
 //! # Two hashes
 //!
@@ -22,9 +24,9 @@
 //!
 //! # Connection settings
 //!
-//! Offered connection settings are checked, written to disk as a candidate, tried with a full report, and kept only if the
-//! server answers it. Otherwise the settings before them are used again. If the server that they lead to stays silent, the
-//! server of `config.url` is asked now and then.
+//! Offered connection settings are checked, written to disk as a candidate, tried with a full report, and kept only if
+//! the server answers it. Otherwise the settings before them are used again. If the server that they lead to stays
+//! silent, the server of `config.url` is asked now and then.
 
 mod connection;
 mod describe;
@@ -100,7 +102,8 @@ impl OpAmp {
         self.lock().kept.clone()
     }
 
-    /// Restores the result of [`state`](Self::state), if it is for the same `config.url`. A candidate is verified at once.
+    /// Restores the result of [`state`](Self::state), if it is for the same `config.url`. A candidate is verified at
+    /// once.
     pub fn restore(&self, kept: OpAmpState) {
         let mut state = self.lock();
         state.kept = match kept.location == self.url {
@@ -453,7 +456,8 @@ impl Protocol for OpAmp {
     }
 }
 
-/// The settings that a message by this connection is made from. The user cannot change settings that the server offered.
+/// The settings that a message by this connection is made from. The user cannot change settings that the server
+/// offered.
 fn way_out(connection: &Connection) -> WayOut {
     let settings = WayOut::CONFIG;
     WayOut {

@@ -1,5 +1,5 @@
-//! A server that gets reports, alerts or exports by POST: the client, the headers, and the meaning of a failure. The message
-//! of a failure names the settings of the sender's own section.
+//! A server that gets reports, alerts or exports by POST: the client, the headers, and the meaning of a failure. The
+//! message of a failure names the settings of the sender's own section.
 
 use std::time::Duration;
 

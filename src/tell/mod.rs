@@ -1,5 +1,5 @@
-//! Telemetry and messages that the agent sends: OTLP, plain reports, alerts to a webhook, and the file that stores alerts
-//! over a restart.
+//! Telemetry and messages that the agent sends: OTLP, plain reports, alerts to a webhook, and the file that stores
+//! alerts over a restart.
 
 pub mod alerts;
 mod destination;

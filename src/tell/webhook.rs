@@ -46,8 +46,8 @@ impl Webhook {
         Ok(Some(Self { destination, url: url.clone() }))
     }
 
-    /// Sends a batch, and blocks for up to `config.timeout`: it is called on a thread of its own. Returns whether the receiver
-    /// accepted it with a status of 2xx, and the receiver's clock, if the answer has a date.
+    /// Sends a batch, and blocks for up to `config.timeout`: it is called on a thread of its own. Returns whether the
+    /// receiver accepted it with a status of 2xx, and the receiver's clock, if the answer has a date.
     pub fn send(&self, batch: &[Notification], redactor: &Redactor) -> (Result<(), Failure>, Option<Clocks>) {
         let response = match self.destination.post(&self.url, encode(batch, redactor)) {
             Ok(response) => response,

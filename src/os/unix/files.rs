@@ -12,8 +12,8 @@ pub fn default_settings_path() -> PathBuf {
     "/etc/otelet/otelet.yaml".into()
 }
 
-/// The environment of this process, by the marks of container engines and Kubernetes. In a pod, a DaemonSet cannot be told
-/// from a Deployment.
+/// The environment of this process, by the marks of container engines and Kubernetes. In a pod, a DaemonSet cannot be
+/// told from a Deployment.
 pub fn environment() -> Environment {
     let service_account = Path::new("/var/run/secrets/kubernetes.io");
     if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && service_account.exists() {
@@ -172,8 +172,8 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Locks the file for this process until it ends. The lock takes the descriptor of stdin, which the agent never reads, to
-/// save one descriptor.
+/// Locks the file for this process until it ends. The lock takes the descriptor of stdin, which the agent never reads,
+/// to save one descriptor.
 ///
 /// # Errors
 ///
@@ -185,8 +185,8 @@ pub fn lock(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a regular file for reading, also through a link. It never waits, not even if a FIFO replaces the file between the
-/// check and the opening.
+/// Opens a regular file for reading, also through a link. It never waits, not even if a FIFO replaces the file between
+/// the check and the opening.
 ///
 /// # Errors
 ///

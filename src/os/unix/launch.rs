@@ -18,7 +18,8 @@ impl Adoption {
     pub fn adopt(self, _: u32) {}
 }
 
-/// Prepares the command's child: it leads its own process group, ends with the agent, and gets the properties of `launch`.
+/// Prepares the command's child: it leads its own process group, ends with the agent, and gets the properties of
+/// `launch`.
 ///
 /// The kernel sends the signal when the *thread* that started the child ends: call `spawn` on the main thread only.
 pub fn prepare(command: &mut Command, launch: Launch) -> Adoption {

@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// Sends a message to the service manager, if `NOTIFY_SOCKET` is set: `READY=1`, `STATUS=…`. A message that cannot be sent
-/// at once is lost.
+/// Sends a message to the service manager, if `NOTIFY_SOCKET` is set: `READY=1`, `STATUS=…`. A message that cannot be
+/// sent at once is lost.
 pub fn tell_manager(message: &str) {
     let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else { return };
     let told = address(&name).and_then(|address| {

@@ -11,8 +11,8 @@ static HEAP: Heap = Heap;
 
 struct Heap;
 
-/// Pieces from this size on, in bytes, are left to libc: it takes them from the kernel and returns them at once, for example
-/// after a large config. dlmalloc would keep such a piece for as long as a smaller one lies behind it.
+/// Pieces from this size on, in bytes, are left to libc: it takes them from the kernel and returns them at once, for
+/// example after a large config. dlmalloc would keep such a piece for as long as a smaller one lies behind it.
 const LARGE: usize = 128 * 1024;
 
 // SAFETY: both are allocators. The size of a piece decides which one it is from, and is the same when it is freed.
@@ -35,8 +35,8 @@ unsafe impl GlobalAlloc for Heap {
     }
 
     unsafe fn realloc(&self, piece: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: as above. A piece that changes allocators is allocated in the new one, copied, and freed in the old one.
-        // The new layout is valid because the caller promises that for `size`.
+        // SAFETY: as above. A piece that changes allocators is allocated in the new one, copied, and freed in the old
+        // one. The new layout is valid because the caller promises that for `size`.
         unsafe {
             match (layout.size() < LARGE, size < LARGE) {
                 (true, true) => GlobalDlmalloc.realloc(piece, layout, size),

@@ -14,8 +14,9 @@ pub fn is_pid_1() -> bool {
     std::process::id() == 1
 }
 
-/// Reaps children that the agent did not start, which only PID 1 gets. The processes in `ours` are left to the tasks that
-/// wait for them. One of them that has ended but is not reaped yet hides the next ones: call this again after it is reaped.
+/// Reaps children that the agent did not start, which only PID 1 gets. The processes in `ours` are left to the tasks
+/// that wait for them. One of them that has ended but is not reaped yet hides the next ones: call this again after it
+/// is reaped.
 pub fn reap_strangers(ours: &[u32]) {
     loop {
         // SAFETY: the kernel fills the structure that it is given; zeros are valid in all of its fields.
@@ -71,15 +72,17 @@ pub fn is_stopped(pid: u32) -> bool {
 
 /// The state, and the fields after it. The name before them may contain any character, also spaces and brackets.
 fn process_stat(pid: u32) -> Option<(char, String)> {
-    // The file of the first thread has the same facts for both. Under an emulator (an image for another processor) a process
-    // reads something else about itself in `/proc/PID/stat`. Then others could not tell that it wrote the status.
+    // The file of the first thread has the same facts for both. Under an emulator (an image for another processor) a
+    // process reads something else about itself in `/proc/PID/stat`. Then others could not tell that it wrote the
+    // status.
     let stat = fs::read_to_string(format!("/proc/{pid}/task/{pid}/stat")).ok()?;
     let rest = stat.rsplit_once(") ")?.1;
     Some((rest.chars().next()?, rest.get(2..)?.to_owned()))
 }
 
-/// Leaders of process groups that have this marker in their environment and are not children of this process: an earlier
-/// agent left them. Source: `/proc/PID/environ`, which shows processes of the same user only, or all of them to root.
+/// Leaders of process groups that have this marker in their environment and are not children of this process: an
+/// earlier agent left them. Source: `/proc/PID/environ`, which shows processes of the same user only, or all of them to
+/// root.
 pub fn find_marked(marker: &str) -> Vec<u32> {
     let own = std::process::id().to_string();
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };

@@ -1,4 +1,5 @@
-//! Programs: their places and names, and the reason why one cannot run, before its start and after the kernel refused it.
+//! Programs: their places and names, and the reason why one cannot run, before its start and after the kernel refused
+//! it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -49,8 +50,8 @@ pub fn describe_spawn_error(program: &Path, error: &io::Error) -> String {
 
 /// The reason why the kernel would not run a program, by its first bytes. None if it can run.
 ///
-/// This is checked before the start, because std starts it by `execvp`. glibc's `execvp` runs a file that the kernel refuses
-/// as a shell script: also a binary for another architecture, or half a download. musl's does not.
+/// This is checked before the start, because std starts it by `execvp`. glibc's `execvp` runs a file that the kernel
+/// refuses as a shell script: also a binary for another architecture, or half a download. musl's does not.
 pub fn foreign(program: &Path) -> Option<String> {
     let mut start = [0; 2];
     let read = File::open(program).and_then(|mut file| file.read(&mut start)).ok()?;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::os::{ServiceAccess, ServiceConfig, ServiceDefinition, ServiceError, ServiceProperty, ServiceStatus};
 
-// This type has no values, so no code for services is linked. It is private, since the compiler warns of unreachable code
-// wherever it sees that a type has no value.
+// This type has no values, so no code for services is linked. It is private, since the compiler warns of unreachable
+// code wherever it sees that a type has no value.
 #[derive(Debug, Clone, Copy)]
 enum Never {}
 

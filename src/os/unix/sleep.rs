@@ -27,8 +27,8 @@ pub(in crate::os) struct Source {
     pub(super) flags: PollFlags,
 }
 
-/// Sleeps until a source is ready, this time has passed, a signal has arrived or the bell rings. Returns the indices of the
-/// ready sources, in order.
+/// Sleeps until a source is ready, this time has passed, a signal has arrived or the bell rings. Returns the indices of
+/// the ready sources, in order.
 pub(in crate::os) fn sleep(
     bell: &Bell,
     sources: impl ExactSizeIterator<Item = Source>,

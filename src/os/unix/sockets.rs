@@ -1,4 +1,5 @@
-//! Sockets that never block a thread: requests to a health check and to a container engine, and messages of `sd_notify`.
+//! Sockets that never block a thread: requests to a health check and to a container engine, and messages of
+//! `sd_notify`.
 
 use std::fs;
 use std::io::{self, Read, Write};

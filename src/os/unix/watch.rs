@@ -1,5 +1,5 @@
-//! Watches a file for changes, with every symbolic link on its path: Kubernetes replaces only the link `..data`, two links
-//! away from the file.
+//! Watches a file for changes, with every symbolic link on its path: Kubernetes replaces only the link `..data`, two
+//! links away from the file.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -112,9 +112,9 @@ fn is_fresh_file(events: inotify::ReadFlags, directory: &Path, name: &[u8]) -> b
         && fs::symlink_metadata(directory.join(OsStr::from_bytes(name))).is_ok_and(|it| it.is_file())
 }
 
-/// The directories on the path to the file, each with the name that is looked up there. Links are followed as in the kernel.
-/// Only directories that contain a link or the file itself are listed, and the one in which the first missing part would
-/// appear.
+/// The directories on the path to the file, each with the name that is looked up there. Links are followed as in the
+/// kernel. Only directories that contain a link or the file itself are listed, and the one in which the first missing
+/// part would appear.
 fn steps(path: &Path) -> Vec<(PathBuf, std::ffi::OsString)> {
     let mut steps = Vec::new();
     let mut ahead: Vec<std::ffi::OsString> = Vec::new();

@@ -28,8 +28,8 @@ use super::host::registry;
 use super::pipes::is;
 use crate::os::User;
 
-/// The directory for all files of the agent: `%ProgramData%\otelet`. It is read from the registry, which is the same for all
-/// users; the variables of a process may differ.
+/// The directory for all files of the agent: `%ProgramData%\otelet`. It is read from the registry, which is the same
+/// for all users; the variables of a process may differ.
 pub(super) fn data_dir() -> PathBuf {
     let known = registry(r"SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList", "ProgramData").map(PathBuf::from);
     let known = known.filter(|path| path.is_absolute());
@@ -88,8 +88,8 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
 /// Groups that contain everybody: Everyone, Authenticated Users, Users, Guests, Anonymous.
 const CROWDS: [&str; 5] = ["S-1-1-0", "S-1-5-11", "S-1-5-32-545", "S-1-5-32-546", "S-1-5-7"];
 
-/// Accounts that can do everything anyway: the system, administrators, TrustedInstaller. The last two stand for the owner,
-/// who is checked separately.
+/// Accounts that can do everything anyway: the system, administrators, TrustedInstaller. The last two stand for the
+/// owner, who is checked separately.
 const TRUSTED: [&str; 5] = [
     "S-1-5-18",
     "S-1-5-32-544",
@@ -156,7 +156,8 @@ fn close(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// The owner, and the accounts that are not trusted but may change the content, or that contain everybody and may read it.
+/// The owner, and the accounts that are not trusted but may change the content, or that contain everybody and may read
+/// it.
 fn access(directory: &Path, own: &str) -> io::Result<(String, Vec<String>)> {
     let path = wide_path(directory)?;
     let (mut owner, mut list, mut descriptor) = (null_mut(), null_mut::<ACL>(), null_mut());
@@ -268,8 +269,8 @@ fn create(path: &Path, how: u32) -> io::Result<File> {
 
 /// Renames a file, over an existing one too, and returns when that is on disk.
 ///
-/// Another program may have the file open, such as an antivirus or a backup: the rename is tried for up to 0.3 s. Call it on
-/// threads that may wait.
+/// Another program may have the file open, such as an antivirus or a backup: the rename is tried for up to 0.3 s. Call
+/// it on threads that may wait.
 ///
 /// # Errors
 ///

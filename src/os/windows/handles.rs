@@ -27,7 +27,8 @@ pub(super) fn narrow(text: &[u16]) -> String {
     String::from_utf16_lossy(&text[..end])
 }
 
-/// A path for Windows. One that may exceed 260 characters gets `\\?\` in front and is made absolute: `\\?\` allows no `/`.
+/// A path for Windows. One that may exceed 260 characters gets `\\?\` in front and is made absolute: `\\?\` allows no
+/// `/`.
 pub(super) fn wide_path(path: &Path) -> io::Result<Vec<u16>> {
     // `MAX_PATH` less a file name of eight and three, which a directory must leave room for.
     const SHORT: usize = 248;
@@ -65,8 +66,8 @@ pub(super) fn done(answer: i32) -> io::Result<()> {
     if answer == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Permissions for the system, the administrators, and the user that the agent runs as. They inherit nothing from the parent;
-/// files in a directory inherit from it.
+/// Permissions for the system, the administrators, and the user that the agent runs as. They inherit nothing from the
+/// parent; files in a directory inherit from it.
 pub(super) struct Private(PSECURITY_DESCRIPTOR);
 
 impl Private {

@@ -96,8 +96,8 @@ pub fn memory() -> Option<[u64; 4]> {
     Some([status.ullTotalPhys, status.ullAvailPhys, swap, swapped])
 }
 
-/// The memory that can be committed beyond physical memory, and its committed part: Windows counts commitments, not bytes on
-/// disk.
+/// The memory that can be committed beyond physical memory, and its committed part: Windows counts commitments, not
+/// bytes on disk.
 fn page_files(status: &MEMORYSTATUSEX) -> Option<(u64, u64)> {
     let mut info = PERFORMANCE_INFORMATION { cb: size_of::<PERFORMANCE_INFORMATION>() as u32, ..Default::default() };
     // SAFETY: the structure contains its size.
@@ -141,7 +141,8 @@ pub fn volumes() -> Vec<Volume> {
             let path = wide(Path::new(&root));
             let (mut free, mut total, mut in_all, mut flags) = (0, 0, 0, 0);
             let mut kind = [0_u16; 64];
-            // SAFETY: the path ends with NUL, the other pointers are to values that live until the calls return, or null.
+            // SAFETY: the path ends with NUL, the other pointers are to values that live until the calls return, or
+            // null.
             unsafe {
                 if GetDriveTypeW(path.as_ptr()) != DRIVE_FIXED {
                     return None;

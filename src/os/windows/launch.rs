@@ -23,8 +23,8 @@ pub type MemoryGroup = u64;
 #[derive(Debug)]
 pub struct Adoption(Option<OwnedHandle>);
 
-/// Prepares the command's child with the properties of `launch`. With a terminal, the child gets a process group of its own
-/// on it; without one, it gets a console without a window.
+/// Prepares the command's child with the properties of `launch`. With a terminal, the child gets a process group of its
+/// own on it; without one, it gets a console without a window.
 pub fn prepare(command: &mut std::process::Command, launch: Launch) -> Adoption {
     let console = if has_terminal() { CREATE_NEW_PROCESS_GROUP } else { CREATE_NO_WINDOW };
     // Older collectors decide by this variable whether they are a service; 0.149 asks the service manager.
@@ -34,7 +34,8 @@ pub fn prepare(command: &mut std::process::Command, launch: Launch) -> Adoption 
 }
 
 impl Adoption {
-    /// Puts the child into its job. A process that it has started before this ends with the agent, but not with the child.
+    /// Puts the child into its job. A process that it has started before this ends with the agent, but not with the
+    /// child.
     pub fn adopt(self, pid: u32) {
         if let Some(Err(error)) = self.0.map(|job| put_into(job, pid)) {
             log::debug!("process {pid} is in no job of its own: {error}");

@@ -33,7 +33,8 @@ struct ReportedStatus {
     hint: Duration,
 }
 
-/// Registers the handler for controls and reports the start. Call it on the thread that the service manager has started.
+/// Registers the handler for controls and reports the start. Call it on the thread that the service manager has
+/// started.
 ///
 /// # Errors
 ///
@@ -62,8 +63,8 @@ pub(super) fn report_end(status: u8) {
     });
 }
 
-/// Sends a message to the service manager, if there is one: `READY=1`, `STOPPING=1` with the time that it may take. Any other
-/// message during a start or a stop counts as progress.
+/// Sends a message to the service manager, if there is one: `READY=1`, `STOPPING=1` with the time that it may take. Any
+/// other message during a start or a stop counts as progress.
 pub fn tell_manager(message: &str) {
     tell(|known| {
         for line in message.lines() {

@@ -164,7 +164,8 @@ impl Drop for PipeReader {
         let piece = self.piece.get_mut();
         if piece.pending {
             let mut length = 0;
-            // SAFETY: a read is pending. After it is cancelled, the second call waits until Windows no longer uses the piece.
+            // SAFETY: a read is pending. After it is cancelled, the second call waits until Windows no longer uses the
+            // piece.
             unsafe {
                 CancelIoEx(self.pipe.as_raw_handle(), &piece.overlapped);
                 GetOverlappedResult(self.pipe.as_raw_handle(), &piece.overlapped, &mut length, 1);
@@ -239,11 +240,11 @@ struct Queue {
     alone: bool,
 }
 
-/// Writes to the agent's stderr without waiting for its reader: a reader that stalls, or a person who selects text in the
-/// console, must not stall supervision. Returns whether all of it is written or will be.
+/// Writes to the agent's stderr without waiting for its reader: a reader that stalls, or a person who selects text in
+/// the console, must not stall supervision. Returns whether all of it is written or will be.
 ///
-/// A file is written at once. For pipes and consoles there is a writing thread, since Windows cannot write to them without
-/// waiting.
+/// A file is written at once. For pipes and consoles there is a writing thread, since Windows cannot write to them
+/// without waiting.
 pub fn write_log(bytes: &[u8]) -> bool {
     let stderr = io::stderr();
     // SAFETY: the function accepts any handle, open or not.

@@ -39,8 +39,8 @@ pub fn is_pid_1() -> bool {
 /// Does nothing here: Windows has no zombies.
 pub fn reap_strangers(_: &[u32]) {}
 
-/// Puts the agent into a job that ends all of its processes when the last handle to the job is closed. That happens when the
-/// agent ends for any reason. A child of the agent is in the job from its start.
+/// Puts the agent into a job that ends all of its processes when the last handle to the job is closed. That happens
+/// when the agent ends for any reason. A child of the agent is in the job from its start.
 pub(super) fn die_together() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -94,8 +94,8 @@ fn jobs<T>(job: impl FnOnce(&mut BTreeMap<u32, OwnedHandle>) -> T) -> T {
 
 /// Asks the process to end by a console event: Go's programs treat both events as an interrupt.
 ///
-/// With a terminal, the child is on it in a process group of its own, and gets ^BREAK. Without one, the child has a console
-/// of its own; the agent attaches to it for a moment and sends ^C.
+/// With a terminal, the child is on it in a process group of its own, and gets ^BREAK. Without one, the child has a
+/// console of its own; the agent attaches to it for a moment and sends ^C.
 pub fn terminate(pid: u32) {
     let asked = if has_terminal() {
         // SAFETY: the arguments are numbers.
@@ -151,8 +151,8 @@ pub fn sweep_group(pid: u32) {
     }
 }
 
-/// The start of the process, in units of 100 ns since 1601. Together with the pid it identifies a process. None if there is
-/// no such process, or if it has ended.
+/// The start of the process, in units of 100 ns since 1601. Together with the pid it identifies a process. None if
+/// there is no such process, or if it has ended.
 pub fn process_start(pid: u32) -> Option<u64> {
     let process = open(pid, PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_SYNCHRONIZE).ok()?;
     // SAFETY: the handle is open.

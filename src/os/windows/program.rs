@@ -12,9 +12,9 @@ use super::pipes::is;
 /// The places where a Collector is looked for, as a message names them.
 pub const COLLECTOR_PLACES: &str = r"on PATH or in %ProgramFiles%\OpenTelemetry Collector";
 
-/// More directories in which a Collector is looked for, beside PATH: its installer uses this one and does not change PATH.
-/// Source: `windows-installer.wxs` of opentelemetry-collector-releases. Like PATH, the variable comes from the user who starts
-/// the agent. Only administrators can write to the directory.
+/// More directories in which a Collector is looked for, beside PATH: its installer uses this one and does not change
+/// PATH. Source: `windows-installer.wxs` of opentelemetry-collector-releases. Like PATH, the variable comes from the
+/// user who starts the agent. Only administrators can write to the directory.
 pub fn collector_directories() -> Vec<PathBuf> {
     let programs = std::env::var_os("ProgramFiles").map(PathBuf::from).filter(|path| path.is_absolute());
     programs.map(|path| path.join("OpenTelemetry Collector")).into_iter().collect()
@@ -34,8 +34,9 @@ pub fn is_program(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("exe")) && path.is_file()
 }
 
-/// Whether the last words of a collector say that a port is taken. Behind `bind: `, Go prints Windows' message in the language
-/// of the system. The port is on loopback and was free before, so any error there means that another program has taken it.
+/// Whether the last words of a collector say that a port is taken. Behind `bind: `, Go prints Windows' message in the
+/// language of the system. The port is on loopback and was free before, so any error there means that another program
+/// has taken it.
 pub fn says_port_is_taken(words: &str) -> bool {
     words.contains(": bind: ")
 }

@@ -56,7 +56,8 @@ impl ServiceManager {
             SERVICE_TABLE_ENTRYW { lpServiceName: name.as_mut_ptr(), lpServiceProc: Some(service_main) },
             SERVICE_TABLE_ENTRYW { lpServiceName: null_mut(), lpServiceProc: None },
         ];
-        // SAFETY: the table ends with an empty entry and lives until the call returns, which is when the service has ended.
+        // SAFETY: the table ends with an empty entry and lives until the call returns, which is when the service has
+        // ended.
         Ok(done(unsafe { StartServiceCtrlDispatcherW(table.as_ptr()) })?)
     }
 

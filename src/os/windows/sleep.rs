@@ -33,7 +33,8 @@ impl Bell {
 #[derive(Clone, Copy)]
 pub(in crate::os) struct Source(pub(super) HANDLE);
 
-/// Sleeps until a source is ready, this time has passed or the bell rings. Returns the indices of the ready sources, in order.
+/// Sleeps until a source is ready, this time has passed or the bell rings. Returns the indices of the ready sources, in
+/// order.
 pub(in crate::os) fn sleep(
     bell: &Bell,
     sources: impl ExactSizeIterator<Item = Source>,
@@ -53,8 +54,8 @@ pub(in crate::os) fn sleep(
         return Err(io::Error::last_os_error());
     }
     let first = woken.wrapping_sub(WAIT_OBJECT_0) as usize;
-    // The wait reports the first ready handle, and resets it if it is an event of that kind. The others are checked one by
-    // one.
+    // The wait reports the first ready handle, and resets it if it is an event of that kind. The others are checked one
+    // by one.
     let after = if first < count { first + 1 } else { MOST.min(handles.len()) };
     let mut ready: Vec<usize> = Vec::new();
     if first < count {

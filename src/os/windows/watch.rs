@@ -78,7 +78,8 @@ impl Watch {
         self.paths.iter().map(look).collect()
     }
 
-    /// The directories to watch, each once: the directory of a file, of the target of a link, or of a file that is missing.
+    /// The directories to watch, each once: the directory of a file, of the target of a link, or of a file that is
+    /// missing.
     fn directories(&self) -> Vec<PathBuf> {
         let mut directories = Vec::new();
         for path in &self.paths {

@@ -42,8 +42,8 @@ pub(super) fn poll<'a>(report: &'a Report, role: &'a Role) -> Poll<'a> {
     }
 }
 
-/// Everything that is wrong, in one text: why a config was refused, why the last poll failed, and why the collector does
-/// not run or is not healthy.
+/// Everything that is wrong, in one text: why a config was refused, why the last poll failed, and why the collector
+/// does not run or is not healthy.
 fn trouble(report: &Report) -> String {
     let (config, collector) = (&report.status.config, &report.status.collector);
     let mut parts: Vec<String> = Vec::new();

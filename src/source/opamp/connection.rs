@@ -1,8 +1,9 @@
-//! Connection settings that a server offers for OpAMP itself. This file checks them; [`super::OpAmp`] tries and keeps them.
+//! Connection settings that a server offers for OpAMP itself. This file checks them; [`super::OpAmp`] tries and keeps
+//! them.
 //!
-//! They are added to the settings of the user and may not be weaker: no http:// after https://, no CA, no proxy, no switch
-//! that weakens TLS. A field that is not offered keeps its value, except the client certificate: without one in the offer,
-//! the certificate of the user's settings is used again, if there is one.
+//! They are added to the settings of the user and may not be weaker: no http:// after https://, no CA, no proxy, no
+//! switch that weakens TLS. A field that is not offered keeps its value, except the client certificate: without one in
+//! the offer, the certificate of the user's settings is used again, if there is one.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Describes the agent, its collector and its host in OpAMP's messages. The same facts always give the same bytes: values
-//! that change all the time (memory, load, a drifting clock) are left out or fixed at their first value.
+//! Describes the agent, its collector and its host in OpAMP's messages. The same facts always give the same bytes:
+//! values that change all the time (memory, load, a drifting clock) are left out or fixed at their first value.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -60,8 +60,8 @@ pub fn description(status: &Status, uid: Uuid) -> AgentDescription {
     AgentDescription { identifying, non_identifying }
 }
 
-/// The health of the agent, with the time of each change. The times are remembered here, because the times in the status
-/// drift with the clock.
+/// The health of the agent, with the time of each change. The times are remembered here, because the times in the
+/// status drift with the clock.
 #[derive(Debug, Default)]
 pub struct Health {
     /// For each component: healthy, status, last error, and since when.
@@ -129,8 +129,8 @@ impl Health {
         }
     }
 
-    /// Reports a host that runs out of memory, since it may be unable to report anything later. The margin between the two
-    /// limits keeps the reports rare.
+    /// Reports a host that runs out of memory, since it may be unable to report anything later. The margin between the
+    /// two limits keeps the reports rare.
     fn host(&mut self, status: &Status) -> (&'static str, bool, &'static str, String, u64) {
         if let (Some(used), Some(total @ 1..)) = (status.host.memory_used_bytes, status.host.memory_total_bytes) {
             let limit = if self.memory_full { MEMORY_FREE } else { MEMORY_FULL };

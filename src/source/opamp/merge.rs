@@ -1,9 +1,9 @@
 //! Makes one body of the files that a server offers, as the collector would of several `--config`.
 //!
-//! A single file is handed on byte for byte. Several files are merged in the order of their names; the file without a name
-//! is last. Mappings are merged deeply, other values are replaced by later ones. The result is written as JSON, which is
-//! YAML: comments are lost, anchors and merge keys are expanded, and an unquoted number with a leading zero becomes a
-//! text.
+//! A single file is handed on byte for byte. Several files are merged in the order of their names; the file without a
+//! name is last. Mappings are merged deeply, other values are replaced by later ones. The result is written as JSON,
+//! which is YAML: comments are lost, anchors and merge keys are expanded, and an unquoted number with a leading zero
+//! becomes a text.
 
 use std::fmt;
 

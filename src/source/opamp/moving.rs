@@ -65,8 +65,8 @@ impl OpAmp {
             }
         }
         state.kept.offer = Some(offer);
-        // The settings are used only once they are on disk: the server may forget the old ones after the first use of the
-        // new ones.
+        // The settings are used only once they are on disk: the server may forget the old ones after the first use of
+        // the new ones.
         if let Err(why) = self.try_save(state)
             && state.kept.candidate.is_some()
         {

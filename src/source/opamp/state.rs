@@ -21,8 +21,8 @@ pub(super) const MAX_HASH: usize = 256;
 /// retry interval.
 pub(super) const THROTTLE: Duration = Duration::from_secs(30);
 
-/// After this many failures in a row, and again after as many, the server of `config.url` is asked instead of the server
-/// that connection settings lead to.
+/// After this many failures in a row, and again after as many, the server of `config.url` is asked instead of the
+/// server that connection settings lead to.
 pub(super) const FAILURES_BEFORE_CONFIG_URL: u32 = 6;
 
 /// The parts of a message that are left out while they do not change.

@@ -1,7 +1,7 @@
 //! Writes the requests of OTLP in protobuf, straight into one buffer of the right size. Pure.
 //!
-//! Requests for metrics and for logs have the same three layers (resource, scope, metrics or records) with the same field
-//! numbers, so that one function writes both. In tests, [`otelet_wire::otlp`] reads them back.
+//! Requests for metrics and for logs have the same three layers (resource, scope, metrics or records) with the same
+//! field numbers, so that one function writes both. In tests, [`otelet_wire::otlp`] reads them back.
 
 use std::time::SystemTime;
 

@@ -1,9 +1,10 @@
-//! Points and records, kept until the server has accepted them: in bounded memory, the oldest are dropped first, each loss
-//! is counted.
+//! Points and records, kept until the server has accepted them: in bounded memory, the oldest are dropped first, each
+//! loss is counted.
 //!
-//! A snapshot is kept as numbers of series with values. A series (metric, attributes, start) is kept once for all snapshots
-//! that have it. With 500 snapshots of 60 points, each point takes 8 bytes where OTLP takes 81: a test has the numbers. The
-//! limit counts the bytes requested from the allocator; 8 MiB of them were 9.4 MiB of memory (x86_64, glibc).
+//! A snapshot is kept as numbers of series with values. A series (metric, attributes, start) is kept once for all
+//! snapshots that have it. With 500 snapshots of 60 points, each point takes 8 bytes where OTLP takes 81: a test has
+//! the numbers. The limit counts the bytes requested from the allocator; 8 MiB of them were 9.4 MiB of memory (x86_64,
+//! glibc).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

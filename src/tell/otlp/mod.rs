@@ -1,8 +1,8 @@
-//! Metrics and events by OTLP/HTTP in protobuf: kept in a bounded buffer and sent in batches, each point and record once as
-//! far as the agent can know.
+//! Metrics and events by OTLP/HTTP in protobuf: kept in a bounded buffer and sent in batches, each point and record
+//! once as far as the agent can know.
 //!
-//! The files: `batch` writes requests, `buffer` keeps points and records until they are accepted, `own` describes the agent
-//! itself.
+//! The files: `batch` writes requests, `buffer` keeps points and records until they are accepted, `own` describes the
+//! agent itself.
 
 mod batch;
 mod buffer;
@@ -113,7 +113,8 @@ impl Exporter {
             let judged = match self.destination.post(url, batch.body) {
                 Ok(response) => self.judge(signal, url, &response),
                 Err(error @ HttpError::TooLarge { .. }) => {
-                    // Only the body of a success is read at all. So the batch was accepted, and another try would send it twice.
+                    // Only the body of a success is read at all. So the batch was accepted, and another try would send
+                    // it twice.
                     if !self.warned_too_large.swap(true, Ordering::Relaxed) {
                         let message = self.destination.failure(&error).message;
                         log::warn!("export accepted, but it is unknown whether part of it was rejected: {message}");

@@ -84,8 +84,8 @@ impl Counts {
         }
     }
 
-    /// The log record of a notice, if it is an event for the log of the host. A notice about the collector that names no
-    /// config gets the config of the last start.
+    /// The log record of a notice, if it is an event for the log of the host. A notice about the collector that names
+    /// no config gets the config of the last start.
     pub fn record(&self, notice: &Notice, at: SystemTime) -> Option<Record> {
         let event = notice.event()?;
         let severity = match notice.level() {

@@ -135,7 +135,7 @@ fn check(settings: &Settings) -> Result<(), String> {
     });
     match verdict.map_err(|error| format!("collector: {error}"))? {
         Verdict::Passed => {
-            println!("collector: {} takes it, asked for {}", program.display(), units::seconds(started.elapsed()));
+            println!("collector: {} accepts it, validated in {}", program.display(), units::seconds(started.elapsed()));
             Ok(())
         }
         Verdict::Refused(why) => Err(format!("collector: {} refuses it: {why}", program.display())),

@@ -15,7 +15,7 @@ fn a_good_config() {
     let said = stdout(&output);
     assert!(said.starts_with("settings: good\n"), "{said}");
     assert!(said.contains(&format!("offers config {}, {} bytes", short(&body), body.len())), "{said}");
-    assert!(said.contains("takes it"), "{said}");
+    assert!(said.contains("accepts it"), "{said}");
     assert_eq!(host.server.requests().len(), 1);
     assert_eq!(host.validations(&body), 1);
     assert_eq!(host.starts(), []);

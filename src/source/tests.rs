@@ -1,7 +1,7 @@
 //! The order of sources, their signatures, and the memory of both.
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::kloudmate::tests::report;
 use super::*;

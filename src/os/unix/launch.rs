@@ -1,14 +1,10 @@
 //! The preparation of a child: a process group of its own, its end with the agent, a user, limits.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 
 use crate::os::{Launch, User};
-
-/// The cgroup that limits a child's memory: its `cgroup.procs`, opened for writing.
-pub type MemoryGroup = File;
 
 /// The work on a child right after its start. On Unix there is none: all of it is done before exec.
 #[derive(Debug)]
@@ -96,26 +92,6 @@ pub fn user(text: &str) -> Result<User, String> {
         (None, None) => uid,
     };
     Ok(User { uid, gid })
-}
-
-/// Makes a cgroup (v2) below the agent's own with this memory limit in bytes, and opens it for a child to enter.
-///
-/// # Errors
-///
-/// A message, if there is no cgroup v2 or the agent may not make one. Then only GOMEMLIMIT advises the limit.
-pub fn memory_group(limit: u64) -> Result<MemoryGroup, String> {
-    let own = fs::read_to_string("/proc/self/cgroup").map_err(|error| format!("/proc/self/cgroup: {error}"))?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::")).ok_or("no cgroup v2 here")?;
-    let parent = Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/'));
-    if !parent.join("cgroup.controllers").exists() {
-        return Err("no cgroup v2 is mounted at /sys/fs/cgroup".into());
-    }
-    let group = parent.join("otelet-collector");
-    fs::create_dir_all(&group).map_err(|error| format!("{}: {error}", group.display()))?;
-    let max = group.join("memory.max");
-    fs::write(&max, limit.to_string()).map_err(|error| format!("{}: {error}", max.display()))?;
-    let procs = group.join("cgroup.procs");
-    fs::OpenOptions::new().write(true).open(&procs).map_err(|error| format!("{}: {error}", procs.display()))
 }
 
 #[cfg(test)]

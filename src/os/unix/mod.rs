@@ -1,5 +1,6 @@
 //! Unix, mainly Linux. One file for each use of the kernel.
 
+mod cgroup;
 mod files;
 mod host;
 mod launch;
@@ -15,6 +16,7 @@ mod sockets;
 mod wait;
 mod watch;
 
+pub use cgroup::*;
 pub use files::*;
 pub use host::*;
 pub use launch::*;

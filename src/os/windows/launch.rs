@@ -16,9 +16,6 @@ use super::process::{job, put_into};
 use super::wait::ready;
 use crate::os::{Launch, User};
 
-/// A limit on memory for the job of a child, in bytes.
-pub type MemoryGroup = u64;
-
 /// The work on a child right after its start: it is put into its job.
 #[derive(Debug)]
 pub struct Adoption(Option<OwnedHandle>);
@@ -61,15 +58,6 @@ fn priority(nice: Option<i32>) -> u32 {
 /// Always.
 pub fn user(_: &str) -> Result<User, String> {
     Err("collector.run_as: not on Windows; the collector runs as the agent does".into())
-}
-
-/// A limit for the job of a child, in bytes.
-///
-/// # Errors
-///
-/// Never on Windows.
-pub fn memory_group(limit: u64) -> Result<MemoryGroup, String> {
-    Ok(limit)
 }
 
 /// A command with the interface of `smol::process`. That one would need a reactor and a thread of its own to wait.

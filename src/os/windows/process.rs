@@ -28,6 +28,9 @@ use super::wait::ready;
 /// The exit code of a process that the agent has killed, so that it is not taken for success.
 const KILLED: u32 = 137;
 
+/// A limit on memory for the job of a child, in bytes.
+pub type MemoryGroup = u64;
+
 /// The jobs of the supervised children, by the pid of the child.
 static JOBS: Mutex<BTreeMap<u32, OwnedHandle>> = Mutex::new(BTreeMap::new());
 
@@ -77,6 +80,15 @@ pub(super) fn job(memory: Option<u64>) -> io::Result<OwnedHandle> {
         )
     })?;
     Ok(job)
+}
+
+/// A limit for the job of a child, in bytes.
+///
+/// # Errors
+///
+/// Never on Windows.
+pub fn memory_group(limit: u64) -> Result<MemoryGroup, String> {
+    Ok(limit)
 }
 
 /// Puts a child that has just started into its job.

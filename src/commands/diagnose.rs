@@ -227,7 +227,7 @@ fn add_host(contents: &mut Contents, status: Option<&Status>) {
             status.agent.instance_uid,
             status.agent.version,
             status.agent.pid,
-            if status::agent_is_alive(&status) { status.agent.state.word() } else { "not running" },
+            if status::agent_is_alive(status) { status.agent.state.word() } else { "not running" },
             status.collector.path,
             status.collector.version,
         );

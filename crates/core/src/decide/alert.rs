@@ -4,29 +4,28 @@
 //! A series is what has one set of attributes, and each is an alert of its own. One that is good costs nothing, unless its rate is
 //! looked at. The wall clock is kept for people and decides nothing.
 
+mod labels;
 mod rule;
-pub mod settings;
 
-use std::borrow::Cow;
-use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
-use rule::{News, Rule, Series, State};
+pub use super::data::alert::{rounded, text};
+pub use rule::{GONE_AFTER, MOST_SERIES};
+use rule::{News, Rule, Series, State, whole_second};
 
-use super::clock::Clocks;
-use super::delivery::Deliveries;
-use super::notify::{Notification, Notifying};
-use super::{Action, AlertSettings, AlertSeverity, Due, Failure, Moment, Notice, Threshold, backoff};
-use crate::telemetry::{Attributes, Kind, Point, Snapshot, Value};
-
-/// The most series that one alert keeps in mind.
-pub const MOST_SERIES: usize = 64;
+use super::action::Action;
+use super::backoff;
+use super::data::alert::{Alert, AlertMemory, AlertSettings, AlertsReport, Resolved};
+use super::data::clock::Clocks;
+use super::data::failure::Failure;
+use super::data::notification::Notification;
+use super::data::time::{Due, Moment};
+use super::notice::Notice;
+use super::notify::Notifying;
+use crate::telemetry::Snapshot;
 
 /// The most resolved alerts that wait for a webhook to take them.
 pub const MOST_RESOLVED: usize = 256;
-
-/// The least time after which a series that nobody has measured is gone.
-pub const GONE_AFTER: Duration = Duration::from_secs(300);
 
 /// Nobody waits for the end of what is gone.
 const GONE_SLACK: Duration = Duration::from_secs(60);
@@ -34,96 +33,6 @@ const GONE_SLACK: Duration = Duration::from_secs(60);
 /// The base and the cap of the backoff after the state could not be written.
 const BASE: Duration = Duration::from_secs(5);
 const CAP: Duration = Duration::from_secs(300);
-
-/// An alert that fires, or did.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Alert {
-    /// As the settings call it.
-    pub name: String,
-    /// Which metric is bad.
-    pub metric: String,
-    /// Which series of it.
-    pub attributes: Attributes,
-    /// What it is known by at the receiver: the same from its first to its last hour, whatever the settings become.
-    pub labels: Vec<(String, String)>,
-    /// How bad it is.
-    pub severity: AlertSeverity,
-    /// What the settings say about it.
-    pub summary: Option<String>,
-    /// When it fired, to the second.
-    pub since: SystemTime,
-    /// The value that was seen last, or its change per second.
-    pub value: f64,
-    /// When it is bad.
-    pub threshold: Threshold,
-}
-
-/// An alert that no longer fires, for whoever has not heard of it yet.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Resolved {
-    /// As it was when it fired last.
-    pub alert: Alert,
-    /// When it was resolved, to the second.
-    pub at: SystemTime,
-}
-
-/// What must survive the agent.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct AlertMemory {
-    /// What fires, and how often it is measured, as far as that is known.
-    pub firing: Vec<(Alert, Option<Duration>)>,
-    /// What the webhook has not taken yet, oldest first.
-    pub resolved: Vec<Resolved>,
-}
-
-/// The state of an alert, or of one of its series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AlertState {
-    /// Nothing was measured.
-    Unmeasured,
-    /// The value is good.
-    Good,
-    /// The value is bad, but not yet for long enough.
-    Pending,
-    /// The value was bad for long enough.
-    Firing,
-}
-
-/// What is known of one alert of the settings or one series of it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AlertReport {
-    /// As the settings call it.
-    pub name: String,
-    /// Which metric is looked at.
-    pub metric: String,
-    /// How its value is.
-    pub state: AlertState,
-    /// How bad it is.
-    pub severity: AlertSeverity,
-    /// Since when it is pending or fires.
-    pub since: Option<SystemTime>,
-    /// The last value; the worst of all series if they are good.
-    pub value: Option<f64>,
-    /// When it is bad.
-    pub threshold: Threshold,
-    /// Which series; empty if all are good.
-    pub attributes: Attributes,
-    /// What the settings say about it.
-    pub summary: Option<String>,
-}
-
-/// Everything that reports tell of alerts.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct AlertsReport {
-    /// In the order of the settings.
-    pub alerts: Vec<AlertReport>,
-    /// What became of them at the webhook.
-    pub notifications: Deliveries,
-    /// Series that are not looked at, because an alert has too many.
-    pub overlooked: u64,
-    /// Resolved alerts that the webhook never took, because too many others came after them.
-    pub dropped: u64,
-}
 
 /// All alerts.
 #[derive(Debug)]
@@ -393,130 +302,6 @@ impl Alerts {
         let resolved = self.resolved.iter().map(|(_, it)| Notification::new(&it.alert, it.at));
         resolved.chain(firing).map(|one| self.notifying.in_their_time(one)).collect()
     }
-}
-
-impl Threshold {
-    /// Whether the value is bad.
-    pub fn is_exceeded(self, value: f64) -> bool {
-        match self {
-            Self::Above(most) => value > most,
-            Self::Below(least) => value < least,
-        }
-    }
-
-    fn is_well(self, value: f64, resolve_at: f64) -> bool {
-        match self {
-            Self::Above(_) => value <= resolve_at,
-            Self::Below(_) => value >= resolve_at,
-        }
-    }
-
-    fn worse(self, one: f64, other: f64) -> f64 {
-        match self {
-            Self::Above(_) => one.max(other),
-            Self::Below(_) => one.min(other),
-        }
-    }
-}
-
-impl fmt::Display for Threshold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Above(value) => write!(f, "above {value}"),
-            Self::Below(value) => write!(f, "below {value}"),
-        }
-    }
-}
-
-impl fmt::Display for AlertSeverity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        })
-    }
-}
-
-/// `system.memory.usage {state=used} is 1000, above 900`
-impl fmt::Display for Alert {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.metric)?;
-        if !self.attributes.is_empty() {
-            let pairs: Vec<String> =
-                self.attributes.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
-            write!(f, " {{{}}}", pairs.join(", "))?;
-        }
-        write!(f, " is {}", rounded(self.value))
-    }
-}
-
-/// A number for people: at most six digits that matter.
-pub fn rounded(value: f64) -> String {
-    if value == value.trunc() || value == 0.0 {
-        return format!("{value}");
-    }
-    let digits = (5.0 - value.abs().log10().floor()).clamp(0.0, 12.0) as usize;
-    format!("{value:.digits$}").trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// An attribute's value as text.
-pub fn text(value: &Value) -> Cow<'_, str> {
-    match value {
-        Value::Text(text) => Cow::Borrowed(text),
-        Value::Int(number) => Cow::Owned(number.to_string()),
-    }
-}
-
-fn same(one: &Attributes, other: &Attributes) -> bool {
-    one == other || (one.len() == other.len() && one.iter().all(|pair| other.contains(pair)))
-}
-
-/// What is written down to the second, so that it reads the same after a restart.
-fn whole_second(time: SystemTime) -> SystemTime {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
-}
-
-/// The labels of an alert: those of the host, of the settings and of the series. Names are as Prometheus has them, sorted.
-///
-/// An attribute whose label is taken already becomes `exported_NAME`, as Prometheus does it; two attributes that make the same label are
-/// joined by a semicolon, as OpenTelemetry does it.
-fn all_labels(rule: &AlertSettings, host: &[(String, String)], attributes: &Attributes) -> Vec<(String, String)> {
-    let mut labels = std::collections::BTreeMap::new();
-    for (name, value) in host {
-        labels.insert(name.clone(), value.clone());
-    }
-    labels.insert("severity".into(), rule.severity.to_string());
-    for (name, value) in &rule.labels {
-        labels.insert(name.clone(), value.clone());
-    }
-    labels.insert("alertname".into(), rule.name.clone());
-    let taken: Vec<String> = labels.keys().cloned().collect();
-    let mut pairs: Vec<_> = attributes.iter().collect();
-    pairs.sort_by(|a, b| a.0.cmp(&b.0));
-    for (name, value) in pairs {
-        let mut name = label_name(name);
-        if taken.contains(&name) {
-            name = format!("exported_{name}");
-        }
-        let value = text(value);
-        labels
-            .entry(name)
-            .and_modify(|known| *known = format!("{known};{value}"))
-            .or_insert_with(|| value.into_owned());
-    }
-    // An empty label is no label to Alertmanager.
-    labels.into_iter().filter(|(_, value)| !value.is_empty()).collect()
-}
-
-/// The name of an attribute as Prometheus has it: letters, digits and `_`, and no digit first.
-fn label_name(name: &str) -> String {
-    let mut label: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    if !label.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
-        label.insert(0, '_');
-    }
-    label
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use super::{Alert, ConfigHash, FailureKind, Witness};
+use super::data::alert::Alert;
+use super::data::collector::Witness;
+use super::data::failure::FailureKind;
+use super::data::hash::ConfigHash;
 use crate::units::{rfc3339, seconds};
 
 /// How much it matters.

@@ -1,49 +1,19 @@
 //! When alerts are sent to the webhook: at once when one fires or is resolved, and now and then while any fires.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use super::alert::{Alert, rounded};
-use super::clock::{Clocks, ServerClock};
-use super::delivery::{self, Deliveries, Delivery, Pace};
-use super::{Action, Due, Failure, Moment, Notice};
+use super::action::Action;
+use super::clock::ServerClock;
+use super::data::clock::Clocks;
+use super::data::delivery::Deliveries;
+use super::data::failure::Failure;
+use super::data::notification::Notification;
+use super::data::time::{Due, Moment};
+use super::delivery::{self, Delivery, Pace};
+use super::notice::Notice;
 
 /// An alert that is not repeated for so many turns is over, even if nobody is left to say so.
 const FADES_AFTER_TURNS: u32 = 4;
-
-/// An alert as a receiver is told of it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Notification {
-    /// What it is known by.
-    pub labels: Vec<(String, String)>,
-    /// What is said about it.
-    pub annotations: Vec<(&'static str, String)>,
-    /// When it fired, by the receiver's clock.
-    pub starts_at: SystemTime,
-    /// When it was resolved, or will be if it is not repeated.
-    pub ends_at: SystemTime,
-}
-
-impl Notification {
-    /// Of this alert.
-    pub fn new(alert: &Alert, ends_at: SystemTime) -> Self {
-        let description = format!("{alert}, bad is {}", alert.threshold);
-        Self {
-            labels: alert.labels.clone(),
-            annotations: vec![
-                (
-                    "summary",
-                    alert.summary.clone().unwrap_or_else(|| format!("{} is {}", alert.metric, alert.threshold)),
-                ),
-                ("description", description),
-                ("value", rounded(alert.value)),
-                ("threshold", alert.threshold.to_string()),
-            ],
-            starts_at: alert.since,
-            // A clock that was put back must not make it end before it starts: nobody would take that.
-            ends_at: ends_at.max(alert.since),
-        }
-    }
-}
 
 /// When the next batch is sent.
 #[derive(Debug)]
@@ -167,7 +137,9 @@ impl Notifying {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::{FailureKind, origin};
+    use crate::decide::data::failure::FailureKind;
+    use crate::decide::data::time::origin;
+    use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(60);
 
@@ -222,7 +194,7 @@ mod tests {
         let notifying = Notifying::new(Some(EVERY));
         assert_eq!(notifying.fades_after(), EVERY * 4);
         let since = SystemTime::UNIX_EPOCH + EVERY * 1_000;
-        let alert = Alert {
+        let alert = crate::decide::Alert {
             name: "a".into(),
             metric: "m".into(),
             attributes: Vec::new(),

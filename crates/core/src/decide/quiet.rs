@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::collector::Input;
+use super::data::time::origin;
 use super::simulation::splitmix;
 use super::*;
 use crate::telemetry::{Kind, Metric, Point, Snapshot};

@@ -40,7 +40,10 @@ mod places;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::agent::SHORTEST_INTERVAL;
 use super::collector::Input;
+use super::collector::Phase;
+use super::data::time::origin;
 use super::*;
 use places::{FALLBACK_AFTER, Rounds};
 

@@ -6,26 +6,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::poll::Exchanged;
-use super::{Action, ConfigHash, Failure, Notice};
-
-/// When an answer was heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
-    /// In this exchange.
-    Now,
-    /// In an earlier one: nobody was asked.
-    Before,
-}
-
-/// The source that answered last.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Serving {
-    /// Where it is, without secrets.
-    pub location: String,
-    /// Why the first does not serve, if this is another one.
-    pub trouble: Option<String>,
-}
+use super::action::Action;
+use super::data::failure::Failure;
+use super::data::hash::ConfigHash;
+pub use super::data::source::Serving;
+use super::data::source::{Exchanged, Heard};
+use super::notice::Notice;
 
 /// What is to be asked now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -249,7 +235,8 @@ fn joined(before: Option<Failure>, failure: Failure) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::{FailureKind, origin};
+    use crate::decide::data::failure::FailureKind;
+    use crate::decide::data::time::origin;
 
     const PATIENCE: Duration = Duration::from_secs(600);
 

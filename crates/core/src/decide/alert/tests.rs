@@ -1,8 +1,13 @@
 //! Rules met by values that a test makes up.
 
+use super::labels::all_labels;
 use super::*;
-use crate::decide::{FailureKind, origin};
+use crate::decide::data::failure::FailureKind;
+use crate::decide::data::time::origin;
+use crate::decide::{AlertSeverity, AlertState, Threshold};
 use crate::telemetry::Metric;
+use crate::telemetry::{Attributes, Kind, Point};
+use std::time::SystemTime;
 
 static LOAD: Metric =
     Metric { name: "load", unit: "1", kind: Kind::Gauge, owner: crate::telemetry::Owner::Host, help: "" };

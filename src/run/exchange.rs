@@ -97,7 +97,7 @@ impl Runner {
     pub(super) fn exchange(
         &mut self,
         index: usize,
-        report: &otelet_core::decide::Report,
+        report: &otelet_core::decide::AgentReport,
         conditional: bool,
     ) -> Option<Event> {
         let not_asked = move |failure| {
@@ -198,7 +198,7 @@ impl Runner {
     }
 
     /// Everything that is told in an exchange, but for what takes a look at the disk: that is done on its thread.
-    pub(super) fn report_for(&self, report: &otelet_core::decide::Report) -> Incomplete {
+    pub(super) fn report_for(&self, report: &otelet_core::decide::AgentReport) -> Incomplete {
         Incomplete {
             report: source::Report {
                 status: self.status(report, status::AgentState::Running),
@@ -231,7 +231,7 @@ impl Runner {
         }
     }
 
-    pub(super) fn send_report(&mut self, report: &otelet_core::decide::Report) -> Option<Event> {
+    pub(super) fn send_report(&mut self, report: &otelet_core::decide::AgentReport) -> Option<Event> {
         let reporter = self.reporter.clone()?;
         let report = self.report_for(report);
         let started = self.work_along("report", move || {

@@ -24,7 +24,7 @@ use crate::os;
 use crate::tell::alerts::{AlertStatus, WebhookStatus};
 pub use ask::{Diagnosis, Request, Standby, Verb, diagnosis_path, fresh, path, read, request, request_path};
 use otelet_config::redact::Redactor;
-use otelet_core::decide::{ConfigHash, Moment, Report};
+use otelet_core::decide::{AgentReport, ConfigHash, Moment};
 use otelet_core::units;
 pub use screen::screen;
 pub use show::show;
@@ -272,7 +272,7 @@ pub struct Essence([u8; 32]);
 
 impl Status {
     /// Puts together what is known.
-    pub fn new(report: &Report, facts: Facts<'_>, at: Moment) -> Self {
+    pub fn new(report: &AgentReport, facts: Facts<'_>, at: Moment) -> Self {
         let wall = |instant: Instant| {
             let time = match instant.checked_duration_since(at.now) {
                 Some(ahead) => at.wall + ahead,

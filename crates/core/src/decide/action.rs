@@ -5,7 +5,7 @@ use super::data::docker::Do;
 use super::data::hash::ConfigHash;
 use super::data::notification::Notification;
 use super::data::record::Record;
-use super::data::report::Report;
+use super::data::report::AgentReport;
 use super::notice::Notice;
 
 /// What is to be done.
@@ -16,14 +16,14 @@ pub enum Action {
         /// Which, counted from the first of `Params::sources`.
         source: usize,
         /// What the source is told.
-        report: Box<Report>,
+        report: Box<AgentReport>,
         /// Whether "unchanged" is an answer that serves.
         conditional: bool,
     },
     /// Look whether the body of a kept config is whole; answered by `Event::BodyChecked`.
     CheckBody(ConfigHash),
     /// Send a plain report; answered by `Event::Reported`.
-    Report(Box<Report>),
+    Report(Box<AgentReport>),
     /// Put the offered body on disk; answered by `Event::Kept`.
     Keep(ConfigHash),
     /// Have the collector validate a kept body; answered by `Event::Validated`.

@@ -6,7 +6,7 @@ use super::action::Action;
 use super::data::alert::AlertMemory;
 use super::data::hash::ConfigHash;
 use super::data::record::Record;
-use super::data::report::Report;
+use super::data::report::AgentReport;
 use super::data::source::Exchanged;
 use super::data::time::{Due, Moment};
 use super::event::Event;
@@ -240,11 +240,11 @@ impl Agent {
     }
 
     /// What is true now, computed from the state.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> AgentReport {
         let Agent { collector, rollout, poll, sources, reporting, exporting, alerts, checks, .. } = self;
         let record = rollout.record();
         let (status, message) = rollout.status();
-        Report {
+        AgentReport {
             status,
             message,
             remote: record.remote,

@@ -42,7 +42,7 @@ pub enum CollectorState {
 
 /// What every exchange carries, and what `otelet status` shows.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Report {
+pub struct AgentReport {
     /// What became of the config received last.
     pub status: Status,
     /// Why it failed, else empty.

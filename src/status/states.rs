@@ -100,13 +100,13 @@ impl From<decide::CollectorState> for CollectorState {
     }
 }
 
-impl From<decide::Status> for RemoteConfigStatus {
-    fn from(status: decide::Status) -> Self {
+impl From<decide::RemoteConfigStatus> for RemoteConfigStatus {
+    fn from(status: decide::RemoteConfigStatus) -> Self {
         match status {
-            decide::Status::Unset => Self::Unset,
-            decide::Status::Applying => Self::Applying,
-            decide::Status::Applied => Self::Applied,
-            decide::Status::Failed => Self::Failed,
+            decide::RemoteConfigStatus::Unset => Self::Unset,
+            decide::RemoteConfigStatus::Applying => Self::Applying,
+            decide::RemoteConfigStatus::Applied => Self::Applied,
+            decide::RemoteConfigStatus::Failed => Self::Failed,
         }
     }
 }

@@ -60,7 +60,7 @@ pub use data::failure::{Failure, FailureKind};
 pub use data::hash::ConfigHash;
 pub use data::notification::Notification;
 pub use data::record::{Candidate, Record, Refused, Verdict};
-pub use data::report::{AgentReport, CollectorState, Status};
+pub use data::report::{AgentReport, CollectorState, RemoteConfigStatus};
 pub use data::source::{Exchanged, Exchanges, Heard, Serving};
 pub use data::time::{Due, Moment};
 pub use event::Event;

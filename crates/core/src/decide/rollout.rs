@@ -9,7 +9,7 @@ use super::action::Action;
 use super::backoff;
 use super::data::hash::ConfigHash;
 use super::data::record::{Candidate, Record, Refused, Verdict};
-use super::data::report::Status;
+use super::data::report::RemoteConfigStatus;
 use super::data::time::{Due, Moment};
 use super::notice::Notice;
 
@@ -172,20 +172,20 @@ impl Rollout {
     }
 
     /// The status of the config received last, and why it failed.
-    pub fn status(&self) -> (Status, String) {
+    pub fn status(&self) -> (RemoteConfigStatus, String) {
         let Some(remote) = self.record.remote else {
-            return (Status::Unset, String::new());
+            return (RemoteConfigStatus::Unset, String::new());
         };
         if let Some(refused) = self.barred(remote) {
-            return (Status::Failed, refused.reason.clone());
+            return (RemoteConfigStatus::Failed, refused.reason.clone());
         }
         if let Some(trouble) = self.trouble(remote) {
-            return (Status::Failed, trouble.into());
+            return (RemoteConfigStatus::Failed, trouble.into());
         }
         if self.record.last_good == Some(remote) && self.on_trial().is_none() {
-            return (Status::Applied, String::new());
+            return (RemoteConfigStatus::Applied, String::new());
         }
-        (Status::Applying, String::new())
+        (RemoteConfigStatus::Applying, String::new())
     }
 
     /// When it next wants to be asked.

@@ -653,7 +653,7 @@ impl World {
 fn is_back(agent: &Agent, config: ConfigHash) -> bool {
     let report = agent.report();
     let well = report.collector.healthy && !report.collector.without_engine;
-    report.status == Status::Applied && report.effective == Some(config) && well
+    report.status == RemoteConfigStatus::Applied && report.effective == Some(config) && well
 }
 
 /// From this value on a gauge is bad, and for how long it must be.

@@ -12,7 +12,7 @@ use super::source::{Exchanges, Serving};
 
 /// Remote config status, in OpAMP's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum RemoteConfigStatus {
     /// Nothing was ever received.
     Unset,
     /// What was received last is being checked or tried.
@@ -44,7 +44,7 @@ pub enum CollectorState {
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentReport {
     /// What became of the config received last.
-    pub status: Status,
+    pub status: RemoteConfigStatus,
     /// Why it failed, else empty.
     pub message: String,
     /// The hash received last.

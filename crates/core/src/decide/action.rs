@@ -3,7 +3,7 @@
 use super::data::alert::AlertMemory;
 use super::data::docker::Do;
 use super::data::hash::ConfigHash;
-use super::data::notification::Notification;
+use super::data::message::Notification;
 use super::data::record::Record;
 use super::data::report::AgentReport;
 use super::notice::Notice;

@@ -18,10 +18,10 @@ use super::backoff;
 use super::data::alert::{Alert, AlertMemory, AlertSettings, AlertsReport, Resolved};
 use super::data::clock::Clocks;
 use super::data::failure::Failure;
-use super::data::notification::Notification;
+use super::data::message::Notification;
 use super::data::time::{Due, Moment};
 use super::notice::Notice;
-use super::notify::Notifying;
+use super::webhook::Notifying;
 use crate::telemetry::Snapshot;
 
 /// The most resolved alerts that wait for a webhook to take them.

@@ -4,7 +4,7 @@
 //! around it does them and reports each result with one [`Event`]. There is no I/O, no clock and no randomness in this
 //! folder: the lints below hold the wall, `.clippy.toml` names the functions behind it.
 //!
-//! A file uses only files of the lines above its own; `collector` also uses `docker`, and `alert` uses `notify`:
+//! A file uses only files of the lines above its own; `collector` also uses `docker`, and `alert` uses `webhook`:
 //!
 //! 1. `data/`: the types that events and actions carry, and the report. They decide nothing.
 //! 2. `notice` (the log), `params` (the settings), `event`, `action`.
@@ -12,7 +12,7 @@
 //!    probes).
 //! 4. The concerns: `collector` keeps one collector alive, `rollout` decides which configuration it should run, `poll` when
 //!    the sources are asked and `sources` which of them, `reporting` when plain reports are sent, `export` when measurements
-//!    and events are, `alert` compares measurements with thresholds, `notify` decides when the webhook gets alerts, `docker`
+//!    and events are, `alert` compares measurements with thresholds, `webhook` decides when the webhook gets alerts, `docker`
 //!    when containers are listed, `check` when checks are made, `sample` when the host is sampled, `watchdog` when the
 //!    service manager gets a sign of life.
 //! 5. `agent`: [`Agent`] joins them. After each event it compares the state that is wanted with the state that is.
@@ -33,7 +33,6 @@ pub mod event;
 pub mod export;
 pub mod health;
 pub mod notice;
-pub mod notify;
 pub mod params;
 pub mod poll;
 #[cfg(test)]
@@ -45,6 +44,7 @@ pub mod sample;
 mod simulation;
 pub mod sources;
 pub mod watchdog;
+pub mod webhook;
 
 pub use action::Action;
 pub use agent::Agent;
@@ -58,7 +58,7 @@ pub use data::delivery::Deliveries;
 pub use data::export::{Delivered, ExportParams};
 pub use data::failure::{Failure, FailureKind};
 pub use data::hash::ConfigHash;
-pub use data::notification::Notification;
+pub use data::message::Notification;
 pub use data::record::{Candidate, Record, Refused, Verdict};
 pub use data::report::{AgentReport, CollectorState, RemoteConfigStatus};
 pub use data::source::{Exchanged, Exchanges, Heard, Serving};

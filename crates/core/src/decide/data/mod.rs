@@ -9,7 +9,7 @@ pub mod docker;
 pub mod export;
 pub mod failure;
 pub mod hash;
-pub mod notification;
+pub mod message;
 pub mod record;
 pub mod report;
 pub mod source;

@@ -7,7 +7,7 @@ use super::clock::ServerClock;
 use super::data::clock::Clocks;
 use super::data::delivery::Deliveries;
 use super::data::failure::Failure;
-use super::data::notification::Notification;
+use super::data::message::Notification;
 use super::data::time::{Due, Moment};
 use super::delivery::{self, Delivery, Pace};
 use super::notice::Notice;

@@ -215,7 +215,7 @@ fn params(settings: &Settings, memory: &Memory) -> Params {
         export: export::params(&settings.export),
         alerts: settings.alerts.clone(),
         alert_labels: Vec::new(),
-        notify_every: settings.webhook.url.as_ref().map(|_| settings.webhook.every),
+        webhook_every: settings.webhook.url.as_ref().map(|_| settings.webhook.every),
         docker: docker::wanted(settings),
         checks: settings.checks.iter().map(CheckSettings::plan).collect(),
     }
@@ -490,7 +490,7 @@ impl Runner {
             Action::Answer(answer) => self.answer(answer),
             Action::Quit => self.quit = true,
             Action::Export => return self.export(),
-            Action::Notify(batch) => return self.notify(batch),
+            Action::SendAlerts(batch) => return self.send_alerts(batch),
             Action::KeepAlerts(memory) => return self.keep_alerts(memory),
             Action::Docker(what) => return self.use_engine(what),
             Action::Check { index, generation } => return self.check(index, generation),

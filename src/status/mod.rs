@@ -391,7 +391,7 @@ impl Status {
                 ..facts.export
             },
             alerts: report.alerts.alerts.iter().map(AlertStatus::from).collect(),
-            webhook: (&report.alerts.notifications).into(),
+            webhook: (&report.alerts.messages).into(),
             docker: facts.docker,
         }
     }

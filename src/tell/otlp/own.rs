@@ -75,7 +75,7 @@ impl Counts {
             | Notice::AlertFired { .. }
             | Notice::AlertResolved { .. }
             | Notice::AlertsNotKept { .. }
-            | Notice::NotificationFailed { .. }
+            | Notice::AlertsNotTaken { .. }
             | Notice::EngineWatched { .. }
             | Notice::EngineLost { .. }
             | Notice::AdditionsLeftOut { .. }

@@ -3,7 +3,7 @@
 use super::data::alert::AlertMemory;
 use super::data::docker::Do;
 use super::data::hash::ConfigHash;
-use super::data::message::Notification;
+use super::data::message::AlertMessage;
 use super::data::record::Record;
 use super::data::report::AgentReport;
 use super::notice::Notice;
@@ -64,8 +64,8 @@ pub enum Action {
     Quit,
     /// Export a batch of what waits; answered by `Event::Exported`.
     Export,
-    /// Send a batch of alerts to the webhook; answered by `Event::Notified`.
-    Notify(Vec<Notification>),
+    /// Send a batch of alerts to the webhook; answered by `Event::AlertsSent`.
+    SendAlerts(Vec<AlertMessage>),
     /// Put what must survive of the alerts on disk; answered by `Event::AlertsKept`.
     KeepAlerts(AlertMemory),
     /// Do something with the Docker engine.

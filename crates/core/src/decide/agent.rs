@@ -94,7 +94,7 @@ impl Agent {
             checks: check::Checks::new(&params.checks, at),
             ending: Ending::No,
             first_stop: None,
-            alerts: alert::Alerts::new(&params.alerts, &params.alert_labels, params.notify_every),
+            alerts: alert::Alerts::new(&params.alerts, &params.alert_labels, params.webhook_every),
             params,
         };
         agent.alerts.restore(alerts, at, &mut actions);
@@ -141,7 +141,7 @@ impl Agent {
                 self.checks.reconfigure(&params.checks, at);
                 self.collector.stop_timeout = params.stop_timeout;
                 let (rules, labels) = (&params.alerts, &params.alert_labels);
-                self.alerts.reconfigure(rules, labels, params.notify_every, at, out);
+                self.alerts.reconfigure(rules, labels, params.webhook_every, at, out);
                 self.docker.reconfigure(&params.docker, at.now);
                 self.params = *params;
                 if restart {
@@ -187,7 +187,7 @@ impl Agent {
                 let notice = self.exporting.on_exported(result, self.collector.is_healthy(), at);
                 out.extend(notice.map(Action::Tell));
             }
-            Event::Notified { result, clocks } => self.alerts.on_notified(result, clocks.as_ref(), at, out),
+            Event::AlertsSent { result, clocks } => self.alerts.on_sent(result, clocks.as_ref(), at, out),
             Event::Relabelled(labels) => self.alerts.relabel(labels),
             Event::AlertsKept(result) => self.alerts.on_kept(result, at, out),
             Event::Docker(input) => self.docker.on(input, at, out),

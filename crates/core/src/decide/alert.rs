@@ -18,10 +18,10 @@ use super::backoff;
 use super::data::alert::{Alert, AlertMemory, AlertSettings, AlertsReport, Resolved};
 use super::data::clock::Clocks;
 use super::data::failure::Failure;
-use super::data::message::Notification;
+use super::data::message::AlertMessage;
 use super::data::time::{Due, Moment};
 use super::notice::Notice;
-use super::webhook::Notifying;
+use super::webhook::WebhookSchedule;
 use crate::telemetry::Snapshot;
 
 /// The most resolved alerts that wait for a webhook to take them.
@@ -40,7 +40,7 @@ pub struct Alerts {
     rules: Vec<Rule>,
     /// Labels that every alert of this host has.
     labels: Vec<(String, String)>,
-    notifying: Notifying,
+    webhook: WebhookSchedule,
     resolved: Vec<(u64, Resolved)>,
     /// The number of the last resolved one.
     number: u64,
@@ -59,11 +59,11 @@ struct Writing {
 
 impl Alerts {
     /// None of them fires yet.
-    pub fn new(rules: &[AlertSettings], labels: &[(String, String)], notify_every: Option<Duration>) -> Self {
+    pub fn new(rules: &[AlertSettings], labels: &[(String, String)], webhook_every: Option<Duration>) -> Self {
         Self {
             rules: rules.iter().cloned().map(Rule::new).collect(),
             labels: labels.to_vec(),
-            notifying: Notifying::new(notify_every),
+            webhook: WebhookSchedule::new(webhook_every),
             resolved: Vec::new(),
             number: 0,
             dropped: 0,
@@ -73,7 +73,7 @@ impl Alerts {
 
     /// Goes on with what fired in an earlier life: it is not said again, and keeps its start and its labels.
     pub fn restore(&mut self, memory: AlertMemory, at: Moment, out: &mut Vec<Action>) {
-        self.writing.dirty |= !memory.resolved.is_empty() && !self.notifying.is_wanted();
+        self.writing.dirty |= !memory.resolved.is_empty() && !self.webhook.is_wanted();
         for resolved in memory.resolved {
             self.put_out(resolved);
         }
@@ -98,7 +98,7 @@ impl Alerts {
         for (alert, why) in orphans {
             self.tell(News::Resolved(Box::new(alert), why.into()), at, out);
         }
-        self.notifying.changed(at.now);
+        self.webhook.changed(at.now);
     }
 
     /// The settings may have changed. What an alert of the same name still looks at goes on.
@@ -106,13 +106,13 @@ impl Alerts {
         &mut self,
         rules: &[AlertSettings],
         labels: &[(String, String)],
-        notify_every: Option<Duration>,
+        webhook_every: Option<Duration>,
         at: Moment,
         out: &mut Vec<Action>,
     ) {
         self.labels = labels.to_vec();
-        self.notifying.reconfigure(notify_every, at.now);
-        if notify_every.is_none() && !self.resolved.is_empty() {
+        self.webhook.reconfigure(webhook_every, at.now);
+        if webhook_every.is_none() && !self.resolved.is_empty() {
             self.resolved.clear();
             self.writing.dirty = true;
         }
@@ -168,26 +168,20 @@ impl Alerts {
     }
 
     /// Takes what became of a batch at the webhook, whose answer may have told what its clock shows.
-    pub fn on_notified(
-        &mut self,
-        result: Result<(), Failure>,
-        clocks: Option<&Clocks>,
-        at: Moment,
-        out: &mut Vec<Action>,
-    ) {
-        let wrong_times = self.notifying.learn(clocks, out);
-        if wrong_times && self.notifying.send_again(at.now) {
+    pub fn on_sent(&mut self, result: Result<(), Failure>, clocks: Option<&Clocks>, at: Moment, out: &mut Vec<Action>) {
+        let wrong_times = self.webhook.learn(clocks, out);
+        if wrong_times && self.webhook.send_again(at.now) {
             return;
         }
         let before = self.resolved.len();
         if result.is_ok() && !wrong_times {
-            let taken = self.notifying.in_flight();
+            let taken = self.webhook.in_flight();
             self.resolved.retain(|(number, _)| Some(*number) > taken);
         }
         self.writing.dirty |= self.resolved.len() != before;
         let more = self.fires() || !self.resolved.is_empty();
-        if let Some((message, delay)) = self.notifying.on_notified(result, more, at) {
-            out.push(Action::Tell(Notice::NotificationFailed { message, delay }));
+        if let Some((message, delay)) = self.webhook.on_sent(result, more, at) {
+            out.push(Action::Tell(Notice::AlertsNotTaken { message, delay }));
         }
     }
 
@@ -217,8 +211,8 @@ impl Alerts {
         for one in news {
             self.tell(one, at, out);
         }
-        if self.notifying.begin(at.now, self.fires() || !self.resolved.is_empty(), self.number) {
-            out.push(Action::Notify(self.batch(at.wall)));
+        if self.webhook.begin(at.now, self.fires() || !self.resolved.is_empty(), self.number) {
+            out.push(Action::SendAlerts(self.batch(at.wall)));
         }
     }
 
@@ -235,14 +229,14 @@ impl Alerts {
     pub fn due(&self) -> Option<Due> {
         let gone = self.firing().map(|(series, _)| Due { at: series.gone_at(), slack: GONE_SLACK });
         let write = self.writing.not_before.filter(|_| self.writing.dirty && !self.writing.in_flight).map(Due::at);
-        gone.chain(write).chain(self.notifying.due()).min_by_key(Due::latest)
+        gone.chain(write).chain(self.webhook.due()).min_by_key(Due::latest)
     }
 
     /// What is known.
     pub fn report(&self) -> AlertsReport {
         AlertsReport {
             alerts: self.rules.iter().flat_map(Rule::report).collect(),
-            notifications: self.notifying.notifications().clone(),
+            messages: self.webhook.messages().clone(),
             overlooked: self.rules.iter().map(|rule| rule.overlooked as u64).sum(),
             dropped: self.dropped,
         }
@@ -281,11 +275,11 @@ impl Alerts {
             }
         }
         self.writing.dirty = true;
-        self.notifying.changed(at.now);
+        self.webhook.changed(at.now);
     }
 
     fn put_out(&mut self, resolved: Resolved) {
-        if !self.notifying.is_wanted() {
+        if !self.webhook.is_wanted() {
             return;
         }
         if self.resolved.len() == MOST_RESOLVED {
@@ -296,11 +290,11 @@ impl Alerts {
         self.resolved.push((self.number, resolved));
     }
 
-    fn batch(&self, wall: SystemTime) -> Vec<Notification> {
-        let ends_at = wall + self.notifying.fades_after();
-        let firing = self.firing().map(|(_, alert)| Notification::new(alert, ends_at));
-        let resolved = self.resolved.iter().map(|(_, it)| Notification::new(&it.alert, it.at));
-        resolved.chain(firing).map(|one| self.notifying.in_their_time(one)).collect()
+    fn batch(&self, wall: SystemTime) -> Vec<AlertMessage> {
+        let ends_at = wall + self.webhook.fades_after();
+        let firing = self.firing().map(|(_, alert)| AlertMessage::new(alert, ends_at));
+        let resolved = self.resolved.iter().map(|(_, it)| AlertMessage::new(&it.alert, it.at));
+        resolved.chain(firing).map(|one| self.webhook.in_their_time(one)).collect()
     }
 }
 

@@ -88,7 +88,7 @@ pub enum Event {
     /// An export ended, or failed.
     Exported(Result<Delivered, Failure>),
     /// A batch of alerts was taken, or was not.
-    Notified {
+    AlertsSent {
         /// The reason, when it was not.
         result: Result<(), Failure>,
         /// The clock of the receiver, if it answered and told it.

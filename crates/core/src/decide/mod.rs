@@ -58,7 +58,7 @@ pub use data::delivery::Deliveries;
 pub use data::export::{Delivered, ExportParams};
 pub use data::failure::{Failure, FailureKind};
 pub use data::hash::ConfigHash;
-pub use data::message::Notification;
+pub use data::message::AlertMessage;
 pub use data::record::{Candidate, Record, Refused, Verdict};
 pub use data::report::{AgentReport, CollectorState, RemoteConfigStatus};
 pub use data::source::{Exchanged, Exchanges, Heard, Serving};

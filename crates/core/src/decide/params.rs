@@ -34,7 +34,7 @@ pub struct Params {
     /// Labels that each alert of this host has.
     pub alert_labels: Vec<(String, String)>,
     /// Time between repetitions to the webhook, if there is one.
-    pub notify_every: Option<Duration>,
+    pub webhook_every: Option<Duration>,
     /// The Docker engine that is watched.
     pub docker: Option<Wanted>,
     /// The checks.

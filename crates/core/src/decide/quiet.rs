@@ -50,7 +50,7 @@ fn params() -> Params {
             labels: Vec::new(),
         }],
         alert_labels: Vec::new(),
-        notify_every: Some(Duration::from_secs(60)),
+        webhook_every: Some(Duration::from_secs(60)),
         docker: Some(docker::Wanted { socket: "/run/docker.sock".into(), usage_every: Duration::from_secs(32) }),
         checks: [check("web"), check("port")].into_iter().collect(),
     }
@@ -123,7 +123,7 @@ impl Quiet {
                 let delivered = Delivered { sent: 1, more: false, trouble: None };
                 self.ends.push(Event::Exported(Ok(delivered)));
             }
-            Action::Notify(_) => self.ends.push(Event::Notified { result: Ok(()), clocks: None }),
+            Action::SendAlerts(_) => self.ends.push(Event::AlertsSent { result: Ok(()), clocks: None }),
             Action::Check { generation, .. } => {
                 let outcome = check::Outcome { result: Ok(String::new()), took: Duration::ZERO };
                 self.ends.push(Event::Checked { generation, outcome });

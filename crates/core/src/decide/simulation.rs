@@ -504,7 +504,7 @@ impl World {
                     process.known_healthy = true;
                 }
             }
-            Event::Notified { clocks: Some(Clocks { theirs, ours, .. }), .. } => {
+            Event::AlertsSent { clocks: Some(Clocks { theirs, ours, .. }), .. } => {
                 let ahead = theirs.duration_since(*ours).map(|ahead| ahead.as_secs() as i64);
                 self.told_ahead = Some(ahead.unwrap_or_else(|behind| -(behind.duration().as_secs() as i64)));
             }
@@ -718,7 +718,7 @@ fn params(seed: u64) -> Params {
         }),
         alerts: rules(),
         alert_labels: vec![("instance".into(), "made-up".into())],
-        notify_every: Some(Duration::from_secs(60)),
+        webhook_every: Some(Duration::from_secs(60)),
         docker: Some(docker::Wanted { socket: "/run/docker.sock".into(), usage_every: Duration::from_secs(32) }),
         checks: checks(),
         sources: std::sync::Arc::default(),

@@ -205,7 +205,7 @@ pub struct AlertsReport {
     /// In the order of the settings.
     pub alerts: Vec<AlertReport>,
     /// What became of them at the webhook.
-    pub notifications: Deliveries,
+    pub messages: Deliveries,
     /// Series that are not looked at, because an alert has too many.
     pub overlooked: u64,
     /// Resolved alerts that the webhook never took, because too many others came after them.

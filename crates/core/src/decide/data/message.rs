@@ -6,7 +6,7 @@ use super::alert::{Alert, rounded};
 
 /// An alert as a receiver is told of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Notification {
+pub struct AlertMessage {
     /// What it is known by.
     pub labels: Vec<(String, String)>,
     /// What is said about it.
@@ -17,7 +17,7 @@ pub struct Notification {
     pub ends_at: SystemTime,
 }
 
-impl Notification {
+impl AlertMessage {
     /// Of this alert.
     pub fn new(alert: &Alert, ends_at: SystemTime) -> Self {
         let description = format!("{alert}, bad is {}", alert.threshold);

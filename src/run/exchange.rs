@@ -102,7 +102,7 @@ impl Runner {
     ) -> Option<Event> {
         let not_asked = move |failure| {
             let exchanged = Exchanged::NotAsked(failure);
-            Some(Event::Exchanged { source: index, heard: Heard::Now, exchanged })
+            Some(Event::Exchanged { source: index, freshness: Freshness::Fresh, exchanged })
         };
         let Some(source) = self.source.clone() else {
             let why = "config source cannot be used, see the error above; mend the settings and send SIGHUP";
@@ -114,13 +114,13 @@ impl Runner {
         let store = self.store.clone();
         let started = self.work_along("exchange", move || {
             let answer = source.exchange(index, &report.complete(), conditional);
-            let outcome = answer.map(|(answer, heard)| {
+            let outcome = answer.map(|(answer, freshness)| {
                 let brought = match answer.offer {
                     Offer::Unchanged => Brought::Nothing,
                     Offer::Empty => Brought::Empty,
                     Offer::Config { body } => Brought::Body(look_at(body, known, &trusted, &store)),
                 };
-                (brought, answer.orders, heard)
+                (brought, answer.orders, freshness)
             });
             Message::Exchanged(Box::new(ExchangeEnd { source, index, outcome }))
         });
@@ -140,15 +140,15 @@ impl Runner {
 
     pub(super) fn take_exchange(&mut self, end: ExchangeEnd) {
         let ExchangeEnd { source, index, outcome } = end;
-        let exchanged = |heard, exchanged| Event::Exchanged { source: index, heard, exchanged };
+        let exchanged = |freshness, exchanged| Event::Exchanged { source: index, freshness, exchanged };
         if !self.source.as_ref().is_some_and(|known| Arc::ptr_eq(known, &source)) {
-            self.feed(exchanged(Heard::Now, Exchanged::Replaced));
+            self.feed(exchanged(Freshness::Fresh, Exchanged::Replaced));
             return;
         }
-        let (brought, orders, heard) = match outcome {
+        let (brought, orders, freshness) = match outcome {
             Ok(brought) => brought,
             Err(failure) => {
-                self.feed(exchanged(Heard::Now, Exchanged::Failed(failure)));
+                self.feed(exchanged(Freshness::Fresh, Exchanged::Failed(failure)));
                 return;
             }
         };
@@ -168,7 +168,7 @@ impl Runner {
             }
         };
         self.memory.source = source.memory(index);
-        self.feed(exchanged(heard, brought));
+        self.feed(exchanged(freshness, brought));
         if let Some(uid) = orders.instance_uid {
             self.adopt(uid);
         }

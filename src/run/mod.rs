@@ -46,7 +46,7 @@ use otelet_config::redact::Redactor;
 use otelet_config::{Capabilities, Inspected};
 use otelet_core::decide::collector::Input;
 use otelet_core::decide::{
-    Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Heard, Level, Moment, Notice, Params, Verdict,
+    Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Freshness, Level, Moment, Notice, Params, Verdict,
 };
 
 /// Stack of the short-lived threads, in bytes. The tests of `http` and `config` run on one of this size.
@@ -86,7 +86,7 @@ struct ExchangeEnd {
     source: Arc<Source>,
     /// Which of its locations was asked.
     index: usize,
-    outcome: Result<(Brought, Orders, Heard), Failure>,
+    outcome: Result<(Brought, Orders, Freshness), Failure>,
 }
 
 /// What came with an answer.

@@ -108,8 +108,8 @@ impl Agent {
         let out = &mut actions;
         match event {
             Event::Due => {}
-            Event::Exchanged { source, heard, exchanged } => {
-                if let Some(ended) = self.sources.on_exchanged(source, heard, exchanged, out) {
+            Event::Exchanged { source, freshness, exchanged } => {
+                if let Some(ended) = self.sources.on_exchanged(source, freshness, exchanged, out) {
                     self.end_round(ended, at, out);
                 }
             }

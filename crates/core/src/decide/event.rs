@@ -9,7 +9,7 @@ use super::data::export::Delivered;
 use super::data::failure::Failure;
 use super::data::hash::ConfigHash;
 use super::data::record::Verdict;
-use super::data::source::{Exchanged, Heard};
+use super::data::source::{Exchanged, Freshness};
 use super::data::{collector, docker};
 use super::params::Params;
 use crate::telemetry::Snapshot;
@@ -24,7 +24,7 @@ pub enum Event {
         /// Which, as in `Action::Exchange`.
         source: usize,
         /// When an answer was heard.
-        heard: Heard,
+        freshness: Freshness,
         /// How.
         exchanged: Exchanged,
     },

@@ -116,7 +116,7 @@ impl Quiet {
                 self.polled.push(self.now);
                 let first = self.agent.report().effective.is_none();
                 let exchanged = if first { Exchanged::Offered(hash) } else { Exchanged::Unchanged };
-                self.ends.push(Event::Exchanged { source: 0, heard: Heard::Now, exchanged });
+                self.ends.push(Event::Exchanged { source: 0, freshness: Freshness::Fresh, exchanged });
             }
             Action::Report(_) => self.ends.push(Event::Reported(Ok(()))),
             Action::Export => {

@@ -10,7 +10,7 @@ use super::action::Action;
 use super::data::failure::Failure;
 use super::data::hash::ConfigHash;
 pub use super::data::source::Serving;
-use super::data::source::{Exchanged, Heard};
+use super::data::source::{Exchanged, Freshness};
 use super::notice::Notice;
 
 /// What is to be asked now.
@@ -136,7 +136,7 @@ impl Sources {
     pub fn on_exchanged(
         &mut self,
         source: usize,
-        heard: Heard,
+        freshness: Freshness,
         exchanged: Exchanged,
         out: &mut Vec<Action>,
     ) -> Option<Exchanged> {
@@ -151,11 +151,13 @@ impl Sources {
             Exchanged::Unchanged | Exchanged::Empty | Exchanged::Offered(_) | Exchanged::Malformed { .. } => {
                 self.serving = source;
                 self.served = self.locations.get(source).cloned();
-                match (source, heard) {
-                    (0, Heard::Now) => (self.answered, self.silent_since, self.trouble) = (true, None, None),
+                match (source, freshness) {
+                    (0, Freshness::Fresh) => (self.answered, self.silent_since, self.trouble) = (true, None, None),
                     // It says nothing of whether the server answers now.
-                    (0, Heard::Before) => {}
-                    (_, Heard::Now | Heard::Before) => self.trouble = asked.failure.map(|failure| failure.message),
+                    (0, Freshness::Cached) => {}
+                    (_, Freshness::Fresh | Freshness::Cached) => {
+                        self.trouble = asked.failure.map(|failure| failure.message)
+                    }
                 }
                 exchanged
             }
@@ -262,7 +264,7 @@ mod tests {
         while let Some(Question { source, conditional }) = sources.take_question() {
             asked.push((source, conditional));
             assert_eq!(sources.take_question(), None, "never two at a time");
-            if let Some(ended) = sources.on_exchanged(source, Heard::Now, answers[source].clone(), &mut out) {
+            if let Some(ended) = sources.on_exchanged(source, Freshness::Fresh, answers[source].clone(), &mut out) {
                 return (asked, ended, out);
             }
         }
@@ -332,7 +334,7 @@ mod tests {
 
         sources.begin(None, true, t0, &mut Vec::new());
         sources.take_question();
-        sources.on_exchanged(0, Heard::Before, Exchanged::Offered(HASH), &mut Vec::new());
+        sources.on_exchanged(0, Freshness::Cached, Exchanged::Offered(HASH), &mut Vec::new());
         assert_eq!(sources.silent_since(), Some(t0));
 
         round(&mut sources, t0, &[Exchanged::Unchanged, silent("no b")]);

@@ -7,11 +7,11 @@ use super::hash::ConfigHash;
 
 /// When an answer was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
+pub enum Freshness {
     /// In this exchange.
-    Now,
+    Fresh,
     /// In an earlier one: nobody was asked.
-    Before,
+    Cached,
 }
 
 /// How an exchange ended.

@@ -17,7 +17,7 @@ use crate::source::{self, Offer, Source};
 use crate::status::{self, Facts};
 use crate::store::Store;
 use otelet_config as config;
-use otelet_core::decide::{Action, Agent, Event, Exchanged, Heard, Moment, Params, Record, Verdict};
+use otelet_core::decide::{Action, Agent, Event, Exchanged, Freshness, Moment, Params, Record, Verdict};
 use otelet_core::units;
 use otelet_wire::status::{AgentState, Losses};
 
@@ -163,7 +163,7 @@ fn ask(
             Ok((answer, _)) => return Ok(answer.offer),
             Err(failure) => {
                 let exchanged = Exchanged::Failed(failure);
-                actions = agent.on(Event::Exchanged { source: index, heard: Heard::Now, exchanged }, at);
+                actions = agent.on(Event::Exchanged { source: index, freshness: Freshness::Fresh, exchanged }, at);
             }
         }
     }

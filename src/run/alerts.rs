@@ -1,7 +1,7 @@
 //! Alerts on their way to the disk and to the webhook, on threads of their own, and into the log of the host.
 
 use super::*;
-use otelet_core::decide::{Alert, AlertMemory, AlertSeverity, Notification, alert};
+use otelet_core::decide::{Alert, AlertMemory, AlertMessage, AlertSeverity, alert};
 use otelet_core::telemetry::{Record, Severity};
 
 impl Runner {
@@ -24,18 +24,18 @@ impl Runner {
         };
     }
 
-    pub(super) fn notify(&mut self, batch: Vec<Notification>) -> Option<Event> {
+    pub(super) fn send_alerts(&mut self, batch: Vec<AlertMessage>) -> Option<Event> {
         let Some(webhook) = self.webhook.clone() else {
             let why = "webhook.url cannot be used, see the error above; mend the settings and send SIGHUP";
             let result = Err(Failure::new(FailureKind::Settings, why));
-            return Some(Event::Notified { result, clocks: None });
+            return Some(Event::AlertsSent { result, clocks: None });
         };
         let redactor = self.redactor.clone();
         let started = self.work_along("webhook", move || {
             let (result, clocks) = webhook.send(&batch, &redactor);
-            Message::Event(Event::Notified { result, clocks })
+            Message::Event(Event::AlertsSent { result, clocks })
         });
-        started.err().map(|why| Event::Notified { result: Err(why), clocks: None })
+        started.err().map(|why| Event::AlertsSent { result: Err(why), clocks: None })
     }
 
     /// What fires and what no longer does belongs in the log of the host as well.

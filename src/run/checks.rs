@@ -71,7 +71,7 @@ impl Runner {
     }
 
     /// Keeps since when the agent and the collector are as they are.
-    pub(super) fn look_at_ourselves(&mut self, report: &otelet_core::decide::Report) {
+    pub(super) fn look_at_ourselves(&mut self, report: &otelet_core::decide::AgentReport) {
         let now = SystemTime::now();
         let agent = self.trouble_of_agent(report).is_none();
         let keep = |known: &mut Option<(bool, SystemTime)>, ok: bool| {
@@ -83,7 +83,7 @@ impl Runner {
         keep(&mut self.built_in_checks.collector, report.collector.healthy);
     }
 
-    fn trouble_of_agent(&self, report: &otelet_core::decide::Report) -> Option<String> {
+    fn trouble_of_agent(&self, report: &otelet_core::decide::AgentReport) -> Option<String> {
         let known = &self.built_in_checks;
         let settings = known.settings.as_ref().map(|why| format!("settings cannot be used: {why}"));
         let disk = known.disk.as_ref().map(|why| format!("state cannot be written: {why}"));
@@ -91,7 +91,7 @@ impl Runner {
         settings.or(disk).or(source)
     }
 
-    pub(super) fn check_statuses(&self, report: &otelet_core::decide::Report) -> Vec<CheckStatus> {
+    pub(super) fn check_statuses(&self, report: &otelet_core::decide::AgentReport) -> Vec<CheckStatus> {
         let now = SystemTime::now();
         let since = |known: Option<(bool, SystemTime)>| known.map_or(now, |(_, since)| since);
         let collector = &report.collector;

@@ -97,12 +97,12 @@ impl Runner {
     pub(super) fn exchange(
         &mut self,
         index: usize,
-        report: &otelet_core::decide::Report,
+        report: &otelet_core::decide::AgentReport,
         conditional: bool,
     ) -> Option<Event> {
         let not_asked = move |failure| {
             let exchanged = Exchanged::NotAsked(failure);
-            Some(Event::Exchanged { source: index, heard: Heard::Now, exchanged })
+            Some(Event::Exchanged { source: index, freshness: Freshness::Fresh, exchanged })
         };
         let Some(source) = self.source.clone() else {
             let why = "config source cannot be used, see the error above; mend the settings and send SIGHUP";
@@ -114,13 +114,13 @@ impl Runner {
         let store = self.store.clone();
         let started = self.work_along("exchange", move || {
             let answer = source.exchange(index, &report.complete(), conditional);
-            let outcome = answer.map(|(answer, heard)| {
+            let outcome = answer.map(|(answer, freshness)| {
                 let brought = match answer.offer {
                     Offer::Unchanged => Brought::Nothing,
                     Offer::Empty => Brought::Empty,
                     Offer::Config { body } => Brought::Body(look_at(body, known, &trusted, &store)),
                 };
-                (brought, answer.orders, heard)
+                (brought, answer.orders, freshness)
             });
             Message::Exchanged(Box::new(ExchangeEnd { source, index, outcome }))
         });
@@ -140,15 +140,15 @@ impl Runner {
 
     pub(super) fn take_exchange(&mut self, end: ExchangeEnd) {
         let ExchangeEnd { source, index, outcome } = end;
-        let exchanged = |heard, exchanged| Event::Exchanged { source: index, heard, exchanged };
+        let exchanged = |freshness, exchanged| Event::Exchanged { source: index, freshness, exchanged };
         if !self.source.as_ref().is_some_and(|known| Arc::ptr_eq(known, &source)) {
-            self.feed(exchanged(Heard::Now, Exchanged::Replaced));
+            self.feed(exchanged(Freshness::Fresh, Exchanged::Replaced));
             return;
         }
-        let (brought, orders, heard) = match outcome {
+        let (brought, orders, freshness) = match outcome {
             Ok(brought) => brought,
             Err(failure) => {
-                self.feed(exchanged(Heard::Now, Exchanged::Failed(failure)));
+                self.feed(exchanged(Freshness::Fresh, Exchanged::Failed(failure)));
                 return;
             }
         };
@@ -168,7 +168,7 @@ impl Runner {
             }
         };
         self.memory.source = source.memory(index);
-        self.feed(exchanged(heard, brought));
+        self.feed(exchanged(freshness, brought));
         if let Some(uid) = orders.instance_uid {
             self.adopt(uid);
         }
@@ -198,7 +198,7 @@ impl Runner {
     }
 
     /// Everything that is told in an exchange, but for what takes a look at the disk: that is done on its thread.
-    pub(super) fn report_for(&self, report: &otelet_core::decide::Report) -> Incomplete {
+    pub(super) fn report_for(&self, report: &otelet_core::decide::AgentReport) -> Incomplete {
         Incomplete {
             report: source::Report {
                 status: self.status(report, otelet_wire::status::AgentState::Running),
@@ -231,7 +231,7 @@ impl Runner {
         }
     }
 
-    pub(super) fn send_report(&mut self, report: &otelet_core::decide::Report) -> Option<Event> {
+    pub(super) fn send_report(&mut self, report: &otelet_core::decide::AgentReport) -> Option<Event> {
         let reporter = self.reporter.clone()?;
         let report = self.report_for(report);
         let started = self.work_along("report", move || {

@@ -46,7 +46,7 @@ use otelet_config::redact::Redactor;
 use otelet_config::{Capabilities, Inspected};
 use otelet_core::decide::collector::Input;
 use otelet_core::decide::{
-    Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Heard, Level, Moment, Notice, Params, Verdict,
+    Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Freshness, Level, Moment, Notice, Params, Verdict,
 };
 use otelet_wire::status::{Answer, Losses, Status};
 
@@ -87,7 +87,7 @@ struct ExchangeEnd {
     source: Arc<Source>,
     /// Which of its locations was asked.
     index: usize,
-    outcome: Result<(Brought, Orders, Heard), Failure>,
+    outcome: Result<(Brought, Orders, Freshness), Failure>,
 }
 
 /// What came with an answer.
@@ -216,7 +216,7 @@ fn params(settings: &Settings, memory: &Memory) -> Params {
         export: export::params(&settings.export),
         alerts: settings.alerts.clone(),
         alert_labels: Vec::new(),
-        notify_every: settings.webhook.url.as_ref().map(|_| settings.webhook.every),
+        webhook_every: settings.webhook.url.as_ref().map(|_| settings.webhook.every),
         docker: docker::wanted(settings),
         checks: settings.checks.iter().map(CheckSettings::plan).collect(),
     }
@@ -491,7 +491,7 @@ impl Runner {
             Action::Answer(answer) => self.answer(answer),
             Action::Quit => self.quit = true,
             Action::Export => return self.export(),
-            Action::Notify(batch) => return self.notify(batch),
+            Action::SendAlerts(batch) => return self.send_alerts(batch),
             Action::KeepAlerts(memory) => return self.keep_alerts(memory),
             Action::Docker(what) => return self.use_engine(what),
             Action::Check { index, generation } => return self.check(index, generation),

@@ -199,7 +199,7 @@ impl Runner {
     }
 
     /// Everything that is known now: for the status file and for the source.
-    pub(super) fn status(&self, report: &otelet_core::decide::Report, state: AgentState) -> Status {
+    pub(super) fn status(&self, report: &otelet_core::decide::AgentReport, state: AgentState) -> Status {
         let collector = self.settings.collector.path.display().to_string();
         let facts = Facts {
             instance_uid: &self.instance_uid,

@@ -22,7 +22,7 @@ use crate::settings::{ConfigSettings, Location, ProtocolName, WayOut};
 use crate::store::Signed;
 pub use crate::store::{MAX_VALIDATOR, SourceMemory, Validators};
 use otelet_config::signature::Accepted;
-use otelet_core::decide::Heard;
+use otelet_core::decide::Freshness;
 use otelet_wire::status::Status;
 
 /// For the servers that `config.fallback` lists.
@@ -207,15 +207,15 @@ impl Source {
     /// # Errors
     ///
     /// A [`Failure`]; none of them ends the source.
-    pub fn exchange(&self, index: usize, report: &Report, conditional: bool) -> Result<(Answer, Heard), Failure> {
+    pub fn exchange(&self, index: usize, report: &Report, conditional: bool) -> Result<(Answer, Freshness), Failure> {
         let _asking = self.asking.lock();
         let origin = &self.origins[index];
-        let (answer, heard) = origin.exchange(report, conditional)?;
+        let (answer, freshness) = origin.exchange(report, conditional)?;
         let newest = *self.newest();
         if let Some(accepted) = origin.verify(&answer, newest, (self.clock)())? {
             *self.newest() = Some(accepted);
         }
-        Ok((answer, heard))
+        Ok((answer, freshness))
     }
 
     /// Says goodbye to the server, if its protocol does that. It blocks like [`exchange`](Self::exchange), and until one

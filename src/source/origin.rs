@@ -11,7 +11,7 @@ use crate::http::{Client, HttpError, Method, Request, parse_url, public, read_re
 use crate::os::Environment;
 use crate::settings::{ConfigSettings, Location, ProtocolName, Target, WayOut};
 use otelet_config::signature::{self, Accepted, PublicKey};
-use otelet_core::decide::Heard;
+use otelet_core::decide::Freshness;
 
 /// One place that configs come from.
 pub(super) struct Origin {
@@ -69,20 +69,20 @@ impl Origin {
         Ok(Self { kind: Kind::Server { client, protocol, shown, signature }, key })
     }
 
-    pub(super) fn exchange(&self, report: &Report, conditional: bool) -> Result<(Answer, Heard), Failure> {
+    pub(super) fn exchange(&self, report: &Report, conditional: bool) -> Result<(Answer, Freshness), Failure> {
         let (client, protocol) = match &self.kind {
-            Kind::BuiltIn(built_in) => return Ok((built_in.read(conditional).into(), Heard::Now)),
-            Kind::File(file) => return Ok((file.read(conditional)?.into(), Heard::Now)),
+            Kind::BuiltIn(built_in) => return Ok((built_in.read(conditional).into(), Freshness::Fresh)),
+            Kind::File(file) => return Ok((file.read(conditional)?.into(), Freshness::Fresh)),
             Kind::Server { client, protocol, .. } => (client, protocol),
         };
         if let Some(answer) = protocol.waiting(report, conditional) {
-            return Ok((answer, Heard::Before));
+            return Ok((answer, Freshness::Cached));
         }
         let request = protocol.request(report, conditional)?;
         let response = client.send_as(&request, protocol.identity().as_ref());
         let response = response.map_err(|error| protocol.way_out().failure(&error));
         let answer = protocol.offer(response.inspect_err(|failure| protocol.unanswered(failure))?)?;
-        Ok((answer, Heard::Now))
+        Ok((answer, Freshness::Fresh))
     }
 
     /// Has the config of an answer verified, if there is one and a key to do that with.

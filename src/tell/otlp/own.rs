@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use otelet_core::decide::{ConfigHash, Deliveries, Level, Notice, Report};
+use otelet_core::decide::{AgentReport, ConfigHash, Deliveries, Level, Notice};
 use otelet_core::telemetry::agent::*;
 use otelet_core::telemetry::{Attributes, Point, Record, Severity, Value};
 use otelet_wire::status::Losses;
@@ -75,7 +75,7 @@ impl Counts {
             | Notice::AlertFired { .. }
             | Notice::AlertResolved { .. }
             | Notice::AlertsNotKept { .. }
-            | Notice::NotificationFailed { .. }
+            | Notice::AlertsNotTaken { .. }
             | Notice::EngineWatched { .. }
             | Notice::EngineLost { .. }
             | Notice::AdditionsLeftOut { .. }
@@ -118,7 +118,7 @@ impl Counts {
     }
 
     /// All of it as points; sums count since `started`.
-    pub fn points(&self, report: &Report, losses: &Losses, started: SystemTime, now: SystemTime) -> Vec<Point> {
+    pub fn points(&self, report: &AgentReport, losses: &Losses, started: SystemTime, now: SystemTime) -> Vec<Point> {
         let start = Some(started);
         let sum = |metric, value: u64| Point::new(metric, value).since(start);
         let by = |metric, attribute, value: &'static str, count| sum(metric, count).with(attribute, value);

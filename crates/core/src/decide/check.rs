@@ -2,9 +2,13 @@
 //! again before it has come back: what stalls piles nothing up, and takes no turn from the others.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use super::{Action, Due, Moment, Notice, backoff};
+use super::action::Action;
+use super::backoff;
+pub use super::data::check::{CheckKind, CheckPlan, Last, Outcome, Seen};
+use super::data::time::{Due, Moment};
+use super::notice::Notice;
 
 /// The most checks that are under way at once, stalled ones aside: each may have a thread.
 pub const MOST_AT_ONCE: usize = 4;
@@ -15,81 +19,6 @@ pub const GRACE: Duration = Duration::from_secs(2);
 
 /// The first checks after a start are made within this time, by chance and together.
 pub const FIRST_WITHIN: Duration = Duration::from_secs(5);
-
-/// A check, as far as decisions depend on it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CheckPlan {
-    /// Unlike that of any other check.
-    pub name: String,
-    /// Which kind it is.
-    pub kind: CheckKind,
-    /// Time between two checks.
-    pub every: Duration,
-    /// A check that takes longer has failed.
-    pub timeout: Duration,
-    /// A hash of everything that the settings say of it: with another one it is another check.
-    pub fingerprint: u64,
-}
-
-/// The kinds of checks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CheckKind {
-    /// A GET.
-    Http,
-    /// A connection.
-    Tcp,
-    /// A look-up of a name.
-    Dns,
-    /// A program.
-    Exec,
-}
-
-impl CheckKind {
-    /// The word of settings, status and metrics.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Tcp => "tcp",
-            Self::Dns => "dns",
-            Self::Exec => "exec",
-        }
-    }
-}
-
-/// What came of a check.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    /// Whether it is good, and what there is to say: with secrets taken out.
-    pub result: Result<String, String>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// A check as it is shown.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
-    /// What it is called.
-    pub name: String,
-    /// Which kind it is.
-    pub kind: CheckKind,
-    /// What is known; nothing before the first result.
-    pub last: Option<Last>,
-}
-
-/// The last result of a check.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Last {
-    /// Whether it was good.
-    pub ok: bool,
-    /// Since when it is as it is.
-    pub since: SystemTime,
-    /// When it came.
-    pub at: SystemTime,
-    /// How long the check took; not known of one that has not come back.
-    pub took: Option<Duration>,
-    /// What there is to say.
-    pub message: String,
-}
 
 #[derive(Debug)]
 struct Check {
@@ -238,7 +167,8 @@ fn mixed(dice: u64, number: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::origin;
+    use crate::decide::data::time::origin;
+    use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(30);
     const TIMEOUT: Duration = Duration::from_secs(5);

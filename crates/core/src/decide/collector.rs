@@ -2,11 +2,18 @@
 //!
 //! What should run is set by [`Collector::want`]; what happens comes in as [`Input`]. Each phase meets each input below.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use super::action::Action;
+use super::backoff;
+pub use super::data::collector::Input;
+use super::data::collector::{Additions, Child, EngineUse, Exit, LastExit, Probe, SpawnFailure, Witness};
+use super::data::hash::ConfigHash;
+use super::data::report::{CollectorReport, CollectorState};
+use super::data::time::{Due, Moment};
 use super::docker::Presence;
 use super::health::{Finding, Health};
-use super::{Action, ConfigHash, Due, Moment, Notice, Probe, Witness, backoff};
+use super::notice::Notice;
 
 /// The least time between two starts, and the delay of a restart after the first crash.
 pub const FIRST_DELAY: Duration = Duration::from_millis(50);
@@ -25,71 +32,6 @@ const KILL_AGAIN: Duration = Duration::from_secs(5);
 
 /// Starts in a row that may fail because somebody took the port that the agent had picked, before it counts as a crash.
 const STOLEN_PORTS: u32 = 3;
-
-/// A collector that has been started.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Child {
-    /// Its process, also its process group.
-    pub pid: u32,
-    /// What vouches for its health.
-    pub witness: Witness,
-    /// What became of that which reads a Docker engine in its config.
-    pub engine: EngineUse,
-    /// Whether it was given what can be passed beside its config.
-    pub additions: Additions,
-}
-
-/// Whether a collector was given the file that can be passed beside the built-in config, `more.yaml`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Additions {
-    /// There is none for its config, or the collector finds it invalid.
-    Unused,
-    /// It was given the file.
-    Given,
-    /// It was started without the file.
-    LeftOut,
-}
-
-/// What becomes of that which reads a Docker engine in a config. A collector that is started while the engine is away does
-/// not come up with it; one that is up stays up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EngineUse {
-    /// There is nothing of the kind, or nothing that could be left out.
-    Unused,
-    /// It is used.
-    Read,
-    /// It was left out.
-    LeftOut,
-}
-
-/// Why a collector could not be started.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SpawnFailure {
-    /// For people.
-    pub reason: String,
-}
-
-/// How a collector ended.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Exit {
-    /// For people: `code 1` or `signal 9`.
-    pub how: String,
-    /// The last of what it printed, made short.
-    pub last_words: String,
-    /// It ended because the port that the agent picked for it was taken.
-    pub stolen_port: bool,
-}
-
-/// The last end that nobody asked for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LastExit {
-    /// How it ended, or why it was ended.
-    pub how: String,
-    /// The last of what it printed.
-    pub last_words: String,
-    /// When.
-    pub at: SystemTime,
-}
 
 /// What the collector is doing.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,33 +87,6 @@ pub struct Run {
     pub additions: Additions,
     /// What is known of its health.
     pub health: Health,
-}
-
-/// What happens to the collector.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// Time has passed, or what is wanted has changed.
-    Due,
-    /// The answer to [`Action::Spawn`].
-    Spawned(Result<Child, SpawnFailure>),
-    /// A process ended.
-    Exited {
-        /// Which.
-        pid: u32,
-        /// How.
-        exit: Exit,
-    },
-    /// A probe ended.
-    Probed {
-        /// Of which process.
-        pid: u32,
-        /// What it saw.
-        probe: Probe,
-    },
-    /// Start it anew: the server wants that, or its arguments or environment have changed.
-    Restart,
-    /// Whatever is ending ends now.
-    Hurry,
 }
 
 /// A run that ended badly, for whoever chose its config.
@@ -325,6 +240,30 @@ impl Collector {
     /// The last end that nobody asked for.
     pub fn last_exit(&self) -> Option<&LastExit> {
         self.last_exit.as_ref()
+    }
+
+    /// The report on it.
+    pub fn report(&self) -> CollectorReport {
+        let (state, pid, since, witness, healthy, trouble) = match &self.phase {
+            Phase::Idle => (CollectorState::Idle, None, None, None, false, None),
+            Phase::Held { reason, .. } => (CollectorState::Held, None, None, None, false, Some(reason.clone())),
+            Phase::Waiting { .. } => (CollectorState::Waiting, None, None, None, false, None),
+            Phase::Starting { .. } => (CollectorState::Starting, None, None, None, false, None),
+            Phase::Up(Run { pid, since, witness, health, .. }) => (
+                CollectorState::Up,
+                Some(*pid),
+                Some(*since),
+                Some(*witness),
+                health.is_healthy(),
+                health.trouble().map(str::to_owned),
+            ),
+            Phase::Stopping { pid, hung, .. } => {
+                (CollectorState::Stopping, Some(*pid), None, None, false, hung.clone())
+            }
+        };
+        let (restarts, last_exit) = (self.restarts(), self.last_exit().cloned());
+        let without_engine = self.waits_for_engine();
+        CollectorReport { state, pid, since, witness, healthy, trouble, without_engine, restarts, last_exit }
     }
 
     fn idle(&mut self, input: Input, at: Moment, out: &mut Vec<Action>) -> Phase {
@@ -614,6 +553,7 @@ impl Collector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::SystemTime;
 
     const CONFIG: ConfigHash = ConfigHash([7; 32]);
 
@@ -643,7 +583,7 @@ mod tests {
     #[test]
     fn a_start_that_fails_is_held_against_its_config_only_if_the_engine_was_surely_there() {
         use Presence::{Away, Coming, There, Unknown, Unwanted};
-        let t0 = crate::decide::origin();
+        let t0 = crate::decide::data::time::origin();
         for (before, after, without, guilty) in [
             (There, There, false, true),
             (Unwanted, Unwanted, false, true),
@@ -663,7 +603,7 @@ mod tests {
 
     #[test]
     fn a_collector_that_keeps_crashing_is_started_again_within_a_minute() {
-        let mut now = crate::decide::origin();
+        let mut now = crate::decide::data::time::origin();
         let (mut collector, _) = started(Presence::Unwanted, now);
         let mut delays = Vec::new();
         for _ in 0..20 {
@@ -691,7 +631,7 @@ mod tests {
 
     #[test]
     fn one_that_does_without_the_engine_is_started_anew_when_that_is_back_for_good() {
-        let t0 = crate::decide::origin();
+        let t0 = crate::decide::data::time::origin();
         let (mut collector, _) = started(Presence::Away, t0);
         assert!(collector.waits_for_engine());
         let mut out = Vec::new();

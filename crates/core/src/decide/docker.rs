@@ -1,10 +1,13 @@
 //! Paces what the agent does with a Docker engine: watches its events, comes back when the stream breaks, and looks at its
 //! containers after news and when their usage is due.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{Action, Due, Moment, Notice, backoff};
+use super::action::Action;
+use super::backoff;
+pub use super::data::docker::{Do, Input, Wanted};
+use super::data::time::{Due, Moment};
+use super::notice::Notice;
 
 /// The base and the cap of the backoff after a stream that broke or could not be opened. An engine takes some seconds to
 /// restart; a socket that is not there costs few wake-ups.
@@ -29,44 +32,6 @@ const SETTLED: Duration = Duration::from_secs(5);
 
 /// How long after an event its position is on disk at the latest: a crash repeats the events of that time.
 const KEEP_AFTER: Duration = Duration::from_secs(10);
-
-/// Which engine is watched, and how.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Wanted {
-    /// Its socket.
-    pub socket: PathBuf,
-    /// The most time between two looks at the usage, zero being never.
-    pub usage_every: Duration,
-}
-
-/// What the engine did.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// The stream is open; in words, by whom.
-    Watching(String),
-    /// The stream broke, or could not be opened.
-    Lost(String),
-    /// A container changed.
-    News,
-    /// A look ended, well or not.
-    Looked,
-    /// The position among the events is on disk, or could not be put there.
-    Kept(Result<(), String>),
-}
-
-/// What is to be done with the engine.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Do {
-    /// Open the stream of events; answered by [`Input::Watching`] and at its end by [`Input::Lost`].
-    Watch,
-    /// List the containers; answered by [`Input::Looked`].
-    Look {
-        /// Read the usage of each as well.
-        usage: bool,
-    },
-    /// Put the position among the events on disk; answered by [`Input::Kept`].
-    Keep,
-}
 
 /// Whether the engine is there, for a collector that reads it too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -269,7 +234,7 @@ impl Docker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::origin;
+    use crate::decide::data::time::origin;
     use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(32);

@@ -4,8 +4,13 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::delivery::{Deliveries, Delivery, Pace};
-use super::{Due, Failure, Moment, Notice, backoff};
+use super::backoff;
+use super::data::delivery::Deliveries;
+use super::data::export::{Delivered, ExportParams};
+use super::data::failure::Failure;
+use super::data::time::{Due, Moment};
+use super::delivery::{Delivery, Pace};
+use super::notice::Notice;
 
 /// Events come in flocks: this long after the first of them one export tells them all.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -19,28 +24,6 @@ const QUIET_FAILURES: u32 = 1;
 
 /// The most refusals that are told, each once: they come with each export, and are counted anyway.
 const MOST_REFUSALS: usize = 8;
-
-/// What the settings say of exports.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ExportParams {
-    /// Time between two of them.
-    pub every: Duration,
-    /// Whether they go to the collector that is looked after.
-    pub to_collector: bool,
-    /// Whether metrics are among them: events always are.
-    pub metrics: bool,
-}
-
-/// What an export brought.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Delivered {
-    /// Batches that were answered.
-    pub sent: u64,
-    /// Whether there is more to be sent.
-    pub more: bool,
-    /// What the other side would not have, and why. It is lost.
-    pub trouble: Option<String>,
-}
 
 /// When the next export is made.
 #[derive(Debug)]
@@ -191,11 +174,8 @@ fn first(params: Option<ExportParams>, now: Instant) -> Option<Due> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::collector::Input;
-    use crate::decide::{
-        Action, Additions, Agent, Child, ConfigHash, EngineUse, Event, Exit, FailureKind, ONE_STOP, Params, Probe,
-        Record, Witness, origin,
-    };
+    use crate::decide::data::failure::FailureKind;
+    use crate::decide::data::time::origin;
     use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(60);
@@ -301,93 +281,6 @@ mod tests {
         exporting.measured();
         assert!(exporting.begin(false, t0 + EVERY * 3));
         assert_eq!(exporting.on_exported(refused(), false, at(t0 + EVERY * 3)), None);
-    }
-
-    /// An agent whose collector is healthy and takes exports, or whose exports go elsewhere.
-    fn agent(params: ExportParams, t0: Instant) -> Agent {
-        const GOOD: ConfigHash = ConfigHash([1; 32]);
-        let second = Duration::from_secs(1);
-        let params = Params {
-            sources: std::sync::Arc::default(),
-            poll_every: EVERY,
-            stop_timeout: EVERY,
-            probation: EVERY,
-            report_every: None,
-            watchdog: None,
-            sample_every: EVERY,
-            export: Some(params),
-            ..Params::default()
-        };
-        let record = Record { last_good: Some(GOOD), ..Record::default() };
-        let (mut agent, actions) = Agent::new(params, record, None, at(t0));
-        assert!(
-            actions.contains(&Action::Spawn { config: GOOD, without_engine: false, without_additions: false }),
-            "{actions:?}"
-        );
-        let child =
-            Child { pid: 7, witness: Witness::HealthCheck, engine: EngineUse::Unused, additions: Additions::Unused };
-        agent.on(Event::Collector(Input::Spawned(Ok(child))), at(t0));
-        let (mut now, mut told) = (t0, Vec::new());
-        while !agent.report().collector.healthy {
-            now += second / 10;
-            assert!(now < t0 + EVERY, "never probed");
-            if agent.on(Event::Due, at(now)).contains(&Action::Probe(7)) {
-                told = agent.on(Event::Collector(Input::Probed { pid: 7, probe: Probe::Healthy }), at(now));
-            }
-        }
-        // What happened until now is told.
-        told.extend(agent.on(Event::Due, at(now + second * 2)));
-        assert!(told.contains(&Action::Export), "{told:?}");
-        agent.on(Event::Exported(Ok(Delivered { sent: 1, ..Delivered::default() })), at(now + second * 2));
-        agent
-    }
-
-    #[test]
-    fn the_collector_gets_the_last_of_it_before_it_is_stopped_and_has_two_seconds() {
-        let t0 = origin();
-        let (later, patience) = (t0 + EVERY / 2, Duration::from_secs(2));
-        let stop = || {
-            let mut agent = agent(NEAR, t0);
-            agent.on(Event::Happened, at(later));
-            let actions = agent.on(Event::Stop, at(later));
-            assert!(actions.contains(&Action::Export) && !actions.contains(&Action::Terminate(7)), "{actions:?}");
-            agent
-        };
-        let taken = stop().on(Event::Exported(Ok(Delivered { sent: 1, ..Delivered::default() })), at(later));
-        assert!(taken.contains(&Action::Terminate(7)), "{taken:?}");
-
-        let mut stalled = stop();
-        assert_eq!(stalled.deadline(), later + patience);
-        let late = stalled.on(Event::Due, at(later + patience));
-        assert!(late.contains(&Action::Terminate(7)), "{late:?}");
-
-        let hurried = stop().on(Event::Stop, at(later + ONE_STOP));
-        assert!(hurried.contains(&Action::Kill(7)) || hurried.contains(&Action::Terminate(7)), "{hurried:?}");
-
-        // With nothing to tell the collector is stopped at once.
-        let quiet = agent(NEAR, t0).on(Event::Stop, at(t0 + EVERY / 2));
-        assert!(quiet.contains(&Action::Terminate(7)), "{quiet:?}");
-    }
-
-    #[test]
-    fn others_get_the_last_of_it_after_the_collector_has_ended() {
-        let t0 = origin();
-        let (later, patience) = (t0 + EVERY / 2, Duration::from_secs(2));
-        let stop = || {
-            let mut agent = agent(AWAY, t0);
-            let actions = agent.on(Event::Stop, at(later));
-            assert!(actions.contains(&Action::Terminate(7)) && !actions.contains(&Action::Export), "{actions:?}");
-            let exited = agent.on(Event::Collector(Input::Exited { pid: 7, exit: Exit::default() }), at(later));
-            assert!(exited.contains(&Action::Export) && !exited.contains(&Action::Quit), "{exited:?}");
-            agent
-        };
-        let taken = stop().on(Event::Exported(Ok(Delivered { sent: 1, ..Delivered::default() })), at(later));
-        assert_eq!(taken, [Action::Quit]);
-        let mut stalled = stop();
-        assert_eq!(stalled.deadline(), later + patience);
-        assert_eq!(stalled.on(Event::Due, at(later + patience)), [Action::Quit]);
-        let hurried = stop().on(Event::Stop, at(later + ONE_STOP));
-        assert_eq!(hurried, [Action::Tell(Notice::StopAskedAgain), Action::Quit]);
     }
 
     #[test]

@@ -1,8 +1,14 @@
 //! Decides when the source is asked: jittered while it answers, backing off while it does not, never twice at a time.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use super::{Action, ConfigHash, Due, Failure, FailureKind, Moment, Notice, backoff};
+use super::action::Action;
+use super::backoff;
+use super::data::failure::{Failure, FailureKind};
+use super::data::hash::ConfigHash;
+use super::data::source::{Exchanged, Exchanges};
+use super::data::time::{Due, Moment};
+use super::notice::Notice;
 
 /// The base of the backoff after a failed exchange.
 const BASE: Duration = Duration::from_secs(2);
@@ -15,45 +21,6 @@ const CAP: Duration = Duration::from_secs(300);
 
 /// A server that asks for more than this is not obeyed: a typing error there must not cost a visit here.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
-
-/// How an exchange ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Exchanged {
-    /// Nothing new.
-    Unchanged,
-    /// An empty body, which is never a reason to stop anything.
-    Empty,
-    /// A config that passed the agent's own checks.
-    Offered(ConfigHash),
-    /// A body that the collector need not even be shown.
-    Malformed {
-        /// Its hash.
-        hash: ConfigHash,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Of a source that was replaced while it was asked: no news of the new one.
-    Replaced,
-    /// No answer that serves.
-    Failed(Failure),
-    /// It could not even begin, which says nothing of the source.
-    NotAsked(Failure),
-}
-
-/// Exchanges so far, by what came of them.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Exchanges {
-    /// A body came.
-    pub offered: u64,
-    /// Nothing new.
-    pub unchanged: u64,
-    /// No answer that serves, or an empty body.
-    pub failed: u64,
-    /// Why the last one failed; none once one has succeeded.
-    pub last_error: Option<String>,
-    /// When the last good answer came.
-    pub last_success: Option<SystemTime>,
-}
 
 /// Why a poll brought nothing.
 struct Unanswered<'a> {
@@ -194,7 +161,8 @@ impl Poll {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::origin;
+    use crate::decide::data::time::origin;
+    use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(30);
 

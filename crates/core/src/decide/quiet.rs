@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::collector::Input;
+use super::data::time::origin;
 use super::simulation::splitmix;
 use super::*;
 use crate::telemetry::{Kind, Metric, Point, Snapshot};
@@ -49,7 +50,7 @@ fn params() -> Params {
             labels: Vec::new(),
         }],
         alert_labels: Vec::new(),
-        notify_every: Some(Duration::from_secs(60)),
+        webhook_every: Some(Duration::from_secs(60)),
         docker: Some(docker::Wanted { socket: "/run/docker.sock".into(), usage_every: Duration::from_secs(32) }),
         checks: [check("web"), check("port")].into_iter().collect(),
     }
@@ -115,14 +116,14 @@ impl Quiet {
                 self.polled.push(self.now);
                 let first = self.agent.report().effective.is_none();
                 let exchanged = if first { Exchanged::Offered(hash) } else { Exchanged::Unchanged };
-                self.ends.push(Event::Exchanged { source: 0, heard: Heard::Now, exchanged });
+                self.ends.push(Event::Exchanged { source: 0, freshness: Freshness::Fresh, exchanged });
             }
             Action::Report(_) => self.ends.push(Event::Reported(Ok(()))),
             Action::Export => {
                 let delivered = Delivered { sent: 1, more: false, trouble: None };
                 self.ends.push(Event::Exported(Ok(delivered)));
             }
-            Action::Notify(_) => self.ends.push(Event::Notified { result: Ok(()), clocks: None }),
+            Action::SendAlerts(_) => self.ends.push(Event::AlertsSent { result: Ok(()), clocks: None }),
             Action::Check { generation, .. } => {
                 let outcome = check::Outcome { result: Ok(String::new()), took: Duration::ZERO };
                 self.ends.push(Event::Checked { generation, outcome });

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::delivery::{self, Deliveries, Delivery, Pace};
-use super::{Due, Failure, Moment};
+use super::data::delivery::Deliveries;
+use super::data::failure::Failure;
+use super::data::time::{Due, Moment};
+use super::delivery::{self, Delivery, Pace};
 
 /// Changes come in flocks: this long after the first of them one report tells them all.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -77,7 +79,8 @@ fn first(every: Option<Duration>, now: Instant) -> Option<Due> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::{FailureKind, origin};
+    use crate::decide::data::failure::FailureKind;
+    use crate::decide::data::time::origin;
     use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(300);

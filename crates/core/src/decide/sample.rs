@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Due;
+use super::data::time::Due;
 
 /// When the host is sampled next.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Sampling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::origin;
+    use crate::decide::data::time::origin;
 
     const EVERY: Duration = Duration::from_secs(16);
 

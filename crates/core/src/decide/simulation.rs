@@ -40,7 +40,10 @@ mod places;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::agent::SHORTEST_INTERVAL;
 use super::collector::Input;
+use super::collector::Phase;
+use super::data::time::origin;
 use super::*;
 use places::{FALLBACK_AFTER, Rounds};
 
@@ -501,7 +504,7 @@ impl World {
                     process.known_healthy = true;
                 }
             }
-            Event::Notified { clocks: Some(Clocks { theirs, ours, .. }), .. } => {
+            Event::AlertsSent { clocks: Some(Clocks { theirs, ours, .. }), .. } => {
                 let ahead = theirs.duration_since(*ours).map(|ahead| ahead.as_secs() as i64);
                 self.told_ahead = Some(ahead.unwrap_or_else(|behind| -(behind.duration().as_secs() as i64)));
             }
@@ -650,7 +653,7 @@ impl World {
 fn is_back(agent: &Agent, config: ConfigHash) -> bool {
     let report = agent.report();
     let well = report.collector.healthy && !report.collector.without_engine;
-    report.status == Status::Applied && report.effective == Some(config) && well
+    report.status == RemoteConfigStatus::Applied && report.effective == Some(config) && well
 }
 
 /// From this value on a gauge is bad, and for how long it must be.
@@ -715,7 +718,7 @@ fn params(seed: u64) -> Params {
         }),
         alerts: rules(),
         alert_labels: vec![("instance".into(), "made-up".into())],
-        notify_every: Some(Duration::from_secs(60)),
+        webhook_every: Some(Duration::from_secs(60)),
         docker: Some(docker::Wanted { socket: "/run/docker.sock".into(), usage_every: Duration::from_secs(32) }),
         checks: checks(),
         sources: std::sync::Arc::default(),

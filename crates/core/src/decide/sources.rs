@@ -6,26 +6,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::poll::Exchanged;
-use super::{Action, ConfigHash, Failure, Notice};
-
-/// When an answer was heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
-    /// In this exchange.
-    Now,
-    /// In an earlier one: nobody was asked.
-    Before,
-}
-
-/// The source that answered last.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Serving {
-    /// Where it is, without secrets.
-    pub location: String,
-    /// Why the first does not serve, if this is another one.
-    pub trouble: Option<String>,
-}
+use super::action::Action;
+use super::data::failure::Failure;
+use super::data::hash::ConfigHash;
+pub use super::data::source::Serving;
+use super::data::source::{Exchanged, Freshness};
+use super::notice::Notice;
 
 /// What is to be asked now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +136,7 @@ impl Sources {
     pub fn on_exchanged(
         &mut self,
         source: usize,
-        heard: Heard,
+        freshness: Freshness,
         exchanged: Exchanged,
         out: &mut Vec<Action>,
     ) -> Option<Exchanged> {
@@ -165,11 +151,13 @@ impl Sources {
             Exchanged::Unchanged | Exchanged::Empty | Exchanged::Offered(_) | Exchanged::Malformed { .. } => {
                 self.serving = source;
                 self.served = self.locations.get(source).cloned();
-                match (source, heard) {
-                    (0, Heard::Now) => (self.answered, self.silent_since, self.trouble) = (true, None, None),
+                match (source, freshness) {
+                    (0, Freshness::Fresh) => (self.answered, self.silent_since, self.trouble) = (true, None, None),
                     // It says nothing of whether the server answers now.
-                    (0, Heard::Before) => {}
-                    (_, Heard::Now | Heard::Before) => self.trouble = asked.failure.map(|failure| failure.message),
+                    (0, Freshness::Cached) => {}
+                    (_, Freshness::Fresh | Freshness::Cached) => {
+                        self.trouble = asked.failure.map(|failure| failure.message)
+                    }
                 }
                 exchanged
             }
@@ -249,7 +237,8 @@ fn joined(before: Option<Failure>, failure: Failure) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::{FailureKind, origin};
+    use crate::decide::data::failure::FailureKind;
+    use crate::decide::data::time::origin;
 
     const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -275,7 +264,7 @@ mod tests {
         while let Some(Question { source, conditional }) = sources.take_question() {
             asked.push((source, conditional));
             assert_eq!(sources.take_question(), None, "never two at a time");
-            if let Some(ended) = sources.on_exchanged(source, Heard::Now, answers[source].clone(), &mut out) {
+            if let Some(ended) = sources.on_exchanged(source, Freshness::Fresh, answers[source].clone(), &mut out) {
                 return (asked, ended, out);
             }
         }
@@ -345,7 +334,7 @@ mod tests {
 
         sources.begin(None, true, t0, &mut Vec::new());
         sources.take_question();
-        sources.on_exchanged(0, Heard::Before, Exchanged::Offered(HASH), &mut Vec::new());
+        sources.on_exchanged(0, Freshness::Cached, Exchanged::Offered(HASH), &mut Vec::new());
         assert_eq!(sources.silent_since(), Some(t0));
 
         round(&mut sources, t0, &[Exchanged::Unchanged, silent("no b")]);

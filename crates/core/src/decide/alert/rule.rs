@@ -3,7 +3,16 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::*;
+use super::labels::all_labels;
+use crate::decide::data::alert::{Alert, AlertReport, AlertSettings, AlertState, text};
+use crate::decide::data::time::Moment;
+use crate::telemetry::{Attributes, Kind, Point, Snapshot};
+
+/// The most series that one alert keeps in mind.
+pub const MOST_SERIES: usize = 64;
+
+/// The least time after which a series that nobody has measured is gone.
+pub const GONE_AFTER: Duration = Duration::from_secs(300);
 
 /// So many snapshots that hold the metric but not the series mean that the series is gone.
 const MISSES: u32 = 3;
@@ -309,4 +318,14 @@ impl Series {
 /// When that is gone which was measured last at this time, and so long after the time before.
 fn gone_at(measured: Instant, gap: Option<Duration>) -> Instant {
     measured + GONE_AFTER.max(gap.unwrap_or_default() * 4)
+}
+
+fn same(one: &Attributes, other: &Attributes) -> bool {
+    one == other || (one.len() == other.len() && one.iter().all(|pair| other.contains(pair)))
+}
+
+/// What is written down to the second, so that it reads the same after a restart.
+pub(super) fn whole_second(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }

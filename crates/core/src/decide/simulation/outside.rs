@@ -123,8 +123,8 @@ impl World {
                 }
                 self.later(300, Event::AlertsKept(result));
             }
-            Action::Notify(batch) => {
-                let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Notified { .. })).count();
+            Action::SendAlerts(batch) => {
+                let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::AlertsSent { .. })).count();
                 assert_eq!(out, 0, "{}: a second batch while one is out", self.seed);
                 assert!(!batch.is_empty(), "{}: an empty batch", self.seed);
                 self.check_times(&batch);
@@ -137,14 +137,14 @@ impl World {
                 }
                 let (ours, theirs) = (self.wall(), self.receivers_wall());
                 let clocks = self.tells_date().then(|| Clocks { server: "a webhook".into(), theirs, ours });
-                self.later(2_000, Event::Notified { result, clocks });
+                self.later(2_000, Event::AlertsSent { result, clocks });
             }
             Action::EndValidation | Action::Tell(_) | Action::Answer(_) => {}
         }
     }
 
     /// What fires has not ended, and what was resolved has, by the clock of a receiver that told what it shows.
-    fn check_times(&self, batch: &[Notification]) {
+    fn check_times(&self, batch: &[AlertMessage]) {
         let theirs = self.receivers_wall();
         for one in batch.iter().filter(|_| self.told_ahead == Some(self.receiver_ahead)) {
             let number = one.labels.iter().find_map(|(name, value)| (name == "number").then(|| value.parse::<i64>()));
@@ -156,7 +156,7 @@ impl World {
         }
     }
 
-    fn hear(&mut self, batch: Vec<Notification>) {
+    fn hear(&mut self, batch: Vec<AlertMessage>) {
         for one in batch {
             let labels = format!("{:?}", one.labels);
             if one.ends_at > self.receivers_wall() {

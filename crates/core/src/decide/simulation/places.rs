@@ -177,8 +177,8 @@ impl World {
             }
         }
         let delay = self.millis(3_000);
-        let (heard, exchanged) = self.answer(source, conditional);
-        self.pending.push((now + delay, Event::Exchanged { source, heard, exchanged }));
+        let (freshness, exchanged) = self.answer(source, conditional);
+        self.pending.push((now + delay, Event::Exchanged { source, freshness, exchanged }));
     }
 
     pub(super) fn look_at_body(&mut self, hash: ConfigHash) {
@@ -190,16 +190,16 @@ impl World {
         self.later(500, Event::BodyChecked { hash, whole });
     }
 
-    fn answer(&mut self, source: usize, conditional: bool) -> (Heard, Exchanged) {
+    fn answer(&mut self, source: usize, conditional: bool) -> (Freshness, Exchanged) {
         let Place { offers, away, given } = self.rounds.places[source];
         if away {
             // What was announced once may be kept, and is offered again to an agent that has lost it.
             if let (0, false, Some(hash), 0) = (source, conditional, given, self.below(4)) {
-                return (Heard::Before, Exchanged::Offered(hash));
+                return (Freshness::Cached, Exchanged::Offered(hash));
             }
             let retry_after = (self.below(3) == 0).then(|| SOONEST + self.millis(60_000));
             let failure = Failure { retry_after, ..Failure::new(FailureKind::Status, "answered 503") };
-            return (Heard::Now, Exchanged::Failed(failure));
+            return (Freshness::Fresh, Exchanged::Failed(failure));
         }
         let exchanged = match offers {
             None => Exchanged::Empty,
@@ -209,7 +209,7 @@ impl World {
             }
             Some(hash) => Exchanged::Offered(hash),
         };
-        (Heard::Now, exchanged)
+        (Freshness::Fresh, exchanged)
     }
 
     /// Before the agent hears of it.
@@ -219,7 +219,7 @@ impl World {
             Event::Nudged | Event::ClearRefused | Event::Reconfigured { .. } => rounds.nudge(self.now),
             Event::Interval(every) if every.is_zero() => rounds.every = POLL_EVERY,
             Event::Interval(every) => rounds.every = (*every).max(SHORTEST_INTERVAL),
-            Event::Exchanged { source, heard, exchanged } => {
+            Event::Exchanged { source, freshness, exchanged } => {
                 if let Exchanged::Offered(hash) | Exchanged::Malformed { hash, .. } = exchanged {
                     rounds.places[*source].given = Some(*hash);
                     // The body of a config that is to run again is put back on its way in.
@@ -236,11 +236,11 @@ impl World {
                         rounds.served = Some(*source)
                     }
                 }
-                match (source, exchanged, heard) {
+                match (source, exchanged, freshness) {
                     (0, Exchanged::Failed(_), _) => drop(rounds.silent_since.get_or_insert(rounds.begun)),
-                    (0, Exchanged::Replaced | Exchanged::NotAsked(_), _) | (_, _, Heard::Before) => {}
-                    (0, _, Heard::Now) => (rounds.answered, rounds.silent_since) = (true, None),
-                    (_, _, Heard::Now) => {}
+                    (0, Exchanged::Replaced | Exchanged::NotAsked(_), _) | (_, _, Freshness::Cached) => {}
+                    (0, _, Freshness::Fresh) => (rounds.answered, rounds.silent_since) = (true, None),
+                    (_, _, Freshness::Fresh) => {}
                 }
             }
             Event::Kept { hash, result: Ok(()) } => drop(rounds.bodies.insert(*hash)),

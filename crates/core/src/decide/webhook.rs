@@ -1,53 +1,23 @@
 //! When alerts are sent to the webhook: at once when one fires or is resolved, and now and then while any fires.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use super::alert::{Alert, rounded};
-use super::clock::{Clocks, ServerClock};
-use super::delivery::{self, Deliveries, Delivery, Pace};
-use super::{Action, Due, Failure, Moment, Notice};
+use super::action::Action;
+use super::clock::ServerClock;
+use super::data::clock::Clocks;
+use super::data::delivery::Deliveries;
+use super::data::failure::Failure;
+use super::data::message::AlertMessage;
+use super::data::time::{Due, Moment};
+use super::delivery::{self, Delivery, Pace};
+use super::notice::Notice;
 
 /// An alert that is not repeated for so many turns is over, even if nobody is left to say so.
 const FADES_AFTER_TURNS: u32 = 4;
 
-/// An alert as a receiver is told of it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Notification {
-    /// What it is known by.
-    pub labels: Vec<(String, String)>,
-    /// What is said about it.
-    pub annotations: Vec<(&'static str, String)>,
-    /// When it fired, by the receiver's clock.
-    pub starts_at: SystemTime,
-    /// When it was resolved, or will be if it is not repeated.
-    pub ends_at: SystemTime,
-}
-
-impl Notification {
-    /// Of this alert.
-    pub fn new(alert: &Alert, ends_at: SystemTime) -> Self {
-        let description = format!("{alert}, bad is {}", alert.threshold);
-        Self {
-            labels: alert.labels.clone(),
-            annotations: vec![
-                (
-                    "summary",
-                    alert.summary.clone().unwrap_or_else(|| format!("{} is {}", alert.metric, alert.threshold)),
-                ),
-                ("description", description),
-                ("value", rounded(alert.value)),
-                ("threshold", alert.threshold.to_string()),
-            ],
-            starts_at: alert.since,
-            // A clock that was put back must not make it end before it starts: nobody would take that.
-            ends_at: ends_at.max(alert.since),
-        }
-    }
-}
-
 /// When the next batch is sent.
 #[derive(Debug)]
-pub struct Notifying {
+pub struct WebhookSchedule {
     /// None if there is no webhook.
     every: Option<Duration>,
     delivery: Delivery,
@@ -58,7 +28,7 @@ pub struct Notifying {
     corrected: bool,
 }
 
-impl Notifying {
+impl WebhookSchedule {
     /// There is nothing to send yet.
     pub fn new(every: Option<Duration>) -> Self {
         let pace = Pace { settle: Duration::ZERO, wishes: delivery::LIKE_BACKOFF };
@@ -129,13 +99,13 @@ impl Notifying {
     }
 
     /// The same by the receiver's clock, as far as it is known.
-    pub fn in_their_time(&self, notification: Notification) -> Notification {
-        let (starts_at, ends_at) = (self.clock.theirs(notification.starts_at), self.clock.theirs(notification.ends_at));
-        Notification { starts_at, ends_at, ..notification }
+    pub fn in_their_time(&self, message: AlertMessage) -> AlertMessage {
+        let (starts_at, ends_at) = (self.clock.theirs(message.starts_at), self.clock.theirs(message.ends_at));
+        AlertMessage { starts_at, ends_at, ..message }
     }
 
     /// Takes what became of a batch. Answers with the delay of the next when this failure is news.
-    pub fn on_notified(&mut self, result: Result<(), Failure>, more: bool, at: Moment) -> Option<(String, Duration)> {
+    pub fn on_sent(&mut self, result: Result<(), Failure>, more: bool, at: Moment) -> Option<(String, Duration)> {
         self.delivery.landed();
         let every = self.every?;
         match result {
@@ -159,7 +129,7 @@ impl Notifying {
     }
 
     /// Batches so far.
-    pub fn notifications(&self) -> &Deliveries {
+    pub fn messages(&self) -> &Deliveries {
         self.delivery.deliveries()
     }
 }
@@ -167,7 +137,9 @@ impl Notifying {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::{FailureKind, origin};
+    use crate::decide::data::failure::FailureKind;
+    use crate::decide::data::time::origin;
+    use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(60);
 
@@ -178,37 +150,37 @@ mod tests {
     #[test]
     fn a_change_is_sent_at_once_and_repeated_while_anything_fires() {
         let t0 = origin();
-        let mut notifying = Notifying::new(Some(EVERY));
-        assert!(!notifying.begin(t0, true, 0), "nothing has changed");
+        let mut webhook = WebhookSchedule::new(Some(EVERY));
+        assert!(!webhook.begin(t0, true, 0), "nothing has changed");
 
-        notifying.changed(t0);
-        assert!(notifying.begin(t0, true, 0));
-        notifying.changed(t0);
-        assert!(!notifying.begin(t0, true, 0), "one is out");
-        assert_eq!(notifying.due(), None);
+        webhook.changed(t0);
+        assert!(webhook.begin(t0, true, 0));
+        webhook.changed(t0);
+        assert!(!webhook.begin(t0, true, 0), "one is out");
+        assert_eq!(webhook.due(), None);
 
-        notifying.on_notified(Ok(()), true, at(t0));
-        assert!(notifying.begin(t0, true, 0), "it has changed since");
-        notifying.on_notified(Ok(()), true, at(t0));
-        let due = notifying.due().expect("it is repeated");
+        webhook.on_sent(Ok(()), true, at(t0));
+        assert!(webhook.begin(t0, true, 0), "it has changed since");
+        webhook.on_sent(Ok(()), true, at(t0));
+        let due = webhook.due().expect("it is repeated");
         assert!(due.at >= t0 + EVERY * 9 / 10 && due.latest() < t0 + EVERY * 2, "{due:?}");
-        assert!(notifying.begin(due.at, true, 0));
-        notifying.on_notified(Ok(()), false, at(due.at));
-        assert_eq!(notifying.due(), None, "nothing fires any more");
+        assert!(webhook.begin(due.at, true, 0));
+        webhook.on_sent(Ok(()), false, at(due.at));
+        assert_eq!(webhook.due(), None, "nothing fires any more");
     }
 
     #[test]
     fn a_receiver_that_takes_none_is_left_alone_for_longer_and_longer_whatever_changes() {
         let t0 = origin();
-        let mut notifying = Notifying::new(Some(EVERY));
+        let mut webhook = WebhookSchedule::new(Some(EVERY));
         let (mut now, mut delays, mut news) = (t0, Vec::new(), 0);
         for _ in 0..9 {
-            notifying.changed(now);
-            assert!(notifying.begin(now, true, 0));
-            let said = notifying.on_notified(Err(Failure::new(FailureKind::Status, "answered 503")), true, at(now));
+            webhook.changed(now);
+            assert!(webhook.begin(now, true, 0));
+            let said = webhook.on_sent(Err(Failure::new(FailureKind::Status, "answered 503")), true, at(now));
             news += u32::from(said.is_some());
-            notifying.changed(now);
-            let next = notifying.due().expect("planned").latest();
+            webhook.changed(now);
+            let next = webhook.due().expect("planned").latest();
             delays.push((next - now).as_secs_f64().round());
             now = next;
         }
@@ -219,10 +191,10 @@ mod tests {
 
     #[test]
     fn an_alert_fades_only_after_several_turns_were_missed_and_never_before_it_began() {
-        let notifying = Notifying::new(Some(EVERY));
-        assert_eq!(notifying.fades_after(), EVERY * 4);
+        let webhook = WebhookSchedule::new(Some(EVERY));
+        assert_eq!(webhook.fades_after(), EVERY * 4);
         let since = SystemTime::UNIX_EPOCH + EVERY * 1_000;
-        let alert = Alert {
+        let alert = crate::decide::Alert {
             name: "a".into(),
             metric: "m".into(),
             attributes: Vec::new(),
@@ -233,10 +205,10 @@ mod tests {
             value: 2.0,
             threshold: crate::decide::Threshold::Above(1.0),
         };
-        let notification = Notification::new(&alert, SystemTime::UNIX_EPOCH + EVERY);
-        assert_eq!((notification.starts_at, notification.ends_at), (since, since));
+        let message = AlertMessage::new(&alert, SystemTime::UNIX_EPOCH + EVERY);
+        assert_eq!((message.starts_at, message.ends_at), (since, since));
         assert_eq!(
-            notification.annotations,
+            message.annotations,
             [
                 ("summary", "m is above 1".to_owned()),
                 ("description", "m is 2, bad is above 1".into()),
@@ -249,9 +221,9 @@ mod tests {
     #[test]
     fn without_a_webhook_nothing_is_ever_due() {
         let t0 = origin();
-        let mut notifying = Notifying::new(None);
-        notifying.changed(t0);
-        assert!(!notifying.begin(t0, true, 0));
-        assert_eq!(notifying.due(), None);
+        let mut webhook = WebhookSchedule::new(None);
+        webhook.changed(t0);
+        assert!(!webhook.begin(t0, true, 0));
+        assert_eq!(webhook.due(), None);
     }
 }

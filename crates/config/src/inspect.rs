@@ -6,7 +6,7 @@
 
 use crate::refusal::{BODY_LIMIT, Refusal};
 use crate::scan::{Pieces, Scan};
-use crate::walk::{self, Inspected};
+use crate::walk::{self, Inspection};
 use crate::words::squeeze;
 
 /// Checks a body and reads the values that the overlay needs.
@@ -23,7 +23,7 @@ use crate::words::squeeze;
 /// # Errors
 ///
 /// [`Refusal`]. Its text is written for the author of the config.
-pub fn inspect(body: &[u8]) -> Result<Inspected, Refusal> {
+pub fn inspect(body: &[u8]) -> Result<Inspection, Refusal> {
     if body.len() > BODY_LIMIT {
         return Err(Refusal::TooLarge { size: body.len(), limit: BODY_LIMIT });
     }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::walk::{Endpoint, Inspected, Pipeline, Way};
+use crate::walk::{Endpoint, Inspection, Pipeline, Way};
 
 /// The extensions that the agent may add: one of them, if the body has none that shows the collector's health.
 const HEALTH_CHECK: &str = "health_check/otelet";
@@ -106,9 +106,9 @@ pub fn capabilities(stderr: &str) -> Capabilities {
 /// that of a new one on the second loopback port. The new one is added to the receivers of the first pipeline, which
 /// are repeated like the extensions. A caller with nothing to export clears `capabilities.otlp`.
 ///
-/// To leave receivers out of a pipeline ([`Inspected::without_engine`]), the overlay sets the list of the others.
+/// To leave receivers out of a pipeline ([`Inspection::without_engine`]), the overlay sets the list of the others.
 pub fn overlay(
-    inspected: &Inspected,
+    inspected: &Inspection,
     capabilities: Capabilities,
     [free_port, otlp_port]: [u16; 2],
     identity: &[(String, String)],
@@ -203,10 +203,10 @@ mod tests {
     use crate::tests::{GOOD, check};
     use crate::walk::kind;
 
-    fn inspected(extensions: &[&str]) -> Inspected {
+    fn inspected(extensions: &[&str]) -> Inspection {
         let extensions: Vec<String> = extensions.iter().map(|id| (*id).to_owned()).collect();
         let has_sd_notify = extensions.iter().any(|id| kind(id) == "sd_notify");
-        Inspected { extensions, extensions_readable: true, has_sd_notify, ..Inspected::default() }
+        Inspection { extensions, extensions_readable: true, has_sd_notify, ..Inspection::default() }
     }
 
     fn pairs(identity: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -271,7 +271,7 @@ mod tests {
     fn nothing_to_add_is_an_empty_overlay() {
         let empty = |witness| Overlay { text: String::new(), witness, intake: Intake::default() };
         assert_eq!(overlay(&inspected(&["a"]), NONE, [1, 2], &[]), empty(Witness::Alive));
-        let unreadable = Inspected { has_telemetry_resource: true, ..Inspected::default() };
+        let unreadable = Inspection { has_telemetry_resource: true, ..Inspection::default() };
         assert_eq!(overlay(&unreadable, BOTH, [1, 2], &pairs(&[("a", "b")])), empty(Witness::Alive));
         let own = inspected(&["sd_notify/mine"]);
         assert_eq!(overlay(&own, NOTIFY, [1, 2], &[]), empty(Witness::SdNotify));
@@ -291,7 +291,7 @@ mod tests {
             "service:\n  telemetry:\n    resource:\n      \"service.instance.id\": \"1\"\n      \
              \"$k\": \"$${env:X} $$$$\"\n"
         );
-        let own = Inspected { has_telemetry_resource: true, ..inspected(&[]) };
+        let own = Inspection { has_telemetry_resource: true, ..inspected(&[]) };
         assert_eq!(overlay(&own, NONE, [1, 2], &identity).text, "");
     }
 

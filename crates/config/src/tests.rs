@@ -33,7 +33,7 @@ service:
     traces: {receivers: [otlp], exporters: [nop]}
 ";
 
-pub(super) fn check(body: &str) -> Result<Inspected, Refusal> {
+pub(super) fn check(body: &str) -> Result<Inspection, Refusal> {
     inspect(body.as_bytes())
 }
 
@@ -52,7 +52,7 @@ fn probed(settings: &str) -> Option<String> {
 #[test]
 fn the_values_for_the_overlay_are_read_from_a_good_body() {
     let (host, path) = ("127.0.0.1".to_owned(), "/health".to_owned());
-    let expected = Inspected {
+    let expected = Inspection {
         extensions: vec!["health_check".to_owned(), "file_storage".to_owned()],
         extensions_readable: true,
         health_check: Some(Endpoint { host, port: 13133, path }),

@@ -24,7 +24,7 @@ const DEFAULT_OTLP: &str = "localhost:4318";
 
 /// The values of a body that the overlay depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Inspected {
+pub struct Inspection {
     /// `service.extensions`, in order; empty also if `extensions_readable` is false.
     pub extensions: Vec<String>,
     /// Whether an overlay may repeat `service.extensions` and add to `extensions`. False if one of them comes from an
@@ -48,7 +48,7 @@ pub struct Inspected {
     pub rewired: Vec<Pipeline>,
 }
 
-impl Inspected {
+impl Inspection {
     /// The same without the Docker receivers: while the engine is away they keep the collector from starting.
     pub fn without_engine(mut self) -> Self {
         self.rewired = std::mem::take(&mut self.engine);
@@ -198,7 +198,7 @@ struct HealthCheck {
 
 impl Findings {
     /// Concludes the values that the overlay needs.
-    pub(crate) fn inspected(self) -> Result<Inspected, Refusal> {
+    pub(crate) fn inspected(self) -> Result<Inspection, Refusal> {
         use Shape::{Absent, Expansion, Mapping, Null, Sequence};
 
         let shape = |place: Place| self.shapes[place as usize];
@@ -226,7 +226,7 @@ impl Findings {
         let engine = self.engine(clear);
         let extensions = if extensions_readable { self.enabled } else { Vec::new() };
         let settings = |id: &String| self.checks.iter().rfind(|check| check.id.trim() == id.trim());
-        Ok(Inspected {
+        Ok(Inspection {
             health_check: extensions
                 .iter()
                 .filter(|id| kind(id) == "health_check")

@@ -25,5 +25,5 @@ pub use inspect::inspect;
 pub use overlay::{Capabilities, Intake, Overlay, PROBE_CONFIG, Witness, capabilities, overlay, quoted};
 pub use refusal::{BODY_LIMIT, Refusal};
 pub use scan::{ALIAS_LIMIT, DEPTH_LIMIT, DIRECTIVE_LIMIT, NODE_LIMIT, SCALAR_LIMIT};
-pub use walk::{Endpoint, Inspection, Pipeline, Way};
+pub use walk::{Endpoint, Inspection, Pipeline, SignalPath};
 pub use words::last_words;

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::walk::{Endpoint, Inspection, Pipeline, Way};
+use crate::walk::{Endpoint, Inspection, Pipeline, SignalPath};
 
 /// The extensions that the agent may add: one of them, if the body has none that shows the collector's health.
 const HEALTH_CHECK: &str = "health_check/otelet";
@@ -146,7 +146,7 @@ pub fn overlay(
     let added = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), otlp_port);
     let mut pipelines = inspected.rewired.clone();
     let mut gets_receiver = false;
-    let mut way_in = |way: &Way| {
+    let mut way_in = |way: &SignalPath| {
         let pipeline = way.pipeline.as_ref().filter(|_| capabilities.otlp && way.receiver.is_none());
         let Some(pipeline) = pipeline else { return way.receiver.filter(|_| capabilities.otlp) };
         let listed = pipeline.receivers.iter().filter(|id| *id != RECEIVER).cloned();

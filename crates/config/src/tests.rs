@@ -58,8 +58,8 @@ fn the_values_for_the_overlay_are_read_from_a_good_body() {
         health_check: Some(Endpoint { host, port: 13133, path }),
         has_sd_notify: false,
         has_telemetry_resource: false,
-        metrics: Way::default(),
-        logs: Way::default(),
+        metrics: SignalPath::default(),
+        logs: SignalPath::default(),
         engine: Vec::new(),
         rewired: Vec::new(),
     };

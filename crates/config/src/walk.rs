@@ -38,9 +38,9 @@ pub struct Inspection {
     /// Whether the body has its own `service.telemetry.resource`. An expansion around it counts as one.
     pub has_telemetry_resource: bool,
     /// How the agent's metrics can get in.
-    pub metrics: Way,
+    pub metrics: SignalPath,
     /// How the agent's log records can get in.
-    pub logs: Way,
+    pub logs: SignalPath,
     /// The pipelines with a Docker receiver, each with its other receivers. Empty also if one of them has no other
     /// receiver.
     pub engine: Vec<Pipeline>,
@@ -63,7 +63,7 @@ impl Inspection {
 
 /// How one signal can get into a collector's pipelines.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Way {
+pub struct SignalPath {
     /// The address of an `otlp` receiver that a pipeline has and that can be reached from this host, such as
     /// `127.0.0.1:4318`.
     pub receiver: Option<SocketAddr>,
@@ -259,17 +259,17 @@ impl Findings {
     }
 
     /// How a signal can get in. `clear`: the whole service section stands in the body.
-    fn signal_path(&self, signal: &str, clear: bool) -> Way {
+    fn signal_path(&self, signal: &str, clear: bool) -> SignalPath {
         use Shape::{Absent, Mapping, Null};
 
         let shape = |place: Place| self.shapes[place as usize];
         let clear = clear && shape(Place::Pipelines) == Mapping;
         let taps = || self.taps.iter().filter(|tap| kind(&tap.id) == signal);
         if !clear || self.receivers_scattered || !matches!(shape(Place::Receivers), Absent | Null | Mapping) {
-            return Way::default();
+            return SignalPath::default();
         }
         let address = |id: &String| self.otlps.iter().find(|otlp| otlp.id.trim() == id.trim())?.address();
-        Way {
+        SignalPath {
             receiver: taps().filter(|tap| tap.readable).flat_map(|tap| &tap.receivers).find_map(address),
             pipeline: taps()
                 .find(|tap| tap.readable)

@@ -101,7 +101,7 @@ impl PublicKey {
 
 /// An accepted signature. The caller remembers it, since the next one is compared with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Accepted {
+pub struct AcceptedSignature {
     /// When the config was signed, in Unix seconds, by the signer's clock.
     pub signed_at: u64,
     /// The hash of the signed config.
@@ -210,9 +210,9 @@ pub fn verify(
     key: &PublicKey,
     body: &[u8],
     signature: &[u8],
-    newest: Option<Accepted>,
+    newest: Option<AcceptedSignature>,
     now: Option<u64>,
-) -> Result<Accepted, SignatureError> {
+) -> Result<AcceptedSignature, SignatureError> {
     if signature.is_empty() {
         return Err(SignatureError::Unsigned);
     }
@@ -243,7 +243,7 @@ pub fn verify(
         Some(newest) if signed_at == newest.signed_at && hash != newest.hash => {
             Err(SignatureError::SameTime { signed_at })
         }
-        Some(_) | None => Ok(Accepted { signed_at, hash }),
+        Some(_) | None => Ok(AcceptedSignature { signed_at, hash }),
     }
 }
 
@@ -311,12 +311,12 @@ mod tests {
         PublicKey::parse(KEY).unwrap()
     }
 
-    fn refused(body: &[u8], signature: &str, newest: Option<Accepted>) -> String {
+    fn refused(body: &[u8], signature: &str, newest: Option<AcceptedSignature>) -> String {
         verify(&key(), body, signature.as_bytes(), newest, None).unwrap_err().to_string()
     }
 
-    fn accepted(signed_at: u64) -> Accepted {
-        Accepted { signed_at, hash: hash(BODY) }
+    fn accepted(signed_at: u64) -> AcceptedSignature {
+        AcceptedSignature { signed_at, hash: hash(BODY) }
     }
 
     #[test]
@@ -384,7 +384,7 @@ mod tests {
             ),
             (
                 "same time",
-                refused(BODY, GOOD, Some(Accepted { hash: hash(other_body), ..accepted(1_700_000_000) })),
+                refused(BODY, GOOD, Some(AcceptedSignature { hash: hash(other_body), ..accepted(1_700_000_000) })),
                 "config was signed in the same second as another one, 2023-11-14T22:13:20Z; sign it again",
             ),
         ] {
@@ -410,7 +410,7 @@ mod tests {
              2023-11-13T22:13:19Z; set the signer's clock, and sign it again"
         );
         // A reliable clock does not lift the block by a newest signature that is ahead of it.
-        let ahead = Some(Accepted { hash: hash(b"other"), ..accepted(LATEST) });
+        let ahead = Some(AcceptedSignature { hash: hash(b"other"), ..accepted(LATEST) });
         let older = super::verify(&key(), BODY, GOOD.as_bytes(), ahead, Some(signed_at));
         assert_eq!(older, Err(SignatureError::Older { signed_at, newest: LATEST }));
     }
@@ -518,7 +518,7 @@ mod tests {
         let mut newest = None;
         for body in [BODY, b"", &large] {
             let before = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-            let at = newest.map_or(before, |newest: Accepted| newest.signed_at + 1).max(before);
+            let at = newest.map_or(before, |newest: AcceptedSignature| newest.signed_at + 1).max(before);
             let signature = match newest {
                 // With minisign's own timestamp.
                 None => sign(body, &[]),

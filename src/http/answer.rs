@@ -4,8 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use ureq::http::{HeaderMap, HeaderName, Uri, header};
 
+use super::meter::Traffic;
+use super::request::{MAX_REDIRECTS, Method};
 use super::url::{is_https, parse_url, port, public};
-use super::{MAX_REDIRECTS, Method, Traffic};
 
 /// The longest `Retry-After` that is believed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);

@@ -13,15 +13,15 @@ use ureq::unversioned::transport::{
 };
 
 use super::certificate;
+use super::meter::Meter;
 use super::url::bare;
-use super::wire::Wire;
 
 /// Encrypts connections for https:// and leaves others as they are.
 #[derive(Debug)]
 pub(super) struct Encrypt {
     /// None for a way that is never encrypted.
     pub(super) tls: Option<Arc<ClientConfig>>,
-    pub(super) wire: Arc<Wire>,
+    pub(super) meter: Arc<Meter>,
 }
 
 impl<In: Transport> Connector<In> for Encrypt {
@@ -41,7 +41,7 @@ impl<In: Transport> Connector<In> for Encrypt {
         sock.set_timeout(details.timeout);
         conn.complete_io(&mut sock)?;
         let shown = conn.peer_certificates().and_then(|chain| chain.first());
-        self.wire.saw_certificate(shown.and_then(|shown| certificate::not_after(shown)));
+        self.meter.saw_certificate(shown.and_then(|shown| certificate::not_after(shown)));
         let options = details.config;
         let buffers = LazyBuffers::new(options.input_buffer_size(), options.output_buffer_size());
         Ok(Some(Either::B(Encrypted { buffers, stream: StreamOwned { conn, sock } })))

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::answer::RedirectError;
+use super::meter::Misbehaved;
+use super::request::HttpSettings;
 use super::url::UrlError;
-use super::wire::{CUT, Misbehaved, Unresolved};
-use super::{HttpSettings, tls};
+use super::wire::{CUT, Unresolved};
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
+
 use otelet_core::decide::FailureKind;
 use otelet_core::units::{format_size, format_time};
 
@@ -223,7 +226,7 @@ impl HttpError {
             ureq::Error::Io(error) => {
                 let inner = error.get_ref();
                 if let Some(tls) = inner.and_then(|e| e.downcast_ref()) {
-                    tls::explain(tls, url, settings, certified)
+                    explain_tls(tls, url, settings, certified)
                 } else if let Some(misbehaved) = inner.and_then(|e| e.downcast_ref()) {
                     match misbehaved {
                         Misbehaved::Flood => Self::Flood { url, limit: settings.max_size },
@@ -235,7 +238,7 @@ impl HttpError {
                     Self::Connect { url, why: error.to_string() }
                 }
             }
-            ureq::Error::Rustls(error) => tls::explain(&error, url, settings, certified),
+            ureq::Error::Rustls(error) => explain_tls(&error, url, settings, certified),
             ureq::Error::Tls(why) => Self::Tls { url, why: why.to_owned() },
             ureq::Error::ConnectProxyFailed(why) if why.contains("407") => Self::ProxyPassword { url, why },
             ureq::Error::ConnectProxyFailed(why) => Self::Connect { url, why },
@@ -243,4 +246,38 @@ impl HttpError {
             other => protocol(url, &other),
         }
     }
+}
+
+/// Why TLS did not come about. `certified`: a client certificate was at hand, should the server want one.
+fn explain_tls(error: &rustls::Error, url: String, settings: &HttpSettings, certified: bool) -> HttpError {
+    use CertificateError as C;
+    let why = match error {
+        // A private CA that was made anew under its old name shows as a bad signature.
+        rustls::Error::InvalidCertificate(trust @ (C::UnknownIssuer | C::BadSignature)) => {
+            return HttpError::Untrusted { url, why: format!("{trust:?}"), ca_file: settings.ca_file.clone() };
+        }
+        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
+            "certificate has expired; if not, this host's clock is wrong".to_owned()
+        }
+        rustls::Error::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
+            "certificate is not valid yet; if it is, this host's clock is wrong".to_owned()
+        }
+        rustls::Error::InvalidCertificate(C::NotValidForNameContext { presented, .. }) => {
+            format!("certificate is for another name: {}", presented.join(", "))
+        }
+        rustls::Error::InvalidCertificate(other) => {
+            format!("certificate is not trusted: {other}")
+        }
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure)
+            if !certified =>
+        {
+            return HttpError::NoClientCertificate { url };
+        }
+        rustls::Error::AlertReceived(alert) => format!("server ended TLS: {alert:?}"),
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "answer is not TLS; is this an http:// server?".to_owned()
+        }
+        other => format!("TLS failed: {other}"),
+    };
+    HttpError::Tls { url, why }
 }

@@ -13,7 +13,9 @@ mod certificate;
 mod encrypt;
 mod error;
 mod files;
+mod meter;
 mod proxy;
+mod request;
 mod tls;
 mod url;
 mod wire;
@@ -22,9 +24,8 @@ mod wire;
 pub(crate) mod tests;
 
 use std::io::Read;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use ureq::http::{HeaderName, HeaderValue, Uri, header};
 use ureq::{Agent, Body, Proxy};
@@ -32,67 +33,22 @@ use ureq::{Agent, Body, Proxy};
 pub use answer::{RedirectError, Response, redirect, retry_after};
 pub use error::{HttpError, TlsFile};
 pub(crate) use files::{Stamp, read_regular, stamp};
+use meter::Meter;
+pub use meter::Traffic;
 #[cfg(test)]
 pub(crate) use otelet_testkit::server as test_server;
 pub use proxy::{bypasses_proxy, parse_proxy};
+pub use request::{HttpSettings, MAX_REDIRECTS, Method, Request};
 pub use tls::Identity;
 use tls::Tls;
 pub use url::{UrlError, parse_url, public};
 use url::{is_https, port};
-pub use wire::Traffic;
-use wire::Wire;
-
-/// The most redirects that are followed.
-pub const MAX_REDIRECTS: usize = 5;
 
 /// Sent with each request that has none of its own, and to proxies.
 pub const USER_AGENT: &str = concat!("otelet/", env!("CARGO_PKG_VERSION"));
 
 /// The most bytes that a mere promise of the server makes us reserve.
 const MAX_RESERVE: u64 = 4 * 1024 * 1024;
-
-/// What all requests of a [`Client`] have in common.
-#[derive(Clone)]
-pub struct HttpSettings {
-    /// For everything from resolving the name to the last byte of the answer, redirects included.
-    pub timeout: Duration,
-    /// The most bytes of an answer's body.
-    pub max_size: u64,
-    /// PEM file with the CAs to trust **instead of** the built-in public ones.
-    pub ca_file: Option<PathBuf>,
-    /// PEM file with the client certificate and its intermediates.
-    pub client_cert_file: Option<PathBuf>,
-    /// PEM file with the key of the client certificate, not encrypted.
-    pub client_key_file: Option<PathBuf>,
-    /// Proxy for http:// URLs, `http://[user:password@]host[:port]`; empty for none.
-    pub http_proxy: Option<String>,
-    /// Proxy for https:// URLs, likewise.
-    pub https_proxy: Option<String>,
-    /// Where no proxy is used, see [`bypasses_proxy`].
-    pub no_proxy: String,
-}
-
-/// The methods that are used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// Without a body.
-    Get,
-    /// With a body, even if it is empty.
-    Post,
-}
-
-/// What is sent.
-#[derive(Clone)]
-pub struct Request {
-    /// How.
-    pub method: Method,
-    /// Where to: http:// or https://, without user and password.
-    pub url: String,
-    /// Names and values; they may hold secrets, so nobody prints them.
-    pub headers: Vec<(String, String)>,
-    /// What [`Method::Post`] sends.
-    pub body: Vec<u8>,
-}
 
 /// Checks that a header can be sent, and that it is not one of those which HTTP itself needs.
 ///
@@ -125,7 +81,7 @@ pub struct Client {
     settings: HttpSettings,
     http_proxy: Option<Proxy>,
     https_proxy: Option<Proxy>,
-    wire: Arc<Wire>,
+    meter: Arc<Meter>,
     /// It looks and does not fetch: half a body serves, and so does a redirect that leads away.
     looks: bool,
     built: Mutex<Built>,
@@ -165,7 +121,7 @@ impl Client {
             settings: settings.clone(),
             http_proxy: proxy("http", &settings.http_proxy)?,
             https_proxy: proxy("https", &settings.https_proxy)?,
-            wire: Arc::default(),
+            meter: Arc::default(),
             looks: false,
             built: Mutex::new(Built { tls: Tls::new(), agents: Vec::new() }),
         })
@@ -179,12 +135,12 @@ impl Client {
 
     /// What all requests together took on the wire, also those that failed.
     pub fn traffic(&self) -> Traffic {
-        self.wire.traffic()
+        self.meter.traffic()
     }
 
     /// Until when the certificate is valid that the server showed in the last exchange, if it came to that.
     pub fn certificate_until(&self) -> Option<SystemTime> {
-        self.wire.certificate_until()
+        self.meter.certificate_until()
     }
 
     /// Sends one request and waits for the whole answer.
@@ -212,7 +168,7 @@ impl Client {
         let before = self.traffic();
         // Chunks, heads, certificates and early hints come on top of the body, but not without end.
         let allowance = 256 * 1024 + self.settings.max_size.saturating_mul(2);
-        self.wire.begin(self.settings.timeout, allowance);
+        self.meter.begin(self.settings.timeout, allowance);
 
         let mut uri = parse_url(&request.url)?;
         for _ in 0..=MAX_REDIRECTS {
@@ -330,7 +286,7 @@ impl Client {
             .proxy(self.tunnel(route).cloned())
             .build();
         let tls = route.tls.then(|| built.tls.config());
-        let agent = wire::agent(options, &self.wire, tls, self.forward(route));
+        let agent = wire::agent(options, &self.meter, tls, self.forward(route));
         built.agents.push((route, agent.clone()));
         Ok(agent)
     }

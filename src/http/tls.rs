@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use rustls::{AlertDescription, CertificateError, ClientConfig, InvalidMessage, RootCertStore};
+use rustls::{ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
 use ureq::tls::PemItem;
 
-use super::{HttpError, HttpSettings, Stamp, TlsFile, read_regular, stamp};
+use super::error::{HttpError, TlsFile};
+use super::files::{Stamp, read_regular, stamp};
+use super::request::HttpSettings;
 
 /// The most bytes of a file with certificates: those of all public CAs take 220 KB.
 const MAX_PEM: u64 = 2 * 1024 * 1024;
@@ -167,38 +169,4 @@ fn bad_file(file: TlsFile, path: &Path, why: &str) -> HttpError {
 
 fn unreadable(file: TlsFile, path: &Path, error: &io::Error) -> HttpError {
     bad_file(file, path, &format!("cannot read: {error}"))
-}
-
-/// Why TLS did not come about. `certified`: a client certificate was at hand, should the server want one.
-pub(super) fn explain(error: &rustls::Error, url: String, settings: &HttpSettings, certified: bool) -> HttpError {
-    use CertificateError as C;
-    let why = match error {
-        // A private CA that was made anew under its old name shows as a bad signature.
-        rustls::Error::InvalidCertificate(trust @ (C::UnknownIssuer | C::BadSignature)) => {
-            return HttpError::Untrusted { url, why: format!("{trust:?}"), ca_file: settings.ca_file.clone() };
-        }
-        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
-            "certificate has expired; if not, this host's clock is wrong".to_owned()
-        }
-        rustls::Error::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
-            "certificate is not valid yet; if it is, this host's clock is wrong".to_owned()
-        }
-        rustls::Error::InvalidCertificate(C::NotValidForNameContext { presented, .. }) => {
-            format!("certificate is for another name: {}", presented.join(", "))
-        }
-        rustls::Error::InvalidCertificate(other) => {
-            format!("certificate is not trusted: {other}")
-        }
-        rustls::Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure)
-            if !certified =>
-        {
-            return HttpError::NoClientCertificate { url };
-        }
-        rustls::Error::AlertReceived(alert) => format!("server ended TLS: {alert:?}"),
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "answer is not TLS; is this an http:// server?".to_owned()
-        }
-        other => format!("TLS failed: {other}"),
-    };
-    HttpError::Tls { url, why }
 }

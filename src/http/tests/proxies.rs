@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::Shutdown;
+use std::time::Duration;
 use std::time::Instant;
 
 use base64::Engine as _;

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use libfuzzer_sys::fuzz_target;
-use otelet_config::{Capabilities, Inspected, Witness, capabilities, inspect, last_words, overlay};
+use otelet_config::{Capabilities, Inspection, Witness, capabilities, inspect, last_words, overlay};
 use serde::Deserialize;
 use serde_yaml::Value;
 
@@ -30,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
     capabilities(&said);
 });
 
-fn check(inspected: &Inspected, capabilities: Capabilities, data: &[u8]) {
+fn check(inspected: &Inspection, capabilities: Capabilities, data: &[u8]) {
     // Any text may be an attribute of this host.
     let value = String::from_utf8_lossy(&data[..data.len().min(40)]).into_owned();
     let identity = [("name".to_owned(), value.clone()), (value, "value".to_owned())];
@@ -59,7 +59,7 @@ fn check(inspected: &Inspected, capabilities: Capabilities, data: &[u8]) {
 }
 
 /// What was read in passing is what is there when all of it is parsed, wherever that can be known.
-fn compare(inspected: &Inspected, data: &[u8]) {
+fn compare(inspected: &Inspection, data: &[u8]) {
     let text = std::str::from_utf8(data).expect("it was taken");
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let document = serde_yaml::Deserializer::from_str(text).next().expect("it was taken");

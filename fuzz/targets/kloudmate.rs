@@ -6,13 +6,13 @@
 use std::fmt;
 
 use libfuzzer_sys::fuzz_target;
-use otelet::source::kloudmate::{Announced, Part, announced};
+use otelet::source::kloudmate::{Instruction, Part, instruction};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 fuzz_target!(|data: &[u8]| {
     for part in [Part::Whole, Part::DaemonSet, Part::Deployment] {
-        if let Ok(Announced::Config(text)) = announced(data, part) {
+        if let Ok(Instruction::Config(text)) = instruction(data, part) {
             match serde_yaml::from_str(&text) {
                 Ok(Object) => {}
                 Err(error) => assert!(longest_string(&text) >= 1024, "JSON that is no YAML: {error}"),

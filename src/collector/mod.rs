@@ -25,7 +25,7 @@ use crate::observe::host;
 use crate::os::{self, Adoption, Command, Launch, NotifySocket, Output};
 use crate::settings::{CollectorLog, CollectorSettings};
 use crate::store::{self, Binary, Store};
-use otelet_config::{self as config, Capabilities, Inspected, Overlay, Witness};
+use otelet_config::{self as config, Capabilities, Inspection, Overlay, Witness};
 use otelet_core::decide::{Additions, Child, ConfigHash, EngineUse, SpawnFailure, Verdict};
 
 /// The variable by which an agent knows a collector that an earlier one left.
@@ -76,7 +76,7 @@ pub struct Launcher {
     /// Where overlays and sockets are.
     pub runtime_dir: PathBuf,
     /// What is known of the body that was looked at last: a restart need not parse it again.
-    pub looked_at: Rc<RefCell<Option<(ConfigHash, Inspected)>>>,
+    pub looked_at: Rc<RefCell<Option<(ConfigHash, Inspection)>>>,
     /// Processes that somebody waits for, so that PID 1 does not take them away.
     pub children: Rc<RefCell<BTreeSet<u32>>>,
     /// Whether it is to take what the agent exports.
@@ -308,7 +308,7 @@ impl Launcher {
         })
     }
 
-    fn overlay(&self, inspected: &Inspected, mut capabilities: Capabilities) -> Overlay {
+    fn overlay(&self, inspected: &Inspection, mut capabilities: Capabilities) -> Overlay {
         // A host without loopback, or without a free port, still gets its collector, watched less well.
         let ports = free_ports().inspect_err(|error| log::warn!("no port on 127.0.0.1 for a health_check: {error}"));
         capabilities.health_check &= ports.is_ok();
@@ -318,7 +318,7 @@ impl Launcher {
     }
 
     /// Checks a kept body again: its hash, and what the overlay must know of it.
-    fn inspect(&self, hash: ConfigHash) -> Result<Result<Inspected, String>, String> {
+    fn inspect(&self, hash: ConfigHash) -> Result<Result<Inspection, String>, String> {
         let body = self.store.verify(hash).map_err(|error| error.chain())?;
         if let Some((known, inspected)) = &*self.looked_at.borrow()
             && *known == hash

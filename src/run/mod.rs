@@ -43,7 +43,7 @@ use crate::tell::otlp::{self, Buffer, Exporter, Targets};
 use crate::tell::report::Reporter;
 use crate::tell::webhook::Webhook;
 use otelet_config::redact::Redactor;
-use otelet_config::{Capabilities, Inspected};
+use otelet_config::{Capabilities, Inspection};
 use otelet_core::decide::collector::Input;
 use otelet_core::decide::{
     Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Freshness, Level, Moment, Notice, Params, Verdict,
@@ -257,7 +257,7 @@ struct Runner {
     offered: Option<(ConfigHash, Option<Arc<[u8]>>)>,
     validation: Option<Task<()>>,
     collector: Option<(u32, Rc<Prober>, Rc<RefCell<Relay>>)>,
-    looked_at: Rc<RefCell<Option<(ConfigHash, Inspected)>>>,
+    looked_at: Rc<RefCell<Option<(ConfigHash, Inspection)>>>,
     children: Rc<RefCell<BTreeSet<u32>>>,
     writes: usize,
 

@@ -21,7 +21,7 @@ use crate::os;
 use crate::settings::{ConfigSettings, Location, ProtocolName, WayOut};
 use crate::store::Signed;
 pub use crate::store::{MAX_VALIDATOR, SourceMemory, Validators};
-use otelet_config::signature::Accepted;
+use otelet_config::signature::AcceptedSignature;
 use otelet_core::decide::Freshness;
 use otelet_wire::status::Status;
 
@@ -173,7 +173,7 @@ pub struct Source {
     /// Held while an exchange is out.
     asking: Mutex<()>,
     /// The newest signed config that was accepted, from whomever.
-    newest: Mutex<Option<Accepted>>,
+    newest: Mutex<Option<AcceptedSignature>>,
 }
 
 impl Source {
@@ -287,7 +287,7 @@ impl Source {
         }
     }
 
-    fn newest(&self) -> MutexGuard<'_, Option<Accepted>> {
+    fn newest(&self) -> MutexGuard<'_, Option<AcceptedSignature>> {
         self.newest.lock().expect("no panic while it is held")
     }
 }

@@ -10,7 +10,8 @@ use super::{
 use crate::http::{Client, HttpError, Method, Request, parse_url, public, read_regular};
 use crate::os::Environment;
 use crate::settings::{ConfigSettings, Location, ProtocolName, Target, WayOut};
-use otelet_config::signature::{self, Accepted, PublicKey};
+use otelet_config::signature;
+use otelet_config::signature::{AcceptedSignature, PublicKey};
 use otelet_core::decide::Freshness;
 
 /// One place that configs come from.
@@ -89,9 +90,9 @@ impl Origin {
     pub(super) fn verify(
         &self,
         answer: &Answer,
-        newest: Option<Accepted>,
+        newest: Option<AcceptedSignature>,
         now: Option<SystemTime>,
-    ) -> Result<Option<Accepted>, Failure> {
+    ) -> Result<Option<AcceptedSignature>, Failure> {
         let (Some(key), Offer::Config { body }) = (&self.key, &answer.offer) else {
             return Ok(None);
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::wire::{OpAmpConnectionSettings, Status, TlsConnectionSettings};
+use super::wire::{OfferStatus, OpAmpConnectionSettings, TlsConnectionSettings};
 use crate::http::{Identity, check_header, parse_url};
 
 /// The most headers, and the most bytes that they may have with their values.
@@ -60,7 +60,7 @@ pub struct Processed {
     pub key: String,
     /// The server's hash as it came.
     pub hash: Vec<u8>,
-    /// A [`Status`].
+    /// An [`OfferStatus`].
     pub status: i32,
     /// Why it failed.
     pub message: String,
@@ -68,7 +68,7 @@ pub struct Processed {
 
 impl Processed {
     /// Says what became of it in the end.
-    pub fn turn(&mut self, status: Status, message: impl Into<String>) {
+    pub fn turn(&mut self, status: OfferStatus, message: impl Into<String>) {
         (self.status, self.message) = (status.into(), message.into());
     }
 }

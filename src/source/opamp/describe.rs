@@ -176,13 +176,13 @@ pub fn components(printed: &str) -> BTreeMap<String, ComponentDetails> {
 }
 
 /// The same status as OpAMP numbers it.
-pub fn remote_config_status(status: RemoteConfigStatus) -> wire::Status {
+pub fn remote_config_status(status: RemoteConfigStatus) -> wire::OfferStatus {
     match status {
-        RemoteConfigStatus::Applied => wire::Status::Applied,
-        RemoteConfigStatus::Applying => wire::Status::Applying,
-        RemoteConfigStatus::Failed => wire::Status::Failed,
+        RemoteConfigStatus::Applied => wire::OfferStatus::Applied,
+        RemoteConfigStatus::Applying => wire::OfferStatus::Applying,
+        RemoteConfigStatus::Failed => wire::OfferStatus::Failed,
         // What this agent says of itself is never unknown to it.
-        RemoteConfigStatus::Unset | RemoteConfigStatus::Unknown => wire::Status::Unset,
+        RemoteConfigStatus::Unset | RemoteConfigStatus::Unknown => wire::OfferStatus::Unset,
     }
 }
 

@@ -4,7 +4,7 @@ use prost::Message;
 
 use super::connection::{self, Candidate, Connection, OpAmpState, Processed};
 use super::state::{MOST_HASH, Sent, State, Way, hex, moves};
-use super::wire::{self, Status as Is};
+use super::wire::{self, OfferStatus as Is};
 use super::{OpAmp, Orders};
 use crate::http::read_regular;
 use crate::store::write_durably;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::connection::{Connection, OpAmpState};
 use super::describe::{self, Health, clip};
-use super::wire::{self, AgentToServer, Status as Is};
+use super::wire::{self, AgentToServer, OfferStatus as Is};
 use super::{Orders, Report};
 use crate::http::Identity;
 use crate::settings::WayOut;

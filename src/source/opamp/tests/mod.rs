@@ -15,7 +15,7 @@ use ureq::http::HeaderMap;
 use uuid::Uuid;
 
 use super::state::*;
-use super::wire::Status as Is;
+use super::wire::OfferStatus as Is;
 use super::wire::{
     AgentConfigFile, AgentConfigMap, AgentIdentification, AgentRemoteConfig, ConnectionSettingsOffers, Header, Headers,
     OpAmpConnectionSettings, RetryInfo, ServerErrorResponse, ServerToAgentCommand,

@@ -226,7 +226,7 @@ fn of_the_host(found: &mut Found, status: Option<&Status>) {
             status.agent.instance_uid,
             status.agent.version,
             status.agent.pid,
-            if status::agent_is_alive(&status) { status.agent.state.word() } else { "not running" },
+            if status::agent_is_alive(status) { status.agent.state.word() } else { "not running" },
             status.collector.path,
             status.collector.version,
         );

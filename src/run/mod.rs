@@ -46,7 +46,8 @@ use otelet_config::redact::Redactor;
 use otelet_config::{Capabilities, Inspected};
 use otelet_core::decide::collector::Input;
 use otelet_core::decide::{
-    Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Freshness, Level, Moment, Notice, Params, Verdict,
+    Action, Agent, ConfigHash, Event, ExchangeOutcome, Exit, FailureKind, Freshness, Level, Moment, Notice, Params,
+    Verdict,
 };
 
 /// Stack of the short-lived threads, in bytes. The tests of `http` and `config` run on one of this size.

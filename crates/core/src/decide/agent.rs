@@ -7,7 +7,7 @@ use super::data::alert::AlertMemory;
 use super::data::hash::ConfigHash;
 use super::data::record::Record;
 use super::data::report::AgentReport;
-use super::data::source::Exchanged;
+use super::data::source::ExchangeOutcome;
 use super::data::time::{Due, Moment};
 use super::event::Event;
 use super::notice::Notice;
@@ -108,8 +108,8 @@ impl Agent {
         let out = &mut actions;
         match event {
             Event::Due => {}
-            Event::Exchanged { source, freshness, exchanged } => {
-                if let Some(ended) = self.sources.on_exchanged(source, freshness, exchanged, out) {
+            Event::Exchanged { source, freshness, outcome } => {
+                if let Some(ended) = self.sources.on_exchanged(source, freshness, outcome, out) {
                     self.end_round(ended, at, out);
                 }
             }
@@ -345,17 +345,17 @@ impl Agent {
     }
 
     /// All sources that are asked for now have been asked.
-    fn end_round(&mut self, ended: Exchanged, at: Moment, out: &mut Vec<Action>) {
+    fn end_round(&mut self, ended: ExchangeOutcome, at: Moment, out: &mut Vec<Action>) {
         let every = self.interval.unwrap_or(self.params.poll_every);
         self.poll.on_exchanged(&ended, every, self.collector.running(), at, out);
         match ended {
-            Exchanged::Offered(hash) => self.rollout.on_offered(hash, out),
-            Exchanged::Malformed { hash, reason } => self.rollout.on_malformed(hash, reason, at, out),
-            Exchanged::Unchanged
-            | Exchanged::Empty
-            | Exchanged::Replaced
-            | Exchanged::Failed(_)
-            | Exchanged::NotAsked(_) => {}
+            ExchangeOutcome::Offered(hash) => self.rollout.on_offered(hash, out),
+            ExchangeOutcome::Malformed { hash, reason } => self.rollout.on_malformed(hash, reason, at, out),
+            ExchangeOutcome::Unchanged
+            | ExchangeOutcome::Empty
+            | ExchangeOutcome::Replaced
+            | ExchangeOutcome::Failed(_)
+            | ExchangeOutcome::NotAsked(_) => {}
         }
     }
 

@@ -9,7 +9,7 @@ use super::data::export::Delivered;
 use super::data::failure::Failure;
 use super::data::hash::ConfigHash;
 use super::data::record::Verdict;
-use super::data::source::{Exchanged, Freshness};
+use super::data::source::{ExchangeOutcome, Freshness};
 use super::data::{collector, docker};
 use super::params::Params;
 use crate::telemetry::Snapshot;
@@ -26,7 +26,7 @@ pub enum Event {
         /// When an answer was heard.
         freshness: Freshness,
         /// How.
-        exchanged: Exchanged,
+        outcome: ExchangeOutcome,
     },
     /// The store has looked at the body of a kept config.
     BodyChecked {

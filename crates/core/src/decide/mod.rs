@@ -61,7 +61,7 @@ pub use data::hash::ConfigHash;
 pub use data::message::AlertMessage;
 pub use data::record::{Candidate, Record, Refused, Verdict};
 pub use data::report::{AgentReport, CollectorState, RemoteConfigStatus};
-pub use data::source::{Exchanged, Exchanges, Freshness, Serving};
+pub use data::source::{ExchangeOutcome, Exchanges, Freshness, Serving};
 pub use data::time::{Due, Moment};
 pub use event::Event;
 pub use notice::{Level, Notice};

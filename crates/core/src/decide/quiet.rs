@@ -115,8 +115,8 @@ impl Quiet {
             Action::Exchange { .. } => {
                 self.polled.push(self.now);
                 let first = self.agent.report().effective.is_none();
-                let exchanged = if first { Exchanged::Offered(hash) } else { Exchanged::Unchanged };
-                self.ends.push(Event::Exchanged { source: 0, freshness: Freshness::Fresh, exchanged });
+                let outcome = if first { ExchangeOutcome::Offered(hash) } else { ExchangeOutcome::Unchanged };
+                self.ends.push(Event::Exchanged { source: 0, freshness: Freshness::Fresh, outcome });
             }
             Action::Report(_) => self.ends.push(Event::Reported(Ok(()))),
             Action::Export => {

@@ -495,7 +495,10 @@ impl World {
             return;
         }
         match &event {
-            Event::Exchanged { exchanged: Exchanged::Offered(hash) | Exchanged::Malformed { hash, .. }, .. } => {
+            Event::Exchanged {
+                outcome: ExchangeOutcome::Offered(hash) | ExchangeOutcome::Malformed { hash, .. },
+                ..
+            } => {
                 self.refused.retain(|refused| refused == hash);
             }
             Event::ClearRefused => self.refused.clear(),

@@ -16,7 +16,7 @@ pub enum Freshness {
 
 /// How an exchange ended.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Exchanged {
+pub enum ExchangeOutcome {
     /// Nothing new.
     Unchanged,
     /// An empty body, which is never a reason to stop anything.

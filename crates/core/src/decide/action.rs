@@ -1,7 +1,7 @@
 //! Everything that the agent can ask for.
 
 use super::data::alert::AlertMemory;
-use super::data::docker::Do;
+use super::data::docker::EngineTask;
 use super::data::hash::ConfigHash;
 use super::data::message::AlertMessage;
 use super::data::record::Record;
@@ -69,7 +69,7 @@ pub enum Action {
     /// Put what must survive of the alerts on disk; answered by `Event::AlertsKept`.
     KeepAlerts(AlertMemory),
     /// Do something with the Docker engine.
-    Docker(Do),
+    Docker(EngineTask),
     /// Do one of the checks; answered by `Event::Checked`.
     Check {
         /// Which one, in the settings.

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::data::check::Outcome;
 use super::data::clock::Clocks;
+use super::data::collector;
+use super::data::docker::EngineEvent;
 use super::data::export::Delivered;
 use super::data::failure::Failure;
 use super::data::hash::ConfigHash;
 use super::data::record::Verdict;
 use super::data::source::{ExchangeOutcome, Freshness};
-use super::data::{collector, docker};
 use super::params::Params;
 use crate::telemetry::Snapshot;
 
@@ -99,7 +100,7 @@ pub enum Event {
     /// What must survive of the alerts is on disk, or could not be put there: the reason.
     AlertsKept(Result<(), String>),
     /// A Docker engine did something.
-    Docker(docker::Input),
+    Docker(EngineEvent),
     /// A check came back.
     Checked {
         /// As in `Action::Check`.

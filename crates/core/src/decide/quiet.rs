@@ -51,7 +51,7 @@ fn params() -> Params {
         }],
         alert_labels: Vec::new(),
         webhook_every: Some(Duration::from_secs(60)),
-        docker: Some(docker::Wanted { socket: "/run/docker.sock".into(), usage_every: Duration::from_secs(32) }),
+        docker: Some(EngineSettings { socket: "/run/docker.sock".into(), usage_every: Duration::from_secs(32) }),
         checks: [check("web"), check("port")].into_iter().collect(),
     }
 }
@@ -128,13 +128,15 @@ impl Quiet {
                 let outcome = check::Outcome { result: Ok(String::new()), took: Duration::ZERO };
                 self.ends.push(Event::Checked { generation, outcome });
             }
-            Action::Docker(docker::Do::Look { .. }) => self.ends.push(Event::Docker(docker::Input::Looked)),
-            Action::Docker(docker::Do::Watch) => {
+            Action::Docker(EngineTask::List { .. }) => self.ends.push(Event::Docker(EngineEvent::Listed)),
+            Action::Docker(EngineTask::OpenStream) => {
                 // Where it has come to is kept soon, since nothing is known of this engine.
-                self.answers.push(Event::Docker(docker::Input::Watching(String::new())));
-                self.answers.push(Event::Docker(docker::Input::News));
+                self.answers.push(Event::Docker(EngineEvent::StreamOpened(String::new())));
+                self.answers.push(Event::Docker(EngineEvent::Changed));
             }
-            Action::Docker(docker::Do::Keep) => self.answers.push(Event::Docker(docker::Input::Kept(Ok(())))),
+            Action::Docker(EngineTask::KeepPosition) => {
+                self.answers.push(Event::Docker(EngineEvent::PositionKept(Ok(()))))
+            }
             Action::Probe(pid) => self.answers.push(Event::Collector(Input::Probed { pid, probe: Probe::Healthy })),
             Action::Keep(hash) => self.answers.push(Event::Kept { hash, result: Ok(()) }),
             Action::Validate(hash) => self.answers.push(Event::Validated { hash, verdict: Verdict::Passed }),

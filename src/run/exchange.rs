@@ -173,7 +173,7 @@ impl Runner {
             self.adopt(uid);
         }
         if orders.restart {
-            self.feed(Event::Collector(Input::Restart));
+            self.feed(Event::Collector(CollectorEvent::Restart));
         }
         if orders.again {
             self.feed(Event::Nudged);

@@ -44,10 +44,9 @@ use crate::tell::report::Reporter;
 use crate::tell::webhook::Webhook;
 use otelet_config::redact::Redactor;
 use otelet_config::{Capabilities, Inspected};
-use otelet_core::decide::collector::Input;
 use otelet_core::decide::{
-    Action, Agent, ConfigHash, Event, ExchangeOutcome, Exit, FailureKind, Freshness, Level, Moment, Notice, Params,
-    Verdict,
+    Action, Agent, CollectorEvent, ConfigHash, Event, ExchangeOutcome, Exit, FailureKind, Freshness, Level, Moment,
+    Notice, Params, Verdict,
 };
 
 /// Stack of the short-lived threads, in bytes. The tests of `http` and `config` run on one of this size.
@@ -416,7 +415,7 @@ impl Runner {
             Message::Event(event) => {
                 match &event {
                     Event::Kept { .. } | Event::Recorded { .. } | Event::AlertsKept(_) => self.writes -= 1,
-                    Event::Collector(Input::Exited { pid, .. }) => self.forget_collector(*pid),
+                    Event::Collector(CollectorEvent::Exited { pid, .. }) => self.forget_collector(*pid),
                     _ => {}
                 }
                 self.feed(event);
@@ -474,7 +473,11 @@ impl Runner {
             Action::Validate(hash) => self.validate(hash),
             Action::EndValidation => self.validation = None,
             Action::Spawn { config, without_engine, without_additions } => {
-                return Some(Event::Collector(Input::Spawned(self.spawn(config, without_engine, without_additions))));
+                return Some(Event::Collector(CollectorEvent::Spawned(self.spawn(
+                    config,
+                    without_engine,
+                    without_additions,
+                ))));
             }
             Action::Terminate(pid) => os::terminate(pid),
             Action::Kill(pid) => os::kill_group(pid),

@@ -37,7 +37,7 @@ pub enum Action {
         /// What to write.
         record: Record,
     },
-    /// Start the collector; answered by `collector::Input::Spawned`.
+    /// Start the collector; answered by `CollectorEvent::Spawned`.
     Spawn {
         /// On which config.
         config: ConfigHash,
@@ -50,7 +50,7 @@ pub enum Action {
     Terminate(u32),
     /// End the collector and its process group now.
     Kill(u32),
-    /// Look at the collector's health; answered by `collector::Input::Probed`.
+    /// Look at the collector's health; answered by `CollectorEvent::Probed`.
     Probe(u32),
     /// Take a sample of the host.
     Sample,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::data::check::Outcome;
 use super::data::clock::Clocks;
-use super::data::collector;
+use super::data::collector::CollectorEvent;
 use super::data::docker::EngineEvent;
 use super::data::export::Delivered;
 use super::data::failure::Failure;
@@ -60,7 +60,7 @@ pub enum Event {
         result: Result<(), String>,
     },
     /// Something happened to the collector.
-    Collector(collector::Input),
+    Collector(CollectorEvent),
     /// The settings were read again.
     Reconfigured {
         /// What decisions depend on.

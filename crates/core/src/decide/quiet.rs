@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::collector::Input;
 use super::data::time::origin;
 use super::simulation::splitmix;
 use super::*;
@@ -137,7 +136,9 @@ impl Quiet {
             Action::Docker(EngineTask::KeepPosition) => {
                 self.answers.push(Event::Docker(EngineEvent::PositionKept(Ok(()))))
             }
-            Action::Probe(pid) => self.answers.push(Event::Collector(Input::Probed { pid, probe: Probe::Healthy })),
+            Action::Probe(pid) => {
+                self.answers.push(Event::Collector(CollectorEvent::Probed { pid, probe: Probe::Healthy }))
+            }
             Action::Keep(hash) => self.answers.push(Event::Kept { hash, result: Ok(()) }),
             Action::Validate(hash) => self.answers.push(Event::Validated { hash, verdict: Verdict::Passed }),
             Action::Record { generation, .. } => {
@@ -151,7 +152,7 @@ impl Quiet {
                     engine: EngineUse::Unused,
                     additions: Additions::Unused,
                 };
-                self.feed(Event::Collector(Input::Spawned(Ok(child))));
+                self.feed(Event::Collector(CollectorEvent::Spawned(Ok(child))));
             }
             Action::Sample => {
                 let points = vec![Point::new(&USAGE, 2.0)];

@@ -41,7 +41,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::agent::SHORTEST_INTERVAL;
-use super::collector::Input;
 use super::collector::Phase;
 use super::data::time::origin;
 use super::*;
@@ -302,7 +301,7 @@ impl World {
                 let event = match self.below(4) {
                     0 => Event::Nudged,
                     1 => Event::Changed,
-                    2 => Event::Collector(Input::Restart),
+                    2 => Event::Collector(CollectorEvent::Restart),
                     _ => Event::Interval(self.millis(100_000)),
                 };
                 self.feed(event);
@@ -401,7 +400,7 @@ impl World {
 
     /// The agent dies as by SIGKILL; another one starts from the disk. Its collector lives on if it can.
     fn kill_agent(&mut self) {
-        self.pending.retain(|(_, event)| matches!(event, Event::Collector(Input::Exited { .. })));
+        self.pending.retain(|(_, event)| matches!(event, Event::Collector(CollectorEvent::Exited { .. })));
         let orphan = self.processes.keys().next().copied();
         let dice = self.below(u64::MAX);
         (self.sample_by, self.sample_every) = (self.now, SAMPLE_EVERY);
@@ -441,7 +440,7 @@ impl World {
             let index = self.pending.iter().position(|(when, _)| *when == time).expect("just found");
             let (_, event) = self.pending.remove(index);
             match &event {
-                Event::Collector(Input::Exited { pid, exit }) => {
+                Event::Collector(CollectorEvent::Exited { pid, exit }) => {
                     let process = self.processes.remove(pid);
                     self.ended_at_start = process.and_then(|process| self.ended_with_additions(*pid, &process, exit));
                 }
@@ -502,7 +501,7 @@ impl World {
                 self.refused.retain(|refused| refused == hash);
             }
             Event::ClearRefused => self.refused.clear(),
-            Event::Collector(Input::Probed { pid, probe: Probe::Healthy }) => {
+            Event::Collector(CollectorEvent::Probed { pid, probe: Probe::Healthy }) => {
                 if let Some(process) = self.processes.get_mut(pid) {
                     process.known_healthy = true;
                 }
@@ -630,7 +629,8 @@ impl World {
         let soon = self.now + Duration::from_millis(1);
         for pid in self.processes.keys() {
             let ends = |(time, event): &(Instant, Event)| {
-                *time <= soon && matches!(event, Event::Collector(Input::Exited { pid: ended, .. }) if ended == pid)
+                *time <= soon
+                    && matches!(event, Event::Collector(CollectorEvent::Exited { pid: ended, .. }) if ended == pid)
             };
             assert!(self.pending.iter().any(ends), "{}: {pid} is not ended at once", self.seed);
         }

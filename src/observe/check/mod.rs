@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::http::HttpSettings;
 use crate::settings::{CheckSettings, CheckTarget};
 use otelet_config::redact::Redactor;
-use otelet_core::decide::check::{Last, Outcome, Seen};
+use otelet_core::decide::{CheckOutcome, CheckReport, CheckResult};
 use otelet_core::units;
 
 pub use points::{points, state_points};
@@ -43,10 +43,10 @@ pub struct CheckStatus {
 
 impl CheckStatus {
     /// Of one that the settings name.
-    pub fn of(seen: Seen) -> Self {
-        let Seen { name, kind, last } = seen;
+    pub fn of(report: CheckReport) -> Self {
+        let CheckReport { name, kind, last } = report;
         let named = Self { name, kind: kind.word().into(), ..Self::default() };
-        let Some(Last { ok, since, at, took, message }) = last else { return named };
+        let Some(CheckResult { ok, since, at, took, message }) = last else { return named };
         Self {
             ok: Some(ok),
             since: Some(units::rfc3339(since)),
@@ -80,7 +80,7 @@ impl CheckStatus {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checked {
     /// What the decisions hear.
-    pub outcome: Outcome,
+    pub outcome: CheckOutcome,
     /// What came from a URL.
     pub answered: Answered,
 }
@@ -113,7 +113,7 @@ pub fn check(settings: &CheckSettings, http: &HttpSettings, redactor: &Redactor)
         Ok(_) if took > settings.timeout => Err(late(settings.timeout)),
         other => other,
     };
-    Checked { outcome: Outcome { result: tidy(result, redactor), took }, answered }
+    Checked { outcome: CheckOutcome { result: tidy(result, redactor), took }, answered }
 }
 
 /// What takes out of a message what this check may give away: its arguments too, which the settings do not count among

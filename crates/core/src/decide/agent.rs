@@ -261,7 +261,7 @@ impl Agent {
             exports: exporting.exports().clone(),
             next_exchange: poll.due().map(|due| due.at),
             alerts: alerts.report(),
-            checks: checks.seen(),
+            checks: checks.reports(),
         }
     }
 

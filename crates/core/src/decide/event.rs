@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::data::check::Outcome;
+use super::data::check::CheckOutcome;
 use super::data::clock::Clocks;
 use super::data::collector::CollectorEvent;
 use super::data::docker::EngineEvent;
@@ -106,6 +106,6 @@ pub enum Event {
         /// As in `Action::Check`.
         generation: u64,
         /// What came of it.
-        outcome: Outcome,
+        outcome: CheckOutcome,
     },
 }

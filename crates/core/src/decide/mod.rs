@@ -51,7 +51,7 @@ pub use agent::Agent;
 pub use data::alert::{
     Alert, AlertMemory, AlertReport, AlertSettings, AlertSeverity, AlertState, AlertsReport, Resolved, Threshold,
 };
-pub use data::check::{CheckKind, CheckPlan};
+pub use data::check::{CheckKind, CheckOutcome, CheckPlan, CheckReport, CheckResult};
 pub use data::clock::Clocks;
 pub use data::collector::{Additions, Child, CollectorEvent, EngineUse, Exit, LastExit, Probe, SpawnFailure, Witness};
 pub use data::delivery::Deliveries;

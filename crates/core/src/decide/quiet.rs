@@ -124,7 +124,7 @@ impl Quiet {
             }
             Action::SendAlerts(_) => self.ends.push(Event::AlertsSent { result: Ok(()), clocks: None }),
             Action::Check { generation, .. } => {
-                let outcome = check::Outcome { result: Ok(String::new()), took: Duration::ZERO };
+                let outcome = CheckOutcome { result: Ok(String::new()), took: Duration::ZERO };
                 self.ends.push(Event::Checked { generation, outcome });
             }
             Action::Docker(EngineTask::List { .. }) => self.ends.push(Event::Docker(EngineEvent::Listed)),

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::alert::AlertsReport;
-use super::check::Seen;
+use super::check::CheckReport;
 use super::collector::{LastExit, Witness};
 use super::delivery::Deliveries;
 use super::hash::ConfigHash;
@@ -74,7 +74,7 @@ pub struct AgentReport {
     /// What is held against thresholds.
     pub alerts: AlertsReport,
     /// The checks that the settings name.
-    pub checks: Vec<Seen>,
+    pub checks: Vec<CheckReport>,
 }
 
 /// What is known of the collector.

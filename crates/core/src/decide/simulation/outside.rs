@@ -188,7 +188,7 @@ impl World {
         assert!(fresh < check::MOST_AT_ONCE, "{}: {fresh} checks are under way already", self.seed);
         self.checking.insert(generation, self.now);
         let result = if self.below(3) == 0 { Err("refused".into()) } else { Ok(String::new()) };
-        let outcome = check::Outcome { result, took: Duration::ZERO };
+        let outcome = CheckOutcome { result, took: Duration::ZERO };
         match self.below(20) {
             0 => {}
             1 => self.later(600_000, Event::Checked { generation, outcome }),

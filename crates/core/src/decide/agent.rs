@@ -408,7 +408,7 @@ impl Agent {
 mod tests {
     use super::*;
     use crate::decide::data::time::origin;
-    use crate::decide::{Additions, Child, Delivered, EngineUse, Exit, ExportParams, Probe, Witness};
+    use crate::decide::{Additions, Child, EngineUse, Exit, ExportOutcome, ExportParams, Probe, Witness};
     use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(60);
@@ -454,7 +454,7 @@ mod tests {
         // What happened until now is told.
         told.extend(agent.on(Event::Due, at(now + second * 2)));
         assert!(told.contains(&Action::Export), "{told:?}");
-        agent.on(Event::Exported(Ok(Delivered { sent: 1, ..Delivered::default() })), at(now + second * 2));
+        agent.on(Event::Exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() })), at(now + second * 2));
         agent
     }
 
@@ -469,7 +469,7 @@ mod tests {
             assert!(actions.contains(&Action::Export) && !actions.contains(&Action::Terminate(7)), "{actions:?}");
             agent
         };
-        let taken = stop().on(Event::Exported(Ok(Delivered { sent: 1, ..Delivered::default() })), at(later));
+        let taken = stop().on(Event::Exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() })), at(later));
         assert!(taken.contains(&Action::Terminate(7)), "{taken:?}");
 
         let mut stalled = stop();
@@ -498,7 +498,7 @@ mod tests {
             assert!(exited.contains(&Action::Export) && !exited.contains(&Action::Quit), "{exited:?}");
             agent
         };
-        let taken = stop().on(Event::Exported(Ok(Delivered { sent: 1, ..Delivered::default() })), at(later));
+        let taken = stop().on(Event::Exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() })), at(later));
         assert_eq!(taken, [Action::Quit]);
         let mut stalled = stop();
         assert_eq!(stalled.deadline(), later + patience);

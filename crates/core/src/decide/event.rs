@@ -7,7 +7,7 @@ use super::data::check::CheckOutcome;
 use super::data::clock::Clocks;
 use super::data::collector::CollectorEvent;
 use super::data::docker::EngineEvent;
-use super::data::export::Delivered;
+use super::data::export::ExportOutcome;
 use super::data::failure::Failure;
 use super::data::hash::ConfigHash;
 use super::data::record::Verdict;
@@ -87,7 +87,7 @@ pub enum Event {
     /// Something happened elsewhere that is exported.
     Happened,
     /// An export ended, or failed.
-    Exported(Result<Delivered, Failure>),
+    Exported(Result<ExportOutcome, Failure>),
     /// A batch of alerts was taken, or was not.
     AlertsSent {
         /// The reason, when it was not.

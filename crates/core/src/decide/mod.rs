@@ -56,7 +56,7 @@ pub use data::clock::Clocks;
 pub use data::collector::{Additions, Child, CollectorEvent, EngineUse, Exit, LastExit, Probe, SpawnFailure, Witness};
 pub use data::delivery::Deliveries;
 pub use data::docker::{EngineEvent, EngineSettings, EngineTask};
-pub use data::export::{Delivered, ExportParams};
+pub use data::export::{ExportOutcome, ExportParams};
 pub use data::failure::{Failure, FailureKind};
 pub use data::hash::ConfigHash;
 pub use data::message::AlertMessage;

@@ -119,7 +119,7 @@ impl Quiet {
             }
             Action::Report(_) => self.ends.push(Event::Reported(Ok(()))),
             Action::Export => {
-                let delivered = Delivered { sent: 1, more: false, trouble: None };
+                let delivered = ExportOutcome { sent: 1, more: false, trouble: None };
                 self.ends.push(Event::Exported(Ok(delivered)));
             }
             Action::SendAlerts(_) => self.ends.push(Event::AlertsSent { result: Ok(()), clocks: None }),

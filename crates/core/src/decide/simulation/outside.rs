@@ -95,7 +95,7 @@ impl World {
                 assert!(!gone, "{}: an export to a collector that does not run", self.seed);
                 let result = match self.rounds.places[0].away {
                     true => Err(Failure::new(FailureKind::Status, "answered 503")),
-                    false => Ok(Delivered { sent: 1, more: !self.quiet && self.below(3) == 0, trouble: None }),
+                    false => Ok(ExportOutcome { sent: 1, more: !self.quiet && self.below(3) == 0, trouble: None }),
                 };
                 self.later(3_000, Event::Exported(result));
             }

@@ -60,7 +60,7 @@ pub use data::export::{ExportOutcome, ExportParams};
 pub use data::failure::{Failure, FailureKind};
 pub use data::hash::ConfigHash;
 pub use data::message::AlertMessage;
-pub use data::record::{Candidate, Record, Refused, Verdict};
+pub use data::record::{Candidate, Record, Refusal, Verdict};
 pub use data::report::{AgentReport, CollectorState, RemoteConfigStatus};
 pub use data::source::{ExchangeOutcome, Exchanges, Freshness, Serving};
 pub use data::time::{Due, Moment};

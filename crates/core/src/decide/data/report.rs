@@ -7,7 +7,7 @@ use super::check::CheckReport;
 use super::collector::{LastExit, Witness};
 use super::delivery::Deliveries;
 use super::hash::ConfigHash;
-use super::record::Refused;
+use super::record::Refusal;
 use super::source::{Exchanges, Serving};
 
 /// Remote config status, in OpAMP's words.
@@ -58,7 +58,7 @@ pub struct AgentReport {
     /// The config in its probation.
     pub candidate: Option<ConfigHash>,
     /// Configs that were refused, oldest first.
-    pub refused: Vec<Refused>,
+    pub refused: Vec<Refusal>,
     /// The collector.
     pub collector: CollectorReport,
     /// The source that answered last.

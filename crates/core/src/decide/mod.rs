@@ -49,7 +49,7 @@ pub mod webhook;
 pub use action::Action;
 pub use agent::Agent;
 pub use data::alert::{
-    Alert, AlertMemory, AlertReport, AlertSettings, AlertSeverity, AlertState, AlertsReport, Resolved, Threshold,
+    Alert, AlertMemory, AlertReport, AlertSettings, AlertSeverity, AlertState, AlertsReport, ResolvedAlert, Threshold,
 };
 pub use data::check::{CheckKind, CheckOutcome, CheckPlan, CheckReport, CheckResult};
 pub use data::clock::Clocks;

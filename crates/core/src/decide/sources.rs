@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use super::action::Action;
 use super::data::failure::Failure;
 use super::data::hash::ConfigHash;
-pub use super::data::source::Serving;
-use super::data::source::{ExchangeOutcome, Freshness};
+use super::data::source::{ActiveSource, ExchangeOutcome, Freshness};
 use super::notice::Notice;
 
 /// What is to be asked now.
@@ -40,7 +39,7 @@ pub struct Sources {
     /// Why the first did not answer when another one did.
     trouble: Option<String>,
     round: Round,
-    shown: Option<Serving>,
+    shown: Option<ActiveSource>,
 }
 
 #[derive(Debug)]
@@ -189,7 +188,7 @@ impl Sources {
     }
 
     /// The source that answered last, as of the last round.
-    pub fn shown(&self) -> Option<&Serving> {
+    pub fn shown(&self) -> Option<&ActiveSource> {
         self.shown.as_ref()
     }
 
@@ -227,7 +226,7 @@ impl Sources {
             }
             Some(_) | None => {}
         }
-        self.shown = Some(Serving { location, trouble });
+        self.shown = Some(ActiveSource { location, trouble });
     }
 }
 
@@ -314,7 +313,7 @@ mod tests {
 
         assert_eq!(asked, [(0, false)]);
         assert_eq!(out, [Action::Tell(Notice::SourceServesAgain { location: "a".into() })]);
-        assert_eq!(sources.shown(), Some(&Serving { location: "a".into(), trouble: None }));
+        assert_eq!(sources.shown(), Some(&ActiveSource { location: "a".into(), trouble: None }));
         let (asked, _, out) = round(&mut sources, t0, &[ExchangeOutcome::Unchanged, silent("no b")]);
         assert_eq!((asked, out), (vec![(0, true)], Vec::new()));
     }

@@ -8,7 +8,7 @@ use super::collector::{LastExit, Witness};
 use super::delivery::Deliveries;
 use super::hash::ConfigHash;
 use super::record::Refusal;
-use super::source::{Exchanges, Serving};
+use super::source::{ActiveSource, Exchanges};
 
 /// Remote config status, in OpAMP's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub struct AgentReport {
     /// The collector.
     pub collector: CollectorReport,
     /// The source that answered last.
-    pub serving: Option<Serving>,
+    pub serving: Option<ActiveSource>,
     /// Exchanges so far.
     pub exchanges: Exchanges,
     /// Plain reports so far.

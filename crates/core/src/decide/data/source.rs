@@ -55,7 +55,7 @@ pub struct Exchanges {
 
 /// The source that answered last.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Serving {
+pub struct ActiveSource {
     /// Where it is, without secrets.
     pub location: String,
     /// Why the first does not serve, if this is another one.

@@ -1,7 +1,7 @@
 //! The places that configs come from: they fall silent, come back and change their minds, and what may be asked of them.
 
 use super::*;
-use crate::decide::sources::Serving;
+use crate::decide::ActiveSource;
 
 /// How long the first may be silent.
 pub(super) const FALLBACK_AFTER: Duration = Duration::from_secs(120);
@@ -305,7 +305,7 @@ impl World {
 
         self.rounds.places[0].away = false;
         let end = self.now + RETURN_WITHIN;
-        let first = Some(Serving { location: LOCATIONS[0].into(), trouble: None });
+        let first = Some(ActiveSource { location: LOCATIONS[0].into(), trouble: None });
         while self.agent.report().serving != first {
             assert!(self.now < end, "{}: the first does not serve again: {:#?}", self.seed, self.agent);
             self.let_time_pass();

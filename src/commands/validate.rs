@@ -17,7 +17,7 @@ use crate::source::{self, Offer, Source};
 use crate::status::{self, Facts};
 use crate::store::Store;
 use otelet_config as config;
-use otelet_core::decide::{Action, Agent, Event, Exchanged, Freshness, Moment, Params, Record, Verdict};
+use otelet_core::decide::{Action, Agent, Event, ExchangeOutcome, Freshness, Moment, Params, Record, Verdict};
 use otelet_core::units;
 use otelet_wire::status::{AgentState, Losses};
 
@@ -162,8 +162,8 @@ fn ask(
         match source.exchange(index, report, false) {
             Ok((answer, _)) => return Ok(answer.offer),
             Err(failure) => {
-                let exchanged = Exchanged::Failed(failure);
-                actions = agent.on(Event::Exchanged { source: index, freshness: Freshness::Fresh, exchanged }, at);
+                let outcome = ExchangeOutcome::Failed(failure);
+                actions = agent.on(Event::Exchanged { source: index, freshness: Freshness::Fresh, outcome }, at);
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::observe::check::{self, Checked};
 use crate::settings::CheckTarget;
-use otelet_core::decide::check::Outcome;
+use otelet_core::decide::CheckOutcome;
 use otelet_wire::status::CheckStatus;
 
 /// How the agent and the collector are: two checks that are always there, and cost nothing, since they are computed.
@@ -47,7 +47,7 @@ impl Runner {
             Message::Checked { generation, settings: Box::new(settings), checked }
         };
         let why = self.work_along("check", job).err()?;
-        Some(Event::Checked { generation, outcome: Outcome { result: Err(why.message), took: Duration::ZERO } })
+        Some(Event::Checked { generation, outcome: CheckOutcome { result: Err(why.message), took: Duration::ZERO } })
     }
 
     pub(super) fn take_checked(&mut self, generation: u64, settings: &settings::CheckSettings, checked: Checked) {

@@ -78,7 +78,7 @@ impl Runner {
         self.executor
             .spawn(async move {
                 let exit = running.attend(children).await;
-                send(&sender, Message::Event(Event::Collector(Input::Exited { pid, exit })));
+                send(&sender, Message::Event(Event::Collector(CollectorEvent::Exited { pid, exit })));
             })
             .detach();
     }
@@ -99,7 +99,7 @@ impl Runner {
                 os::gone(pid).await;
                 os::sweep_group(pid);
                 let exit = Exit { how: "ended".into(), ..Exit::default() };
-                send(&sender, Message::Event(Event::Collector(Input::Exited { pid, exit })));
+                send(&sender, Message::Event(Event::Collector(CollectorEvent::Exited { pid, exit })));
             })
             .detach();
     }
@@ -110,7 +110,7 @@ impl Runner {
         self.executor
             .spawn(async move {
                 let probe = probe.probe(pid).await;
-                send(&sender, Message::Event(Event::Collector(Input::Probed { pid, probe })));
+                send(&sender, Message::Event(Event::Collector(CollectorEvent::Probed { pid, probe })));
             })
             .detach();
     }

@@ -9,7 +9,7 @@ use crate::observe::docker::events::{Happening, Position};
 use crate::observe::docker::links::Links;
 use crate::observe::docker::look::{Known, Looker, Seen};
 use crate::observe::docker::watch::{self, News};
-use otelet_core::decide::docker::{Do, Input, Wanted};
+use otelet_core::decide::{EngineEvent, EngineSettings, EngineTask};
 use otelet_core::telemetry::Snapshot;
 use otelet_wire::status::DockerStatus;
 
@@ -43,9 +43,9 @@ pub(super) struct DockerWatch {
 }
 
 /// What the decisions need to know of the settings.
-pub(super) fn wanted(settings: &Settings) -> Option<Wanted> {
+pub(super) fn wanted(settings: &Settings) -> Option<EngineSettings> {
     let socket = settings.docker.socket.clone()?;
-    Some(Wanted { socket, usage_every: settings.docker.usage_every })
+    Some(EngineSettings { socket, usage_every: settings.docker.usage_every })
 }
 
 fn position_path(store: &Store) -> PathBuf {
@@ -69,11 +69,11 @@ fn position(store: &Store, socket: &str, now: SystemTime) -> (Position, bool) {
 
 impl Runner {
     /// Does something with the engine. What is known at once is answered at once.
-    pub(super) fn use_engine(&mut self, what: Do) -> Option<Event> {
+    pub(super) fn use_engine(&mut self, what: EngineTask) -> Option<Event> {
         match what {
-            Do::Watch => self.watch_engine(),
-            Do::Look { usage } => return self.look_at_containers(usage).map(Event::Docker),
-            Do::Keep => return self.keep_position().map(Event::Docker),
+            EngineTask::OpenStream => self.watch_engine(),
+            EngineTask::List { usage } => return self.look_at_containers(usage).map(Event::Docker),
+            EngineTask::KeepPosition => return self.keep_position().map(Event::Docker),
         }
         None
     }
@@ -114,11 +114,11 @@ impl Runner {
         }));
     }
 
-    fn look_at_containers(&mut self, usage: bool) -> Option<Input> {
+    fn look_at_containers(&mut self, usage: bool) -> Option<EngineEvent> {
         let (Some(docker), Some(socket)) = (&mut self.docker, self.settings.docker.socket.clone()) else {
-            return Some(Input::Looked);
+            return Some(EngineEvent::Listed);
         };
-        let Some(engine) = docker.engine.clone() else { return Some(Input::Looked) };
+        let Some(engine) = docker.engine.clone() else { return Some(EngineEvent::Listed) };
         let (generation, known) = (docker.generation, docker.known.clone());
         docker.renewed = Some(BTreeSet::new());
         let started = std::mem::take(&mut docker.started);
@@ -131,11 +131,11 @@ impl Runner {
         });
         started.err().map(|why| {
             log::debug!("containers are not looked at: {why}");
-            Input::Looked
+            EngineEvent::Listed
         })
     }
 
-    fn keep_position(&mut self) -> Option<Input> {
+    fn keep_position(&mut self) -> Option<EngineEvent> {
         let docker = self.docker.as_mut().filter(|docker| docker.moved)?;
         docker.moved = false;
         let text = serde_json::to_vec(&docker.position).expect("a text and numbers");
@@ -144,7 +144,7 @@ impl Runner {
             let result = store::write_durably(&path, &text).map_err(|error| error.chain());
             send(&sender, Message::Docker(generation, DockerMessage::Kept(result)));
         });
-        self.count_write(started).map(Input::Kept)
+        self.count_write(started).map(EngineEvent::PositionKept)
     }
 
     /// At the end, so that the next agent goes on where this one stopped.
@@ -164,7 +164,7 @@ impl Runner {
             if let (Err(_), Some(docker)) = (&result, &mut self.docker) {
                 docker.moved = true;
             }
-            self.feed(Event::Docker(Input::Kept(result)));
+            self.feed(Event::Docker(EngineEvent::PositionKept(result)));
             return;
         }
         let Some(docker) = self.docker.as_mut().filter(|docker| docker.generation == generation) else { return };
@@ -177,10 +177,10 @@ impl Runner {
                 (docker.status.connected, docker.status.trouble) = (true, None);
                 docker.engine = Some(engine);
                 let moved = docker.moved;
-                self.feed(Event::Docker(Input::Watching(said)));
+                self.feed(Event::Docker(EngineEvent::StreamOpened(said)));
                 if moved {
                     // From now on something would be lost if the agent were restarted.
-                    self.feed(Event::Docker(Input::News));
+                    self.feed(Event::Docker(EngineEvent::Changed));
                 }
             }
             DockerMessage::News(News::Happened(happening)) => self.take_happening(*happening),
@@ -191,12 +191,12 @@ impl Runner {
                 docker.status.containers.clear();
                 docker.status.containers_left_out = 0;
                 docker.stream = None;
-                self.feed(Event::Docker(Input::Lost(why)));
+                self.feed(Event::Docker(EngineEvent::StreamLost(why)));
             }
             DockerMessage::Seen(seen) => {
                 let renewed = docker.renewed.take().unwrap_or_default();
                 let points = docker.take_seen(*seen, &renewed);
-                self.feed(Event::Docker(Input::Looked));
+                self.feed(Event::Docker(EngineEvent::Listed));
                 if !points.is_empty() {
                     self.observed(Snapshot { at: SystemTime::now(), points });
                 }
@@ -222,7 +222,7 @@ impl Runner {
                 renewed.insert(happening.id.clone());
             }
         }
-        self.feed(Event::Docker(Input::News));
+        self.feed(Event::Docker(EngineEvent::Changed));
         self.happened(happening.record);
     }
 

@@ -101,8 +101,8 @@ impl Runner {
         conditional: bool,
     ) -> Option<Event> {
         let not_asked = move |failure| {
-            let exchanged = Exchanged::NotAsked(failure);
-            Some(Event::Exchanged { source: index, freshness: Freshness::Fresh, exchanged })
+            let outcome = ExchangeOutcome::NotAsked(failure);
+            Some(Event::Exchanged { source: index, freshness: Freshness::Fresh, outcome })
         };
         let Some(source) = self.source.clone() else {
             let why = "config source cannot be used, see the error above; mend the settings and send SIGHUP";
@@ -140,15 +140,15 @@ impl Runner {
 
     pub(super) fn take_exchange(&mut self, end: ExchangeEnd) {
         let ExchangeEnd { source, index, outcome } = end;
-        let exchanged = |freshness, exchanged| Event::Exchanged { source: index, freshness, exchanged };
+        let exchanged = |freshness, outcome| Event::Exchanged { source: index, freshness, outcome };
         if !self.source.as_ref().is_some_and(|known| Arc::ptr_eq(known, &source)) {
-            self.feed(exchanged(Freshness::Fresh, Exchanged::Replaced));
+            self.feed(exchanged(Freshness::Fresh, ExchangeOutcome::Replaced));
             return;
         }
         let (brought, orders, freshness) = match outcome {
             Ok(brought) => brought,
             Err(failure) => {
-                self.feed(exchanged(Freshness::Fresh, Exchanged::Failed(failure)));
+                self.feed(exchanged(Freshness::Fresh, ExchangeOutcome::Failed(failure)));
                 return;
             }
         };
@@ -157,13 +157,13 @@ impl Runner {
             self.feed(Event::Interval(every));
         }
         let brought = match brought {
-            Brought::Nothing => Exchanged::Unchanged,
-            Brought::Empty => Exchanged::Empty,
+            Brought::Nothing => ExchangeOutcome::Unchanged,
+            Brought::Empty => ExchangeOutcome::Empty,
             Brought::Body(Arrived { hash, body, malformed }) => {
                 self.offered = Some((hash, Some(body)));
                 match malformed {
-                    Some(reason) => Exchanged::Malformed { hash, reason },
-                    None => Exchanged::Offered(hash),
+                    Some(reason) => ExchangeOutcome::Malformed { hash, reason },
+                    None => ExchangeOutcome::Offered(hash),
                 }
             }
         };
@@ -173,7 +173,7 @@ impl Runner {
             self.adopt(uid);
         }
         if orders.restart {
-            self.feed(Event::Collector(Input::Restart));
+            self.feed(Event::Collector(CollectorEvent::Restart));
         }
         if orders.again {
             self.feed(Event::Nudged);

@@ -44,9 +44,9 @@ use crate::tell::report::Reporter;
 use crate::tell::webhook::Webhook;
 use otelet_config::redact::Redactor;
 use otelet_config::{Capabilities, Inspection};
-use otelet_core::decide::collector::Input;
 use otelet_core::decide::{
-    Action, Agent, ConfigHash, Event, Exchanged, Exit, FailureKind, Freshness, Level, Moment, Notice, Params, Verdict,
+    Action, Agent, CollectorEvent, ConfigHash, Event, ExchangeOutcome, Exit, FailureKind, Freshness, Level, Moment,
+    Notice, Params, Verdict,
 };
 use otelet_wire::status::{Answer, Losses, Status};
 
@@ -416,7 +416,7 @@ impl Runner {
             Message::Event(event) => {
                 match &event {
                     Event::Kept { .. } | Event::Recorded { .. } | Event::AlertsKept(_) => self.writes -= 1,
-                    Event::Collector(Input::Exited { pid, .. }) => self.forget_collector(*pid),
+                    Event::Collector(CollectorEvent::Exited { pid, .. }) => self.forget_collector(*pid),
                     _ => {}
                 }
                 self.feed(event);
@@ -474,7 +474,11 @@ impl Runner {
             Action::Validate(hash) => self.validate(hash),
             Action::EndValidation => self.validation = None,
             Action::Spawn { config, without_engine, without_additions } => {
-                return Some(Event::Collector(Input::Spawned(self.spawn(config, without_engine, without_additions))));
+                return Some(Event::Collector(CollectorEvent::Spawned(self.spawn(
+                    config,
+                    without_engine,
+                    without_additions,
+                ))));
             }
             Action::Terminate(pid) => os::terminate(pid),
             Action::Kill(pid) => os::kill_group(pid),

@@ -9,7 +9,7 @@ use crate::http::test_server::{Answer as Scripted, Server};
 use crate::http::tests::Dir;
 use crate::settings::{World, load};
 use otelet_core::decide::sources::Sources;
-use otelet_core::decide::{Exchanged, Freshness};
+use otelet_core::decide::{ExchangeOutcome, Freshness};
 
 fn source(dir: &Dir, yaml: &str) -> Source {
     let text = yaml.to_owned();
@@ -44,12 +44,12 @@ impl Asked {
         loop {
             let question = self.decided.take_question().expect("the round has no end yet");
             let answer = self.source.exchange(question.source, &report(), question.conditional);
-            let (freshness, exchanged) = match &answer {
-                Ok((_, freshness)) => (*freshness, Exchanged::Unchanged),
-                Err(failure) => (Freshness::Fresh, Exchanged::Failed(failure.clone())),
+            let (freshness, outcome) = match &answer {
+                Ok((_, freshness)) => (*freshness, ExchangeOutcome::Unchanged),
+                Err(failure) => (Freshness::Fresh, ExchangeOutcome::Failed(failure.clone())),
             };
-            match self.decided.on_exchanged(question.source, freshness, exchanged, &mut Vec::new()) {
-                Some(Exchanged::Failed(failure)) => return Err(failure),
+            match self.decided.on_exchanged(question.source, freshness, outcome, &mut Vec::new()) {
+                Some(ExchangeOutcome::Failed(failure)) => return Err(failure),
                 Some(_) => return answer.map(|(answer, _)| answer),
                 None => {}
             }

@@ -14,7 +14,7 @@ use crate::log::Tail;
 use crate::os::{self, Command, Launch};
 use crate::settings::Secret;
 use otelet_config::redact::Redactor;
-use otelet_core::decide::check::Outcome;
+use otelet_core::decide::CheckOutcome;
 
 /// The most of what a program prints that is kept, from its end, in bytes.
 const KEPT: usize = 2 * 1024;
@@ -29,7 +29,7 @@ pub async fn check(
     let begun = Instant::now();
     let result = run(&command, timeout, &children).await;
     Checked {
-        outcome: Outcome { result: tidy(result, &redactor), took: begun.elapsed() },
+        outcome: CheckOutcome { result: tidy(result, &redactor), took: begun.elapsed() },
         answered: Answered::default(),
     }
 }

@@ -15,7 +15,7 @@ use otelet_wire::status::CheckStatus;
 use crate::http::HttpSettings;
 use crate::settings::{CheckSettings, CheckTarget};
 use otelet_config::redact::Redactor;
-use otelet_core::decide::check::{Last, Outcome, Seen};
+use otelet_core::decide::{CheckOutcome, CheckReport, CheckResult};
 use otelet_core::units;
 
 pub use points::{points, state_points};
@@ -27,10 +27,10 @@ const MESSAGE: usize = 300;
 const SHORTEST_SECRET: usize = 6;
 
 /// Of one that the settings name.
-pub fn status_of(seen: Seen) -> CheckStatus {
-    let Seen { name, kind, last } = seen;
+pub fn status_of(report: CheckReport) -> CheckStatus {
+    let CheckReport { name, kind, last } = report;
     let named = CheckStatus { name, kind: kind.word().into(), ..CheckStatus::default() };
-    let Some(Last { ok, since, at, took, message }) = last else { return named };
+    let Some(CheckResult { ok, since, at, took, message }) = last else { return named };
     CheckStatus {
         ok: Some(ok),
         since: Some(units::rfc3339(since)),
@@ -64,7 +64,7 @@ pub fn built_in_status(
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checked {
     /// What the decisions hear.
-    pub outcome: Outcome,
+    pub outcome: CheckOutcome,
     /// What came from a URL.
     pub answered: Answered,
 }
@@ -97,7 +97,7 @@ pub fn check(settings: &CheckSettings, http: &HttpSettings, redactor: &Redactor)
         Ok(_) if took > settings.timeout => Err(late(settings.timeout)),
         other => other,
     };
-    Checked { outcome: Outcome { result: tidy(result, redactor), took }, answered }
+    Checked { outcome: CheckOutcome { result: tidy(result, redactor), took }, answered }
 }
 
 /// What takes out of a message what this check may give away: its arguments too, which the settings do not count among

@@ -70,7 +70,7 @@ pub fn state_points<'a>(checks: impl Iterator<Item = &'a CheckStatus>, at: Syste
 mod tests {
     use super::*;
     use crate::observe::check::Answered;
-    use otelet_core::decide::check::Outcome;
+    use otelet_core::decide::CheckOutcome;
     use std::time::Duration;
 
     fn web(result: Result<String, String>, code: Option<u16>) -> Vec<Point> {
@@ -88,7 +88,7 @@ mod tests {
         };
         let until = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400);
         let answered = Answered { code, certificate_until: code.map(|_| until) };
-        let checked = Checked { outcome: Outcome { result, took: Duration::from_millis(12) }, answered };
+        let checked = Checked { outcome: CheckOutcome { result, took: Duration::from_millis(12) }, answered };
         points(&settings, &checked, SystemTime::UNIX_EPOCH).points
     }
 

@@ -19,7 +19,7 @@ pub use buffer::{Buffer, Outcome, Signal};
 use super::destination::Destination;
 use crate::http::{HttpError, HttpSettings, Response};
 use crate::settings::{ExportTo, Settings, Target, WayOut};
-use otelet_core::decide::{Delivered, Failure};
+use otelet_core::decide::{ExportOutcome, Failure};
 
 /// How long the collector may take to answer, as OTLP's exporters have it.
 const COLLECTOR_LIMIT: Duration = Duration::from_secs(10);
@@ -102,9 +102,9 @@ impl Exporter {
     /// # Errors
     ///
     /// Why one of them was not taken, and how long the other side wants to be left alone. It stays kept.
-    pub fn export(&self, buffer: &Mutex<Buffer>, targets: &Targets) -> Result<Delivered, Failure> {
+    pub fn export(&self, buffer: &Mutex<Buffer>, targets: &Targets) -> Result<ExportOutcome, Failure> {
         let lock = || buffer.lock().expect("nobody panics who holds it");
-        let (mut delivered, mut failed) = (Delivered::default(), None);
+        let (mut delivered, mut failed) = (ExportOutcome::default(), None);
         for (signal, target) in [(Signal::Logs, &targets.logs), (Signal::Metrics, &targets.metrics)] {
             let Some(url) = target else {
                 lock().discard(signal);

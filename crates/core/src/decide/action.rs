@@ -1,7 +1,7 @@
 //! Everything that the agent can ask for.
 
 use super::data::alert::AlertMemory;
-use super::data::docker::Do;
+use super::data::docker::EngineTask;
 use super::data::hash::ConfigHash;
 use super::data::message::AlertMessage;
 use super::data::record::Record;
@@ -37,7 +37,7 @@ pub enum Action {
         /// What to write.
         record: Record,
     },
-    /// Start the collector; answered by `collector::Input::Spawned`.
+    /// Start the collector; answered by `CollectorEvent::Spawned`.
     Spawn {
         /// On which config.
         config: ConfigHash,
@@ -50,7 +50,7 @@ pub enum Action {
     Terminate(u32),
     /// End the collector and its process group now.
     Kill(u32),
-    /// Look at the collector's health; answered by `collector::Input::Probed`.
+    /// Look at the collector's health; answered by `CollectorEvent::Probed`.
     Probe(u32),
     /// Take a sample of the host.
     Sample,
@@ -69,7 +69,7 @@ pub enum Action {
     /// Put what must survive of the alerts on disk; answered by `Event::AlertsKept`.
     KeepAlerts(AlertMemory),
     /// Do something with the Docker engine.
-    Docker(Do),
+    Docker(EngineTask),
     /// Do one of the checks; answered by `Event::Checked`.
     Check {
         /// Which one, in the settings.

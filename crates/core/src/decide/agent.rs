@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::action::Action;
 use super::data::alert::AlertMemory;
+use super::data::collector::CollectorEvent;
 use super::data::hash::ConfigHash;
 use super::data::record::Record;
 use super::data::report::AgentReport;
-use super::data::source::Exchanged;
+use super::data::source::ExchangeOutcome;
 use super::data::time::{Due, Moment};
 use super::event::Event;
 use super::notice::Notice;
@@ -108,8 +109,8 @@ impl Agent {
         let out = &mut actions;
         match event {
             Event::Due => {}
-            Event::Exchanged { source, freshness, exchanged } => {
-                if let Some(ended) = self.sources.on_exchanged(source, freshness, exchanged, out) {
+            Event::Exchanged { source, freshness, outcome } => {
+                if let Some(ended) = self.sources.on_exchanged(source, freshness, outcome, out) {
                     self.end_round(ended, at, out);
                 }
             }
@@ -124,7 +125,7 @@ impl Agent {
             Event::Validated { hash, verdict } => self.rollout.on_validated(hash, verdict, at, out),
             Event::Recorded { generation, result } => self.rollout.on_recorded(generation, result, at, out),
             Event::Collector(input) => {
-                if input == collector::Input::Restart {
+                if input == CollectorEvent::Restart {
                     out.push(Action::Tell(Notice::RestartAsked));
                 }
                 self.collect(input, at, out);
@@ -145,7 +146,7 @@ impl Agent {
                 self.docker.reconfigure(&params.docker, at.now);
                 self.params = *params;
                 if restart {
-                    self.collect(collector::Input::Restart, at, out);
+                    self.collect(CollectorEvent::Restart, at, out);
                 }
             }
             Event::Interval(every) => {
@@ -260,7 +261,7 @@ impl Agent {
             exports: exporting.exports().clone(),
             next_exchange: poll.due().map(|due| due.at),
             alerts: alerts.report(),
-            checks: checks.seen(),
+            checks: checks.reports(),
         }
     }
 
@@ -282,7 +283,7 @@ impl Agent {
             return;
         }
         self.collector.want(self.rollout.wanted());
-        self.collect(collector::Input::Due, at, out);
+        self.collect(CollectorEvent::Due, at, out);
         if self.promotion_due().is_some_and(|due| due.reached(at.now)) {
             self.rollout.promote(out);
         }
@@ -320,7 +321,7 @@ impl Agent {
         }
         if let Ending::InOrder(_) = self.ending {
             self.collector.want(None);
-            self.collect(collector::Input::Due, at, out);
+            self.collect(CollectorEvent::Due, at, out);
             if !self.collector.is_down() {
                 return;
             }
@@ -345,17 +346,17 @@ impl Agent {
     }
 
     /// All sources that are asked for now have been asked.
-    fn end_round(&mut self, ended: Exchanged, at: Moment, out: &mut Vec<Action>) {
+    fn end_round(&mut self, ended: ExchangeOutcome, at: Moment, out: &mut Vec<Action>) {
         let every = self.interval.unwrap_or(self.params.poll_every);
         self.poll.on_exchanged(&ended, every, self.collector.running(), at, out);
         match ended {
-            Exchanged::Offered(hash) => self.rollout.on_offered(hash, out),
-            Exchanged::Malformed { hash, reason } => self.rollout.on_malformed(hash, reason, at, out),
-            Exchanged::Unchanged
-            | Exchanged::Empty
-            | Exchanged::Replaced
-            | Exchanged::Failed(_)
-            | Exchanged::NotAsked(_) => {}
+            ExchangeOutcome::Offered(hash) => self.rollout.on_offered(hash, out),
+            ExchangeOutcome::Malformed { hash, reason } => self.rollout.on_malformed(hash, reason, at, out),
+            ExchangeOutcome::Unchanged
+            | ExchangeOutcome::Empty
+            | ExchangeOutcome::Replaced
+            | ExchangeOutcome::Failed(_)
+            | ExchangeOutcome::NotAsked(_) => {}
         }
     }
 
@@ -381,11 +382,11 @@ impl Agent {
             Ending::Telling(_) => Ending::Telling(at.now),
             other @ (Ending::No | Ending::InOrder(_) | Ending::Done) => other,
         };
-        self.collect(collector::Input::Hurry, at, out);
+        self.collect(CollectorEvent::Hurry, at, out);
     }
 
     /// Gives an input to the collector's state and what comes of it to the rollout.
-    fn collect(&mut self, input: collector::Input, at: Moment, out: &mut Vec<Action>) {
+    fn collect(&mut self, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) {
         self.collector.on_trial = self.rollout.on_trial();
         self.collector.engine = self.docker.presence(at.now);
         if let Some(failed) = self.collector.on(input, at, out) {
@@ -406,9 +407,8 @@ impl Agent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::collector::Input;
     use crate::decide::data::time::origin;
-    use crate::decide::{Additions, Child, Delivered, EngineUse, Exit, ExportParams, Probe, Witness};
+    use crate::decide::{Additions, Child, EngineUse, Exit, ExportOutcome, ExportParams, Probe, Witness};
     use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(60);
@@ -442,19 +442,19 @@ mod tests {
         );
         let child =
             Child { pid: 7, witness: Witness::HealthCheck, engine: EngineUse::Unused, additions: Additions::Unused };
-        agent.on(Event::Collector(Input::Spawned(Ok(child))), at(t0));
+        agent.on(Event::Collector(CollectorEvent::Spawned(Ok(child))), at(t0));
         let (mut now, mut told) = (t0, Vec::new());
         while !agent.report().collector.healthy {
             now += second / 10;
             assert!(now < t0 + EVERY, "never probed");
             if agent.on(Event::Due, at(now)).contains(&Action::Probe(7)) {
-                told = agent.on(Event::Collector(Input::Probed { pid: 7, probe: Probe::Healthy }), at(now));
+                told = agent.on(Event::Collector(CollectorEvent::Probed { pid: 7, probe: Probe::Healthy }), at(now));
             }
         }
         // What happened until now is told.
         told.extend(agent.on(Event::Due, at(now + second * 2)));
         assert!(told.contains(&Action::Export), "{told:?}");
-        agent.on(Event::Exported(Ok(Delivered { sent: 1, ..Delivered::default() })), at(now + second * 2));
+        agent.on(Event::Exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() })), at(now + second * 2));
         agent
     }
 
@@ -469,7 +469,7 @@ mod tests {
             assert!(actions.contains(&Action::Export) && !actions.contains(&Action::Terminate(7)), "{actions:?}");
             agent
         };
-        let taken = stop().on(Event::Exported(Ok(Delivered { sent: 1, ..Delivered::default() })), at(later));
+        let taken = stop().on(Event::Exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() })), at(later));
         assert!(taken.contains(&Action::Terminate(7)), "{taken:?}");
 
         let mut stalled = stop();
@@ -493,11 +493,12 @@ mod tests {
             let mut agent = agent(AWAY, t0);
             let actions = agent.on(Event::Stop, at(later));
             assert!(actions.contains(&Action::Terminate(7)) && !actions.contains(&Action::Export), "{actions:?}");
-            let exited = agent.on(Event::Collector(Input::Exited { pid: 7, exit: Exit::default() }), at(later));
+            let exited =
+                agent.on(Event::Collector(CollectorEvent::Exited { pid: 7, exit: Exit::default() }), at(later));
             assert!(exited.contains(&Action::Export) && !exited.contains(&Action::Quit), "{exited:?}");
             agent
         };
-        let taken = stop().on(Event::Exported(Ok(Delivered { sent: 1, ..Delivered::default() })), at(later));
+        let taken = stop().on(Event::Exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() })), at(later));
         assert_eq!(taken, [Action::Quit]);
         let mut stalled = stop();
         assert_eq!(stalled.deadline(), later + patience);

@@ -15,7 +15,7 @@ use rule::{News, Rule, Series, State, whole_second};
 
 use super::action::Action;
 use super::backoff;
-use super::data::alert::{Alert, AlertMemory, AlertSettings, AlertsReport, Resolved};
+use super::data::alert::{Alert, AlertMemory, AlertSettings, AlertsReport, ResolvedAlert};
 use super::data::clock::Clocks;
 use super::data::failure::Failure;
 use super::data::message::AlertMessage;
@@ -41,7 +41,7 @@ pub struct Alerts {
     /// Labels that every alert of this host has.
     labels: Vec<(String, String)>,
     webhook: WebhookSchedule,
-    resolved: Vec<(u64, Resolved)>,
+    resolved: Vec<(u64, ResolvedAlert)>,
     /// The number of the last resolved one.
     number: u64,
     dropped: u64,
@@ -269,7 +269,7 @@ impl Alerts {
                 out.push(Action::Tell(Notice::AlertFired { alert, lasted }));
             }
             News::Resolved(alert, why) => {
-                let resolved = Resolved { alert: (*alert).clone(), at: whole_second(at.wall).max(alert.since) };
+                let resolved = ResolvedAlert { alert: (*alert).clone(), at: whole_second(at.wall).max(alert.since) };
                 self.put_out(resolved);
                 out.push(Action::Tell(Notice::AlertResolved { alert, why }));
             }
@@ -278,7 +278,7 @@ impl Alerts {
         self.webhook.changed(at.now);
     }
 
-    fn put_out(&mut self, resolved: Resolved) {
+    fn put_out(&mut self, resolved: ResolvedAlert) {
         if !self.webhook.is_wanted() {
             return;
         }

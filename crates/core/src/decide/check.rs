@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::action::Action;
 use super::backoff;
-pub use super::data::check::{CheckKind, CheckPlan, Last, Outcome, Seen};
+use super::data::check::{CheckOutcome, CheckPlan, CheckReport, CheckResult};
 use super::data::time::{Due, Moment};
 use super::notice::Notice;
 
@@ -29,7 +29,7 @@ struct Check {
     /// Since when it is under way.
     running: Option<Instant>,
     stalled: bool,
-    last: Option<Last>,
+    last: Option<CheckResult>,
 }
 
 /// All checks.
@@ -102,7 +102,7 @@ impl Checks {
     }
 
     /// A check came back.
-    pub fn on_checked(&mut self, generation: u64, outcome: Outcome, at: Moment, out: &mut Vec<Action>) {
+    pub fn on_checked(&mut self, generation: u64, outcome: CheckOutcome, at: Moment, out: &mut Vec<Action>) {
         let known = self.checks.iter_mut().find(|check| check.generation == generation);
         let Some(check) = known.filter(|check| check.running.is_some()) else { return };
         let started = check.running.take().unwrap_or(at.now);
@@ -123,9 +123,12 @@ impl Checks {
     }
 
     /// All of them, as they are shown.
-    pub fn seen(&self) -> Vec<Seen> {
-        let seen =
-            |check: &Check| Seen { name: check.plan.name.clone(), kind: check.plan.kind, last: check.last.clone() };
+    pub fn reports(&self) -> Vec<CheckReport> {
+        let seen = |check: &Check| CheckReport {
+            name: check.plan.name.clone(),
+            kind: check.plan.kind,
+            last: check.last.clone(),
+        };
         self.checks.iter().map(seen).collect()
     }
 
@@ -155,7 +158,7 @@ fn take(check: &mut Check, result: Result<String, String>, took: Option<Duration
         _ => {}
     }
     let since = before.filter(|(was, _)| *was == ok).map_or(at.wall, |(_, since)| since);
-    check.last = Some(Last { ok, since, at: at.wall, took, message });
+    check.last = Some(CheckResult { ok, since, at: at.wall, took, message });
 }
 
 /// Other dice for each number, though they are thrown once.
@@ -167,6 +170,7 @@ fn mixed(dice: u64, number: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::CheckKind;
     use crate::decide::data::time::origin;
     use std::time::SystemTime;
 
@@ -197,12 +201,12 @@ mod tests {
         out.iter().filter_map(line).collect()
     }
 
-    fn good() -> Outcome {
-        Outcome { result: Ok(String::new()), took: Duration::from_millis(1) }
+    fn good() -> CheckOutcome {
+        CheckOutcome { result: Ok(String::new()), took: Duration::from_millis(1) }
     }
 
-    fn bad(why: &str) -> Outcome {
-        Outcome { result: Err(why.into()), took: Duration::from_millis(1) }
+    fn bad(why: &str) -> CheckOutcome {
+        CheckOutcome { result: Err(why.into()), took: Duration::from_millis(1) }
     }
 
     fn begin(checks: &mut Checks, now: Instant) -> Vec<Action> {
@@ -211,7 +215,7 @@ mod tests {
         out
     }
 
-    fn back(checks: &mut Checks, generation: u64, outcome: Outcome, now: Instant, dice: u64) -> Vec<Action> {
+    fn back(checks: &mut Checks, generation: u64, outcome: CheckOutcome, now: Instant, dice: u64) -> Vec<Action> {
         let mut out = Vec::new();
         checks.on_checked(generation, outcome, moment(now, dice), &mut out);
         out
@@ -302,6 +306,6 @@ mod tests {
         checks.reconfigure(&[other, tcp("b")].into(), moment(t0 + FIRST_WITHIN, 7));
         assert!(back(&mut checks, 1, bad("gone"), t0 + FIRST_WITHIN, 7).is_empty());
         assert_eq!(told(&back(&mut checks, 2, bad("refused"), t0 + FIRST_WITHIN, 7)).len(), 1);
-        assert_eq!(checks.seen()[0].last, None);
+        assert_eq!(checks.reports()[0].last, None);
     }
 }

@@ -1,13 +1,14 @@
 //! Keeps one collector alive: when it is started, probed, stopped and killed, and never two at a time.
 //!
-//! What should run is set by [`Collector::want`]; what happens comes in as [`Input`]. Each phase meets each input below.
+//! What should run is set by [`Collector::want`]; what happens comes in as [`CollectorEvent`]. Each phase meets each input below.
 
 use std::time::{Duration, Instant};
 
 use super::action::Action;
 use super::backoff;
-pub use super::data::collector::Input;
-use super::data::collector::{Additions, Child, EngineUse, Exit, LastExit, Probe, SpawnFailure, Witness};
+use super::data::collector::{
+    Additions, Child, CollectorEvent, EngineUse, Exit, LastExit, Probe, SpawnFailure, Witness,
+};
 use super::data::hash::ConfigHash;
 use super::data::report::{CollectorReport, CollectorState};
 use super::data::time::{Due, Moment};
@@ -155,7 +156,7 @@ impl Collector {
     }
 
     /// Takes one input. Answers with a run that ended badly, if one did.
-    pub fn on(&mut self, input: Input, at: Moment, out: &mut Vec<Action>) -> Option<Failed> {
+    pub fn on(&mut self, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) -> Option<Failed> {
         let phase = std::mem::replace(&mut self.phase, Phase::Idle);
         let (phase, failed) = match phase {
             Phase::Idle => (self.idle(input, at, out), None),
@@ -171,7 +172,7 @@ impl Collector {
         failed
     }
 
-    /// When it next wants an [`Input::Due`].
+    /// When it next wants an [`CollectorEvent::Due`].
     pub fn due(&self) -> Option<Due> {
         match &self.phase {
             Phase::Idle | Phase::Starting { .. } => None,
@@ -266,54 +267,63 @@ impl Collector {
         CollectorReport { state, pid, since, witness, healthy, trouble, without_engine, restarts, last_exit }
     }
 
-    fn idle(&mut self, input: Input, at: Moment, out: &mut Vec<Action>) -> Phase {
+    fn idle(&mut self, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) -> Phase {
         match input {
-            Input::Due | Input::Restart => self.waiting(self.earliest(at.now), Input::Due, at, out),
+            CollectorEvent::Due | CollectorEvent::Restart => {
+                self.waiting(self.earliest(at.now), CollectorEvent::Due, at, out)
+            }
             // Only an answer to a spawn of ours could come, and there is none out.
-            Input::Spawned(_) | Input::Exited { .. } | Input::Probed { .. } | Input::Hurry => Phase::Idle,
+            CollectorEvent::Spawned(_)
+            | CollectorEvent::Exited { .. }
+            | CollectorEvent::Probed { .. }
+            | CollectorEvent::Hurry => Phase::Idle,
         }
     }
 
-    fn held(&mut self, retry: Due, reason: String, input: Input, at: Moment, out: &mut Vec<Action>) -> Phase {
+    fn held(&mut self, retry: Due, reason: String, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) -> Phase {
         match input {
-            Input::Due => match self.wanted {
+            CollectorEvent::Due => match self.wanted {
                 None => Phase::Idle,
                 Some(config) if retry.reached(at.now) => self.start(config, at.now, out),
                 Some(_) => Phase::Held { retry, reason },
             },
             // The settings may name another binary now.
-            Input::Restart => Phase::Waiting { until: self.earliest(at.now) },
-            Input::Spawned(_) | Input::Exited { .. } | Input::Probed { .. } | Input::Hurry => {
-                Phase::Held { retry, reason }
-            }
+            CollectorEvent::Restart => Phase::Waiting { until: self.earliest(at.now) },
+            CollectorEvent::Spawned(_)
+            | CollectorEvent::Exited { .. }
+            | CollectorEvent::Probed { .. }
+            | CollectorEvent::Hurry => Phase::Held { retry, reason },
         }
     }
 
-    fn waiting(&mut self, until: Instant, input: Input, at: Moment, out: &mut Vec<Action>) -> Phase {
+    fn waiting(&mut self, until: Instant, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) -> Phase {
         match input {
-            Input::Due | Input::Restart => match self.wanted {
+            CollectorEvent::Due | CollectorEvent::Restart => match self.wanted {
                 None => Phase::Idle,
                 // Another config than the one that crashed does not wait for its sins.
                 Some(config) if self.crashed.is_some_and(|crashed| crashed != config) => {
                     self.forgive();
-                    self.waiting(self.earliest(at.now), Input::Due, at, out)
+                    self.waiting(self.earliest(at.now), CollectorEvent::Due, at, out)
                 }
                 Some(config) if at.now >= until => self.start(config, at.now, out),
                 Some(_) => Phase::Waiting { until },
             },
-            Input::Spawned(_) | Input::Exited { .. } | Input::Probed { .. } | Input::Hurry => Phase::Waiting { until },
+            CollectorEvent::Spawned(_)
+            | CollectorEvent::Exited { .. }
+            | CollectorEvent::Probed { .. }
+            | CollectorEvent::Hurry => Phase::Waiting { until },
         }
     }
 
     fn starting(
         &mut self,
         config: ConfigHash,
-        input: Input,
+        input: CollectorEvent,
         at: Moment,
         out: &mut Vec<Action>,
     ) -> (Phase, Option<Failed>) {
         match input {
-            Input::Spawned(Ok(Child { pid, witness, engine, additions })) => {
+            CollectorEvent::Spawned(Ok(Child { pid, witness, engine, additions })) => {
                 out.push(Action::Tell(Notice::CollectorStarted { pid, config, witness }));
                 if engine == EngineUse::LeftOut {
                     out.push(Action::Tell(Notice::EngineLeftOut { config }));
@@ -331,7 +341,7 @@ impl Collector {
                     None,
                 )
             }
-            Input::Spawned(Err(SpawnFailure { reason })) => {
+            CollectorEvent::Spawned(Err(SpawnFailure { reason })) => {
                 let news = self.last_exit.as_ref().is_none_or(|last| last.how != reason);
                 if news {
                     out.push(Action::Tell(Notice::CollectorHeld { reason: reason.clone() }));
@@ -340,15 +350,23 @@ impl Collector {
                 (Phase::Held { retry: Due { at: at.now + HELD, slack: HELD }, reason }, None)
             }
             // What is wanted is looked at again when the start has been answered.
-            Input::Due | Input::Restart | Input::Exited { .. } | Input::Probed { .. } | Input::Hurry => {
-                (Phase::Starting { config }, None)
-            }
+            CollectorEvent::Due
+            | CollectorEvent::Restart
+            | CollectorEvent::Exited { .. }
+            | CollectorEvent::Probed { .. }
+            | CollectorEvent::Hurry => (Phase::Starting { config }, None),
         }
     }
 
-    fn up(&mut self, mut run: Run, input: Input, at: Moment, out: &mut Vec<Action>) -> (Phase, Option<Failed>) {
+    fn up(
+        &mut self,
+        mut run: Run,
+        input: CollectorEvent,
+        at: Moment,
+        out: &mut Vec<Action>,
+    ) -> (Phase, Option<Failed>) {
         match input {
-            Input::Due => {
+            CollectorEvent::Due => {
                 if self.wanted != Some(run.config) {
                     return (self.stop(run, None, at.now, out), None);
                 }
@@ -365,12 +383,14 @@ impl Collector {
                 }
                 (Phase::Up(run), None)
             }
-            Input::Probed { pid, probe } if pid == run.pid => self.up_probed(run, probe, at, out),
-            Input::Exited { pid, exit } if pid == run.pid => self.crash(run, exit, at, out),
-            Input::Restart => (self.stop(run, None, at.now, out), None),
+            CollectorEvent::Probed { pid, probe } if pid == run.pid => self.up_probed(run, probe, at, out),
+            CollectorEvent::Exited { pid, exit } if pid == run.pid => self.crash(run, exit, at, out),
+            CollectorEvent::Restart => (self.stop(run, None, at.now, out), None),
             // Of an earlier run, or nothing that concerns a collector which is up.
-            Input::Probed { .. } | Input::Exited { .. } | Input::Spawned(_) => (Phase::Up(run), None),
-            Input::Hurry => {
+            CollectorEvent::Probed { .. } | CollectorEvent::Exited { .. } | CollectorEvent::Spawned(_) => {
+                (Phase::Up(run), None)
+            }
+            CollectorEvent::Hurry => {
                 let phase = self.stop(run, None, at.now, out);
                 (self.hurry(phase, at.now, out), None)
             }
@@ -418,13 +438,13 @@ impl Collector {
         config: Option<ConfigHash>,
         kill_at: Instant,
         hung: Option<String>,
-        input: Input,
+        input: CollectorEvent,
         at: Moment,
         out: &mut Vec<Action>,
     ) -> Phase {
         let same = Phase::Stopping { pid, config, kill_at, hung: hung.clone() };
         match input {
-            Input::Exited { pid: ended, exit } if ended == pid => {
+            CollectorEvent::Exited { pid: ended, exit } if ended == pid => {
                 out.push(Action::Tell(Notice::CollectorStopped { pid, how: exit.how }));
                 match (self.wanted, hung) {
                     (None, _) => Phase::Idle,
@@ -435,13 +455,17 @@ impl Collector {
                     (Some(_), _) => Phase::Waiting { until: self.earliest(at.now) },
                 }
             }
-            Input::Due if at.now >= kill_at => {
+            CollectorEvent::Due if at.now >= kill_at => {
                 out.push(Action::Tell(Notice::CollectorKilled { pid, after: self.stop_timeout }));
                 out.push(Action::Kill(pid));
                 Phase::Stopping { pid, config, kill_at: at.now + KILL_AGAIN, hung }
             }
-            Input::Hurry => self.hurry(same, at.now, out),
-            Input::Due | Input::Exited { .. } | Input::Spawned(_) | Input::Probed { .. } | Input::Restart => same,
+            CollectorEvent::Hurry => self.hurry(same, at.now, out),
+            CollectorEvent::Due
+            | CollectorEvent::Exited { .. }
+            | CollectorEvent::Spawned(_)
+            | CollectorEvent::Probed { .. }
+            | CollectorEvent::Restart => same,
         }
     }
 
@@ -567,17 +591,17 @@ mod tests {
         collector.engine = engine;
         collector.want(Some(CONFIG));
         let mut out = Vec::new();
-        collector.on(Input::Due, at(now), &mut out);
+        collector.on(CollectorEvent::Due, at(now), &mut out);
         let [Action::Spawn { without_engine, .. }] = out[..] else { panic!("{out:?}") };
         let engine = if without_engine { EngineUse::LeftOut } else { EngineUse::Read };
         let child = Child { pid: 7, witness: Witness::HealthCheck, engine, additions: Additions::Unused };
-        collector.on(Input::Spawned(Ok(child)), at(now), &mut Vec::new());
+        collector.on(CollectorEvent::Spawned(Ok(child)), at(now), &mut Vec::new());
         (collector, without_engine)
     }
 
     fn dies(collector: &mut Collector, now: Instant) -> Option<Failed> {
         let exit = Exit { how: "code 1".into(), ..Exit::default() };
-        collector.on(Input::Exited { pid: 7, exit }, at(now), &mut Vec::new())
+        collector.on(CollectorEvent::Exited { pid: 7, exit }, at(now), &mut Vec::new())
     }
 
     #[test]
@@ -610,17 +634,17 @@ mod tests {
             // The longest delays that chance can draw.
             let at = Moment { dice: u64::MAX, ..at(now) };
             let (exit, mut out) = (Exit { how: "code 1".into(), ..Exit::default() }, Vec::new());
-            collector.on(Input::Exited { pid: 7, exit }, at, &mut out);
+            collector.on(CollectorEvent::Exited { pid: 7, exit }, at, &mut out);
             let delay = out.iter().find_map(|action| match action {
                 Action::Tell(Notice::RestartPlanned { delay, .. }) => Some(*delay),
                 _ => None,
             });
             delays.push(delay.expect("a crash plans a restart"));
             now += *delays.last().expect("it was just pushed");
-            collector.on(Input::Due, Moment { now, ..at }, &mut Vec::new());
+            collector.on(CollectorEvent::Due, Moment { now, ..at }, &mut Vec::new());
             let (witness, engine) = (Witness::HealthCheck, EngineUse::Read);
             let child = Child { pid: 7, witness, engine, additions: Additions::Unused };
-            collector.on(Input::Spawned(Ok(child)), Moment { now, ..at }, &mut Vec::new());
+            collector.on(CollectorEvent::Spawned(Ok(child)), Moment { now, ..at }, &mut Vec::new());
         }
         assert!(delays[0] <= Duration::from_millis(100), "the first restart is at once: {delays:?}");
         assert!(delays.is_sorted(), "each delay is at least as long as the one before: {delays:?}");
@@ -636,16 +660,16 @@ mod tests {
         assert!(collector.waits_for_engine());
         let mut out = Vec::new();
         collector.engine = Presence::Coming;
-        collector.on(Input::Due, at(t0), &mut out);
+        collector.on(CollectorEvent::Due, at(t0), &mut out);
         assert!(!out.contains(&Action::Terminate(7)), "{out:?}");
         collector.engine = Presence::There;
-        collector.on(Input::Due, at(t0), &mut out);
+        collector.on(CollectorEvent::Due, at(t0), &mut out);
         assert!(out.contains(&Action::Terminate(7)), "{out:?}");
 
         let (mut whole, _) = started(Presence::There, t0);
         whole.engine = Presence::Away;
         let mut out = Vec::new();
-        whole.on(Input::Due, at(t0), &mut out);
+        whole.on(CollectorEvent::Due, at(t0), &mut out);
         assert!(!out.contains(&Action::Terminate(7)), "one that is up stays up: {out:?}");
     }
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::data::check::Outcome;
+use super::data::check::CheckOutcome;
 use super::data::clock::Clocks;
-use super::data::export::Delivered;
+use super::data::collector::CollectorEvent;
+use super::data::docker::EngineEvent;
+use super::data::export::ExportOutcome;
 use super::data::failure::Failure;
 use super::data::hash::ConfigHash;
 use super::data::record::Verdict;
-use super::data::source::{Exchanged, Freshness};
-use super::data::{collector, docker};
+use super::data::source::{ExchangeOutcome, Freshness};
 use super::params::Params;
 use crate::telemetry::Snapshot;
 
@@ -26,7 +27,7 @@ pub enum Event {
         /// When an answer was heard.
         freshness: Freshness,
         /// How.
-        exchanged: Exchanged,
+        outcome: ExchangeOutcome,
     },
     /// The store has looked at the body of a kept config.
     BodyChecked {
@@ -59,7 +60,7 @@ pub enum Event {
         result: Result<(), String>,
     },
     /// Something happened to the collector.
-    Collector(collector::Input),
+    Collector(CollectorEvent),
     /// The settings were read again.
     Reconfigured {
         /// What decisions depend on.
@@ -86,7 +87,7 @@ pub enum Event {
     /// Something happened elsewhere that is exported.
     Happened,
     /// An export ended, or failed.
-    Exported(Result<Delivered, Failure>),
+    Exported(Result<ExportOutcome, Failure>),
     /// A batch of alerts was taken, or was not.
     AlertsSent {
         /// The reason, when it was not.
@@ -99,12 +100,12 @@ pub enum Event {
     /// What must survive of the alerts is on disk, or could not be put there: the reason.
     AlertsKept(Result<(), String>),
     /// A Docker engine did something.
-    Docker(docker::Input),
+    Docker(EngineEvent),
     /// A check came back.
     Checked {
         /// As in `Action::Check`.
         generation: u64,
         /// What came of it.
-        outcome: Outcome,
+        outcome: CheckOutcome,
     },
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::backoff;
 use super::data::delivery::Deliveries;
-use super::data::export::{Delivered, ExportParams};
+use super::data::export::{ExportOutcome, ExportParams};
 use super::data::failure::Failure;
 use super::data::time::{Due, Moment};
 use super::delivery::{Delivery, Pace};
@@ -104,11 +104,11 @@ impl Exporting {
     }
 
     /// Takes what became of one. Answers with what is to be told of it.
-    pub fn on_exported(&mut self, result: Result<Delivered, Failure>, healthy: bool, at: Moment) -> Option<Notice> {
+    pub fn on_exported(&mut self, result: Result<ExportOutcome, Failure>, healthy: bool, at: Moment) -> Option<Notice> {
         self.delivery.landed();
         let params = self.params?;
         match result {
-            Ok(Delivered { sent, more, trouble }) => {
+            Ok(ExportOutcome { sent, more, trouble }) => {
                 let back = std::mem::take(&mut self.told);
                 self.delivery.taken(sent, trouble.clone(), params.every, at);
                 if more {
@@ -186,7 +186,7 @@ mod tests {
         Moment { now, wall: SystemTime::UNIX_EPOCH, dice: u64::MAX }
     }
 
-    fn failure() -> Result<Delivered, Failure> {
+    fn failure() -> Result<ExportOutcome, Failure> {
         Err(Failure::new(FailureKind::Status, "answered 503"))
     }
 
@@ -205,7 +205,7 @@ mod tests {
         assert!(!exporting.begin(false, t1 + SETTLE / 2));
         assert!(exporting.begin(false, t1 + SETTLE));
         assert!(!exporting.begin(false, t1 + EVERY), "one is out");
-        exporting.on_exported(Ok(Delivered { sent: 1, ..Delivered::default() }), false, at(t1 + SETTLE));
+        exporting.on_exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() }), false, at(t1 + SETTLE));
         assert_eq!(exporting.due(false), None);
     }
 
@@ -226,10 +226,10 @@ mod tests {
 
         now += delay;
         assert!(exporting.begin(false, now));
-        let more = Delivered { sent: 1, more: true, trouble: None };
+        let more = ExportOutcome { sent: 1, more: true, trouble: None };
         assert_eq!(exporting.on_exported(Ok(more), false, at(now)), Some(Notice::ExportBack));
         assert!(exporting.begin(false, now), "at once");
-        exporting.on_exported(Ok(Delivered { sent: 1, ..Delivered::default() }), false, at(now));
+        exporting.on_exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() }), false, at(now));
         assert_eq!(exporting.due(false), None);
         assert_eq!((exporting.exports().sent, exporting.exports().failed), (2, 2));
     }
@@ -273,7 +273,7 @@ mod tests {
     fn what_is_refused_is_told_once() {
         let t0 = origin();
         let mut exporting = Exporting::new(Some(AWAY), t0);
-        let refused = || Ok(Delivered { sent: 1, more: false, trouble: Some("answered 400".into()) });
+        let refused = || Ok(ExportOutcome { sent: 1, more: false, trouble: Some("answered 400".into()) });
         exporting.measured();
         assert!(exporting.begin(false, t0 + EVERY));
         let told = exporting.on_exported(refused(), false, at(t0 + EVERY));

@@ -49,19 +49,20 @@ pub mod webhook;
 pub use action::Action;
 pub use agent::Agent;
 pub use data::alert::{
-    Alert, AlertMemory, AlertReport, AlertSettings, AlertSeverity, AlertState, AlertsReport, Resolved, Threshold,
+    Alert, AlertMemory, AlertReport, AlertSettings, AlertSeverity, AlertState, AlertsReport, ResolvedAlert, Threshold,
 };
-pub use data::check::{CheckKind, CheckPlan};
+pub use data::check::{CheckKind, CheckOutcome, CheckPlan, CheckReport, CheckResult};
 pub use data::clock::Clocks;
-pub use data::collector::{Additions, Child, EngineUse, Exit, LastExit, Probe, SpawnFailure, Witness};
+pub use data::collector::{Additions, Child, CollectorEvent, EngineUse, Exit, LastExit, Probe, SpawnFailure, Witness};
 pub use data::delivery::Deliveries;
-pub use data::export::{Delivered, ExportParams};
+pub use data::docker::{EngineEvent, EngineSettings, EngineTask};
+pub use data::export::{ExportOutcome, ExportParams};
 pub use data::failure::{Failure, FailureKind};
 pub use data::hash::ConfigHash;
 pub use data::message::AlertMessage;
-pub use data::record::{Candidate, Record, Refused, Verdict};
+pub use data::record::{Candidate, Record, Refusal, Verdict};
 pub use data::report::{AgentReport, CollectorState, RemoteConfigStatus};
-pub use data::source::{Exchanged, Exchanges, Freshness, Serving};
+pub use data::source::{ActiveSource, ExchangeOutcome, Exchanges, Freshness};
 pub use data::time::{Due, Moment};
 pub use event::Event;
 pub use notice::{Level, Notice};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::data::alert::AlertSettings;
 use super::data::check::CheckPlan;
-use super::data::docker::Wanted;
+use super::data::docker::EngineSettings;
 use super::data::export::ExportParams;
 
 /// What the settings say that decisions depend on.
@@ -36,7 +36,7 @@ pub struct Params {
     /// Time between repetitions to the webhook, if there is one.
     pub webhook_every: Option<Duration>,
     /// The Docker engine that is watched.
-    pub docker: Option<Wanted>,
+    pub docker: Option<EngineSettings>,
     /// The checks.
     pub checks: Arc<[CheckPlan]>,
 }

@@ -6,7 +6,7 @@ use super::action::Action;
 use super::backoff;
 use super::data::failure::{Failure, FailureKind};
 use super::data::hash::ConfigHash;
-use super::data::source::{Exchanged, Exchanges};
+use super::data::source::{ExchangeOutcome, Exchanges};
 use super::data::time::{Due, Moment};
 use super::notice::Notice;
 
@@ -77,33 +77,33 @@ impl Poll {
     /// Takes the end of an exchange and plans the next.
     pub fn on_exchanged(
         &mut self,
-        exchanged: &Exchanged,
+        outcome: &ExchangeOutcome,
         every: Duration,
         running: Option<ConfigHash>,
         at: Moment,
         out: &mut Vec<Action>,
     ) {
         self.in_flight = false;
-        let next = match exchanged {
-            Exchanged::Unchanged => {
+        let next = match outcome {
+            ExchangeOutcome::Unchanged => {
                 self.exchanges.unchanged += 1;
                 self.succeeded(every, at, out)
             }
-            Exchanged::Offered(_) | Exchanged::Malformed { .. } => {
+            ExchangeOutcome::Offered(_) | ExchangeOutcome::Malformed { .. } => {
                 self.exchanges.offered += 1;
                 self.succeeded(every, at, out)
             }
-            Exchanged::Replaced => Due::at(at.now),
-            Exchanged::Empty => {
+            ExchangeOutcome::Replaced => Due::at(at.now),
+            ExchangeOutcome::Empty => {
                 let why =
                     Unanswered { message: "the source answered with an empty body", kind: None, retry_after: None };
                 self.failed(why, every, running, at, out)
             }
-            Exchanged::Failed(Failure { message, kind, retry_after }) => {
+            ExchangeOutcome::Failed(Failure { message, kind, retry_after }) => {
                 let why = Unanswered { message, kind: Some(*kind), retry_after: *retry_after };
                 self.failed(why, every, running, at, out)
             }
-            Exchanged::NotAsked(Failure { message, .. }) => {
+            ExchangeOutcome::NotAsked(Failure { message, .. }) => {
                 self.failed(Unanswered { message, kind: None, retry_after: None }, every, running, at, out)
             }
         };
@@ -170,14 +170,14 @@ mod tests {
         Moment { now, wall: SystemTime::UNIX_EPOCH, dice }
     }
 
-    fn failed(retry_after: Option<Duration>) -> Exchanged {
-        Exchanged::Failed(Failure { retry_after, ..Failure::new(FailureKind::Status, "answered 503") })
+    fn failed(retry_after: Option<Duration>) -> ExchangeOutcome {
+        ExchangeOutcome::Failed(Failure { retry_after, ..Failure::new(FailureKind::Status, "answered 503") })
     }
 
     /// Delay of the next exchange after this one.
-    fn delay(poll: &mut Poll, exchanged: &Exchanged, dice: u64) -> Duration {
+    fn delay(poll: &mut Poll, outcome: &ExchangeOutcome, dice: u64) -> Duration {
         let t0 = origin();
-        poll.on_exchanged(exchanged, EVERY, None, at(t0, dice), &mut Vec::new());
+        poll.on_exchanged(outcome, EVERY, None, at(t0, dice), &mut Vec::new());
         poll.due().expect("a poll is planned").latest() - t0
     }
 
@@ -189,15 +189,15 @@ mod tests {
         assert!(poll.begin(t0));
         poll.nudge(t0);
         assert!(!poll.begin(t0 + Duration::from_secs(3600)));
-        poll.on_exchanged(&Exchanged::Unchanged, EVERY, None, at(t0, 0), &mut Vec::new());
+        poll.on_exchanged(&ExchangeOutcome::Unchanged, EVERY, None, at(t0, 0), &mut Vec::new());
         assert!(poll.begin(t0), "the nudge was not forgotten");
     }
 
     #[test]
     fn polls_are_jittered_by_a_tenth() {
         let mut poll = Poll::new(true, origin());
-        assert_eq!(delay(&mut poll, &Exchanged::Unchanged, 0), EVERY * 9 / 10);
-        assert!(delay(&mut poll, &Exchanged::Unchanged, u64::MAX) > EVERY);
+        assert_eq!(delay(&mut poll, &ExchangeOutcome::Unchanged, 0), EVERY * 9 / 10);
+        assert!(delay(&mut poll, &ExchangeOutcome::Unchanged, u64::MAX) > EVERY);
     }
 
     #[test]
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(&delays[..4], [2.0, 4.0, 8.0, 16.0]);
         assert_eq!(delays[11], 300.0);
 
-        delay(&mut poll, &Exchanged::Unchanged, 0);
+        delay(&mut poll, &ExchangeOutcome::Unchanged, 0);
         assert!(delay(&mut poll, &failed(None), u64::MAX) <= BASE);
     }
 

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 use super::action::Action;
 use super::backoff;
 use super::data::hash::ConfigHash;
-use super::data::record::{Candidate, Record, Refused, Verdict};
+use super::data::record::{Candidate, Record, Refusal, Verdict};
 use super::data::report::RemoteConfigStatus;
 use super::data::time::{Due, Moment};
 use super::notice::Notice;
 
-/// Refused configs that are remembered; the oldest is forgotten first.
+/// Refusal configs that are remembered; the oldest is forgotten first.
 const REMEMBERED: usize = 32;
 
 /// A config refused this often is not tried again because another one was offered in between, only when a person asks:
@@ -167,7 +167,7 @@ impl Rollout {
     }
 
     /// Why this config is not tried.
-    pub fn barred(&self, hash: ConfigHash) -> Option<&Refused> {
+    pub fn barred(&self, hash: ConfigHash) -> Option<&Refusal> {
         self.record.refused.iter().find(|refused| refused.hash == hash && refused.barred)
     }
 
@@ -443,7 +443,7 @@ impl Rollout {
             self.record.refused.remove(0);
         }
         self.announced = Some(hash);
-        self.record.refused.push(Refused { hash, reason, at: wall, times, barred: true });
+        self.record.refused.push(Refusal { hash, reason, at: wall, times, barred: true });
         self.clear_trouble(hash);
         self.write(out);
     }

@@ -41,7 +41,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::agent::SHORTEST_INTERVAL;
-use super::collector::Input;
 use super::collector::Phase;
 use super::data::time::origin;
 use super::*;
@@ -302,7 +301,7 @@ impl World {
                 let event = match self.below(4) {
                     0 => Event::Nudged,
                     1 => Event::Changed,
-                    2 => Event::Collector(Input::Restart),
+                    2 => Event::Collector(CollectorEvent::Restart),
                     _ => Event::Interval(self.millis(100_000)),
                 };
                 self.feed(event);
@@ -355,53 +354,53 @@ impl World {
         if self.below(2) == 0 {
             self.engine_away = !self.engine_away;
             let open =
-                !self.pending.iter().any(|(_, event)| matches!(event, Event::Docker(docker::Input::Watching(_))));
+                !self.pending.iter().any(|(_, event)| matches!(event, Event::Docker(EngineEvent::StreamOpened(_))));
             if self.engine_away && self.stream && open {
-                self.pending.push((self.now, Event::Docker(docker::Input::Lost("the stream ended".into()))));
+                self.pending.push((self.now, Event::Docker(EngineEvent::StreamLost("the stream ended".into()))));
             }
         }
         if self.stream {
-            self.pending.push((self.now, Event::Docker(docker::Input::News)));
+            self.pending.push((self.now, Event::Docker(EngineEvent::Changed)));
         }
     }
 
-    fn use_engine(&mut self, what: docker::Do) {
+    fn use_engine(&mut self, what: EngineTask) {
         let away = self.engine_away;
-        let out = |input: fn(&docker::Input) -> bool, pending: &[(Instant, Event)]| {
+        let out = |input: fn(&EngineEvent) -> bool, pending: &[(Instant, Event)]| {
             pending.iter().any(|(_, event)| matches!(event, Event::Docker(it) if input(it)))
         };
         match what {
-            docker::Do::Watch => {
+            EngineTask::OpenStream => {
                 assert!(!self.stream, "{}: a second stream of events", self.seed);
                 self.stream = true;
                 let answer = match away {
-                    true => docker::Input::Lost("no such socket".into()),
-                    false => docker::Input::Watching("Docker".into()),
+                    true => EngineEvent::StreamLost("no such socket".into()),
+                    false => EngineEvent::StreamOpened("Docker".into()),
                 };
                 self.later(2_000, Event::Docker(answer));
                 if !away && self.below(8) == 0 {
                     let after = Duration::from_secs(2) + self.millis(60_000);
-                    self.pending.push((self.now + after, Event::Docker(docker::Input::Lost("dropped".into()))));
+                    self.pending.push((self.now + after, Event::Docker(EngineEvent::StreamLost("dropped".into()))));
                 }
             }
-            docker::Do::Look { .. } => {
-                let looking = out(|input| matches!(input, docker::Input::Looked), &self.pending);
+            EngineTask::List { .. } => {
+                let looking = out(|input| matches!(input, EngineEvent::Listed), &self.pending);
                 assert!(!looking, "{}: a second look while one is out", self.seed);
                 assert!(self.stream, "{}: a look without a stream", self.seed);
-                self.later(5_000, Event::Docker(docker::Input::Looked));
+                self.later(5_000, Event::Docker(EngineEvent::Listed));
             }
-            docker::Do::Keep => {
-                let keeping = out(|input| matches!(input, docker::Input::Kept(_)), &self.pending);
+            EngineTask::KeepPosition => {
+                let keeping = out(|input| matches!(input, EngineEvent::PositionKept(_)), &self.pending);
                 assert!(!keeping, "{}: a second write while one is out", self.seed);
                 let result = if self.disk_full { Err("no space left on device".into()) } else { Ok(()) };
-                self.later(200, Event::Docker(docker::Input::Kept(result)));
+                self.later(200, Event::Docker(EngineEvent::PositionKept(result)));
             }
         }
     }
 
     /// The agent dies as by SIGKILL; another one starts from the disk. Its collector lives on if it can.
     fn kill_agent(&mut self) {
-        self.pending.retain(|(_, event)| matches!(event, Event::Collector(Input::Exited { .. })));
+        self.pending.retain(|(_, event)| matches!(event, Event::Collector(CollectorEvent::Exited { .. })));
         let orphan = self.processes.keys().next().copied();
         let dice = self.below(u64::MAX);
         (self.sample_by, self.sample_every) = (self.now, SAMPLE_EVERY);
@@ -441,7 +440,7 @@ impl World {
             let index = self.pending.iter().position(|(when, _)| *when == time).expect("just found");
             let (_, event) = self.pending.remove(index);
             match &event {
-                Event::Collector(Input::Exited { pid, exit }) => {
+                Event::Collector(CollectorEvent::Exited { pid, exit }) => {
                     let process = self.processes.remove(pid);
                     self.ended_at_start = process.and_then(|process| self.ended_with_additions(*pid, &process, exit));
                 }
@@ -495,11 +494,14 @@ impl World {
             return;
         }
         match &event {
-            Event::Exchanged { exchanged: Exchanged::Offered(hash) | Exchanged::Malformed { hash, .. }, .. } => {
+            Event::Exchanged {
+                outcome: ExchangeOutcome::Offered(hash) | ExchangeOutcome::Malformed { hash, .. },
+                ..
+            } => {
                 self.refused.retain(|refused| refused == hash);
             }
             Event::ClearRefused => self.refused.clear(),
-            Event::Collector(Input::Probed { pid, probe: Probe::Healthy }) => {
+            Event::Collector(CollectorEvent::Probed { pid, probe: Probe::Healthy }) => {
                 if let Some(process) = self.processes.get_mut(pid) {
                     process.known_healthy = true;
                 }
@@ -514,10 +516,10 @@ impl World {
                     *since = since.or(Some(self.now)).filter(|_| point.value.as_f64() > BAD);
                 }
             }
-            Event::Docker(docker::Input::Lost(_)) => {
+            Event::Docker(EngineEvent::StreamLost(_)) => {
                 self.stream = false;
                 // There was one stream, and it has one end.
-                self.pending.retain(|(_, event)| !matches!(event, Event::Docker(docker::Input::Lost(_))));
+                self.pending.retain(|(_, event)| !matches!(event, Event::Docker(EngineEvent::StreamLost(_))));
             }
             _ => {}
         }
@@ -627,7 +629,8 @@ impl World {
         let soon = self.now + Duration::from_millis(1);
         for pid in self.processes.keys() {
             let ends = |(time, event): &(Instant, Event)| {
-                *time <= soon && matches!(event, Event::Collector(Input::Exited { pid: ended, .. }) if ended == pid)
+                *time <= soon
+                    && matches!(event, Event::Collector(CollectorEvent::Exited { pid: ended, .. }) if ended == pid)
             };
             assert!(self.pending.iter().any(ends), "{}: {pid} is not ended at once", self.seed);
         }
@@ -719,7 +722,7 @@ fn params(seed: u64) -> Params {
         alerts: rules(),
         alert_labels: vec![("instance".into(), "made-up".into())],
         webhook_every: Some(Duration::from_secs(60)),
-        docker: Some(docker::Wanted { socket: "/run/docker.sock".into(), usage_every: Duration::from_secs(32) }),
+        docker: Some(EngineSettings { socket: "/run/docker.sock".into(), usage_every: Duration::from_secs(32) }),
         checks: checks(),
         sources: std::sync::Arc::default(),
     }

@@ -147,7 +147,7 @@ impl fmt::Display for Alert {
 
 /// An alert that no longer fires, for whoever has not heard of it yet.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Resolved {
+pub struct ResolvedAlert {
     /// As it was when it fired last.
     pub alert: Alert,
     /// When it was resolved, to the second.
@@ -160,7 +160,7 @@ pub struct AlertMemory {
     /// What fires, and how often it is measured, as far as that is known.
     pub firing: Vec<(Alert, Option<Duration>)>,
     /// What the webhook has not taken yet, oldest first.
-    pub resolved: Vec<Resolved>,
+    pub resolved: Vec<ResolvedAlert>,
 }
 
 /// The state of an alert, or of one of its series.
@@ -208,7 +208,7 @@ pub struct AlertsReport {
     pub messages: Deliveries,
     /// Series that are not looked at, because an alert has too many.
     pub overlooked: u64,
-    /// Resolved alerts that the webhook never took, because too many others came after them.
+    /// ResolvedAlert alerts that the webhook never took, because too many others came after them.
     pub dropped: u64,
 }
 

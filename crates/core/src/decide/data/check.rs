@@ -44,7 +44,7 @@ impl CheckKind {
 
 /// What came of a check.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
+pub struct CheckOutcome {
     /// Whether it is good, and what there is to say: with secrets taken out.
     pub result: Result<String, String>,
     /// How long it took.
@@ -53,18 +53,18 @@ pub struct Outcome {
 
 /// A check as it is shown.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
+pub struct CheckReport {
     /// What it is called.
     pub name: String,
     /// Which kind it is.
     pub kind: CheckKind,
     /// What is known; nothing before the first result.
-    pub last: Option<Last>,
+    pub last: Option<CheckResult>,
 }
 
 /// The last result of a check.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Last {
+pub struct CheckResult {
     /// Whether it was good.
     pub ok: bool,
     /// Since when it is as it is.

@@ -70,7 +70,7 @@ pub struct LastExit {
 
 /// What happens to the collector.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Input {
+pub enum CollectorEvent {
     /// Time has passed, or what is wanted has changed.
     Due,
     /// The answer to `Action::Spawn`.

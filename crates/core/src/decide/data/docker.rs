@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Which engine is watched, and how.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Wanted {
+pub struct EngineSettings {
     /// Its socket.
     pub socket: PathBuf,
     /// The most time between two looks at the usage, zero being never.
@@ -14,29 +14,29 @@ pub struct Wanted {
 
 /// What the engine did.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Input {
+pub enum EngineEvent {
     /// The stream is open; in words, by whom.
-    Watching(String),
+    StreamOpened(String),
     /// The stream broke, or could not be opened.
-    Lost(String),
+    StreamLost(String),
     /// A container changed.
-    News,
+    Changed,
     /// A look ended, well or not.
-    Looked,
+    Listed,
     /// The position among the events is on disk, or could not be put there.
-    Kept(Result<(), String>),
+    PositionKept(Result<(), String>),
 }
 
 /// What is to be done with the engine.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Do {
-    /// Open the stream of events; answered by [`Input::Watching`] and at its end by [`Input::Lost`].
-    Watch,
-    /// List the containers; answered by [`Input::Looked`].
-    Look {
+pub enum EngineTask {
+    /// Open the stream of events; answered by [`EngineEvent::StreamOpened`] and at its end by [`EngineEvent::StreamLost`].
+    OpenStream,
+    /// List the containers; answered by [`EngineEvent::Listed`].
+    List {
         /// Read the usage of each as well.
         usage: bool,
     },
-    /// Put the position among the events on disk; answered by [`Input::Kept`].
-    Keep,
+    /// Put the position among the events on disk; answered by [`EngineEvent::PositionKept`].
+    KeepPosition,
 }

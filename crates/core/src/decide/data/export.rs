@@ -15,7 +15,7 @@ pub struct ExportParams {
 
 /// What an export brought.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Delivered {
+pub struct ExportOutcome {
     /// Batches that were answered.
     pub sent: u64,
     /// Whether there is more to be sent.

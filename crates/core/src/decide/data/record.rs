@@ -16,7 +16,7 @@ pub struct Record {
     /// A validated config that has not survived its probation yet.
     pub candidate: Option<Candidate>,
     /// Configs that are not tried again, oldest first.
-    pub refused: Vec<Refused>,
+    pub refused: Vec<Refusal>,
 }
 
 /// A config on its way to be the last good one.
@@ -30,7 +30,7 @@ pub struct Candidate {
 
 /// A config that was refused.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Refused {
+pub struct Refusal {
     /// Which.
     pub hash: ConfigHash,
     /// Why, in the collector's own words where there are any.

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use super::alert::AlertsReport;
-use super::check::Seen;
+use super::check::CheckReport;
 use super::collector::{LastExit, Witness};
 use super::delivery::Deliveries;
 use super::hash::ConfigHash;
-use super::record::Refused;
-use super::source::{Exchanges, Serving};
+use super::record::Refusal;
+use super::source::{ActiveSource, Exchanges};
 
 /// Remote config status, in OpAMP's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +58,11 @@ pub struct AgentReport {
     /// The config in its probation.
     pub candidate: Option<ConfigHash>,
     /// Configs that were refused, oldest first.
-    pub refused: Vec<Refused>,
+    pub refused: Vec<Refusal>,
     /// The collector.
     pub collector: CollectorReport,
     /// The source that answered last.
-    pub serving: Option<Serving>,
+    pub serving: Option<ActiveSource>,
     /// Exchanges so far.
     pub exchanges: Exchanges,
     /// Plain reports so far.
@@ -74,7 +74,7 @@ pub struct AgentReport {
     /// What is held against thresholds.
     pub alerts: AlertsReport,
     /// The checks that the settings name.
-    pub checks: Vec<Seen>,
+    pub checks: Vec<CheckReport>,
 }
 
 /// What is known of the collector.

@@ -16,7 +16,7 @@ pub enum Freshness {
 
 /// How an exchange ended.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Exchanged {
+pub enum ExchangeOutcome {
     /// Nothing new.
     Unchanged,
     /// An empty body, which is never a reason to stop anything.
@@ -55,7 +55,7 @@ pub struct Exchanges {
 
 /// The source that answered last.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Serving {
+pub struct ActiveSource {
     /// Where it is, without secrets.
     pub location: String,
     /// Why the first does not serve, if this is another one.

@@ -105,7 +105,7 @@ const RESOLVED: &str = "alert hungry resolved, it is good again: process.memory.
 fn an_alert_fires_after_a_while_and_is_resolved_at_resolve_at() {
     let setup = Setup::new("for: 1s, severity: critical, summary: too much memory, labels: {team: edge}");
     let agent = setup.agent();
-    assert_eq!(setup.webhook.requests().len(), 0, "nobody is notifications that all is well");
+    assert_eq!(setup.webhook.requests().len(), 0, "nobody is told that all is well");
 
     let begun = wall();
     setup.hold(250);

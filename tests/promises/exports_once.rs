@@ -183,7 +183,7 @@ fn data_kept_during_an_outage_arrives_once_afterwards() {
     assert!(waiting.export.failed > 0 && waiting.export.last_error.is_some(), "{:#?}", waiting.export);
 
     sink.answer(accepted());
-    agent.logs("exports are accepted again");
+    agent.logs("exports are taken again");
     let at_last = sink.wait_for("what was sent in vain", |asked| {
         let (refused, accepted) = (snapshots_with(asked, 503), snapshots(asked));
         !refused.is_empty() && refused.iter().all(|time| accepted.contains(time))

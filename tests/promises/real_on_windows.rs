@@ -1,4 +1,5 @@
-//! What is Windows' own about a real Collector, named by `OTELET_COLLECTOR`: its budget, its job, what it takes.
+//! A real Collector on Windows, named by `OTELET_COLLECTOR`: its memory budget, its job, and the components that it
+//! has.
 
 use super::host::{environment, gone};
 use super::real::Setup;
@@ -23,7 +24,7 @@ fn its_memory_budget_reaches_it_and_it_ends_with_an_agent_that_is_killed() {
 
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
-fn what_this_collector_has_not_is_left_out_beside_the_built_in_config() {
+fn additions_that_this_collector_lacks_are_left_out_of_the_built_in_config() {
     let setup = Setup::new();
     setup.host.set("log_level", "debug");
     let agent = setup.running(&setup.config("memory: {}"));

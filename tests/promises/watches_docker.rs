@@ -1,5 +1,5 @@
-//! What happens to the containers of a Docker engine is told, each event once and none left out, whatever the engine does;
-//! and an engine that is away, hangs or talks nonsense costs the collector nothing.
+//! The agent reports what happens to the containers of a Docker engine, each event once and none left out, whatever the
+//! engine does. An engine that is away, hangs or sends nonsense costs the collector nothing.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -18,12 +18,12 @@ fn watching(host: &Host) -> Agent {
     host.agent_running(&config("good"))
 }
 
-fn told(agent: &Agent, event: &str) -> usize {
+fn logged_events(agent: &Agent, event: &str) -> usize {
     agent.logged(&format!("docker.container.{event}: "))
 }
 
 #[test]
-fn what_happens_to_a_container_is_told_and_those_that_run_are_listed() {
+fn container_events_are_logged_and_running_containers_are_listed() {
     let host = Host::new();
     let engine = Engine::new(&host);
     engine.answers("/containers/json", Said::Body(format!("[{}]", listed("web", "Up 5 minutes (healthy)"))));
@@ -89,7 +89,7 @@ fn events_and_usage_are_exported_with_the_engines_times_and_the_containers_names
 }
 
 #[test]
-fn a_stream_that_breaks_goes_on_where_it_was_and_nothing_is_told_twice() {
+fn a_broken_stream_goes_on_where_it_was_and_reports_nothing_twice() {
     let host = Host::new();
     let mut engine = Engine::new(&host);
     let agent = watching(&host);
@@ -100,7 +100,7 @@ fn a_stream_that_breaks_goes_on_where_it_was_and_nothing_is_told_twice() {
     engine.tell(&second);
     agent.logs("docker.container.start");
 
-    // Of the same instant as what was heard, and later.
+    // Events of the same instant as the last one, and later ones.
     let missed = [event("pause", "web", 5000, ""), event("unpause", "web", 60_000, "")];
     engine.answers("/events", Said::Stream(vec![first, second, missed[0].clone(), missed[1].clone()]));
     engine.stop();
@@ -110,13 +110,13 @@ fn a_stream_that_breaks_goes_on_where_it_was_and_nothing_is_told_twice() {
     let path = engine.was_asked("/events", 2);
     assert!(path.contains("since=1795000004.000000000&"), "a second before the last one: {path}");
     agent.logs("docker.container.unpause");
-    let counts = ["create", "start", "pause", "unpause"].map(|kind| told(&agent, kind));
+    let counts = ["create", "start", "pause", "unpause"].map(|kind| logged_events(&agent, kind));
     assert_eq!(counts, [1, 1, 1, 1]);
     agent.logs("is watched again");
 }
 
 #[test]
-fn what_happened_while_the_agent_was_away_is_told_by_the_next_one() {
+fn events_that_one_agent_missed_are_reported_by_the_next() {
     let host = Host::new();
     let engine = Engine::new(&host);
     let mut agent = watching(&host);
@@ -132,11 +132,11 @@ fn what_happened_while_the_agent_was_away_is_told_by_the_next_one() {
 
     agent.logs("docker.container.oom");
     assert!(engine.was_asked("/events", 2).contains("since=1795000004.000000000&"));
-    assert_eq!(told(&agent, "start"), 0, "the agent before has told it");
+    assert_eq!(logged_events(&agent, "start"), 0, "the agent before has logged it");
 }
 
 #[test]
-fn torn_garbage_and_endless_lines_cost_only_themselves() {
+fn torn_invalid_and_endless_lines_cost_no_other_line() {
     let host = Host::new();
     let engine = Engine::new(&host);
     let agent = watching(&host);
@@ -159,14 +159,14 @@ fn torn_garbage_and_endless_lines_cost_only_themselves() {
     assert_eq!(agent.status(&host).docker.unwrap().events_lost, 3);
     assert_eq!(engine.times_asked("/events"), 1, "it is still the same stream");
 
-    // What is no chunk at all breaks the stream, and it is opened again.
+    // A chunk without a size breaks the stream, and the agent opens it again.
     engine.say(b"no chunk\r\n");
     agent.logs("the answer is broken between two chunks");
     engine.was_asked("/events", 2);
 }
 
 #[test]
-fn what_an_engine_complains_of_is_said_once_and_shown() {
+fn an_error_of_the_engine_is_logged_once_and_shown() {
     let host = Host::new();
     let engine = Engine::new(&host);
     let body = r#"{"message":"client version 1.41 is too new. Maximum supported API version is 1.40"}"#;
@@ -182,7 +182,7 @@ fn what_an_engine_complains_of_is_said_once_and_shown() {
 }
 
 #[test]
-fn a_socket_of_something_else_is_said() {
+fn a_socket_that_is_no_engine_is_reported() {
     for (answer, why) in [
         (&b"SSH-2.0-OpenSSH_9.2\r\n\r\n\r\n"[..], "what listens there does not speak HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "what listens there does not speak the Docker API"),
@@ -197,7 +197,7 @@ fn a_socket_of_something_else_is_said() {
 }
 
 #[test]
-fn a_socket_that_is_missing_is_said_once_and_found_when_it_comes() {
+fn a_missing_socket_is_logged_once_and_found_when_it_comes() {
     let host = Host::new();
     let mut engine = Engine::new(&host);
     engine.stop();
@@ -213,14 +213,14 @@ fn a_socket_that_is_missing_is_said_once_and_found_when_it_comes() {
 }
 
 #[test]
-fn a_socket_that_is_denied_is_said_with_the_way_out() {
+fn a_denied_socket_is_logged_with_the_way_out() {
     let host = Host::new();
     let _engine = Engine::new(&host);
     let socket = host.path("docker.sock");
     std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o000)).unwrap();
     host.set("docker.socket", &socket.display().to_string());
     host.server.offer(config("good"));
-    // root may do everything, unless it is told not to.
+    // root may open any file, unless its capabilities are taken away.
     let agent = match rustix::process::getuid().is_root() {
         true => host.agent().under(&["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]).start(),
         false => host.agent().start(),
@@ -231,7 +231,7 @@ fn a_socket_that_is_denied_is_said_with_the_way_out() {
 }
 
 #[test]
-fn podman_is_known_and_its_own_names_of_events_too() {
+fn podman_and_its_own_names_of_events_are_understood() {
     let host = Host::new();
     let engine = Engine::new(&host);
     engine.answers(
@@ -250,7 +250,7 @@ fn podman_is_known_and_its_own_names_of_events_too() {
 
 #[test]
 fn an_engine_that_hangs_delays_nothing_and_holds_nothing() {
-    // A look that hangs has a thread; so has, for a moment, a write of the state.
+    // A look that hangs has a thread; for a moment a write of the state has one, too.
     while_one_hangs(watching, |agent| wait_until("no more threads than that", || threads(agent) <= 3));
 }
 
@@ -280,7 +280,7 @@ fn a_flood_of_events_and_many_broken_streams_leave_nothing_behind() {
     let host = Host::new();
     let engine = Engine::new(&host);
     let agent = watching(&host);
-    // Of debug lines there would be too many.
+    // At debug level there would be too many lines.
     host.change(&agent, "log_level", "info");
     engine.was_asked("/events", 1);
     let mut time = 0;

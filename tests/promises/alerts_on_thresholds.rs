@@ -13,7 +13,7 @@ use otelet_wire::status::AlertStatus;
 use serde_json::Value;
 
 use super::host::{Agent, Host, PATIENCE, Signal, config, scripted, signal, wait_for, wait_until, wall};
-use super::server::{Answer, Asked, Server};
+use super::server::{Answer, Request, Server};
 
 /// A restart may take this much longer than without a webhook.
 const MOST: Duration = Duration::from_millis(200);
@@ -73,7 +73,7 @@ impl Setup {
     }
 
     fn hears(&self, what: &str, holds: impl Fn(&Value, bool) -> bool) -> Value {
-        let find = |asked: &[Asked]| asked.iter().flat_map(notifications).find(|(alert, fires)| holds(alert, *fires));
+        let find = |asked: &[Request]| asked.iter().flat_map(notifications).find(|(alert, fires)| holds(alert, *fires));
         let asked = self.webhook.wait_for(what, |asked| find(asked).is_some());
         find(&asked).unwrap().0
     }
@@ -85,7 +85,7 @@ fn alerts(body: &[u8]) -> Vec<Value> {
 }
 
 /// The alerts of a request, each with whether it fired when it was sent: its end is then in the future.
-fn notifications(asked: &Asked) -> Vec<(Value, bool)> {
+fn notifications(asked: &Request) -> Vec<(Value, bool)> {
     let arrived = SystemTime::now() - asked.at.elapsed();
     let fires = |alert: &Value| alert["endsAt"].as_str().unwrap() > otelet_core::units::rfc3339(arrived).as_str();
     alerts(&asked.body).into_iter().map(|alert| (alert.clone(), fires(&alert))).collect()

@@ -10,7 +10,7 @@ use otelet_wire::{AnyValue, KeyValue};
 use prost::Message;
 
 use super::host::{Agent, Host, PATIENCE, Signal, config, hash, scripted, signal, wait_for};
-use super::server::{Answer, Asked, Server};
+use super::server::{Answer, Request, Server};
 
 /// A host whose agent exports ten times a second to a server of its own.
 pub fn exporting() -> (Host, Server) {
@@ -36,11 +36,11 @@ pub struct Metric {
 }
 
 /// Every metric in the requests that were answered with 200, by name.
-pub fn metrics(asked: &[Asked]) -> BTreeMap<String, Metric> {
+pub fn metrics(asked: &[Request]) -> BTreeMap<String, Metric> {
     metrics_with(asked, 200)
 }
 
-fn metrics_with(asked: &[Asked], status: u16) -> BTreeMap<String, Metric> {
+fn metrics_with(asked: &[Request], status: u16) -> BTreeMap<String, Metric> {
     let mut metrics: BTreeMap<String, Metric> = BTreeMap::new();
     let asked = asked.iter().filter(|asked| asked.answered == Some(status));
     for request in asked.filter(|asked| asked.path == "/v1/metrics") {
@@ -57,18 +57,18 @@ fn metrics_with(asked: &[Asked], status: u16) -> BTreeMap<String, Metric> {
 }
 
 /// Every record in the requests that were answered with 200.
-pub fn records(asked: &[Asked]) -> Vec<LogRecord> {
+pub fn records(asked: &[Request]) -> Vec<LogRecord> {
     let requests = asked.iter().filter(|asked| asked.answered == Some(200) && asked.path == "/v1/logs");
     let requests = requests.map(|asked| LogsRequest::decode(&*asked.body).unwrap());
     requests.flat_map(|it| it.resource_logs).flat_map(|it| it.scope_logs).flat_map(|it| it.log_records).collect()
 }
 
 /// The times of the snapshots in these requests: each snapshot has the agent's uptime once.
-pub fn snapshots(asked: &[Asked]) -> Vec<u64> {
+pub fn snapshots(asked: &[Request]) -> Vec<u64> {
     snapshots_with(asked, 200)
 }
 
-fn snapshots_with(asked: &[Asked], status: u16) -> Vec<u64> {
+fn snapshots_with(asked: &[Request], status: u16) -> Vec<u64> {
     let metrics = metrics_with(asked, status);
     let uptime = metrics.get("otelet.uptime").into_iter().flat_map(|metric| &metric.points);
     uptime.map(|point| point.time_unix_nano).collect()
@@ -79,12 +79,12 @@ pub fn text<'a>(attributes: &'a [KeyValue], name: &str) -> Option<&'a str> {
     found.value.as_ref().and_then(|AnyValue { string_value, .. }| string_value.as_deref())
 }
 
-pub fn events(asked: &[Asked]) -> Vec<String> {
+pub fn events(asked: &[Request]) -> Vec<String> {
     records(asked).into_iter().map(|record| record.event_name).collect()
 }
 
 /// Waits until this many snapshots have come, and returns all requests.
-fn wait_for_snapshots(sink: &Server, count: usize) -> Vec<Asked> {
+fn wait_for_snapshots(sink: &Server, count: usize) -> Vec<Request> {
     sink.wait_for(&format!("{count} snapshots"), |asked| snapshots(asked).len() >= count)
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::exports_once::status_when;
 use super::host::{Host, Signal, signal, wait_until, wall};
-use super::server::{Answer, Asked, Server};
+use super::server::{Answer, Request, Server};
 
 /// A host with the real collector, which sends everything it receives to the sink.
 fn setup() -> (Host, Server, String) {
@@ -47,7 +47,7 @@ fn program(host: &Host) -> PathBuf {
 }
 
 /// All things that arrived under a path: the elements of the innermost list, each with its resource's attributes.
-fn arrived(asked: &[Asked], path: &str, keys: [&str; 3]) -> Vec<(BTreeMap<String, String>, Value)> {
+fn arrived(asked: &[Request], path: &str, keys: [&str; 3]) -> Vec<(BTreeMap<String, String>, Value)> {
     let mut things = Vec::new();
     for asked in asked.iter().filter(|asked| asked.path == path) {
         let mut request: Value = serde_json::from_slice(&asked.body).unwrap();
@@ -64,11 +64,11 @@ fn arrived(asked: &[Asked], path: &str, keys: [&str; 3]) -> Vec<(BTreeMap<String
     things
 }
 
-fn metrics(asked: &[Asked]) -> Vec<(BTreeMap<String, String>, Value)> {
+fn metrics(asked: &[Request]) -> Vec<(BTreeMap<String, String>, Value)> {
     arrived(asked, "/v1/metrics", ["resourceMetrics", "scopeMetrics", "metrics"])
 }
 
-fn records(asked: &[Asked]) -> Vec<(BTreeMap<String, String>, Value)> {
+fn records(asked: &[Request]) -> Vec<(BTreeMap<String, String>, Value)> {
     arrived(asked, "/v1/logs", ["resourceLogs", "scopeLogs", "logRecords"])
 }
 
@@ -84,7 +84,7 @@ fn nanos(value: &Value) -> u64 {
 }
 
 /// The times of all snapshots, in order: each has the agent's uptime once.
-fn snapshots(asked: &[Asked]) -> Vec<u64> {
+fn snapshots(asked: &[Request]) -> Vec<u64> {
     let metrics = metrics(asked);
     let uptimes = metrics.iter().filter(|(_, metric)| metric["name"] == "otelet.uptime");
     let points = uptimes.flat_map(|(_, metric)| metric["gauge"]["dataPoints"].as_array().unwrap());
@@ -94,7 +94,7 @@ fn snapshots(asked: &[Asked]) -> Vec<u64> {
     times
 }
 
-fn has_event(asked: &[Asked], event: &str) -> bool {
+fn has_event(asked: &[Request], event: &str) -> bool {
     records(asked).iter().any(|(_, record)| record["eventName"] == event)
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 
 use super::exports_once::{events, snapshots, status_when};
 use super::host::{Host, Signal, config, signal, wait_for};
-use super::server::Asked;
+use super::server::Request;
 
 /// A host whose agent exports to its collector.
 fn exporting() -> Host {
@@ -25,16 +25,16 @@ fn piped(label: &str, script: &str) -> String {
 }
 
 /// All requests that the receivers of this host's collectors took, oldest first.
-fn received(host: &Host) -> Vec<Asked> {
+fn received(host: &Host) -> Vec<Request> {
     let text = fs::read_to_string(host.path("journal.otlp")).unwrap_or_default();
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole.lines().map(request).collect()
 }
 
-fn request(line: &str) -> Asked {
+fn request(line: &str) -> Request {
     let words: Vec<&str> = line.split(' ').collect();
     let digit = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-    Asked {
+    Request {
         method: "POST".into(),
         path: words[1].into(),
         headers: vec![("pid".into(), words[0].into())],
@@ -44,7 +44,7 @@ fn request(line: &str) -> Asked {
     }
 }
 
-fn when_received(host: &Host, what: &str, holds: impl Fn(&[Asked]) -> bool) -> Vec<Asked> {
+fn when_received(host: &Host, what: &str, holds: impl Fn(&[Request]) -> bool) -> Vec<Request> {
     wait_for(what, || Some(received(host)).filter(|asked| holds(asked)), || format!("{:?}", events(&received(host))))
 }
 

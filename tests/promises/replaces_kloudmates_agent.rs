@@ -6,7 +6,7 @@ use std::fs;
 use otelet_wire::status::RemoteConfigStatus;
 
 use super::host::{Agent, COLLECTOR, Host, Signal, config, environment, hash, scripted, stderr, wait_until};
-use super::server::{Answer, Asked};
+use super::server::{Answer, Request};
 use super::tap::Tap;
 
 /// The path that the agent polls.
@@ -64,7 +64,7 @@ fn behind_a_script(host: &Host) {
     host.set("collector.path", &script.display().to_string());
 }
 
-fn report_in(asked: &Asked) -> serde_json::Value {
+fn report_in(asked: &Request) -> serde_json::Value {
     serde_json::from_slice(&asked.body).unwrap()
 }
 

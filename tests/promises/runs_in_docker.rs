@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::host::{Host, Signal, signal, state, stderr, stdout, wait_for_longer};
 use super::real_docker::{Engine, IMAGE, Network};
 use super::runs_on_arm64::xtask;
-use super::server::{Answer, Asked, Server};
+use super::server::{Answer, Request, Server};
 
 /// The start of a Collector in a container on a busy machine, and the engine's own health check, which runs every 30 s.
 const LONG: Duration = Duration::from_secs(120);
@@ -410,7 +410,7 @@ fn attribute<'a>(attributes: &'a Value, name: &str) -> Option<&'a str> {
     attributes.as_array()?.iter().find(|it| it["key"] == name)?["value"]["stringValue"].as_str()
 }
 
-fn arrived(asked: &[Asked], container: &str) -> ContainerData {
+fn arrived(asked: &[Request], container: &str) -> ContainerData {
     let mut arrived = ContainerData::default();
     let list = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
     for asked in asked {
@@ -446,7 +446,7 @@ fn arrived(asked: &[Asked], container: &str) -> ContainerData {
 }
 
 /// The times of the host metrics that have arrived, in nanoseconds.
-fn host_metrics(asked: &[Asked]) -> Vec<u64> {
+fn host_metrics(asked: &[Request]) -> Vec<u64> {
     let mut times = Vec::new();
     for asked in asked.iter().filter(|asked| asked.path == "/v1/metrics") {
         let body: Value = serde_json::from_slice(&asked.body).unwrap();
@@ -516,7 +516,7 @@ fn container_data_arrives_under_their_names_and_an_engine_restart_interrupts_no_
     run("steady", &[], "i=0; while true; do i=$((i+1)); echo line $i of steady; sleep 0.2; done");
     run("loaded", &["--label=team=pumps"], "echo begins; trap 'echo ends; exit 0' TERM; while true; do :; done");
     run("greedy", &["--memory=16m"], "echo hungry; sleep 4; tail /dev/zero");
-    let wait = |what: &str, holds: &dyn Fn(&[Asked]) -> bool| {
+    let wait = |what: &str, holds: &dyn Fn(&[Request]) -> bool| {
         let look = || holds(&sink.requests()).then_some(());
         let context = || {
             let asked = sink.requests();
@@ -534,15 +534,16 @@ fn container_data_arrives_under_their_names_and_an_engine_restart_interrupts_no_
         };
         wait_for_longer(LONG, what, look, context);
     };
-    let has_metrics = |asked: &[Asked], name: &str| {
+    let has_metrics = |asked: &[Request], name: &str| {
         let metrics = arrived(asked, name).metrics;
         ["container.cpu.usage.total", "container.memory.usage.total"]
             .iter()
             .all(|wanted| metrics.iter().any(|it| it == wanted))
     };
     let has_line =
-        |asked: &[Asked], name: &str, text: &str| arrived(asked, name).lines.iter().any(|(line, _)| line == text);
-    let has_event = |asked: &[Asked], name: &str, event: &str| arrived(asked, name).events.iter().any(|it| it == event);
+        |asked: &[Request], name: &str, text: &str| arrived(asked, name).lines.iter().any(|(line, _)| line == text);
+    let has_event =
+        |asked: &[Request], name: &str, event: &str| arrived(asked, name).events.iter().any(|it| it == event);
     wait("metrics of each", &|asked| ["steady", "loaded", "greedy"].iter().all(|name| has_metrics(asked, name)));
     wait("the first lines of each", &|asked| {
         has_line(asked, "steady", "line 1 of steady")

@@ -325,7 +325,7 @@ fn a_deleted_pod_comes_back_as_the_same_agent_and_a_killed_collector_costs_no_po
     // The offsets were kept: logs that were read before are not read again.
     let again = SystemTime::now();
     cluster.delivers(again, &["k8s.node.cpu.usage"]);
-    assert_eq!(cluster.got(start).matches(&format!("{marker}: does not exist")).count(), 1);
+    assert_eq!(cluster.received(start).matches(&format!("{marker}: does not exist")).count(), 1);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use super::engine::{Engine, Said, listed};
+use super::engine::{Engine, EngineAnswer, listed};
 use super::host::{Agent, Host, config, is_a_release, wait_for, wait_for_longer};
 use super::server::{Answer, Server};
 
@@ -185,14 +185,16 @@ impl Everything {
         let engine = Engine::new(&host);
         let containers = ["front", "back"];
         let list = containers.map(|name| listed(name, "Up 5 minutes")).join(",");
-        engine.answers("/containers/json", Said::Body(format!("[{list}]")));
+        engine.answers("/containers/json", EngineAnswer::Body(format!("[{list}]")));
         for name in containers {
             let at = format!("/containers/{name}0123456789abcdef");
-            engine
-                .answers(&format!("{at}/json"), Said::Body(r#"{"State":{"StartedAt":"2026-11-25T15:58:18Z"}}"#.into()));
+            engine.answers(
+                &format!("{at}/json"),
+                EngineAnswer::Body(r#"{"State":{"StartedAt":"2026-11-25T15:58:18Z"}}"#.into()),
+            );
             let stats = r#"{"read":"2026-11-25T15:58:28.5Z","cpu_stats":{"cpu_usage":{"total_usage":1500000000}},
                 "memory_stats":{"usage":1000,"limit":2000},"networks":{"eth0":{"rx_bytes":11,"tx_bytes":22}}}"#;
-            engine.answers(&format!("{at}/stats"), Said::Body(stats.into()));
+            engine.answers(&format!("{at}/stats"), EngineAnswer::Body(stats.into()));
         }
         host.set("docker.socket", &host.path("docker.sock").display().to_string());
         host.set("export.to", sink.at("").trim_end_matches('/'));

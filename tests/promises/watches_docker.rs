@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use super::engine::{Engine, Said, chunk, event, listed, while_one_hangs};
+use super::engine::{Engine, EngineAnswer, chunk, event, listed, while_one_hangs};
 use super::exports_once::{exporting, metrics, records, text};
 use super::host::{Agent, Host, config, wait_for, wait_until};
 use super::stays_small::{anonymous_kib, count_wake_ups, descriptors, threads};
@@ -26,9 +26,9 @@ fn logged_events(agent: &Agent, event: &str) -> usize {
 fn container_events_are_logged_and_running_containers_are_listed() {
     let host = Host::new();
     let engine = Engine::new(&host);
-    engine.answers("/containers/json", Said::Body(format!("[{}]", listed("web", "Up 5 minutes (healthy)"))));
+    engine.answers("/containers/json", EngineAnswer::Body(format!("[{}]", listed("web", "Up 5 minutes (healthy)"))));
     let details = r#"{"Id":"x","State":{"Status":"running","StartedAt":"2026-11-25T15:58:28.7Z"}}"#;
-    engine.answers("/containers/web0123456789abcdef/json", Said::Body(details.into()));
+    engine.answers("/containers/web0123456789abcdef/json", EngineAnswer::Body(details.into()));
     let agent = watching(&host);
 
     agent.logs("Docker 20.10.24 (API 1.41) at");
@@ -56,13 +56,13 @@ fn container_events_are_logged_and_running_containers_are_listed() {
 fn events_and_usage_are_exported_with_the_engines_times_and_the_containers_names() {
     let (host, sink) = exporting();
     let engine = Engine::new(&host);
-    engine.answers("/containers/json", Said::Body(format!("[{}]", listed("web", "Up 5 minutes"))));
+    engine.answers("/containers/json", EngineAnswer::Body(format!("[{}]", listed("web", "Up 5 minutes"))));
     let id = "web0123456789abcdef";
     let details = r#"{"State":{"StartedAt":"2026-11-25T15:58:18Z"}}"#;
-    engine.answers(&format!("/containers/{id}/json"), Said::Body(details.into()));
+    engine.answers(&format!("/containers/{id}/json"), EngineAnswer::Body(details.into()));
     let stats = r#"{"read":"2026-11-25T15:58:28.5Z","cpu_stats":{"cpu_usage":{"total_usage":1500000000}},
         "memory_stats":{"usage":1000,"limit":2000},"networks":{"eth0":{"rx_bytes":11,"tx_bytes":22}}}"#;
-    engine.answers(&format!("/containers/{id}/stats"), Said::Body(stats.into()));
+    engine.answers(&format!("/containers/{id}/stats"), EngineAnswer::Body(stats.into()));
     let _agent = watching(&host);
     engine.was_asked("/events", 1);
 
@@ -102,7 +102,7 @@ fn a_broken_stream_goes_on_where_it_was_and_reports_nothing_twice() {
 
     // Events of the same instant as the last one, and later ones.
     let missed = [event("pause", "web", 5000, ""), event("unpause", "web", 60_000, "")];
-    engine.answers("/events", Said::Stream(vec![first, second, missed[0].clone(), missed[1].clone()]));
+    engine.answers("/events", EngineAnswer::Stream(vec![first, second, missed[0].clone(), missed[1].clone()]));
     engine.stop();
     agent.logs("next try in");
     engine.start();
@@ -127,7 +127,7 @@ fn events_that_one_agent_missed_are_reported_by_the_next() {
     assert_eq!(agent.stop(), 0);
     wait_until("the stream to be closed", || engine.open_streams() == 0);
 
-    engine.answers("/events", Said::Stream(vec![first, event("oom", "web", 7000, "")]));
+    engine.answers("/events", EngineAnswer::Stream(vec![first, event("oom", "web", 7000, "")]));
     let agent = host.agent().start();
 
     agent.logs("docker.container.oom");
@@ -171,7 +171,7 @@ fn an_error_of_the_engine_is_logged_once_and_shown() {
     let engine = Engine::new(&host);
     let body = r#"{"message":"client version 1.41 is too new. Maximum supported API version is 1.40"}"#;
     let refusal = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    engine.answers("/events", Said::Raw(refusal.into_bytes()));
+    engine.answers("/events", EngineAnswer::Raw(refusal.into_bytes()));
     let agent = watching(&host);
 
     let why = "/v1.41/events answered 400: client version 1.41 is too new. Maximum supported API version is 1.40";
@@ -190,7 +190,7 @@ fn a_socket_that_is_no_engine_is_reported() {
     ] {
         let host = Host::new();
         let engine = Engine::new(&host);
-        engine.answers("/version", Said::Raw(answer.to_vec()));
+        engine.answers("/version", EngineAnswer::Raw(answer.to_vec()));
         let agent = watching(&host);
         agent.logs(why);
     }
@@ -236,7 +236,7 @@ fn podman_and_its_own_names_of_events_are_understood() {
     let engine = Engine::new(&host);
     engine.answers(
         "/version",
-        Said::Body(r#"{"Version":"4.3.1","ApiVersion":"1.41","Components":[{"Name":"Podman Engine"}]}"#.into()),
+        EngineAnswer::Body(r#"{"Version":"4.3.1","ApiVersion":"1.41","Components":[{"Name":"Podman Engine"}]}"#.into()),
     );
     let agent = watching(&host);
 

@@ -1,7 +1,7 @@
 //! `watches_docker` for Windows, where the engine is on a named pipe: the differences between the pipe and a socket.
 //! The messages are the same, and promised there.
 
-use super::engine::{Engine, Said, event, listed, while_one_hangs};
+use super::engine::{Engine, EngineAnswer, event, listed, while_one_hangs};
 use super::host::{Agent, Host, config, wait_until};
 
 fn watching(host: &Host) -> Agent {
@@ -14,9 +14,9 @@ fn watching(host: &Host) -> Agent {
 fn container_events_are_logged_and_running_containers_are_listed() {
     let host = Host::new();
     let engine = Engine::new(&host);
-    engine.answers("/containers/json", Said::Body(format!("[{}]", listed("web", "Up 5 minutes (healthy)"))));
+    engine.answers("/containers/json", EngineAnswer::Body(format!("[{}]", listed("web", "Up 5 minutes (healthy)"))));
     let details = r#"{"Id":"x","State":{"Status":"running","StartedAt":"2026-11-25T15:58:28.7Z"}}"#;
-    engine.answers("/containers/web0123456789abcdef/json", Said::Body(details.into()));
+    engine.answers("/containers/web0123456789abcdef/json", EngineAnswer::Body(details.into()));
     let mut agent = watching(&host);
 
     agent.logs("Docker 20.10.24 (API 1.41) at");

@@ -227,7 +227,7 @@ pub fn while_one_hangs(watching: fn(&Host) -> Agent, look: fn(&Agent)) {
         }
 
         look(&agent);
-        assert_eq!(engine.times_asked(what), 1, "nothing is requests twice while it hangs");
+        assert_eq!(engine.times_asked(what), 1, "no request is repeated while it hangs");
         assert_eq!(agent.stop(), 0);
     }
 }

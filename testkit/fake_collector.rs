@@ -287,7 +287,7 @@ fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&head).to_lowercase()
 }
 
-/// Accepts every request.
+/// Accepts every request, and writes each into the journal.
 fn receive(listener: &TcpListener) {
     for mut stream in listener.incoming().flatten() {
         let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
@@ -472,7 +472,7 @@ impl Script {
     }
 }
 
-/// Reads `250ms` or `1.5s`.
+/// Reads a time such as `250ms` or `1.5s`.
 fn time(text: &str) -> Option<Duration> {
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 0.001),

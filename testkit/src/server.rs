@@ -35,7 +35,7 @@ pub enum Answer {
     HugeContentLength,
     /// Half of the promised body, and then a reset.
     ResetMidBody,
-    /// Not HTTP.
+    /// Bytes that are not HTTP at all.
     Garbage,
     /// A redirect to another path of this server each time.
     RedirectLoop,

@@ -30,7 +30,7 @@ fn accepted() -> Answer {
 #[derive(Debug, Clone, Default)]
 pub struct Metric {
     pub unit: String,
-    /// None for a gauge.
+    /// Whether a sum never falls; none for a gauge.
     pub monotonic: Option<bool>,
     pub points: Vec<NumberDataPoint>,
 }

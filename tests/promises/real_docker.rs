@@ -429,7 +429,7 @@ impl Kernel {
         }
     }
 
-    /// In seconds.
+    /// CPU time so far, in seconds.
     fn cpu(&self) -> f64 {
         let text = fs::read_to_string(&self.cpu).unwrap();
         match text.lines().find_map(|line| line.strip_prefix("usage_usec ")) {
@@ -438,7 +438,7 @@ impl Kernel {
         }
     }
 
-    /// In bytes.
+    /// Memory in use, in bytes.
     fn memory(&self) -> f64 {
         fs::read_to_string(&self.memory).unwrap().trim().parse().unwrap()
     }

@@ -104,7 +104,7 @@ fn process(engine: &Engine, name: &str) -> u32 {
     engine.docker(&["inspect", "--format", "{{.State.Pid}}", name]).parse().unwrap()
 }
 
-/// A line of `/proc/PID/status`.
+/// The value of a line in `/proc/PID/status`.
 fn fact(pid: u32, name: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));

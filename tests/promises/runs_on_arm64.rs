@@ -337,7 +337,6 @@ impl Machine {
         console
     }
 
-    /// Cuts the power.
     fn pull_the_plug(&mut self) {
         if let Some(mut qemu) = self.qemu.take() {
             let _ = qemu.kill();

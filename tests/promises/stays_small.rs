@@ -11,7 +11,7 @@ use super::engine::{Engine, EngineAnswer, listed};
 use super::host::{Agent, Host, config, is_a_release, wait_for, wait_for_longer};
 use super::server::{Answer, Server};
 
-/// Promised in the README.
+/// The numbers of an idle agent are promised in the README.
 const THREADS: usize = 2;
 const THREADS_WHILE_ASKING: usize = 3;
 const DESCRIPTORS: usize = 10;

@@ -127,7 +127,6 @@ impl Engine {
         }
     }
 
-    /// Breaks each open stream.
     pub fn cut(&self) {
         lock(&self.shared).streams.clear();
     }

@@ -549,7 +549,6 @@ pub fn wait_for_longer<T>(
     }
 }
 
-/// Waits until this holds.
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     wait_for(what, || holds().then_some(()), String::new);
 }

@@ -137,7 +137,6 @@ impl Machine {
         wait_for_longer(LONG, "the end of its boot", up, || self.console());
     }
 
-    /// Cuts the power.
     pub fn pull_the_plug(&mut self) {
         let Some(mut nspawn) = self.nspawn.take() else { return };
         if self.leader > 0 {

@@ -164,7 +164,7 @@ unsafe fn units(process: HANDLE, at: usize, bytes: usize) -> Option<Vec<u16>> {
     (read != 0).then_some(units)
 }
 
-/// Windows has no modes.
+/// Windows has no modes, so nothing is set.
 pub fn set_mode(_: &Path, _: u32) {}
 
 /// A mode that stands for the access control list: only administrators, the system and this user have access, or
@@ -207,7 +207,7 @@ pub fn peak_memory(pid: u32) -> u64 {
     }
 }
 
-/// Windows has no root.
+/// Windows has no user called root.
 pub fn is_root() -> bool {
     false
 }

@@ -124,7 +124,6 @@ fn targets() -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// The built programs.
 struct Built {
     folder: PathBuf,
     /// The features that they lack on this machine, for the table.

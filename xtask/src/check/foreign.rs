@@ -16,7 +16,7 @@ use crate::{console, places};
 pub struct LeftOut {
     /// Files of promises, without `.rs`.
     pub files: BTreeMap<String, String>,
-    /// Promises: `file::name`.
+    /// Single promises, each as `file::name`.
     pub promises: BTreeMap<String, String>,
     /// Tests of the library; one that ends with `::` stands for all below it.
     #[serde(default)]
@@ -71,7 +71,7 @@ fn read_left_to_linux() -> Result<BTreeMap<String, BTreeMap<String, String>>, St
 
 /// A program of tests, and how to run it.
 pub struct Program<'a> {
-    /// Its name in messages.
+    /// The name of the program in messages.
     pub what: &'a str,
     /// The number of its tests that run at a time.
     pub threads: usize,
@@ -312,6 +312,19 @@ waited in vain
             }
             for (name, reason) in left_out.promises.iter().chain(&left_out.library) {
                 assert!(name.contains("::") && reason.len() > 10, "{list}: {name}: {reason}");
+            }
+        }
+    }
+
+    /// The steps refuse a name without a test only after a build for another system; this reads the source.
+    #[test]
+    fn each_promise_in_a_list_is_a_function_of_its_file() {
+        for list in [crate::check::windows::LIST, crate::check::arm64::LIST] {
+            for name in LeftOut::read(list).unwrap().promises.keys() {
+                let (file, test) = name.split_once("::").unwrap();
+                let path = places::root().join(format!("tests/promises/{file}.rs"));
+                let source = std::fs::read_to_string(path).unwrap_or_default();
+                assert!(source.contains(&format!("]\nfn {test}() {{")), "{list} names {name}, which is not there");
             }
         }
     }

@@ -29,7 +29,7 @@ pub struct Tap {
 impl Tap {
     /// A tap before the server at this URL, and the URL at which the agent finds it.
     pub fn on(url: &str) -> (Self, String) {
-        let rest = url.strip_prefix("http://").expect("only what is not encrypted can be told apart here");
+        let rest = url.strip_prefix("http://").expect("the tap reads unencrypted connections only");
         let (authority, path) = rest.split_once('/').expect("a path");
         let server: SocketAddr = authority.parse().expect("an address with a port");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -196,7 +196,7 @@ pub const KILLED: &str = "code 137";
 
 /// The most memory that the process ever had, in KiB: its largest working set.
 pub fn peak_memory(pid: u32) -> u64 {
-    // SAFETY: the structure is as large as is said.
+    // SAFETY: the size given is that of the structure.
     unsafe {
         let process = OpenProcess(PROCESS_QUERY_INFORMATION | PROCESS_VM_READ, 0, pid);
         let mut memory: PROCESS_MEMORY_COUNTERS = zeroed();
@@ -235,7 +235,7 @@ impl LocalListener {
     /// Waits for the next connection. Another instance is made before the answer, so that no client finds the pipe busy
     /// for long.
     pub fn accept(&mut self) -> io::Result<LocalStream> {
-        // SAFETY: the handle is open, and not for what would go on after this.
+        // SAFETY: the handle is open, and not for overlapped operations, which would outlive the call.
         let connected = unsafe { ConnectNamedPipe(self.next.as_raw_handle(), null_mut()) };
         match io::Error::last_os_error() {
             _ if connected != 0 => {}
@@ -249,7 +249,7 @@ impl LocalListener {
 
 fn instance(name: &[u16]) -> io::Result<File> {
     let (most, room) = (PIPE_UNLIMITED_INSTANCES, 64 * 1024);
-    // SAFETY: the name ends with NUL, and nobody else has the handle.
+    // SAFETY: the name ends with NUL, and no other code has the handle.
     unsafe {
         let pipe = CreateNamedPipeW(
             name.as_ptr(),
@@ -273,6 +273,6 @@ pub fn forget(path: &Path) {
 /// Whether the other side still holds it open.
 pub fn is_open(stream: &LocalStream) -> bool {
     let none = null_mut();
-    // SAFETY: nothing is read, and nothing is told but whether it can be.
+    // SAFETY: no byte is read: the call only reports whether it could be.
     unsafe { PeekNamedPipe(stream.as_raw_handle(), null_mut(), 0, none, none, none) != 0 }
 }

@@ -1,4 +1,4 @@
-//! Whatever listens at a Docker engine's socket: its HTTP in pieces, its events a line each, its statistics.
+//! Any bytes at a Docker engine's socket: its HTTP in pieces, its events a line each, its statistics.
 
 #![no_main]
 
@@ -37,7 +37,6 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// The body, if it is an answer.
 fn taken(data: &[u8], step: usize) -> Option<Vec<u8>> {
     let (mut answer, mut body) = (Answer::default(), Vec::new());
     for piece in data.chunks(step) {

@@ -1,5 +1,6 @@
-//! Any answer of KloudMate's service: the config that it announces is an object that is good YAML, or there is none. YAML
-//! takes no key of more than 1,024 characters as it is written; the agent's own check refuses such a config with its place.
+//! Any answer of KloudMate's service: an announced config is an object that is good YAML, or there is none. YAML
+//! accepts no key of more than 1,024 characters as it is written; the agent's own check refuses such a config with its
+//! place.
 
 #![no_main]
 
@@ -41,7 +42,7 @@ fn longest_string(text: &str) -> usize {
     longest
 }
 
-/// An object of whatever. A key may stand twice in JSON: the collector refuses that, and says so.
+/// An object with any content. A key may stand twice in JSON: the collector refuses that, and says so.
 struct Object;
 
 impl<'de> Deserialize<'de> for Object {

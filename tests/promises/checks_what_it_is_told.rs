@@ -1,5 +1,5 @@
-//! The checks of the settings are done: a URL, a connection, a name, a program. What stalls delays nothing else, what
-//! was started is gone afterwards, and no secret is told.
+//! The agent runs the checks of its settings: a URL, a connection, a name, a program. A check that stalls delays
+//! nothing else, leaves no process behind, and shows no secret.
 
 use std::fs;
 use std::net::TcpListener;
@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use super::host::{Agent, Host, alive, config, state, wait_for};
 use super::server::{Answer, Server};
 
-/// An agent with these checks, one a line in YAML's flow style without the braces. Each is done every second.
+/// An agent with these checks, each written in YAML's flow style without the braces and done every second.
 fn agent_with(host: &Host, checks: &[&str]) -> Agent {
     let line = |check: &&str| {
         let timeout = if check.contains("timeout:") { "" } else { ", timeout: 5s" };
@@ -17,12 +17,12 @@ fn agent_with(host: &Host, checks: &[&str]) -> Agent {
     host.agent_running(&config("good"))
 }
 
-/// `name: a, tcp: b:1` as an item of a list of maps.
+/// Turns `name: a, tcp: b:1` into an item of a list of maps.
 fn block(check: &str) -> String {
     check.split(", ").enumerate().map(|(n, pair)| format!("{} {pair}\n", if n == 0 { "  -" } else { "   " })).collect()
 }
 
-/// Waits for the result of a check, good or bad, and answers with its message.
+/// Waits for a good or a bad result of a check, and returns its message.
 fn result(agent: &Agent, name: &str, ok: bool) -> String {
     let holds = |status: &otelet_wire::status::Status| {
         status.checks.iter().any(|check| check.name == name && check.ok == Some(ok))
@@ -31,13 +31,12 @@ fn result(agent: &Agent, name: &str, ok: bool) -> String {
     status.checks.into_iter().find(|check| check.name == name).unwrap().message
 }
 
-/// Waits until the agent has said so.
+/// Waits until the check fails for this reason.
 fn fails(agent: &Agent, name: &str, why: &str) {
     agent.logs(&format!("check {name} failed: {why}"));
     result(agent, name, false);
 }
 
-/// A program of this host.
 fn script(host: &Host, name: &str, text: &str) -> String {
     let path = host.path(name);
     fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
@@ -46,7 +45,7 @@ fn script(host: &Host, name: &str, text: &str) -> String {
 }
 
 #[test]
-fn a_url_is_good_by_its_status_and_its_body_and_each_change_is_told_once() {
+fn a_url_is_checked_by_status_and_body_and_each_change_is_logged_once() {
     let host = Host::new();
     let (web, page, away) = (Server::new(), Server::new(), Server::new());
     web.offer("all is well");
@@ -100,7 +99,7 @@ fn connections_and_names_are_checked() {
 }
 
 #[test]
-fn what_stalls_is_ended_with_all_that_it_started_and_delays_nothing() {
+fn a_stalled_check_is_ended_with_its_children_and_delays_nothing() {
     let host = Host::new();
     let silent = Server::new();
     silent.answer(Answer::NeverEnding);
@@ -156,7 +155,7 @@ fn two_hundred_runs_leave_neither_a_process_nor_a_descriptor() {
     );
     host.change(&agent, "checks", "[]");
 
-    // The collector is the one child. Idle, the agent promises ten descriptors; an exchange may be under way.
+    // The collector is the only child. An idle agent promises ten descriptors; an exchange may be under way.
     let context = || format!("{} children, {} descriptors", children(), descriptors());
     wait_for("rest", || (children() == 1 && descriptors() <= 12).then_some(()), context);
     let started = fs::read_to_string(&runs).unwrap();
@@ -167,7 +166,7 @@ fn two_hundred_runs_leave_neither_a_process_nor_a_descriptor() {
 }
 
 #[test]
-fn secrets_in_headers_and_arguments_are_told_nowhere() {
+fn secrets_in_headers_and_arguments_are_never_shown() {
     let host = Host::new();
     let web = Server::new();
     web.answer(Answer::status(401));

@@ -1,4 +1,5 @@
-//! A collector with neither `health_check` nor `sd_notify` is watched as well as can be: alive, and not stopped.
+//! Of a collector with neither `health_check` nor `sd_notify`, the agent watches the process alone: whether it is alive
+//! and not stopped by a signal.
 
 use std::fs;
 
@@ -20,7 +21,7 @@ fn staying_alive_through_the_probation_is_enough() {
 }
 
 #[test]
-fn one_that_dies_in_its_probation_is_rolled_back() {
+fn a_collector_that_dies_in_its_probation_is_rolled_back() {
     let host = Host::new();
     host.server.offer(config("good"));
     let agent = host.agent().env("FAKE_EXTENSIONS", "").start();
@@ -35,7 +36,7 @@ fn one_that_dies_in_its_probation_is_rolled_back() {
 }
 
 #[test]
-fn one_that_is_stopped_is_started_again() {
+fn a_collector_stopped_by_a_signal_is_restarted() {
     let host = Host::new();
     host.set("collector.probation", "1h");
     host.server.offer(config("good"));

@@ -1,7 +1,8 @@
-//! The promises to the user, one file each: the list below reads as what the agent does. Each test runs the real agent
-//! with a scripted collector and a scripted server, on directories of its own.
+//! The promises to the user, one file each: the list of modules below reads as the list of the agent's features. Each
+//! test runs the real agent, in most cases with a scripted collector and a scripted server, on directories of its own.
 //!
-//! What is not done on Windows, whole files and single tests, is in `kit/not_on_windows.yaml`, each with its reason.
+//! This folder holds promises only; their tools are in `kit/`. So are three lists of tests that other systems leave out,
+//! each with its reason: `not_on_windows.yaml`, `not_under_qemu.yaml` and `left_to_linux.yaml`.
 
 mod kit;
 

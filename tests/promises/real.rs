@@ -1,4 +1,5 @@
-//! The promises that matter most, with the real Collector named by `OTELET_COLLECTOR` and real metrics arriving at a sink.
+//! The promises that matter most, with the real Collector named by `OTELET_COLLECTOR` and real metrics that arrive at a
+//! sink.
 
 use std::fs;
 use std::net::TcpListener;
@@ -7,13 +8,13 @@ use super::host::{Agent, Host, Signal, hash, signal, wait_for};
 use super::server::{Answer, Server};
 use super::system::{CHANGES_OF_BUILT_IN, LOG_OF_BUILT_IN, METRICS_OF_BUILT_IN};
 
-/// A host whose collector is the real one, and the sink that its metrics go to.
-pub(super) struct Plant {
+/// A host with the real collector, and the sink that receives its metrics.
+pub(super) struct Setup {
     pub(super) host: Host,
     pub(super) sink: Server,
 }
 
-impl Plant {
+impl Setup {
     pub(super) fn new() -> Self {
         Self::on(Host::new())
     }
@@ -54,7 +55,7 @@ impl Plant {
         self.sink.wait_for_requests(so_far + 3);
     }
 
-    /// Waits for a delivery that has this in it.
+    /// Waits for a delivery that contains this text.
     fn delivers(&self, text: &str) {
         let so_far = self.sink.requests().len();
         self.sink.wait_for(&format!("{text} at the sink"), |asked| {
@@ -62,7 +63,7 @@ impl Plant {
         });
     }
 
-    /// Offers what the real collector must refuse, and returns its words. Data flows before and after.
+    /// Offers a config that the real collector must refuse, and returns its words. Data flows before and after.
     fn refused(&self, agent: &Agent, good: &str, bad: &str) -> String {
         self.host.server.offer(bad);
         let message = agent.failed(bad);
@@ -75,15 +76,15 @@ impl Plant {
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
 fn it_runs_a_config_and_changes_to_a_better_one_while_data_flows() {
-    let plant = Plant::new();
-    let (first, better) = (plant.config("memory: {}"), plant.config("memory: {}, cpu: {}"));
-    let agent = plant.running(&first);
-    plant.delivers("system.memory.usage");
+    let setup = Setup::new();
+    let (first, better) = (setup.config("memory: {}"), setup.config("memory: {}, cpu: {}"));
+    let agent = setup.running(&first);
+    setup.delivers("system.memory.usage");
 
-    plant.host.server.offer(&*better);
+    setup.host.server.offer(&*better);
 
     let status = agent.applied(&better);
-    plant.delivers("system.cpu.time");
+    setup.delivers("system.cpu.time");
     assert_eq!(status.collector.witness.as_deref(), Some("health_check"));
     assert_eq!(status.collector.restarts, 0);
     assert_eq!(status.config.previous_hash, Some(hash(&first)));
@@ -93,17 +94,17 @@ fn it_runs_a_config_and_changes_to_a_better_one_while_data_flows() {
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
 fn validate_refuses_four_kinds_of_mistakes_and_the_collector_says_which() {
-    let plant = Plant::new();
-    let good = plant.config("memory: {}");
-    let agent = plant.running(&good);
+    let setup = Setup::new();
+    let good = setup.config("memory: {}");
+    let agent = setup.running(&good);
 
-    let yaml = plant.refused(&agent, &good, &good.replace("receivers:\n", "receivers: [\n"));
+    let yaml = setup.refused(&agent, &good, &good.replace("receivers:\n", "receivers: [\n"));
     assert!(yaml.contains("YAML"), "{yaml}");
-    let component = plant.refused(&agent, &good, &good.replace("otlphttp", "otlpsmoke"));
+    let component = setup.refused(&agent, &good, &good.replace("otlphttp", "otlpsmoke"));
     assert!(component.contains("otlpsmoke"), "{component}");
-    let target = plant.refused(&agent, &good, &good.replace("exporters: [otlphttp]", "exporters: [otlphttp/other]"));
+    let target = setup.refused(&agent, &good, &good.replace("exporters: [otlphttp]", "exporters: [otlphttp/other]"));
     assert!(target.contains("otlphttp/other"), "{target}");
-    let value = plant.refused(&agent, &good, &good.replace("    endpoint: ", "    # endpoint: "));
+    let value = setup.refused(&agent, &good, &good.replace("    endpoint: ", "    # endpoint: "));
     assert!(value.contains("endpoint"), "{value}");
     assert_eq!(agent.written_status().unwrap().collector.restarts, 0, "the running one was never touched");
 }
@@ -111,18 +112,18 @@ fn validate_refuses_four_kinds_of_mistakes_and_the_collector_says_which() {
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
 fn a_config_whose_port_is_taken_passes_validate_and_is_rolled_back() {
-    let plant = Plant::new();
-    let good = plant.config("memory: {}");
+    let setup = Setup::new();
+    let good = setup.config("memory: {}");
     let thief = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = thief.local_addr().unwrap().port();
-    let taken = plant.config_with(
+    let taken = setup.config_with(
         "memory: {}",
         &format!("  otlp: {{protocols: {{http: {{endpoint: \"127.0.0.1:{port}\"}}}}}}\n"),
         ", otlp",
     );
-    let agent = plant.running(&good);
+    let agent = setup.running(&good);
 
-    let message = plant.refused(&agent, &good, &taken);
+    let message = setup.refused(&agent, &good, &taken);
 
     agent.logs(" is valid; changing to it");
     agent.logs("; restored ");
@@ -133,60 +134,60 @@ fn a_config_whose_port_is_taken_passes_validate_and_is_rolled_back() {
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
 fn a_port_thief_between_pick_and_start_costs_one_more_start_only() {
-    // The thief cannot know the port in advance: it takes it from the overlay of the config that is being started.
-    // What can be shown with the real collector is that its own words for it are understood; the race itself is shown
-    // with the scripted one.
-    let plant = Plant::new();
+    // The thief cannot know the port in advance: it takes it from the overlay of the config that is being started. This
+    // test shows that the agent understands the real collector's own words; the race itself is tested with the scripted
+    // collector.
+    let setup = Setup::new();
     let thief = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = thief.local_addr().unwrap().port();
     let body = format!(
         "{}extensions: {{health_check: {{endpoint: \"127.0.0.1:{port}\"}}}}\n",
-        plant.config("memory: {}").replace("service:\n", "service:\n  extensions: [health_check]\n")
+        setup.config("memory: {}").replace("service:\n", "service:\n  extensions: [health_check]\n")
     );
-    plant.host.server.offer(&*body);
-    let agent = plant.host.agent().start();
+    setup.host.server.offer(&*body);
+    let agent = setup.host.agent().start();
 
     let message = agent.failed(&body);
 
     assert!(message.contains(&format!(":{port}")) && otelet::os::says_port_is_taken(&message), "{message}");
     drop(thief);
     agent.applied(&body);
-    plant.data_flows();
+    setup.data_flows();
 }
 
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
 fn it_is_back_after_kill_9() {
-    let plant = Plant::new();
-    let good = plant.config("memory: {}");
-    let agent = plant.running(&good);
+    let setup = Setup::new();
+    let good = setup.config("memory: {}");
+    let agent = setup.running(&good);
     let first = agent.applied(&good).collector.pid.unwrap();
 
     signal(first, Signal::KILL);
 
     another(&agent, first);
     agent.logs(&format!("collector exited: {} after ", super::system::KILLED));
-    plant.data_flows();
+    setup.data_flows();
 }
 
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
-fn it_is_back_after_a_stop_signal_and_after_an_end_that_nobody_asked_for() {
-    let plant = Plant::new();
-    let good = plant.config("memory: {}");
-    let agent = plant.running(&good);
+fn it_is_back_after_a_stop_signal_and_after_an_unrequested_exit() {
+    let setup = Setup::new();
+    let good = setup.config("memory: {}");
+    let agent = setup.running(&good);
     let first = agent.applied(&good).collector.pid.unwrap();
 
     signal(first, Signal::STOP);
     let second = another(&agent, first);
     agent.logs("collector hangs: ");
-    plant.data_flows();
+    setup.data_flows();
 
-    // An exit with code 0 that nobody asked for.
+    // An exit with code 0 that the agent did not ask for.
     signal(second, Signal::TERM);
     another(&agent, second);
     agent.logs("collector exited: code 0 after ");
-    plant.data_flows();
+    setup.data_flows();
 }
 
 /// Waits for a healthy collector that is not this one.
@@ -200,39 +201,39 @@ fn another(agent: &Agent, pid: u32) -> u32 {
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
 fn sighup_asks_at_once_and_takes_new_settings() {
-    let plant = Plant::new();
-    plant.host.set("config.poll_every", "1h");
-    let (first, second) = (plant.config("memory: {}"), plant.config("cpu: {}"));
-    let agent = plant.running(&first);
+    let setup = Setup::new();
+    setup.host.set("config.poll_every", "1h");
+    let (first, second) = (setup.config("memory: {}"), setup.config("cpu: {}"));
+    let agent = setup.running(&first);
 
-    plant.host.server.offer(&*second);
+    setup.host.server.offer(&*second);
     agent.signal(Signal::HUP);
     agent.applied(&second);
 
     let before = agent.written_status().unwrap().collector.pid;
-    plant.host.set("attributes", "{site: north}");
+    setup.host.set("attributes", "{site: north}");
     agent.signal(Signal::HUP);
     agent.wait_status("a collector with the new attributes", |status| {
         status.collector.pid != before && status.collector.healthy
     });
-    let overlay = fs::read_to_string(plant.host.runtime_dir().join("overlay.yaml")).unwrap();
+    let overlay = fs::read_to_string(setup.host.runtime_dir().join("overlay.yaml")).unwrap();
     assert!(overlay.contains("north"), "{overlay}");
-    plant.data_flows();
+    setup.data_flows();
 }
 
 /// A config that takes log records on this port and holds them until it ends, or has a hundred thousand.
-fn holds_logs(plant: &Plant, port: u16) -> String {
+fn holds_logs(setup: &Setup, port: u16) -> String {
     format!(
         "receivers:\n  otlp: {{protocols: {{http: {{endpoint: \"127.0.0.1:{port}\"}}}}}}\n\
          processors:\n  batch: {{timeout: 1h, send_batch_size: 100000}}\n\
          exporters:\n  otlphttp:\n    endpoint: {}\n    encoding: json\n    compression: none\n\
          service:\n  telemetry: {{metrics: {{level: none}}}}\n  pipelines:\n    \
          logs: {{receivers: [otlp], processors: [batch], exporters: [otlphttp]}}\n",
-        plant.sink.at("").trim_end_matches('/')
+        setup.sink.at("").trim_end_matches('/')
     )
 }
 
-/// Sends OTLP/JSON to a collector as an application does, which is told that it was taken.
+/// Sends OTLP/JSON to a collector as an application does, and checks that it was accepted.
 fn post(port: u16, path: &str, json: &str) {
     use std::io::{Read, Write};
     let mut application = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -253,20 +254,20 @@ fn free_port() -> u16 {
 
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
-fn what_it_took_before_a_stop_arrives_while_it_drains() {
+fn logs_taken_before_a_stop_arrive_while_it_drains() {
     const RECORDS: usize = 50;
-    let plant = Plant::new();
+    let setup = Setup::new();
     let port = free_port();
-    let mut agent = plant.host.agent_running(&holds_logs(&plant, port));
+    let mut agent = setup.host.agent_running(&holds_logs(&setup, port));
     for number in 1..=RECORDS {
         let record = format!(r#"{{"body":{{"stringValue":"record {number} of {RECORDS}"}}}}"#);
         post(port, "/v1/logs", &format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{record}]}}]}}]}}"#));
     }
-    assert!(plant.sink.requests().is_empty(), "it holds them");
+    assert!(setup.sink.requests().is_empty(), "it holds them");
 
     assert_eq!(agent.stop(), 0);
 
-    let requests = plant.sink.requests();
+    let requests = setup.sink.requests();
     let arrived: String = requests.iter().map(|asked| String::from_utf8_lossy(&asked.body).into_owned()).collect();
     for number in 1..=RECORDS {
         let record = format!("record {number} of {RECORDS}");
@@ -278,19 +279,19 @@ fn what_it_took_before_a_stop_arrives_while_it_drains() {
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
 fn paths_with_spaces_and_foreign_letters_and_long_ones_are_taken_as_they_are() {
-    let plant = Plant::on(Host::named("otelet promise at the \u{d6}lm\u{fc}hle & (100%)"));
-    let program = plant.host.path(&format!("otelcol \u{4e09}{}", std::env::consts::EXE_SUFFIX));
+    let setup = Setup::on(Host::named("otelet promise at the \u{d6}lm\u{fc}hle & (100%)"));
+    let program = setup.host.path(&format!("otelcol \u{4e09}{}", std::env::consts::EXE_SUFFIX));
     fs::copy(std::env::var("OTELET_COLLECTOR").unwrap(), &program).unwrap();
-    plant.host.set("collector.path", &program.display().to_string());
-    // With the name of a config in it, longer than the 260 characters that Windows takes without being asked.
-    let state = plant.host.path("st\u{e4}te ".repeat(16).trim()).join("y".repeat(120));
-    plant.host.set("state_dir", &state.display().to_string());
-    let (first, second) = (plant.config("memory: {}"), plant.config("cpu: {}"));
-    let mut agent = plant.running(&first);
+    setup.host.set("collector.path", &program.display().to_string());
+    // The path of a config below it is longer than the 260 characters that Windows accepts by default.
+    let state = setup.host.path("st\u{e4}te ".repeat(16).trim()).join("y".repeat(120));
+    setup.host.set("state_dir", &state.display().to_string());
+    let (first, second) = (setup.config("memory: {}"), setup.config("cpu: {}"));
+    let mut agent = setup.running(&first);
 
-    plant.host.server.offer(&*second);
+    setup.host.server.offer(&*second);
     let status = agent.applied(&second);
-    plant.delivers("system.cpu.time");
+    setup.delivers("system.cpu.time");
 
     let path = status.config.effective_path.unwrap();
     assert!(path.len() > 260 && path.starts_with(state.to_str().unwrap()), "{path}");
@@ -301,19 +302,19 @@ fn paths_with_spaces_and_foreign_letters_and_long_ones_are_taken_as_they_are() {
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
 fn it_starts_without_network_and_leaves_no_second_collector_after_kill_9() {
-    let plant = Plant::new();
-    let good = plant.config("memory: {}");
-    let mut agent = plant.running(&good);
+    let setup = Setup::new();
+    let good = setup.config("memory: {}");
+    let mut agent = setup.running(&good);
     let orphan = agent.applied(&good).collector.pid.unwrap();
 
     agent.kill();
-    plant.host.server.answer(Answer::Stall);
-    let mut agent = plant.host.agent().start();
+    setup.host.server.answer(Answer::Stall);
+    let mut agent = setup.host.agent().start();
 
     let status = agent.applied(&good);
     assert_ne!(status.collector.pid, Some(orphan));
     super::host::gone(orphan);
-    plant.data_flows();
+    setup.data_flows();
     assert_eq!(agent.stop(), 0);
     super::host::gone(status.collector.pid.unwrap());
 }
@@ -321,17 +322,17 @@ fn it_starts_without_network_and_leaves_no_second_collector_after_kill_9() {
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
 fn a_person_goes_back_and_a_bad_config_is_tried_once() {
-    let plant = Plant::new();
-    let (first, second) = (plant.config("memory: {}"), plant.config("cpu: {}"));
-    let agent = plant.running(&first);
-    plant.host.server.offer(&*second);
+    let setup = Setup::new();
+    let (first, second) = (setup.config("memory: {}"), setup.config("cpu: {}"));
+    let agent = setup.running(&first);
+    setup.host.server.offer(&*second);
     agent.applied(&second);
 
-    assert!(plant.host.otelet(&["rollback"]).status.success());
+    assert!(setup.host.otelet(&["rollback"]).status.success());
     agent.wait_status("the first config again", |status| {
         status.config.effective_hash == Some(hash(&first)) && status.collector.healthy
     });
-    plant.host.more_polls(20);
+    setup.host.more_polls(20);
     assert_eq!(agent.logged("config poll failed"), 0);
     assert_eq!(
         agent.written_status().unwrap().config.effective_hash,
@@ -339,36 +340,36 @@ fn a_person_goes_back_and_a_bad_config_is_tried_once() {
         "it is offered and not tried"
     );
 
-    assert!(plant.host.otelet(&["rollback", "--clear"]).status.success());
+    assert!(setup.host.otelet(&["rollback", "--clear"]).status.success());
     agent.applied(&second);
 }
 
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
-fn validate_starts_nothing_and_says_what_the_collector_says() {
-    let plant = Plant::new();
-    let good = plant.config("memory: {}");
-    plant.host.server.offer(&*good);
-    let said = plant.host.otelet(&["validate"]);
+fn validate_starts_nothing_and_repeats_the_collectors_words() {
+    let setup = Setup::new();
+    let good = setup.config("memory: {}");
+    setup.host.server.offer(&*good);
+    let said = setup.host.otelet(&["validate"]);
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
 
-    plant.host.server.offer(good.replace("otlphttp", "otlpsmoke"));
-    let said = plant.host.otelet(&["validate"]);
+    setup.host.server.offer(good.replace("otlphttp", "otlpsmoke"));
+    let said = setup.host.otelet(&["validate"]);
     assert_eq!(said.status.code(), Some(1));
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     assert!(said.contains("refuses it") && said.contains("otlpsmoke"), "{said}");
-    assert!(plant.sink.requests().is_empty());
+    assert!(setup.sink.requests().is_empty());
 }
 
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
 fn its_memory_budget_reaches_it() {
-    let plant = Plant::new();
-    plant.host.set("collector.memory_limit", "100MiB");
-    plant.host.set("collector.oom_score_adj", "500");
-    plant.host.set("collector.nice", "5");
-    let good = plant.config("memory: {}");
-    let agent = plant.running(&good);
+    let setup = Setup::new();
+    setup.host.set("collector.memory_limit", "100MiB");
+    setup.host.set("collector.oom_score_adj", "500");
+    setup.host.set("collector.nice", "5");
+    let good = setup.config("memory: {}");
+    let agent = setup.running(&good);
 
     let pid = agent.applied(&good).collector.pid.unwrap();
 
@@ -387,8 +388,8 @@ fn a_full_disk_stops_nothing() {
         println!("skipped: a full disk is made with a mount, which needs root");
         return;
     }
-    let plant = Plant::new();
-    let state = plant.host.state_dir();
+    let setup = Setup::new();
+    let state = setup.host.state_dir();
     fs::create_dir(&state).unwrap();
     let mounted =
         std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(&state).status();
@@ -403,9 +404,9 @@ fn a_full_disk_stops_nothing() {
         }
     }
     let _unmount = Unmount(state.clone());
-    let good = plant.config("memory: {}");
-    let agent = plant.running(&good);
-    // To the last byte.
+    let good = setup.config("memory: {}");
+    let agent = setup.running(&good);
+    // Fills the disk to the last byte.
     let filler = state.join("filler");
     let mut size = 256 * 1024;
     let mut ballast = fs::File::create(&filler).unwrap();
@@ -415,11 +416,11 @@ fn a_full_disk_stops_nothing() {
         }
     }
 
-    let better = format!("{}# {}\n", plant.config("cpu: {}"), "x".repeat(8000));
-    plant.host.server.offer(&*better);
+    let better = format!("{}# {}\n", setup.config("cpu: {}"), "x".repeat(8000));
+    setup.host.server.offer(&*better);
     let message = agent.failed(&better);
     assert!(message.contains("No space left on device"), "{message}");
-    plant.data_flows();
+    setup.data_flows();
 
     drop(ballast);
     fs::remove_file(&filler).unwrap();
@@ -431,8 +432,8 @@ fn a_full_disk_stops_nothing() {
     agent.applied(&better);
 }
 
-/// The config that is built in for a host, changed so that a test sees what it does: quick, to ports that nobody else
-/// has, to a sink that reads JSON, from a log of its own where it reads one.
+/// The built-in config for a host, changed so that a test sees its effects: it is quick, listens on ports of its own,
+/// sends to a sink that reads JSON, and reads a log of its own where it reads one.
 fn built_in(log: &std::path::Path, ports: [u16; 2]) -> String {
     let [grpc, http] = ports;
     let changes = [
@@ -453,37 +454,37 @@ fn built_in(log: &std::path::Path, ports: [u16; 2]) -> String {
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
 fn the_built_in_config_is_taken_as_it_is_and_delivers_metrics_logs_and_traces() {
-    let plant = Plant::new();
-    plant.host.unset("config.url");
-    plant.host.set("environment", "host");
-    let output = plant.host.otelet(&["validate"]);
+    let setup = Setup::new();
+    setup.host.unset("config.url");
+    setup.host.set("environment", "host");
+    let output = setup.host.otelet(&["validate"]);
     assert_eq!(output.status.code(), Some(0), "{}", super::host::stdout(&output));
 
-    let (log, ports) = (plant.host.path("syslog"), [free_port(), free_port()]);
+    let (log, ports) = (setup.host.path("syslog"), [free_port(), free_port()]);
     fs::write(&log, "").unwrap();
     let body = built_in(&log, ports);
-    plant.host.set("config.url", &plant.host.server.url());
-    let endpoint = plant.sink.at("");
-    plant.host.set("collector.env", &format!("{{OTEL_EXPORTER_OTLP_ENDPOINT: '{}'}}", endpoint.trim_end_matches('/')));
-    let agent = plant.host.agent_running(&body);
+    setup.host.set("config.url", &setup.host.server.url());
+    let endpoint = setup.sink.at("");
+    setup.host.set("collector.env", &format!("{{OTEL_EXPORTER_OTLP_ENDPOINT: '{}'}}", endpoint.trim_end_matches('/')));
+    let agent = setup.host.agent_running(&body);
 
-    METRICS_OF_BUILT_IN.iter().for_each(|name| plant.delivers(name));
-    plant.delivers("\"host.name\"");
+    METRICS_OF_BUILT_IN.iter().for_each(|name| setup.delivers(name));
+    setup.delivers("\"host.name\"");
     if LOG_OF_BUILT_IN.is_some() {
         let mut line = fs::OpenOptions::new().append(true).open(&log).unwrap();
         std::io::Write::write_all(&mut line, b"the pump has stopped\n").unwrap();
-        plant.delivers("the pump has stopped");
+        setup.delivers("the pump has stopped");
     }
     let record = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"the tank is full"}}]}]}]}"#;
     post(ports[1], "/v1/logs", record);
-    plant.delivers("the tank is full");
+    setup.delivers("the tank is full");
     let span = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5b8aa5a2d2c872e8321cf37308d69df2",
         "spanId":"051581bf3cb55c13","name":"fill the tank","kind":1,"startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}"#;
     post(ports[1], "/v1/traces", span);
-    plant.delivers("fill the tank");
+    setup.delivers("fill the tank");
 
-    // What it remembers outlives it: the offset in the log, and what could not be sent yet.
-    let kept = fs::read_dir(plant.host.state_dir().join("collector")).unwrap().flatten().count();
+    // Its memory outlives it: the offset in the log, and data that could not be sent yet.
+    let kept = fs::read_dir(setup.host.state_dir().join("collector")).unwrap().flatten().count();
     assert!(kept > usize::from(LOG_OF_BUILT_IN.is_some()), "a queue is kept, and an offset where there is a log");
     drop(agent);
 }

@@ -1,5 +1,5 @@
-//! The same with a real Docker engine, which is started for each test, on directories and in a network namespace of its
-//! own, and ends with it. Its containers are made of a static busybox: nothing is pulled.
+//! The agent watches a real Docker engine. Each test starts one, on directories and in a network namespace of its own,
+//! and ends it. Its containers are made of a static busybox: nothing is pulled.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,24 +14,23 @@ use otelet_core::units::parse_rfc3339;
 
 use super::host::{Agent, Host, Signal, config, signal, state, stderr, stdout, wait_for, wait_until};
 
-/// How long an engine may take to start or to end.
+/// The longest that an engine takes to start or to end.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Promised: from the engine's own time of an event to the record.
-const TOLD_WITHIN: Duration = Duration::from_secs(2);
+/// Promised: the time between the engine's own time of an event and the agent's record of it.
+const LOGGED_WITHIN: Duration = Duration::from_secs(2);
 
 pub(super) const IMAGE: &str = "otelet-promise:1";
 
-/// Where an engine's containers have their network.
+/// The network of an engine's containers.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Network {
-    /// Nowhere but in a namespace of the engine's own.
+    /// A namespace of the engine's own.
     Own,
-    /// In that of the test, where its servers are. The engine adds nothing to it, and its containers outlive it.
+    /// The network of the test, with its servers. The engine adds nothing to it, and its containers outlive it.
     OfTheTest,
 }
 
-/// A real engine.
 pub(super) struct Engine {
     pub(super) dir: PathBuf,
     daemon: Option<Child>,
@@ -39,12 +38,11 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Starts one, or says why none can be started here.
+    /// Starts an engine, or prints why none can be started here.
     fn new(host: &Host) -> Option<Self> {
         Self::with(host, Network::Own)
     }
 
-    /// The same, with a network.
     pub(super) fn with(host: &Host, network: Network) -> Option<Self> {
         let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
         let lacks =
@@ -70,7 +68,7 @@ impl Engine {
         self.dir.join("d.sock")
     }
 
-    /// Starts the daemon on what its predecessor has left.
+    /// Starts the daemon on the data of its predecessor.
     pub(super) fn start(&mut self) {
         fs::create_dir_all(&self.dir).unwrap();
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.join("log")).unwrap();
@@ -103,7 +101,7 @@ impl Engine {
         }
     }
 
-    /// Ends the daemon that was started here, and waits for it.
+    /// Ends the daemon, and waits for it.
     pub(super) fn stop(&mut self) {
         let Some(mut daemon) = self.daemon.take() else { return };
         signal(daemon.id(), Signal::TERM);
@@ -147,7 +145,7 @@ impl Engine {
         self.docker(&["import", &archive, IMAGE]);
     }
 
-    /// What the engine itself says that happened to containers since this time: time, action and container.
+    /// The engine's own events of containers since this time: time, action and container.
     fn events(&self, since: SystemTime) -> Vec<(SystemTime, String, String)> {
         let seconds = |time: SystemTime| format!("{:.6}", time.duration_since(UNIX_EPOCH).unwrap().as_secs_f64());
         let (since, until) = (seconds(since), seconds(SystemTime::now()));
@@ -163,7 +161,7 @@ impl Engine {
             "--format",
             format,
         ]);
-        let told = [
+        let actions = [
             "create",
             "start",
             "stop",
@@ -185,7 +183,7 @@ impl Engine {
                 let action = words.next().unwrap().split(':').next().unwrap().to_owned();
                 (UNIX_EPOCH + Duration::from_nanos(nanoseconds), action, name)
             })
-            .filter(|(_, action, _)| told.contains(&action.as_str()))
+            .filter(|(_, action, _)| actions.contains(&action.as_str()))
             .collect()
     }
 }
@@ -193,7 +191,7 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         if self.daemon.is_none() {
-            // Containers have outlived it.
+            // Its containers have outlived it.
             self.start();
         }
         let containers = self.command(&["ps", "-aq"]).output().map(|output| stdout(&output)).unwrap_or_default();
@@ -213,8 +211,8 @@ fn watching(host: &Host, engine: &Engine) -> Agent {
     agent
 }
 
-/// What the agent has told: when, what, of which container.
-fn told(agent: &Agent) -> Vec<(SystemTime, String, String)> {
+/// The events that the agent has logged: time, action and container.
+fn logged_events(agent: &Agent) -> Vec<(SystemTime, String, String)> {
     agent
         .log()
         .lines()
@@ -231,18 +229,20 @@ fn names(events: &[(SystemTime, String, String)]) -> Vec<(&str, &str)> {
     events.iter().map(|(_, action, name)| (action.as_str(), name.as_str())).collect()
 }
 
-/// Waits until the agent has told all that the engine says, and in its order.
-fn all_told(agent: &Agent, engine: &Engine, since: SystemTime) -> Vec<(SystemTime, String, String)> {
+/// Waits until the agent has logged all events of the engine, in the same order.
+fn all_logged(agent: &Agent, engine: &Engine, since: SystemTime) -> Vec<(SystemTime, String, String)> {
     let said = engine.events(since);
-    let look = || (told(agent).len() >= said.len()).then_some(());
-    wait_for("every event", look, || format!("engine: {:#?}\nagent: {:#?}", names(&said), names(&told(agent))));
-    assert_eq!(names(&told(agent)), names(&said), "each once, in the engine's order");
+    let look = || (logged_events(agent).len() >= said.len()).then_some(());
+    wait_for("every event", look, || {
+        format!("engine: {:#?}\nagent: {:#?}", names(&said), names(&logged_events(agent)))
+    });
+    assert_eq!(names(&logged_events(agent)), names(&said), "each once, in the engine's order");
     said
 }
 
 #[test]
 #[ignore = "needs a Docker engine: cargo xtask check --real"]
-fn what_happens_to_real_containers_is_told_within_two_seconds() {
+fn events_of_real_containers_are_logged_within_two_seconds() {
     let host = Host::new();
     let Some(engine) = Engine::new(&host) else { return };
     let agent = watching(&host, &engine);
@@ -275,18 +275,18 @@ fn what_happens_to_real_containers_is_told_within_two_seconds() {
     agent.logs("container moody of otelet-promise:1 is unhealthy");
     engine.docker(&["rm", "-f", "moody"]);
 
-    let said = all_told(&agent, &engine, since);
+    let said = all_logged(&agent, &engine, since);
 
     let has = |action: &str, name: &str| names(&said).contains(&(action, name));
     assert!(has("start", "web") && has("restart", "web") && has("stop", "web") && has("die", "fails"), "{said:#?}");
     assert!(has("oom", "greedy"), "the engine saw no OOM: {said:#?}");
     assert!(agent.log().contains("container fails of otelet-promise:1 ended with code 3"));
     assert!(agent.log().contains("container greedy of otelet-promise:1 ended with code 137"));
-    for ((happened, action, name), (at, ..)) in said.iter().zip(told(&agent)) {
+    for ((happened, action, name), (at, ..)) in said.iter().zip(logged_events(&agent)) {
         // The log has whole seconds.
-        assert!(at <= *happened + TOLD_WITHIN, "{action} of {name} at {happened:?} was told at {at:?}");
+        assert!(at <= *happened + LOGGED_WITHIN, "{action} of {name} at {happened:?} was logged at {at:?}");
     }
-    println!("{} events of {} kinds told", said.len(), {
+    println!("{} events of {} kinds logged", said.len(), {
         let mut kinds: Vec<_> = said.iter().map(|(_, action, _)| action).collect();
         kinds.sort();
         kinds.dedup();
@@ -296,15 +296,15 @@ fn what_happens_to_real_containers_is_told_within_two_seconds() {
 
 #[test]
 #[ignore = "needs a Docker engine: cargo xtask check --real"]
-fn a_real_engine_that_is_restarted_loses_nothing_that_it_still_knows() {
+fn a_restart_of_a_real_engine_loses_no_event_that_it_still_knows() {
     let host = Host::new();
     let Some(mut engine) = Engine::new(&host) else { return };
     let agent = watching(&host, &engine);
     engine.docker(&["run", "--name", "before", "--network", "none", IMAGE, "/bin/true"]);
     wait_until("its end", || agent.logged("docker.container.die: container before") == 1);
-    let before = told(&agent).len();
+    let before = logged_events(&agent).len();
 
-    // Asleep, the agent cannot have come back before all has happened.
+    // The agent is suspended, so it cannot come back before all of this has happened.
     signal(agent.pid(), Signal::STOP);
     wait_until("the agent to be stopped", || state(agent.pid()) == Some('T'));
     engine.stop();
@@ -318,21 +318,21 @@ fn a_real_engine_that_is_restarted_loses_nothing_that_it_still_knows() {
     wait_until("its end", || agent.logged("docker.container.die: container after") == 1);
 
     let said = engine.events(restarted);
-    assert_eq!(names(&told(&agent)[before..]), names(&said), "each once, in the engine's order");
+    assert_eq!(names(&logged_events(&agent)[before..]), names(&said), "each once, in the engine's order");
     assert!(agent.log().contains("container between of otelet-promise:1 ended with code 7"));
 
-    // And one that was stopped itself hears of what it has missed.
+    // An agent that was stopped itself catches up on the events that it has missed.
     let mut agent = agent;
     agent.stop();
     engine.docker(&["rm", "after"]);
     let agent = host.agent().start();
     agent.logs("container after of otelet-promise:1 was removed");
-    assert_eq!(names(&told(&agent)), [("destroy", "after")]);
+    assert_eq!(names(&logged_events(&agent)), [("destroy", "after")]);
 }
 
 #[test]
 #[ignore = "needs a Docker engine: cargo xtask check --real"]
-fn the_usage_of_a_real_container_is_what_the_kernel_says() {
+fn the_usage_of_a_real_container_is_the_kernels() {
     let host = Host::new();
     let Some(engine) = Engine::new(&host) else { return };
     let burn = "i=0; while test $i -lt 20000; do i=$((i+1)); done; cat > /dev/null & sleep 1000";
@@ -398,9 +398,9 @@ fn the_usage_of_a_real_container_is_what_the_kernel_says() {
     assert!((0.0..=64.0).contains(&usage), "{usage}");
 }
 
-/// What the kernel says of a container.
+/// The kernel's counts for a container.
 struct Kernel {
-    /// A file with a sum of CPU time, and the name before it if there are several.
+    /// A file with a sum of CPU time, and the name before the number if the file has several.
     cpu: PathBuf,
     memory: PathBuf,
 }
@@ -429,7 +429,7 @@ impl Kernel {
         }
     }
 
-    /// In seconds.
+    /// CPU time so far, in seconds.
     fn cpu(&self) -> f64 {
         let text = fs::read_to_string(&self.cpu).unwrap();
         match text.lines().find_map(|line| line.strip_prefix("usage_usec ")) {
@@ -438,7 +438,7 @@ impl Kernel {
         }
     }
 
-    /// In bytes.
+    /// Memory in use, in bytes.
     fn memory(&self) -> f64 {
         fs::read_to_string(&self.memory).unwrap().trim().parse().unwrap()
     }

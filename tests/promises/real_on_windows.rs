@@ -1,16 +1,17 @@
-//! What is Windows' own about a real Collector, named by `OTELET_COLLECTOR`: its budget, its job, what it takes.
+//! A real Collector on Windows, named by `OTELET_COLLECTOR`: its memory budget, its job, and the components that it
+//! has.
 
 use super::host::{environment, gone};
-use super::real::Plant;
+use super::real::Setup;
 use super::system;
 
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
 fn its_memory_budget_reaches_it_and_it_ends_with_an_agent_that_is_killed() {
-    let plant = Plant::new();
-    plant.host.set("collector.memory_limit", "400MiB");
-    let good = plant.config("memory: {}, cpu: {}, filesystem: {}");
-    let mut agent = plant.running(&good);
+    let setup = Setup::new();
+    setup.host.set("collector.memory_limit", "400MiB");
+    let good = setup.config("memory: {}, cpu: {}, filesystem: {}");
+    let mut agent = setup.running(&good);
 
     let pid = agent.applied(&good).collector.pid.unwrap();
 
@@ -23,10 +24,10 @@ fn its_memory_budget_reaches_it_and_it_ends_with_an_agent_that_is_killed() {
 
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
-fn what_this_collector_has_not_is_left_out_beside_the_built_in_config() {
-    let plant = Plant::new();
-    plant.host.set("log_level", "debug");
-    let agent = plant.running(&plant.config("memory: {}"));
+fn additions_that_this_collector_lacks_are_left_out_of_the_built_in_config() {
+    let setup = Setup::new();
+    setup.host.set("log_level", "debug");
+    let agent = setup.running(&setup.config("memory: {}"));
 
     let line = agent.logs("beside the built-in config more.yaml is ");
 

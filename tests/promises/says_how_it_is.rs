@@ -1,4 +1,4 @@
-//! `otelet status` says what runs, since when and from where; its exit status serves probes.
+//! `otelet status` shows the config that runs, since when and from where; its exit status serves probes.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::host::{Host, Signal, config, hash, scripted, short, signal, state, stderr, stdout, wait_until};
 
 #[test]
-fn a_screen_for_people() {
+fn the_status_is_a_screen_for_people() {
     let host = Host::new();
     let agent = host.agent_running(&config("first"));
     host.server.offer(config("second"));
@@ -45,7 +45,7 @@ fn a_screen_for_people() {
 }
 
 #[test]
-fn json_for_machines() {
+fn the_status_as_json_for_scripts() {
     let host = Host::new();
     let agent = host.agent_running(&config("good"));
 
@@ -71,14 +71,14 @@ fn json_for_machines() {
     }
 }
 
-/// The exit status of `otelet status --healthy`, and what it says.
+/// The exit status and the output of `otelet status --healthy`.
 fn healthy(host: &Host) -> (i32, String) {
     let output = host.otelet(&["status", "--healthy"]);
     (output.status.code().unwrap(), stdout(&output) + &stderr(&output))
 }
 
 #[test]
-fn a_probe_is_answered_by_the_exit_status() {
+fn the_exit_status_answers_a_probe() {
     let host = Host::new();
     let (code, said) = healthy(&host);
     assert_eq!(code, 1);
@@ -100,7 +100,7 @@ fn a_probe_is_answered_by_the_exit_status() {
 }
 
 #[test]
-fn a_collector_that_is_not_well_is_said() {
+fn an_unhealthy_collector_is_shown() {
     let host = Host::new();
     host.server.offer(scripted("never ready", &["never-ready"]));
     let agent = host.agent().start();
@@ -142,7 +142,7 @@ fn an_agent_that_was_killed_is_not_healthy_and_its_last_status_is_shown() {
     assert!(stderr(&output).contains("agent is not running; its last status is of 20"), "{}", stderr(&output));
 }
 
-/// The keys of a JSON value, `config.refused[].hash`: of every value that is no object or list.
+/// The keys of a JSON value, such as `config.refused[].hash`: one for every value that is neither an object nor a list.
 fn keys(value: &serde_json::Value, at: &str, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(entries) => entries.iter().for_each(|(name, value)| {
@@ -158,7 +158,7 @@ fn keys(value: &serde_json::Value, at: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The keys in the first column of docs/status.md. `.at` goes on from the section of the key before it.
+/// The keys in the first column of docs/status.md. `.at` continues the section of the key before it.
 fn documented_keys() -> BTreeSet<String> {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/status.md")).unwrap();
     let mut keys = BTreeSet::new();
@@ -173,7 +173,7 @@ fn documented_keys() -> BTreeSet<String> {
     keys
 }
 
-/// Whether a documented key means this one: `NAME` stands for whatever a person calls it, dots and all.
+/// Whether a documented key stands for this one: `NAME` stands for any name in the settings, dots and all.
 fn means(documented: &str, key: &str) -> bool {
     match documented.split_once("NAME") {
         Some((head, tail)) => key.len() > head.len() + tail.len() && key.starts_with(head) && key.ends_with(tail),
@@ -181,7 +181,7 @@ fn means(documented: &str, key: &str) -> bool {
     }
 }
 
-/// Sections that this test makes an agent fill. Of others, what is null or empty in it tells nothing about what is in them.
+/// Sections that this test fills. In other sections a null or empty value shows nothing about its keys.
 const FILLED: [&str; 8] = ["agent", "collector", "config", "exchanges", "reports", "losses", "answer", "serial"];
 
 #[test]
@@ -204,7 +204,7 @@ fn every_key_has_a_line_in_the_docs_and_every_line_a_key() {
     let mut found = BTreeSet::new();
     keys(&status, "", &mut found);
     let documented = documented_keys();
-    // A null or an empty list stands for all that could be in its place.
+    // A null or an empty list stands for everything that could be in its place.
     let is_empty =
         |key: &String| found.iter().any(|it| key.starts_with(&format!("{it}.")) || key.starts_with(&format!("{it}[]")));
 

@@ -1,9 +1,10 @@
-//! While the first source is silent the others serve, in their order; when it is back it serves again. Who serves is seen.
+//! While the first source is silent the others serve, in their order; when it is back it serves again. The status names
+//! the source that serves.
 
 use super::host::{Host, Signal, config, wait_until};
 use super::server::{Answer, Server};
 
-/// A host with a second server that offers this.
+/// A host with a second server that offers this config.
 fn host_with_fallback(body: &str, after: &str) -> (Host, Server) {
     let (host, second) = (Host::new(), Server::new());
     second.offer(body);
@@ -13,7 +14,7 @@ fn host_with_fallback(body: &str, after: &str) -> (Host, Server) {
 }
 
 #[test]
-fn one_that_has_never_answered_is_stood_in_for_at_once() {
+fn a_source_that_has_never_answered_is_replaced_at_once() {
     let spare = config("spare");
     let (host, second) = host_with_fallback(&spare, "1h");
     host.server.answer(Answer::status(503));
@@ -28,13 +29,13 @@ fn one_that_has_never_answered_is_stood_in_for_at_once() {
 }
 
 #[test]
-fn one_that_has_answered_may_be_silent_for_a_while() {
+fn a_source_that_has_answered_before_may_be_silent_for_a_while() {
     let (good, spare) = (config("good"), config("spare"));
     let (host, second) = host_with_fallback(&spare, "1h");
     let agent = host.agent_running(&good);
 
     host.server.answer(Answer::status(503));
-    // One that has never answered is given up at the first of these. More would take a backoff of minutes.
+    // A source that has never answered is given up at the first of these. More polls would take a backoff of minutes.
     host.more_polls(3);
 
     assert!(second.requests().is_empty());
@@ -42,7 +43,7 @@ fn one_that_has_answered_may_be_silent_for_a_while() {
 }
 
 #[test]
-fn patience_outlives_a_restart_of_the_agent() {
+fn the_time_of_silence_survives_a_restart_of_the_agent() {
     let (good, spare) = (config("good"), config("spare"));
     let (host, second) = host_with_fallback(&spare, "1h");
     let mut agent = host.agent_running(&good);
@@ -75,7 +76,7 @@ fn the_first_serves_again_when_it_is_back() {
 }
 
 #[test]
-fn a_file_can_stand_in_for_a_server() {
+fn a_file_can_replace_a_silent_server() {
     let (host, spare) = (Host::new(), config("spare"));
     let path = host.path("spare.yaml");
     std::fs::write(&path, &spare).unwrap();
@@ -87,13 +88,13 @@ fn a_file_can_stand_in_for_a_server() {
     agent.applied(&spare);
     let edited = config("edited");
     std::fs::write(host.path("new.yaml"), &edited).unwrap();
-    // The agent may be reading it, which is in the way on Windows.
+    // On Windows the rename fails while the agent reads the file.
     wait_until("the new file in place", || std::fs::rename(host.path("new.yaml"), &path).is_ok());
     agent.applied(&edited);
 }
 
 #[test]
-fn when_nobody_answers_all_are_named() {
+fn when_no_source_answers_each_is_named() {
     let (host, second) = host_with_fallback("", "0s");
     host.server.answer(Answer::status(503));
     second.answer(Answer::status(404));

@@ -7,7 +7,7 @@ use crate::collector::DIRECTORY_NAME as COLLECTOR_DIRECTORY;
 use crate::observe::docker::Engine;
 use crate::observe::docker::events::{Happening, Position};
 use crate::observe::docker::links::Links;
-use crate::observe::docker::look::{Known, Looker, Seen};
+use crate::observe::docker::scan::{Known, Looker, Seen};
 use crate::observe::docker::watch::{self, News};
 use otelet_core::decide::docker::{Do, Input, Wanted};
 use otelet_core::telemetry::Snapshot;

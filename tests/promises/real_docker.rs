@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use otelet::observe::docker::Engine as Known;
-use otelet::observe::docker::look::{Known as Acquaintances, Looker};
+use otelet::observe::docker::scan::{Known as Acquaintances, Looker};
 use otelet_core::telemetry::Point;
 use otelet_core::units::parse_rfc3339;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{clip, identity, short};
+use super::container::{clip, identity, short};
 use otelet_core::telemetry::{Record, Severity};
 
 /// The longest line that is read, in bytes. One with forty labels has 4 KiB.

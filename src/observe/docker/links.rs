@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{clip, identity};
+use super::container::{clip, identity};
 use otelet_core::telemetry::Value;
 use otelet_core::units;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
-use super::clip;
+use super::container::clip;
 use otelet_core::telemetry::containers::*;
 use otelet_core::telemetry::{Attributes, Kind, Metric, Number, Point};
 use otelet_core::units;

@@ -7,8 +7,8 @@ use smol::channel::Sender;
 use smol::future::FutureExt as _;
 
 use super::answer::Answer;
+use super::engine::{Engine, cannot_connect, complaint, request};
 use super::events::{self, Happening, KINDS, Lines};
-use super::{Engine, cannot_connect, complaint, request};
 use crate::os::{self, LocalStream};
 
 /// How long the engine may take to begin an answer.

@@ -17,7 +17,8 @@ use super::links::{Link, Links, Logged};
 use super::usage::{CpuMark, Stats};
 use otelet_wire::status::ContainerStatus;
 
-use super::{COMPOSE_LABELS, Engine, MOST_CONTAINERS, cannot_connect, clip, complaint, identity, request, short};
+use super::container::{COMPOSE_LABELS, MOST_CONTAINERS, clip, identity, short};
+use super::engine::{Engine, cannot_connect, complaint, request};
 use crate::os::{LocalStream, PatientStream};
 use otelet_core::telemetry::{Attributes, Point};
 use otelet_core::units;

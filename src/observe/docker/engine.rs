@@ -1,4 +1,4 @@
-//! The engine itself: its name and versions, how it is asked, and its refusals in words.
+//! The engine's name and version, requests to it, and its errors in words.
 
 use std::path::Path;
 
@@ -6,13 +6,13 @@ use serde::Deserialize;
 
 use super::container::clip;
 
-/// The version of the API that is spoken, if the engine knows it: that of Docker 20.10.
-const SPOKEN: ApiVersion = ApiVersion(1, 41);
+/// The version of the API that the agent uses if the engine has it. It came with Docker 20.10.
+const PREFERRED: ApiVersion = ApiVersion(1, 41);
 
-/// The oldest version whose events say who acted: Docker 1.12.
+/// The oldest version whose events name the container (`Actor`). It came with Docker 1.12.
 const OLDEST: ApiVersion = ApiVersion(1, 24);
 
-/// A version of the API: 1.41.
+/// A version of the API, such as 1.41.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ApiVersion(u16, u16);
 
@@ -29,27 +29,26 @@ impl std::fmt::Display for ApiVersion {
     }
 }
 
-/// Who listens at the socket.
+/// The engine that listens at the socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {
     /// `Docker` or `Podman`.
     pub name: &'static str,
-    /// Its version.
     pub version: String,
-    /// What is spoken with it.
+    /// The version of the API that the agent uses with it.
     pub api: ApiVersion,
 }
 
 impl Engine {
-    /// Reads the answer to `/version`, and picks the version of the API that both know.
+    /// Reads the answer to `/version`, and picks the version of the API that both sides have.
     ///
     /// # Errors
     ///
-    /// In words, if it is none or they have none in common.
+    /// A sentence, if the answer is not an engine's or its API is too old.
     pub fn read(answer: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
-        struct Said {
+        struct VersionAnswer {
             version: String,
             api_version: String,
             #[serde(rename = "MinAPIVersion")]
@@ -61,24 +60,24 @@ impl Engine {
         struct Component {
             name: String,
         }
-        let said: Said = serde_json::from_slice(answer)
-            .map_err(|error| format!("what listens there does not speak the Docker API: {error}"))?;
-        let newest = ApiVersion::parse(&said.api_version)
-            .ok_or_else(|| format!("the engine says that it speaks API {:?}", clip(&said.api_version, 40)))?;
-        let oldest = said.min_api_version.as_deref().and_then(ApiVersion::parse).unwrap_or(OLDEST);
+        let answered: VersionAnswer = serde_json::from_slice(answer)
+            .map_err(|error| format!("the program that listens there does not speak the Docker API: {error}"))?;
+        let newest = ApiVersion::parse(&answered.api_version)
+            .ok_or_else(|| format!("the engine says that it speaks API {:?}", clip(&answered.api_version, 40)))?;
+        let oldest = answered.min_api_version.as_deref().and_then(ApiVersion::parse).unwrap_or(OLDEST);
         if newest < OLDEST {
             return Err(format!("the engine speaks API {newest}, and {OLDEST} is needed; use Docker 1.12 or later"));
         }
-        let podman = said.components.iter().flatten().any(|component| component.name.contains("Podman"));
+        let podman = answered.components.iter().flatten().any(|component| component.name.contains("Podman"));
         Ok(Self {
             name: if podman { "Podman" } else { "Docker" },
-            version: clip(&said.version, 80).to_owned(),
-            // An engine of tomorrow may have given up what is spoken today: then its oldest is nearest.
-            api: SPOKEN.min(newest).max(oldest),
+            version: clip(&answered.version, 80).to_owned(),
+            // A future engine may have dropped the preferred version: then its oldest one is the nearest.
+            api: PREFERRED.min(newest).max(oldest),
         })
     }
 
-    /// Whether it answers Docker's API without being Docker.
+    /// Podman answers Docker's API without being Docker.
     pub fn is_podman(&self) -> bool {
         self.name == "Podman"
     }
@@ -91,7 +90,7 @@ impl std::fmt::Display for Engine {
     }
 }
 
-/// What is wrong with the socket, with the way out.
+/// The error of the socket, and what to do about it.
 pub(super) fn cannot_connect(socket: &Path, error: &std::io::Error) -> String {
     use std::io::ErrorKind;
     let socket = socket.display();
@@ -105,28 +104,28 @@ pub(super) fn cannot_connect(socket: &Path, error: &std::io::Error) -> String {
              restart the agent"
         ),
         ErrorKind::ConnectionRefused => {
-            format!("docker.socket {socket}: nobody listens there; is the engine running?")
+            format!("docker.socket {socket}: nothing listens there; is the engine running?")
         }
         ErrorKind::WouldBlock => format!("docker.socket {socket}: the engine takes no more connections; does it hang?"),
         _ => format!("docker.socket {socket}: {error}"),
     }
 }
 
-/// A GET, whose answer ends with the connection.
+/// A GET request. The engine closes the connection after its answer.
 pub(super) fn request(path: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
     format!("GET {path} HTTP/1.1\r\nHost: docker\r\nUser-Agent: otelet/{version}\r\nConnection: close\r\n\r\n")
 }
 
-/// What an engine says with a status that is not good: `{"message": "..."}`.
-pub(super) fn complaint(path: &str, status: u16, body: &[u8]) -> String {
+/// The error of an answer whose status is not 2xx. Its body is `{"message": "..."}`.
+pub(super) fn error_answer(path: &str, status: u16, body: &[u8]) -> String {
     #[derive(Deserialize)]
-    struct Said {
+    struct ErrorBody {
         message: String,
     }
     let path = path.split('?').next().unwrap_or_default();
-    match serde_json::from_slice::<Said>(body) {
-        Ok(Said { message }) => {
+    match serde_json::from_slice::<ErrorBody>(body) {
+        Ok(ErrorBody { message }) => {
             let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
             format!("{path} answered {status}: {}", clip(&message, 300))
         }
@@ -139,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_spoken_is_one_that_the_engine_knows() {
+    fn the_api_version_is_one_that_the_engine_has() {
         let api = |newest: &str, oldest: &str| {
             let said = format!(r#"{{"Version":"1","ApiVersion":"{newest}","MinAPIVersion":"{oldest}"}}"#);
             Engine::read(said.as_bytes()).map(|engine| engine.api.to_string())
@@ -153,11 +152,14 @@ mod tests {
         );
         assert_eq!(api("new", "1.12").unwrap_err(), "the engine says that it speaks API \"new\"");
         let foreign = Engine::read(b"<html>").unwrap_err();
-        assert!(foreign.starts_with("what listens there does not speak the Docker API: expected value"), "{foreign}");
+        assert!(
+            foreign.starts_with("the program that listens there does not speak the Docker API: expected value"),
+            "{foreign}"
+        );
     }
 
     #[test]
-    fn podman_is_known_by_its_components() {
+    fn podman_is_recognised_by_its_components() {
         let said = br#"{"Version":"4.3.1","ApiVersion":"1.41","MinAPIVersion":"1.24","Components":[{"Name":"Podman Engine"}]}"#;
         let engine = Engine::read(said).unwrap();
         assert!(engine.is_podman());
@@ -165,16 +167,16 @@ mod tests {
     }
 
     #[test]
-    fn a_complaint_has_the_engines_words_in_one_line() {
+    fn an_error_has_the_engines_message_on_one_line() {
         assert_eq!(
-            complaint("/v1.99/events?since=1", 400, br#"{"message":"client version 1.99\nis too new"}"#),
+            error_answer("/v1.99/events?since=1", 400, br#"{"message":"client version 1.99\nis too new"}"#),
             "/v1.99/events answered 400: client version 1.99 is too new"
         );
-        assert_eq!(complaint("/version", 502, b"<html>"), "/version answered 502");
+        assert_eq!(error_answer("/version", 502, b"<html>"), "/version answered 502");
     }
 
     #[test]
-    fn a_socket_that_cannot_be_used_comes_with_the_way_out() {
+    fn a_socket_error_says_what_to_do() {
         let said = |kind: std::io::ErrorKind| cannot_connect(Path::new("/run/d.sock"), &kind.into());
         assert!(said(std::io::ErrorKind::NotFound).contains("no such socket; is the engine installed"));
         assert!(said(std::io::ErrorKind::PermissionDenied).contains("add the agent's user to the socket's group"));

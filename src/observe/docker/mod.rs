@@ -1,7 +1,8 @@
-//! A Docker engine, asked on its socket: what happens to its containers, which ones run, and what they use.
+//! Asks a Docker engine on its socket for the events of its containers, the list of them, and their usage.
 //!
-//! `watch` follows the stream of events as a task, `scan` lists the containers on a thread, `events` and `usage` turn
-//! what they bring into records and points, `links` leads a collector to their logs, `answer` takes HTTP apart. Nothing here decides when: `decide::docker` does.
+//! `watch` follows the stream of events as a task, and `events` makes records of it. `scan` lists the containers on a
+//! thread, and `usage` makes points of their statistics. `links` makes links to their logs for a collector. `answer`
+//! parses HTTP. `decide::docker` decides when each of them runs.
 
 pub mod answer;
 mod container;

@@ -22,7 +22,6 @@ const KEPT_BY_ENGINE: usize = 256;
 /// out of order. [`Position`] drops the events that come a second time.
 const OVERLAP: u64 = 1_000_000_000;
 
-/// A kind of event.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kind {
     /// Docker's name of it.
@@ -64,14 +63,12 @@ pub static KINDS: [Kind; 12] = [
 /// An event of a container.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ContainerEvent {
-    /// The container's id.
     pub id: String,
     pub kind: &'static Kind,
     /// The engine's own time, in nanoseconds since 1970.
     pub time: u64,
     /// Tells events of the same time apart.
     pub mark: u64,
-    /// The record to export.
     pub record: Record,
 }
 

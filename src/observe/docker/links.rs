@@ -48,7 +48,6 @@ static WARNED: Once = Once::new();
 /// The places of the links and of the logs.
 #[derive(Debug, Clone)]
 pub struct Links {
-    /// The collector's directory.
     pub directory: PathBuf,
     /// The directory at which the host's root is mounted.
     pub root: PathBuf,

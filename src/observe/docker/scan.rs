@@ -74,7 +74,6 @@ pub struct ScanResult {
     pub left_out: u64,
     /// For the next scan.
     pub known: KnownContainers,
-    /// Their usage.
     pub points: Vec<Point>,
     /// The first error: because of it some points or containers are missing.
     pub trouble: Option<String>,

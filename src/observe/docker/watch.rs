@@ -23,7 +23,6 @@ const PIECE: usize = 8 * 1024;
 /// An item of the stream, for the event loop.
 #[derive(Debug)]
 pub enum StreamItem {
-    /// The stream is open.
     Open(Engine),
     Event(Box<ContainerEvent>),
     /// The number of lines that could not be read or were too long.

@@ -6,6 +6,7 @@
 #[cfg(target_os = "linux")]
 mod linux;
 mod points;
+mod reading;
 #[cfg(windows)]
 mod windows;
 
@@ -15,9 +16,12 @@ use linux as system;
 use windows as system;
 
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use otelet_core::telemetry::Snapshot;
+use reading::{FileSystem, Memory, Who};
+
+pub use reading::{Fullness, Job};
 
 /// How many of the fullest file systems the status shows.
 const FULLEST: usize = 3;
@@ -48,27 +52,6 @@ pub struct Sample {
     /// The CPU quota that binds the agent's cgroup, in CPUs.
     pub cpu_limit: Option<f64>,
 }
-
-/// How full a file system is.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fullness {
-    /// Where it is mounted.
-    pub mountpoint: String,
-    /// In bytes.
-    pub used: u64,
-    /// What anybody but root can still write, in bytes.
-    pub free: u64,
-}
-
-impl Fullness {
-    /// 1 when nobody but root can write.
-    pub fn utilization(&self) -> f64 {
-        share(self.used, self.used.saturating_add(self.free))
-    }
-}
-
-/// Something that may hang: to be done on a thread of its own.
-pub type Job = Box<dyn FnOnce() + Send>;
 
 /// What taking a sample gave.
 #[derive(Default)]
@@ -165,177 +148,6 @@ pub fn identity(root: &Path) -> Identity {
     }
 }
 
-// ---- What readers give ---------------------------------------------------------------------------------------------
-
-/// What was read at one time. A part that could not be read is empty.
-#[derive(Debug, Default, PartialEq)]
-struct Reading {
-    /// When the host was started: the start of every sum of the host.
-    boot: Option<SystemTime>,
-    uptime: Option<Duration>,
-    cpus: Cpus,
-    memory: Option<Memory>,
-    load: Option<[f64; 3]>,
-    swaps: Vec<Swap>,
-    disks: Vec<Disk>,
-    file_systems: Vec<FileSystem>,
-    hanging: Vec<String>,
-    interfaces: Vec<Interface>,
-    processes: Vec<Process>,
-    cgroup: Cgroup,
-}
-
-/// File systems that were looked at by a [`Job`].
-#[derive(Debug, Default)]
-struct Late {
-    /// When they were looked at last. None before the first job has ended, and when that is known already.
-    at: Option<SystemTime>,
-    file_systems: Vec<FileSystem>,
-}
-
-/// How many states a CPU has.
-const STATES: usize = 8;
-
-/// Their names, in the order of `/proc/stat`.
-const STATE_NAMES: [&str; STATES] = ["user", "nice", "system", "idle", "wait", "interrupt", "softirq", "steal"];
-
-/// Which of them do nothing.
-const IDLE: [usize; 2] = [3, 4];
-
-/// Time in each state, in seconds.
-#[derive(Debug, Default, PartialEq, Clone)]
-struct Cpus {
-    /// Of all CPUs together.
-    total: Option<[f64; STATES]>,
-    /// Of each, by its number; empty where there are too many.
-    each: Vec<(u32, [f64; STATES])>,
-}
-
-/// In bytes.
-#[derive(Debug, Default, PartialEq)]
-struct Memory {
-    total: u64,
-    free: u64,
-    available: u64,
-    /// The states beside used and free; only Linux has them.
-    others: Vec<(&'static str, u64)>,
-    swap_total: u64,
-}
-
-impl Memory {
-    fn used(&self) -> u64 {
-        self.total.saturating_sub(self.available)
-    }
-}
-
-/// In bytes.
-#[derive(Debug, PartialEq)]
-struct Swap {
-    device: String,
-    total: u64,
-    used: u64,
-}
-
-/// Sums since the host was started.
-#[derive(Debug, PartialEq)]
-struct Disk {
-    device: String,
-    reads: u64,
-    writes: u64,
-    read_bytes: u64,
-    written_bytes: u64,
-    busy: Duration,
-}
-
-/// Where it is, and how full, in bytes.
-#[derive(Debug, Clone, PartialEq)]
-struct FileSystem {
-    mount: Mount,
-    space: Space,
-}
-
-impl FileSystem {
-    fn fullness(&self) -> Fullness {
-        let Space { used, free, .. } = self.space;
-        Fullness { mountpoint: self.mount.mountpoint.clone(), used, free }
-    }
-}
-
-/// What names a file system.
-#[derive(Debug, Clone, PartialEq)]
-struct Mount {
-    device: String,
-    /// As the host calls it, without `host.root`.
-    mountpoint: String,
-    kind: String,
-    /// rw, ro
-    mode: &'static str,
-}
-
-/// In bytes, and in inodes.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-struct Space {
-    used: u64,
-    free: u64,
-    reserved: u64,
-    /// Used and free. NTFS has none.
-    inodes: Option<[u64; 2]>,
-}
-
-/// Sums since the interface was made; receive first, transmit second.
-#[derive(Debug, PartialEq)]
-struct Interface {
-    device: String,
-    bytes: [u64; 2],
-    packets: [u64; 2],
-    errors: [u64; 2],
-    dropped: [u64; 2],
-}
-
-/// One of the two processes that are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Who {
-    Agent,
-    Collector,
-}
-
-impl Who {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Agent => "agent",
-            Self::Collector => "collector",
-        }
-    }
-}
-
-/// Times in seconds, memory in bytes.
-#[derive(Debug, PartialEq)]
-struct Process {
-    who: Who,
-    pid: u32,
-    start: Option<SystemTime>,
-    user: f64,
-    system: f64,
-    resident: u64,
-    virtual_size: u64,
-    threads: Option<u64>,
-    descriptors: Option<u64>,
-}
-
-/// Limits of the agent's own cgroup, where they are lower than what the host has.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Cgroup {
-    /// Limit and usage, in bytes.
-    memory: Option<(u64, Option<u64>)>,
-    /// In CPUs.
-    cpus: Option<f64>,
-}
-
-/// A part of a whole; of nothing, it is nothing.
-fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,7 +167,7 @@ mod tests {
         let mut host = Host::new(Path::new("/"));
         let mut sample = || host.sample(None, Instant::now(), SystemTime::now(), false).sample;
         assert_eq!(sample().cpu_utilization, None);
-        let limit = Instant::now() + Duration::from_secs(20);
+        let limit = Instant::now() + std::time::Duration::from_secs(20);
         let samples = std::iter::repeat_with(sample).take_while(|_| Instant::now() < limit);
         let busy = samples.filter_map(|sample| sample.cpu_utilization).next();
         assert!(busy.is_some_and(|busy| (0.0..=1.0).contains(&busy)), "{busy:?}");

@@ -1,6 +1,8 @@
 //! Makes points of what was read, and compares CPU times with those before.
 
-use super::*;
+use std::time::SystemTime;
+
+use super::reading::*;
 use otelet_core::telemetry::host::*;
 use otelet_core::telemetry::{Metric, Number, Point};
 
@@ -194,6 +196,7 @@ fn of_cgroup(cgroup: Cgroup, out: &mut Vec<Point>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn cpus(times: [f64; STATES]) -> Cpus {
         Cpus { total: Some(times), each: vec![(0, times)] }

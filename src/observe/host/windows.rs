@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{
+use super::reading::{
     Cpus, FileSystem, Interface, Job, Late, Memory, Mount, Process, Reading, STATE_NAMES, STATES, Space, Swap, Who,
 };
 use crate::os;

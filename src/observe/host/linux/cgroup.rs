@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::Cgroup;
+use crate::observe::host::reading::Cgroup;
 
 /// cgroups are not nested deeper than this; a path that is odd must not be walked for ever.
 const DEEPEST: usize = 32;

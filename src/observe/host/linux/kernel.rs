@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::Space;
+use crate::observe::host::reading::Space;
 
 /// How many ticks a second has in `/proc`.
 pub(super) fn ticks_a_second() -> u64 {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Cpus, FileSystem, Job, Late, Process, Reading, Who};
+use super::reading::{Cgroup, Cpus, FileSystem, Job, Late, Process, Reading, Who};
 use files::{Until, read};
 
 /// Every so many samples the limits of the agent's cgroup are looked for anew: they hardly ever change.
@@ -192,7 +192,7 @@ impl Reader {
         seen
     }
 
-    fn cgroup(&mut self, memory: u64, cpus: f64) -> super::Cgroup {
+    fn cgroup(&mut self, memory: u64, cpus: f64) -> Cgroup {
         let buffer = &mut self.buffer;
         let mut text = |path: &Path| read(path, Until::Short, buffer).map(std::borrow::Cow::into_owned);
         if self.samples.is_multiple_of(LIMITS_EVERY) {

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::super::{FileSystem, Job, Late, Mount, Space};
 use super::parse::{self, MountLine};
+use crate::observe::host::reading::{FileSystem, Job, Late, Mount, Space};
 
 /// A file system that does not answer for this long hangs.
 const HANGS: Duration = Duration::from_secs(5);

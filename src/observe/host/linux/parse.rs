@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use super::super::{Cpus, Disk, Interface, Memory, STATES, Swap};
+use crate::observe::host::reading::{Cpus, Disk, Interface, Memory, STATES, Swap};
 
 /// `/proc/diskstats` counts in sectors of this many bytes, whatever the device has.
 const SECTOR: u64 = 512;

@@ -1,7 +1,7 @@
-//! The host as one sample sees it: CPU, memory, disks, file systems, interfaces, and what agent and collector take of them.
+//! Samples the host: CPU, memory, disks, file systems, interfaces, and the usage of the agent and the collector.
 //!
-//! By readers of our own: on Linux one read of a file of `/proc` each, from whichever root the host is mounted at, on Windows
-//! one call each. sysinfo makes 33 system calls for an interface on Linux, and is ended by an old wine.
+//! The readers are our own. On Linux each makes one read of a file of `/proc`, below the root at which the host is mounted. On
+//! Windows each makes one call. The crate sysinfo makes 33 system calls for one interface on Linux, and crashes under an old wine.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -19,29 +19,29 @@ use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 use otelet_core::telemetry::Snapshot;
-use reading::{FileSystem, Memory, Who};
+use reading::{FileSystem, Memory, ProcessRole};
 
 pub use reading::{Fullness, Job};
 
-/// How many of the fullest file systems the status shows.
+/// The number of file systems that the status shows: the fullest ones.
 const FULLEST: usize = 3;
 
-/// What of the last sample the status shows. Unknown is `None`.
+/// The part of the last sample that the status shows. Unknown values are `None`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Sample {
     /// Memory of the host, in bytes.
     pub memory_total: Option<u64>,
-    /// Memory that is neither free nor given back by the kernel when asked, in bytes.
+    /// Memory that is neither free nor held by caches that the kernel can drop, in bytes.
     pub memory_used: Option<u64>,
-    /// Processes that run or want to, on average over one minute.
+    /// Processes that run or wait for a CPU, on average over one minute.
     pub load_1m: Option<f64>,
     /// Resident memory of the collector, in bytes.
     pub collector_memory: Option<u64>,
     /// Resident memory of the agent, in bytes.
     pub agent_memory: Option<u64>,
-    /// Share of the CPUs' time since the sample before that was spent on something.
+    /// The share of the CPUs' time since the sample before that was not idle.
     pub cpu_utilization: Option<f64>,
-    /// Since the host was started, in seconds.
+    /// The time since the host was started, in seconds.
     pub uptime: Option<u64>,
     /// The fullest file systems, the fullest first.
     pub fullest: Vec<Fullness>,
@@ -53,50 +53,51 @@ pub struct Sample {
     pub cpu_limit: Option<f64>,
 }
 
-/// What taking a sample gave.
+/// The result of taking a sample.
 #[derive(Default)]
-pub struct Taken {
-    /// For the status.
+pub struct SampleResult {
     pub sample: Sample,
-    /// What was measured, each with its own time: first what came late, from a thread that was started by the sample before.
+    /// The measured points. Points of network file systems come first, with a time of their own: a thread that the sample before
+    /// started has measured them.
     pub snapshots: Vec<Snapshot>,
-    /// To be started now; what it sees comes with the next sample.
+    /// To be started now. Its result comes with the next sample.
     pub job: Option<Job>,
 }
 
-/// Samples the host, and remembers what the next sample needs.
+/// Samples the host, and keeps the CPU times for the next sample.
 #[derive(Debug)]
 pub struct Host {
     reader: system::Reader,
-    before: points::Before,
+    before: points::PreviousCpus,
 }
 
 impl Host {
-    /// A host whose root is mounted here. Reads nothing yet.
+    /// A host whose root is mounted at `root`. Nothing is read yet.
     pub fn new(root: &Path) -> Self {
-        Self { reader: system::Reader::new(root), before: points::Before::default() }
+        Self { reader: system::Reader::new(root), before: points::PreviousCpus::default() }
     }
 
-    /// The settings may have changed.
+    /// Called when the settings may have changed.
     pub fn set_root(&mut self, root: &Path) {
         self.reader.set_root(root);
     }
 
-    /// Takes a sample. It cannot hang: what might is handed back as a [`Job`]. Snapshots are made only if they are `told`.
-    pub fn sample(&mut self, collector: Option<u32>, now: Instant, wall: SystemTime, told: bool) -> Taken {
+    /// Takes a sample. It cannot hang: work that might is returned as a [`Job`]. Snapshots are made only if they are
+    /// `exported`.
+    pub fn sample(&mut self, collector: Option<u32>, now: Instant, wall: SystemTime, exported: bool) -> SampleResult {
         let (reading, late, job) = self.reader.read(collector, now, wall);
         let utilization = self.before.compare(&reading.cpus);
         let mut fullest: Vec<Fullness> =
             reading.file_systems.iter().chain(&late.file_systems).map(FileSystem::fullness).collect();
         fullest.sort_by(|one, other| other.utilization().total_cmp(&one.utilization()));
         fullest.truncate(FULLEST);
-        let memory_of = |who: Who| reading.processes.iter().find(|it| it.who == who).map(|it| it.resident);
+        let memory_of = |role: ProcessRole| reading.processes.iter().find(|it| it.role == role).map(|it| it.resident);
         let sample = Sample {
             memory_total: reading.memory.as_ref().map(|memory| memory.total),
             memory_used: reading.memory.as_ref().map(Memory::used),
             load_1m: reading.load.map(|load| load[0]),
-            collector_memory: memory_of(Who::Collector),
-            agent_memory: memory_of(Who::Agent),
+            collector_memory: memory_of(ProcessRole::Collector),
+            agent_memory: memory_of(ProcessRole::Agent),
             cpu_utilization: utilization.as_ref().map(|it| it.busy),
             uptime: reading.uptime.map(|uptime| uptime.as_secs()),
             fullest,
@@ -105,17 +106,17 @@ impl Host {
             cpu_limit: reading.cgroup.cpus,
         };
         let mut snapshots = Vec::new();
-        if let (true, Some(at)) = (told, late.at) {
+        if let (true, Some(at)) = (exported, late.at) {
             snapshots.push(Snapshot { at, points: points::of_file_systems(&late.file_systems, reading.boot) });
         }
-        if told {
+        if exported {
             snapshots.push(Snapshot { at: wall, points: points::of(&reading, utilization.as_ref(), wall) });
         }
-        Taken { sample, snapshots, job }
+        SampleResult { sample, snapshots, job }
     }
 }
 
-/// Who the host is, in the words of OpenTelemetry's resource conventions. What is not known is empty.
+/// The attributes of the host, named by OpenTelemetry's resource conventions. An unknown value is empty.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Identity {
     /// `host.name`
@@ -130,7 +131,7 @@ pub struct Identity {
     pub arch: String,
 }
 
-/// Reads it once; none of it changes while the agent runs. `root` is where the host's root is mounted.
+/// Reads the identity. The agent does so once, since none of it changes while it runs. The host's root is mounted at `root`.
 pub fn identity(root: &Path) -> Identity {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -1,32 +1,31 @@
-//! The reading of a host: the data that a reader of each system fills, and that points and samples are made of.
+//! The reading of a host: each system's reader fills it, and points and samples are made of it.
 
 use std::time::{Duration, SystemTime};
 
 /// How full a file system is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fullness {
-    /// Where it is mounted.
     pub mountpoint: String,
     /// In bytes.
     pub used: u64,
-    /// What anybody but root can still write, in bytes.
+    /// The space that users other than root can still write, in bytes.
     pub free: u64,
 }
 
 impl Fullness {
-    /// 1 when nobody but root can write.
+    /// The used share of the space. It is 1 when only root can still write.
     pub fn utilization(&self) -> f64 {
         share(self.used, self.used.saturating_add(self.free))
     }
 }
 
-/// Something that may hang: to be done on a thread of its own.
+/// Work that may hang, for a thread of its own.
 pub type Job = Box<dyn FnOnce() + Send>;
 
-/// What was read at one time. A part that could not be read is empty.
+/// All values of one moment. A part that could not be read is empty.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Reading {
-    /// When the host was started: the start of every sum of the host.
+    /// The time when the host was started: its sums count from there.
     pub(super) boot: Option<SystemTime>,
     pub(super) uptime: Option<Duration>,
     pub(super) cpus: Cpus,
@@ -41,40 +40,40 @@ pub(super) struct Reading {
     pub(super) cgroup: Cgroup,
 }
 
-/// File systems that were looked at by a [`Job`].
+/// The file systems that a [`Job`] has measured.
 #[derive(Debug, Default)]
-pub(super) struct Late {
-    /// When they were looked at last. None before the first job has ended, and when that is known already.
+pub(super) struct JobResult {
+    /// The time of the measurement. None if no job has ended since the last sample.
     pub(super) at: Option<SystemTime>,
     pub(super) file_systems: Vec<FileSystem>,
 }
 
-/// How many states a CPU has.
+/// The number of states of a CPU.
 pub(super) const STATES: usize = 8;
 
-/// Their names, in the order of `/proc/stat`.
+/// The states' names, in the order of `/proc/stat`.
 pub(super) const STATE_NAMES: [&str; STATES] =
     ["user", "nice", "system", "idle", "wait", "interrupt", "softirq", "steal"];
 
-/// Which of them do nothing.
+/// The states in which a CPU does nothing: idle and wait.
 pub(super) const IDLE: [usize; 2] = [3, 4];
 
-/// Time in each state, in seconds.
+/// The CPU time in each state, in seconds.
 #[derive(Debug, Default, PartialEq, Clone)]
 pub(super) struct Cpus {
-    /// Of all CPUs together.
+    /// The sum of all CPUs.
     pub(super) total: Option<[f64; STATES]>,
-    /// Of each, by its number; empty where there are too many.
+    /// Each CPU with its number. Empty if there are too many CPUs.
     pub(super) each: Vec<(u32, [f64; STATES])>,
 }
 
-/// In bytes.
+/// All values are in bytes.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Memory {
     pub(super) total: u64,
     pub(super) free: u64,
     pub(super) available: u64,
-    /// The states beside used and free; only Linux has them.
+    /// The states other than used and free. Only Linux has them.
     pub(super) others: Vec<(&'static str, u64)>,
     pub(super) swap_total: u64,
 }
@@ -85,7 +84,7 @@ impl Memory {
     }
 }
 
-/// In bytes.
+/// All values are in bytes.
 #[derive(Debug, PartialEq)]
 pub(super) struct Swap {
     pub(super) device: String,
@@ -104,7 +103,7 @@ pub(super) struct Disk {
     pub(super) busy: Duration,
 }
 
-/// Where it is, and how full, in bytes.
+/// A file system: its mount, and its space in bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct FileSystem {
     pub(super) mount: Mount,
@@ -118,28 +117,28 @@ impl FileSystem {
     }
 }
 
-/// What names a file system.
+/// The attributes that name a file system.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Mount {
     pub(super) device: String,
-    /// As the host calls it, without `host.root`.
+    /// The host's own path, without `host.root` in front.
     pub(super) mountpoint: String,
     pub(super) kind: String,
-    /// rw, ro
+    /// `rw` or `ro`.
     pub(super) mode: &'static str,
 }
 
-/// In bytes, and in inodes.
+/// Space in bytes, and numbers of inodes.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Space {
     pub(super) used: u64,
     pub(super) free: u64,
     pub(super) reserved: u64,
-    /// Used and free. NTFS has none.
+    /// Used and free inodes. NTFS has none.
     pub(super) inodes: Option<[u64; 2]>,
 }
 
-/// Sums since the interface was made; receive first, transmit second.
+/// Sums since the interface was made: received, then transmitted.
 #[derive(Debug, PartialEq)]
 pub(super) struct Interface {
     pub(super) device: String,
@@ -149,14 +148,14 @@ pub(super) struct Interface {
     pub(super) dropped: [u64; 2],
 }
 
-/// One of the two processes that are looked at.
+/// The two processes that are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Who {
+pub(super) enum ProcessRole {
     Agent,
     Collector,
 }
 
-impl Who {
+impl ProcessRole {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Agent => "agent",
@@ -165,10 +164,10 @@ impl Who {
     }
 }
 
-/// Times in seconds, memory in bytes.
+/// A process: CPU times in seconds, memory in bytes.
 #[derive(Debug, PartialEq)]
 pub(super) struct Process {
-    pub(super) who: Who,
+    pub(super) role: ProcessRole,
     pub(super) pid: u32,
     pub(super) start: Option<SystemTime>,
     pub(super) user: f64,
@@ -179,16 +178,16 @@ pub(super) struct Process {
     pub(super) descriptors: Option<u64>,
 }
 
-/// Limits of the agent's own cgroup, where they are lower than what the host has.
+/// The limits of the agent's own cgroup, if they are lower than the host's memory and CPUs.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Cgroup {
     /// Limit and usage, in bytes.
     pub(super) memory: Option<(u64, Option<u64>)>,
-    /// In CPUs.
+    /// The quota in CPUs.
     pub(super) cpus: Option<f64>,
 }
 
-/// A part of a whole; of nothing, it is nothing.
+/// The part as a share of the whole; 0 if the whole is 0.
 pub(super) fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }

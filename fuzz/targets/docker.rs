@@ -18,8 +18,8 @@ fuzz_target!(|data: &[u8]| {
     lines.take(whole.as_deref().unwrap_or(data), |line| {
         longest = longest.max(line.len());
         match events::read(line) {
-            Ok(Some(happening)) => {
-                let record = happening.record;
+            Ok(Some(event)) => {
+                let record = event.record;
                 assert!(record.attributes.len() <= 64, "labels are bounded");
                 assert!(!record.body.is_empty() && record.body.len() < 2048, "one sentence");
                 true

@@ -1,7 +1,7 @@
 //! Does the checks that are due, and knows how the agent and the collector themselves are.
 
 use super::*;
-use crate::observe::check::{self, Checked};
+use crate::observe::check::{self, FinishedCheck};
 use crate::settings::CheckTarget;
 use otelet_core::decide::CheckOutcome;
 use otelet_wire::status::CheckStatus;
@@ -50,7 +50,7 @@ impl Runner {
         Some(Event::Checked { generation, outcome: CheckOutcome { result: Err(why.message), took: Duration::ZERO } })
     }
 
-    pub(super) fn take_checked(&mut self, generation: u64, settings: &settings::CheckSettings, checked: Checked) {
+    pub(super) fn take_checked(&mut self, generation: u64, settings: &settings::CheckSettings, checked: FinishedCheck) {
         if self.told_of_points() {
             self.observed(check::points(settings, &checked, SystemTime::now()));
         }

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::collector::DIRECTORY_NAME as COLLECTOR_DIRECTORY;
 use crate::observe::docker::Engine;
-use crate::observe::docker::events::{Happening, Position};
+use crate::observe::docker::events::{ContainerEvent, Position};
 use crate::observe::docker::links::Links;
-use crate::observe::docker::look::{Known, Looker, Seen};
-use crate::observe::docker::watch::{self, News};
+use crate::observe::docker::scan::{KnownContainers, Scan, ScanResult};
+use crate::observe::docker::watch;
+use crate::observe::docker::watch::StreamItem;
 use otelet_core::decide::{EngineEvent, EngineSettings, EngineTask};
 use otelet_core::telemetry::Snapshot;
 use otelet_wire::status::DockerStatus;
@@ -18,9 +19,9 @@ const LARGEST_POSITION: u64 = 64 * 1024;
 
 /// What an engine brings.
 pub(super) enum DockerMessage {
-    News(News),
+    News(StreamItem),
     Lost(String),
-    Seen(Box<Result<Seen, String>>),
+    Seen(Box<Result<ScanResult, String>>),
     Kept(Result<(), String>),
 }
 
@@ -31,7 +32,7 @@ pub(super) struct DockerWatch {
     /// Ends when it is dropped, and its connection with it.
     stream: Option<Task<()>>,
     engine: Option<Engine>,
-    known: Known,
+    known: KnownContainers,
     /// Containers that have started while a look is out: what it says of their start may be old.
     renewed: Option<BTreeSet<String>>,
     /// Containers that have started since the last look began.
@@ -91,7 +92,7 @@ impl Runner {
             generation: fastrand::u64(..),
             stream: None,
             engine: None,
-            known: Known::new(),
+            known: KnownContainers::new(),
             renewed: None,
             started: BTreeSet::new(),
             position,
@@ -124,9 +125,9 @@ impl Runner {
         let started = std::mem::take(&mut docker.started);
         let links =
             Links { directory: self.store.dir().join(COLLECTOR_DIRECTORY), root: self.settings.host.root.clone() };
-        let looker = Looker { socket, engine, known, usage, links: Some(links), started };
+        let scan = Scan { socket, engine, known, usage, links: Some(links), started };
         let started = self.work_along("containers", move || {
-            let seen = Box::new(looker.look());
+            let seen = Box::new(scan.run());
             Message::Docker(generation, DockerMessage::Seen(seen))
         });
         started.err().map(|why| {
@@ -169,7 +170,7 @@ impl Runner {
         }
         let Some(docker) = self.docker.as_mut().filter(|docker| docker.generation == generation) else { return };
         match message {
-            DockerMessage::News(News::Open(engine)) => {
+            DockerMessage::News(StreamItem::Open(engine)) => {
                 let said = format!("{engine} at {}", docker.status.socket);
                 docker.status.engine = Some(engine.name.into());
                 docker.status.version = Some(engine.version.clone());
@@ -183,9 +184,9 @@ impl Runner {
                     self.feed(Event::Docker(EngineEvent::Changed));
                 }
             }
-            DockerMessage::News(News::Happened(happening)) => self.take_happening(*happening),
-            DockerMessage::News(News::Lost(lines)) => docker.status.events_lost += lines,
-            DockerMessage::News(News::Pause(pause)) => drop(pause),
+            DockerMessage::News(StreamItem::Event(event)) => self.take_event(*event),
+            DockerMessage::News(StreamItem::Lost(lines)) => docker.status.events_lost += lines,
+            DockerMessage::News(StreamItem::Pause(pause)) => drop(pause),
             DockerMessage::Lost(why) => {
                 (docker.status.connected, docker.status.trouble) = (false, Some(why.clone()));
                 docker.status.containers.clear();
@@ -205,25 +206,25 @@ impl Runner {
         }
     }
 
-    fn take_happening(&mut self, happening: Happening) {
+    fn take_event(&mut self, event: ContainerEvent) {
         let Some(docker) = &mut self.docker else { return };
-        if !docker.position.hear(&happening) {
+        if !docker.position.hear(&event) {
             return;
         }
         docker.moved = true;
         docker.status.events += 1;
-        if happening.kind.starts {
-            docker.started.insert(happening.id.clone());
+        if event.kind.starts {
+            docker.started.insert(event.id.clone());
         }
         // Another start, or another name: whatever was known is asked for again.
-        if happening.kind.starts || happening.kind.action == "rename" {
-            docker.known.remove(&happening.id);
+        if event.kind.starts || event.kind.action == "rename" {
+            docker.known.remove(&event.id);
             if let Some(renewed) = &mut docker.renewed {
-                renewed.insert(happening.id.clone());
+                renewed.insert(event.id.clone());
             }
         }
         self.feed(Event::Docker(EngineEvent::Changed));
-        self.happened(happening.record);
+        self.happened(event.record);
     }
 
     /// The part of the status that is about the engine.
@@ -236,7 +237,7 @@ impl DockerWatch {
     /// Takes what a look saw. Answers with the points.
     fn take_seen(
         &mut self,
-        seen: Result<Seen, String>,
+        seen: Result<ScanResult, String>,
         renewed: &BTreeSet<String>,
     ) -> Vec<otelet_core::telemetry::Point> {
         // The stream has broken in the meantime, and says why itself.

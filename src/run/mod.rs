@@ -74,7 +74,7 @@ enum Message {
     Checked {
         generation: u64,
         settings: Box<settings::CheckSettings>,
-        checked: crate::observe::check::Checked,
+        checked: crate::observe::check::FinishedCheck,
     },
     Answered(Answer),
     /// Of work that ended at about the same time.

@@ -8,7 +8,8 @@ impl Runner {
         // Points are made only for somebody.
         let told = self.told_of_points();
         self.host.set_root(&self.settings.host.root);
-        let host::Taken { sample, snapshots, job } = self.host.sample(pid, Instant::now(), SystemTime::now(), told);
+        let host::SampleResult { sample, snapshots, job } =
+            self.host.sample(pid, Instant::now(), SystemTime::now(), told);
         self.sample = sample;
         if let Some(job) = job
             && let Err(why) = work("mounts", job)

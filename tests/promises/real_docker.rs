@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use otelet::observe::docker::Engine as Known;
-use otelet::observe::docker::look::{Known as Acquaintances, Looker};
+use otelet::observe::docker::Engine as EngineVersion;
+use otelet::observe::docker::scan::{KnownContainers, Scan};
 use otelet_core::telemetry::Point;
 use otelet_core::units::parse_rfc3339;
 
@@ -353,9 +353,9 @@ fn the_usage_of_a_real_container_is_the_kernels() {
     let pid: u32 = engine.docker(&["inspect", "--format", "{{.State.Pid}}", "busy"]).parse().unwrap();
     let kernel = Kernel::of(pid);
     let version = br#"{"Version":"1","ApiVersion":"1.41","MinAPIVersion":"1.24"}"#;
-    let look = |known: Acquaintances| {
-        let engine_known = Known::read(version).unwrap();
-        Looker {
+    let look = |known: KnownContainers| {
+        let engine_known = EngineVersion::read(version).unwrap();
+        Scan {
             socket: engine.socket(),
             engine: engine_known,
             known,
@@ -363,12 +363,12 @@ fn the_usage_of_a_real_container_is_the_kernels() {
             links: None,
             started: Default::default(),
         }
-        .look()
+        .run()
         .unwrap()
     };
 
     let (cpu_before, memory_before) = (kernel.cpu(), kernel.memory());
-    let first = look(Acquaintances::new());
+    let first = look(KnownContainers::new());
     let (cpu_after, memory_after) = (kernel.cpu(), kernel.memory());
 
     assert_eq!((first.trouble, first.left_out, first.containers.len()), (None, 0, 1));

@@ -184,8 +184,11 @@ fn an_error_of_the_engine_is_logged_once_and_shown() {
 #[test]
 fn a_socket_that_is_no_engine_is_reported() {
     for (answer, why) in [
-        (&b"SSH-2.0-OpenSSH_9.2\r\n\r\n\r\n"[..], "what listens there does not speak HTTP"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "what listens there does not speak the Docker API"),
+        (&b"SSH-2.0-OpenSSH_9.2\r\n\r\n\r\n"[..], "the program that listens there does not speak HTTP"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
+            "the program that listens there does not speak the Docker API",
+        ),
         (b"", "the connection ended before the answer"),
     ] {
         let host = Host::new();

@@ -1,6 +1,7 @@
-//! One look at the containers: the list, since when each runs, and what it uses. On a thread that may wait, but not long.
+//! One scan of the containers: the list, the time since which each runs, and its usage. It runs on a thread of its own,
+//! for a limited time.
 //!
-//! One answer is read at a time, straight into what is kept of it: the list of a large host and the statistics of its
+//! Answers are read one at a time, and parsed while they arrive: the list of a large host and the statistics of its
 //! containers are never in memory as text.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,77 +14,75 @@ use serde::de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::answer::Answer;
-use super::links::{Link, Links, Logged};
+use super::links::{Link, Links, LoggedContainer};
 use super::usage::{CpuMark, Stats};
 use otelet_wire::status::ContainerStatus;
 
-use super::{COMPOSE_LABELS, Engine, MOST_CONTAINERS, cannot_connect, clip, complaint, identity, request, short};
+use super::container::{COMPOSE_LABELS, MOST_CONTAINERS, clip, identity, short};
+use super::engine::{Engine, cannot_connect, error_answer, request};
 use crate::os::{LocalStream, PatientStream};
 use otelet_core::telemetry::{Attributes, Point};
 use otelet_core::units;
 
-/// How long one look may take. An engine that cannot list without the usage of a second (before API 1.41) takes about a
-/// second or two for each container, and is told no more than it can say in this time.
+/// The time that one scan may take. Before API 1.41 an engine measures the usage over a second, so that each container takes
+/// one or two seconds: the containers that do not fit into this time are left out.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The most that is read of the list, in bytes: one of a thousand containers has some 2 MB.
+/// The largest list that is read, in bytes. The list of a thousand containers has about 2 MB.
 const LARGEST_LIST: u64 = 16 * 1024 * 1024;
 
-/// The most that is read of what is said of one container, in bytes: some 10 KB, more with many labels and variables.
+/// The largest answer about one container that is read, in bytes. It has about 10 KB, more with many labels and variables.
 const LARGEST_ANSWER: u64 = 1024 * 1024;
 
-/// The most that is read of a complaint, in bytes.
-const LARGEST_COMPLAINT: u64 = 4 * 1024;
+/// The most that is read of an error answer, in bytes.
+const LARGEST_ERROR: u64 = 4 * 1024;
 
-/// What is read at once, in bytes. It is on a small stack.
+/// The size of one read, in bytes. The buffer is on a small stack.
 const PIECE: usize = 4 * 1024;
 
-/// What one look needs to know.
+/// One scan, with all that it needs.
 #[derive(Debug)]
-pub struct Looker {
-    /// Where.
+pub struct Scan {
     pub socket: PathBuf,
-    /// Who.
     pub engine: Engine,
-    /// What the look before has found out.
-    pub known: Known,
-    /// Whether to read the usage as well.
+    /// The findings of the scan before.
+    pub known: KnownContainers,
+    /// Whether to read the usage too.
     pub usage: bool,
-    /// Where a collector finds the logs.
+    /// The links to logs that the collector reads. None makes no links.
     pub links: Option<Links>,
-    /// Containers that have started since the look before: some may have ended already, and left a log.
+    /// Ids of containers that have started since the scan before. Some may have ended already, and their logs need a link too.
     pub started: BTreeSet<String>,
 }
 
-/// What is known of containers by their ids.
-pub type Known = BTreeMap<String, Acquaintance>;
+/// Known containers by their ids.
+pub type KnownContainers = BTreeMap<String, KnownContainer>;
 
-/// What is known of a container.
+/// The findings about a container that later scans use again.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Acquaintance {
+pub struct KnownContainer {
     started: Option<SystemTime>,
     cpu: Option<CpuMark>,
 }
 
-/// What one look saw.
+/// The result of one scan.
 #[derive(Debug)]
-pub struct Seen {
-    /// By name.
+pub struct ScanResult {
+    /// Sorted by name.
     pub containers: Vec<ContainerStatus>,
-    /// How many more there are.
+    /// The number of further containers.
     pub left_out: u64,
-    /// For the next look.
-    pub known: Known,
-    /// What they use.
+    /// For the next scan.
+    pub known: KnownContainers,
     pub points: Vec<Point>,
-    /// Why some of them are missing.
+    /// The first error: because of it some points or containers are missing.
     pub trouble: Option<String>,
 }
 
 /// An entry of the list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Listed {
+struct ListEntry {
     id: String,
     names: Option<Vec<String>>,
     #[serde(default)]
@@ -96,24 +95,24 @@ struct Listed {
     labels: Option<Labels>,
 }
 
-/// Compose's labels, in the order of [`COMPOSE_LABELS`]; the others are not held.
+/// Compose's labels, in the order of [`COMPOSE_LABELS`]. The other labels are dropped while parsing.
 #[derive(Debug, Default)]
 struct Labels([Option<String>; COMPOSE_LABELS.len()]);
 
-/// The list, as far as it is held.
+/// The first containers of the list, and the number of the others.
 #[derive(Debug, Default)]
 struct List {
-    containers: Vec<Listed>,
+    containers: Vec<ListEntry>,
     left_out: u64,
 }
 
-/// What is asked of one container.
+/// The fields of `/containers/ID/json` that a scan needs.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Details {
     state: DetailedState,
     #[serde(flatten)]
-    logged: Logged,
+    logged: LoggedContainer,
 }
 
 #[derive(Debug, Deserialize)]
@@ -122,19 +121,24 @@ struct DetailedState {
     started_at: String,
 }
 
-impl Looker {
-    /// Looks.
+impl Scan {
+    /// Runs the scan.
     ///
     /// # Errors
     ///
-    /// In words, if there is no list.
-    pub fn look(mut self) -> Result<Seen, String> {
+    /// A sentence, if the engine gives no list.
+    pub fn run(mut self) -> Result<ScanResult, String> {
         let deadline = Instant::now() + LIMIT;
         let mut list: List = self.get("/containers/json", LARGEST_LIST, deadline)?;
         list.containers.sort_by(|one, other| one.name().cmp(other.name()));
         let left_out = list.left_out;
-        let mut seen =
-            Seen { containers: Vec::new(), left_out, known: Known::new(), points: Vec::new(), trouble: None };
+        let mut seen = ScanResult {
+            containers: Vec::new(),
+            left_out,
+            known: KnownContainers::new(),
+            points: Vec::new(),
+            trouble: None,
+        };
         let (mut links, mut ended) = (Vec::new(), std::mem::take(&mut self.started));
         for listed in list.containers {
             ended.remove(&listed.id);
@@ -143,7 +147,7 @@ impl Looker {
                 continue;
             }
             let mut known = self.known.remove(&listed.id).unwrap_or_default();
-            // One that has just ended is no trouble, and neither is one that the next look will see.
+            // A container that has just ended is no error, and neither is one that the next scan will find.
             if known.started.is_none() {
                 match self.get::<Details>(&format!("/containers/{}/json", listed.id), LARGEST_ANSWER, deadline) {
                     Ok(details) => {
@@ -174,16 +178,16 @@ impl Looker {
                 Err(why) => seen.complain(why),
             }
         }
-        // Those that are left are of containers that are gone.
+        // The ids that are left in `known` belong to containers that are gone.
         if let Some(places) = self.links.as_ref().filter(|_| !links.is_empty() || !self.known.is_empty()) {
             places.update(&links, SystemTime::now()).unwrap_or_else(|why| {
-                seen.complain(format!("the collector is not led to the logs of containers: {why}"));
+                seen.complain(format!("cannot link the logs of containers for the collector: {why}"));
             });
         }
         Ok(seen)
     }
 
-    fn link(&self, logged: &Logged) -> Option<Link> {
+    fn link(&self, logged: &LoggedContainer) -> Option<Link> {
         logged.link(&self.links.as_ref()?.root)
     }
 
@@ -193,12 +197,12 @@ impl Looker {
         let error = |error: &dyn fmt::Display| format!("{}: {error}", path.split('?').next().unwrap_or_default());
         stream.send(request(&path).as_bytes()).map_err(|it| error(&it))?;
         let stream = stream.until(deadline).map_err(|it| error(&it))?;
-        let mut body = Body { stream, answer: Answer::default(), ready: Vec::new(), taken: 0 };
-        let status = body.head().map_err(|it| error(&said(&it)))?;
+        let mut body = Body { stream, answer: Answer::default(), ready: Vec::new(), read: 0 };
+        let status = body.head().map_err(|it| error(&described(&it)))?;
         if !(200..300).contains(&status) {
             let mut text = Vec::new();
-            let _ = body.take(LARGEST_COMPLAINT).read_to_end(&mut text);
-            return Err(complaint(&path, status, &text));
+            let _ = body.take(LARGEST_ERROR).read_to_end(&mut text);
+            return Err(error_answer(&path, status, &text));
         }
         serde_json::from_reader(body.take(most)).map_err(|it| match it.io_error_kind() {
             Some(io::ErrorKind::TimedOut) => error(&late()),
@@ -211,12 +215,12 @@ fn late() -> String {
     format!("the engine does not answer within {}", units::seconds(LIMIT))
 }
 
-fn said(error: &io::Error) -> String {
+fn described(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::TimedOut { late() } else { error.to_string() }
 }
 
-impl Seen {
-    /// The first complaint stands for all.
+impl ScanResult {
+    /// Keeps the first error: it stands for all.
     fn complain(&mut self, why: String) {
         if !why.contains(" answered 404") {
             self.trouble.get_or_insert(why);
@@ -224,8 +228,8 @@ impl Seen {
     }
 }
 
-impl Listed {
-    /// The engine lists `/web`, and with it `/other/alias` of those that link to it.
+impl ListEntry {
+    /// The container's own name. The engine lists `/web`, and also `/other/alias` for each container that links to it.
     fn name(&self) -> &str {
         let names = || self.names.iter().flatten().map(|name| name.strip_prefix('/').unwrap_or(name));
         names().find(|name| !name.contains('/')).or_else(|| names().next()).unwrap_or_default()
@@ -246,7 +250,7 @@ impl Listed {
             let label = self.labels.as_ref()?.0[number].as_ref()?;
             Some(clip(label, 255).to_owned())
         };
-        // `Up 5 minutes (unhealthy)`, `(health: starting)`; of the text nothing else stays the same.
+        // The text is for people: `Up 5 minutes (unhealthy)`, `(health: starting)`. Only the health in it has a fixed form.
         let health = self.status.rsplit_once('(').map(|(_, health)| health.trim_end_matches(')'));
         let health = health.map(|health| health.strip_prefix("health: ").unwrap_or(health));
         ContainerStatus {
@@ -315,16 +319,16 @@ impl<'de> Deserialize<'de> for Labels {
     }
 }
 
-/// The body of an answer, read as it comes.
+/// The body of an answer, read while it arrives.
 struct Body {
     stream: PatientStream,
     answer: Answer,
     ready: Vec<u8>,
-    taken: usize,
+    read: usize,
 }
 
 impl Body {
-    /// Waits for the head. Answers with the status.
+    /// Waits for the head, and returns the status.
     fn head(&mut self) -> io::Result<u16> {
         loop {
             if let Some(status) = self.answer.status() {
@@ -336,7 +340,7 @@ impl Body {
         }
     }
 
-    /// Reads on. Answers whether there may be more.
+    /// Reads more. Returns whether there may be still more.
     fn more(&mut self) -> io::Result<bool> {
         let mut buffer = [0; PIECE];
         let read = self.stream.read(&mut buffer)?;
@@ -350,16 +354,16 @@ impl Body {
 
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.taken == self.ready.len() {
+        while self.read == self.ready.len() {
             self.ready.clear();
-            self.taken = 0;
+            self.read = 0;
             if self.answer.is_complete() || !self.more()? {
                 return Ok(0);
             }
         }
-        let length = buffer.len().min(self.ready.len() - self.taken);
-        buffer[..length].copy_from_slice(&self.ready[self.taken..self.taken + length]);
-        self.taken += length;
+        let length = buffer.len().min(self.ready.len() - self.read);
+        buffer[..length].copy_from_slice(&self.ready[self.read..self.read + length]);
+        self.read += length;
         Ok(length)
     }
 }
@@ -373,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_has_its_own_name_its_health_and_composes_labels() {
+    fn an_entry_has_the_containers_own_name_its_health_and_composes_labels() {
         let list = list(
             r#"[{"Id":"0123456789abcdef","Names":["/proxy/db","/db"],"Image":"pg:1","State":"running",
             "Status":"Up 5 minutes (health: starting)","Ports":[{"a":1}],
@@ -406,14 +410,14 @@ mod tests {
     }
 
     #[test]
-    fn of_a_crowd_some_are_kept_and_the_rest_are_counted() {
+    fn a_long_list_is_cut_and_the_rest_is_counted() {
         let crowd: Vec<String> = (0..1000).map(|number| format!(r#"{{"Id":"{number}","Names":["/n"]}}"#)).collect();
         let list = list(&format!("[{}]", crowd.join(",")));
         assert_eq!((list.containers.len(), list.left_out), (MOST_CONTAINERS, 1000 - MOST_CONTAINERS as u64));
     }
 
     #[test]
-    fn what_is_nested_deep_is_skipped_on_a_small_stack() {
+    fn deeply_nested_fields_are_skipped_on_a_small_stack() {
         let deep = |depth: usize| format!(r#"[{{"Id":"1","Ports":{}{}}}]"#, "[".repeat(depth), "]".repeat(depth));
         let job = move || {
             let list: List = serde_json::from_reader(deep(100_000).as_bytes()).unwrap();

@@ -24,10 +24,10 @@ pub struct Agent {
     sources: sources::Sources,
     /// The server's own wish for the time between polls.
     interval: Option<Duration>,
-    reporting: reporting::Reporting,
-    sample: sample::Sampling,
+    reports: reporting::ReportSchedule,
+    sample: sample::SampleSchedule,
     watchdog: watchdog::Watchdog,
-    pub(super) exporting: export::Exporting,
+    pub(super) exports: export::ExportSchedule,
     pub(super) docker: docker::Docker,
     checks: check::Checks,
     ending: Ending,
@@ -87,10 +87,10 @@ impl Agent {
             poll: poll::Poll::new(!params.sources.is_empty(), at.now),
             sources: sources::Sources::new(params.sources.clone(), params.fallback_after, served, answered),
             interval: None,
-            reporting: reporting::Reporting::new(params.report_every, at.now),
-            sample: sample::Sampling::new(params.sample_every, at.now),
+            reports: reporting::ReportSchedule::new(params.report_every, at.now),
+            sample: sample::SampleSchedule::new(params.sample_every, at.now),
             watchdog: watchdog::Watchdog::new(params.watchdog, at.now),
-            exporting: export::Exporting::new(params.export, at.now),
+            exports: export::ExportSchedule::new(params.export, at.now),
             docker: docker::Docker::new(params.docker.clone(), at.now),
             checks: check::Checks::new(&params.checks, at),
             ending: Ending::No,
@@ -136,9 +136,9 @@ impl Agent {
                     let answered = self.rollout.record().remote.is_some();
                     self.sources.replace(params.sources.clone(), params.fallback_after, answered);
                 }
-                self.reporting.reconfigure(params.report_every, at.now);
+                self.reports.reconfigure(params.report_every, at.now);
                 self.sample.reconfigure(params.sample_every, at.now);
-                self.exporting.reconfigure(params.export, at.now);
+                self.exports.reconfigure(params.export, at.now);
                 self.checks.reconfigure(&params.checks, at);
                 self.collector.stop_timeout = params.stop_timeout;
                 let (rules, labels) = (&params.alerts, &params.alert_labels);
@@ -153,12 +153,12 @@ impl Agent {
                 self.interval = (!every.is_zero()).then(|| every.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL));
             }
             Event::Measured(snapshot) => {
-                self.exporting.measured();
+                self.exports.measured();
                 self.alerts.on_measured(&snapshot, at, out);
             }
-            Event::Changed => self.reporting.changed(at.now),
+            Event::Changed => self.reports.changed(at.now),
             Event::Reported(result) => {
-                if let Some((message, delay)) = self.reporting.on_reported(result, at) {
+                if let Some((message, delay)) = self.reports.on_reported(result, at) {
                     out.push(Action::Tell(Notice::ReportFailed { message, delay }));
                 }
             }
@@ -183,9 +183,9 @@ impl Agent {
                     self.end_at_once(at, out);
                 }
             },
-            Event::Happened => self.exporting.happened(at.now),
+            Event::Happened => self.exports.happened(at.now),
             Event::Exported(result) => {
-                let notice = self.exporting.on_exported(result, self.collector.is_healthy(), at);
+                let notice = self.exports.on_exported(result, self.collector.is_healthy(), at);
                 out.extend(notice.map(Action::Tell));
             }
             Event::AlertsSent { result, clocks } => self.alerts.on_sent(result, clocks.as_ref(), at, out),
@@ -216,8 +216,8 @@ impl Agent {
             self.rollout.due(),
             self.promotion_due(),
             self.poll.due(),
-            self.reporting.due(),
-            self.exporting.due(self.collector.is_healthy()),
+            self.reports.due(),
+            self.exports.due(self.collector.is_healthy()),
             watchdog,
             self.alerts.due(),
             self.docker.due(),
@@ -242,7 +242,7 @@ impl Agent {
 
     /// What is true now, computed from the state.
     pub fn report(&self) -> AgentReport {
-        let Agent { collector, rollout, poll, sources, reporting, exporting, alerts, checks, .. } = self;
+        let Agent { collector, rollout, poll, sources, reports, exports, alerts, checks, .. } = self;
         let record = rollout.record();
         let (status, message) = rollout.status();
         AgentReport {
@@ -257,8 +257,8 @@ impl Agent {
             collector: collector.report(),
             serving: sources.shown().cloned(),
             exchanges: poll.exchanges().clone(),
-            reports: reporting.reports().clone(),
-            exports: exporting.exports().clone(),
+            reports: reports.deliveries().clone(),
+            exports: exports.deliveries().clone(),
             next_exchange: poll.due().map(|due| due.at),
             alerts: alerts.report(),
             checks: checks.reports(),
@@ -298,7 +298,7 @@ impl Agent {
         if let Some(sources::Question { source, conditional }) = self.sources.take_question() {
             out.push(Action::Exchange { source, report: Box::new(self.report()), conditional });
         }
-        if self.reporting.begin(at.now) {
+        if self.reports.begin(at.now) {
             out.push(Action::Report(Box::new(self.report())));
         }
         if self.sample.begin(at.now) {
@@ -306,7 +306,7 @@ impl Agent {
         }
         self.docker.settle(at, out);
         self.note_events(at.now, out);
-        if self.exporting.begin(self.collector.is_healthy(), at.now) {
+        if self.exports.begin(self.collector.is_healthy(), at.now) {
             out.push(Action::Export);
         }
     }
@@ -329,7 +329,7 @@ impl Agent {
             self.ending = Ending::Telling(at.now + LAST_EXPORT);
         }
         if let Ending::Telling(until) = self.ending {
-            if at.now < until && !self.exporting.to_collector() && self.exports_last(at.now, out) {
+            if at.now < until && !self.exports.to_collector() && self.exports_last(at.now, out) {
                 return;
             }
             self.ending = Ending::Done;
@@ -339,10 +339,10 @@ impl Agent {
 
     /// Makes an export that cannot wait for its time, if there is one to be made. Whether one is out.
     fn exports_last(&mut self, now: Instant, out: &mut Vec<Action>) -> bool {
-        if self.exporting.begin_last(self.collector.is_healthy(), now) {
+        if self.exports.begin_last(self.collector.is_healthy(), now) {
             out.push(Action::Export);
         }
-        self.exporting.in_flight()
+        self.exports.in_flight()
     }
 
     /// All sources that are asked for now have been asked.
@@ -363,12 +363,12 @@ impl Agent {
     /// What is told and is an event waits for an export.
     fn note_events(&mut self, now: Instant, out: &[Action]) {
         if out.iter().any(|action| matches!(action, Action::Tell(notice) if notice.event().is_some())) {
-            self.exporting.happened(now);
+            self.exports.happened(now);
         }
     }
 
     fn begin_to_end(&mut self, now: Instant, out: &mut Vec<Action>) {
-        self.ending = match self.exporting.to_collector() && self.collector.is_healthy() {
+        self.ending = match self.exports.to_collector() && self.collector.is_healthy() {
             true => Ending::Handing(now + LAST_EXPORT),
             false => Ending::InOrder(now),
         };

@@ -236,7 +236,7 @@ impl Alerts {
     pub fn report(&self) -> AlertsReport {
         AlertsReport {
             alerts: self.rules.iter().flat_map(Rule::report).collect(),
-            messages: self.webhook.messages().clone(),
+            messages: self.webhook.deliveries().clone(),
             overlooked: self.rules.iter().map(|rule| rule.overlooked as u64).sum(),
             dropped: self.dropped,
         }

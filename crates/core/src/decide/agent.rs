@@ -30,7 +30,7 @@ pub struct Agent {
     pub(super) exports: export::ExportSchedule,
     pub(super) docker: docker::Docker,
     checks: check::Checks,
-    ending: Ending,
+    shutdown: Shutdown,
     /// When the first signal to stop came.
     first_stop: Option<Instant>,
     alerts: alert::Alerts,
@@ -49,14 +49,14 @@ const ONE_STOP: Duration = Duration::from_millis(50);
 
 /// How far the end has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Ending {
-    No,
+enum Shutdown {
+    NotAsked,
     /// Until then the last export has time to reach the collector, which is stopped after it.
-    Handing(Instant),
+    ExportFirst(Instant),
     /// Since then; only the collector still has deadlines.
-    InOrder(Instant),
+    StopCollector(Instant),
     /// The collector has ended. Until then the last export has time to reach whoever else takes it.
-    Telling(Instant),
+    ExportLast(Instant),
     Done,
 }
 
@@ -93,7 +93,7 @@ impl Agent {
             exports: export::ExportSchedule::new(params.export, at.now),
             docker: docker::Docker::new(params.docker.clone(), at.now),
             checks: check::Checks::new(&params.checks, at),
-            ending: Ending::No,
+            shutdown: Shutdown::NotAsked,
             first_stop: None,
             alerts: alert::Alerts::new(&params.alerts, &params.alert_labels, params.webhook_every),
             params,
@@ -201,15 +201,15 @@ impl Agent {
     /// The latest time at which the agent wants to be asked again. There always is one.
     pub fn deadline(&self) -> Instant {
         let watchdog = self.watchdog.due();
-        let ending = match self.ending {
-            Ending::Handing(until) | Ending::Telling(until) => Some(until),
-            Ending::InOrder(since) => {
+        let shutdown = match self.shutdown {
+            Shutdown::ExportFirst(until) | Shutdown::ExportLast(until) => Some(until),
+            Shutdown::StopCollector(since) => {
                 Some(self.collector.due().map_or(since + self.params.stop_timeout, |due| due.latest()))
             }
-            Ending::No | Ending::Done => None,
+            Shutdown::NotAsked | Shutdown::Done => None,
         };
-        if let Some(ending) = ending {
-            return watchdog.map_or(ending, |due| due.latest().min(ending));
+        if let Some(shutdown) = shutdown {
+            return watchdog.map_or(shutdown, |due| due.latest().min(shutdown));
         }
         [
             self.collector.due(),
@@ -232,7 +232,7 @@ impl Agent {
 
     /// Whether it was asked to stop.
     pub fn is_ending(&self) -> bool {
-        self.ending != Ending::No
+        self.shutdown != Shutdown::NotAsked
     }
 
     /// Whether the offered body of this config is still to be put on disk.
@@ -267,17 +267,17 @@ impl Agent {
 
     /// Compares what is wanted with what is, and does what has come due. One wake-up serves all of it.
     fn settle(&mut self, at: Moment, out: &mut Vec<Action>) {
-        if self.ending == Ending::Done {
+        if self.shutdown == Shutdown::Done {
             return;
         }
         if self.watchdog.begin(at.now) {
             out.push(Action::SignOfLife);
         }
-        if self.ending == Ending::No {
+        if self.shutdown == Shutdown::NotAsked {
             self.alerts.on_due(at, out);
         }
         self.alerts.keep(at.now, out);
-        if self.ending != Ending::No {
+        if self.shutdown != Shutdown::NotAsked {
             self.note_events(at.now, out);
             self.settle_the_end(at, out);
             return;
@@ -313,26 +313,26 @@ impl Agent {
 
     /// The collector gets what it is to export before it is stopped, everybody else what also that had to tell.
     fn settle_the_end(&mut self, at: Moment, out: &mut Vec<Action>) {
-        if let Ending::Handing(until) = self.ending {
+        if let Shutdown::ExportFirst(until) = self.shutdown {
             if at.now < until && self.exports_last(at.now, out) {
                 return;
             }
-            self.ending = Ending::InOrder(at.now);
+            self.shutdown = Shutdown::StopCollector(at.now);
         }
-        if let Ending::InOrder(_) = self.ending {
+        if let Shutdown::StopCollector(_) = self.shutdown {
             self.collector.want(None);
             self.collect(CollectorEvent::Due, at, out);
             if !self.collector.is_down() {
                 return;
             }
             self.note_events(at.now, out);
-            self.ending = Ending::Telling(at.now + LAST_EXPORT);
+            self.shutdown = Shutdown::ExportLast(at.now + LAST_EXPORT);
         }
-        if let Ending::Telling(until) = self.ending {
+        if let Shutdown::ExportLast(until) = self.shutdown {
             if at.now < until && !self.exports.to_collector() && self.exports_last(at.now, out) {
                 return;
             }
-            self.ending = Ending::Done;
+            self.shutdown = Shutdown::Done;
             out.push(Action::Quit);
         }
     }
@@ -368,19 +368,19 @@ impl Agent {
     }
 
     fn begin_to_end(&mut self, now: Instant, out: &mut Vec<Action>) {
-        self.ending = match self.exports.to_collector() && self.collector.is_healthy() {
-            true => Ending::Handing(now + LAST_EXPORT),
-            false => Ending::InOrder(now),
+        self.shutdown = match self.exports.to_collector() && self.collector.is_healthy() {
+            true => Shutdown::ExportFirst(now + LAST_EXPORT),
+            false => Shutdown::StopCollector(now),
         };
         out.push(Action::EndValidation);
     }
 
     /// Nothing is waited for any more but the kernel.
     fn end_at_once(&mut self, at: Moment, out: &mut Vec<Action>) {
-        self.ending = match self.ending {
-            Ending::Handing(_) => Ending::InOrder(at.now),
-            Ending::Telling(_) => Ending::Telling(at.now),
-            other @ (Ending::No | Ending::InOrder(_) | Ending::Done) => other,
+        self.shutdown = match self.shutdown {
+            Shutdown::ExportFirst(_) => Shutdown::StopCollector(at.now),
+            Shutdown::ExportLast(_) => Shutdown::ExportLast(at.now),
+            other @ (Shutdown::NotAsked | Shutdown::StopCollector(_) | Shutdown::Done) => other,
         };
         self.collect(CollectorEvent::Hurry, at, out);
     }
@@ -391,7 +391,7 @@ impl Agent {
         self.collector.engine = self.docker.presence(at.now);
         if let Some(failed) = self.collector.on(input, at, out) {
             self.rollout.on_failed(failed.config, failed.reason, at, out);
-            if self.ending == Ending::No {
+            if self.shutdown == Shutdown::NotAsked {
                 self.collector.want(self.rollout.wanted());
             }
         }

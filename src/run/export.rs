@@ -9,7 +9,7 @@ use crate::status::ExportStatus;
 use crate::tell::otlp::ExportLosses;
 use otelet_config::Intake;
 use otelet_core::decide::ExportParams;
-use otelet_core::telemetry::Record;
+use otelet_core::telemetry::EventRecord;
 
 /// What the decisions need to know of the settings.
 pub(super) fn params(settings: &ExportSettings) -> Option<ExportParams> {
@@ -109,7 +109,7 @@ impl Runner {
         Some(self.buffer.as_ref()?.lock().expect("nobody panics who holds it"))
     }
 
-    pub(super) fn keep_record(&self, record: &Record) {
+    pub(super) fn keep_record(&self, record: &EventRecord) {
         if let Some(mut buffer) = self.buffer() {
             buffer.keep_record(otlp::record(record, |text| self.redactor.line(text), SystemTime::now()));
         }

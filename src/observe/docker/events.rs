@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::{clip, identity, short};
-use otelet_core::telemetry::{Record, Severity};
+use otelet_core::telemetry::{EventRecord, Severity};
 
 /// The longest line that is read, in bytes. One with forty labels has 4 KiB.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -69,7 +69,7 @@ pub struct Happening {
     /// Tells it from others of the same time.
     pub mark: u64,
     /// For whoever wants to know.
-    pub record: Record,
+    pub record: EventRecord,
 }
 
 /// Reads a line. None if it is of no interest.
@@ -115,7 +115,13 @@ pub fn read(line: &[u8]) -> Result<Option<Happening>, serde_json::Error> {
 }
 
 /// Beside its labels the engine gives some attributes of the event itself.
-fn record(kind: &'static Kind, time: u64, id: &str, detail: &str, mut attributes: BTreeMap<String, String>) -> Record {
+fn record(
+    kind: &'static Kind,
+    time: u64,
+    id: &str,
+    detail: &str,
+    mut attributes: BTreeMap<String, String>,
+) -> EventRecord {
     let mut taken = |name: &str| attributes.remove(name);
     let (name, image) = (taken("name").unwrap_or_default(), taken("image").unwrap_or_default());
     let (exit_code, podmans) = (taken("exitCode"), taken("containerExitCode"));
@@ -166,7 +172,7 @@ fn record(kind: &'static Kind, time: u64, id: &str, detail: &str, mut attributes
         (format!("container.label.{name}").into(), value.into())
     }));
     let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(time)).unwrap_or(SystemTime::UNIX_EPOCH);
-    Record { at, severity, event: kind.event, body, attributes: facts }
+    EventRecord { at, severity, event: kind.event, body, attributes: facts }
 }
 
 /// Puts lines together from pieces.

@@ -24,7 +24,7 @@ impl Runner {
         log::debug!("{}: {}", record.event, record.body);
         self.keep_record(&record);
         if self.buffer.is_some() {
-            send(&self.sender, Message::Event(Event::Happened));
+            send(&self.sender, Message::Event(Event::ExportQueued));
         }
     }
 

@@ -156,7 +156,7 @@ impl Agent {
                 self.exports.measured();
                 self.alerts.on_measured(&snapshot, at, out);
             }
-            Event::Changed => self.reports.changed(at.now),
+            Event::ReportChanged => self.reports.changed(at.now),
             Event::Reported(result) => {
                 if let Some((message, delay)) = self.reports.on_reported(result, at) {
                     out.push(Action::Tell(Notice::ReportFailed { message, delay }));
@@ -183,7 +183,7 @@ impl Agent {
                     self.end_at_once(at, out);
                 }
             },
-            Event::Happened => self.exports.happened(at.now),
+            Event::ExportQueued => self.exports.happened(at.now),
             Event::Exported(result) => {
                 let notice = self.exports.on_exported(result, self.collector.is_healthy(), at);
                 out.extend(notice.map(Action::Tell));
@@ -464,7 +464,7 @@ mod tests {
         let (later, patience) = (t0 + EVERY / 2, Duration::from_secs(2));
         let stop = || {
             let mut agent = agent(NEAR, t0);
-            agent.on(Event::Happened, at(later));
+            agent.on(Event::ExportQueued, at(later));
             let actions = agent.on(Event::Stop, at(later));
             assert!(actions.contains(&Action::Export) && !actions.contains(&Action::Terminate(7)), "{actions:?}");
             agent

@@ -2,7 +2,7 @@
 
 use super::*;
 use otelet_core::decide::{Alert, AlertMemory, AlertMessage, AlertSeverity, alert};
-use otelet_core::telemetry::{Record, Severity};
+use otelet_core::telemetry::{EventRecord, Severity};
 
 impl Runner {
     pub(super) fn keep_alerts(&mut self, memory: AlertMemory) -> Option<Event> {
@@ -51,7 +51,7 @@ impl Runner {
             (_, AlertSeverity::Critical) => Severity::Error,
         };
         let body = self.redactor.line(&notice.to_string());
-        self.happened(Record { at: SystemTime::now(), severity, event, body, attributes: attributes(alert) });
+        self.happened(EventRecord { at: SystemTime::now(), severity, event, body, attributes: attributes(alert) });
     }
 }
 

@@ -218,7 +218,7 @@ impl Runner {
             return;
         }
         self.told = Some(essence);
-        self.feed(Event::Changed);
+        self.feed(Event::ReportChanged);
         if self.settings.config.protocol == ProtocolName::OpAmp
             && let Some(source) = self.source.clone()
         {

@@ -7,9 +7,8 @@ use super::*;
 use crate::settings::{ExportMetrics, ExportSettings, ExportTo};
 use otelet_config::Intake;
 use otelet_core::decide::ExportParams;
-use otelet_core::telemetry::Record;
-use otelet_wire::status::ExportLosses;
-use otelet_wire::status::ExportStatus;
+use otelet_core::telemetry::EventRecord;
+use otelet_wire::status::{ExportLosses, ExportStatus};
 
 /// What the decisions need to know of the settings.
 pub(super) fn params(settings: &ExportSettings) -> Option<ExportParams> {
@@ -109,7 +108,7 @@ impl Runner {
         Some(self.buffer.as_ref()?.lock().expect("nobody panics who holds it"))
     }
 
-    pub(super) fn keep_record(&self, record: &Record) {
+    pub(super) fn keep_record(&self, record: &EventRecord) {
         if let Some(mut buffer) = self.buffer() {
             buffer.keep_record(otlp::record(record, |text| self.redactor.line(text), SystemTime::now()));
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::settings::ExportMetrics;
-use otelet_core::telemetry::{Owner, Point, Record, Snapshot};
+use otelet_core::telemetry::{EventRecord, Owner, Point, Snapshot};
 
 impl Runner {
     /// Takes what was measured at one time, from whichever module. It is decided upon in its turn, not in the middle of
@@ -20,11 +20,11 @@ impl Runner {
     }
 
     /// Takes an event that belongs in the log of the host.
-    pub(super) fn happened(&mut self, record: Record) {
+    pub(super) fn happened(&mut self, record: EventRecord) {
         log::debug!("{}: {}", record.event, record.body);
         self.keep_record(&record);
         if self.buffer.is_some() {
-            send(&self.sender, Message::Event(Event::Happened));
+            send(&self.sender, Message::Event(Event::ExportQueued));
         }
     }
 

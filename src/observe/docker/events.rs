@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::container::{clip, identity, short};
-use otelet_core::telemetry::{Record, Severity};
+use otelet_core::telemetry::{EventRecord, Severity};
 
 /// The longest line that is read, in bytes. A line with forty labels has 4 KiB.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -69,7 +69,7 @@ pub struct ContainerEvent {
     pub time: u64,
     /// Tells events of the same time apart.
     pub mark: u64,
-    pub record: Record,
+    pub record: EventRecord,
 }
 
 /// Reads a line. None if the event is not one of [`KINDS`].
@@ -115,7 +115,13 @@ pub fn read(line: &[u8]) -> Result<Option<ContainerEvent>, serde_json::Error> {
 }
 
 /// The attributes hold the container's labels, and some facts of the event itself, which are taken out first.
-fn record(kind: &'static Kind, time: u64, id: &str, detail: &str, mut attributes: BTreeMap<String, String>) -> Record {
+fn record(
+    kind: &'static Kind,
+    time: u64,
+    id: &str,
+    detail: &str,
+    mut attributes: BTreeMap<String, String>,
+) -> EventRecord {
     let mut fact = |name: &str| attributes.remove(name);
     let (name, image) = (fact("name").unwrap_or_default(), fact("image").unwrap_or_default());
     let (exit_code, podmans) = (fact("exitCode"), fact("containerExitCode"));
@@ -166,7 +172,7 @@ fn record(kind: &'static Kind, time: u64, id: &str, detail: &str, mut attributes
         (format!("container.label.{name}").into(), value.into())
     }));
     let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(time)).unwrap_or(SystemTime::UNIX_EPOCH);
-    Record { at, severity, event: kind.event, body, attributes: facts }
+    EventRecord { at, severity, event: kind.event, body, attributes: facts }
 }
 
 /// Assembles lines from pieces.

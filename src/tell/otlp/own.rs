@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use otelet_core::decide::{AgentReport, ConfigHash, Deliveries, Level, Notice};
 use otelet_core::telemetry::agent::*;
-use otelet_core::telemetry::{Attributes, Point, Record, Severity, Value};
+use otelet_core::telemetry::{Attributes, EventRecord, Point, Severity, Value};
 use otelet_wire::status::Losses;
 
 use otelet_wire::status::ExportLosses;
@@ -87,7 +87,7 @@ impl Counts {
 
     /// The log record of what is told, if it is an event for the log of the host. What happens to the collector happens
     /// on the config that it was started with last, unless the notice has another.
-    pub fn record(&self, notice: &Notice, at: SystemTime) -> Option<Record> {
+    pub fn record(&self, notice: &Notice, at: SystemTime) -> Option<EventRecord> {
         let event = notice.event()?;
         let severity = match notice.level() {
             Level::Info | Level::Debug => Severity::Info,
@@ -110,7 +110,7 @@ impl Counts {
             Notice::RolledBack { to, .. } => with("otelet.config.restored_hash", to.hex().into()),
             _ => {}
         }
-        Some(Record { at, severity, event, body: notice.to_string(), attributes })
+        Some(EventRecord { at, severity, event, body: notice.to_string(), attributes })
     }
 
     fn rollout(&mut self, outcome: &'static str) {
@@ -160,8 +160,8 @@ impl Counts {
 }
 
 /// The record of the agent's own start.
-pub fn started(at: SystemTime) -> Record {
-    Record {
+pub fn started(at: SystemTime) -> EventRecord {
+    EventRecord {
         at,
         severity: Severity::Info,
         event: "otelet.agent.started",

@@ -24,13 +24,13 @@ pub struct Agent {
     sources: sources::Sources,
     /// The server's own wish for the time between polls.
     interval: Option<Duration>,
-    reporting: reporting::Reporting,
-    sample: sample::Sampling,
+    reports: reporting::ReportSchedule,
+    sample: sample::SampleSchedule,
     watchdog: watchdog::Watchdog,
-    pub(super) exporting: export::Exporting,
+    pub(super) exports: export::ExportSchedule,
     pub(super) docker: docker::Docker,
     checks: check::Checks,
-    ending: Ending,
+    shutdown: Shutdown,
     /// When the first signal to stop came.
     first_stop: Option<Instant>,
     alerts: alert::Alerts,
@@ -49,14 +49,14 @@ const ONE_STOP: Duration = Duration::from_millis(50);
 
 /// How far the end has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Ending {
-    No,
+enum Shutdown {
+    NotAsked,
     /// Until then the last export has time to reach the collector, which is stopped after it.
-    Handing(Instant),
+    ExportFirst(Instant),
     /// Since then; only the collector still has deadlines.
-    InOrder(Instant),
+    StopCollector(Instant),
     /// The collector has ended. Until then the last export has time to reach whoever else takes it.
-    Telling(Instant),
+    ExportLast(Instant),
     Done,
 }
 
@@ -87,13 +87,13 @@ impl Agent {
             poll: poll::Poll::new(!params.sources.is_empty(), at.now),
             sources: sources::Sources::new(params.sources.clone(), params.fallback_after, served, answered),
             interval: None,
-            reporting: reporting::Reporting::new(params.report_every, at.now),
-            sample: sample::Sampling::new(params.sample_every, at.now),
+            reports: reporting::ReportSchedule::new(params.report_every, at.now),
+            sample: sample::SampleSchedule::new(params.sample_every, at.now),
             watchdog: watchdog::Watchdog::new(params.watchdog, at.now),
-            exporting: export::Exporting::new(params.export, at.now),
+            exports: export::ExportSchedule::new(params.export, at.now),
             docker: docker::Docker::new(params.docker.clone(), at.now),
             checks: check::Checks::new(&params.checks, at),
-            ending: Ending::No,
+            shutdown: Shutdown::NotAsked,
             first_stop: None,
             alerts: alert::Alerts::new(&params.alerts, &params.alert_labels, params.webhook_every),
             params,
@@ -136,9 +136,9 @@ impl Agent {
                     let answered = self.rollout.record().remote.is_some();
                     self.sources.replace(params.sources.clone(), params.fallback_after, answered);
                 }
-                self.reporting.reconfigure(params.report_every, at.now);
+                self.reports.reconfigure(params.report_every, at.now);
                 self.sample.reconfigure(params.sample_every, at.now);
-                self.exporting.reconfigure(params.export, at.now);
+                self.exports.reconfigure(params.export, at.now);
                 self.checks.reconfigure(&params.checks, at);
                 self.collector.stop_timeout = params.stop_timeout;
                 let (rules, labels) = (&params.alerts, &params.alert_labels);
@@ -153,12 +153,12 @@ impl Agent {
                 self.interval = (!every.is_zero()).then(|| every.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL));
             }
             Event::Measured(snapshot) => {
-                self.exporting.measured();
+                self.exports.measured();
                 self.alerts.on_measured(&snapshot, at, out);
             }
-            Event::Changed => self.reporting.changed(at.now),
+            Event::ReportChanged => self.reports.changed(at.now),
             Event::Reported(result) => {
-                if let Some((message, delay)) = self.reporting.on_reported(result, at) {
+                if let Some((message, delay)) = self.reports.on_reported(result, at) {
                     out.push(Action::Tell(Notice::ReportFailed { message, delay }));
                 }
             }
@@ -183,9 +183,9 @@ impl Agent {
                     self.end_at_once(at, out);
                 }
             },
-            Event::Happened => self.exporting.happened(at.now),
+            Event::ExportQueued => self.exports.happened(at.now),
             Event::Exported(result) => {
-                let notice = self.exporting.on_exported(result, self.collector.is_healthy(), at);
+                let notice = self.exports.on_exported(result, self.collector.is_healthy(), at);
                 out.extend(notice.map(Action::Tell));
             }
             Event::AlertsSent { result, clocks } => self.alerts.on_sent(result, clocks.as_ref(), at, out),
@@ -201,23 +201,23 @@ impl Agent {
     /// The latest time at which the agent wants to be asked again. There always is one.
     pub fn deadline(&self) -> Instant {
         let watchdog = self.watchdog.due();
-        let ending = match self.ending {
-            Ending::Handing(until) | Ending::Telling(until) => Some(until),
-            Ending::InOrder(since) => {
+        let shutdown = match self.shutdown {
+            Shutdown::ExportFirst(until) | Shutdown::ExportLast(until) => Some(until),
+            Shutdown::StopCollector(since) => {
                 Some(self.collector.due().map_or(since + self.params.stop_timeout, |due| due.latest()))
             }
-            Ending::No | Ending::Done => None,
+            Shutdown::NotAsked | Shutdown::Done => None,
         };
-        if let Some(ending) = ending {
-            return watchdog.map_or(ending, |due| due.latest().min(ending));
+        if let Some(shutdown) = shutdown {
+            return watchdog.map_or(shutdown, |due| due.latest().min(shutdown));
         }
         [
             self.collector.due(),
             self.rollout.due(),
             self.promotion_due(),
             self.poll.due(),
-            self.reporting.due(),
-            self.exporting.due(self.collector.is_healthy()),
+            self.reports.due(),
+            self.exports.due(self.collector.is_healthy()),
             watchdog,
             self.alerts.due(),
             self.docker.due(),
@@ -232,7 +232,7 @@ impl Agent {
 
     /// Whether it was asked to stop.
     pub fn is_ending(&self) -> bool {
-        self.ending != Ending::No
+        self.shutdown != Shutdown::NotAsked
     }
 
     /// Whether the offered body of this config is still to be put on disk.
@@ -242,7 +242,7 @@ impl Agent {
 
     /// What is true now, computed from the state.
     pub fn report(&self) -> AgentReport {
-        let Agent { collector, rollout, poll, sources, reporting, exporting, alerts, checks, .. } = self;
+        let Agent { collector, rollout, poll, sources, reports, exports, alerts, checks, .. } = self;
         let record = rollout.record();
         let (status, message) = rollout.status();
         AgentReport {
@@ -257,8 +257,8 @@ impl Agent {
             collector: collector.report(),
             serving: sources.shown().cloned(),
             exchanges: poll.exchanges().clone(),
-            reports: reporting.reports().clone(),
-            exports: exporting.exports().clone(),
+            reports: reports.deliveries().clone(),
+            exports: exports.deliveries().clone(),
             next_exchange: poll.due().map(|due| due.at),
             alerts: alerts.report(),
             checks: checks.reports(),
@@ -267,17 +267,17 @@ impl Agent {
 
     /// Compares what is wanted with what is, and does what has come due. One wake-up serves all of it.
     fn settle(&mut self, at: Moment, out: &mut Vec<Action>) {
-        if self.ending == Ending::Done {
+        if self.shutdown == Shutdown::Done {
             return;
         }
         if self.watchdog.begin(at.now) {
             out.push(Action::SignOfLife);
         }
-        if self.ending == Ending::No {
+        if self.shutdown == Shutdown::NotAsked {
             self.alerts.on_due(at, out);
         }
         self.alerts.keep(at.now, out);
-        if self.ending != Ending::No {
+        if self.shutdown != Shutdown::NotAsked {
             self.note_events(at.now, out);
             self.settle_the_end(at, out);
             return;
@@ -298,7 +298,7 @@ impl Agent {
         if let Some(sources::Question { source, conditional }) = self.sources.take_question() {
             out.push(Action::Exchange { source, report: Box::new(self.report()), conditional });
         }
-        if self.reporting.begin(at.now) {
+        if self.reports.begin(at.now) {
             out.push(Action::Report(Box::new(self.report())));
         }
         if self.sample.begin(at.now) {
@@ -306,43 +306,43 @@ impl Agent {
         }
         self.docker.settle(at, out);
         self.note_events(at.now, out);
-        if self.exporting.begin(self.collector.is_healthy(), at.now) {
+        if self.exports.begin(self.collector.is_healthy(), at.now) {
             out.push(Action::Export);
         }
     }
 
     /// The collector gets what it is to export before it is stopped, everybody else what also that had to tell.
     fn settle_the_end(&mut self, at: Moment, out: &mut Vec<Action>) {
-        if let Ending::Handing(until) = self.ending {
+        if let Shutdown::ExportFirst(until) = self.shutdown {
             if at.now < until && self.exports_last(at.now, out) {
                 return;
             }
-            self.ending = Ending::InOrder(at.now);
+            self.shutdown = Shutdown::StopCollector(at.now);
         }
-        if let Ending::InOrder(_) = self.ending {
+        if let Shutdown::StopCollector(_) = self.shutdown {
             self.collector.want(None);
             self.collect(CollectorEvent::Due, at, out);
             if !self.collector.is_down() {
                 return;
             }
             self.note_events(at.now, out);
-            self.ending = Ending::Telling(at.now + LAST_EXPORT);
+            self.shutdown = Shutdown::ExportLast(at.now + LAST_EXPORT);
         }
-        if let Ending::Telling(until) = self.ending {
-            if at.now < until && !self.exporting.to_collector() && self.exports_last(at.now, out) {
+        if let Shutdown::ExportLast(until) = self.shutdown {
+            if at.now < until && !self.exports.to_collector() && self.exports_last(at.now, out) {
                 return;
             }
-            self.ending = Ending::Done;
+            self.shutdown = Shutdown::Done;
             out.push(Action::Quit);
         }
     }
 
     /// Makes an export that cannot wait for its time, if there is one to be made. Whether one is out.
     fn exports_last(&mut self, now: Instant, out: &mut Vec<Action>) -> bool {
-        if self.exporting.begin_last(self.collector.is_healthy(), now) {
+        if self.exports.begin_last(self.collector.is_healthy(), now) {
             out.push(Action::Export);
         }
-        self.exporting.in_flight()
+        self.exports.in_flight()
     }
 
     /// All sources that are asked for now have been asked.
@@ -363,24 +363,24 @@ impl Agent {
     /// What is told and is an event waits for an export.
     fn note_events(&mut self, now: Instant, out: &[Action]) {
         if out.iter().any(|action| matches!(action, Action::Tell(notice) if notice.event().is_some())) {
-            self.exporting.happened(now);
+            self.exports.happened(now);
         }
     }
 
     fn begin_to_end(&mut self, now: Instant, out: &mut Vec<Action>) {
-        self.ending = match self.exporting.to_collector() && self.collector.is_healthy() {
-            true => Ending::Handing(now + LAST_EXPORT),
-            false => Ending::InOrder(now),
+        self.shutdown = match self.exports.to_collector() && self.collector.is_healthy() {
+            true => Shutdown::ExportFirst(now + LAST_EXPORT),
+            false => Shutdown::StopCollector(now),
         };
         out.push(Action::EndValidation);
     }
 
     /// Nothing is waited for any more but the kernel.
     fn end_at_once(&mut self, at: Moment, out: &mut Vec<Action>) {
-        self.ending = match self.ending {
-            Ending::Handing(_) => Ending::InOrder(at.now),
-            Ending::Telling(_) => Ending::Telling(at.now),
-            other @ (Ending::No | Ending::InOrder(_) | Ending::Done) => other,
+        self.shutdown = match self.shutdown {
+            Shutdown::ExportFirst(_) => Shutdown::StopCollector(at.now),
+            Shutdown::ExportLast(_) => Shutdown::ExportLast(at.now),
+            other @ (Shutdown::NotAsked | Shutdown::StopCollector(_) | Shutdown::Done) => other,
         };
         self.collect(CollectorEvent::Hurry, at, out);
     }
@@ -391,7 +391,7 @@ impl Agent {
         self.collector.engine = self.docker.presence(at.now);
         if let Some(failed) = self.collector.on(input, at, out) {
             self.rollout.on_failed(failed.config, failed.reason, at, out);
-            if self.ending == Ending::No {
+            if self.shutdown == Shutdown::NotAsked {
                 self.collector.want(self.rollout.wanted());
             }
         }
@@ -464,7 +464,7 @@ mod tests {
         let (later, patience) = (t0 + EVERY / 2, Duration::from_secs(2));
         let stop = || {
             let mut agent = agent(NEAR, t0);
-            agent.on(Event::Happened, at(later));
+            agent.on(Event::ExportQueued, at(later));
             let actions = agent.on(Event::Stop, at(later));
             assert!(actions.contains(&Action::Export) && !actions.contains(&Action::Terminate(7)), "{actions:?}");
             agent

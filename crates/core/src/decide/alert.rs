@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 pub use super::data::alert::{rounded, text};
 pub use rule::{GONE_AFTER, MOST_SERIES};
-use rule::{News, Rule, Series, State, whole_second};
+use rule::{Rule, Series, SeriesState, Transition, whole_second};
 
 use super::action::Action;
 use super::backoff;
@@ -45,12 +45,12 @@ pub struct Alerts {
     /// The number of the last resolved one.
     number: u64,
     dropped: u64,
-    writing: Writing,
+    writing: MemoryWrite,
 }
 
 /// Whether the disk knows.
 #[derive(Debug, Default)]
-struct Writing {
+struct MemoryWrite {
     dirty: bool,
     in_flight: bool,
     failures: u32,
@@ -67,7 +67,7 @@ impl Alerts {
             resolved: Vec::new(),
             number: 0,
             dropped: 0,
-            writing: Writing::default(),
+            writing: MemoryWrite::default(),
         }
     }
 
@@ -83,7 +83,7 @@ impl Alerts {
                 Some(rule) if rule.fits(&alert) && rule.series.len() < MOST_SERIES => {
                     rule.series.push(Series {
                         attributes: alert.attributes.clone(),
-                        state: State::Firing(Box::new(alert)),
+                        state: SeriesState::Firing(Box::new(alert)),
                         base: None,
                         measured: at.now,
                         round: 0,
@@ -96,7 +96,7 @@ impl Alerts {
             }
         }
         for (alert, why) in orphans {
-            self.tell(News::Resolved(Box::new(alert), why.into()), at, out);
+            self.tell(Transition::Resolved(Box::new(alert), why.into()), at, out);
         }
         self.webhook.changed(at.now);
     }
@@ -130,23 +130,25 @@ impl Alerts {
                     (new.round, new.looked, new.worst) = (rule.round, rule.looked, rule.worst);
                     for mut series in rule.series {
                         match series.state {
-                            State::Firing(alert) if !new.fits(&alert) => ended.push(alert),
+                            SeriesState::Firing(alert) if !new.fits(&alert) => ended.push(alert),
                             // It was bad for that long by another threshold.
-                            State::Pending { .. } if new.settings.threshold != rule.settings.threshold => {
-                                series.state = State::Good;
+                            SeriesState::Pending { .. } if new.settings.threshold != rule.settings.threshold => {
+                                series.state = SeriesState::Good;
                                 new.series.push(series);
                             }
-                            State::Good | State::Pending { .. } | State::Firing(_) => new.series.push(series),
+                            SeriesState::Good | SeriesState::Pending { .. } | SeriesState::Firing(_) => {
+                                new.series.push(series)
+                            }
                         }
                     }
                 }
                 Some(_) | None => ended.extend(rule.series.into_iter().filter_map(|series| match series.state {
-                    State::Firing(alert) => Some(alert),
-                    State::Good | State::Pending { .. } => None,
+                    SeriesState::Firing(alert) => Some(alert),
+                    SeriesState::Good | SeriesState::Pending { .. } => None,
                 })),
             }
             for alert in ended {
-                self.tell(News::Resolved(alert, why.into()), at, out);
+                self.tell(Transition::Resolved(alert, why.into()), at, out);
             }
         }
     }
@@ -236,7 +238,7 @@ impl Alerts {
     pub fn report(&self) -> AlertsReport {
         AlertsReport {
             alerts: self.rules.iter().flat_map(Rule::report).collect(),
-            messages: self.webhook.messages().clone(),
+            messages: self.webhook.deliveries().clone(),
             overlooked: self.rules.iter().map(|rule| rule.overlooked as u64).sum(),
             dropped: self.dropped,
         }
@@ -252,8 +254,8 @@ impl Alerts {
 
     fn firing(&self) -> impl Iterator<Item = (&Series, &Alert)> {
         self.rules.iter().flat_map(|rule| &rule.series).filter_map(|series| match &series.state {
-            State::Firing(alert) => Some((series, &**alert)),
-            State::Good | State::Pending { .. } => None,
+            SeriesState::Firing(alert) => Some((series, &**alert)),
+            SeriesState::Good | SeriesState::Pending { .. } => None,
         })
     }
 
@@ -261,14 +263,14 @@ impl Alerts {
         self.firing().next().is_some()
     }
 
-    fn tell(&mut self, news: News, at: Moment, out: &mut Vec<Action>) {
+    fn tell(&mut self, news: Transition, at: Moment, out: &mut Vec<Action>) {
         match news {
-            News::Fired { alert, lasted } => {
+            Transition::Fired { alert, lasted } => {
                 // It fires again before anybody heard that it had been resolved.
                 self.resolved.retain(|(_, resolved)| resolved.alert.labels != alert.labels);
                 out.push(Action::Tell(Notice::AlertFired { alert, lasted }));
             }
-            News::Resolved(alert, why) => {
+            Transition::Resolved(alert, why) => {
                 let resolved = ResolvedAlert { alert: (*alert).clone(), at: whole_second(at.wall).max(alert.since) };
                 self.put_out(resolved);
                 out.push(Action::Tell(Notice::AlertResolved { alert, why }));

@@ -92,7 +92,7 @@ pub struct Run {
 
 /// A run that ended badly, for whoever chose its config.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Failed {
+pub struct RunFailure {
     /// The config that it ran on.
     pub config: ConfigHash,
     /// Why, in the collector's words where there are any.
@@ -156,7 +156,7 @@ impl Collector {
     }
 
     /// Takes one input. Answers with a run that ended badly, if one did.
-    pub fn on(&mut self, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) -> Option<Failed> {
+    pub fn on(&mut self, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) -> Option<RunFailure> {
         let phase = std::mem::replace(&mut self.phase, Phase::Idle);
         let (phase, failed) = match phase {
             Phase::Idle => (self.idle(input, at, out), None),
@@ -321,7 +321,7 @@ impl Collector {
         input: CollectorEvent,
         at: Moment,
         out: &mut Vec<Action>,
-    ) -> (Phase, Option<Failed>) {
+    ) -> (Phase, Option<RunFailure>) {
         match input {
             CollectorEvent::Spawned(Ok(Child { pid, witness, engine, additions })) => {
                 out.push(Action::Tell(Notice::CollectorStarted { pid, config, witness }));
@@ -364,7 +364,7 @@ impl Collector {
         input: CollectorEvent,
         at: Moment,
         out: &mut Vec<Action>,
-    ) -> (Phase, Option<Failed>) {
+    ) -> (Phase, Option<RunFailure>) {
         match input {
             CollectorEvent::Due => {
                 if self.wanted != Some(run.config) {
@@ -397,7 +397,13 @@ impl Collector {
         }
     }
 
-    fn up_probed(&mut self, mut run: Run, probe: Probe, at: Moment, out: &mut Vec<Action>) -> (Phase, Option<Failed>) {
+    fn up_probed(
+        &mut self,
+        mut run: Run,
+        probe: Probe,
+        at: Moment,
+        out: &mut Vec<Action>,
+    ) -> (Phase, Option<RunFailure>) {
         let was_healthy = run.health.is_healthy();
         let first = run.health.healthy_since().is_none();
         let on_trial = self.on_trial == Some(run.config);
@@ -421,11 +427,11 @@ impl Collector {
                 out.push(Action::Tell(Notice::CollectorHung { why: reason.clone() }));
                 self.count_failure(&run, at.now);
                 self.last_exit = Some(LastExit { how: reason.clone(), last_words: String::new(), at: at.wall });
-                (self.stop(run, Some(reason.clone()), at.now, out), Some(Failed { config, reason }))
+                (self.stop(run, Some(reason.clone()), at.now, out), Some(RunFailure { config, reason }))
             }
             // It answers: away from a trial that is reported, and left to recover.
             Finding::Sick(reason) => {
-                let failed = on_trial.then(|| Failed { config, reason: format!("unhealthy: {reason}") });
+                let failed = on_trial.then(|| RunFailure { config, reason: format!("unhealthy: {reason}") });
                 (Phase::Up(run), failed)
             }
         }
@@ -470,7 +476,7 @@ impl Collector {
     }
 
     /// An end that nobody asked for, whatever its code: a fatal error of a component ends the real one with 0.
-    fn crash(&mut self, run: Run, exit: Exit, at: Moment, out: &mut Vec<Action>) -> (Phase, Option<Failed>) {
+    fn crash(&mut self, run: Run, exit: Exit, at: Moment, out: &mut Vec<Action>) -> (Phase, Option<RunFailure>) {
         let config = run.config;
         if exit.stolen_port && self.stolen_ports < STOLEN_PORTS {
             self.stolen_ports += 1;
@@ -499,7 +505,7 @@ impl Collector {
         };
         // With additions the config itself has not failed yet: the next start tells which of the two it was.
         let guilty = !self.blames_additions(&run, out);
-        (self.wait(at, out), guilty.then_some(Failed { config, reason }))
+        (self.wait(at, out), guilty.then_some(RunFailure { config, reason }))
     }
 
     /// Whether the end of this run is put down to its additions. To be valid is not to work: a collector that ends before it
@@ -599,7 +605,7 @@ mod tests {
         (collector, without_engine)
     }
 
-    fn dies(collector: &mut Collector, now: Instant) -> Option<Failed> {
+    fn dies(collector: &mut Collector, now: Instant) -> Option<RunFailure> {
         let exit = Exit { how: "code 1".into(), ..Exit::default() };
         collector.on(CollectorEvent::Exited { pid: 7, exit }, at(now), &mut Vec::new())
     }

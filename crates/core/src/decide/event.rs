@@ -75,7 +75,7 @@ pub enum Event {
     /// Something was measured.
     Measured(Arc<Snapshot>),
     /// Something that reports tell has changed.
-    Changed,
+    ReportChanged,
     /// A plain report was taken, or was not.
     Reported(Result<(), Failure>),
     /// A person wants the config before the last good one.
@@ -85,7 +85,7 @@ pub enum Event {
     /// A signal to stop came: the first asks to end in order, a second one to end at once.
     Stop,
     /// Something happened elsewhere that is exported.
-    Happened,
+    ExportQueued,
     /// An export ended, or failed.
     Exported(Result<ExportOutcome, Failure>),
     /// A batch of alerts was taken, or was not.

@@ -27,7 +27,7 @@ const MOST_REFUSALS: usize = 8;
 
 /// When the next export is made.
 #[derive(Debug)]
-pub struct Exporting {
+pub struct ExportSchedule {
     params: Option<ExportParams>,
     delivery: Delivery,
     /// Whether anything waits.
@@ -40,7 +40,7 @@ pub struct Exporting {
     ready: bool,
 }
 
-impl Exporting {
+impl ExportSchedule {
     /// Nothing waits yet.
     pub fn new(params: Option<ExportParams>, now: Instant) -> Self {
         let pace = Pace { settle: SETTLE, wishes: LEAST..=LONGEST };
@@ -156,7 +156,7 @@ impl Exporting {
     }
 
     /// Exports so far.
-    pub fn exports(&self) -> &Deliveries {
+    pub fn deliveries(&self) -> &Deliveries {
         self.delivery.deliveries()
     }
 
@@ -193,113 +193,113 @@ mod tests {
     #[test]
     fn samples_wait_for_their_time_and_events_for_a_second() {
         let t0 = origin();
-        let mut exporting = Exporting::new(Some(AWAY), t0);
-        assert_eq!(exporting.due(false), None, "nothing waits");
-        exporting.measured();
-        assert_eq!(exporting.due(false), Some(Due { at: t0 + EVERY, slack: backoff::patience(EVERY) }));
+        let mut exports = ExportSchedule::new(Some(AWAY), t0);
+        assert_eq!(exports.due(false), None, "nothing waits");
+        exports.measured();
+        assert_eq!(exports.due(false), Some(Due { at: t0 + EVERY, slack: backoff::patience(EVERY) }));
 
         let t1 = t0 + EVERY / 2;
-        exporting.happened(t1);
-        exporting.happened(t1 + SETTLE / 2);
-        assert_eq!(exporting.due(false), Some(Due::at(t1 + SETTLE)));
-        assert!(!exporting.begin(false, t1 + SETTLE / 2));
-        assert!(exporting.begin(false, t1 + SETTLE));
-        assert!(!exporting.begin(false, t1 + EVERY), "one is out");
-        exporting.on_exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() }), false, at(t1 + SETTLE));
-        assert_eq!(exporting.due(false), None);
+        exports.happened(t1);
+        exports.happened(t1 + SETTLE / 2);
+        assert_eq!(exports.due(false), Some(Due::at(t1 + SETTLE)));
+        assert!(!exports.begin(false, t1 + SETTLE / 2));
+        assert!(exports.begin(false, t1 + SETTLE));
+        assert!(!exports.begin(false, t1 + EVERY), "one is out");
+        exports.on_exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() }), false, at(t1 + SETTLE));
+        assert_eq!(exports.due(false), None);
     }
 
     #[test]
     fn after_an_outage_one_follows_the_other() {
         let t0 = origin();
-        let mut exporting = Exporting::new(Some(AWAY), t0);
-        exporting.measured();
+        let mut exports = ExportSchedule::new(Some(AWAY), t0);
+        exports.measured();
         let mut now = t0 + EVERY;
-        assert!(exporting.begin(false, now));
-        let news = exporting.on_exported(failure(), false, at(now));
+        assert!(exports.begin(false, now));
+        let news = exports.on_exported(failure(), false, at(now));
         assert!(matches!(news, Some(Notice::ExportFailed { .. })), "{news:?}");
-        now = exporting.due(false).unwrap().latest();
-        assert!(exporting.begin(false, now));
-        assert_eq!(exporting.on_exported(failure(), false, at(now)), None, "the same again is no news");
-        let delay = exporting.due(false).unwrap().latest() - now;
+        now = exports.due(false).unwrap().latest();
+        assert!(exports.begin(false, now));
+        assert_eq!(exports.on_exported(failure(), false, at(now)), None, "the same again is no news");
+        let delay = exports.due(false).unwrap().latest() - now;
         assert_eq!(delay.as_secs_f64().round(), 10.0);
 
         now += delay;
-        assert!(exporting.begin(false, now));
+        assert!(exports.begin(false, now));
         let more = ExportOutcome { sent: 1, more: true, trouble: None };
-        assert_eq!(exporting.on_exported(Ok(more), false, at(now)), Some(Notice::ExportBack));
-        assert!(exporting.begin(false, now), "at once");
-        exporting.on_exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() }), false, at(now));
-        assert_eq!(exporting.due(false), None);
-        assert_eq!((exporting.exports().sent, exporting.exports().failed), (2, 2));
+        assert_eq!(exports.on_exported(Ok(more), false, at(now)), Some(Notice::ExportBack));
+        assert!(exports.begin(false, now), "at once");
+        exports.on_exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() }), false, at(now));
+        assert_eq!(exports.due(false), None);
+        assert_eq!((exports.deliveries().sent, exports.deliveries().failed), (2, 2));
     }
 
     #[test]
     fn a_wished_delay_is_kept_within_reason() {
         let t0 = origin();
-        let mut exporting = Exporting::new(Some(AWAY), t0);
+        let mut exports = ExportSchedule::new(Some(AWAY), t0);
         for (wished, kept) in [(7, Duration::from_secs(7)), (0, LEAST), (86_400, LONGEST)] {
-            exporting.measured();
-            let now = exporting.due(false).unwrap().latest();
-            assert!(exporting.begin(false, now));
+            exports.measured();
+            let now = exports.due(false).unwrap().latest();
+            assert!(exports.begin(false, now));
             let retry_after = Some(Duration::from_secs(wished));
             let failure = Failure { retry_after, ..Failure::new(FailureKind::Status, "429") };
-            exporting.on_exported(Err(failure), false, at(now));
-            assert_eq!(exporting.due(false).unwrap().latest(), now + kept);
+            exports.on_exported(Err(failure), false, at(now));
+            assert_eq!(exports.due(false).unwrap().latest(), now + kept);
         }
     }
 
     #[test]
     fn a_collector_that_is_down_is_waited_for_without_a_failure() {
         let t0 = origin();
-        let mut exporting = Exporting::new(Some(NEAR), t0);
-        exporting.happened(t0);
-        assert!(!exporting.begin(false, t0 + EVERY));
-        assert_eq!(exporting.due(false), None, "no wake-up is spent on it");
-        assert!(exporting.begin(true, t0 + EVERY), "as soon as it is healthy");
+        let mut exports = ExportSchedule::new(Some(NEAR), t0);
+        exports.happened(t0);
+        assert!(!exports.begin(false, t0 + EVERY));
+        assert_eq!(exports.due(false), None, "no wake-up is spent on it");
+        assert!(exports.begin(true, t0 + EVERY), "as soon as it is healthy");
 
         // It ends while the export is out.
-        assert_eq!(exporting.on_exported(failure(), false, at(t0 + EVERY)), None);
-        assert_eq!(exporting.exports().failed, 0);
-        assert!(!exporting.begin(false, t0 + EVERY));
+        assert_eq!(exports.on_exported(failure(), false, at(t0 + EVERY)), None);
+        assert_eq!(exports.deliveries().failed, 0);
+        assert!(!exports.begin(false, t0 + EVERY));
         // It comes back, ends before that is known, and comes back again.
-        assert!(exporting.begin(true, t0 + EVERY * 2));
-        assert_eq!(exporting.on_exported(failure(), true, at(t0 + EVERY * 2)), None, "said by the collector's end");
-        assert!(!exporting.begin(false, t0 + EVERY * 2));
-        assert!(exporting.begin(true, t0 + EVERY * 2), "no backoff for what is new");
+        assert!(exports.begin(true, t0 + EVERY * 2));
+        assert_eq!(exports.on_exported(failure(), true, at(t0 + EVERY * 2)), None, "said by the collector's end");
+        assert!(!exports.begin(false, t0 + EVERY * 2));
+        assert!(exports.begin(true, t0 + EVERY * 2), "no backoff for what is new");
     }
 
     #[test]
     fn what_is_refused_is_told_once() {
         let t0 = origin();
-        let mut exporting = Exporting::new(Some(AWAY), t0);
+        let mut exports = ExportSchedule::new(Some(AWAY), t0);
         let refused = || Ok(ExportOutcome { sent: 1, more: false, trouble: Some("answered 400".into()) });
-        exporting.measured();
-        assert!(exporting.begin(false, t0 + EVERY));
-        let told = exporting.on_exported(refused(), false, at(t0 + EVERY));
+        exports.measured();
+        assert!(exports.begin(false, t0 + EVERY));
+        let told = exports.on_exported(refused(), false, at(t0 + EVERY));
         assert_eq!(told, Some(Notice::ExportRefused { message: "answered 400".into() }));
-        exporting.measured();
-        assert!(exporting.begin(false, t0 + EVERY * 3));
-        assert_eq!(exporting.on_exported(refused(), false, at(t0 + EVERY * 3)), None);
+        exports.measured();
+        assert!(exports.begin(false, t0 + EVERY * 3));
+        assert_eq!(exports.on_exported(refused(), false, at(t0 + EVERY * 3)), None);
     }
 
     #[test]
     fn where_metrics_are_not_wanted_only_events_are_exported() {
         let t0 = origin();
-        let mut exporting = Exporting::new(Some(ExportParams { metrics: false, ..AWAY }), t0);
-        exporting.measured();
-        assert_eq!(exporting.due(false), None);
-        exporting.happened(t0);
-        assert!(exporting.begin(false, t0 + SETTLE));
+        let mut exports = ExportSchedule::new(Some(ExportParams { metrics: false, ..AWAY }), t0);
+        exports.measured();
+        assert_eq!(exports.due(false), None);
+        exports.happened(t0);
+        assert!(exports.begin(false, t0 + SETTLE));
     }
 
     #[test]
     fn nobody_who_wants_none_gets_any() {
         let t0 = origin();
-        let mut exporting = Exporting::new(None, t0);
-        exporting.measured();
-        exporting.happened(t0);
-        assert!(!exporting.begin(true, t0 + EVERY) && !exporting.begin_last(true, t0 + EVERY));
-        assert_eq!(exporting.due(true), None);
+        let mut exports = ExportSchedule::new(None, t0);
+        exports.measured();
+        exports.happened(t0);
+        assert!(!exports.begin(true, t0 + EVERY) && !exports.begin_last(true, t0 + EVERY));
+        assert_eq!(exports.due(true), None);
     }
 }

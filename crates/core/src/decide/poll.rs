@@ -23,7 +23,7 @@ const CAP: Duration = Duration::from_secs(300);
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// Why a poll brought nothing.
-struct Unanswered<'a> {
+struct PollFailure<'a> {
     message: &'a str,
     /// None where no source has failed.
     kind: Option<FailureKind>,
@@ -96,15 +96,15 @@ impl Poll {
             ExchangeOutcome::Replaced => Due::at(at.now),
             ExchangeOutcome::Empty => {
                 let why =
-                    Unanswered { message: "the source answered with an empty body", kind: None, retry_after: None };
+                    PollFailure { message: "the source answered with an empty body", kind: None, retry_after: None };
                 self.failed(why, every, running, at, out)
             }
             ExchangeOutcome::Failed(Failure { message, kind, retry_after }) => {
-                let why = Unanswered { message, kind: Some(*kind), retry_after: *retry_after };
+                let why = PollFailure { message, kind: Some(*kind), retry_after: *retry_after };
                 self.failed(why, every, running, at, out)
             }
             ExchangeOutcome::NotAsked(Failure { message, .. }) => {
-                self.failed(Unanswered { message, kind: None, retry_after: None }, every, running, at, out)
+                self.failed(PollFailure { message, kind: None, retry_after: None }, every, running, at, out)
             }
         };
         if self.next.is_some() {
@@ -134,13 +134,13 @@ impl Poll {
 
     fn failed(
         &mut self,
-        why: Unanswered<'_>,
+        why: PollFailure<'_>,
         every: Duration,
         running: Option<ConfigHash>,
         at: Moment,
         out: &mut Vec<Action>,
     ) -> Due {
-        let Unanswered { message, kind, retry_after } = why;
+        let PollFailure { message, kind, retry_after } = why;
         let jittered = backoff::full_jitter(self.failures, BASE, CAP.max(every), at.dice);
         let wished = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
         let delay = match wished {

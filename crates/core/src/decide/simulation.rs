@@ -280,7 +280,7 @@ impl World {
             }
             21 => self.deadly_additions = !self.deadly_additions,
             23 => self.tear(),
-            19 => self.feed(Event::Happened),
+            19 => self.feed(Event::ExportQueued),
             20 => {
                 let points = Vec::new();
                 let snapshot = crate::telemetry::Snapshot { at: SystemTime::UNIX_EPOCH, points };
@@ -300,7 +300,7 @@ impl World {
             9 => {
                 let event = match self.below(4) {
                     0 => Event::Nudged,
-                    1 => Event::Changed,
+                    1 => Event::ReportChanged,
                     2 => Event::Collector(CollectorEvent::Restart),
                     _ => Event::Interval(self.millis(100_000)),
                 };
@@ -569,7 +569,7 @@ impl World {
             self.let_time_pass();
         }
         let sent = self.agent.report().exports.sent;
-        self.feed(Event::Happened);
+        self.feed(Event::ExportQueued);
         while self.agent.report().exports.sent == sent {
             assert!(self.now < end, "{}: never exported: {:#?}", self.seed, self.agent);
             self.let_time_pass();

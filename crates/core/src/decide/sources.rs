@@ -47,13 +47,13 @@ enum Round {
     Idle,
     /// First the store looks whether this config, which cannot be started, is whole.
     Looking(ConfigHash),
-    Next(Question, Asked),
-    Asking(Asked),
+    Next(Question, RoundProgress),
+    Asking(RoundProgress),
 }
 
 /// What a round remembers.
 #[derive(Debug)]
-struct Asked {
+struct RoundProgress {
     begun: Instant,
     conditional: bool,
     /// Of those that were asked before.
@@ -170,7 +170,7 @@ impl Sources {
                 };
                 let failure = joined(asked.failure, failure);
                 if !patient && source + 1 < self.locations.len() {
-                    let asked = Asked { failure: Some(failure), ..asked };
+                    let asked = RoundProgress { failure: Some(failure), ..asked };
                     self.ask(source + 1, asked);
                     return None;
                 }
@@ -202,10 +202,10 @@ impl Sources {
     }
 
     fn ask_first(&mut self, conditional: bool, now: Instant) {
-        self.ask(0, Asked { begun: now, conditional, failure: None });
+        self.ask(0, RoundProgress { begun: now, conditional, failure: None });
     }
 
-    fn ask(&mut self, source: usize, asked: Asked) {
+    fn ask(&mut self, source: usize, asked: RoundProgress) {
         // One that did not serve before is asked for its config itself: its "unchanged" would say nothing.
         let conditional = asked.conditional && source == self.serving;
         self.round = Round::Next(Question { source, conditional }, asked);

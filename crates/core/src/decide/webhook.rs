@@ -129,7 +129,7 @@ impl WebhookSchedule {
     }
 
     /// Batches so far.
-    pub fn messages(&self) -> &Deliveries {
+    pub fn deliveries(&self) -> &Deliveries {
         self.delivery.deliveries()
     }
 }

@@ -13,7 +13,7 @@ pub mod record;
 
 pub use metric::{Kind, Metric, Owner};
 pub use point::{Attributes, Number, Point, Snapshot, Value};
-pub use record::{Record, Severity};
+pub use record::{EventRecord, Severity};
 
 /// Every metric there is, table by table.
 pub fn metrics() -> impl Iterator<Item = &'static Metric> {

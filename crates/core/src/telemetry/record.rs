@@ -15,7 +15,7 @@ pub enum Severity {
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Record {
+pub struct EventRecord {
     /// When.
     pub at: SystemTime,
     /// How much it matters.

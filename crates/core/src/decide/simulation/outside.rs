@@ -91,7 +91,7 @@ impl World {
             Action::Export => {
                 let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Exported(_))).count();
                 assert_eq!(out, 0, "{}: a second export while one is out", self.seed);
-                let gone = self.agent.exporting.to_collector() && self.agent.report().effective.is_none();
+                let gone = self.agent.exports.to_collector() && self.agent.report().effective.is_none();
                 assert!(!gone, "{}: an export to a collector that does not run", self.seed);
                 let result = match self.rounds.places[0].away {
                     true => Err(Failure::new(FailureKind::Status, "answered 503")),

@@ -1,4 +1,4 @@
-//! Counts and limits the bytes and the time of an exchange, for all its connections.
+//! Counts and limits the bytes and the time of an exchange, over all its connections.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard};
@@ -6,16 +6,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ureq::unversioned::transport::{NextTimeout, time};
 
-/// Bytes on the wire.
+/// Bytes on the wire, TLS and proxy included, TCP's own headers not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
-    /// From us.
     pub sent: u64,
-    /// To us.
     pub received: u64,
 }
 
-/// What is counted and limited for the exchange at hand, shared with what ureq calls.
+/// The counts and limits of the current exchange. ureq's connections share it.
 #[derive(Debug, Default)]
 pub(super) struct Meter(Mutex<MeterState>);
 
@@ -23,9 +21,9 @@ pub(super) struct Meter(Mutex<MeterState>);
 struct MeterState {
     traffic: Traffic,
     deadline: Option<Instant>,
-    /// Bytes that may still come.
+    /// The bytes that the peers may still send.
     allowance: u64,
-    /// Until when the certificate is valid that the server showed last in this exchange.
+    /// The expiry date of the certificate that a server showed last in this exchange.
     certificate_until: Option<SystemTime>,
 }
 
@@ -34,12 +32,12 @@ impl Meter {
         self.0.lock().expect("no panic while it is held")
     }
 
-    /// What has passed so far, in all exchanges.
+    /// The bytes of all exchanges so far.
     pub(super) fn traffic(&self) -> Traffic {
         self.lock().traffic
     }
 
-    /// Begins an exchange: from now on there is so much time, and so many bytes may come.
+    /// Begins an exchange, with its limits of time and of received bytes.
     pub(super) fn begin(&self, timeout: Duration, allowance: u64) {
         let mut state = self.lock();
         state.deadline = Instant::now().checked_add(timeout);
@@ -47,35 +45,35 @@ impl Meter {
         state.certificate_until = None;
     }
 
-    /// Counts bytes that go out.
+    /// Counts bytes that the agent sends.
     pub(super) fn sent(&self, bytes: usize) {
         self.lock().traffic.sent += bytes as u64;
     }
 
-    /// Counts bytes that came in.
+    /// Counts bytes that the peer sent.
     ///
     /// # Errors
     ///
-    /// [`Misbehaved::Flood`] if more came than may come.
+    /// [`Misbehaviour::Flood`] if they exceed the limit of the exchange.
     pub(super) fn received(&self, bytes: usize) -> io::Result<()> {
         let mut state = self.lock();
         state.traffic.received += bytes as u64;
         state.allowance =
-            state.allowance.checked_sub(bytes as u64).ok_or_else(|| io::Error::other(Misbehaved::Flood))?;
+            state.allowance.checked_sub(bytes as u64).ok_or_else(|| io::Error::other(Misbehaviour::Flood))?;
         Ok(())
     }
 
-    /// A server has shown a certificate that is valid until then, and it was found good.
-    pub(super) fn saw_certificate(&self, until: Option<SystemTime>) {
+    /// Notes the expiry date of a certificate that was verified.
+    pub(super) fn note_certificate(&self, until: Option<SystemTime>) {
         self.lock().certificate_until = until;
     }
 
-    /// Until when the certificate is valid that was shown last in this exchange.
+    /// The expiry date of the certificate that was shown last in this exchange.
     pub(super) fn certificate_until(&self) -> Option<SystemTime> {
         self.lock().certificate_until
     }
 
-    /// Shortens a time limit of ureq's, which may be that of a single step, to what is left of the whole.
+    /// Shortens ureq's time limit, which may be for a single step, to the time left for the exchange.
     pub(super) fn within(&self, mut limit: NextTimeout) -> Result<NextTimeout, ureq::Error> {
         if let Some(deadline) = self.lock().deadline {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -88,10 +86,10 @@ impl Meter {
     }
 }
 
-/// The peer did something that no honest one does.
+/// A peer sent something that no honest peer sends.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Misbehaved {
-    /// It sent far more around the body than any body may have.
+pub(super) enum Misbehaviour {
+    /// Far more bytes around the body than any body may have.
     #[error("sends without end")]
     Flood,
     #[error("{0}")]

@@ -1,4 +1,4 @@
-//! What is asked: a request, and the settings of the client that sends it.
+//! A request, and the settings of the client that sends it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 /// The most redirects that are followed.
 pub const MAX_REDIRECTS: usize = 5;
 
-/// What all requests of a [`Client`](super::Client) have in common.
+/// The settings of a [`Client`](super::Client), for all of its requests.
 #[derive(Clone)]
 pub struct HttpSettings {
-    /// For everything from resolving the name to the last byte of the answer, redirects included.
+    /// The time for everything from resolving the name to the last byte of the answer, redirects included.
     pub timeout: Duration,
     /// The most bytes of an answer's body.
     pub max_size: u64,
@@ -23,28 +23,25 @@ pub struct HttpSettings {
     pub http_proxy: Option<String>,
     /// Proxy for https:// URLs, likewise.
     pub https_proxy: Option<String>,
-    /// Where no proxy is used, see [`bypasses_proxy`](super::bypasses_proxy).
+    /// The hosts that are reached without a proxy, see [`bypasses_proxy`](super::bypasses_proxy).
     pub no_proxy: String,
 }
 
-/// The methods that are used.
+/// The methods of HTTP that the agent uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// Without a body.
     Get,
-    /// With a body, even if it is empty.
+    /// Has a body, even if it is empty.
     Post,
 }
 
-/// What is sent.
 #[derive(Clone)]
 pub struct Request {
-    /// How.
     pub method: Method,
-    /// Where to: http:// or https://, without user and password.
+    /// http:// or https://, without user and password.
     pub url: String,
-    /// Names and values; they may hold secrets, so nobody prints them.
+    /// Names and values. They may hold secrets and are never printed.
     pub headers: Vec<(String, String)>,
-    /// What [`Method::Post`] sends.
+    /// Sent with [`Method::Post`] only.
     pub body: Vec<u8>,
 }

@@ -1,5 +1,5 @@
-//! What lies between ureq and the network: each connection is dialled, counted and guarded here, so that no server can
-//! take more time or bytes than it was given.
+//! The connections between ureq and the network. Each is dialled, metered and guarded here, so that no server can take
+//! more time or bytes than the limits allow.
 
 use std::io;
 use std::net::ToSocketAddrs;
@@ -14,23 +14,24 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Proxy};
 
 use super::encrypt::Encrypt;
-use super::meter::{Meter, Misbehaved};
+use super::meter::{Meter, Misbehaviour};
 use super::url::{bare, port};
 
-/// Size of each of the two buffers of a connection, and so the most that the head of an answer may have: ten times
-/// what servers send. ureq's own 128 KiB serve large transfers.
+/// The size of each of the two buffers of a connection, and so the limit for the head of an answer: ten times a usual
+/// head. ureq's own 128 KiB are meant for large transfers.
 pub(super) const BUFFER: usize = 16 * 1024;
 
 /// The most addresses of a name that are tried; ureq's own limit.
 const MAX_ADDRESSES: usize = 16;
 
-/// What is said of an answer that ended too early.
+/// The message about an answer that ended too early.
 pub(super) const CUT: &str = "connection ended before the answer was complete";
 
-/// What is said of a head, or of a line between chunks, that does not fit [`BUFFER`].
+/// The message about a head, or a line between chunks, that does not fit [`BUFFER`].
 pub(super) const TOO_LONG: &str = "a line or the head of the answer is larger than 16KiB";
 
-/// An agent whose connections obey the limits of `meter`. If there is a proxy `forward`, requests go to it as they are.
+/// Makes an agent of ureq whose connections obey the limits of `meter`. With a proxy `forward`, requests are sent to
+/// that proxy.
 pub(super) fn agent(
     config: Config,
     meter: &Arc<Meter>,
@@ -56,11 +57,12 @@ pub(super) struct Unresolved {
     pub(super) why: String,
 }
 
-/// Asks the system on this thread. ureq's own resolver starts a thread each time and leaves it behind while DNS hangs.
+/// Resolves names with the system's resolver, on this thread. ureq's own resolver starts a thread each time and leaves
+/// it behind while DNS hangs.
 #[derive(Debug)]
 struct Resolve {
     meter: Arc<Meter>,
-    /// The proxy that requests are sent to as they are: the only name that is looked up then.
+    /// The proxy that forwards requests. Then its name is the only one to resolve.
     instead: Option<(String, u16)>,
 }
 
@@ -92,7 +94,7 @@ impl Resolver for Resolve {
     }
 }
 
-/// Connects within what is left of the time. Everything else is in the chain.
+/// Connects within the time that is left. The chain does everything else.
 #[derive(Debug)]
 struct Dial {
     meter: Arc<Meter>,
@@ -119,7 +121,7 @@ impl Connector<()> for Dial {
     }
 }
 
-/// Counts what passes, below TLS, and ends it when time or bytes run out.
+/// Counts the bytes below TLS, and ends the connection when time or bytes run out.
 #[derive(Debug)]
 struct Count(Arc<Meter>);
 
@@ -131,7 +133,7 @@ impl<In: Transport> Connector<In> for Count {
         Ok(chained.map(|inner| Counted {
             inner: Box::new(inner),
             meter: self.0.clone(),
-            // A tunnel lies on a connection to the proxy, which counts already.
+            // A tunnel uses a connection to the proxy, which is counted already.
             counts: options.proxy().is_none(),
         }))
     }
@@ -174,10 +176,10 @@ impl Transport for Counted {
     }
 }
 
-/// The last link: what ureq itself reads from and writes to.
+/// The last link of the chain, from which ureq reads and to which it writes.
 #[derive(Debug)]
 struct Guard {
-    /// Requests go to a proxy that passes them on.
+    /// Whether requests go to a proxy that forwards them.
     forward: bool,
 }
 
@@ -196,8 +198,8 @@ impl<In: Transport> Connector<In> for Guard {
 #[derive(Debug)]
 struct Guarded<T> {
     inner: T,
-    /// What is still to be put before the path of the request: a proxy wants the whole URL there, and ureq knows
-    /// proxies by CONNECT only, which many refuse for port 80.
+    /// The text to put before the path of the request, until that is done. A proxy wants the whole URL there, and ureq
+    /// supports proxies with CONNECT only, which many refuse for port 80.
     prefix: Option<String>,
 }
 
@@ -211,7 +213,7 @@ impl<T: Transport> Transport for Guarded<T> {
             let output = self.inner.buffers().output();
             let path = output[..amount].iter().position(|byte| *byte == b' ');
             let (Some(path), true) = (path, amount + prefix.len() <= output.len()) else {
-                return Err(io::Error::other(Misbehaved::Otherwise("request does not fit a proxy")).into());
+                return Err(io::Error::other(Misbehaviour::Otherwise("request does not fit a proxy")).into());
             };
             let path = path + 1;
             output.copy_within(path..amount, path + prefix.len());
@@ -221,12 +223,12 @@ impl<T: Transport> Transport for Guarded<T> {
         self.inner.transmit_output(amount, limit)
     }
 
-    /// ureq takes a reset, and an end of TLS that is not the peer's own, for the end of a body without length. That
-    /// may be half a config, so it is turned into an error that ureq does not know.
+    /// ureq takes a reset, and an end of TLS without the peer's consent, for the end of a body without length. The body
+    /// may then be half a config, so both become errors that ureq passes on.
     fn await_input(&mut self, limit: NextTimeout) -> Result<bool, ureq::Error> {
         if self.inner.buffers().input().len() >= BUFFER {
-            // Nothing of it could be used, and nothing more can be read: ureq would call it an end.
-            return Err(io::Error::other(Misbehaved::Otherwise(TOO_LONG)).into());
+            // The buffer is full without a complete line or head, and ureq would take that for the end.
+            return Err(io::Error::other(Misbehaviour::Otherwise(TOO_LONG)).into());
         }
         self.inner.await_input(limit).map_err(|error| match error {
             ureq::Error::Io(error)
@@ -235,7 +237,7 @@ impl<T: Transport> Transport for Guarded<T> {
                     io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
                 ) =>
             {
-                io::Error::other(Misbehaved::Otherwise(CUT)).into()
+                io::Error::other(Misbehaviour::Otherwise(CUT)).into()
             }
             other => other,
         })

@@ -4,13 +4,13 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
+
 use super::answer::RedirectError;
 use super::meter::Misbehaviour;
 use super::request::HttpSettings;
 use super::url::UrlError;
 use super::wire::{CUT, Unresolved};
-use rustls::{AlertDescription, CertificateError, InvalidMessage};
-
 use otelet_core::decide::FailureKind;
 use otelet_core::units::{format_size, format_time};
 

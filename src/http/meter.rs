@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ureq::unversioned::transport::{NextTimeout, time};
 
+/// Bytes on the wire, TLS and proxy included, TCP's own headers not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
-    // In bytes, TLS and proxy included, TCP's own headers not.
     pub sent: u64,
     pub received: u64,
 }

@@ -122,11 +122,11 @@ fn a_certificate_for_another_name_or_time_is_refused() {
     };
     assert_eq!(
         said(|cert| cert.not_after = rcgen::date_time_ymd(2020, 1, 1)),
-        "certificate has expired; if not, this host's clock is wrong"
+        "certificate has expired, or this host's clock is wrong"
     );
     assert_eq!(
         said(|cert| cert.not_before = rcgen::date_time_ymd(2999, 1, 1)),
-        "certificate is not valid yet; if it is, this host's clock is wrong"
+        "certificate is not valid yet, or this host's clock is wrong"
     );
     let other = said(|cert| {
         cert.subject_alt_names = vec![rcgen::SanType::DnsName("other.test".try_into().unwrap())];
@@ -185,7 +185,7 @@ fn certificates_are_read_again_when_their_file_changes_and_only_then() {
     assert!(said.contains("ca.pem: cannot read: "), "{said}");
     dir.write("ca.pem", "none in here");
     let said = ask().unwrap_err().to_string();
-    assert!(said.ends_with("ca.pem: no certificate in PEM in it"), "{said}");
+    assert!(said.ends_with("ca.pem: has no certificate in PEM"), "{said}");
     dir.write("ca.pem", &old.pem());
     assert_eq!(ask().unwrap_err().kind().word(), "tls");
     dir.write("ca.pem", &(old.pem() + &new.pem()));

@@ -144,7 +144,7 @@ fn a_signers_clock_that_is_ahead_is_noticed_where_this_hosts_is_right_and_forgot
     source.exchange(0, &report(), true).unwrap();
     sign(include_str!("../../crates/config/tests/signed/older.minisig"));
     let refused = source.exchange(0, &report(), false).unwrap_err();
-    assert!(refused.message.contains("let `otelet rollback --clear-signed` forget that time"), "{refused}");
+    assert!(refused.message.contains("forget that time with `otelet rollback --clear-signed`"), "{refused}");
 
     source.forget_signed();
 

@@ -150,7 +150,7 @@ fn a_person_can_clear_the_newest_time_after_a_signers_clock_was_ahead() {
     let (ahead, honest, more) = (config("ahead"), config("honest"), config("more"));
     let mut agent = setup.running(&ahead);
     setup.put(&honest, &setup.sign(&setup.key, &honest, 1_500));
-    setup.refused(&agent, &ahead, "let `otelet rollback --clear-signed` forget that time");
+    setup.refused(&agent, &ahead, "forget that time with `otelet rollback --clear-signed`");
 
     let cleared = setup.host.otelet(&["rollback", "--clear-signed"]);
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use otelet::cli::{self, Command, Invocation};
-use otelet::commands::{diagnose, service, validate};
+use otelet::commands::{self, diagnose, service, validate};
 use otelet::settings::{self, Settings, World};
 use otelet::status::{self, Verb};
 use otelet::store::{Store, StoreError};
@@ -56,7 +56,7 @@ fn dispatch(invocation: Invocation) -> u8 {
     match invocation.command {
         Command::Run => run::run(invocation.flags, settings),
         Command::Validate => validate::validate(&settings),
-        Command::Status => status::show(&invocation, &settings.runtime_dir),
+        Command::Status => commands::status::show(&invocation, &settings.runtime_dir),
         Command::Rollback => roll_back(&invocation, &settings),
         Command::Diagnose | Command::Version | Command::Help => unreachable!("answered above"),
     }

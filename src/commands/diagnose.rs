@@ -19,6 +19,7 @@ use otelet_wire::status::Status;
 
 use crate::cli::Invocation;
 use crate::collector::Launcher;
+use crate::commands::status::screen;
 use crate::commands::tar::Tar;
 use crate::exit;
 use crate::observe::host;
@@ -187,7 +188,7 @@ fn about_the_agent(found: &mut Found, runtime_dir: &Path) -> Option<Status> {
     }
     found.add_or_lack("status.json", Form::Json, read(&status::path(runtime_dir)));
     let status = status::read(runtime_dir).ok()?;
-    found.add("status.txt", Form::Lines, status::screen(&status, SystemTime::now(), None, false));
+    found.add("status.txt", Form::Lines, screen(&status, SystemTime::now(), None, false));
     Some(status)
 }
 

@@ -2,5 +2,6 @@
 
 pub mod diagnose;
 pub mod service;
+pub mod status;
 mod tar;
 pub mod validate;

@@ -21,12 +21,12 @@ use std::time::{Duration, Instant};
 use smol::future::{self, FutureExt as _};
 
 use crate::log::{Relay, Tail};
-use crate::observe::host;
 use crate::os::{self, Adoption, Command, Launch, NotifySocket, Output};
 use crate::settings::{CollectorLog, CollectorSettings};
 use crate::store::{self, Binary, Store};
 use otelet_config::{self as config, Capabilities, Inspection, Overlay, Witness};
 use otelet_core::decide::{Additions, Child, ConfigHash, EngineUse, SpawnFailure, Verdict};
+use otelet_core::telemetry::HostIdentity;
 
 /// The variable by which an agent knows a collector that an earlier one left.
 pub const MARKER: &str = "OTELET_COLLECTOR_OF";
@@ -64,7 +64,7 @@ pub struct Launcher {
     /// Who the agent is.
     pub instance_uid: String,
     /// Who the host is, for configs that say so.
-    pub host: host::Identity,
+    pub host: HostIdentity,
     /// Where the host's root is, likewise.
     pub host_root: PathBuf,
     /// The socket of the Docker engine that is watched, likewise.

@@ -28,6 +28,7 @@ use crate::settings::{self, Flags, Settings, World};
 use crate::status::{self, Diagnosis, Verb};
 use crate::store::{self, Store};
 use otelet_config::redact::{Redactor, is_secret_name};
+use otelet_core::telemetry::HostIdentity;
 use otelet_core::units;
 
 /// The most that is read of one file, in bytes. Configs are not shown beyond it anyway.
@@ -63,7 +64,7 @@ struct Piece {
 struct Found {
     pieces: Vec<Piece>,
     secrets: Vec<String>,
-    host: host::Identity,
+    host: HostIdentity,
     /// What could not be had, and why.
     missing: Vec<String>,
 }

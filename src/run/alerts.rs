@@ -56,7 +56,7 @@ impl Runner {
 }
 
 /// Labels that each alert of this host has. `instance` is what Prometheus makes of `service.instance.id`.
-pub(super) fn labels(instance_uid: &str, host: &host::Identity) -> Vec<(String, String)> {
+pub(super) fn labels(instance_uid: &str, host: &otelet_core::telemetry::HostIdentity) -> Vec<(String, String)> {
     vec![("instance".into(), instance_uid.into()), ("host_name".into(), host.name.clone())]
 }
 

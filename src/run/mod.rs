@@ -236,7 +236,7 @@ struct Runner {
     start: u64,
     instance_uid: String,
     marker: String,
-    host_identity: host::Identity,
+    host_identity: otelet_core::telemetry::HostIdentity,
     store: Store,
     runtime_dir: PathBuf,
     executor: Rc<LocalExecutor<'static>>,

@@ -25,9 +25,9 @@ use crate::exit;
 use crate::observe::host;
 use crate::os;
 use crate::settings::{self, Flags, Settings, World};
-use crate::status::{self, Diagnosis, Verb};
-use crate::store::{self, Store};
-use otelet_config::redact::{Redactor, is_secret_name};
+use crate::status::{self, Diagnosis, Verb, secret_variables};
+use crate::store::Store;
+use otelet_config::redact::Redactor;
 use otelet_core::telemetry::HostIdentity;
 use otelet_core::units;
 
@@ -103,38 +103,6 @@ pub fn diagnose(invocation: &Invocation) -> u8 {
     exit::OK
 }
 
-/// Leaves the last lines of the agent's log for [`diagnose`] to pick up. Runs in the agent, which knows what it and its
-/// collector were given: `secrets`, and the variables that are secret by their name or that the config refers to.
-///
-/// # Errors
-///
-/// In words.
-pub fn leave_logs(runtime_dir: &Path, secrets: Vec<String>, config: Option<&[u8]>) -> Result<String, String> {
-    let config = config.map(String::from_utf8_lossy).unwrap_or_default();
-    let environment =
-        secret_variables(|name| config.contains(&format!("{{{name}}}")) || config.contains(&format!("env:{name}")));
-    let mut secrets: Vec<_> = secrets.into_iter().chain(environment).collect();
-    secrets.extend(Redactor::default().secrets_in(&config));
-    let redactor = Redactor::new(secrets.iter().map(String::as_str));
-    let (agent, collector) = crate::log::last_lines();
-    let diagnosis = Diagnosis { agent_log: redactor.log(&agent), collector_log: redactor.log(&collector) };
-    let text = serde_json::to_vec(&diagnosis).expect("two strings");
-    store::write_atomically(&status::diagnosis_path(runtime_dir), &text).map_err(|error| error.chain())?;
-    Ok("the last lines of the log are there".into())
-}
-
-/// Values of variables that are secret by their name, that hold a password, or that are `wanted`.
-fn secret_variables(wanted: impl Fn(&str) -> bool) -> Vec<String> {
-    let secret = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        let (name, value) = (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned());
-        let user = value.contains("://") && value.contains('@');
-        // The working directory is PWD to a shell.
-        let named = is_secret_name(&name) && !["PWD", "OLDPWD"].contains(&name.as_str());
-        (user || named || wanted(&name)).then_some(value)
-    };
-    std::env::vars_os().filter_map(secret).collect()
-}
-
 // ---- What goes in --------------------------------------------------------------------------------------------------
 
 fn gather(flags: &Flags, world: &World) -> Found {
@@ -194,7 +162,7 @@ fn about_the_agent(found: &mut Found, runtime_dir: &Path) -> Option<Status> {
 }
 
 fn logs(found: &mut Found, runtime_dir: &Path) {
-    let path = status::diagnosis_path(runtime_dir);
+    let path = Diagnosis::path(runtime_dir);
     let text = read(&path);
     let _ = fs::remove_file(&path);
     let diagnosis = text.and_then(|text| {

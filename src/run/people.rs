@@ -144,7 +144,7 @@ impl Runner {
         };
         let started = work("diagnose", move || {
             let config = config.and_then(|hash| store.verify(hash).ok());
-            let result = crate::commands::diagnose::leave_logs(&runtime_dir, secrets, config.as_deref());
+            let result = status::Diagnosis::leave(&runtime_dir, secrets, config.as_deref());
             send(&sender, Message::Answered(answer_with(id, result)));
         });
         if let Err(why) = started {

@@ -7,10 +7,10 @@
 
 mod ask;
 mod compute;
+mod diagnosis;
 mod essence;
 
-pub use ask::{
-    Diagnosis, Request, Standby, Verb, agent_is_alive, diagnosis_path, fresh, path, read, request, request_path,
-};
+pub use ask::{Request, Standby, Verb, agent_is_alive, fresh, path, read, request, request_path};
 pub use compute::{Facts, collector_state, compute, mask};
+pub use diagnosis::{Diagnosis, secret_variables};
 pub use essence::{Essence, essence};

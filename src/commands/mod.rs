@@ -4,4 +4,4 @@ pub mod diagnose;
 pub mod service;
 pub mod status;
 mod tar;
-pub mod validate;
+pub use crate::run::trial as validate;

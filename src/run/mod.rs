@@ -15,6 +15,7 @@ mod observe;
 mod people;
 mod sample;
 mod standby;
+pub mod trial;
 
 use exchange::EffectiveCache;
 use std::cell::RefCell;

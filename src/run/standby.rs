@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use smol::future::FutureExt as _;
 
-use crate::commands::validate;
+use super::trial as validate;
 use crate::exit;
 use crate::os::{self, Signal};
 use crate::settings::Settings;

@@ -5,12 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use otelet::cli::{self, Command, Invocation};
-use otelet::commands::{self, diagnose, service, validate};
-use otelet::settings::{self, Settings, World};
-use otelet::status::{self, Verb};
-use otelet::store::{Store, StoreError};
+use otelet::commands::{diagnose, rollback, service, status, validate};
+use otelet::settings::{self, World};
 use otelet::{exit, os, run};
-use otelet_core::decide;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -56,8 +53,8 @@ fn dispatch(invocation: Invocation) -> u8 {
     match invocation.command {
         Command::Run => run::run(invocation.flags, settings),
         Command::Validate => validate::validate(&settings),
-        Command::Status => commands::status::show(&invocation, &settings.runtime_dir),
-        Command::Rollback => roll_back(&invocation, &settings),
+        Command::Status => status::show(&invocation, &settings.runtime_dir),
+        Command::Rollback => rollback::roll_back(&invocation, &settings),
         Command::Diagnose | Command::Version | Command::Help => unreachable!("answered above"),
     }
 }
@@ -75,45 +72,4 @@ fn log_into_file(named: Option<&Path>) {
 fn print(text: &str) {
     use std::io::Write;
     let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
-fn roll_back(invocation: &Invocation, settings: &Settings) -> u8 {
-    let verb = match (invocation.clear_signed, invocation.clear) {
-        (true, _) => Verb::ClearSigned,
-        (false, true) => Verb::ClearRefused,
-        (false, false) => Verb::RollBack,
-    };
-    let running = status::read(&settings.runtime_dir).is_ok_and(|status| status::agent_is_alive(&status));
-    let done = if running { status::request(&settings.runtime_dir, verb) } else { roll_back_on_disk(verb, settings) };
-    match done {
-        Ok(text) => {
-            println!("{text}");
-            exit::OK
-        }
-        Err(why) => {
-            eprintln!("otelet: {why}");
-            exit::NO
-        }
-    }
-}
-
-/// No agent runs: the next one finds the state as the person wants it.
-fn roll_back_on_disk(verb: Verb, settings: &Settings) -> Result<String, String> {
-    let store = Store::new(&settings.state_dir);
-    store.lock().map_err(|error| match error {
-        StoreError::InUse { .. } => "an agent runs on this state directory with another runtime_dir; name it".into(),
-        error => error.chain(),
-    })?;
-    let (mut memory, warnings) = store.load();
-    warnings.iter().for_each(|warning| eprintln!("otelet: {warning}"));
-    let (record, answer) =
-        decide::rollout::on_disk(memory.record, verb == Verb::RollBack, std::time::SystemTime::now());
-    let text = answer?;
-    memory.record = record;
-    memory.source.validators = Default::default();
-    if verb == Verb::ClearSigned {
-        memory.source.signed = None;
-    }
-    store.save(&memory).map_err(|error| error.chain())?;
-    Ok(text + verb.more())
 }

@@ -1,7 +1,8 @@
 //! The commands beside `run`, a file each.
 
 pub mod diagnose;
+pub mod rollback;
 pub mod service;
 pub mod status;
 mod tar;
-pub use crate::run::trial as validate;
+pub mod validate;

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use smol::future::FutureExt as _;
 
-use super::trial as validate;
-use crate::exit;
+use super::trial;
 use crate::os::{self, Signal};
 use crate::settings::Settings;
 use crate::status::Standby;
@@ -39,7 +38,8 @@ pub(super) fn wait(
         lock.display(),
         units::format_time(settings.standby)
     );
-    if validate::validate(settings) != exit::OK {
+    if let Err(why) = trial::run(settings) {
+        println!("{why}");
         log::error!("this agent could not run the config; leaving the state directory to the other one");
         return Ended::Refused;
     }

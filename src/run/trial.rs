@@ -1,4 +1,5 @@
-//! `otelet validate`: the settings, one exchange with the source, the collector's own `validate`. Starts nothing.
+//! Tries a config without starting it: one exchange with the source, then the collector's own `validate`. For
+//! `otelet validate`, and for an agent that stands by.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -9,7 +10,6 @@ use std::time::Instant;
 use smol::LocalExecutor;
 
 use crate::collector::Launcher;
-use crate::exit;
 use crate::observe::host::{self, Sample};
 use crate::os;
 use crate::settings::{ProtocolName, Settings};
@@ -21,7 +21,7 @@ use otelet_core::decide::{Action, Agent, Event, ExchangeOutcome, Freshness, Mome
 use otelet_core::units;
 use otelet_wire::status::{AgentState, Losses};
 
-/// Directory for what the collector is shown, gone afterwards.
+/// A temporary directory for the files that the collector reads.
 struct Workspace(PathBuf);
 
 impl Drop for Workspace {
@@ -30,19 +30,15 @@ impl Drop for Workspace {
     }
 }
 
-/// Says step by step what works, and answers with the exit status.
-pub fn validate(settings: &Settings) -> u8 {
+/// Prints each step that works.
+///
+/// # Errors
+///
+/// The first step that does not, in words.
+// It needs its stack only until the agent's turn comes.
+#[inline(never)]
+pub fn run(settings: &Settings) -> Result<(), String> {
     println!("settings: good");
-    match check(settings) {
-        Ok(()) => exit::OK,
-        Err(why) => {
-            println!("{why}");
-            exit::NO
-        }
-    }
-}
-
-fn check(settings: &Settings) -> Result<(), String> {
     let workspace = Workspace(std::env::temp_dir().join(format!("otelet-validate-{}", uuid::Uuid::now_v7())));
     let source = Source::new(&settings.config, &workspace.0).map_err(|error| format!("source: {error}"))?;
     let at = Moment { now: Instant::now(), wall: std::time::SystemTime::now(), dice: 0 };

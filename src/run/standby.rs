@@ -2,10 +2,11 @@
 //! config is validated, once, and nothing is started.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use smol::future::FutureExt as _;
 
+use super::decisions::moment;
 use super::trial;
 use crate::os::{self, Signal};
 use crate::settings::Settings;
@@ -32,7 +33,7 @@ pub(super) fn wait(
     lock: &Path,
     places: impl Fn() -> Result<(Store, PathBuf), StoreError>,
 ) -> Ended {
-    let limit = Instant::now() + settings.standby;
+    let limit = moment().now + settings.standby;
     log::info!(
         "{}: another agent has this state directory; standing by for up to {}",
         lock.display(),
@@ -62,14 +63,14 @@ pub(super) fn wait(
                 }
             };
             let look = async {
-                os::until(Instant::now() + LOOK).await;
+                os::until(moment().now + LOOK).await;
                 false
             };
             if stopped.or(look).await {
                 return Ended::Stopped;
             }
             match places() {
-                Err(StoreError::InUse { .. }) if Instant::now() < limit => {}
+                Err(StoreError::InUse { .. }) if moment().now < limit => {}
                 found => return Ended::Turn(found),
             }
         }

@@ -5,10 +5,10 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use smol::LocalExecutor;
 
+use super::decisions::{ask, moment};
 use crate::collector::Launcher;
 use crate::observe::host::{self, Sample};
 use crate::os;
@@ -19,7 +19,7 @@ use crate::store::Store;
 use otelet_config as config;
 use otelet_core::decide::{Action, Agent, Event, ExchangeOutcome, Freshness, Moment, Params, Record, Verdict};
 use otelet_core::units;
-use otelet_wire::status::{AgentState, Losses};
+use otelet_wire::status::{AgentState, ExportStatus, Losses};
 
 /// A temporary directory for the files that the collector reads.
 struct Workspace(PathBuf);
@@ -41,7 +41,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
     println!("settings: good");
     let workspace = Workspace(std::env::temp_dir().join(format!("otelet-validate-{}", uuid::Uuid::now_v7())));
     let source = Source::new(&settings.config, &workspace.0).map_err(|error| format!("source: {error}"))?;
-    let at = Moment { now: Instant::now(), wall: std::time::SystemTime::now(), dice: 0 };
+    let at = Moment { dice: 0, ..moment() };
     let params = Params {
         sources: source::locations(&settings.config).into(),
         fallback_after: settings.config.fallback_after,
@@ -74,14 +74,14 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         answer: None,
         checks: Vec::new(),
         serial: 0,
-        export: otelet_wire::status::ExportStatus::default(),
+        export: ExportStatus::default(),
         docker: None,
     };
     let report =
         source::Report { status: status::compute(&nothing_yet, facts, at), effective_config: None, components: None };
     let body = match settings.config.protocol {
         ProtocolName::KloudMate => kept_config(settings)?,
-        ProtocolName::Get | ProtocolName::OpAmp => match ask(&source, &report, &mut agent, actions, at)? {
+        ProtocolName::Get | ProtocolName::OpAmp => match first_offer(&source, &report, &mut agent, actions, at)? {
             Offer::Config { body } => body,
             Offer::Empty | Offer::Unchanged => {
                 return Err(format!("source: {} offers an empty config", source.describe()));
@@ -113,7 +113,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         takes_exports: settings.export.to == Some(crate::settings::ExportTo::Collector),
     };
     let program = launcher.program().map_err(|why| format!("collector: {why}"))?;
-    let started = Instant::now();
+    let started = moment().now;
     let verdict = os::block_on(async {
         let executor = LocalExecutor::new();
         let driver = executor.spawn(smol::process::driver());
@@ -130,7 +130,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
     });
     match verdict.map_err(|error| format!("collector: {error}"))? {
         Verdict::Passed => {
-            println!("collector: {} takes it, asked for {}", program.display(), units::seconds(started.elapsed()));
+            println!("collector: {} takes it, asked for {}", program.display(), units::seconds(moment().now - started));
             Ok(())
         }
         Verdict::Refused(why) => Err(format!("collector: {} refuses it: {why}", program.display())),
@@ -139,7 +139,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
 }
 
 /// Asks the sources that an agent without a past would ask, until one answers.
-fn ask(
+fn first_offer(
     source: &Source,
     report: &source::Report,
     agent: &mut Agent,
@@ -159,7 +159,7 @@ fn ask(
             Ok((answer, _)) => return Ok(answer.offer),
             Err(failure) => {
                 let outcome = ExchangeOutcome::Failed(failure);
-                actions = agent.on(Event::Exchanged { source: index, freshness: Freshness::Fresh, outcome }, at);
+                actions = ask(agent, Event::Exchanged { source: index, freshness: Freshness::Fresh, outcome }, at);
             }
         }
     }

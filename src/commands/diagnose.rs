@@ -321,7 +321,7 @@ fn components(found: &mut Found, settings: &Settings, state_dir: &Path) {
         marker: "diagnose".into(),
         store: Store::new(state_dir),
         runtime_dir: settings.runtime_dir.clone(),
-        looked_at: Rc::default(),
+        inspected: Rc::default(),
         children: Rc::new(RefCell::default()),
         takes_exports: false,
     };

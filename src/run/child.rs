@@ -60,7 +60,7 @@ impl Child {
             marker: names.marker.clone(),
             store: context.store.clone(),
             runtime_dir: context.runtime_dir.clone(),
-            looked_at: self.inspected.clone(),
+            inspected: self.inspected.clone(),
             children: context.children.clone(),
             takes_exports: settings.export.to == Some(ExportTo::Collector),
         }

@@ -108,7 +108,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         marker: "validate".into(),
         store,
         runtime_dir: workspace.0.clone(),
-        looked_at: Rc::default(),
+        inspected: Rc::default(),
         children: Rc::new(RefCell::default()),
         takes_exports: settings.export.to == Some(crate::settings::ExportTo::Collector),
     };

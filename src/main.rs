@@ -1,4 +1,4 @@
-//! Parses, runs, and ends with an exit status.
+//! Parses the command line, runs the command, and ends with its exit status.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -37,9 +37,9 @@ fn dispatch(invocation: Invocation) -> u8 {
             print(concat!("otelet ", env!("CARGO_PKG_VERSION"), "\n"));
             return exit::OK;
         }
-        // Also, and even more so, when the settings cannot be used.
+        // It has to work when the settings cannot be used.
         Command::Diagnose => return diagnose::diagnose(&invocation),
-        // First of all: what is wrong with the settings is looked for there.
+        // Before the settings are read: people look for errors in the settings in that file.
         Command::Run => log_into_file(invocation.log_file.as_deref()),
         Command::Validate | Command::Status | Command::Rollback => {}
     }
@@ -59,7 +59,7 @@ fn dispatch(invocation: Invocation) -> u8 {
     }
 }
 
-/// A log that cannot be written is no reason not to run.
+/// Sends the log to a file. The agent runs even if it cannot be written.
 fn log_into_file(named: Option<&Path>) {
     let variable = std::env::var_os("OTELET_LOG_FILE").filter(|value| !value.is_empty());
     let Some(path) = named.map(Path::to_path_buf).or_else(|| variable.map(PathBuf::from)) else { return };
@@ -68,8 +68,8 @@ fn log_into_file(named: Option<&Path>) {
     }
 }
 
-/// A reader that has gone away is no reason to panic.
 fn print(text: &str) {
     use std::io::Write;
+    // A reader that has gone away is no reason to panic.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! The event loop: the only place that waits, reads the clock or draws a random number.
+//! The event loop. It gives each decision its event, the time and a random number, and performs the actions.
 //!
 //! One queue, one thread. Work that may block (an exchange, a write to disk) gets a short-lived thread with a small stack
 //! and comes back as a message; there is never more than one of each kind.

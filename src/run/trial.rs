@@ -55,8 +55,8 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         ..Params::default()
     };
     let (mut agent, actions) = Agent::new(params, Record::default(), None, at);
-    let nothing_yet = agent.report();
-    // Under the agent's own name where it has one: a server should not see another agent come and go.
+    let empty = agent.report();
+    // The agent's own uid, if it has one: a server should not see another agent come and go.
     let uid = Store::new(&settings.state_dir).known_uid().unwrap_or_default();
     let facts = Facts {
         instance_uid: &uid,
@@ -78,7 +78,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         docker: None,
     };
     let report =
-        source::Report { status: status::compute(&nothing_yet, facts, at), effective_config: None, components: None };
+        source::Report { status: status::compute(&empty, facts, at), effective_config: None, components: None };
     let body = match settings.config.protocol {
         ProtocolName::KloudMate => kept_config(settings)?,
         ProtocolName::Get | ProtocolName::OpAmp => match first_offer(&source, &report, &mut agent, actions, at)? {
@@ -89,11 +89,11 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         },
     };
     let hash = otelet_config::hash(&body);
-    let whose = match settings.config.protocol {
+    let origin = match settings.config.protocol {
         ProtocolName::KloudMate => "not asked, since it announces a config only once; looking at".to_owned(),
         ProtocolName::Get | ProtocolName::OpAmp => format!("{} offers", source.describe()),
     };
-    println!("source: {whose} config {hash}, {} bytes", body.len());
+    println!("source: {origin} config {hash}, {} bytes", body.len());
     config::inspect(&body).map_err(|refusal| format!("config: {refusal}"))?;
 
     let store = Store::new(&workspace.0);
@@ -138,7 +138,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
     }
 }
 
-/// Asks the sources that an agent without a past would ask, until one answers.
+/// Asks the sources in the order of an agent that starts for the first time, until one answers.
 fn first_offer(
     source: &Source,
     report: &source::Report,
@@ -165,8 +165,8 @@ fn first_offer(
     }
 }
 
-/// The last good config, or the first one of a host that KloudMate's agent has left: its service announces a config
-/// once, and whoever asks takes it from the agent.
+/// The last good config, or the first config of a host on which KloudMate's agent ran before. KloudMate's service is not
+/// asked: it announces a config once, and the agent would miss it.
 fn kept_config(settings: &Settings) -> Result<Arc<[u8]>, String> {
     let store = Store::new(&settings.state_dir);
     let kept = store.load().0.record.last_good.and_then(|hash| store.verify(hash).ok());

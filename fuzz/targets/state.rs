@@ -49,7 +49,7 @@ fuzz_target!(|data: &[u8]| {
     if let Some(bytes) = parts.next() {
         fs::write(status::path(directory), bytes).expect("it can be written");
         if let Ok(status) = status::read(directory) {
-            let _ = (status::screen(&status, std::time::SystemTime::now(), Some(80), true), status.complaint(), status::essence(&status));
+            let _ = (otelet::commands::status::screen(&status, std::time::SystemTime::now(), Some(80), true), status.complaint(), status::essence(&status));
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use otelet_config::redact::Redactor;
 use otelet_core::decide::{self, AgentReport, ConfigHash, Moment};
+use otelet_core::telemetry::HostIdentity;
 use otelet_core::units;
 use otelet_wire::status::{
     AgentState, AgentStatus, Answer, CheckStatus, CollectorState, CollectorStatus, ConfigStatus, DockerStatus,
@@ -12,7 +13,7 @@ use otelet_wire::status::{
     ReportsStatus, Status,
 };
 
-use crate::observe::host::{Identity, Sample};
+use crate::observe::host::Sample;
 use crate::tell::alerts;
 
 /// What the status needs to know beside the report.
@@ -28,7 +29,7 @@ pub struct Facts<'a> {
     pub effective_path: Option<PathBuf>,
     pub losses: Losses,
     pub sample: &'a Sample,
-    pub host: &'a Identity,
+    pub host: &'a HostIdentity,
     pub attributes: &'a [(String, String)],
     pub collector_version: &'a str,
     pub answer: Option<Answer>,

@@ -18,7 +18,7 @@ use windows as system;
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
-use otelet_core::telemetry::Snapshot;
+use otelet_core::telemetry::{HostIdentity, Snapshot};
 use reading::{FileSystem, Memory, ProcessRole};
 
 pub use reading::{Fullness, Job};
@@ -116,23 +116,8 @@ impl Host {
     }
 }
 
-/// The attributes of the host, named by OpenTelemetry's resource conventions. An unknown value is empty.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Identity {
-    /// `host.name`
-    pub name: String,
-    /// `host.id`: the machine id.
-    pub id: String,
-    /// `os.type`: linux, windows.
-    pub os_type: String,
-    /// `os.version`, with the distribution's name.
-    pub os_version: String,
-    /// `host.arch`: amd64, arm64, arm32.
-    pub arch: String,
-}
-
-/// Reads the identity. The agent does so once, since none of it changes while it runs. The host's root is mounted at `root`.
-pub fn identity(root: &Path) -> Identity {
+/// Reads the host's identity, which does not change while the agent runs. `root` is where the host's root is mounted.
+pub fn identity(root: &Path) -> HostIdentity {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -140,7 +125,7 @@ pub fn identity(root: &Path) -> Identity {
         other => other,
     };
     let (name, os_version) = system::name_and_version(root);
-    Identity {
+    HostIdentity {
         name,
         id: crate::os::host_fingerprint(),
         os_type: std::env::consts::OS.into(),

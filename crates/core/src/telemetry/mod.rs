@@ -8,9 +8,11 @@ pub mod agent;
 pub mod checks;
 pub mod containers;
 pub mod host;
+pub mod identity;
 pub mod point;
 pub mod record;
 
+pub use identity::HostIdentity;
 pub use metric::{Kind, Metric, Owner};
 pub use point::{Attributes, Number, Point, Snapshot, Value};
 pub use record::{EventRecord, Severity};

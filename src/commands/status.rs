@@ -1,17 +1,20 @@
 //! `otelet status`: shows it once, or anew every two seconds, to whatever stdout is.
 
+mod screen;
+
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use smol::future::FutureExt as _;
 
-use super::{Standby, agent_is_alive, fresh, read, screen};
 use crate::cli::Invocation;
 use crate::exit;
 use crate::os::{self, Signal};
+use crate::status::{Standby, agent_is_alive, fresh, read};
 use otelet_core::units;
 use otelet_wire::status::{AgentState, Status};
+pub use screen::screen;
 
 /// Time between two frames of `--watch`.
 const EVERY: Duration = Duration::from_secs(2);

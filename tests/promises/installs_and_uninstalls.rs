@@ -1,5 +1,6 @@
 //! The installer for Linux: installs into an empty tree, runs twice in a row, is interrupted at every step, respects
-//! the files of others, and uninstalls. Tests that need a real service manager are in `real`.
+//! the files of others, and uninstalls. `runs_under_systemd` and `runs_under_openrc` try it with a real service
+//! manager.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -12,7 +12,7 @@ use otelet_core::telemetry::{Kind, Value};
 use serde_json::Value as Json;
 
 use super::host::{Agent, Host, PATIENCE, config, wait_for, wait_until};
-use super::real::Setup;
+use super::runs_a_real_collector::Setup;
 
 /// The most that a sample of the host costs. Promised in docs/metrics.md.
 const SYSTEM_CALLS: usize = 40;

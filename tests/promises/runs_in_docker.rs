@@ -12,9 +12,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::host::{Host, Signal, signal, state, stderr, stdout, wait_for_longer};
-use super::real_docker::{Engine, IMAGE, Network};
 use super::runs_on_arm64::xtask;
 use super::server::{Answer, Request, Server};
+use super::watches_a_real_docker::{Engine, IMAGE, Network};
 
 /// The start of a Collector in a container on a busy machine, and the engine's own health check, which runs every 30 s.
 const LONG: Duration = Duration::from_secs(120);

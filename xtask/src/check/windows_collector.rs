@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn the_files_that_need_a_collector_are_found_by_their_mark() {
         let files = files_with_one(&LeftOut::read(LIST).unwrap()).unwrap();
-        assert!(files.iter().any(|file| file == "real"), "{files:?}");
-        assert!(!files.iter().any(|file| file == "real_docker" || file == "stops_in_order"), "{files:?}");
+        assert!(files.iter().any(|file| file == "runs_a_real_collector"), "{files:?}");
+        assert!(!files.iter().any(|file| file == "watches_a_real_docker" || file == "stops_in_order"), "{files:?}");
     }
 }

@@ -2,7 +2,7 @@
 //! has.
 
 use super::host::{environment, gone};
-use super::real::Setup;
+use super::runs_a_real_collector::Setup;
 use super::system;
 
 #[test]

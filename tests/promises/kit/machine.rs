@@ -253,7 +253,7 @@ impl Machine {
 
         let output = self.run(&["sh", &format!("{archive}/install.sh"), "--wait=5"]);
         assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
-        assert!(stderr(&output).contains("upgrade taken back; what ran before runs again"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("upgrade reverted; the previous version runs again"), "{}", stderr(&output));
         assert_eq!(installed(&self), first);
         self.one_of_each();
 

@@ -1,5 +1,5 @@
-//! Prints a text that is made from the table of flags, for packagers: `cargo run --example pages -- man`, or `bash`, `zsh`,
-//! `fish`, `settings`. It is an example and not a command, because no host needs these texts in the binary.
+//! Prints a page that is made from the table of flags, for packagers: `cargo run --example pages -- man`, or `bash`,
+//! `zsh`, `fish`, `settings`. It is an example and not a command, because no host needs these pages in the binary.
 
 use std::process::ExitCode;
 

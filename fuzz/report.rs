@@ -1,4 +1,4 @@
-//! A report of an agent that has seen nothing yet, which each exchange needs.
+//! A report of a fresh agent, which each exchange needs.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,7 +8,7 @@ use otelet::source::Report;
 use otelet::status::{self, Facts};
 use otelet_wire::status::{AgentState, Losses};
 
-/// Settings that these flags make, on a host without files and variables.
+/// Settings from these flags, on a host without files and variables.
 #[allow(dead_code, reason = "not every target needs settings")]
 pub fn settings(flags: &[&str]) -> otelet::settings::Settings {
     let invocation = otelet::cli::parse(flags.iter().map(Into::into)).expect("good flags");
@@ -20,7 +20,6 @@ pub fn settings(flags: &[&str]) -> otelet::settings::Settings {
     otelet::settings::load(&invocation.flags, &world).expect("good settings")
 }
 
-/// The report.
 pub fn report() -> Report {
     let at = Moment { now: Instant::now(), wall: SystemTime::UNIX_EPOCH, dice: 0 };
     let second = Duration::from_secs(1);

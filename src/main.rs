@@ -1,16 +1,13 @@
-//! Parses, runs, and ends with an exit status.
+//! Parses the command line, runs the command, and ends with its exit status.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use otelet::cli::{self, Command, Invocation};
-use otelet::commands::{diagnose, service, validate};
-use otelet::settings::{self, Settings, World};
-use otelet::status::{self, Verb};
-use otelet::store::{Store, StoreError};
+use otelet::commands::{diagnose, rollback, service, status, validate};
+use otelet::settings::{self, World};
 use otelet::{exit, os, run};
-use otelet_core::decide;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -40,9 +37,9 @@ fn dispatch(invocation: Invocation) -> u8 {
             print(concat!("otelet ", env!("CARGO_PKG_VERSION"), "\n"));
             return exit::OK;
         }
-        // Also, and even more so, when the settings cannot be used.
+        // It has to work when the settings cannot be used.
         Command::Diagnose => return diagnose::diagnose(&invocation),
-        // First of all: what is wrong with the settings is looked for there.
+        // Before the settings are read: people look for errors in the settings in that file.
         Command::Run => log_into_file(invocation.log_file.as_deref()),
         Command::Validate | Command::Status | Command::Rollback => {}
     }
@@ -57,12 +54,12 @@ fn dispatch(invocation: Invocation) -> u8 {
         Command::Run => run::run(invocation.flags, settings),
         Command::Validate => validate::validate(&settings),
         Command::Status => status::show(&invocation, &settings.runtime_dir),
-        Command::Rollback => roll_back(&invocation, &settings),
+        Command::Rollback => rollback::roll_back(&invocation, &settings),
         Command::Diagnose | Command::Version | Command::Help => unreachable!("answered above"),
     }
 }
 
-/// A log that cannot be written is no reason not to run.
+/// Sends the log to a file. The agent runs even if it cannot be written.
 fn log_into_file(named: Option<&Path>) {
     let variable = std::env::var_os("OTELET_LOG_FILE").filter(|value| !value.is_empty());
     let Some(path) = named.map(Path::to_path_buf).or_else(|| variable.map(PathBuf::from)) else { return };
@@ -71,49 +68,8 @@ fn log_into_file(named: Option<&Path>) {
     }
 }
 
-/// A reader that has gone away is no reason to panic.
 fn print(text: &str) {
     use std::io::Write;
+    // A reader that has gone away is no reason to panic.
     let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
-fn roll_back(invocation: &Invocation, settings: &Settings) -> u8 {
-    let verb = match (invocation.clear_signed, invocation.clear) {
-        (true, _) => Verb::ClearSigned,
-        (false, true) => Verb::ClearRefused,
-        (false, false) => Verb::RollBack,
-    };
-    let running = status::read(&settings.runtime_dir).is_ok_and(|status| status::agent_is_alive(&status));
-    let done = if running { status::request(&settings.runtime_dir, verb) } else { roll_back_on_disk(verb, settings) };
-    match done {
-        Ok(text) => {
-            println!("{text}");
-            exit::OK
-        }
-        Err(why) => {
-            eprintln!("otelet: {why}");
-            exit::NO
-        }
-    }
-}
-
-/// No agent runs: the next one finds the state as the person wants it.
-fn roll_back_on_disk(verb: Verb, settings: &Settings) -> Result<String, String> {
-    let store = Store::new(&settings.state_dir);
-    store.lock().map_err(|error| match error {
-        StoreError::InUse { .. } => "an agent runs on this state directory with another runtime_dir; name it".into(),
-        error => error.chain(),
-    })?;
-    let (mut memory, warnings) = store.load();
-    warnings.iter().for_each(|warning| eprintln!("otelet: {warning}"));
-    let (record, answer) =
-        decide::rollout::on_disk(memory.record, verb == Verb::RollBack, std::time::SystemTime::now());
-    let text = answer?;
-    memory.record = record;
-    memory.source.validators = Default::default();
-    if verb == Verb::ClearSigned {
-        memory.source.signed = None;
-    }
-    store.save(&memory).map_err(|error| error.chain())?;
-    Ok(text + verb.more())
 }

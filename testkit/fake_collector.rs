@@ -1,5 +1,5 @@
-//! A scripted child that stands in for the collector in the promises. It takes the collector's command line and does
-//! what the `# fake: WORD` comment lines of its first config say, so that a test's config is otherwise an ordinary one.
+//! A scripted program that stands in for the collector in the promises. It takes the collector's command line and obeys
+//! the `# fake: WORD` comment lines of its first config, so that a test's config is otherwise an ordinary one.
 //!
 //! | line | what it does |
 //! |---|---|
@@ -20,16 +20,19 @@
 //! | `refuse TEXT` | `validate` and a start end with 1 and `Error: TEXT` |
 //! | `validate-takes TIME`, `validate-hang` | `validate` answers late or never |
 //!
-//! Like the collector it ends with 1 at its start if a pipeline has the receiver `docker_stats` and nobody listens at its
-//! `endpoint`.
+//! Like the collector it ends with 1 at its start if a pipeline has the receiver `docker_stats` and no program listens
+//! at its `endpoint`. It ends by itself after 300 s with 98; a mistake in its arguments or script ends it with 99.
 //!
-//! `FAKE_EXTENSIONS` is the list of extensions that it has (`health_check file_storage`), `FAKE_DIES_OF` the end of an argument with
-//! which it ends at its start, though `validate` has nothing against it. What is posted to the agent's own
-//! receiver, which only the overlay has, becomes a line `PID PATH BODY-IN-HEX` in the file `FAKE_JOURNAL.otlp`, and is
-//! answered with an empty 200. `FAKE_JOURNAL` is a file that
-//! gets a line per event: `UNIX-MS PID start PATH LABEL` (LABEL is the config's first other comment, or its SHA-256),
-//! `validate PATH`, `sigterm`, `ready`, `forked PID`, `exit CODE`. It ends by itself after 300 s with 98; a mistake in
-//! its arguments or script ends it with 99.
+//! | variable | meaning |
+//! |---|---|
+//! | `FAKE_EXTENSIONS` | the list of extensions that it has (`health_check file_storage`) |
+//! | `FAKE_DIES_OF` | the end of an argument with which it ends at its start, though `validate` accepts it |
+//! | `FAKE_JOURNAL` | a file that gets a line per event |
+//!
+//! The lines of the journal: `UNIX-MS PID start PATH LABEL` (LABEL is the config's first other comment, or its SHA-256),
+//! `validate PATH`, `sigterm`, `ready`, `forked PID`, `exit CODE`. Each request to the agent's own receiver, which only
+//! the overlay has, becomes a line `PID PATH BODY-IN-HEX` in the file `FAKE_JOURNAL.otlp`, and is answered with an
+//! empty 200.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -42,7 +45,7 @@ use std::{env, fs, thread};
 
 use serde_yaml::Value;
 
-/// The longest that it lives, whatever happens to the test that started it.
+/// The longest time that it runs, whatever happens to the test that started it.
 const LIFETIME: Duration = Duration::from_secs(300);
 const TICK: Duration = Duration::from_millis(5);
 
@@ -155,7 +158,7 @@ fn live(script: &Script, configs: &[Config], begun: Instant, terminated: &Atomic
             return Ok(98);
         }
         if stop_self.take_if(|after| age >= *after).is_some() {
-            // By the shell, since not every system that this builds on has the signal.
+            // Through a shell, since not every system that this builds on has the signal.
             let _ = Command::new("sh").args(["-c", "kill -STOP \"$PPID\""]).status();
         }
         let hangs = script.hang.is_some_and(|after| age >= after);
@@ -207,7 +210,7 @@ fn live(script: &Script, configs: &[Config], begun: Instant, terminated: &Atomic
         if let Some(text) = script.hold.as_ref().and_then(|path| fs::read_to_string(path).ok()) {
             let size = text.trim().parse::<usize>().map_err(|e| format!("hold {text:?}: {e}"))? << 20;
             if held.len() != size {
-                // Not zeros: those would be no memory until somebody looks at them.
+                // Not zeros: the kernel gives zeroed memory only when it is touched.
                 held = vec![1; size];
             }
         }
@@ -219,7 +222,7 @@ const HEALTHY: u8 = 0;
 const UNHEALTHY: u8 = 1;
 const HANGING: u8 = 2;
 
-/// Answers each connection once, or keeps it open and says nothing.
+/// Answers each connection once, or keeps it open without an answer.
 fn serve(listener: &TcpListener, health: &AtomicU8) {
     let mut kept: Vec<TcpStream> = Vec::new();
     for mut stream in listener.incoming().flatten() {
@@ -256,8 +259,8 @@ fn flood(rate: Option<u32>) {
     }
 }
 
-/// What the collector says if it reads an engine that is not there: the last config that says what the pipeline of metrics
-/// receives counts.
+/// The collector's error if it reads an engine that is not there. The last config that names the receivers of the
+/// metrics pipeline decides.
 fn missing_engine(configs: &[Config]) -> Option<String> {
     let values: Vec<&Value> = configs.iter().rev().filter_map(|config| config.value.as_ref().ok()).collect();
     let receivers = |value: &&Value| value["service"]["pipelines"]["metrics"]["receivers"].as_sequence().cloned();
@@ -284,7 +287,7 @@ fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&head).to_lowercase()
 }
 
-/// Takes whatever is posted.
+/// Accepts every request, and writes each into the journal.
 fn receive(listener: &TcpListener) {
     for mut stream in listener.incoming().flatten() {
         let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
@@ -306,7 +309,7 @@ fn receive(listener: &TcpListener) {
     }
 }
 
-/// The reason why a collector would not take these configs, in its words.
+/// The reason why a collector would refuse these configs, in its words.
 fn refusal(script: &Script, configs: &[Config]) -> Option<String> {
     if let Some(text) = &script.refuse {
         return Some(text.clone());
@@ -348,7 +351,7 @@ fn refusal(script: &Script, configs: &[Config]) -> Option<String> {
     None
 }
 
-/// Where health is to be served: the overlay's extension if there is one, or else the body's.
+/// The endpoint of the health check: of the overlay's extension if there is one, otherwise of the body's.
 fn endpoint(configs: &[Config]) -> Option<String> {
     let values: Vec<&Value> = configs.iter().rev().filter_map(|config| config.value.as_ref().ok()).collect();
     let listed = values.iter().find_map(|value| value["service"]["extensions"].as_sequence())?;
@@ -382,7 +385,7 @@ impl Config {
     }
 }
 
-/// Reads the files of `--config A` and `--config=A`; other arguments are the collector's and mean nothing here.
+/// Reads the files of `--config A` and `--config=A`; other arguments are the collector's and have no effect here.
 fn read_configs(mut arguments: impl Iterator<Item = String>) -> Result<Vec<Config>, String> {
     let mut configs = Vec::new();
     while let Some(argument) = arguments.next() {
@@ -469,7 +472,7 @@ impl Script {
     }
 }
 
-/// Reads `250ms` or `1.5s`.
+/// Reads a time such as `250ms` or `1.5s`.
 fn time(text: &str) -> Option<Duration> {
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 0.001),
@@ -490,7 +493,7 @@ fn fail(text: &str) -> i32 {
     1
 }
 
-/// Writes to stderr; whoever read it may be gone, which is no reason to panic.
+/// Writes to stderr; its reader may be gone, which is no reason to panic.
 fn say(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
@@ -533,7 +536,7 @@ fn notify(state: &str) -> Result<(), String> {
     let send = |address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address);
     match address.and_then(send) {
         Ok(_) => Ok(()),
-        // The agent may be gone, and outliving it is what is tested then.
+        // The agent may have ended: some tests check that the collector outlives it.
         Err(cause) => {
             say(&format!("fake-collector: {name}: {cause}\n"));
             Ok(())

@@ -1,5 +1,5 @@
-//! Any bytes from a server, through the HTTP client itself: they end in an answer or an error, in time and within the
-//! limits, and never in a panic, which would be the end of the agent.
+//! Any bytes from a server, through the HTTP client itself: they give an answer or an error, in time and within the
+//! limits, and never a panic, which would end the agent.
 //!
 //! The input is up to three answers with a byte 0xff between; the last one may be to a redirect.
 
@@ -22,7 +22,7 @@ use otelet::source::{Offer, Protocol};
 
 const MAX_SIZE: u64 = 4096;
 
-/// What a server answers to the connections to come.
+/// The server's answers to the connections to come.
 struct Server {
     url: String,
     answers: Mutex<Sender<Vec<u8>>>,
@@ -45,7 +45,7 @@ fn server() -> &'static Server {
                         Ok(read) => head.extend(&bytes[..read]),
                     }
                 }
-                // Nothing left to say ends the connection.
+                // The connection ends when there is no answer left.
                 let _ = stream.write_all(&next.try_recv().unwrap_or_default());
                 let _ = stream.shutdown(Shutdown::Both);
             }
@@ -90,7 +90,7 @@ fuzz_target!(|data: &[u8]| {
             }
         }
     }
-    // What was not asked for must not answer the next input.
+    // An answer that was left over must not serve the next input.
     let drain = Request { method: Method::Post, url: server.url.clone(), headers: Vec::new(), body: Vec::new() };
     let _ = client.send(&drain);
 });

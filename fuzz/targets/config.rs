@@ -1,12 +1,12 @@
-//! An offered body of any content, and a collector's last words of any content: the body is taken or refused, within the
-//! memory that libFuzzer is given, and whatever is read from it makes an overlay that is YAML and says what it should.
+//! An offered body of any content, and a collector's last words of any content: the body is accepted or refused, within
+//! the memory that libFuzzer is given, and the overlay made from it is YAML with the right content.
 
 #![no_main]
 
 use std::net::IpAddr;
 
 use libfuzzer_sys::fuzz_target;
-use otelet_config::{Capabilities, Inspected, Witness, capabilities, inspect, last_words, overlay};
+use otelet_config::{Capabilities, Inspection, Witness, capabilities, inspect, last_words, overlay};
 use serde::Deserialize;
 use serde_yaml::Value;
 
@@ -30,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
     capabilities(&said);
 });
 
-fn check(inspected: &Inspected, capabilities: Capabilities, data: &[u8]) {
+fn check(inspected: &Inspection, capabilities: Capabilities, data: &[u8]) {
     // Any text may be an attribute of this host.
     let value = String::from_utf8_lossy(&data[..data.len().min(40)]).into_owned();
     let identity = [("name".to_owned(), value.clone()), (value, "value".to_owned())];
@@ -58,12 +58,12 @@ fn check(inspected: &Inspected, capabilities: Capabilities, data: &[u8]) {
     }
 }
 
-/// What was read in passing is what is there when all of it is parsed, wherever that can be known.
-fn compare(inspected: &Inspected, data: &[u8]) {
+/// Values that were read in passing equal those of a full parse, wherever both are known.
+fn compare(inspected: &Inspection, data: &[u8]) {
     let text = std::str::from_utf8(data).expect("it was taken");
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let document = serde_yaml::Deserializer::from_str(text).next().expect("it was taken");
-    // A key that stands twice ends this; the collector refuses it too.
+    // A duplicate key ends the comparison; the collector refuses it too.
     let Ok(body) = Value::deserialize(document) else { return };
     let at = |value: &Value, key: &str| untagged(value).get(key).cloned().unwrap_or_default();
     let service = at(&body, "service");

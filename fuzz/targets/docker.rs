@@ -1,4 +1,4 @@
-//! Whatever listens at a Docker engine's socket: its HTTP in pieces, its events a line each, its statistics.
+//! Any bytes at a Docker engine's socket: its HTTP in pieces, its events a line each, its statistics.
 
 #![no_main]
 
@@ -18,8 +18,8 @@ fuzz_target!(|data: &[u8]| {
     lines.take(whole.as_deref().unwrap_or(data), |line| {
         longest = longest.max(line.len());
         match events::read(line) {
-            Ok(Some(happening)) => {
-                let record = happening.record;
+            Ok(Some(event)) => {
+                let record = event.record;
                 assert!(record.attributes.len() <= 64, "labels are bounded");
                 assert!(!record.body.is_empty() && record.body.len() < 2048, "one sentence");
                 true
@@ -37,7 +37,6 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// The body, if it is an answer.
 fn taken(data: &[u8], step: usize) -> Option<Vec<u8>> {
     let (mut answer, mut body) = (Answer::default(), Vec::new());
     for piece in data.chunks(step) {

@@ -1,4 +1,4 @@
-//! URLs, proxies, headers and redirects of any content: what is taken is safe to ask and to print.
+//! URLs, proxies, headers and redirects of any content: accepted ones are safe to request and to print.
 //!
 //! The input is lines: a URL, a `Location`, a `Retry-After`, a proxy, a `NO_PROXY`, a header's name, its value, a `Date`.
 

@@ -1,18 +1,19 @@
-//! Any answer of KloudMate's service: the config that it announces is an object that is good YAML, or there is none. YAML
-//! takes no key of more than 1,024 characters as it is written; the agent's own check refuses such a config with its place.
+//! Any answer of KloudMate's service: an announced config is an object that is good YAML, or there is none. YAML
+//! accepts no key of more than 1,024 characters as it is written; the agent's own check refuses such a config with its
+//! place.
 
 #![no_main]
 
 use std::fmt;
 
 use libfuzzer_sys::fuzz_target;
-use otelet::source::kloudmate::{Announced, Part, announced};
+use otelet::source::kloudmate::{Instruction, Part, instruction};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 fuzz_target!(|data: &[u8]| {
     for part in [Part::Whole, Part::DaemonSet, Part::Deployment] {
-        if let Ok(Announced::Config(text)) = announced(data, part) {
+        if let Ok(Instruction::Config(text)) = instruction(data, part) {
             match serde_yaml::from_str(&text) {
                 Ok(Object) => {}
                 Err(error) => assert!(longest_string(&text) >= 1024, "JSON that is no YAML: {error}"),
@@ -41,7 +42,7 @@ fn longest_string(text: &str) -> usize {
     longest
 }
 
-/// An object of whatever. A key may stand twice in JSON: the collector refuses that, and says so.
+/// An object with any content. A key may stand twice in JSON: the collector refuses that, and says so.
 struct Object;
 
 impl<'de> Deserialize<'de> for Object {

@@ -1,5 +1,5 @@
-//! Any answer of an OpAMP server, several in turn: taken or refused without a panic, and whatever is kept of it can be
-//! sent with the next request.
+//! Any answers of an OpAMP server, several in turn: each is accepted or refused without a panic, and every stored value
+//! can be sent with the next request.
 
 #![no_main]
 
@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
         let head = Response::head(status, &HeaderMap::new(), SystemTime::UNIX_EPOCH);
         let response = Response { body: part.to_vec(), ..head };
         if let Ok(answer) = opamp.offer(response) {
-            // To a goodbye, any answer will do: then everything is said again, to another server.
+            // Any answer to a goodbye counts: the agent then reports its full state to another server.
             let nothing = Answer { offer: Offer::Unchanged, orders: Orders { again: true, ..Orders::default() } };
             assert!(status == 200 || answer == nothing, "{status} brought {answer:?}");
             if let Offer::Config { body } = answer.offer {

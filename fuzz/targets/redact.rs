@@ -1,4 +1,4 @@
-//! Any config with a secret planted in it: the secret is never shown, whatever surrounds it.
+//! Any config with a secret planted in it: the secret is never shown, in any surroundings.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! A settings file and flags of any content: they are taken or refused in words, never with a secret in them, and what is
-//! taken is something that a source can be made of.
+//! A settings file and flags of any content: they are accepted or refused in words, never with a secret in them, and
+//! accepted settings make a usable source.
 //!
 //! The input is a command line, one argument a line, then a byte 0xff, then the settings file.
 
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
         Some(at) => (&data[..at], &data[at + 1..]),
         None => (&[][..], data),
     };
-    // A secret stands in only for a variable: what the file or a flag says itself is its author's to show.
+    // The secret is the value of a variable alone: the author of a file or a flag may be shown its own text.
     if data.windows(SECRET.len()).any(|window| window == SECRET.as_bytes()) {
         return;
     }

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use otelet_config::signature::{PublicKey, verify};
 
-/// A key whose other half nobody has.
+/// A key whose private half does not exist any more.
 const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
 
 fuzz_target!(|data: &[u8]| {

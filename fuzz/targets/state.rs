@@ -1,5 +1,5 @@
-//! A state directory of any content: it is loaded without a panic, the agent can start from it and print it, and what is
-//! saved of it is loaded again as it was.
+//! A state directory of any content: it is loaded without a panic, the agent can start from it and print it, and saved
+//! state loads again unchanged.
 //!
 //! The input is `state.json`, `state.json.old`, `instance_uid`, a body, a status file and `alerts.json`, with a byte 0xff between them.
 
@@ -49,7 +49,7 @@ fuzz_target!(|data: &[u8]| {
     if let Some(bytes) = parts.next() {
         fs::write(status::path(directory), bytes).expect("it can be written");
         if let Ok(status) = status::read(directory) {
-            let _ = (status::screen(&status, std::time::SystemTime::now(), Some(80), true), status.complaint(), status::essence(&status));
+            let _ = (otelet::commands::status::screen(&status, std::time::SystemTime::now(), Some(80), true), status.complaint(), status::essence(&status));
         }
     }
 
@@ -77,7 +77,7 @@ fuzz_target!(|data: &[u8]| {
     let (agent, _) = Agent::resume(params, memory.record.clone(), served, firing.clone(), None, at);
     let _ = agent.deadline();
     alerts::save(directory, &firing).expect("it can be saved");
-    // Not the same to the last bit of each number, which text does not keep.
+    // Numbers may differ in their last bit, which text does not keep.
     let (again, warning) = alerts::load(directory);
     assert_eq!((again.firing.len(), again.resolved.len(), warning), (firing.firing.len(), firing.resolved.len(), None));
     for refused in &agent.report().refused {

@@ -1,5 +1,5 @@
-//! Any status with any headers and any body from a config server: only a 200 brings a config, only an expected 304 means
-//! "unchanged", and whatever is kept of the answer can be sent with the next request.
+//! Any status with any headers and any body from a config server: only a 200 brings a config, only an expected 304
+//! means "unchanged", and every stored value can be sent with the next request.
 
 #![no_main]
 
@@ -18,7 +18,7 @@ use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 fuzz_target!(|data: &[u8]| {
     let get = Get::new("https://config.example/v1", Vec::new(), None, WayOut::CONFIG).expect("a good URL");
     let report = report::report();
-    // Three answers in turn; each may be about what the one before left behind.
+    // Three answers in turn; each may depend on values that the one before left behind.
     for (number, part) in data.splitn(3, |byte| *byte == 0xff).enumerate() {
         let conditional = number < 2;
         let before = get.validators();

@@ -1,4 +1,4 @@
-//! Where the collector's program is.
+//! Finds the collector's program.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::os;
 use crate::settings::DEFAULT_COLLECTOR;
 
-/// Names that are looked for on PATH when `collector.path` says nothing else, in this order.
+/// The names that are looked for on PATH when `collector.path` is not set, in this order.
 const NAMES: [&str; 2] = [DEFAULT_COLLECTOR, "otelcol"];
 
 /// The program, by `collector.path` or found on PATH.
@@ -38,7 +38,7 @@ pub(super) fn program(path: &Path) -> Result<PathBuf, String> {
         })
 }
 
-/// The directories that a program is looked for in, those on PATH first.
+/// The directories in which a program is looked for, those on PATH first.
 fn places() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).chain(os::collector_directories()).collect()
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_found_by_name_where_it_is_first_and_a_config_beside_it_is_none() {
+    fn the_first_program_of_a_name_is_found_and_a_config_beside_it_is_not() {
         let top = std::env::temp_dir().join(format!("otelet-programs-{}", std::process::id()));
         let directories = ["absent", "one", "with space and \u{fc}"].map(|name| top.join(name));
         let file = |directory: &Path, name: &str| {

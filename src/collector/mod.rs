@@ -1,6 +1,6 @@
-//! Handles the collector: finds it, has it validate, starts it, passes its lines on, probes it, reports its end.
+//! Finds the collector, has it validate configs, starts and probes it, passes its output on, and reports its end.
 //!
-//! All of it runs on the main thread: a child ends with the thread that started it.
+//! All of this runs on the main thread: a child ends with the thread that started it.
 
 mod find;
 mod probe;
@@ -21,65 +21,64 @@ use std::time::{Duration, Instant};
 use smol::future::{self, FutureExt as _};
 
 use crate::log::{Relay, Tail};
-use crate::observe::host;
 use crate::os::{self, Adoption, Command, Launch, NotifySocket, Output};
 use crate::settings::{CollectorLog, CollectorSettings};
 use crate::store::{self, Binary, Store};
-use otelet_config::{self as config, Capabilities, Inspected, Overlay, Witness};
+use otelet_config::{self as config, Capabilities, Inspection, Overlay, Witness};
 use otelet_core::decide::{Additions, Child, ConfigHash, EngineUse, SpawnFailure, Verdict};
+use otelet_core::telemetry::HostIdentity;
 
-/// The variable by which an agent knows a collector that an earlier one left.
+/// The environment variable by which an agent recognises a collector that an earlier agent left.
 pub const MARKER: &str = "OTELET_COLLECTOR_OF";
 
 /// The agent's instance uid, for configs to use.
 const INSTANCE_UID: &str = "OTELET_INSTANCE_UID";
 
-/// The variables that the built-in configs of `targets/` are made with, and which others may use too.
+/// The variables that the built-in configs of `targets/` use. Other configs may use them too.
 const DIRECTORY: &str = "OTELET_COLLECTOR_DIR";
-/// What it is called in the state directory.
+/// The name of that directory in the state directory.
 pub const DIRECTORY_NAME: &str = "collector";
 const EXPORTER: &str = "OTELET_EXPORTER";
 
-/// In the runtime directory, what is passed beside the built-in config.
+/// The file in the runtime directory that is passed beside the built-in config.
 const MORE: &str = "more.yaml";
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
-/// How long the collector may take to validate a config.
+/// Time limit for the collector's own `validate`.
 const VALIDATE_LIMIT: Duration = Duration::from_secs(60);
 
-/// The most of an answer that is kept, from its end, in bytes: an error comes last.
+/// How much of the end of an answer is kept, in bytes: an error comes last.
 const LAST_WORDS_KEPT: usize = 8 * 1024;
 
 /// The same for the list of components: the largest distributions print some 60 KB.
 const COMPONENTS_KEPT: usize = 256 * 1024;
 
-/// What is needed to start a collector. Made anew when the settings change.
+/// Everything that is needed to start a collector, or to ask it something.
 #[derive(Debug, Clone)]
 pub struct Launcher {
-    /// The settings.
     pub settings: CollectorSettings,
-    /// Attributes of the resource that the collector reports as.
+    /// Resource attributes that the collector reports.
     pub identity: Vec<(String, String)>,
-    /// Who the agent is.
+    /// The agent's instance uid, for configs.
     pub instance_uid: String,
-    /// Who the host is, for configs that say so.
-    pub host: host::Identity,
-    /// Where the host's root is, likewise.
+    /// The host's identity, for configs.
+    pub host: HostIdentity,
+    /// The mount point of the host's root, for configs.
     pub host_root: PathBuf,
-    /// The socket of the Docker engine that is watched, likewise.
+    /// The socket of the watched Docker engine, for configs.
     pub engine: Option<PathBuf>,
-    /// What its collectors are known by to a later agent.
+    /// The value of [`MARKER`].
     pub marker: String,
-    /// Where bodies are.
+    /// Holds the bodies of configs.
     pub store: Store,
-    /// Where overlays and sockets are.
+    /// Holds overlays and sockets.
     pub runtime_dir: PathBuf,
-    /// What is known of the body that was looked at last: a restart need not parse it again.
-    pub looked_at: Rc<RefCell<Option<(ConfigHash, Inspected)>>>,
-    /// Processes that somebody waits for, so that PID 1 does not take them away.
+    /// The body that was inspected last: a restart need not parse it again.
+    pub inspected: Rc<RefCell<Option<(ConfigHash, Inspection)>>>,
+    /// Processes that a task waits for. PID 1 must not reap them.
     pub children: Rc<RefCell<BTreeSet<u32>>>,
-    /// Whether it is to take what the agent exports.
+    /// Whether the collector takes the agent's exports.
     pub takes_exports: bool,
 }
 
@@ -93,7 +92,7 @@ impl Launcher {
         find::program(&self.settings.path)
     }
 
-    /// What tells one collector binary from another without running it: path, size and time of change.
+    /// Path, size and time of change of the binary: they tell it from another one without running it.
     pub fn stamp(&self) -> Option<String> {
         let program = self.program().ok()?;
         let metadata = fs::metadata(&program).ok()?;
@@ -101,35 +100,35 @@ impl Launcher {
         Some(format!("{} {} {}.{:09}", program.display(), metadata.len(), changed.as_secs(), changed.subsec_nanos()))
     }
 
-    /// Asks the collector which version it is, and which extensions it has that can vouch for its health.
+    /// Asks the collector for its version and for its health extensions.
     ///
     /// # Errors
     ///
     /// In words, if it cannot be asked.
     pub async fn binary(&self) -> Result<Binary, String> {
         let stamp = self.stamp().unwrap_or_default();
-        let (_, said) = self.ask(&["--version".as_ref()], LAST_WORDS_KEPT).await?;
-        let version = version(&String::from_utf8_lossy(&said));
+        let (_, output) = self.ask(&["--version".as_ref()], LAST_WORDS_KEPT).await?;
+        let version = version(&String::from_utf8_lossy(&output));
         Ok(Binary { stamp, version, capabilities: self.capabilities().await? })
     }
 
-    /// What its `components` prints: YAML, some kilobytes.
+    /// Asks the collector for its components. It prints YAML, some kilobytes.
     ///
     /// # Errors
     ///
     /// In words, if it cannot be asked.
     pub async fn components(&self) -> Result<String, String> {
-        let (status, said) = self.ask(&["components".as_ref()], COMPONENTS_KEPT).await?;
+        let (status, output) = self.ask(&["components".as_ref()], COMPONENTS_KEPT).await?;
         match status.success() {
-            true => Ok(String::from_utf8_lossy(&said).into_owned()),
-            false => Err(config::last_words(&said)),
+            true => Ok(String::from_utf8_lossy(&output).into_owned()),
+            false => Err(config::last_words(&output)),
         }
     }
 
     async fn capabilities(&self) -> Result<Capabilities, String> {
         let path = self.runtime_dir.join("capabilities.yaml");
         self.write_for_collector(&path, config::PROBE_CONFIG.as_bytes())?;
-        let (_, said) =
+        let (_, output) =
             self.ask(&["validate".as_ref(), "--config".as_ref(), path.as_os_str()], LAST_WORDS_KEPT).await?;
         let _ = fs::remove_file(&path);
         let more = match self.takes_more().await {
@@ -143,10 +142,10 @@ impl Launcher {
                 false
             }
         };
-        Ok(Capabilities { more, ..config::capabilities(&String::from_utf8_lossy(&said)) })
+        Ok(Capabilities { more, ..config::capabilities(&String::from_utf8_lossy(&output)) })
     }
 
-    /// Whether there is something to be passed beside the built-in config and it takes that; if not, why.
+    /// Whether there is a file to pass beside the built-in config and the collector takes it. The error is its reason.
     async fn takes_more(&self) -> Result<bool, String> {
         if os::BUILT_IN_MORE.is_empty() {
             return Ok(false);
@@ -156,25 +155,26 @@ impl Launcher {
         self.write_for_collector(&more, os::BUILT_IN_MORE.as_bytes())?;
         let arguments =
             ["validate".as_ref(), "--config".as_ref(), built_in.as_os_str(), "--config".as_ref(), more.as_os_str()];
-        let (status, said) = self.ask(&arguments, LAST_WORDS_KEPT).await?;
+        let (status, output) = self.ask(&arguments, LAST_WORDS_KEPT).await?;
         let _ = fs::remove_file(&built_in);
         let _ = fs::remove_file(&more);
-        if status.success() { Ok(true) } else { Err(config::last_words(&said)) }
+        if status.success() { Ok(true) } else { Err(config::last_words(&output)) }
     }
 
-    /// Whether a file can be passed beside this body: it is the config that is built in for a host, and the collector takes that.
+    /// Whether [`MORE`] can be passed beside this body: the body is the built-in config of a host, and the collector takes
+    /// the file.
     fn has_more(&self, hash: ConfigHash, capabilities: Capabilities) -> bool {
         capabilities.more && hash == otelet_config::hash(os::BUILT_IN.as_bytes())
     }
 
-    /// The file that is passed beside the built-in config.
+    /// Writes the file that is passed beside the built-in config.
     fn more(&self) -> Result<PathBuf, String> {
         let path = self.runtime_dir.join(MORE);
         self.write_for_collector(&path, os::BUILT_IN_MORE.as_bytes())?;
         Ok(path)
     }
 
-    /// Has the collector validate a kept body with the overlay that it would run with, and nothing else.
+    /// Has the collector validate a kept body with the overlay that it would run with, and without `collector.args`.
     pub async fn validate(&self, hash: ConfigHash, capabilities: Capabilities) -> Verdict {
         match self.validate_or(hash, capabilities).await {
             Ok(verdict) => verdict,
@@ -199,21 +199,21 @@ impl Launcher {
         if let Some(path) = &more {
             arguments.extend(["--config".as_ref(), path.as_os_str()]);
         }
-        let (status, said) = self.ask(&arguments, LAST_WORDS_KEPT).await?;
+        let (status, output) = self.ask(&arguments, LAST_WORDS_KEPT).await?;
         let _ = fs::remove_file(&overlay_path);
         if status.success() {
             return Ok(Verdict::Passed);
         }
-        let words = config::last_words(&said);
+        let words = config::last_words(&output);
         match status.code() {
             Some(_) if !words.is_empty() => Ok(Verdict::Refused(words)),
             Some(code) => Ok(Verdict::Refused(format!("validate ended with code {code} and said nothing"))),
-            // Memory ran out, perhaps, or a person did it.
+            // The kernel may have run out of memory, or a person ended it: the config is not to blame.
             None => Err(format!("validate was ended by {}", describe(status))),
         }
     }
 
-    /// Starts the collector on a kept body, and leaves out what reads a Docker engine if it is to start without one.
+    /// Starts the collector on a kept body, `without_engine` without the receivers that read a Docker engine.
     ///
     /// # Errors
     ///
@@ -265,7 +265,7 @@ impl Launcher {
         };
         command.args(&self.settings.args);
         let intake = overlay.intake;
-        // One of ours is in the overlay; a port of the body's own is its own business.
+        // Only the receivers of our overlay have ports that were picked here.
         let receivers = [(intake.metrics, &inspected.metrics), (intake.logs, &inspected.logs)];
         let picked = receivers.into_iter().filter(|(_, way)| way.receiver.is_none());
         let mut ports: Vec<u16> = picked.filter_map(|(address, _)| Some(address?.port())).collect();
@@ -284,7 +284,7 @@ impl Launcher {
                 os::let_pass(&self.runtime_dir, user)
                     .map_err(|error| format!("{}: {error}", self.runtime_dir.display()))?;
                 command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", probe::WATCHDOG.as_micros().to_string());
-                (Prober::SdNotify { socket, heard: RefCell::default() }, None)
+                (Prober::SdNotify { socket, state: RefCell::default() }, None)
             }
             Witness::Alive => (Prober::Alive, None),
         };
@@ -308,7 +308,7 @@ impl Launcher {
         })
     }
 
-    fn overlay(&self, inspected: &Inspected, mut capabilities: Capabilities) -> Overlay {
+    fn overlay(&self, inspected: &Inspection, mut capabilities: Capabilities) -> Overlay {
         // A host without loopback, or without a free port, still gets its collector, watched less well.
         let ports = free_ports().inspect_err(|error| log::warn!("no port on 127.0.0.1 for a health_check: {error}"));
         capabilities.health_check &= ports.is_ok();
@@ -317,17 +317,17 @@ impl Launcher {
         config::overlay(inspected, capabilities, ports.unwrap_or_default(), &self.identity)
     }
 
-    /// Checks a kept body again: its hash, and what the overlay must know of it.
-    fn inspect(&self, hash: ConfigHash) -> Result<Result<Inspected, String>, String> {
+    /// Checks the hash of a kept body, and inspects it for the overlay.
+    fn inspect(&self, hash: ConfigHash) -> Result<Result<Inspection, String>, String> {
         let body = self.store.verify(hash).map_err(|error| error.chain())?;
-        if let Some((known, inspected)) = &*self.looked_at.borrow()
+        if let Some((known, inspected)) = &*self.inspected.borrow()
             && *known == hash
         {
             return Ok(Ok(inspected.clone()));
         }
         let inspected = config::inspect(&body).map_err(|refusal| refusal.to_string());
         if let Ok(inspected) = &inspected {
-            *self.looked_at.borrow_mut() = Some((hash, inspected.clone()));
+            *self.inspected.borrow_mut() = Some((hash, inspected.clone()));
         }
         Ok(inspected)
     }
@@ -379,12 +379,12 @@ impl Launcher {
         let (output, ours) = os::output().map_err(|error| format!("cannot make a pipe: {error}"))?;
         let theirs = ours.try_clone().map_err(|error| format!("cannot make a pipe: {error}"))?;
         let mut command = std::process::Command::new(program);
-        // What is meant for the agent alone: its own service manager's socket, its settings, which may be secret.
+        // The agent's own variables: the socket of its service manager, and its settings, which may be secret.
         for name in private_variables() {
             command.env_remove(name);
         }
         command.env(MARKER, &self.marker).env(INSTANCE_UID, &self.instance_uid);
-        // Never empty: a config that is built in would be refused for it. A container image has no machine-id, say.
+        // Never empty: the collector would refuse a built-in config. A container image has no machine-id, for example.
         let (name, id) = (or(&self.host.name, "unknown"), or(&self.host.id, or(&self.host.name, "unknown")));
         command.env("OTELET_HOST_NAME", name).env("OTELET_HOST_ID", id);
         command.env("OTELET_HOST_ROOT", &self.host_root);
@@ -399,7 +399,8 @@ impl Launcher {
             group: None,
         };
         if let Some(limit) = self.settings.memory_limit {
-            // Go's collector works harder near this soft limit; the last tenth is for what Go does not count.
+            // The Go runtime collects garbage harder near this soft limit. The last tenth is for memory that Go does not
+            // count.
             command.env("GOMEMLIMIT", (limit / 10 * 9).to_string());
             launch.group = os::memory_group(limit)
                 .inspect_err(|why| {
@@ -416,7 +417,7 @@ impl Launcher {
         Ok((command, output, adoption))
     }
 
-    /// A directory that the collector keeps over restarts. If it cannot be made, the collector says so when it matters.
+    /// A directory that the collector keeps over restarts. If it cannot be made, the collector reports that when it uses it.
     fn directory(&self) -> PathBuf {
         let directory = self.store.dir().join(DIRECTORY_NAME);
         let user = self.user().unwrap_or_default();
@@ -427,10 +428,10 @@ impl Launcher {
         directory
     }
 
-    /// What the built-in configs export with: nothing is sent before somebody has said where to.
+    /// The exporter of the built-in configs: nothing is sent before an endpoint is set.
     fn exporter(&self) -> &'static str {
-        let said = self.settings.env.iter().any(|(name, _)| name == ENDPOINT);
-        if said || std::env::var_os(ENDPOINT).is_some() { "otlphttp" } else { "debug" }
+        let set = self.settings.env.iter().any(|(name, _)| name == ENDPOINT);
+        if set || std::env::var_os(ENDPOINT).is_some() { "otlphttp" } else { "debug" }
     }
 
     fn user(&self) -> Result<Option<os::User>, String> {
@@ -458,7 +459,7 @@ fn or<'a>(text: &'a str, other: &'a str) -> &'a str {
     if text.is_empty() { other } else { text }
 }
 
-/// The variables that are meant for the agent alone, and that no child sees.
+/// The environment variables that are meant for the agent alone. No child gets them.
 pub fn private_variables() -> impl Iterator<Item = std::ffi::OsString> {
     std::env::vars_os().map(|(name, _)| name).filter(|name| {
         let text = name.to_string_lossy();
@@ -466,7 +467,7 @@ pub fn private_variables() -> impl Iterator<Item = std::ffi::OsString> {
     })
 }
 
-/// Takes a process off the list of those that somebody waits for.
+/// Takes a process off the list of those that a task waits for.
 struct Forget<'a>(&'a RefCell<BTreeSet<u32>>, u32);
 
 impl Drop for Forget<'_> {
@@ -492,8 +493,8 @@ pub fn describe(status: ExitStatus) -> String {
 }
 
 /// The version in `otelcol-contrib version 0.149.0`, or nothing.
-fn version(said: &str) -> String {
-    let line = said.lines().find(|line| line.contains(" version ")).unwrap_or_default();
+fn version(output: &str) -> String {
+    let line = output.lines().find(|line| line.contains(" version ")).unwrap_or_default();
     line.rsplit(' ')
         .next()
         .filter(|word| word.starts_with(|c: char| c.is_ascii_digit() || c == 'v'))

@@ -1,4 +1,4 @@
-//! How the collector's health is seen, by whatever vouches for it.
+//! Probes the collector's health, by its `health_check`, its notify socket, or its process.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -9,41 +9,31 @@ use smol::future::FutureExt as _;
 use crate::os::{self, NotifySocket};
 use otelet_core::decide::{Probe, Witness};
 
-/// How long it may take to answer a probe.
+/// Time limit for the answer to a probe.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
 /// The watchdog interval given to a collector with an `sd_notify` extension.
 pub(super) const WATCHDOG: Duration = Duration::from_secs(30);
 
-/// How a collector's health is seen.
+/// The way in which a collector is probed.
 #[derive(Debug)]
 pub enum Prober {
-    /// Ask its `health_check`.
-    HealthCheck {
-        /// Where.
-        address: SocketAddr,
-        /// What is sent.
-        request: String,
-    },
-    /// Listen to what it says by itself.
-    SdNotify {
-        /// Where it says it.
-        socket: NotifySocket,
-        /// What it said.
-        heard: RefCell<Heard>,
-    },
-    /// See that it is there.
+    /// Sends a request to its `health_check`.
+    HealthCheck { address: SocketAddr, request: String },
+    /// Reads the messages that the collector sends by itself.
+    SdNotify { socket: NotifySocket, state: RefCell<NotifyState> },
+    /// Sees that its process is there.
     Alive,
 }
 
-/// What a collector said on its notify socket.
+/// The state of a collector by its messages on the notify socket.
 #[derive(Debug, Default)]
-pub struct Heard {
+pub struct NotifyState {
     ready: bool,
     watchdog: Option<Instant>,
 }
 
-impl Heard {
+impl NotifyState {
     pub(super) fn take(&mut self, message: &str, now: Instant) {
         for line in message.lines() {
             match line {
@@ -64,15 +54,15 @@ impl Prober {
         }
     }
 
-    /// Looks once.
+    /// Probes it once.
     pub async fn probe(&self, pid: u32) -> Probe {
         if os::is_stopped(pid) {
             return Probe::Silent("its process is stopped".into());
         }
         match self {
             Self::HealthCheck { address, request } => ask_health(*address, request).await,
-            Self::SdNotify { heard, .. } => {
-                let Heard { ready, watchdog } = *heard.borrow();
+            Self::SdNotify { state, .. } => {
+                let NotifyState { ready, watchdog } = *state.borrow();
                 match watchdog {
                     _ if !ready => Probe::Silent("it has not said READY=1 yet".into()),
                     Some(last) if last.elapsed() > WATCHDOG => {
@@ -123,11 +113,11 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_that_says_ready_and_watchdog_is_heard() {
-        let mut heard = Heard::default();
-        heard.take("READY=1\nSTATUS=running", Instant::now());
-        assert!(heard.ready && heard.watchdog.is_none());
-        heard.take("WATCHDOG=1", Instant::now());
-        assert!(heard.watchdog.is_some());
+    fn ready_and_watchdog_messages_are_understood() {
+        let mut state = NotifyState::default();
+        state.take("READY=1\nSTATUS=running", Instant::now());
+        assert!(state.ready && state.watchdog.is_none());
+        state.take("WATCHDOG=1", Instant::now());
+        assert!(state.watchdog.is_some());
     }
 }

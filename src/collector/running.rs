@@ -1,4 +1,4 @@
-//! A collector that runs: what it prints is passed on, and its end is told.
+//! A collector that runs: passes its output on, and reports its end.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -13,27 +13,25 @@ use crate::os::{self, Output};
 use otelet_config::{self as config, Intake};
 use otelet_core::decide::{Child, Exit};
 
-/// A collector that runs.
 #[derive(Debug)]
 pub struct Running {
-    /// What the decisions know of it.
+    /// The collector as the decisions know it.
     pub child: Child,
-    /// How it is probed.
     pub probe: Rc<Prober>,
-    /// The last of what it printed.
+    /// The end of its output.
     pub tail: Rc<RefCell<Tail>>,
-    /// What it prints.
+    /// Passes its output on.
     pub relay: Rc<RefCell<Relay>>,
-    /// Where it takes what the agent exports.
+    /// The addresses at which it takes the agent's exports.
     pub intake: Intake,
     pub(super) process: os::Child,
     pub(super) output: Output,
-    /// Those that were picked for it.
+    /// The ports that the agent picked for it.
     pub(super) ports: Vec<u16>,
 }
 
 impl Running {
-    /// Passes on what the collector prints, until it has ended. Completes with its end.
+    /// Passes the output on until the collector has ended. Completes with its exit.
     pub async fn attend(mut self, children: Rc<RefCell<BTreeSet<u32>>>) -> Exit {
         let pid = self.child.pid;
         let (output, tail, relay) = (&self.output, &self.tail, &self.relay);
@@ -42,15 +40,15 @@ impl Running {
             while let Ok(length @ 1..) = output.read(&mut buffer).await {
                 tail.borrow_mut().add(&buffer[..length]);
                 relay.borrow_mut().take(&buffer[..length], Instant::now());
-                // Others have their turn, however fast a collector prints.
+                // Other tasks have their turn, however fast a collector prints.
                 future::yield_now().await;
             }
             future::pending::<()>().await;
         };
         let hear = async {
-            if let Prober::SdNotify { socket, heard } = &*self.probe {
+            if let Prober::SdNotify { socket, state } = &*self.probe {
                 while let Ok(message) = socket.receive().await {
-                    heard.borrow_mut().take(&message, Instant::now());
+                    state.borrow_mut().take(&message, Instant::now());
                 }
             }
             future::pending::<()>().await;
@@ -63,7 +61,7 @@ impl Running {
                 future::pending().await
             })
             .await;
-        // What it printed last is still in the pipe, which holds 64 KiB. Grandchildren may go on printing: not for us.
+        // The last output is still in the pipe, which holds 64 KiB. Grandchildren may go on printing, so the loop is bounded.
         let mut rest = [0; 4096];
         for _ in 0..32 {
             match self.output.read_now(&mut rest) {

@@ -20,14 +20,16 @@ use otelet_wire::status::Status;
 
 use crate::cli::Invocation;
 use crate::collector::Launcher;
+use crate::commands::status::screen;
 use crate::commands::tar::Tar;
 use crate::exit;
 use crate::observe::host;
 use crate::os;
 use crate::settings::{self, Flags, Settings, World};
-use crate::status::{self, Diagnosis, Verb};
-use crate::store::{self, Store};
-use otelet_config::redact::{Redactor, is_secret_name};
+use crate::status::{self, Diagnosis, Verb, secret_variables};
+use crate::store::Store;
+use otelet_config::redact::Redactor;
+use otelet_core::telemetry::HostIdentity;
 use otelet_core::units;
 
 /// The largest file that is read, in bytes. Larger configs are not shown anyway.
@@ -62,7 +64,7 @@ struct Piece {
 struct Contents {
     pieces: Vec<Piece>,
     secrets: Vec<String>,
-    host: host::Identity,
+    host: HostIdentity,
     /// The missing parts, and why they are missing.
     missing: Vec<String>,
 }
@@ -99,38 +101,6 @@ pub fn diagnose(invocation: &Invocation) -> u8 {
     // A reader that has gone away is no reason to panic.
     let _ = io::stdout().write_all(text.as_bytes());
     exit::OK
-}
-
-/// Writes the last lines of the agent's log to a file for [`diagnose`]. It runs in the agent, which knows its `secrets`
-/// and the variables of the collector that are secret by their name or that the config refers to.
-///
-/// # Errors
-///
-/// The reason, if the file cannot be written.
-pub fn leave_logs(runtime_dir: &Path, secrets: Vec<String>, config: Option<&[u8]>) -> Result<String, String> {
-    let config = config.map(String::from_utf8_lossy).unwrap_or_default();
-    let environment =
-        secret_variables(|name| config.contains(&format!("{{{name}}}")) || config.contains(&format!("env:{name}")));
-    let mut secrets: Vec<_> = secrets.into_iter().chain(environment).collect();
-    secrets.extend(Redactor::default().secrets_in(&config));
-    let redactor = Redactor::new(secrets.iter().map(String::as_str));
-    let (agent, collector) = crate::log::last_lines();
-    let diagnosis = Diagnosis { agent_log: redactor.log(&agent), collector_log: redactor.log(&collector) };
-    let text = serde_json::to_vec(&diagnosis).expect("two strings");
-    store::write_atomically(&status::diagnosis_path(runtime_dir), &text).map_err(|error| error.chain())?;
-    Ok("the last lines of the log are there".into())
-}
-
-/// Values of variables that are secret by their name, that hold a password, or that are `wanted`.
-fn secret_variables(wanted: impl Fn(&str) -> bool) -> Vec<String> {
-    let secret = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        let (name, value) = (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned());
-        let user = value.contains("://") && value.contains('@');
-        // In a shell, PWD is the working directory and no password.
-        let named = is_secret_name(&name) && !["PWD", "OLDPWD"].contains(&name.as_str());
-        (user || named || wanted(&name)).then_some(value)
-    };
-    std::env::vars_os().filter_map(secret).collect()
 }
 
 // ---- Gathering -----------------------------------------------------------------------------------------------------
@@ -188,12 +158,12 @@ fn add_agent(contents: &mut Contents, runtime_dir: &Path) -> Option<Status> {
     }
     contents.add_result("status.json", Form::Json, read(&status::path(runtime_dir)));
     let status = status::read(runtime_dir).ok()?;
-    contents.add("status.txt", Form::Lines, status::screen(&status, SystemTime::now(), None, false));
+    contents.add("status.txt", Form::Lines, screen(&status, SystemTime::now(), None, false));
     Some(status)
 }
 
 fn add_logs(contents: &mut Contents, runtime_dir: &Path) {
-    let path = status::diagnosis_path(runtime_dir);
+    let path = Diagnosis::path(runtime_dir);
     let text = read(&path);
     let _ = fs::remove_file(&path);
     let diagnosis = text.and_then(|text| {
@@ -356,7 +326,7 @@ fn add_components(contents: &mut Contents, settings: &Settings, state_dir: &Path
         marker: "diagnose".into(),
         store: Store::new(state_dir),
         runtime_dir: settings.runtime_dir.clone(),
-        looked_at: Rc::default(),
+        inspected: Rc::default(),
         children: Rc::new(RefCell::default()),
         takes_exports: false,
     };

@@ -1,41 +1,38 @@
-//! What a server answered: the parts of its head that count, and where a redirect may lead. Pure.
+//! The response of a server: the headers that the agent uses, and the rules for redirects. Pure.
 
 use std::time::{Duration, SystemTime};
 
 use ureq::http::{HeaderMap, HeaderName, Uri, header};
 
+use super::meter::Traffic;
+use super::request::{MAX_REDIRECTS, Method};
 use super::url::{is_https, parse_url, port, public};
-use super::{MAX_REDIRECTS, Method, Traffic};
 
-/// The longest `Retry-After` that is believed.
+/// The longest `Retry-After` that is respected.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The longest `Location` that is followed, in bytes: it comes back in messages.
+/// The longest `Location` that is followed, in bytes: messages repeat it.
 const MAX_LOCATION: usize = 2048;
 
-/// What came back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
-    /// Any status, also those that mean failure.
+    /// Any status, including failures.
     pub status: u16,
-    /// The `ETag` header.
     pub etag: Option<String>,
-    /// The `Last-Modified` header.
     pub last_modified: Option<String>,
-    /// How long the server wants to be left alone; at most a day.
+    /// How long the server wants no further request; at most a day.
     pub retry_after: Option<Duration>,
-    /// The `Location` header.
     pub location: Option<String>,
-    /// The `Date` header: the server's clock.
+    /// The server's clock, from the `Date` header.
     pub date: Option<SystemTime>,
-    /// The body of a 2xx answer; that of others is not read.
+    /// The body of a 2xx answer. Other bodies are not read.
     pub body: Vec<u8>,
-    /// What this took on the wire, TLS and proxy included, TCP's own headers not.
+    /// The bytes of this exchange on the wire, TLS and proxy included, TCP's own headers not.
     pub traffic: Traffic,
 }
 
 impl Response {
-    /// An answer that has no body yet. `now` counts where the server does not say what time it has.
+    /// Makes a response without a body. `now` is used if the server sends no `Date`.
     pub fn head(status: u16, headers: &HeaderMap, now: SystemTime) -> Self {
         let date = text(headers, header::DATE).and_then(|date| httpdate::parse_http_date(date).ok());
         let owned = |name| text(headers, name).map(str::to_owned);
@@ -51,30 +48,30 @@ impl Response {
         }
     }
 
-    /// Where it sends us, if it does.
+    /// The target, if this is a redirect.
     pub(super) fn redirects(&self) -> Option<&str> {
         let location = self.location.as_deref()?;
         matches!(self.status, 301 | 302 | 303 | 307 | 308).then_some(location)
     }
 }
 
-/// How the body is encoded, if it is.
+/// The encoding of the body, if it has one.
 pub(super) fn encoding(headers: &HeaderMap) -> Option<&str> {
     text(headers, header::CONTENT_ENCODING).filter(|encoding| !encoding.eq_ignore_ascii_case("identity"))
 }
 
-/// A header of visible ASCII; others count as absent.
+/// The value of a header. One with other characters than visible ASCII counts as absent.
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
 /// The time to wait that a `Retry-After` header asks for, either in seconds or as a date; at most a day.
 ///
-/// `now` is best the server's own `Date`, since the clocks of edge hosts are often wrong.
+/// `now` should be the server's own `Date`, since the clocks of edge hosts are often wrong.
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit mean very long.
+        // A number that does not fit means a very long time.
         value.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs)
     } else {
         let date = httpdate::parse_http_date(value).ok()?;
@@ -86,38 +83,32 @@ pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 /// Why a redirect is not followed. URLs in it have neither query nor user.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum RedirectError {
-    /// There is nothing at its end that could be asked.
+    /// The target cannot be requested.
     #[error("redirects to something that is not a usable http:// or https:// URL")]
     Unusable,
-    /// It leads away from the server.
+    /// The target is not on the same server.
     #[error("redirects to {to}, {why}")]
     Elsewhere {
-        /// Where to.
         to: String,
-        /// In which way that is elsewhere.
+        /// The difference from the server.
         why: &'static str,
     },
-    /// It turns a POST into a GET, as all do but 307 and 308.
+    /// It would turn a POST into a GET. All statuses but 307 and 308 do.
     #[error("answered a POST with {status}, which does not keep its body, and leads to {to}")]
-    LosesBody {
-        /// Its status.
-        status: u16,
-        /// Where to.
-        to: String,
-    },
-    /// It leads to another, and so on.
+    LosesBody { status: u16, to: String },
+    /// It is one redirect too many.
     #[error("redirects more than {MAX_REDIRECTS} times, at last to {last}")]
     Loop {
-        /// The URL that was not asked any more.
+        /// The URL that was not requested any more.
         last: String,
     },
 }
 
-/// Where a redirect leads, if it may be followed.
+/// Returns the target of a redirect, if it may be followed.
 ///
 /// # Errors
 ///
-/// A [`RedirectError`], with the target if that can be asked.
+/// A [`RedirectError`], with the target if that can be requested.
 pub fn redirect(from: &Uri, location: &str, status: u16, method: Method) -> Result<Uri, RedirectError> {
     let authority = from.authority().map_or("", |authority| authority.as_str());
     let base = format!("{}://{authority}", from.scheme_str().unwrap_or("http"));
@@ -157,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_a_redirect_may_lead() {
+    fn a_redirect_is_followed_on_the_same_server_only() {
         let to = |from: &str, location: &str| {
             let from = from.parse().unwrap();
             redirect(&from, location, 302, Method::Get).map(|to| to.to_string()).map_err(|why| why.to_string())
@@ -201,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_that_a_server_asks_for() {
+    fn retry_after_is_seconds_or_a_date() {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         let wait = |value| retry_after(value, now).map(|wait| wait.as_secs());
         assert_eq!(wait("0"), Some(0));

@@ -1,7 +1,7 @@
-//! Reads out of a certificate in DER until when it is valid. Pure.
+//! Reads the expiry date of a certificate in DER. Pure.
 //!
-//! A walk to one field (RFC 5280, 4.1), not a parser: rustls has judged the certificate before, and what this walk does not
-//! know has no end that could be told.
+//! This walks to one field (RFC 5280, 4.1) and is no full parser: rustls has verified the certificate before. A
+//! certificate of an unexpected form yields no date.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,10 +9,10 @@ const INTEGER: u8 = 0x02;
 const SEQUENCE: u8 = 0x30;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-/// `[0] EXPLICIT`, before which version 1 has nothing.
+/// `[0] EXPLICIT`. A certificate of version 1 lacks this field.
 const VERSION: u8 = 0xa0;
 
-/// `tbsCertificate.validity.notAfter`.
+/// Returns `tbsCertificate.validity.notAfter`.
 pub(super) fn not_after(certificate: &[u8]) -> Option<SystemTime> {
     let (certificate, _) = take(certificate, SEQUENCE)?;
     let (mut tbs, _) = take(certificate, SEQUENCE)?;
@@ -49,7 +49,7 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], rest) = bytes.split_first_chunk()?;
     let (length, rest) = match first {
         0..=0x7f => (usize::from(first), rest),
-        // Lengths of up to three bytes: no handshake carries more.
+        // A length has up to three bytes: no handshake carries more data.
         0x81..=0x83 => {
             let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
             (length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)), rest)
@@ -74,7 +74,7 @@ fn time(year: u32, text: &[u8]) -> Option<SystemTime> {
     // Years that begin in March have their leap day at the end.
     let (shifted, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = 365 * shifted + shifted / 4 - shifted / 100 + shifted / 400 + (153 * month + 2) / 5 + day;
-    // Those until 1970-01-01, counted in the same way.
+    // Subtracts the days until 1970-01-01, counted in the same way.
     let days = u64::from(days - 719_469);
     let seconds = ((days * 24 + u64::from(hour)) * 60 + u64::from(minute)) * 60 + u64::from(second);
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
@@ -102,20 +102,20 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_what_the_certificate_says_in_either_way_of_writing() {
+    fn the_expiry_date_is_read_in_both_encodings() {
         for (year, month, day) in
             [(1999, 12, 31), (2000, 2, 29), (2026, 3, 1), (2049, 12, 31), (2050, 1, 1), (2100, 2, 28)]
         {
-            let told = not_after(&made(year, month, day)).map(rfc3339);
-            assert_eq!(told, Some(format!("{year}-{month:02}-{day:02}T00:00:00Z")));
+            let read = not_after(&made(year, month, day)).map(rfc3339);
+            assert_eq!(read, Some(format!("{year}-{month:02}-{day:02}T00:00:00Z")));
         }
     }
 
     #[test]
-    fn a_certificate_that_is_cut_or_torn_has_no_end_or_some_and_does_no_harm() {
+    fn a_torn_certificate_does_no_harm() {
         let whole = made(2030, 1, 1);
-        let told = not_after(&whole);
-        assert!(told.is_some());
+        let read = not_after(&whole);
+        assert!(read.is_some());
         for length in 0..whole.len() {
             assert_eq!(not_after(&whole[..length]), None);
         }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_none() {
+    fn an_invalid_time_yields_no_date() {
         for text in [
             "20300101000000",
             "20301301000000Z",

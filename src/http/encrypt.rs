@@ -1,7 +1,7 @@
-//! TLS on a connection, and a look at the certificate that the server showed.
+//! TLS on a connection. It also reads the expiry date of the server's certificate.
 //!
-//! ureq has a link of its own for this, which shows nobody the certificate. Whom to trust is decided in `tls`, by rustls
-//! alone: nothing here takes part in it.
+//! ureq has a TLS link of its own, but it gives no access to the certificate. This file takes no part in the decision
+//! about trust: rustls decides, with the settings from `tls`.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use ureq::unversioned::transport::{
 };
 
 use super::certificate;
+use super::meter::Meter;
 use super::url::bare;
-use super::wire::Wire;
 
 /// Encrypts connections for https:// and leaves others as they are.
 #[derive(Debug)]
 pub(super) struct Encrypt {
-    /// None for a way that is never encrypted.
+    /// `None` for a route that is never encrypted.
     pub(super) tls: Option<Arc<ClientConfig>>,
-    pub(super) wire: Arc<Wire>,
+    pub(super) meter: Arc<Meter>,
 }
 
 impl<In: Transport> Connector<In> for Encrypt {
@@ -32,7 +32,7 @@ impl<In: Transport> Connector<In> for Encrypt {
         if !details.needs_tls() {
             return Ok(Some(Either::A(transport)));
         }
-        let tls = self.tls.clone().ok_or(ureq::Error::Tls("no TLS on this way"))?;
+        let tls = self.tls.clone().ok_or(ureq::Error::Tls("this route has no TLS"))?;
         let name = ServerName::try_from(bare(details.uri.host().unwrap_or("")).to_owned());
         let name = name.map_err(|_| ureq::Error::Tls("the server's name cannot be in a certificate"))?;
 
@@ -41,14 +41,13 @@ impl<In: Transport> Connector<In> for Encrypt {
         sock.set_timeout(details.timeout);
         conn.complete_io(&mut sock)?;
         let shown = conn.peer_certificates().and_then(|chain| chain.first());
-        self.wire.saw_certificate(shown.and_then(|shown| certificate::not_after(shown)));
+        self.meter.note_certificate(shown.and_then(|shown| certificate::not_after(shown)));
         let options = details.config;
         let buffers = LazyBuffers::new(options.input_buffer_size(), options.output_buffer_size());
         Ok(Some(Either::B(Encrypted { buffers, stream: StreamOwned { conn, sock } })))
     }
 }
 
-/// An encrypted connection.
 pub(super) struct Encrypted {
     buffers: LazyBuffers,
     stream: StreamOwned<ClientConnection, TransportAdapter>,

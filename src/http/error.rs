@@ -1,187 +1,124 @@
-//! Why there is no answer: facts alone. The caller knows which settings its client was made from, and adds the way out.
+//! The reasons for a failed request, as facts. The caller knows the settings of its client and adds the way out.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
+
 use super::answer::RedirectError;
+use super::meter::Misbehaviour;
+use super::request::HttpSettings;
 use super::url::UrlError;
-use super::wire::{CUT, Misbehaved, Unresolved};
-use super::{HttpSettings, tls};
+use super::wire::{CUT, Unresolved};
 use otelet_core::decide::FailureKind;
 use otelet_core::units::{format_size, format_time};
 
-/// The files that TLS is made from.
+/// The files with the settings of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsFile {
-    /// [`HttpSettings::ca_file`].
     Ca,
-    /// [`HttpSettings::client_cert_file`].
     ClientCert,
-    /// [`HttpSettings::client_key_file`].
     ClientKey,
 }
 
-/// Why there is no answer, or none that serves. URLs in it have neither query nor user, and header values are left out.
+/// Why a request failed. URLs in it have neither query nor user, and header values are left out.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum HttpError {
-    /// The URL cannot be asked.
+    /// The URL cannot be requested.
     #[error("URL {0}")]
     Url(#[from] UrlError),
     /// A header of the request cannot be sent.
     #[error("header {name}: {why}")]
-    Header {
-        /// Its name.
-        name: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// A proxy cannot be used. It is not repeated: it may hold a password.
+    Header { name: String, why: &'static str },
+    /// A proxy cannot be used. Its URL is left out, since it may hold a password.
     #[error("proxy for {scheme}://: {why}")]
     Proxy {
-        /// For which URLs it is: `http` or `https`.
+        /// The scheme of the URLs that it serves: `http` or `https`.
         scheme: &'static str,
-        /// What is wrong with it.
         why: &'static str,
     },
-    /// A client certificate was given without its key, or a key without its certificate.
-    #[error("client certificate: only one of certificate and key is given")]
+    /// The settings have a client certificate without its key, or a key without its certificate.
+    #[error("client certificate: only one of certificate and key is set")]
     Unpaired {
-        /// The one that is given.
-        given: TlsFile,
+        /// The one that is set.
+        set: TlsFile,
     },
     /// A file with certificates or a key cannot be used.
     #[error("{}: {why}", path.display())]
-    File {
-        /// What it is for.
-        file: TlsFile,
-        /// Where it is.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A client certificate that came from a server cannot be used.
+    File { file: TlsFile, path: PathBuf, why: String },
+    /// A client certificate that a server sent cannot be used.
     #[error("client certificate from the server: {why}")]
-    Identity {
-        /// What is wrong with it.
-        why: String,
-    },
-    /// TLS cannot be set up at all.
+    Identity { why: String },
+    /// TLS cannot be set up.
     #[error("TLS: {why}")]
-    Setup {
-        /// The library's words.
-        why: String,
-    },
-    /// The host is not known.
+    Setup { why: String },
+    /// The name of the host does not resolve.
     #[error("{url}: name {host} does not resolve: {why}")]
     Resolve {
-        /// Where to.
         url: String,
         /// The server's name, or the proxy's.
         host: String,
-        /// The system's words.
         why: String,
     },
-    /// No connection.
+    /// The connection could not be made, or broke.
     #[error("{url}: {why}")]
     Connect {
-        /// Where to.
         url: String,
-        /// The system's words, or the proxy's.
+        /// The message of the system or of the proxy.
         why: String,
     },
-    /// The proxy wants a user and password before it makes a tunnel for https://.
+    /// The proxy wants a user and password before it opens a tunnel for https://.
     #[error("{url}: {why}")]
     ProxyPassword {
-        /// Where to, and by which proxy.
+        /// The URL, and the proxy.
         url: String,
-        /// The proxy's words.
         why: String,
     },
-    /// The server's certificate is of no CA that is trusted.
+    /// No trusted CA has signed the server's certificate.
     #[error("{url}: certificate is not trusted: {why}")]
     Untrusted {
-        /// Where to.
         url: String,
-        /// What the library says of it.
+        /// The reason that rustls gives.
         why: String,
-        /// The file with the CAs that are trusted; none for the public ones.
+        /// The file with the trusted CAs; `None` for the public ones.
         ca_file: Option<PathBuf>,
     },
-    /// The server ended TLS when it was shown no client certificate. It does not say whether that is the reason.
+    /// The server ended TLS, and no client certificate was shown. The server does not say whether that is the reason.
     #[error("{url}: server ended TLS")]
-    NoClientCertificate {
-        /// Where to.
-        url: String,
-    },
-    /// TLS did not come about for another reason.
+    NoClientCertificate { url: String },
+    /// TLS failed for another reason.
     #[error("{url}: {why}")]
-    Tls {
-        /// Where to.
-        url: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// The time is up.
+    Tls { url: String, why: String },
     #[error("{url}: did not answer within {}", format_time(*limit))]
-    Timeout {
-        /// Where to.
-        url: String,
-        /// [`HttpSettings::timeout`].
-        limit: Duration,
-    },
-    /// An answer, but not the one that was asked for. For those who judge a [`Response`](super::Response).
+    Timeout { url: String, limit: Duration },
+    /// The status is not the expected one. The callers of this room use it when they judge a
+    /// [`Response`](super::Response).
     #[error("{url}: answered {status}")]
-    Status {
-        /// Where to.
-        url: String,
-        /// Its status.
-        status: u16,
-    },
-    /// A body larger than allowed.
+    Status { url: String, status: u16 },
+    /// The body is larger than [`HttpSettings::max_size`].
     #[error("{url}: body is larger than {}", format_size(*limit))]
-    TooLarge {
-        /// Where to.
-        url: String,
-        /// [`HttpSettings::max_size`].
-        limit: u64,
-    },
-    /// Far more around the body than any body may have.
+    TooLarge { url: String, limit: u64 },
+    /// The server sent far more bytes around the body than any body may have.
     #[error("{url}: sends far more than a body of {} takes", format_size(*limit))]
-    Flood {
-        /// Where to.
-        url: String,
-        /// [`HttpSettings::max_size`].
-        limit: u64,
-    },
-    /// A redirect that is not followed.
+    Flood { url: String, limit: u64 },
+    /// The answer is a redirect that is not followed.
     #[error("{url}: {why}")]
     Redirect {
-        /// Where to.
         url: String,
-        /// Where it points, and why that is not followed.
+        /// The target, and why it is not followed.
         why: RedirectError,
     },
     /// The body is compressed or otherwise encoded, which was not asked for.
     #[error("{url}: answered with content-encoding {encoding:.20}, which was not asked for")]
-    Encoded {
-        /// Where to.
-        url: String,
-        /// The header's value.
-        encoding: String,
-    },
-    /// What came is not an answer in HTTP.
+    Encoded { url: String, encoding: String },
+    /// The answer is not valid HTTP.
     #[error("{url}: {why}")]
-    Protocol {
-        /// Where to.
-        url: String,
-        /// What is wrong with it.
-        why: String,
-    },
+    Protocol { url: String, why: String },
 }
 
 impl HttpError {
-    /// What a failure by it is counted as.
+    /// The kind under which this failure is counted.
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Url(_)
@@ -202,7 +139,7 @@ impl HttpError {
         }
     }
 
-    /// What is wrong, for those who know already with what.
+    /// Returns the reason without the name of the thing, for a caller that names it itself.
     pub(crate) fn why(self) -> String {
         match self {
             Self::Url(why) => why.to_string(),
@@ -211,7 +148,7 @@ impl HttpError {
         }
     }
 
-    /// Judges an error of ureq's. `certified`: a client certificate was at hand, should the server want one.
+    /// Turns an error of ureq into one of these. `certified`: the client could show a certificate.
     pub(super) fn explain(error: ureq::Error, url: String, settings: &HttpSettings, certified: bool) -> Self {
         let protocol = |url, why: &dyn std::fmt::Display| Self::Protocol { url, why: why.to_string() };
         match error {
@@ -223,11 +160,11 @@ impl HttpError {
             ureq::Error::Io(error) => {
                 let inner = error.get_ref();
                 if let Some(tls) = inner.and_then(|e| e.downcast_ref()) {
-                    tls::explain(tls, url, settings, certified)
+                    explain_tls(tls, url, settings, certified)
                 } else if let Some(misbehaved) = inner.and_then(|e| e.downcast_ref()) {
                     match misbehaved {
-                        Misbehaved::Flood => Self::Flood { url, limit: settings.max_size },
-                        Misbehaved::Otherwise(why) => protocol(url, why),
+                        Misbehaviour::Flood => Self::Flood { url, limit: settings.max_size },
+                        Misbehaviour::Otherwise(why) => protocol(url, why),
                     }
                 } else if error.kind() == io::ErrorKind::UnexpectedEof {
                     protocol(url, &CUT)
@@ -235,7 +172,7 @@ impl HttpError {
                     Self::Connect { url, why: error.to_string() }
                 }
             }
-            ureq::Error::Rustls(error) => tls::explain(&error, url, settings, certified),
+            ureq::Error::Rustls(error) => explain_tls(&error, url, settings, certified),
             ureq::Error::Tls(why) => Self::Tls { url, why: why.to_owned() },
             ureq::Error::ConnectProxyFailed(why) if why.contains("407") => Self::ProxyPassword { url, why },
             ureq::Error::ConnectProxyFailed(why) => Self::Connect { url, why },
@@ -243,4 +180,38 @@ impl HttpError {
             other => protocol(url, &other),
         }
     }
+}
+
+/// Turns an error of rustls into one of these. `certified`: the client could show a certificate.
+fn explain_tls(error: &rustls::Error, url: String, settings: &HttpSettings, certified: bool) -> HttpError {
+    use CertificateError as C;
+    let why = match error {
+        // A private CA that was replaced under its old name shows as a bad signature.
+        rustls::Error::InvalidCertificate(trust @ (C::UnknownIssuer | C::BadSignature)) => {
+            return HttpError::Untrusted { url, why: format!("{trust:?}"), ca_file: settings.ca_file.clone() };
+        }
+        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
+            "certificate has expired, or this host's clock is wrong".to_owned()
+        }
+        rustls::Error::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
+            "certificate is not valid yet, or this host's clock is wrong".to_owned()
+        }
+        rustls::Error::InvalidCertificate(C::NotValidForNameContext { presented, .. }) => {
+            format!("certificate is for another name: {}", presented.join(", "))
+        }
+        rustls::Error::InvalidCertificate(other) => {
+            format!("certificate is not trusted: {other}")
+        }
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure)
+            if !certified =>
+        {
+            return HttpError::NoClientCertificate { url };
+        }
+        rustls::Error::AlertReceived(alert) => format!("server ended TLS: {alert:?}"),
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "answer is not TLS; is this an http:// server?".to_owned()
+        }
+        other => format!("TLS failed: {other}"),
+    };
+    HttpError::Tls { url, why }
 }

@@ -1,5 +1,5 @@
-//! Files that a request is made from or that are a config themselves: only if they are regular, only up to a limit, and
-//! with a stamp that says whether they need reading again.
+//! Reads the files that a request needs, or that are a config: only regular files, only up to a limit. A stamp tells
+//! whether a file needs to be read again.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -8,18 +8,18 @@ use std::time::SystemTime;
 use crate::os;
 use otelet_core::units::format_size;
 
-/// What tells one state of a file from the next without reading it.
+/// Tells two states of a file apart without reading it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Stamp {
     pub(crate) modified: SystemTime,
     pub(crate) len: u64,
 }
 
-/// Looks at a file, or at the one that a link leads to.
+/// Takes the stamp of a file, or of the target of a link.
 ///
 /// # Errors
 ///
-/// For anything but a regular file, beside what the system says.
+/// The system's error, and one for anything but a regular file.
 pub(crate) fn stamp(path: &Path) -> io::Result<Stamp> {
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
@@ -28,11 +28,11 @@ pub(crate) fn stamp(path: &Path) -> io::Result<Stamp> {
     Ok(Stamp { modified: metadata.modified()?, len: metadata.len() })
 }
 
-/// Reads a regular file up to a limit, in bytes. It never waits for a writer, as reading a FIFO does.
+/// Reads a regular file up to a limit, in bytes. It never waits for a writer, as a read from a FIFO would.
 ///
 /// # Errors
 ///
-/// For anything but a regular file, and for a larger one, beside what the system says.
+/// The system's error, and one for anything but a regular file and for a larger file.
 pub(crate) fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = os::open_regular(path)?;
     let len = file.metadata()?.len();

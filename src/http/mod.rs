@@ -1,19 +1,22 @@
 //! One request, one answer over HTTP/1.1, with a limit on everything: time, bytes, redirects.
 //!
-//! It blocks, so it is called from short-lived threads only. It never weakens TLS, never goes to another host than it
-//! was told, keeps no connection and no cookie, decodes no compression, and takes proxies from its caller alone. It knows
-//! no setting by name: an error holds facts, and the caller adds the way out.
+//! It blocks, so it is called from short-lived threads only. It never weakens TLS, never connects to a host that the
+//! caller did not name, keeps no connection and no cookie, decodes no compression, and uses only the caller's proxies.
+//! It knows no setting by name: an error holds facts, and the caller adds the way out.
 //!
-//! The rooms: `url` what may be asked, `proxy` by which way, `tls` whom to trust, `encrypt` and
-//! `certificate` what comes of that, `wire` what ureq is allowed to do
-//! below all that, `answer` what came back, `error` what did not, `files` the small files that requests are made from.
+//! The files: `request` has the request and the settings of a client, `url` checks URLs, `proxy` chooses the route,
+//! `tls` builds the TLS settings from files, `encrypt` speaks TLS, `certificate` reads an expiry date, `wire` has the
+//! connections that ureq uses, `meter` limits their bytes and time, `answer` is the response, `error` the reasons for
+//! none, `files` reads the small files of a request.
 
 mod answer;
 mod certificate;
 mod encrypt;
 mod error;
 mod files;
+mod meter;
 mod proxy;
+mod request;
 mod tls;
 mod url;
 mod wire;
@@ -22,9 +25,8 @@ mod wire;
 pub(crate) mod tests;
 
 use std::io::Read;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use ureq::http::{HeaderName, HeaderValue, Uri, header};
 use ureq::{Agent, Body, Proxy};
@@ -32,73 +34,28 @@ use ureq::{Agent, Body, Proxy};
 pub use answer::{RedirectError, Response, redirect, retry_after};
 pub use error::{HttpError, TlsFile};
 pub(crate) use files::{Stamp, read_regular, stamp};
+use meter::Meter;
+pub use meter::Traffic;
 #[cfg(test)]
 pub(crate) use otelet_testkit::server as test_server;
 pub use proxy::{bypasses_proxy, parse_proxy};
+pub use request::{HttpSettings, MAX_REDIRECTS, Method, Request};
 pub use tls::Identity;
 use tls::Tls;
 pub use url::{UrlError, parse_url, public};
 use url::{is_https, port};
-pub use wire::Traffic;
-use wire::Wire;
-
-/// The most redirects that are followed.
-pub const MAX_REDIRECTS: usize = 5;
 
 /// Sent with each request that has none of its own, and to proxies.
 pub const USER_AGENT: &str = concat!("otelet/", env!("CARGO_PKG_VERSION"));
 
-/// The most bytes that a mere promise of the server makes us reserve.
+/// The most memory that is reserved because of a `Content-Length`, in bytes.
 const MAX_RESERVE: u64 = 4 * 1024 * 1024;
 
-/// What all requests of a [`Client`] have in common.
-#[derive(Clone)]
-pub struct HttpSettings {
-    /// For everything from resolving the name to the last byte of the answer, redirects included.
-    pub timeout: Duration,
-    /// The most bytes of an answer's body.
-    pub max_size: u64,
-    /// PEM file with the CAs to trust **instead of** the built-in public ones.
-    pub ca_file: Option<PathBuf>,
-    /// PEM file with the client certificate and its intermediates.
-    pub client_cert_file: Option<PathBuf>,
-    /// PEM file with the key of the client certificate, not encrypted.
-    pub client_key_file: Option<PathBuf>,
-    /// Proxy for http:// URLs, `http://[user:password@]host[:port]`; empty for none.
-    pub http_proxy: Option<String>,
-    /// Proxy for https:// URLs, likewise.
-    pub https_proxy: Option<String>,
-    /// Where no proxy is used, see [`bypasses_proxy`].
-    pub no_proxy: String,
-}
-
-/// The methods that are used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// Without a body.
-    Get,
-    /// With a body, even if it is empty.
-    Post,
-}
-
-/// What is sent.
-#[derive(Clone)]
-pub struct Request {
-    /// How.
-    pub method: Method,
-    /// Where to: http:// or https://, without user and password.
-    pub url: String,
-    /// Names and values; they may hold secrets, so nobody prints them.
-    pub headers: Vec<(String, String)>,
-    /// What [`Method::Post`] sends.
-    pub body: Vec<u8>,
-}
-
-/// Checks that a header can be sent, and that it is not one of those which HTTP itself needs.
+/// Checks that a header can be sent and is none that the agent sets itself.
 ///
 /// # Errors
 ///
-/// [`HttpError::Header`] that names the header but never the value.
+/// [`HttpError::Header`], which names the header but never the value.
 pub fn check_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), HttpError> {
     let bad = |why| HttpError::Header { name: name.to_owned(), why };
     let key = HeaderName::from_bytes(name.as_bytes())
@@ -120,24 +77,24 @@ pub fn check_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)
     Ok((key, value))
 }
 
-/// Sends requests, one at a time: who comes second waits.
+/// Sends requests, one at a time: a second caller waits.
 pub struct Client {
     settings: HttpSettings,
     http_proxy: Option<Proxy>,
     https_proxy: Option<Proxy>,
-    wire: Arc<Wire>,
-    /// It looks and does not fetch: half a body serves, and so does a redirect that leads away.
+    meter: Arc<Meter>,
+    /// Whether this client serves checks, see [`for_checks`](Self::for_checks).
     looks: bool,
     built: Mutex<Built>,
 }
 
-/// What is made once and kept: the agents, until a file with certificates changes.
+/// ureq's agents. They are kept until a file with certificates changes.
 struct Built {
     tls: Tls,
     agents: Vec<(Route, Agent)>,
 }
 
-/// One of the four ways to a server; each has an agent of its own.
+/// One of the four ways to reach a server. Each has its own agent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Route {
     tls: bool,
@@ -145,7 +102,8 @@ struct Route {
 }
 
 impl Client {
-    /// Checks the settings. The files that they name are read with the first request, so that they may still come.
+    /// Checks the settings. The files that they name are read with the first request, so they may still be missing
+    /// here.
     ///
     /// # Errors
     ///
@@ -157,62 +115,63 @@ impl Client {
             Some(proxy) => parse_proxy(scheme, proxy).map(Some),
         };
         match (&settings.client_cert_file, &settings.client_key_file) {
-            (Some(_), None) => return Err(HttpError::Unpaired { given: TlsFile::ClientCert }),
-            (None, Some(_)) => return Err(HttpError::Unpaired { given: TlsFile::ClientKey }),
+            (Some(_), None) => return Err(HttpError::Unpaired { set: TlsFile::ClientCert }),
+            (None, Some(_)) => return Err(HttpError::Unpaired { set: TlsFile::ClientKey }),
             (Some(_), Some(_)) | (None, None) => {}
         }
         Ok(Self {
             settings: settings.clone(),
             http_proxy: proxy("http", &settings.http_proxy)?,
             https_proxy: proxy("https", &settings.https_proxy)?,
-            wire: Arc::default(),
+            meter: Arc::default(),
             looks: false,
             built: Mutex::new(Built { tls: Tls::new(), agents: Vec::new() }),
         })
     }
 
-    /// For checks: of a body that is too large the beginning is the answer, and so is a redirect that is not followed.
+    /// Turns this into a client for checks. It returns the beginning of a body that is too large, and a redirect that
+    /// it does not follow, where others return an error.
     pub fn for_checks(mut self) -> Self {
         self.looks = true;
         self
     }
 
-    /// What all requests together took on the wire, also those that failed.
+    /// The bytes on the wire of all requests so far, failed ones included.
     pub fn traffic(&self) -> Traffic {
-        self.wire.traffic()
+        self.meter.traffic()
     }
 
-    /// Until when the certificate is valid that the server showed in the last exchange, if it came to that.
+    /// The expiry date of the certificate that the server showed in the last exchange. `None` if it showed none.
     pub fn certificate_until(&self) -> Option<SystemTime> {
-        self.wire.certificate_until()
+        self.meter.certificate_until()
     }
 
     /// Sends one request and waits for the whole answer.
     ///
     /// Redirects are followed up to [`MAX_REDIRECTS`] times within the same host, scheme and port, or from http to
-    /// https on the same host when the port stays or goes from 80 to 443; so no header reaches another server. A POST
-    /// follows 307 and 308 only.
+    /// https on the same host if the port stays or changes from 80 to 443. So no header reaches another server. A POST
+    /// follows only 307 and 308.
     ///
     /// # Errors
     ///
-    /// An [`HttpError`], whatever the server does, within the time limit. One thing may take longer: the
-    /// system's resolver knows no limit, but after it nothing more is sent.
+    /// An [`HttpError`] within the time limit, whatever the server does. Only the system's resolver may take longer,
+    /// since it has no limit; nothing is sent after that.
     pub fn send(&self, request: &Request) -> Result<Response, HttpError> {
         self.send_as(request, None)
     }
 
-    /// The same, with a client certificate instead of the one that the settings name, where TLS is spoken.
+    /// The same, with this client certificate instead of the one in the settings. It is used for https:// only.
     ///
     /// # Errors
     ///
     /// As [`send`](Self::send).
     pub fn send_as(&self, request: &Request, identity: Option<&Identity>) -> Result<Response, HttpError> {
-        // Held for the whole exchange: the limits and counts in `wire` are those of one request.
+        // Held for the whole exchange: the limits and counts of `meter` are for one request.
         let mut built = self.built.lock().expect("no panic while it is held");
         let before = self.traffic();
-        // Chunks, heads, certificates and early hints come on top of the body, but not without end.
+        // Chunks, heads, certificates and early hints come in addition to the body, and need a limit too.
         let allowance = 256 * 1024 + self.settings.max_size.saturating_mul(2);
-        self.wire.begin(self.settings.timeout, allowance);
+        self.meter.begin(self.settings.timeout, allowance);
 
         let mut uri = parse_url(&request.url)?;
         for _ in 0..=MAX_REDIRECTS {
@@ -233,7 +192,7 @@ impl Client {
         Err(HttpError::Redirect { url, why: RedirectError::Loop { last: public(&uri) } })
     }
 
-    /// Sends the request to this very URL.
+    /// Sends the request to this URL and follows no redirect.
     fn once(
         &self,
         built: &mut Built,
@@ -254,7 +213,7 @@ impl Client {
             let (name, value) = check_header(name, value)?;
             builder = builder.header(name, value);
         }
-        // Nothing is kept open, and the server should know.
+        // The connection is not kept, so the server can close it at once.
         builder = builder.header(header::CONNECTION, "close");
         if let Some(credentials) = self.forward(route).and_then(proxy::credentials) {
             builder = builder.header(header::PROXY_AUTHORIZATION, credentials);
@@ -295,12 +254,12 @@ impl Client {
         if tls { self.https_proxy.as_ref() } else { self.http_proxy.as_ref() }
     }
 
-    /// The proxy that makes a tunnel to the server.
+    /// The proxy that opens a tunnel to the server.
     fn tunnel(&self, route: Route) -> Option<&Proxy> {
         self.proxy_for(route.tls).filter(|_| route.proxied && route.tls)
     }
 
-    /// The proxy that gets the request itself, and passes it on.
+    /// The proxy that receives the request itself and forwards it.
     fn forward(&self, route: Route) -> Option<&Proxy> {
         self.proxy_for(route.tls).filter(|_| route.proxied && !route.tls)
     }
@@ -319,18 +278,18 @@ impl Client {
             .max_idle_connections_per_host(0)
             .input_buffer_size(wire::BUFFER)
             .output_buffer_size(wire::BUFFER)
-            // Less would also refuse an interim answer with much behind it; a full buffer is seen by `wire`.
+            // A lower limit would also refuse an interim answer with much data behind it. `wire` notices a full buffer.
             .max_response_header_size(wire::BUFFER)
             .timeout_global(Some(self.settings.timeout))
-            // ureq would send its own.
+            // Without these, ureq would send its own values.
             .user_agent(USER_AGENT)
             .accept("")
             .accept_encoding("")
-            // Must be said: otherwise ureq looks into the environment.
+            // Always set: otherwise ureq reads the environment.
             .proxy(self.tunnel(route).cloned())
             .build();
         let tls = route.tls.then(|| built.tls.config());
-        let agent = wire::agent(options, &self.wire, tls, self.forward(route));
+        let agent = wire::agent(options, &self.meter, tls, self.forward(route));
         built.agents.push((route, agent.clone()));
         Ok(agent)
     }
@@ -344,13 +303,13 @@ impl Client {
     }
 }
 
-/// The whole body, unless it is larger than the limit.
+/// Reads the whole body. Returns `None` if it is larger than the limit.
 fn read_body(body: &mut Body, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
     let promised = body.content_length().unwrap_or(0);
     if promised > limit {
         return Ok(None);
     }
-    // Known lengths are reserved at once: growing step by step takes up to twice the memory.
+    // A known length is reserved at once: growing in steps would take up to twice the memory.
     let mut bytes = Vec::with_capacity(promised.min(MAX_RESERVE) as usize);
     body.as_reader().take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= limit).then_some(bytes))

@@ -1,4 +1,4 @@
-//! Which proxy is used, and where none is. Pure.
+//! Chooses between a proxy and a direct connection. Pure.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use super::url::{bare, is_host_and_port};
 ///
 /// # Errors
 ///
-/// [`HttpError::Proxy`], in which neither the proxy nor what is wrong with it is repeated: it may hold a password.
+/// [`HttpError::Proxy`]. It repeats no part of the proxy's URL, which may hold a password.
 pub fn parse_proxy(scheme: &'static str, proxy: &str) -> Result<Proxy, HttpError> {
     let bad = |why| HttpError::Proxy { scheme, why };
     let parsed = Proxy::new(proxy).ok().filter(|proxy| proxy.uri().authority().is_some_and(is_host_and_port));
@@ -24,7 +24,7 @@ pub fn parse_proxy(scheme: &'static str, proxy: &str) -> Result<Proxy, HttpError
     Ok(parsed)
 }
 
-/// The value of `Proxy-Authorization`, when the proxy's URL has a user.
+/// The value of `Proxy-Authorization`, if the proxy's URL has a user.
 pub(super) fn credentials(proxy: &Proxy) -> Option<String> {
     let user = proxy.username()?;
     let pair = format!("{user}:{}", proxy.password().unwrap_or(""));
@@ -33,10 +33,10 @@ pub(super) fn credentials(proxy: &Proxy) -> Option<String> {
 
 /// Whether a host is reached without a proxy.
 ///
-/// `no_proxy` is a list with commas or spaces between. `*` means every host; `example.com` that name and all below it,
-/// `.example.com` only those below; `10.0.0.1` an address, `10.0.0.0/8` and `fd00::/8` a network; any but a network may
-/// end in `:port`. `localhost` and loopback addresses never use a proxy. These are the rules of Go programs, so the
-/// Collector reads the same list in the same way.
+/// `no_proxy` is a list separated by commas or spaces. `*` means every host; `example.com` that name and all names
+/// below it, `.example.com` only names below it; `10.0.0.1` an address; `10.0.0.0/8` and `fd00::/8` a network. All but
+/// networks may end in `:port`. `localhost` and loopback addresses never use a proxy. These are the rules of Go
+/// programs, so the Collector reads the same list in the same way.
 pub fn bypasses_proxy(no_proxy: &str, host: &str, port: u16) -> bool {
     let host = bare(host).trim_end_matches('.').to_ascii_lowercase();
     let address: Option<IpAddr> = host.parse().ok();
@@ -50,7 +50,7 @@ pub fn bypasses_proxy(no_proxy: &str, host: &str, port: u16) -> bool {
         if let Some((network, bits)) = entry.split_once('/') {
             return address.is_some_and(|address| is_within(address, network, bits));
         }
-        // An IPv6 address without brackets has colons of its own.
+        // An IPv6 address without brackets has colons but no port.
         let (name, only) = match entry.rsplit_once(':') {
             Some((name, only)) if !name.contains(':') || name.ends_with(']') => (name, only.parse().ok()),
             _ => (entry, Some(port)),
@@ -82,7 +82,7 @@ fn is_within(address: IpAddr, network: &str, bits: &str) -> bool {
     let Some(ignored) = width.checked_sub(bits) else {
         return false;
     };
-    // All 128 bits cannot be shifted out: then every address is within.
+    // A shift by all 128 bits yields `None` on both sides, so `/0` has every address in it.
     address.checked_shr(ignored) == network.checked_shr(ignored)
 }
 
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_no_proxy_is_used() {
+    fn hosts_in_no_proxy_are_reached_directly() {
         let list = "example.com,.internal  host:8080,10.0.0.0/8,192.168.1.7,fd00::/8,[fd99::1]:443,::2";
         for (host, port) in [
             ("example.com", 443),

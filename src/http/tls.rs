@@ -1,4 +1,5 @@
-//! Whom TLS trusts and what it shows of us, made from the files that the caller names; and what went wrong.
+//! The settings of TLS, from the files that the caller names: which CAs are trusted, and which client certificate is
+//! shown.
 
 use std::io;
 use std::path::Path;
@@ -6,28 +7,30 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use rustls::{AlertDescription, CertificateError, ClientConfig, InvalidMessage, RootCertStore};
+use rustls::{ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
 use ureq::tls::PemItem;
 
-use super::{HttpError, HttpSettings, Stamp, TlsFile, read_regular, stamp};
+use super::error::{HttpError, TlsFile};
+use super::files::{Stamp, read_regular, stamp};
+use super::request::HttpSettings;
 
-/// The most bytes of a file with certificates: those of all public CAs take 220 KB.
+/// The largest file with certificates, in bytes: all public CAs together take 220 KB.
 const MAX_PEM: u64 = 2 * 1024 * 1024;
 
-/// What the files say, as they were when they were read last.
+/// The settings from the files, as of the last read.
 pub(super) struct Tls {
     crypto: Arc<CryptoProvider>,
     read: Option<Read>,
 }
 
-/// The stamps of the files, who we are, and what was made of both.
+/// The stamps of the files, the identity, and the settings that were made from both.
 type Read = ([Option<Stamp>; 3], Option<Identity>, Arc<ClientConfig>);
 
-/// Who we are: a certificate with its intermediates, and the key that belongs to it.
+/// A client certificate with its intermediates, and its private key.
 type ClientCert = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-/// A client certificate that is in no file: it came from a server. Both parts are secrets enough not to be printed.
+/// A client certificate that a server sent, so it is in no file. Neither part may be printed.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
     /// The certificate and its intermediates, in PEM.
@@ -41,7 +44,7 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// In words, if it is no PEM or the key does not belong to the certificate.
+    /// A message, if it is no PEM or the key does not belong to the certificate.
     pub fn check(&self) -> Result<(), String> {
         self.client_cert(&rustls::crypto::ring::default_provider()).map(|_| ())
     }
@@ -53,22 +56,22 @@ impl Identity {
 }
 
 impl Tls {
-    /// Nothing read yet.
     pub(super) fn new() -> Self {
         Self { crypto: Arc::new(rustls::crypto::ring::default_provider()), read: None }
     }
 
-    /// What connections are made with, after [`refresh`](Self::refresh).
+    /// Returns the settings for connections. [`refresh`](Self::refresh) must have succeeded before.
     pub(super) fn config(&self) -> Arc<ClientConfig> {
         let (_, _, made) = self.read.as_ref().expect("it was refreshed before");
         made.clone()
     }
 
-    /// Reads the certificates and the key again if one of the files has changed; says whether it did.
+    /// Reads the certificates and the key again if one of the files has changed. Returns whether it did.
     ///
     /// # Errors
     ///
-    /// [`HttpError::File`] for one that cannot be used, [`HttpError::Identity`] for a certificate that came from a server.
+    /// [`HttpError::File`] for a file that cannot be used, [`HttpError::Identity`] for a certificate that a server
+    /// sent.
     pub(super) fn refresh(&mut self, settings: &HttpSettings, identity: Option<&Identity>) -> Result<bool, HttpError> {
         let files = [
             (TlsFile::Ca, &settings.ca_file),
@@ -77,7 +80,7 @@ impl Tls {
         ];
         let mut stamps = [None; 3];
         for ((file, path), seen) in files.into_iter().zip(&mut stamps) {
-            // Beside another certificate, that of the settings may be missing.
+            // With a certificate from a server, the files of the settings may be missing.
             if let Some(path) = path.as_ref().filter(|_| identity.is_none() || file == TlsFile::Ca) {
                 *seen = Some(stamp(path).map_err(|error| unreadable(file, path, &error))?);
             }
@@ -106,7 +109,7 @@ impl Tls {
         Ok(true)
     }
 
-    /// Reads the client certificate and proves that the key belongs to it.
+    /// Reads the client certificate and checks that the key belongs to it.
     fn client_cert(&self, cert: &Path, key: &Path) -> Result<ClientCert, HttpError> {
         let chain = certificates(TlsFile::ClientCert, cert)?;
         let pem = read_regular(key, MAX_PEM).map_err(|error| unreadable(TlsFile::ClientKey, key, &error))?;
@@ -116,7 +119,7 @@ impl Tls {
     }
 }
 
-/// Proves that the key belongs to the certificate.
+/// Checks that the key belongs to the certificate.
 fn client_cert(chain: &[CertificateDer<'static>], key: &[u8], crypto: &CryptoProvider) -> Result<ClientCert, String> {
     let Ok(key) = PrivateKeyDer::from_pem_slice(key) else {
         return Err("no private key in PEM; an encrypted one must be decrypted first".into());
@@ -126,12 +129,12 @@ fn client_cert(chain: &[CertificateDer<'static>], key: &[u8], crypto: &CryptoPro
     Ok((chain.to_vec(), key))
 }
 
-/// Those of Mozilla's programme, as they were when this was built.
+/// The CAs of Mozilla's programme, as of the build.
 fn public_roots() -> RootCertStore {
     RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
 }
 
-/// The CAs in a file, of which at least one must be usable.
+/// Reads the CAs in a file. At least one must be usable.
 fn roots(path: &Path) -> Result<RootCertStore, HttpError> {
     let mut store = RootCertStore::empty();
     let (usable, _) = store.add_parsable_certificates(certificates(TlsFile::Ca, path)?);
@@ -156,7 +159,7 @@ fn parse(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
         }
     }
     if certificates.is_empty() {
-        return Err("no certificate in PEM in it".into());
+        return Err("has no certificate in PEM".into());
     }
     Ok(certificates)
 }
@@ -167,38 +170,4 @@ fn bad_file(file: TlsFile, path: &Path, why: &str) -> HttpError {
 
 fn unreadable(file: TlsFile, path: &Path, error: &io::Error) -> HttpError {
     bad_file(file, path, &format!("cannot read: {error}"))
-}
-
-/// Why TLS did not come about. `certified`: a client certificate was at hand, should the server want one.
-pub(super) fn explain(error: &rustls::Error, url: String, settings: &HttpSettings, certified: bool) -> HttpError {
-    use CertificateError as C;
-    let why = match error {
-        // A private CA that was made anew under its old name shows as a bad signature.
-        rustls::Error::InvalidCertificate(trust @ (C::UnknownIssuer | C::BadSignature)) => {
-            return HttpError::Untrusted { url, why: format!("{trust:?}"), ca_file: settings.ca_file.clone() };
-        }
-        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
-            "certificate has expired; if not, this host's clock is wrong".to_owned()
-        }
-        rustls::Error::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
-            "certificate is not valid yet; if it is, this host's clock is wrong".to_owned()
-        }
-        rustls::Error::InvalidCertificate(C::NotValidForNameContext { presented, .. }) => {
-            format!("certificate is for another name: {}", presented.join(", "))
-        }
-        rustls::Error::InvalidCertificate(other) => {
-            format!("certificate is not trusted: {other}")
-        }
-        rustls::Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure)
-            if !certified =>
-        {
-            return HttpError::NoClientCertificate { url };
-        }
-        rustls::Error::AlertReceived(alert) => format!("server ended TLS: {alert:?}"),
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "answer is not TLS; is this an http:// server?".to_owned()
-        }
-        other => format!("TLS failed: {other}"),
-    };
-    HttpError::Tls { url, why }
 }

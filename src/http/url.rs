@@ -1,11 +1,11 @@
-//! Which URLs are asked, and how they are printed. Pure.
+//! Checks URLs, and prints them without secrets. Pure.
 
 use ureq::http::Uri;
 use ureq::http::uri::{Authority, Scheme};
 
-/// Why a URL cannot be asked. The URL itself is not repeated: one that cannot be parsed may hide a password anywhere.
+/// Why a URL cannot be requested. The message does not repeat the URL: one that cannot be parsed may have a password
+/// anywhere.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
 pub enum UrlError {
     #[error("not a URL: {0}")]
     Invalid(String),
@@ -19,7 +19,7 @@ pub enum UrlError {
     HostAndPort,
 }
 
-/// Checks that a URL is one that [`Client::send`](super::Client::send) takes.
+/// Checks that [`Client::send`](super::Client::send) can request this URL.
 ///
 /// # Errors
 ///
@@ -39,7 +39,7 @@ pub fn parse_url(url: &str) -> Result<Uri, UrlError> {
     Ok(uri)
 }
 
-/// Whether there is a host, and either no port or a number that can be one: to the parser, `h:x` has no port.
+/// Whether there is a host, and either no port or a valid one. The parser itself reads `h:x` as a host without port.
 pub(super) fn is_host_and_port(authority: &Authority) -> bool {
     let rest = authority.as_str().rsplit('@').next().unwrap_or("");
     match authority.port_u16() {
@@ -48,7 +48,7 @@ pub(super) fn is_host_and_port(authority: &Authority) -> bool {
     }
 }
 
-/// A URL as it may be printed: without query and user.
+/// Returns a URL for messages: without query and user, which may be secrets.
 pub fn public(uri: &Uri) -> String {
     let scheme = uri.scheme_str().unwrap_or("http");
     let authority = uri.authority().map_or("", |a| a.as_str());

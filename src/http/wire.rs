@@ -1,48 +1,40 @@
-//! What lies between ureq and the network: each connection is dialled, counted and guarded here, so that no server can
-//! take more time or bytes than it was given.
+//! The connections between ureq and the network. Each is dialled, metered and guarded here, so that no server can take
+//! more time or bytes than the limits allow.
 
 use std::io;
 use std::net::ToSocketAddrs;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
 
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
-    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, TcpConnector, Transport, time,
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, TcpConnector, Transport,
 };
 use ureq::{Agent, Proxy};
 
 use super::encrypt::Encrypt;
+use super::meter::{Meter, Misbehaviour};
 use super::url::{bare, port};
 
-/// Size of each of the two buffers of a connection, and so the most that the head of an answer may have: ten times
-/// what servers send. ureq's own 128 KiB serve large transfers.
+/// The size of each of the two buffers of a connection, and so the limit for the head of an answer: ten times a usual
+/// head. ureq's own 128 KiB are meant for large transfers.
 pub(super) const BUFFER: usize = 16 * 1024;
 
 /// The most addresses of a name that are tried; ureq's own limit.
 const MAX_ADDRESSES: usize = 16;
 
-/// What is said of an answer that ended too early.
+/// The message about an answer that ended too early.
 pub(super) const CUT: &str = "connection ended before the answer was complete";
 
-/// What is said of a head, or of a line between chunks, that does not fit [`BUFFER`].
+/// The message about a head, or a line between chunks, that does not fit [`BUFFER`].
 pub(super) const TOO_LONG: &str = "a line or the head of the answer is larger than 16KiB";
 
-/// Bytes on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Traffic {
-    /// From us.
-    pub sent: u64,
-    /// To us.
-    pub received: u64,
-}
-
-/// An agent whose connections obey the limits of `wire`. If there is a proxy `forward`, requests go to it as they are.
+/// Makes an agent of ureq whose connections obey the limits of `meter`. With a proxy `forward`, requests are sent to
+/// that proxy.
 pub(super) fn agent(
     config: Config,
-    wire: &Arc<Wire>,
+    meter: &Arc<Meter>,
     tls: Option<Arc<rustls::ClientConfig>>,
     forward: Option<&Proxy>,
 ) -> Agent {
@@ -50,76 +42,11 @@ pub(super) fn agent(
     let chain =
         ().chain(ConnectProxyConnector::default())
             .chain(TcpConnector::default())
-            .chain(Count(wire.clone()))
-            .chain(Encrypt { tls, wire: wire.clone() })
+            .chain(Count(meter.clone()))
+            .chain(Encrypt { tls, meter: meter.clone() })
             .chain(Guard { forward: forward.is_some() });
-    let dial = Dial { wire: wire.clone(), chain: Box::new(chain) };
-    Agent::with_parts(config, dial, Resolve { wire: wire.clone(), instead })
-}
-
-/// What is counted and limited for the exchange at hand, shared with what ureq calls.
-#[derive(Debug, Default)]
-pub(super) struct Wire(Mutex<WireState>);
-
-#[derive(Debug, Default)]
-struct WireState {
-    traffic: Traffic,
-    deadline: Option<Instant>,
-    /// Bytes that may still come.
-    allowance: u64,
-    /// Until when the certificate is valid that the server showed last in this exchange.
-    certificate_until: Option<SystemTime>,
-}
-
-impl Wire {
-    fn lock(&self) -> MutexGuard<'_, WireState> {
-        self.0.lock().expect("no panic while it is held")
-    }
-
-    /// What has passed so far, in all exchanges.
-    pub(super) fn traffic(&self) -> Traffic {
-        self.lock().traffic
-    }
-
-    /// Begins an exchange: from now on there is so much time, and so many bytes may come.
-    pub(super) fn begin(&self, timeout: Duration, allowance: u64) {
-        let mut state = self.lock();
-        state.deadline = Instant::now().checked_add(timeout);
-        state.allowance = allowance;
-        state.certificate_until = None;
-    }
-
-    /// A server has shown a certificate that is valid until then, and it was found good.
-    pub(super) fn saw_certificate(&self, until: Option<SystemTime>) {
-        self.lock().certificate_until = until;
-    }
-
-    /// Until when the certificate is valid that was shown last in this exchange.
-    pub(super) fn certificate_until(&self) -> Option<SystemTime> {
-        self.lock().certificate_until
-    }
-
-    /// Shortens a time limit of ureq's, which may be that of a single step, to what is left of the whole.
-    fn within(&self, mut limit: NextTimeout) -> Result<NextTimeout, ureq::Error> {
-        if let Some(deadline) = self.lock().deadline {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(ureq::Error::Timeout(ureq::Timeout::Global));
-            }
-            limit.after = limit.after.min(time::Duration::Exact(left));
-        }
-        Ok(limit)
-    }
-}
-
-/// The peer did something that no honest one does.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Misbehaved {
-    /// It sent far more around the body than any body may have.
-    #[error("sends without end")]
-    Flood,
-    #[error("{0}")]
-    Otherwise(&'static str),
+    let dial = Dial { meter: meter.clone(), chain: Box::new(chain) };
+    Agent::with_parts(config, dial, Resolve { meter: meter.clone(), instead })
 }
 
 /// The name has no address.
@@ -130,11 +57,12 @@ pub(super) struct Unresolved {
     pub(super) why: String,
 }
 
-/// Asks the system on this thread. ureq's own resolver starts a thread each time and leaves it behind while DNS hangs.
+/// Resolves names with the system's resolver, on this thread. ureq's own resolver starts a thread each time and leaves
+/// it behind while DNS hangs.
 #[derive(Debug)]
 struct Resolve {
-    wire: Arc<Wire>,
-    /// The proxy that requests are sent to as they are: the only name that is looked up then.
+    meter: Arc<Meter>,
+    /// The proxy that forwards requests. Then its name is the only one to resolve.
     instead: Option<(String, u16)>,
 }
 
@@ -154,7 +82,7 @@ impl Resolver for Resolve {
             ureq::Error::Other(Box::new(Unresolved { host, why }))
         };
         let found = (bare(host), port).to_socket_addrs().map_err(|error| unresolved(error.to_string()))?;
-        self.wire.within(limit)?;
+        self.meter.within(limit)?;
         let mut addresses = self.empty();
         for address in found.take(MAX_ADDRESSES) {
             addresses.push(address);
@@ -166,10 +94,10 @@ impl Resolver for Resolve {
     }
 }
 
-/// Connects within what is left of the time. Everything else is in the chain.
+/// Connects within the time that is left. The chain does everything else.
 #[derive(Debug)]
 struct Dial {
-    wire: Arc<Wire>,
+    meter: Arc<Meter>,
     chain: Box<dyn Connector<(), Out = Box<dyn Transport>>>,
 }
 
@@ -184,7 +112,7 @@ impl Connector<()> for Dial {
             request_level: details.request_level,
             resolver: details.resolver,
             now: details.now,
-            timeout: self.wire.within(details.timeout)?,
+            timeout: self.meter.within(details.timeout)?,
             current_time: details.current_time.clone(),
             run_connector: details.run_connector.clone(),
             register_shutdown: details.register_shutdown.clone(),
@@ -193,9 +121,9 @@ impl Connector<()> for Dial {
     }
 }
 
-/// Counts what passes, below TLS, and ends it when time or bytes run out.
+/// Counts the bytes below TLS, and ends the connection when time or bytes run out.
 #[derive(Debug)]
-struct Count(Arc<Wire>);
+struct Count(Arc<Meter>);
 
 impl<In: Transport> Connector<In> for Count {
     type Out = Counted;
@@ -204,8 +132,8 @@ impl<In: Transport> Connector<In> for Count {
         let options = details.config;
         Ok(chained.map(|inner| Counted {
             inner: Box::new(inner),
-            wire: self.0.clone(),
-            // A tunnel lies on a connection to the proxy, which counts already.
+            meter: self.0.clone(),
+            // A tunnel uses a connection to the proxy, which is counted already.
             counts: options.proxy().is_none(),
         }))
     }
@@ -214,7 +142,7 @@ impl<In: Transport> Connector<In> for Count {
 #[derive(Debug)]
 struct Counted {
     inner: Box<dyn Transport>,
-    wire: Arc<Wire>,
+    meter: Arc<Meter>,
     counts: bool,
 }
 
@@ -225,19 +153,16 @@ impl Transport for Counted {
 
     fn transmit_output(&mut self, amount: usize, limit: NextTimeout) -> Result<(), ureq::Error> {
         if self.counts {
-            self.wire.lock().traffic.sent += amount as u64;
+            self.meter.sent(amount);
         }
-        self.inner.transmit_output(amount, self.wire.within(limit)?)
+        self.inner.transmit_output(amount, self.meter.within(limit)?)
     }
 
     fn await_input(&mut self, limit: NextTimeout) -> Result<bool, ureq::Error> {
         let before = self.inner.buffers().input().len();
-        let more = self.inner.await_input(self.wire.within(limit)?)?;
+        let more = self.inner.await_input(self.meter.within(limit)?)?;
         if self.counts {
-            let got = (self.inner.buffers().input().len() - before) as u64;
-            let mut state = self.wire.lock();
-            state.traffic.received += got;
-            state.allowance = state.allowance.checked_sub(got).ok_or_else(|| io::Error::other(Misbehaved::Flood))?;
+            self.meter.received(self.inner.buffers().input().len() - before)?;
         }
         Ok(more)
     }
@@ -251,10 +176,10 @@ impl Transport for Counted {
     }
 }
 
-/// The last link: what ureq itself reads from and writes to.
+/// The last link of the chain, from which ureq reads and to which it writes.
 #[derive(Debug)]
 struct Guard {
-    /// Requests go to a proxy that passes them on.
+    /// Whether requests go to a proxy that forwards them.
     forward: bool,
 }
 
@@ -273,8 +198,8 @@ impl<In: Transport> Connector<In> for Guard {
 #[derive(Debug)]
 struct Guarded<T> {
     inner: T,
-    /// What is still to be put before the path of the request: a proxy wants the whole URL there, and ureq knows
-    /// proxies by CONNECT only, which many refuse for port 80.
+    /// The text to put before the path of the request, until that is done. A proxy wants the whole URL there, and ureq
+    /// supports proxies with CONNECT only, which many refuse for port 80.
     prefix: Option<String>,
 }
 
@@ -288,7 +213,7 @@ impl<T: Transport> Transport for Guarded<T> {
             let output = self.inner.buffers().output();
             let path = output[..amount].iter().position(|byte| *byte == b' ');
             let (Some(path), true) = (path, amount + prefix.len() <= output.len()) else {
-                return Err(io::Error::other(Misbehaved::Otherwise("request does not fit a proxy")).into());
+                return Err(io::Error::other(Misbehaviour::Otherwise("request does not fit a proxy")).into());
             };
             let path = path + 1;
             output.copy_within(path..amount, path + prefix.len());
@@ -298,12 +223,12 @@ impl<T: Transport> Transport for Guarded<T> {
         self.inner.transmit_output(amount, limit)
     }
 
-    /// ureq takes a reset, and an end of TLS that is not the peer's own, for the end of a body without length. That
-    /// may be half a config, so it is turned into an error that ureq does not know.
+    /// ureq takes a reset, and an end of TLS without the peer's consent, for the end of a body without length. The body
+    /// may then be half a config, so both become errors that ureq passes on.
     fn await_input(&mut self, limit: NextTimeout) -> Result<bool, ureq::Error> {
         if self.inner.buffers().input().len() >= BUFFER {
-            // Nothing of it could be used, and nothing more can be read: ureq would call it an end.
-            return Err(io::Error::other(Misbehaved::Otherwise(TOO_LONG)).into());
+            // The buffer is full without a complete line or head, and ureq would take that for the end.
+            return Err(io::Error::other(Misbehaviour::Otherwise(TOO_LONG)).into());
         }
         self.inner.await_input(limit).map_err(|error| match error {
             ureq::Error::Io(error)
@@ -312,7 +237,7 @@ impl<T: Transport> Transport for Guarded<T> {
                     io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
                 ) =>
             {
-                io::Error::other(Misbehaved::Otherwise(CUT)).into()
+                io::Error::other(Misbehaviour::Otherwise(CUT)).into()
             }
             other => other,
         })

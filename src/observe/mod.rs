@@ -1,4 +1,4 @@
-//! What the agent sees beside the collector: the host, a Docker engine, the results of checks.
+//! Observes the world beside the collector: the host, a Docker engine, and the targets of checks.
 
 pub mod check;
 pub mod docker;

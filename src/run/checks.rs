@@ -1,98 +1,81 @@
-//! Does the checks that are due, and knows how the agent and the collector themselves are.
+//! Begins the checks that are due, and computes the two built-in ones: the agent itself and its collector.
 
-use super::*;
-use crate::observe::check::{self, Checked};
+use std::time::{Duration, SystemTime};
+
+use super::context::Context;
+use super::decisions::moment;
+use super::message::Message;
+use crate::observe::check;
 use crate::settings::CheckTarget;
-use otelet_core::decide::check::Outcome;
+use crate::status;
+use otelet_core::decide::{AgentReport, CheckOutcome, Event};
 use otelet_wire::status::CheckStatus;
 
-/// How the agent and the collector are: two checks that are always there, and cost nothing, since they are computed.
+/// Begins a check of the settings. If it cannot begin, it has failed.
+pub(super) fn begin(context: &Context, index: usize, generation: u64) -> Option<Event> {
+    let settings = context.settings.checks.get(index)?.clone();
+    let redactor = check::redactor(&settings, &context.settings.secrets());
+    if let CheckTarget::Exec { command } = &settings.target {
+        let outbox = context.outbox.clone();
+        let running = check::exec::check(command.clone(), settings.timeout, redactor, context.children.clone());
+        let task = context.executor.spawn(async move {
+            let checked = running.await;
+            outbox.send(Message::Checked { generation, settings: Box::new(settings), checked });
+        });
+        task.detach();
+        return None;
+    }
+    let http = context.settings.config.http();
+    let job = move || {
+        let checked = check::check(&settings, &http, &redactor);
+        Message::Checked { generation, settings: Box::new(settings), checked }
+    };
+    let why = context.start("check", job).err()?;
+    Some(Event::Checked { generation, outcome: CheckOutcome { result: Err(why.message), took: Duration::ZERO } })
+}
+
+/// The checks of agent and collector. They are always there and cost nothing, since they are computed.
 #[derive(Debug, Default)]
 pub(super) struct BuiltInChecks {
-    /// What is wrong with the settings that were read last.
-    pub(super) settings: Option<String>,
+    /// Why the settings that were read last cannot be used.
+    pub(super) settings_trouble: Option<String>,
     /// Why the last write to the state directory failed.
-    disk: Option<String>,
+    disk_trouble: Option<String>,
     agent: Option<(bool, SystemTime)>,
     collector: Option<(bool, SystemTime)>,
 }
 
 impl BuiltInChecks {
-    /// Learns from a write to the state directory how that is.
-    pub(super) fn heard(&mut self, event: &Event) {
+    /// Learns from the end of a write whether the state directory takes writes.
+    pub(super) fn learn(&mut self, event: &Event) {
         if let Event::Kept { result, .. } | Event::Recorded { result, .. } = event {
-            self.disk = result.as_ref().err().cloned();
-        }
-    }
-}
-
-impl Runner {
-    /// Begins a check. One that cannot even begin has failed.
-    pub(super) fn check(&self, index: usize, generation: u64) -> Option<Event> {
-        let settings = self.settings.checks.get(index)?.clone();
-        let redactor = check::redactor(&settings, &self.settings.secrets());
-        if let CheckTarget::Exec { command } = &settings.target {
-            let sender = self.sender.clone();
-            let running = check::exec::check(command.clone(), settings.timeout, redactor, self.children.clone());
-            let task = self.executor.spawn(async move {
-                let checked = running.await;
-                send(&sender, Message::Checked { generation, settings: Box::new(settings), checked });
-            });
-            task.detach();
-            return None;
-        }
-        let http = self.settings.config.http();
-        let job = move || {
-            let checked = check::check(&settings, &http, &redactor);
-            Message::Checked { generation, settings: Box::new(settings), checked }
-        };
-        let why = self.work_along("check", job).err()?;
-        Some(Event::Checked { generation, outcome: Outcome { result: Err(why.message), took: Duration::ZERO } })
-    }
-
-    pub(super) fn take_checked(&mut self, generation: u64, settings: &settings::CheckSettings, checked: Checked) {
-        if self.told_of_points() {
-            self.observed(check::points(settings, &checked, SystemTime::now()));
-        }
-        self.feed(Event::Checked { generation, outcome: checked.outcome });
-    }
-
-    /// Whether anybody wants points.
-    pub(super) fn told_of_points(&self) -> bool {
-        self.settings.export.to.is_some() || !self.settings.alerts.is_empty()
-    }
-
-    /// The states of the checks, told with each sample.
-    pub(super) fn sample_checks(&mut self) {
-        if self.told_of_points() {
-            let checks = self.check_statuses(&self.agent.report());
-            self.observed(check::state_points(checks.iter(), SystemTime::now()));
+            self.disk_trouble = result.as_ref().err().cloned();
         }
     }
 
-    /// Keeps since when the agent and the collector are as they are.
-    pub(super) fn look_at_ourselves(&mut self, report: &otelet_core::decide::Report) {
-        let now = SystemTime::now();
-        let agent = self.trouble_of_agent(report).is_none();
+    /// Keeps the time of each change.
+    pub(super) fn update(&mut self, report: &AgentReport) {
+        let now = moment().wall;
         let keep = |known: &mut Option<(bool, SystemTime)>, ok: bool| {
-            if known.is_none_or(|(was, _)| was != ok) {
+            if known.is_none_or(|(before, _)| before != ok) {
                 *known = Some((ok, now));
             }
         };
-        keep(&mut self.built_in_checks.agent, agent);
-        keep(&mut self.built_in_checks.collector, report.collector.healthy);
+        let agent = self.agent_trouble(report).is_none();
+        keep(&mut self.agent, agent);
+        keep(&mut self.collector, report.collector.healthy);
     }
 
-    fn trouble_of_agent(&self, report: &otelet_core::decide::Report) -> Option<String> {
-        let known = &self.built_in_checks;
-        let settings = known.settings.as_ref().map(|why| format!("settings cannot be used: {why}"));
-        let disk = known.disk.as_ref().map(|why| format!("state cannot be written: {why}"));
+    fn agent_trouble(&self, report: &AgentReport) -> Option<String> {
+        let settings = self.settings_trouble.as_ref().map(|why| format!("settings cannot be used: {why}"));
+        let disk = self.disk_trouble.as_ref().map(|why| format!("state cannot be written: {why}"));
         let source = report.exchanges.last_error.as_ref().map(|why| format!("config source does not answer: {why}"));
         settings.or(disk).or(source)
     }
 
-    pub(super) fn check_statuses(&self, report: &otelet_core::decide::Report) -> Vec<CheckStatus> {
-        let now = SystemTime::now();
+    /// All checks for the status: first the built-in ones, then those of the settings.
+    pub(super) fn statuses(&self, report: &AgentReport) -> Vec<CheckStatus> {
+        let now = moment().wall;
         let since = |known: Option<(bool, SystemTime)>| known.map_or(now, |(_, since)| since);
         let collector = &report.collector;
         let trouble = (!collector.healthy).then(|| {
@@ -101,9 +84,8 @@ impl Runner {
                 .clone()
                 .unwrap_or_else(|| format!("collector is {}", status::collector_state(collector.state)))
         });
-        let known = &self.built_in_checks;
-        let agent = check::built_in_status("otelet", "agent", self.trouble_of_agent(report), since(known.agent), now);
-        let collector = check::built_in_status("collector", "collector", trouble, since(known.collector), now);
+        let agent = check::built_in_status("otelet", "agent", self.agent_trouble(report), since(self.agent), now);
+        let collector = check::built_in_status("collector", "collector", trouble, since(self.collector), now);
         [agent, collector].into_iter().chain(report.checks.iter().cloned().map(check::status_of)).collect()
     }
 }

@@ -1,117 +1,208 @@
-//! The collector as the event loop sees it: started, validated, probed, mourned.
+//! The child: validates configs, starts and probes the collector, and reports its end.
 
-use super::*;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use smol::Task;
+
+use super::context::Context;
+use super::decisions::moment;
+use super::message::Message;
+use crate::collector::{Launcher, Prober, Running};
+use crate::log::Relay;
+use crate::os;
 use crate::settings::ExportTo;
+use crate::store::Binary;
+use otelet_config::{Capabilities, Inspection, Intake};
+use otelet_core::decide::{self, CollectorEvent, ConfigHash, Event, Exit, SpawnFailure, Verdict};
 
-impl Runner {
-    pub(super) fn launcher(&self) -> Launcher {
-        let mut identity = vec![("service.instance.id".to_owned(), self.instance_uid.clone())];
-        if !self.host_identity.name.is_empty() {
-            identity.push(("host.name".into(), self.host_identity.name.clone()));
+pub(super) struct Child {
+    collector: Option<Collector>,
+    validation: Option<Task<()>>,
+    /// The body that was inspected last.
+    inspected: Rc<RefCell<Option<(ConfigHash, Inspection)>>>,
+    /// The binary that was asked last.
+    pub(super) binary: Option<Binary>,
+    /// The output of its `components`.
+    pub(super) components: Option<Arc<str>>,
+    /// Log lines that were dropped of collectors that have ended.
+    dropped_lines: u64,
+}
+
+/// The collector that runs.
+struct Collector {
+    pid: u32,
+    probe: Rc<Prober>,
+    relay: Rc<RefCell<Relay>>,
+}
+
+impl Child {
+    pub(super) fn new(binary: Option<Binary>) -> Self {
+        Self { collector: None, validation: None, inspected: Rc::default(), binary, components: None, dropped_lines: 0 }
+    }
+
+    fn launcher(&self, context: &Context) -> Launcher {
+        let (settings, names) = (&context.settings, &context.identity);
+        let mut identity = vec![("service.instance.id".to_owned(), names.instance_uid.clone())];
+        if !names.host.name.is_empty() {
+            identity.push(("host.name".into(), names.host.name.clone()));
         }
-        identity.retain(|(name, _)| !self.settings.attributes.iter().any(|(given, _)| given == name));
-        identity.extend(self.settings.attributes.iter().cloned());
+        identity.retain(|(name, _)| !settings.attributes.iter().any(|(given, _)| given == name));
+        identity.extend(settings.attributes.iter().cloned());
         Launcher {
-            settings: self.settings.collector.clone(),
+            settings: settings.collector.clone(),
             identity,
-            instance_uid: self.instance_uid.clone(),
-            host: self.host_identity.clone(),
-            host_root: self.settings.host.root.clone(),
-            engine: self.settings.docker.socket.clone(),
-            marker: self.marker.clone(),
-            store: self.store.clone(),
-            runtime_dir: self.runtime_dir.clone(),
-            looked_at: self.looked_at.clone(),
-            children: self.children.clone(),
-            takes_exports: self.settings.export.to == Some(ExportTo::Collector),
+            instance_uid: names.instance_uid.clone(),
+            host: names.host.clone(),
+            host_root: settings.host.root.clone(),
+            engine: settings.docker.socket.clone(),
+            marker: names.marker.clone(),
+            store: context.store.clone(),
+            runtime_dir: context.runtime_dir.clone(),
+            inspected: self.inspected.clone(),
+            children: context.children.clone(),
+            takes_exports: settings.export.to == Some(ExportTo::Collector),
         }
     }
 
-    /// What the collector can do, if that is known of this very binary.
-    pub(super) fn known_capabilities(&self, launcher: &Launcher) -> Option<Capabilities> {
-        let binary = self.memory.binary.as_ref()?;
+    /// The capabilities of the collector, if this very binary was asked for them.
+    fn known_capabilities(&self, launcher: &Launcher) -> Option<Capabilities> {
+        let binary = self.binary.as_ref()?;
         (launcher.stamp().as_ref() == Some(&binary.stamp)).then_some(binary.capabilities)
     }
 
-    pub(super) fn validate(&mut self, hash: ConfigHash) {
-        let launcher = self.launcher();
+    pub(super) fn validate(&mut self, context: &Context, hash: ConfigHash) {
+        let launcher = self.launcher(context);
         let known = self.known_capabilities(&launcher);
-        let sender = self.sender.clone();
-        self.validation = Some(self.executor.spawn(async move {
+        let outbox = context.outbox.clone();
+        self.validation = Some(context.executor.spawn(async move {
             let verdict = match known {
                 Some(capabilities) => launcher.validate(hash, capabilities).await,
                 None => match launcher.binary().await {
                     Ok(binary) => {
                         let capabilities = binary.capabilities;
-                        send(&sender, Message::Binary(binary));
+                        outbox.send(Message::Binary(binary));
                         launcher.validate(hash, capabilities).await
                     }
                     Err(why) => Verdict::Unable(why),
                 },
             };
-            send(&sender, Message::Event(Event::Validated { hash, verdict }));
+            outbox.send(Message::Event(Event::Validated { hash, verdict }));
         }));
     }
 
+    pub(super) fn end_validation(&mut self) {
+        self.validation = None;
+    }
+
+    /// Starts the collector. Its intake is where it takes exports.
     pub(super) fn spawn(
         &mut self,
+        context: &Context,
         hash: ConfigHash,
         without_engine: bool,
         without_additions: bool,
-    ) -> Result<otelet_core::decide::Child, otelet_core::decide::SpawnFailure> {
-        let launcher = self.launcher();
+    ) -> Result<(decide::Child, Intake), SpawnFailure> {
+        let launcher = self.launcher(context);
         // A binary that was replaced is taken to be as able as the one before, until the next validation asks it.
         let capabilities = self
             .known_capabilities(&launcher)
-            .or(self.memory.binary.as_ref().map(|binary| binary.capabilities))
+            .or(self.binary.as_ref().map(|binary| binary.capabilities))
             .unwrap_or_default();
-        let running = launcher.spawn(hash, without_engine, without_additions, capabilities, Instant::now())?;
-        let child = running.child.clone();
-        self.learn_targets(running.intake);
-        self.collector = Some((child.pid, running.probe.clone(), running.relay.clone()));
-        self.attend(running);
-        Ok(child)
+        let running = launcher.spawn(hash, without_engine, without_additions, capabilities, moment().now)?;
+        let (child, intake) = (running.child.clone(), running.intake);
+        self.collector = Some(Collector { pid: child.pid, probe: running.probe.clone(), relay: running.relay.clone() });
+        attend(context, running);
+        Ok((child, intake))
     }
 
-    pub(super) fn attend(&self, running: Running) {
-        let (sender, children, pid) = (self.sender.clone(), self.children.clone(), running.child.pid);
-        self.executor
-            .spawn(async move {
-                let exit = running.attend(children).await;
-                send(&sender, Message::Event(Event::Collector(Input::Exited { pid, exit })));
-            })
-            .detach();
-    }
-
-    pub(super) fn forget_collector(&mut self, pid: u32) {
-        if let Some((_, _, relay)) = self.collector.take_if(|(known, _, _)| *known == pid) {
-            self.losses.collector_log_lines += relay.borrow().dropped();
+    /// Forgets a collector that has ended.
+    pub(super) fn forget(&mut self, context: &Context, pid: u32) {
+        if let Some(collector) = self.collector.take_if(|collector| collector.pid == pid) {
+            self.dropped_lines += collector.relay.borrow().dropped();
         }
         if os::is_pid_1() {
-            os::reap_strangers(&self.children.borrow().iter().copied().collect::<Vec<_>>());
+            reap_strangers(context);
         }
     }
 
-    pub(super) fn follow_orphan(&self, pid: u32) {
-        let sender = self.sender.clone();
-        self.executor
+    pub(super) fn probe(&self, context: &Context, pid: u32) {
+        let Some(collector) = self.collector.as_ref().filter(|collector| collector.pid == pid) else { return };
+        let (probe, outbox) = (collector.probe.clone(), context.outbox.clone());
+        context
+            .executor
             .spawn(async move {
-                os::gone(pid).await;
-                os::sweep_group(pid);
-                let exit = Exit { how: "ended".into(), ..Exit::default() };
-                send(&sender, Message::Event(Event::Collector(Input::Exited { pid, exit })));
+                let probe = probe.probe(pid).await;
+                outbox.send(Message::Event(Event::Collector(CollectorEvent::Probed { pid, probe })));
             })
             .detach();
     }
 
-    pub(super) fn probe(&self, pid: u32) {
-        let Some((_, probe, _)) = self.collector.as_ref().filter(|(known, _, _)| *known == pid) else { return };
-        let (probe, sender) = (probe.clone(), self.sender.clone());
-        self.executor
+    /// Asks the collector for its components, in the background: OpAMP servers want to know them.
+    pub(super) fn learn_components(&self, context: &Context) {
+        let (launcher, outbox) = (self.launcher(context), context.outbox.clone());
+        context
+            .executor
             .spawn(async move {
-                let probe = probe.probe(pid).await;
-                send(&sender, Message::Event(Event::Collector(Input::Probed { pid, probe })));
+                match launcher.components().await {
+                    Ok(text) => outbox.send(Message::Components(text.into())),
+                    Err(why) => log::debug!("the collector's components are not known: {why}"),
+                }
             })
             .detach();
     }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.collector.as_ref().map(|collector| collector.pid)
+    }
+
+    /// The version of the collector, or nothing.
+    pub(super) fn version(&self) -> &str {
+        self.binary.as_ref().map(|binary| binary.version.as_str()).unwrap_or_default()
+    }
+
+    /// Log lines that were dropped, of all collectors.
+    pub(super) fn dropped_lines(&self) -> u64 {
+        self.dropped_lines + self.collector.as_ref().map_or(0, |collector| collector.relay.borrow().dropped())
+    }
+
+    pub(super) fn warn_of_dropped_lines(&self) {
+        if let Some(collector) = &self.collector {
+            let dropped = collector.relay.borrow_mut().newly_dropped();
+            if dropped > 0 {
+                log::warn!("{dropped} log lines of the collector were dropped: more than collector.log_rate allows");
+            }
+        }
+    }
+}
+
+fn attend(context: &Context, running: Running) {
+    let (outbox, children, pid) = (context.outbox.clone(), context.children.clone(), running.child.pid);
+    context
+        .executor
+        .spawn(async move {
+            let exit = running.attend(children).await;
+            outbox.send(Message::Event(Event::Collector(CollectorEvent::Exited { pid, exit })));
+        })
+        .detach();
+}
+
+/// Waits for the end of a collector that an earlier agent left.
+pub(super) fn follow_orphan(context: &Context, pid: u32) {
+    let outbox = context.outbox.clone();
+    context
+        .executor
+        .spawn(async move {
+            os::gone(pid).await;
+            os::sweep_group(pid);
+            let exit = Exit { how: "ended".into(), ..Exit::default() };
+            outbox.send(Message::Event(Event::Collector(CollectorEvent::Exited { pid, exit })));
+        })
+        .detach();
+}
+
+/// As PID 1, reaps the processes that no task waits for.
+pub(super) fn reap_strangers(context: &Context) {
+    os::reap_strangers(&context.children.borrow().iter().copied().collect::<Vec<_>>());
 }

@@ -1,40 +1,44 @@
-//! The Docker engine as the event loop sees it: followed by a task, looked at on short-lived threads.
+//! The Docker engine that is watched: a task follows its events, short-lived threads scan its containers.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::time::SystemTime;
 
-use super::*;
+use smol::Task;
+
+use super::context::Context;
+use super::decisions::moment;
+use super::message::{EngineMessage, Finding, Message};
 use crate::collector::DIRECTORY_NAME as COLLECTOR_DIRECTORY;
 use crate::observe::docker::Engine;
-use crate::observe::docker::events::{Happening, Position};
+use crate::observe::docker::events::{ContainerEvent, Position};
 use crate::observe::docker::links::Links;
-use crate::observe::docker::look::{Known, Looker, Seen};
-use crate::observe::docker::watch::{self, News};
-use otelet_core::decide::docker::{Do, Input, Wanted};
-use otelet_core::telemetry::Snapshot;
+use crate::observe::docker::scan::{KnownContainers, Scan, ScanResult};
+use crate::observe::docker::watch::{self, StreamItem};
+use crate::store::{self, Store};
+use otelet_core::decide::{EngineEvent, EngineTask, Event};
+use otelet_core::telemetry::{Point, Snapshot};
 use otelet_wire::status::DockerStatus;
 
 /// The most that is read of the position among the events, in bytes.
 const LARGEST_POSITION: u64 = 64 * 1024;
 
-/// What an engine brings.
-pub(super) enum DockerMessage {
-    News(News),
-    Lost(String),
-    Seen(Box<Result<Seen, String>>),
-    Kept(Result<(), String>),
-}
+/// The engine of the settings, if they name one.
+#[derive(Default)]
+pub(super) struct Docker(Option<WatchedEngine>);
 
-/// The engine that is watched, and what is known of it.
-pub(super) struct DockerWatch {
-    /// Picked anew with each change of the settings: what comes of the one before has no say.
+struct WatchedEngine {
+    /// A random number for each change of the settings: messages about the engine before are ignored.
     generation: u64,
-    /// Ends when it is dropped, and its connection with it.
+    /// Dropping it ends the task and closes the connection.
     stream: Option<Task<()>>,
     engine: Option<Engine>,
-    known: Known,
-    /// Containers that have started while a look is out: what it says of their start may be old.
+    known: KnownContainers,
+    /// Containers that have started while a scan is out: its results on them may be old.
     renewed: Option<BTreeSet<String>>,
-    /// Containers that have started since the last look began.
+    /// Containers that have started since the last scan began.
     started: BTreeSet<String>,
     position: Position,
     /// The position has moved since it was written.
@@ -42,19 +46,12 @@ pub(super) struct DockerWatch {
     status: DockerStatus,
 }
 
-/// What the decisions need to know of the settings.
-pub(super) fn wanted(settings: &Settings) -> Option<Wanted> {
-    let socket = settings.docker.socket.clone()?;
-    Some(Wanted { socket, usage_every: settings.docker.usage_every })
-}
-
 fn position_path(store: &Store) -> PathBuf {
     store.dir().join("docker.json")
 }
 
-/// Where an earlier agent stopped to listen. What cannot be read is no more than a gap.
+/// The position at which an earlier agent stopped to listen. An unreadable one costs no more than a gap.
 fn position(store: &Store, socket: &str, now: SystemTime) -> (Position, bool) {
-    use std::io::Read as _;
     let mut text = Vec::new();
     let read = fs::File::open(position_path(store)).and_then(|file| file.take(LARGEST_POSITION).read_to_end(&mut text));
     match serde_json::from_slice::<Position>(&text) {
@@ -67,31 +64,32 @@ fn position(store: &Store, socket: &str, now: SystemTime) -> (Position, bool) {
     (Position::new(socket.to_owned(), now), true)
 }
 
-impl Runner {
-    /// Does something with the engine. What is known at once is answered at once.
-    pub(super) fn use_engine(&mut self, what: Do) -> Option<Event> {
-        match what {
-            Do::Watch => self.watch_engine(),
-            Do::Look { usage } => return self.look_at_containers(usage).map(Event::Docker),
-            Do::Keep => return self.keep_position().map(Event::Docker),
+impl Docker {
+    /// Does something with the engine. A result that is known at once is returned.
+    pub(super) fn perform(&mut self, context: &Context, task: EngineTask) -> Option<Event> {
+        match task {
+            EngineTask::OpenStream => self.watch(context),
+            EngineTask::List { usage } => return self.scan(context, usage).map(Event::Docker),
+            EngineTask::KeepPosition => return self.keep_position(context).map(Event::Docker),
         }
         None
     }
 
-    /// The settings say something else of the engine: whatever is out for the one before is given up.
-    pub(super) fn forget_engine(&mut self) {
-        let before = self.docker.take();
-        let Some(socket) = &self.settings.docker.socket else { return };
+    /// Takes up the engine of the settings, and gives up all work for the one before.
+    pub(super) fn open(&mut self, context: &Context) {
+        let before = self.0.take();
+        let Some(socket) = &context.settings.docker.socket else { return };
         let socket = socket.display().to_string();
-        // The disk may not know yet what was heard last.
-        let heard = before.filter(|docker| docker.position.socket == socket).map(|it| (it.position, it.moved));
-        let (position, moved) = heard.unwrap_or_else(|| position(&self.store, &socket, SystemTime::now()));
+        // The position on disk may be older than the one in memory.
+        let newest = before.filter(|engine| engine.position.socket == socket).map(|it| (it.position, it.moved));
+        let at = moment();
+        let (position, moved) = newest.unwrap_or_else(|| position(&context.store, &socket, at.wall));
         let status = DockerStatus { socket, ..DockerStatus::default() };
-        self.docker = Some(DockerWatch {
-            generation: fastrand::u64(..),
+        self.0 = Some(WatchedEngine {
+            generation: at.dice,
             stream: None,
             engine: None,
-            known: Known::new(),
+            known: KnownContainers::new(),
             renewed: None,
             started: BTreeSet::new(),
             position,
@@ -100,146 +98,141 @@ impl Runner {
         });
     }
 
-    fn watch_engine(&mut self) {
-        if self.docker.is_none() {
-            self.forget_engine();
+    fn watch(&mut self, context: &Context) {
+        if self.0.is_none() {
+            self.open(context);
         }
-        let (Some(docker), Some(socket)) = (&mut self.docker, self.settings.docker.socket.clone()) else { return };
-        let (since, generation) = (docker.position.since(SystemTime::now()), docker.generation);
-        let sender = self.sender.clone();
-        docker.stream = Some(self.executor.spawn(async move {
-            let tell = |news| send(&sender, Message::Docker(generation, DockerMessage::News(news)));
+        let (Some(engine), Some(socket)) = (&mut self.0, context.settings.docker.socket.clone()) else { return };
+        let (since, generation) = (engine.position.since(moment().wall), engine.generation);
+        let outbox = context.outbox.clone();
+        engine.stream = Some(context.executor.spawn(async move {
+            let tell = |item| outbox.send(Message::Engine(generation, EngineMessage::Stream(item)));
             let why = watch::watch(&socket, since, tell).await;
-            send(&sender, Message::Docker(generation, DockerMessage::Lost(why)));
+            outbox.send(Message::Engine(generation, EngineMessage::Lost(why)));
         }));
     }
 
-    fn look_at_containers(&mut self, usage: bool) -> Option<Input> {
-        let (Some(docker), Some(socket)) = (&mut self.docker, self.settings.docker.socket.clone()) else {
-            return Some(Input::Looked);
+    fn scan(&mut self, context: &Context, usage: bool) -> Option<EngineEvent> {
+        let (Some(watched), Some(socket)) = (&mut self.0, context.settings.docker.socket.clone()) else {
+            return Some(EngineEvent::Listed);
         };
-        let Some(engine) = docker.engine.clone() else { return Some(Input::Looked) };
-        let (generation, known) = (docker.generation, docker.known.clone());
-        docker.renewed = Some(BTreeSet::new());
-        let started = std::mem::take(&mut docker.started);
-        let links =
-            Links { directory: self.store.dir().join(COLLECTOR_DIRECTORY), root: self.settings.host.root.clone() };
-        let looker = Looker { socket, engine, known, usage, links: Some(links), started };
-        let started = self.work_along("containers", move || {
-            let seen = Box::new(looker.look());
-            Message::Docker(generation, DockerMessage::Seen(seen))
+        let Some(engine) = watched.engine.clone() else { return Some(EngineEvent::Listed) };
+        let (generation, known) = (watched.generation, watched.known.clone());
+        watched.renewed = Some(BTreeSet::new());
+        let started = std::mem::take(&mut watched.started);
+        let directory = context.store.dir().join(COLLECTOR_DIRECTORY);
+        let links = Links { directory, root: context.settings.host.root.clone() };
+        let scan = Scan { socket, engine, known, usage, links: Some(links), started };
+        let started = context.start("containers", move || {
+            let result = Box::new(scan.run());
+            Message::Engine(generation, EngineMessage::Scanned(result))
         });
         started.err().map(|why| {
             log::debug!("containers are not looked at: {why}");
-            Input::Looked
+            EngineEvent::Listed
         })
     }
 
-    fn keep_position(&mut self) -> Option<Input> {
-        let docker = self.docker.as_mut().filter(|docker| docker.moved)?;
-        docker.moved = false;
-        let text = serde_json::to_vec(&docker.position).expect("a text and numbers");
-        let (path, sender, generation) = (position_path(&self.store), self.sender.clone(), docker.generation);
-        let started = work("position", move || {
-            let result = store::write_durably(&path, &text).map_err(|error| error.chain());
-            send(&sender, Message::Docker(generation, DockerMessage::Kept(result)));
+    fn keep_position(&mut self, context: &Context) -> Option<EngineEvent> {
+        let engine = self.0.as_mut().filter(|engine| engine.moved)?;
+        engine.moved = false;
+        let text = serde_json::to_vec(&engine.position).expect("a text and numbers");
+        let path = position_path(&context.store);
+        let failed = context.write("position", move || {
+            Event::Docker(EngineEvent::PositionKept(store::write_durably(&path, &text).map_err(|error| error.chain())))
         });
-        self.count_write(started).map(Input::Kept)
+        failed.map(|why| EngineEvent::PositionKept(Err(why)))
     }
 
-    /// At the end, so that the next agent goes on where this one stopped.
-    pub(super) fn keep_position_at_last(&mut self) {
-        if let Some(docker) = &mut self.docker {
-            docker.stream = None;
-        }
-        // A disk that hangs has one write to hang on already.
-        if self.writes == 0 {
-            let _ = self.keep_position();
+    /// Keeps the position when the agent ends, so that the next one goes on from there.
+    pub(super) fn keep_position_at_the_end(&mut self, context: &Context) {
+        if context.writes.get() == 0 {
+            let _ = self.keep_position(context);
         }
     }
 
-    pub(super) fn take_docker(&mut self, generation: u64, message: DockerMessage) {
-        if let DockerMessage::Kept(result) = message {
-            self.writes -= 1;
-            if let (Err(_), Some(docker)) = (&result, &mut self.docker) {
-                docker.moved = true;
-            }
-            self.feed(Event::Docker(Input::Kept(result)));
-            return;
-        }
-        let Some(docker) = self.docker.as_mut().filter(|docker| docker.generation == generation) else { return };
-        match message {
-            DockerMessage::News(News::Open(engine)) => {
-                let said = format!("{engine} at {}", docker.status.socket);
-                docker.status.engine = Some(engine.name.into());
-                docker.status.version = Some(engine.version.clone());
-                docker.status.api = Some(engine.api.to_string());
-                (docker.status.connected, docker.status.trouble) = (true, None);
-                docker.engine = Some(engine);
-                let moved = docker.moved;
-                self.feed(Event::Docker(Input::Watching(said)));
-                if moved {
-                    // From now on something would be lost if the agent were restarted.
-                    self.feed(Event::Docker(Input::News));
-                }
-            }
-            DockerMessage::News(News::Happened(happening)) => self.take_happening(*happening),
-            DockerMessage::News(News::Lost(lines)) => docker.status.events_lost += lines,
-            DockerMessage::News(News::Pause(pause)) => drop(pause),
-            DockerMessage::Lost(why) => {
-                (docker.status.connected, docker.status.trouble) = (false, Some(why.clone()));
-                docker.status.containers.clear();
-                docker.status.containers_left_out = 0;
-                docker.stream = None;
-                self.feed(Event::Docker(Input::Lost(why)));
-            }
-            DockerMessage::Seen(seen) => {
-                let renewed = docker.renewed.take().unwrap_or_default();
-                let points = docker.take_seen(*seen, &renewed);
-                self.feed(Event::Docker(Input::Looked));
-                if !points.is_empty() {
-                    self.observed(Snapshot { at: SystemTime::now(), points });
-                }
-            }
-            DockerMessage::Kept(_) => unreachable!("taken above"),
+    /// Learns from the end of a write whether the position is on disk.
+    pub(super) fn learn_of_write(&mut self, event: &Event) {
+        if let (Event::Docker(EngineEvent::PositionKept(Err(_))), Some(engine)) = (event, &mut self.0) {
+            engine.moved = true;
         }
     }
 
-    fn take_happening(&mut self, happening: Happening) {
-        let Some(docker) = &mut self.docker else { return };
-        if !docker.position.hear(&happening) {
-            return;
+    /// Takes news of the engine of one generation.
+    pub(super) fn take(&mut self, generation: u64, message: EngineMessage) -> Vec<Finding> {
+        match self.0.as_mut().filter(|engine| engine.generation == generation) {
+            Some(engine) => engine.take(message),
+            None => Vec::new(),
         }
-        docker.moved = true;
-        docker.status.events += 1;
-        if happening.kind.starts {
-            docker.started.insert(happening.id.clone());
-        }
-        // Another start, or another name: whatever was known is asked for again.
-        if happening.kind.starts || happening.kind.action == "rename" {
-            docker.known.remove(&happening.id);
-            if let Some(renewed) = &mut docker.renewed {
-                renewed.insert(happening.id.clone());
-            }
-        }
-        self.feed(Event::Docker(Input::News));
-        self.happened(happening.record);
     }
 
-    /// The part of the status that is about the engine.
-    pub(super) fn docker_status(&self) -> Option<DockerStatus> {
-        self.docker.as_ref().map(|docker| docker.status.clone())
+    pub(super) fn status(&self) -> Option<DockerStatus> {
+        self.0.as_ref().map(|engine| engine.status.clone())
     }
 }
 
-impl DockerWatch {
-    /// Takes what a look saw. Answers with the points.
-    fn take_seen(
-        &mut self,
-        seen: Result<Seen, String>,
-        renewed: &BTreeSet<String>,
-    ) -> Vec<otelet_core::telemetry::Point> {
-        // The stream has broken in the meantime, and says why itself.
+impl WatchedEngine {
+    fn take(&mut self, message: EngineMessage) -> Vec<Finding> {
+        let event = |input| Finding::Event(Event::Docker(input));
+        match message {
+            EngineMessage::Stream(StreamItem::Open(engine)) => {
+                let name = format!("{engine} at {}", self.status.socket);
+                self.status.engine = Some(engine.name.into());
+                self.status.version = Some(engine.version.clone());
+                self.status.api = Some(engine.api.to_string());
+                (self.status.connected, self.status.trouble) = (true, None);
+                self.engine = Some(engine);
+                // A position that has moved is to be written: a restart of the agent would lose it from now on.
+                let moved = self.moved.then(|| event(EngineEvent::Changed));
+                [event(EngineEvent::StreamOpened(name))].into_iter().chain(moved).collect()
+            }
+            EngineMessage::Stream(StreamItem::Event(event)) => self.take_event(*event),
+            EngineMessage::Stream(StreamItem::Lost(lines)) => {
+                self.status.events_lost += lines;
+                Vec::new()
+            }
+            EngineMessage::Stream(StreamItem::Pause(pause)) => {
+                drop(pause);
+                Vec::new()
+            }
+            EngineMessage::Lost(why) => {
+                (self.status.connected, self.status.trouble) = (false, Some(why.clone()));
+                self.status.containers.clear();
+                self.status.containers_left_out = 0;
+                self.stream = None;
+                vec![event(EngineEvent::StreamLost(why))]
+            }
+            EngineMessage::Scanned(seen) => {
+                let renewed = self.renewed.take().unwrap_or_default();
+                let points = self.take_seen(*seen, &renewed);
+                let snapshot = (!points.is_empty()).then(|| Finding::Snapshot(Snapshot { at: moment().wall, points }));
+                [event(EngineEvent::Listed)].into_iter().chain(snapshot).collect()
+            }
+        }
+    }
+
+    fn take_event(&mut self, event: ContainerEvent) -> Vec<Finding> {
+        if !self.position.hear(&event) {
+            return Vec::new();
+        }
+        self.moved = true;
+        self.status.events += 1;
+        if event.kind.starts {
+            self.started.insert(event.id.clone());
+        }
+        // Another start or another name: the container is asked for again.
+        if event.kind.starts || event.kind.action == "rename" {
+            self.known.remove(&event.id);
+            if let Some(renewed) = &mut self.renewed {
+                renewed.insert(event.id.clone());
+            }
+        }
+        vec![Finding::Event(Event::Docker(EngineEvent::Changed)), Finding::Record(event.record)]
+    }
+
+    /// Takes the result of a scan, and returns its points.
+    fn take_seen(&mut self, seen: Result<ScanResult, String>, renewed: &BTreeSet<String>) -> Vec<Point> {
+        // The stream has broken in the meantime, and reports the reason itself.
         if !self.status.connected {
             return Vec::new();
         }

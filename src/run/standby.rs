@@ -1,45 +1,46 @@
-//! Waits for another agent to end that has the state directory: a new pod beside the one that it replaces. Until then the
-//! config is validated, once, and nothing is started.
+//! Stands by while another agent has the state directory: a new pod beside the one that it replaces. Tries the config once,
+//! and starts nothing until the other agent has ended.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use smol::future::FutureExt as _;
 
-use crate::commands::validate;
-use crate::exit;
+use super::decisions::moment;
+use super::trial;
 use crate::os::{self, Signal};
 use crate::settings::Settings;
 use crate::status::Standby;
 use crate::store::{Store, StoreError};
 use otelet_core::units;
 
-/// Time between two looks whether the other agent has ended.
+/// Time between two attempts to get the lock.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// How the wait ended.
 pub(super) enum Ended {
-    /// It is this agent's turn; or something else is wrong with the state directory; or the other one never ended.
+    /// This agent has the lock, or an error other than a held lock, or the time is up.
     Turn(Result<(Store, PathBuf), StoreError>),
-    /// This one was asked to stop.
+    /// This agent was asked to stop.
     Stopped,
-    /// This one could not run the config: the other one had better stay.
+    /// This agent could not run the config, so the other one keeps the state directory.
     Refused,
 }
 
-/// Waits for the lock.
+/// Waits for the lock of the state directory.
 pub(super) fn wait(
     settings: &Settings,
     lock: &Path,
     places: impl Fn() -> Result<(Store, PathBuf), StoreError>,
 ) -> Ended {
-    let limit = Instant::now() + settings.standby;
+    let limit = moment().now + settings.standby;
     log::info!(
         "{}: another agent has this state directory; standing by for up to {}",
         lock.display(),
         units::format_time(settings.standby)
     );
-    if validate::validate(settings) != exit::OK {
+    if let Err(why) = trial::run(settings) {
+        println!("{why}");
         log::error!("this agent could not run the config; leaving the state directory to the other one");
         return Ended::Refused;
     }
@@ -56,20 +57,20 @@ pub(super) fn wait(
                 loop {
                     match os::signal().await {
                         Signal::Stop => return true,
-                        // The settings are read when it is this agent's turn, and there is no status to ask for yet.
+                        // The loop reads the settings again when it starts, and there is no status to ask for yet.
                         Signal::Reload | Signal::Poke | Signal::ChildEnded => {}
                     }
                 }
             };
             let look = async {
-                os::until(Instant::now() + LOOK).await;
+                os::until(moment().now + LOOK).await;
                 false
             };
             if stopped.or(look).await {
                 return Ended::Stopped;
             }
             match places() {
-                Err(StoreError::InUse { .. }) if Instant::now() < limit => {}
+                Err(StoreError::InUse { .. }) if moment().now < limit => {}
                 found => return Ended::Turn(found),
             }
         }

@@ -63,9 +63,9 @@ impl WayOut {
             HttpError::Url(why) => format!("{}: {}", self.url, bad_url(why, &self.credentials.join(" or "))),
             HttpError::Header { name, why } => format!("{}.{name}: {why}", self.headers),
             HttpError::Proxy { scheme, why } => format!("config.{scheme}_proxy: {why}"),
-            HttpError::Unpaired { given } => {
-                let other = if *given == TlsFile::ClientKey { TlsFile::ClientCert } else { TlsFile::ClientKey };
-                format!("{}: needs {} as well", name_of(*given), name_of(other))
+            HttpError::Unpaired { set } => {
+                let other = if *set == TlsFile::ClientKey { TlsFile::ClientCert } else { TlsFile::ClientKey };
+                format!("{}: needs {} as well", name_of(*set), name_of(other))
             }
             HttpError::File { file, .. } => format!("{} {error}", name_of(*file)),
             HttpError::ProxyPassword { .. } => {
@@ -293,12 +293,12 @@ mod tests {
             (WEBHOOK, HttpError::Proxy { scheme: "https", why: "not a proxy" }, "config.https_proxy: not a proxy"),
             (
                 WEBHOOK,
-                HttpError::Unpaired { given: TlsFile::ClientKey },
+                HttpError::Unpaired { set: TlsFile::ClientKey },
                 "config.client_key_file: needs config.client_cert_file as well",
             ),
             (
                 WEBHOOK,
-                HttpError::Unpaired { given: TlsFile::ClientCert },
+                HttpError::Unpaired { set: TlsFile::ClientCert },
                 "config.client_cert_file: needs config.client_key_file as well",
             ),
             (

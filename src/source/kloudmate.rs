@@ -17,7 +17,7 @@ pub(super) mod tests;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-pub use otelet_wire::kloudmate::{Announced, Part, announced};
+pub use otelet_wire::kloudmate::{Instruction, Part, instruction};
 use says::poll;
 
 use super::inbox::Inbox;
@@ -134,15 +134,15 @@ impl KloudMate {
     fn understand(&self, body: &[u8]) -> Result<Answer, Failure> {
         let mut state = self.lock();
         state.repeated = false;
-        let announced = announced(body, self.role.part()).map_err(|why| Failure {
+        let announced = instruction(body, self.role.part()).map_err(|why| Failure {
             message: format!("{}: answered {why}", self.shown),
             kind: FailureKind::Protocol,
             retry_after: None,
         })?;
-        let restart = matches!(announced, Announced::Restart) && !state.restarting;
-        state.restarting = matches!(announced, Announced::Restart);
+        let restart = matches!(announced, Instruction::Restart) && !state.restarting;
+        state.restarting = matches!(announced, Instruction::Restart);
         let offer = match announced {
-            Announced::Config(text) => {
+            Instruction::Config(text) => {
                 let body: Arc<[u8]> = text.into_bytes().into();
                 if let Err(error) = self.inbox.put(&body) {
                     log::warn!(
@@ -152,7 +152,7 @@ impl KloudMate {
                 }
                 Offer::Config { body }
             }
-            Announced::Restart | Announced::Nothing => Offer::Unchanged,
+            Instruction::Restart | Instruction::Nothing => Offer::Unchanged,
         };
         Ok(Answer { offer, orders: Orders { restart, ..Orders::default() } })
     }

@@ -24,8 +24,8 @@ use crate::os;
 use crate::settings::{ConfigSettings, Location, ProtocolName, WayOut};
 use crate::store::Signed;
 pub use crate::store::{MAX_VALIDATOR, SourceMemory, Validators};
-use otelet_config::signature::Accepted;
-use otelet_core::decide::Heard;
+use otelet_config::signature::AcceptedSignature;
+use otelet_core::decide::Freshness;
 
 /// The way out for the servers that `config.fallback` lists.
 const FALLBACK: WayOut = WayOut { url: "its entry in config.fallback", ..WayOut::CONFIG };
@@ -38,7 +38,7 @@ pub struct Source {
     /// Locked during an exchange.
     asking: Mutex<()>,
     /// The newest signed config that was accepted from any source.
-    newest: Mutex<Option<Accepted>>,
+    newest: Mutex<Option<AcceptedSignature>>,
 }
 
 impl Source {
@@ -72,15 +72,15 @@ impl Source {
     /// # Errors
     ///
     /// A [`Failure`]; none of them ends the source.
-    pub fn exchange(&self, index: usize, report: &Report, conditional: bool) -> Result<(Answer, Heard), Failure> {
+    pub fn exchange(&self, index: usize, report: &Report, conditional: bool) -> Result<(Answer, Freshness), Failure> {
         let _asking = self.asking.lock();
         let origin = &self.origins[index];
-        let (answer, heard) = origin.exchange(report, conditional)?;
+        let (answer, freshness) = origin.exchange(report, conditional)?;
         let newest = *self.newest();
         if let Some(accepted) = origin.verify(&answer, newest, (self.clock)())? {
             *self.newest() = Some(accepted);
         }
-        Ok((answer, heard))
+        Ok((answer, freshness))
     }
 
     /// Sends the last message to the server, if its protocol has one. It blocks like [`exchange`](Self::exchange), and
@@ -153,7 +153,7 @@ impl Source {
         }
     }
 
-    fn newest(&self) -> MutexGuard<'_, Option<Accepted>> {
+    fn newest(&self) -> MutexGuard<'_, Option<AcceptedSignature>> {
         self.newest.lock().expect("no panic while it is held")
     }
 }

@@ -10,8 +10,9 @@ use super::{
 use crate::http::{Client, HttpError, Method, Request, parse_url, public, read_regular};
 use crate::os::Environment;
 use crate::settings::{ConfigSettings, Location, ProtocolName, Target, WayOut};
-use otelet_config::signature::{self, Accepted, PublicKey};
-use otelet_core::decide::Heard;
+use otelet_config::signature;
+use otelet_config::signature::{AcceptedSignature, PublicKey};
+use otelet_core::decide::Freshness;
 
 pub(super) struct Origin {
     pub(super) kind: Kind,
@@ -70,29 +71,29 @@ impl Origin {
         Ok(Self { kind: Kind::Server { client, protocol, shown, signature }, key })
     }
 
-    pub(super) fn exchange(&self, report: &Report, conditional: bool) -> Result<(Answer, Heard), Failure> {
+    pub(super) fn exchange(&self, report: &Report, conditional: bool) -> Result<(Answer, Freshness), Failure> {
         let (client, protocol) = match &self.kind {
-            Kind::BuiltIn(built_in) => return Ok((built_in.read(conditional).into(), Heard::Now)),
-            Kind::File(file) => return Ok((file.read(conditional)?.into(), Heard::Now)),
+            Kind::BuiltIn(built_in) => return Ok((built_in.read(conditional).into(), Freshness::Fresh)),
+            Kind::File(file) => return Ok((file.read(conditional)?.into(), Freshness::Fresh)),
             Kind::Server { client, protocol, .. } => (client, protocol),
         };
         if let Some(answer) = protocol.waiting(report, conditional) {
-            return Ok((answer, Heard::Before));
+            return Ok((answer, Freshness::Cached));
         }
         let request = protocol.request(report, conditional)?;
         let response = client.send_as(&request, protocol.identity().as_ref());
         let response = response.map_err(|error| protocol.way_out().failure(&error));
         let answer = protocol.offer(response.inspect_err(|failure| protocol.unanswered(failure))?)?;
-        Ok((answer, Heard::Now))
+        Ok((answer, Freshness::Fresh))
     }
 
     /// Verifies the signature of the config of an answer, if there is a config and a key.
     pub(super) fn verify(
         &self,
         answer: &Answer,
-        newest: Option<Accepted>,
+        newest: Option<AcceptedSignature>,
         now: Option<SystemTime>,
-    ) -> Result<Option<Accepted>, Failure> {
+    ) -> Result<Option<AcceptedSignature>, Failure> {
         let (Some(key), Offer::Config { body }) = (&self.key, &answer.offer) else {
             return Ok(None);
         };

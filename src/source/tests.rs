@@ -9,7 +9,7 @@ use crate::http::test_server::{Answer as Scripted, Server};
 use crate::http::tests::Dir;
 use crate::settings::{World, load};
 use otelet_core::decide::sources::Sources;
-use otelet_core::decide::{Exchanged, Heard};
+use otelet_core::decide::{ExchangeOutcome, Freshness};
 
 fn source(dir: &Dir, yaml: &str) -> Source {
     let text = yaml.to_owned();
@@ -44,12 +44,12 @@ impl Poller {
         loop {
             let question = self.order.take_question().expect("the round has no end yet");
             let answer = self.source.exchange(question.source, &report(), question.conditional);
-            let (heard, exchanged) = match &answer {
-                Ok((_, heard)) => (*heard, Exchanged::Unchanged),
-                Err(failure) => (Heard::Now, Exchanged::Failed(failure.clone())),
+            let (freshness, outcome) = match &answer {
+                Ok((_, freshness)) => (*freshness, ExchangeOutcome::Unchanged),
+                Err(failure) => (Freshness::Fresh, ExchangeOutcome::Failed(failure.clone())),
             };
-            match self.order.on_exchanged(question.source, heard, exchanged, &mut Vec::new()) {
-                Some(Exchanged::Failed(failure)) => return Err(failure),
+            match self.order.on_exchanged(question.source, freshness, outcome, &mut Vec::new()) {
+                Some(ExchangeOutcome::Failed(failure)) => return Err(failure),
                 Some(_) => return answer.map(|(answer, _)| answer),
                 None => {}
             }
@@ -144,7 +144,7 @@ fn a_signature_from_the_future_is_refused_if_the_clock_is_right_and_clear_signed
     source.exchange(0, &report(), true).unwrap();
     sign(include_str!("../../crates/config/tests/signed/older.minisig"));
     let refused = source.exchange(0, &report(), false).unwrap_err();
-    assert!(refused.message.contains("let `otelet rollback --clear-signed` forget that time"), "{refused}");
+    assert!(refused.message.contains("forget that time with `otelet rollback --clear-signed`"), "{refused}");
 
     source.forget_signed();
 

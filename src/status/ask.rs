@@ -37,7 +37,7 @@ pub enum Verb {
     ClearRefused,
     /// The same, and let a config be accepted whenever it was signed.
     ClearSigned,
-    /// Leave the last lines of the log in a [`Diagnosis`].
+    /// Leave the last lines of the log in a [`Diagnosis`](super::Diagnosis).
     Diagnose,
 }
 
@@ -49,20 +49,6 @@ impl Verb {
             Self::RollBack | Self::ClearRefused | Self::Diagnose => "",
         }
     }
-}
-
-/// What only a running agent knows, for `otelet diagnose`. Without secrets that the agent knows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Diagnosis {
-    /// The last lines of the agent.
-    pub agent_log: String,
-    /// The last lines of its collectors.
-    pub collector_log: String,
-}
-
-/// Where the agent leaves it. Whoever asked for it takes it away.
-pub fn diagnosis_path(runtime_dir: &Path) -> PathBuf {
-    runtime_dir.join("diagnosis.json")
 }
 
 /// Where the agent writes it.

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
 use otelet_config::redact::Redactor;
-use otelet_core::decide::{self, ConfigHash, Moment, Report};
+use otelet_core::decide::{self, AgentReport, ConfigHash, Moment};
+use otelet_core::telemetry::HostIdentity;
 use otelet_core::units;
 use otelet_wire::status::{
     AgentState, AgentStatus, Answer, CheckStatus, CollectorState, CollectorStatus, ConfigStatus, DockerStatus,
@@ -12,7 +13,7 @@ use otelet_wire::status::{
     ReportsStatus, Status,
 };
 
-use crate::observe::host::{Identity, Sample};
+use crate::observe::host::Sample;
 use crate::tell::alerts;
 
 /// What the status needs to know beside the report.
@@ -28,7 +29,7 @@ pub struct Facts<'a> {
     pub effective_path: Option<PathBuf>,
     pub losses: Losses,
     pub sample: &'a Sample,
-    pub host: &'a Identity,
+    pub host: &'a HostIdentity,
     pub attributes: &'a [(String, String)],
     pub collector_version: &'a str,
     pub answer: Option<Answer>,
@@ -40,7 +41,7 @@ pub struct Facts<'a> {
 }
 
 /// Puts together what is known.
-pub fn compute(report: &Report, facts: Facts<'_>, at: Moment) -> Status {
+pub fn compute(report: &AgentReport, facts: Facts<'_>, at: Moment) -> Status {
     let wall = |instant: Instant| {
         let time = match instant.checked_duration_since(at.now) {
             Some(ahead) => at.wall + ahead,
@@ -159,7 +160,7 @@ pub fn compute(report: &Report, facts: Facts<'_>, at: Moment) -> Status {
             ..facts.export
         },
         alerts: report.alerts.alerts.iter().map(alerts::status_of).collect(),
-        webhook: alerts::webhook_status(&report.alerts.notifications),
+        webhook: alerts::webhook_status(&report.alerts.messages),
         docker: facts.docker,
     }
 }
@@ -193,11 +194,11 @@ pub fn collector_state(state: decide::CollectorState) -> CollectorState {
     }
 }
 
-fn remote_config_status(status: decide::Status) -> RemoteConfigStatus {
+fn remote_config_status(status: decide::RemoteConfigStatus) -> RemoteConfigStatus {
     match status {
-        decide::Status::Unset => RemoteConfigStatus::Unset,
-        decide::Status::Applying => RemoteConfigStatus::Applying,
-        decide::Status::Applied => RemoteConfigStatus::Applied,
-        decide::Status::Failed => RemoteConfigStatus::Failed,
+        decide::RemoteConfigStatus::Unset => RemoteConfigStatus::Unset,
+        decide::RemoteConfigStatus::Applying => RemoteConfigStatus::Applying,
+        decide::RemoteConfigStatus::Applied => RemoteConfigStatus::Applied,
+        decide::RemoteConfigStatus::Failed => RemoteConfigStatus::Failed,
     }
 }

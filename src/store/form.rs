@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::memory::SourceMemory;
 use super::{Binary, Memory};
-use otelet_core::decide::{Candidate, ConfigHash, Record, Refused};
+use otelet_core::decide::{Candidate, ConfigHash, Record, Refusal};
 
 /// `instance_uid`, as it is on disk.
 #[derive(Debug, Serialize, Deserialize)]
@@ -83,8 +83,8 @@ impl From<&Memory> for StateFile {
     }
 }
 
-impl From<&Refused> for RefusedFile {
-    fn from(refused: &Refused) -> Self {
+impl From<&Refusal> for RefusedFile {
+    fn from(refused: &Refusal) -> Self {
         let at = refused.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         Self {
             hash: HexHash(refused.hash),
@@ -98,7 +98,7 @@ impl From<&Refused> for RefusedFile {
 
 impl From<StateFile> for Memory {
     fn from(state: StateFile) -> Self {
-        let refused = |it: RefusedFile| Refused {
+        let refused = |it: RefusedFile| Refusal {
             hash: it.hash.0,
             reason: it.reason,
             // A broken clock may have written anything: what cannot be a time is the epoch.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use otelet_config::signature::Accepted;
+use otelet_config::signature::AcceptedSignature;
 use otelet_core::decide::ConfigHash;
 
 /// What a source wants to be remembered, with the location that it is about.
@@ -27,15 +27,15 @@ pub struct Signed {
     hash: String,
 }
 
-impl From<Accepted> for Signed {
-    fn from(accepted: Accepted) -> Self {
+impl From<AcceptedSignature> for Signed {
+    fn from(accepted: AcceptedSignature) -> Self {
         Self { at: accepted.signed_at, hash: accepted.hash.hex() }
     }
 }
 
 impl Signed {
-    pub(crate) fn accepted(&self) -> Option<Accepted> {
-        Some(Accepted { signed_at: self.at, hash: ConfigHash::from_hex(&self.hash)? })
+    pub(crate) fn accepted(&self) -> Option<AcceptedSignature> {
+        Some(AcceptedSignature { signed_at: self.at, hash: ConfigHash::from_hex(&self.hash)? })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use otelet_core::decide::{Candidate, Refused};
+use otelet_core::decide::{Candidate, Refusal};
 
 struct Dir(PathBuf);
 
@@ -35,7 +35,7 @@ fn kept(store: &Store, body: &str) -> ConfigHash {
 
 fn memory(store: &Store) -> Memory {
     let hash = kept(store, "good");
-    let refused = Refused {
+    let refused = Refusal {
         hash: otelet_config::hash(b"bad"),
         reason: "unknown type".into(),
         at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::store::{self, StoreError};
 use otelet_config::redact::Redactor;
 use otelet_core::decide::{
-    self, Alert, AlertMemory, AlertReport, AlertSeverity, Deliveries, Resolved, Threshold, alert,
+    self, Alert, AlertMemory, AlertReport, AlertSeverity, Deliveries, ResolvedAlert, Threshold, alert,
 };
 use otelet_core::telemetry::{Attributes, Value};
 use otelet_core::units;
@@ -179,7 +179,7 @@ impl TryFrom<AlertsFile> for AlertMemory {
         });
         let resolved = file.resolved.into_iter().map(|kept| {
             let at = time(kept.resolved_at.ok_or("a resolved alert has no resolved_at")?)?;
-            Ok(Resolved { alert: kept.try_into()?, at })
+            Ok(ResolvedAlert { alert: kept.try_into()?, at })
         });
         Ok(Self { firing: firing.collect::<Result<_, _>>()?, resolved: resolved.collect::<Result<_, _>>()? })
     }
@@ -263,7 +263,7 @@ mod tests {
         let below = Alert { threshold: Threshold::Below(3.5), summary: None, ..alert() };
         let memory = AlertMemory {
             firing: vec![(alert(), Some(Duration::from_secs(16))), (below, None)],
-            resolved: vec![Resolved { alert: alert(), at: SystemTime::UNIX_EPOCH + Duration::from_secs(2_000) }],
+            resolved: vec![ResolvedAlert { alert: alert(), at: SystemTime::UNIX_EPOCH + Duration::from_secs(2_000) }],
         };
 
         save(&dir, &memory).unwrap();

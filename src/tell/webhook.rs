@@ -11,7 +11,7 @@ use super::destination::Destination;
 use crate::http::HttpSettings;
 use crate::settings::{Settings, WayOut};
 use otelet_config::redact::Redactor;
-use otelet_core::decide::{Clocks, Failure, Notification};
+use otelet_core::decide::{AlertMessage, Clocks, Failure};
 use otelet_core::units::rfc3339;
 
 /// The most that is read of an answer, in bytes: only the status matters.
@@ -48,7 +48,7 @@ impl Webhook {
 
     /// Sends a batch, and blocks for up to `config.timeout`: it is called on a thread of its own. Returns whether the
     /// receiver accepted it with a status of 2xx, and the receiver's clock, if the answer has a date.
-    pub fn send(&self, batch: &[Notification], redactor: &Redactor) -> (Result<(), Failure>, Option<Clocks>) {
+    pub fn send(&self, batch: &[AlertMessage], redactor: &Redactor) -> (Result<(), Failure>, Option<Clocks>) {
         let response = match self.destination.post(&self.url, encode(batch, redactor)) {
             Ok(response) => response,
             Err(error) => return (Err(self.destination.failure(&error)), None),
@@ -60,7 +60,7 @@ impl Webhook {
 }
 
 /// A `postableAlerts` of Alertmanager's API v2. Source: `api/v2/openapi.yaml` of Alertmanager 0.25.
-fn encode(batch: &[Notification], redactor: &Redactor) -> Vec<u8> {
+fn encode(batch: &[AlertMessage], redactor: &Redactor) -> Vec<u8> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct PostableAlert<'a> {
@@ -92,8 +92,8 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn batch() -> [Notification; 1] {
-        [Notification {
+    fn batch() -> [AlertMessage; 1] {
+        [AlertMessage {
             labels: vec![("alertname".into(), "full".into()), ("path".into(), "/srv/hunter2-token".into())],
             annotations: vec![("summary", "out of \"space\", says hunter2-token".into())],
             starts_at: at(1_700_000_000),

@@ -1,22 +1,22 @@
 #!/bin/sh
-# Runs otelet in a container for those who use `docker run`: what targets/docker/compose.yaml says, without Compose. May be run
-# again at any time, with another image or endpoint too: the volume keeps config, offsets and identity.
+# Runs otelet in a container with `docker run`, in the same way as targets/docker/compose.yaml does with Compose. It may be run
+# again at any time, also with another image or endpoint: the volume keeps config, offsets and identity.
 set -eu
 
 usage() {
   cat <<'END'
 Usage: install.sh [--flag=value ...]
 
-  --image=IMAGE      The image, with a Collector in it; pulled if it is not here. [otelet:latest, which is not pulled]
+  --image=IMAGE      The image, with a Collector in it; pulled if it is missing. [otelet:latest, which is not pulled]
   --load=FILE        Load the image from this file (cargo xtask image), and run it.
-  --endpoint=URL     Where telemetry goes by OTLP/HTTP. Without it nothing leaves the host.
-  --url=URL          Where the Collector's config comes from. [built in]
+  --endpoint=URL     The backend for telemetry, by OTLP/HTTP. Without it nothing leaves the host.
+  --url=URL          The source of the Collector's config. [built in]
   --env-file=FILE    More variables, one NAME=VALUE a line: OTEL_EXPORTER_OTLP_AUTHORIZATION, OTELET_...
-  --user=UID:GID     Not root: everything but the logs of containers. auto: 65532 and the group of the socket.
+  --user=UID:GID     Run as another user than root, without the logs of containers. auto: 65532 and the group of the socket.
   --socket=PATH      The engine's socket. [/var/run/docker.sock]
   --memory=SIZE      The limit for agent and Collector. [256m]
-  --name=NAME        Of the container, and with -state of its volume. [otelet]
-  --uninstall        Remove the container; --purge: and its volume.
+  --name=NAME        The container's name; its volume is NAME-state. [otelet]
+  --uninstall        Remove the container; with --purge its volume too.
 
 DOCKER names another client, such as podman. Exit status: 0 done, 1 failed, 64 bad flag.
 END
@@ -59,7 +59,7 @@ exists() { "$docker" "$1" inspect "$2" >/dev/null 2>&1; }
 
 remove() {
   exists container "$name" || return 0
-  # It is asked to drain: a Collector may take 30 s for that.
+  # Not killed at once: the Collector may take 30 s to drain.
   "$docker" stop --time=45 "$name" >/dev/null
   "$docker" rm "$name" >/dev/null
 }
@@ -77,7 +77,7 @@ if [ -n "$uninstall" ]; then
     "$docker" volume rm "$name-state" >/dev/null
     say "removed the volume $name-state"
   else
-    say "kept the volume $name-state: identity, config and what was not sent yet; --purge removes it"
+    say "kept the volume $name-state with identity, config and unsent data; --purge removes it"
   fi
   exit 0
 fi
@@ -86,7 +86,7 @@ if [ -n "$load" ]; then
   [ -r "$load" ] || fail "$load: cannot be read"
   loaded=$("$docker" load --input "$load") || fail "$load: cannot be loaded"
   say "$loaded"
-  # Loaded image: otelet:0.1.0
+  # The engine prints: Loaded image: otelet:0.1.0
   [ -n "$image" ] || image=$(printf '%s\n' "$loaded" | sed -n 's/^Loaded image.*: //p' | tail -n 1)
 fi
 if [ -z "$image" ]; then
@@ -94,10 +94,10 @@ if [ -z "$image" ]; then
   exists image "$image" || fail "there is no image $image; build it, name one with --image, or a file with --load"
 fi
 exists image "$image" || "$docker" pull "$image" || fail "there is no image $image; name one with --image, or a file with --load"
-[ -S "$socket" ] || fail "$socket: no socket; name the engine's with --socket"
+[ -S "$socket" ] || fail "$socket: not a socket; name the engine's with --socket"
 if [ "$user" = auto ]; then
   user=65532:$(stat -c %g "$socket")
-  say "runs as $user, the group of $socket; logs of containers are root's and are left out"
+  say "runs as $user, with the group of $socket; logs of containers belong to root and are left out"
 fi
 [ -z "$env_file" ] || [ -r "$env_file" ] || fail "$env_file: cannot be read"
 
@@ -128,16 +128,16 @@ if exists container "$name"; then
 fi
 "$docker" run "$@" "$image" >/dev/null
 say "started $name from $image as $user"
-[ -n "$endpoint" ] || [ -n "$env_file" ] || say "nothing leaves this host yet: --endpoint says where to"
+[ -n "$endpoint" ] || [ -n "$env_file" ] || say "nothing leaves this host yet: name a backend with --endpoint"
 
-# The engine's own health check comes later; this is asked at once.
+# The engine's own health check runs only later, so the agent is asked directly.
 tries=60
 until "$docker" exec "$name" /usr/local/bin/otelet status --healthy >/dev/null 2>&1; do
   tries=$((tries - 1))
   if [ "$tries" = 0 ]; then
     "$docker" logs --tail 20 "$name" >&2
-    fail "not healthy after a minute; its last words are above, and '$docker logs $name' has all of them"
+    fail "not healthy after a minute; the last lines of its log are above, and '$docker logs $name' shows all of it"
   fi
   sleep 1
 done
-say "healthy; '$docker exec $name otelet status' has more"
+say "healthy; '$docker exec $name otelet status' shows more"

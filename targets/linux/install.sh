@@ -1,17 +1,17 @@
 #!/bin/sh
-# Installs otelet, or upgrades it, from the directory that this script is in: an archive that was unpacked, or a bundle.
-# It needs no network and no more than a POSIX shell. Run it as often as you like: what is right already is left alone.
+# Installs or upgrades otelet from the directory of this script: an unpacked archive, or a bundle. It needs no network, and
+# only a POSIX shell. It may be run again at any time: files that are up to date stay as they are.
 #
 #   ./install.sh [--url=URL] [--wait=SECONDS] [--no-start] [--root=DIR]
 #
-#   --url=URL       Where configs come from. Only written if there are no settings yet.
-#   --wait=SECONDS  An upgrade that is not healthy by then is taken back. [120]
+#   --url=URL       The source of configs. Only written if there are no settings yet.
+#   --wait=SECONDS  An upgrade that is not healthy after this time is reverted. [120]
 #   --no-start      Install, but neither enable nor start the service.
 #   --root=DIR      Install into this tree instead of /, for images; implies --no-start.
-#   --settle        For the service manager, at a boot in the middle of an upgrade: wait, keep it or take it back.
+#   --settle        Only for the service manager, after a boot in the middle of an upgrade: keep the upgrade or revert it.
 #
-# What it makes is written down in /usr/local/lib/otelet/manifest before it is made; uninstall.sh removes that, and
-# nothing else. Exit status: 0 installed and, if started, healthy; 1 not, with the reason on stderr.
+# It lists each file and directory in /usr/local/lib/otelet/manifest before it makes it. uninstall.sh removes these, and nothing
+# else. Exit status: 0 installed and, if started, healthy; 1 failed, with the reason on stderr.
 set -eu
 umask 022
 
@@ -53,7 +53,7 @@ fail() {
 }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# --- What can be known before anything is touched.
+# --- Checks before anything is changed.
 
 check_archive() {
     [ -f "$here/SHA256SUMS" ] || fail "$here/SHA256SUMS is missing; unpack the whole archive"
@@ -61,9 +61,9 @@ check_archive() {
     (cd "$here" && sha256sum -c SHA256SUMS >/dev/null 2>&1) ||
         fail "a file is damaged: $(cd "$here" && sha256sum -c SHA256SUMS 2>&1 | grep -v ': OK$' | head -n 1); copy the archive again"
     [ -n "$root" ] && return
-    [ "$(id -u)" = 0 ] || fail "needs root; run it by sudo"
+    [ "$(id -u)" = 0 ] || fail "needs root; run it with sudo"
     "$here/otelet" version >/dev/null 2>&1 ||
-        fail "$here/otelet does not run here ($(uname -m)); take the archive of this machine's architecture"
+        fail "$here/otelet does not run here ($(uname -m)); take the archive for this machine's architecture"
 }
 
 service_manager() {
@@ -78,14 +78,14 @@ service_manager() {
     fi
 }
 
-# --- Small steps, each of which may be the last one before the power goes.
+# --- Small steps: the power may fail after each of them.
 
-# note KIND NAME: what this script is about to make. Once is enough.
+# note KIND NAME: adds a row to the manifest, once, before the thing is made.
 note() {
     grep -qxF "$1 $2" "$manifest" 2>/dev/null || echo "$1 $2" >>"$manifest"
 }
 
-# directory MODE PATH [OWNER]: one that was there before is left as it is.
+# directory MODE PATH [OWNER]: makes a directory. One that existed before stays as it is.
 directory() {
     if [ ! -d "$root$2" ]; then
         note directory "$2"
@@ -97,7 +97,7 @@ directory() {
     fi
 }
 
-# put SOURCE MODE PATH: whole or not at all, and with a copy of what was there before.
+# put SOURCE MODE PATH: installs a file atomically, and keeps a copy of the file before it.
 put() {
     if [ -f "$root$3" ] && cmp -s "$1" "$root$3"; then
         return
@@ -107,7 +107,7 @@ put() {
         say "replaces $3"
     else
         note file "$3"
-        # An upgrade that is taken back takes away what was new in it.
+        # Reverting an upgrade removes its new files.
         [ ! -d "$backup" ] || echo "$3" >>"$backup/new"
         say "makes $3"
     fi
@@ -118,7 +118,7 @@ put() {
     changed=yes
 }
 
-# keep_previous PATH: the first copy counts, that of before the upgrade.
+# keep_previous PATH: copies the file once. The first copy is the one from before the upgrade.
 keep_previous() {
     [ -d "$backup" ] || return 0
     copy=$backup/tree$1
@@ -128,7 +128,7 @@ keep_previous() {
     mv "$copy.new" "$copy"
 }
 
-# free_id FILE: a number for a system's own user or group, where a small busybox has no tool to make one.
+# free_id FILE: prints a free number for a system user or group. A small busybox has no tool that makes them.
 free_id() {
     number=999
     while grep -q "^[^:]*:[^:]*:$number:" "$1"; do number=$((number - 1)); done
@@ -195,7 +195,7 @@ put_all() {
     [ ! -f "$here/otelcol" ] || put "$here/otelcol" 755 /usr/local/bin/otelcol
     directory 750 /etc/otelet root:otelet
     if [ -f "$here/site.yaml" ]; then
-        # The signature first, so that the two never disagree for long.
+        # The signature first: so the two differ only for a moment.
         [ ! -f "$here/site.yaml.minisig" ] || put "$here/site.yaml.minisig" 644 /etc/otelet/site.yaml.minisig
         put "$here/site.yaml" 644 /etc/otelet/site.yaml
     fi
@@ -210,7 +210,7 @@ put_all() {
         sed 's,/usr/bin/otelet,/usr/local/bin/otelet,' "$here/otelet.openrc" >"$lib/otelet.openrc"
         put "$lib/otelet.openrc" 755 /etc/init.d/otelet
         ;;
-    none) say "no systemd and no OpenRC here: start /usr/local/bin/otelet by whatever starts things" ;;
+    none) say "no systemd and no OpenRC here: have your init system start '/usr/local/bin/otelet run'" ;;
     esac
 }
 
@@ -237,15 +237,15 @@ healthy() {
     done
 }
 
-# --- An upgrade can be taken back: until it is healthy, what was there before lies in $backup.
+# --- An upgrade can be reverted: until it is healthy, $backup holds the files from before it.
 
 begin_upgrade() {
     [ "$start" = yes ] && [ -x "$bin" ] || return 0
     if [ -d "$backup" ]; then
-        say "an earlier upgrade was interrupted; going on from there"
+        say "an earlier upgrade was interrupted; continuing it"
         return
     fi
-    # Something that was not healthy before is no place to return to.
+    # An upgrade is reverted only to an installation that was healthy.
     wait_after=$wait wait=5
     was=sick
     healthy && was=healthy
@@ -258,7 +258,7 @@ begin_upgrade() {
     fi
 }
 
-# A power cut in the middle of it all: the next boot finishes it, one way or the other.
+# After a power cut in the middle of an upgrade, the next boot keeps the upgrade or reverts it.
 guard_boot() {
     case $manager in
     systemd) guard_boot_by_systemd ;;
@@ -269,7 +269,7 @@ guard_boot() {
 guard_boot_by_systemd() {
     cat >/etc/systemd/system/otelet-upgrade.service <<UNIT
 [Unit]
-Description=Keep or take back an interrupted upgrade of otelet
+Description=Keep or revert an interrupted upgrade of otelet
 After=otelet.service
 [Service]
 Type=oneshot
@@ -282,12 +282,12 @@ UNIT
 }
 
 guard_boot_by_openrc() {
-    # In the background: the boot goes on meanwhile.
+    # In the background, so that the boot does not wait for it.
     cat >/etc/init.d/otelet-upgrade <<SERVICE
 #!/sbin/openrc-run
-description="Keep or take back an interrupted upgrade of otelet"
+description="Keep or revert an interrupted upgrade of otelet"
 start() {
-    ebegin "Looking after an interrupted upgrade of otelet"
+    ebegin "Finishing an interrupted upgrade of otelet"
     /bin/sh $lib/install.sh --settle --wait=$wait >>/var/log/otelet-upgrade.log 2>&1 </dev/null &
     eend 0
 }
@@ -306,7 +306,7 @@ unguard_boot() {
         systemctl daemon-reload
     elif [ -f /etc/init.d/otelet-upgrade ]; then
         rc-update -q del otelet-upgrade default || true
-        # It may be what runs this: only forgotten, not stopped.
+        # This service may be running this script: zap forgets it without stopping it.
         rc-service -q otelet-upgrade zap || true
         rm -f /etc/init.d/otelet-upgrade
     fi
@@ -337,17 +337,17 @@ settle() {
         return 0
     fi
     why=$("$bin" status --healthy 2>&1 | head -n 1) || true
-    say "the upgrade is not healthy after ${wait}s ($why); taking it back" >&2
+    say "the upgrade is not healthy after ${wait}s ($why); reverting it" >&2
     take_back
     if healthy; then
         finish_upgrade
-        fail "upgrade taken back; what ran before runs again"
+        fail "upgrade reverted; the previous version runs again"
     fi
     finish_upgrade
-    fail "upgrade taken back, and what ran before is not healthy either: $("$bin" status --healthy 2>&1 | head -n 1)"
+    fail "upgrade reverted, and the previous version is not healthy either: $("$bin" status --healthy 2>&1 | head -n 1)"
 }
 
-# --- The whole.
+# --- The installation.
 
 manager=$(service_manager)
 changed=no
@@ -366,7 +366,7 @@ if [ "$start" = no ] || [ "$manager" = none ]; then
 fi
 service enable
 if [ "$changed" = yes ]; then
-    # A signal is enough for settings, but not for another binary. One that does not even start is taken back below.
+    # Settings would need only a signal, but another binary needs a restart. If it does not start, it is reverted below.
     service restart || [ -d "$backup" ] ||
         fail "the service does not start: see journalctl -u otelet, or /var/log/otelet/otelet.log"
 else

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Removes what install.sh made, and nothing else. Settings and state stay, unless --purge is given.
+# Removes the files that install.sh has made, and nothing else. Settings and state stay, unless --purge is given.
 #
 #   ./uninstall.sh [--purge] [--root=DIR]
 set -eu
@@ -21,12 +21,12 @@ manifest=$lib/manifest
 say() { echo "uninstall.sh: $*"; }
 
 if [ ! -f "$manifest" ]; then
-    say "nothing to do: $manifest is not there, so install.sh made nothing here"
+    say "nothing to do: $manifest does not exist, so install.sh has installed nothing here"
     exit 0
 fi
 if [ -z "$root" ]; then
     [ "$(id -u)" = 0 ] || {
-        echo "uninstall.sh: needs root; run it by sudo" >&2
+        echo "uninstall.sh: needs root; run it with sudo" >&2
         exit 1
     }
     if [ -d /run/systemd/system ]; then
@@ -55,13 +55,13 @@ else
     say "kept /etc/otelet and /var/lib/otelet; --purge removes them too"
 fi
 
-# Directories, the innermost first, and only if nobody else has put anything there.
+# The directories, the innermost first. A directory with other files in it stays.
 grep '^directory ' "$manifest" | sed 's/^directory //' | sort -r | while IFS= read -r name; do
     if rmdir "$root$name" 2>/dev/null; then say "removed $name"; fi
 done
 
 if [ "$purge" = yes ] && [ -z "$root" ]; then
-    # Files of a user that is gone belong to whoever gets the number next, hence only together with its state.
+    # Files that a removed user leaves behind would belong to the next user with its number. So the user goes only with its state.
     if grep -qxF 'user otelet' "$manifest"; then
         if command -v userdel >/dev/null 2>&1; then
             userdel otelet
@@ -85,7 +85,7 @@ fi
 if [ "$purge" = yes ]; then
     rm -rf "$lib"
 else
-    # What is left is known still: a later --purge finds it.
+    # The manifest keeps the rows that are left, so that a later --purge finds them.
     grep -e '^settings ' -e '^directory ' -e '^user ' -e '^group ' "$manifest" >"$manifest.new" || true
     mv "$manifest.new" "$manifest"
 fi

@@ -3,9 +3,9 @@
 Installs otelet from its MSI, or upgrades it; for Windows PowerShell 5.1 and later, as an administrator.
 
 .DESCRIPTION
-Takes the MSI from a file or by https, compares it with SHA256SUMS, and has Windows Installer do the rest without a
-question. What is not given stays as it is. Everything that is given is judged by the agent itself, before anything is touched;
-what it says is printed. Nothing else is needed on a host without a network than the two files.
+Takes the MSI from a file or by https, compares it with SHA256SUMS, and runs Windows Installer silently. Settings without a
+parameter stay as they are. The agent checks the parameters before anything is changed, and its messages are printed. A host
+without a network needs only the two files.
 
 .PARAMETER Msi
 A path, or an https:// URL.
@@ -14,10 +14,10 @@ A path, or an https:// URL.
 SHA256SUMS: a path or a URL. Without it: the one beside the MSI.
 
 .PARAMETER ConfigUrl
-Where configs come from: http://, https://, file:/// or an absolute path.
+The source of configs: http://, https://, file:/// or an absolute path.
 
 .PARAMETER ConfigPublicKey
-A minisign public key: only configs with a signature of it are accepted.
+A minisign public key. Only configs that are signed with it are accepted.
 
 .PARAMETER CollectorPath
 The Collector to run. Without it: otelcol-contrib, otelcol or otelcol-* from PATH.
@@ -26,13 +26,13 @@ The Collector to run. Without it: otelcol-contrib, otelcol or otelcol-* from PAT
 Resource attributes of this host: site=a,rack=b. A comma in a value is written twice.
 
 .PARAMETER Log
-Where Windows Installer writes its log.
+The file of Windows Installer's log.
 
 .EXAMPLE
 .\install.ps1 -Msi .\otelet-0.1.0-x86_64-pc-windows-gnu.msi -ConfigUrl https://config.example.com/edge/site-12.yaml
 
 .NOTES
-Exit status: that of msiexec. 0 installed, 3010 installed, and Windows wants to be restarted; 1 nothing was begun.
+Exit status: that of msiexec. 0: installed; 3010: installed, and Windows needs a restart. 1: msiexec was not run.
 #>
 [CmdletBinding()]
 param(
@@ -53,9 +53,9 @@ function Stop-Installation([string] $Why) {
     exit 1
 }
 
-# A file as it is, or what a URL gives, in the directory for this run.
+# Returns the path of a file. A URL is fetched into the directory of this run.
 function Get-Part([string] $From) {
-    if ($From -match '^http://') { Stop-Installation "${From}: what is not fetched by https may be anybody's" }
+    if ($From -match '^http://') { Stop-Installation "${From}: a file fetched by http may be forged; use https" }
     if ($From -notmatch '^https://') {
         if (-not (Test-Path -LiteralPath $From -PathType Leaf)) { Stop-Installation "${From}: there is no such file" }
         return (Resolve-Path -LiteralPath $From).ProviderPath
@@ -66,7 +66,7 @@ function Get-Part([string] $From) {
     return $to
 }
 
-# As msiexec takes it: in quotes, a quote in it twice.
+# msiexec wants a value in quotes, with each quote in it doubled.
 function Format-Property([string] $Name, [string] $Value) {
     return '{0}="{1}"' -f $Name, $Value.Replace('"', '""')
 }
@@ -88,27 +88,27 @@ try {
     $name = [IO.Path]::GetFileName($file)
     $sum = (Get-FileHash -LiteralPath $file -Algorithm SHA256).Hash
     $line = "$sum  $name"
-    # -contains does not mind upper case.
+    # -contains ignores case: Get-FileHash writes upper case, SHA256SUMS lower case.
     if (-not (@(Get-Content -LiteralPath (Get-Part $Sums)) -contains $line)) {
-        Stop-Installation "$name is damaged, or another one than SHA256SUMS names: its SHA-256 is $sum"
+        Stop-Installation "$name is damaged, or is not the file in SHA256SUMS: its SHA-256 is $sum"
     }
 
     $arguments = @('/i', "`"$file`"", '/qn', '/norestart', '/l*v', "`"$Log`"")
-    $given = @{
+    $properties = @{
         CONFIG_URL = $ConfigUrl; CONFIG_PUBLIC_KEY = $ConfigPublicKey; COLLECTOR_PATH = $CollectorPath; ATTRIBUTES = $Attributes
     }
-    foreach ($property in $given.Keys) {
-        if ($given[$property]) { $arguments += Format-Property $property $given[$property] }
+    foreach ($property in $properties.Keys) {
+        if ($properties[$property]) { $arguments += Format-Property $property $properties[$property] }
     }
     $status = (Start-Process -FilePath msiexec.exe -ArgumentList ($arguments -join ' ') -Wait -PassThru).ExitCode
 
-    # What the agent said, without the rest of the log.
+    # Prints the agent's lines of the log.
     if (Test-Path -LiteralPath $Log) {
         Select-String -LiteralPath $Log -Pattern '\botelet: (.*)' |
             ForEach-Object { Write-Host "install.ps1: $($_.Matches[0].Groups[1].Value)" }
     }
     if ($status -in 0, 3010) {
-        Write-Host "install.ps1: $name is installed; otelet status says how it is"
+        Write-Host "install.ps1: $name is installed; 'otelet status' shows its state"
     }
     else {
         [Console]::Error.WriteLine("install.ps1: $name is not installed: msiexec says $status; its log is $Log")

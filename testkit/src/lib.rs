@@ -1,4 +1,4 @@
-//! What the unit tests of the agent and its promises share. It knows nothing of the agent, and is in no release.
+//! The test kit of the agent's unit tests and promises. It does not depend on the agent, and no release contains it.
 
 pub mod server;
 pub mod wire;

@@ -1,5 +1,5 @@
-//! A config server on loopback whose every answer can be scripted, the malicious ones included. It speaks just enough
-//! HTTP/1.1 for tests, one request a connection, and remembers what it was asked.
+//! A config server on loopback. Every answer can be scripted, malicious ones included. It speaks just enough HTTP/1.1
+//! for tests, one request a connection, and records the requests.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,7 +14,7 @@ use crate::wire::read_until;
 /// How long [`Server::wait_for`] waits before it gives up.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How the server answers a request.
+/// The server's answer to a request.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// 200 with this body and its ETag; 304 when the client has it already.
@@ -23,30 +23,29 @@ pub enum Answer {
     Status(u16, Vec<(String, String)>, Vec<u8>),
     /// These bytes, and the end of the connection.
     Raw(Vec<u8>),
-    /// Nothing at all; the connection stays open.
+    /// No byte at all; the connection stays open.
     Stall,
     /// A config, one byte each time this has passed.
     Trickle(Duration),
-    /// A body that goes on as long as somebody reads it.
+    /// A body that goes on as long as the client reads it.
     NeverEnding,
-    /// These bytes, and then the second part again and again as long as somebody reads it.
+    /// These bytes, and then the second part again and again as long as the client reads it.
     Endless(Vec<u8>, Vec<u8>),
-    /// Promises 10 GB.
+    /// The head of a body of 10 GB.
     HugeContentLength,
     /// Half of the promised body, and then a reset.
     ResetMidBody,
-    /// Not HTTP.
+    /// Bytes that are not HTTP at all.
     Garbage,
-    /// Redirects to another path of this server each time.
+    /// A redirect to another path of this server each time.
     RedirectLoop,
-    /// Redirects there with 302.
+    /// A redirect to this URL with 302.
     RedirectTo(String),
-    /// This answer, so much later.
+    /// This answer after a delay.
     Delay(Duration, Box<Answer>),
 }
 
 impl Answer {
-    /// A bare status.
     pub fn status(status: u16) -> Self {
         Self::Status(status, Vec::new(), Vec::new())
     }
@@ -60,20 +59,19 @@ impl Answer {
     }
 }
 
-/// What the server was asked.
+/// A request as the server received it.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct Request {
     pub method: String,
     pub path: String,
-    /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub at: Instant,
-    /// The status that it was answered with, where that was scripted.
+    /// The status of the answer, where it was scripted.
     pub answered: Option<u16>,
 }
 
-impl Asked {
+impl Request {
     /// The first header of this name, which is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(key, _)| key == name)?;
@@ -81,7 +79,7 @@ impl Asked {
     }
 }
 
-/// The server; it ends, with all its threads, when it is dropped.
+/// The server; dropping it ends it with all its threads.
 pub struct Server {
     addr: SocketAddr,
     shared: Arc<Shared>,
@@ -91,7 +89,7 @@ pub struct Server {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Told when a request came and when the server stops.
+    /// Notified when a request came and when the server stops.
     changed: Condvar,
 }
 
@@ -99,7 +97,7 @@ struct Shared {
 struct State {
     always: Option<Answer>,
     next: VecDeque<Answer>,
-    requests: Vec<Asked>,
+    requests: Vec<Request>,
     open: Vec<TcpStream>,
     handlers: Vec<JoinHandle<()>>,
     stopping: bool,
@@ -112,7 +110,7 @@ impl Default for Server {
 }
 
 impl Server {
-    /// Listens on a free port of 127.0.0.1; answers 404 until told better.
+    /// Listens on a free port of 127.0.0.1; answers 404 until a test sets another answer.
     pub fn new() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let addr = listener.local_addr().unwrap();
@@ -124,45 +122,44 @@ impl Server {
         Self { addr, shared, accepting: Some(accepting) }
     }
 
-    /// Where the config is.
+    /// The URL of the config.
     pub fn url(&self) -> String {
         self.at("/config.yaml")
     }
 
-    /// Another path, which starts with a slash.
+    /// The URL of another path, which starts with a slash.
     pub fn at(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
 
-    /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Gives this body from now on, with an ETag made of it.
+    /// Serves this body from now on, with an ETag made of it.
     pub fn offer(&self, body: impl Into<Vec<u8>>) {
         self.answer(Answer::Config(body.into()));
     }
 
-    /// Answers every request like this from now on.
+    /// Gives this answer to every request from now on.
     pub fn answer(&self, answer: Answer) {
         let mut state = self.shared.lock();
         state.next.clear();
         state.always = Some(answer);
     }
 
-    /// Answers the next request like this, then as before; several calls queue up.
+    /// Gives this answer to the next request, then the old one again; several calls queue up.
     pub fn answer_once(&self, answer: Answer) {
         self.shared.lock().next.push_back(answer);
     }
 
-    /// What it was asked so far, oldest first.
-    pub fn requests(&self) -> Vec<Asked> {
+    /// The requests so far, oldest first.
+    pub fn requests(&self) -> Vec<Request> {
         self.shared.lock().requests.clone()
     }
 
     /// Waits until this holds of the requests so far, and returns them.
-    pub fn wait_for(&self, what: &str, holds: impl Fn(&[Asked]) -> bool) -> Vec<Asked> {
+    pub fn wait_for(&self, what: &str, holds: impl Fn(&[Request]) -> bool) -> Vec<Request> {
         let state = self.shared.lock();
         let (state, waited) =
             self.shared.changed.wait_timeout_while(state, PATIENCE, |state| !holds(&state.requests)).unwrap();
@@ -170,8 +167,8 @@ impl Server {
         state.requests.clone()
     }
 
-    /// Waits until there have been so many requests, and returns them.
-    pub fn wait_for_requests(&self, count: usize) -> Vec<Asked> {
+    /// Waits until there were this many requests, and returns them.
+    pub fn wait_for_requests(&self, count: usize) -> Vec<Request> {
         self.wait_for(&format!("{count} requests"), |asked| asked.len() >= count)
     }
 }
@@ -188,7 +185,7 @@ impl Drop for Server {
             // It may be closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
-        // Wakes the accepting thread, which then sees that it is over. Under wine, once is not always enough.
+        // Wakes the accepting thread, which then sees that the server stops. Under wine, once is not always enough.
         while self.accepting.as_ref().is_some_and(|thread| !thread.is_finished()) {
             let _ = TcpStream::connect(self.addr);
             std::thread::sleep(Duration::from_millis(1));
@@ -208,7 +205,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Lets time pass; false as soon as the server stops.
+    /// Lets time pass; returns false as soon as the server stops.
     fn pause(&self, time: Duration) -> bool {
         let (state, _) = self.changed.wait_timeout_while(self.lock(), time, |state| !state.stopping).unwrap();
         !state.stopping
@@ -231,7 +228,7 @@ fn accept(listener: &TcpListener, addr: SocketAddr, shared: &Arc<Shared>) {
         state.open.extend(stream.try_clone());
         let handler = std::thread::spawn({
             let shared = shared.clone();
-            // A client that goes away is nothing that a test server minds.
+            // A client may close its connection early: a test server need not care.
             move || drop(handle(stream, addr, &shared))
         });
         state.handlers.push(handler);
@@ -240,7 +237,8 @@ fn accept(listener: &TcpListener, addr: SocketAddr, shared: &Arc<Shared>) {
 
 fn handle(mut stream: TcpStream, addr: SocketAddr, shared: &Shared) -> std::io::Result<()> {
     let result = converse(&mut stream, addr, shared);
-    // The clone kept for the end would hold the connection open. What was not read makes this a reset.
+    // The clone kept for the end would hold the connection open. Bytes of the client that were not read make this a
+    // reset.
     let peer = stream.peer_addr();
     let mut state = shared.lock();
     state.open.retain(|open| open.peer_addr().ok() != peer.as_ref().ok().copied());
@@ -249,8 +247,8 @@ fn handle(mut stream: TcpStream, addr: SocketAddr, shared: &Shared) -> std::io::
 
 fn converse(stream: &mut TcpStream, addr: SocketAddr, shared: &Shared) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    // wine's server now and then keeps the connection of a client that was killed: its end is never seen, and no shutdown of
-    // ours wakes whoever waits for it.
+    // Under wine the server now and then keeps the connection of a client that was killed: it never sees its end, and
+    // no shutdown wakes a thread that waits for it.
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     // The last byte of the head stays unread until it is known whether the connection is to end in a reset.
@@ -332,7 +330,7 @@ fn endless(stream: &mut TcpStream, start: &[u8], again: &[u8]) -> std::io::Resul
     }
 }
 
-fn parse(head: &[u8]) -> Asked {
+fn parse(head: &[u8]) -> Request {
     let head = String::from_utf8_lossy(head);
     let mut lines = head.lines();
     let mut first = lines.next().unwrap_or_default().split(' ');
@@ -340,7 +338,7 @@ fn parse(head: &[u8]) -> Asked {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
         .collect();
-    Asked {
+    Request {
         method: first.next().unwrap_or_default().to_owned(),
         path: first.next().unwrap_or_default().to_owned(),
         headers,

@@ -1,8 +1,8 @@
-//! HTTP/1.1 as it stands on the wire, for servers of tests.
+//! HTTP/1.1 as bytes on a connection, for servers of tests.
 
 use std::io::{self, Read};
 
-/// Reads a head, up to and with its empty line, and not a byte of what follows.
+/// Reads a head, up to and including its empty line, and not a byte of what follows.
 ///
 /// # Errors
 ///
@@ -12,7 +12,7 @@ pub fn read_head(stream: &mut impl Read) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
-/// Reads up to and with these bytes, and not a byte of what follows.
+/// Reads up to and including these bytes, and not a byte of what follows.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-// All programs of a Kubernetes node in one, for the tests: the first argument says which, or the name that it is called by.
-// Compiled once and cached; what they share is then compiled and linked once instead of six times.
+// All programs of a Kubernetes node in one, for the tests: the first argument or the name of the executable selects one.
+// It is compiled once and cached; shared packages are compiled and linked once instead of six times.
 package main
 
 import (
@@ -37,7 +37,7 @@ func main() {
 		name = os.Args[1]
 		os.Args = append([]string{name}, os.Args[2:]...)
 	}
-	// It reads os.Args by itself, and knows no cobra.
+	// It reads os.Args itself, without cobra.
 	if name == "etcd" {
 		etcdmain.Main(os.Args)
 		return

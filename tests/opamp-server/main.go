@@ -1,7 +1,7 @@
 // Command opamp-server is an OpAMP server for tests: the reference library, listening on loopback only, scripted by
-// JSON lines on stdin, telling what it hears by JSON lines on stdout. It ends with its stdin.
+// JSON lines on stdin. It prints each message as a JSON line on stdout, and ends with its stdin.
 //
-// It keeps to the specification by itself: it offers a config or connection settings as long as the agent reports
+// It follows the specification without a command: it offers a config or connection settings as long as the agent reports
 // another hash, and asks for the full state when a sequence number is missing. Commands have the form {"do": "...", ...}:
 //
 //	offer        files, hash, always: a config, from now on; always: whatever hash the agent reports
@@ -10,7 +10,7 @@
 //	unavailable (retry_ns), bad_request, unknown           an error instead, times: how often
 //	status       code, retry_after, times: a bare status instead
 //	capabilities value: of the server; 0 leaves them out
-//	require      header, token: 401 at the listener with the number on, if that header has not this value
+//	require      header, token: 401 at the listener with the number on, unless that header has this value
 //	listen       cert, key, client_ca (paths): one more listener, with TLS if there is a certificate
 package main
 
@@ -58,7 +58,7 @@ type command struct {
 	On         int               `json:"on"`
 }
 
-// agent is what the server remembers of one instance uid.
+// agent is the server's memory of one instance uid.
 type agent struct {
 	sequence       uint64
 	configHash     []byte
@@ -80,7 +80,7 @@ type scripted struct {
 	listeners    int
 }
 
-// request is what the middleware knows and the library does not pass on.
+// request holds facts of the middleware that the library does not pass on.
 type request struct {
 	bytes    int
 	headers  map[string]string
@@ -251,7 +251,7 @@ func tlsConfig(c command) *tls.Config {
 	return config
 }
 
-// middleware sees requests before the library does: it counts bytes and gives the answers that are no OpAMP.
+// middleware sees requests before the library does: it counts bytes and gives the answers that are not OpAMP.
 func (s *scripted) middleware(next http.Handler, listener int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)

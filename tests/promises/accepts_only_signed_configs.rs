@@ -1,5 +1,5 @@
-//! With `config.public_key` set, only what its owner signed is looked at, and nothing older than the newest. Keys and
-//! signatures are made by the real minisign.
+//! With `config.public_key` set, the agent accepts only configs that the owner of the key signed, and none older than
+//! the newest accepted one. Keys and signatures come from the real minisign.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,23 +8,23 @@ use std::process::Command;
 use super::host::{Agent, Host, config, stdout};
 use super::server::Server;
 
-/// A signer with a key of its own, and a host that trusts it and takes its config from a file.
-struct Plant {
+/// A host that takes its config from a file and trusts a signer with a key of its own.
+struct Setup {
     host: Host,
     key: PathBuf,
 }
 
-impl Plant {
+impl Setup {
     fn new() -> Self {
         let host = Host::new();
-        let key = make_key(&host, "plant");
+        let key = make_key(&host, "setup");
         host.set("config.url", &host.path("config.yaml").display().to_string());
         let public = fs::read_to_string(key.with_extension("pub")).unwrap();
         host.set("config.public_key", public.lines().last().unwrap());
         Self { host, key }
     }
 
-    /// Makes a signature of this body, as of this second of 1970.
+    /// Signs this body with a time stamp of this many seconds after 1970.
     fn sign(&self, key: &Path, body: &str, second: u64) -> Vec<u8> {
         let path = self.host.path("to-sign");
         fs::write(&path, body).unwrap();
@@ -41,7 +41,7 @@ impl Plant {
         fs::read(self.host.path("to-sign.minisig")).unwrap()
     }
 
-    /// Puts a config and its signature where the agent looks: the signature first, so that they never disagree.
+    /// Writes a config and its signature where the agent reads them: the signature first, so that they never disagree.
     fn put(&self, body: &str, signature: &[u8]) {
         self.place("config.yaml.minisig", signature);
         self.place("config.yaml", body.as_bytes());
@@ -59,7 +59,7 @@ impl Plant {
         agent
     }
 
-    /// Waits for the refusal with these words, and sees that the running collector was not touched.
+    /// Waits for a refusal with these words, and checks that the collector that runs was not touched.
     fn refused(&self, agent: &Agent, good: &str, words: &str) {
         agent.logs(words);
         let status = agent.applied_still(good);
@@ -82,107 +82,107 @@ fn minisign(arguments: &[&str]) {
 #[test]
 #[ignore = "needs minisign: cargo xtask check --real"]
 fn a_signed_config_runs_and_a_newer_one_replaces_it() {
-    let plant = Plant::new();
+    let setup = Setup::new();
     let (good, newer) = (config("good"), config("newer"));
-    let agent = plant.running(&good);
+    let agent = setup.running(&good);
 
-    plant.put(&newer, &plant.sign(&plant.key, &newer, 2_001));
+    setup.put(&newer, &setup.sign(&setup.key, &newer, 2_001));
 
     agent.applied(&newer);
 }
 
 #[test]
 #[ignore = "needs minisign: cargo xtask check --real"]
-fn what_is_not_signed_by_the_key_is_refused_with_the_reason() {
-    let plant = Plant::new();
+fn a_config_that_the_key_did_not_sign_is_refused_with_the_reason() {
+    let setup = Setup::new();
     let (good, bad) = (config("good"), config("bad"));
-    let agent = plant.running(&good);
-    let right = plant.sign(&plant.key, &bad, 3_000);
+    let agent = setup.running(&good);
+    let right = setup.sign(&setup.key, &bad, 3_000);
     let text = String::from_utf8(right.clone()).unwrap();
 
-    fs::remove_file(plant.host.path("config.yaml.minisig")).unwrap();
-    plant.place("config.yaml", bad.as_bytes());
-    plant.refused(&agent, &good, "config is not signed");
+    fs::remove_file(setup.host.path("config.yaml.minisig")).unwrap();
+    setup.place("config.yaml", bad.as_bytes());
+    setup.refused(&agent, &good, "config is not signed");
 
-    plant.put(&format!("{bad}# tampered\n"), &right);
-    plant.refused(&agent, &good, "its body was changed");
+    setup.put(&format!("{bad}# tampered\n"), &right);
+    setup.refused(&agent, &good, "its body was changed");
 
-    plant.put(&bad, text.replace("timestamp:3000", "timestamp:4000").as_bytes());
-    plant.refused(&agent, &good, "its trusted comment or the signature itself was changed");
+    setup.put(&bad, text.replace("timestamp:3000", "timestamp:4000").as_bytes());
+    setup.refused(&agent, &good, "its trusted comment or the signature itself was changed");
 
-    let other = make_key(&plant.host, "other");
-    plant.put(&bad, &plant.sign(&other, &bad, 3_000));
-    plant.refused(&agent, &good, "config is signed with key ");
+    let other = make_key(&setup.host, "other");
+    setup.put(&bad, &setup.sign(&other, &bad, 3_000));
+    setup.refused(&agent, &good, "config is signed with key ");
 
-    plant.put(&bad, &vec![b'x'; 1 << 20]);
-    plant.refused(&agent, &good, "config.yaml.minisig: is larger than 4KiB");
+    setup.put(&bad, &vec![b'x'; 1 << 20]);
+    setup.refused(&agent, &good, "config.yaml.minisig: is larger than 4KiB");
 
-    // Refused for its signature alone: with the right one it is as good as any.
-    plant.put(&bad, &right);
+    // The same config with the right signature is accepted: only the signature was wrong.
+    setup.put(&bad, &right);
     agent.applied(&bad);
 }
 
 #[test]
 #[ignore = "needs minisign: cargo xtask check --real"]
 fn an_older_config_is_not_played_back_even_after_a_restart() {
-    let plant = Plant::new();
+    let setup = Setup::new();
     let (good, old) = (config("good"), config("old"));
-    let mut agent = plant.running(&good);
-    let signature = plant.sign(&plant.key, &old, 1_999);
+    let mut agent = setup.running(&good);
+    let signature = setup.sign(&setup.key, &old, 1_999);
 
-    plant.put(&old, &signature);
-    plant.refused(
+    setup.put(&old, &signature);
+    setup.refused(
         &agent,
         &good,
         "config was signed at 1970-01-01T00:33:19Z, before the newest accepted one of 1970-01-01T00:33:20Z",
     );
 
     agent.stop();
-    let agent = plant.host.agent().start();
+    let agent = setup.host.agent().start();
     agent.logs("config was signed at 1970-01-01T00:33:19Z, before");
     agent.applied_still(&good);
 }
 
 #[test]
 #[ignore = "needs minisign: cargo xtask check --real"]
-fn a_person_takes_the_bar_away_that_a_signers_clock_has_put_up() {
-    let plant = Plant::new();
+fn a_person_can_clear_the_newest_time_after_a_signers_clock_was_ahead() {
+    let setup = Setup::new();
     let (ahead, honest, more) = (config("ahead"), config("honest"), config("more"));
-    let mut agent = plant.running(&ahead);
-    plant.put(&honest, &plant.sign(&plant.key, &honest, 1_500));
-    plant.refused(&agent, &ahead, "let `otelet rollback --clear-signed` forget that time");
+    let mut agent = setup.running(&ahead);
+    setup.put(&honest, &setup.sign(&setup.key, &honest, 1_500));
+    setup.refused(&agent, &ahead, "forget that time with `otelet rollback --clear-signed`");
 
-    let cleared = plant.host.otelet(&["rollback", "--clear-signed"]);
+    let cleared = setup.host.otelet(&["rollback", "--clear-signed"]);
 
     let said = "0 refused configs may be tried again when they are offered; \
                 the next signed config is accepted whenever it was signed\n";
     assert_eq!((cleared.status.code(), &*stdout(&cleared)), (Some(0), said));
     agent.applied(&honest);
 
-    // From then on it counts again, also after a restart, until a person wants it otherwise while no agent runs.
+    // From then on the time counts again, also after a restart, until a person clears it while no agent runs.
     agent.stop();
-    plant.put(&more, &plant.sign(&plant.key, &more, 1_400));
-    let mut agent = plant.host.agent().start();
+    setup.put(&more, &setup.sign(&setup.key, &more, 1_400));
+    let mut agent = setup.host.agent().start();
     agent.logs("config was signed at 1970-01-01T00:23:20Z, before the newest accepted one of 1970-01-01T00:25:00Z");
     agent.applied_still(&honest);
     agent.stop();
-    assert_eq!(stdout(&plant.host.otelet(&["rollback", "--clear-signed"])), said);
-    let agent = plant.host.agent().start();
+    assert_eq!(stdout(&setup.host.otelet(&["rollback", "--clear-signed"])), said);
+    let agent = setup.host.agent().start();
     agent.applied(&more);
 }
 
 #[test]
 #[ignore = "needs minisign: cargo xtask check --real"]
 fn a_signature_that_comes_after_its_config_is_noticed() {
-    let plant = Plant::new();
+    let setup = Setup::new();
     let (good, next) = (config("good"), config("next"));
-    plant.host.set("config.poll_every", "1h");
-    let agent = plant.running(&good);
-    let signature = plant.sign(&plant.key, &next, 2_001);
+    setup.host.set("config.poll_every", "1h");
+    let agent = setup.running(&good);
+    let signature = setup.sign(&setup.key, &next, 2_001);
 
-    plant.place("config.yaml", next.as_bytes());
+    setup.place("config.yaml", next.as_bytes());
     agent.logs("its body was changed, or the signature is of another config");
-    plant.place("config.yaml.minisig", &signature);
+    setup.place("config.yaml.minisig", &signature);
 
     agent.applied(&next);
 }
@@ -190,17 +190,17 @@ fn a_signature_that_comes_after_its_config_is_noticed() {
 #[test]
 #[ignore = "needs minisign: cargo xtask check --real"]
 fn a_server_has_the_signature_beside_the_config() {
-    let plant = Plant::new();
+    let setup = Setup::new();
     let good = config("good");
-    plant.host.set("config.url", &plant.host.server.url());
-    // One answer for the config, the next for its signature, and so on.
-    let signature = plant.sign(&plant.key, &good, 2_000);
-    let server: &Server = &plant.host.server;
+    setup.host.set("config.url", &setup.host.server.url());
+    // The server's answers alternate: the config, then its signature.
+    let signature = setup.sign(&setup.key, &good, 2_000);
+    let server: &Server = &setup.host.server;
     server.answer(super::server::Answer::status(404));
     server.answer_once(super::server::Answer::Config(good.clone().into_bytes()));
     server.answer_once(super::server::Answer::Config(signature));
 
-    let agent = plant.host.agent().start();
+    let agent = setup.host.agent().start();
 
     agent.applied(&good);
     let paths: Vec<String> = server.requests().into_iter().take(2).map(|asked| asked.path).collect();

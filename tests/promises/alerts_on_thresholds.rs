@@ -1,5 +1,5 @@
-//! An alert fires when a value has been bad for long enough and is resolved when it is good again: in the log, the status and at a
-//! webhook, over restarts of the agent, and whatever the webhook does.
+//! An alert fires when a value has been bad for long enough and is resolved when it is good again. The log, the status
+//! and a webhook show it, across restarts of the agent and whatever the webhook does.
 
 use std::fs;
 use std::io::Read;
@@ -13,23 +13,23 @@ use otelet_wire::status::AlertStatus;
 use serde_json::Value;
 
 use super::host::{Agent, Host, PATIENCE, Signal, config, scripted, signal, wait_for, wait_until, wall};
-use super::server::{Answer, Asked, Server};
+use super::server::{Answer, Request, Server};
 
-/// How much longer a restart may take than without a webhook.
+/// A restart may take this much longer than without a webhook.
 const MOST: Duration = Duration::from_millis(200);
 
-/// The collector's memory is bad above 200 MB and good again at 100 MB; without being told the scripted one has a few on
-/// Linux, and 50 under wine.
+/// The collector's memory is bad above 200 MB and good again at 100 MB. The scripted collector has a few MB by itself
+/// on Linux, and 50 under wine.
 const RULE: &str = "name: hungry, metric: process.memory.usage, above: 2e8, resolve_at: 1e8";
 
-/// A host whose collector holds as many MiB as a file says, and the webhook that hears of it.
-struct Plant {
+/// A host whose collector holds as many MiB as a file says, and the webhook that receives its alerts.
+struct Setup {
     host: Host,
     webhook: Server,
     file: PathBuf,
 }
 
-impl Plant {
+impl Setup {
     fn new(rule: &str) -> Self {
         let (host, webhook) = (Host::new(), Server::new());
         webhook.answer(Answer::status(200));
@@ -51,7 +51,7 @@ impl Plant {
         agent
     }
 
-    /// How many MiB the collector holds from now on.
+    /// Has the collector hold this many MiB from now on.
     fn hold(&self, megabytes: u32) {
         otelet::store::write_atomically(&self.file, megabytes.to_string().as_bytes()).unwrap();
     }
@@ -62,18 +62,18 @@ impl Plant {
         wait_for("the alert", look, || format!("{:#?}", agent.status(&self.host).alerts))
     }
 
-    /// Waits for the first word of the alert at the webhook.
+    /// Waits for the first notification of the alert at the webhook.
     fn hears_it_fires(&self) -> Value {
         self.hears("an alert that fires", |_, fires| fires)
     }
 
-    /// Waits for the end of this alert, and returns what was said of it.
+    /// Waits for the resolution of this alert, and returns the notification.
     fn hears_the_end_of(&self, first: &Value) -> Value {
         self.hears("the end of an alert", |alert, fires| !fires && alert["labels"] == first["labels"])
     }
 
     fn hears(&self, what: &str, holds: impl Fn(&Value, bool) -> bool) -> Value {
-        let find = |asked: &[Asked]| asked.iter().flat_map(told).find(|(alert, fires)| holds(alert, *fires));
+        let find = |asked: &[Request]| asked.iter().flat_map(notifications).find(|(alert, fires)| holds(alert, *fires));
         let asked = self.webhook.wait_for(what, |asked| find(asked).is_some());
         find(&asked).unwrap().0
     }
@@ -84,15 +84,15 @@ fn alerts(body: &[u8]) -> Vec<Value> {
     alerts.as_array().expect("it is a list").clone()
 }
 
-/// The alerts of a request, each with whether it fired when it was sent: its end is then ahead.
-fn told(asked: &Asked) -> Vec<(Value, bool)> {
+/// The alerts of a request, each with whether it fired when it was sent: its end is then in the future.
+fn notifications(asked: &Request) -> Vec<(Value, bool)> {
     let arrived = SystemTime::now() - asked.at.elapsed();
     let fires = |alert: &Value| alert["endsAt"].as_str().unwrap() > otelet_core::units::rfc3339(arrived).as_str();
     alerts(&asked.body).into_iter().map(|alert| (alert.clone(), fires(&alert))).collect()
 }
 
 const FIRES: &str = "alert hungry (critical) fires: process.memory.usage";
-/// The host's memory is always above one byte, and never above an exabyte.
+/// A rule about the host's memory: always above one byte, never above an exabyte.
 fn host_rule(above: &str) -> String {
     format!("[{{name: hungry, metric: system.memory.usage, above: {above}, severity: critical}}]")
 }
@@ -102,19 +102,19 @@ const HOST_RESOLVED: &str = "alert hungry resolved, it is good again: system.mem
 const RESOLVED: &str = "alert hungry resolved, it is good again: process.memory.usage";
 
 #[test]
-fn it_fires_after_a_while_and_is_resolved_where_the_settings_say() {
-    let plant = Plant::new("for: 1s, severity: critical, summary: too much memory, labels: {team: edge}");
-    let agent = plant.agent();
-    assert_eq!(plant.webhook.requests().len(), 0, "nobody is told that all is well");
+fn an_alert_fires_after_a_while_and_is_resolved_at_resolve_at() {
+    let setup = Setup::new("for: 1s, severity: critical, summary: too much memory, labels: {team: edge}");
+    let agent = setup.agent();
+    assert_eq!(setup.webhook.requests().len(), 0, "nobody is told that all is well");
 
     let begun = wall();
-    plant.hold(250);
+    setup.hold(250);
     let line = agent.logs(FIRES);
 
     assert!(wall() - begun >= Duration::from_secs(1), "it was bad for too short a time");
     assert!(line.contains("WARN") && line.contains("above 200000000 for "), "{line}");
-    let heard = plant.hears_it_fires();
-    let asked = &plant.webhook.requests()[0];
+    let heard = setup.hears_it_fires();
+    let asked = &setup.webhook.requests()[0];
     assert_eq!((&*asked.method, &*asked.path), ("POST", "/api/v2/alerts"));
     assert_eq!(asked.header("content-type"), Some("application/json"));
     let labels = &heard["labels"];
@@ -122,7 +122,7 @@ fn it_fires_after_a_while_and_is_resolved_where_the_settings_say() {
         (&labels["alertname"], &labels["severity"], &labels["team"]),
         (&"hungry".into(), &"critical".into(), &"edge".into())
     );
-    let status = agent.status(&plant.host);
+    let status = agent.status(&setup.host);
     assert_eq!(labels["instance"], status.agent.instance_uid.as_str());
     assert_eq!(heard["annotations"]["summary"], "too much memory");
     assert_eq!(heard["annotations"]["threshold"], "above 200000000");
@@ -131,96 +131,96 @@ fn it_fires_after_a_while_and_is_resolved_where_the_settings_say() {
     assert_eq!(said, (AlertState::Firing, "critical", "above 200000000"));
     assert_eq!(alert.since.as_deref(), heard["startsAt"].as_str());
 
-    // Good by the threshold, not yet by resolve_at.
-    plant.hold(120);
-    plant.wait_alert(&agent, |alert| alert.value.is_some_and(|value| value < 2e8));
-    let sent = plant.webhook.requests().len();
-    plant.webhook.wait_for_requests(sent + 2);
-    assert_eq!(plant.wait_alert(&agent, |_| true).state, AlertState::Firing);
+    // Below the threshold, but not yet at resolve_at.
+    setup.hold(120);
+    setup.wait_alert(&agent, |alert| alert.value.is_some_and(|value| value < 2e8));
+    let sent = setup.webhook.requests().len();
+    setup.webhook.wait_for_requests(sent + 2);
+    assert_eq!(setup.wait_alert(&agent, |_| true).state, AlertState::Firing);
     assert_eq!(agent.logged(RESOLVED), 0);
 
-    plant.hold(0);
+    setup.hold(0);
     assert!(agent.logs(RESOLVED).contains("INFO"));
-    assert_eq!(plant.hears_the_end_of(&heard)["startsAt"], heard["startsAt"]);
-    plant.wait_alert(&agent, |alert| alert.state == AlertState::Good);
+    assert_eq!(setup.hears_the_end_of(&heard)["startsAt"], heard["startsAt"]);
+    setup.wait_alert(&agent, |alert| alert.state == AlertState::Good);
     assert_eq!((agent.logged(FIRES), agent.logged(RESOLVED)), (1, 1));
 }
 
 #[test]
-fn it_goes_on_firing_over_a_killed_agent_and_is_resolved_by_the_next() {
-    // A collector that is started anew needs little memory for a moment. The host's is always above one byte.
-    let plant = Plant::new("severity: critical");
-    plant.host.set("alerts", &host_rule("1"));
-    let mut agent = plant.host.agent_running(&plant.config());
+fn an_alert_keeps_firing_after_the_agent_was_killed_and_the_next_agent_resolves_it() {
+    // A collector needs little memory just after its start. The host's memory is always above one byte.
+    let setup = Setup::new("severity: critical");
+    setup.host.set("alerts", &host_rule("1"));
+    let mut agent = setup.host.agent_running(&setup.config());
     agent.logs(HOST_FIRES);
-    let first = plant.hears_it_fires();
-    kept(&plant.host, "hungry");
+    let first = setup.hears_it_fires();
+    kept(&setup.host, "hungry");
 
     agent.kill();
-    let so_far = plant.webhook.requests().len();
-    let agent = plant.host.agent().start();
-    plant.webhook.wait_for_requests(so_far + 2);
-    plant.wait_alert(&agent, |alert| alert.state == AlertState::Firing);
+    let so_far = setup.webhook.requests().len();
+    let agent = setup.host.agent().start();
+    setup.webhook.wait_for_requests(so_far + 2);
+    setup.wait_alert(&agent, |alert| alert.state == AlertState::Firing);
 
-    let again = alerts(&plant.webhook.requests()[so_far].body);
+    let again = alerts(&setup.webhook.requests()[so_far].body);
     let same = again.iter().find(|alert| alert["labels"] == first["labels"]).expect("it has the same labels");
     assert_eq!(same["startsAt"], first["startsAt"]);
-    plant.host.change(&agent, "alerts", &host_rule("1e18"));
+    setup.host.change(&agent, "alerts", &host_rule("1e18"));
     agent.logs(HOST_RESOLVED);
-    assert_eq!(plant.hears_the_end_of(&first)["startsAt"], first["startsAt"]);
+    assert_eq!(setup.hears_the_end_of(&first)["startsAt"], first["startsAt"]);
     assert_eq!(agent.logged(HOST_FIRES), 0, "it had fired already");
-    wait_until("an empty state", || !alerts_file(&plant.host).contains("hungry"));
+    wait_until("an empty state", || !alerts_file(&setup.host).contains("hungry"));
 }
 
 fn alerts_file(host: &Host) -> String {
     fs::read_to_string(otelet::tell::alerts::path(&host.state_dir())).unwrap_or_default()
 }
 
-/// Waits until the disk knows.
+/// Waits until the file of alerts holds this.
 fn kept(host: &Host, what: &str) {
     wait_until("the state of the alerts", || alerts_file(host).contains(what));
 }
 
 #[test]
-fn an_end_that_nobody_has_heard_of_is_sent_by_the_next_agent() {
-    let plant = Plant::new("severity: critical");
-    let mut agent = plant.agent();
-    plant.hold(250);
-    let first = plant.hears_it_fires();
-    plant.webhook.answer(Answer::status(503));
-    plant.hold(0);
+fn an_unsent_resolution_is_sent_by_the_next_agent() {
+    let setup = Setup::new("severity: critical");
+    let mut agent = setup.agent();
+    setup.hold(250);
+    let first = setup.hears_it_fires();
+    setup.webhook.answer(Answer::status(503));
+    setup.hold(0);
     agent.logs(RESOLVED);
     agent.logs("alerts not taken by the webhook: ");
-    kept(&plant.host, "resolved_at");
+    kept(&setup.host, "resolved_at");
 
     agent.kill();
-    plant.webhook.answer(Answer::status(200));
-    let _agent = plant.host.agent().start();
+    setup.webhook.answer(Answer::status(200));
+    let _agent = setup.host.agent().start();
 
-    assert_eq!(plant.hears_the_end_of(&first)["startsAt"], first["startsAt"]);
-    wait_until("an empty state", || !alerts_file(&plant.host).contains("resolved_at"));
+    assert_eq!(setup.hears_the_end_of(&first)["startsAt"], first["startsAt"]);
+    wait_until("an empty state", || !alerts_file(&setup.host).contains("resolved_at"));
 }
 
 #[test]
-fn it_works_without_any_server() {
-    let plant = Plant::new("severity: critical");
-    plant.host.unset("webhook.url");
-    plant.host.unset("webhook.every");
-    let mut agent = plant.host.agent_running(&plant.config());
+fn alerts_work_without_any_server() {
+    let setup = Setup::new("severity: critical");
+    setup.host.unset("webhook.url");
+    setup.host.unset("webhook.every");
+    let mut agent = setup.host.agent_running(&setup.config());
     assert_eq!(agent.stop(), 0);
-    plant.host.unset("config.url");
+    setup.host.unset("config.url");
 
-    let agent = plant.host.agent().start();
-    plant.hold(250);
+    let agent = setup.host.agent().start();
+    setup.hold(250);
     agent.logs(FIRES);
-    assert_eq!(plant.wait_alert(&agent, |alert| alert.state == AlertState::Firing).name, "hungry");
-    plant.hold(0);
+    assert_eq!(setup.wait_alert(&agent, |alert| alert.state == AlertState::Firing).name, "hungry");
+    setup.hold(0);
 
     agent.logs(RESOLVED);
-    assert_eq!(plant.webhook.requests().len(), 0);
+    assert_eq!(setup.webhook.requests().len(), 0);
 }
 
-/// Kills the collector. Answers with the time until the next one has started.
+/// Kills the collector, and returns the time until the next one has started.
 fn restart(host: &Host) -> Duration {
     let count = host.starts().len();
     let killed = wall();
@@ -234,141 +234,141 @@ fn threads(agent: &Agent) -> usize {
 
 #[test]
 fn a_webhook_that_stalls_delays_nothing_and_is_one_thread() {
-    let plant = Plant::new("severity: critical");
-    plant.host.set("alerts", "[]");
-    plant.host.set("config.poll_every", "24h");
-    plant.host.set("config.timeout", "600s");
-    plant.host.set("collector.probation", "0s");
-    let agent = plant.host.agent_running(&plant.config());
-    let baseline = restart(&plant.host);
-    // Another config, so that the next crash is the first one again.
-    let second = plant.config().replace("# good", "# second");
-    plant.host.server.offer(&*second);
+    let setup = Setup::new("severity: critical");
+    setup.host.set("alerts", "[]");
+    setup.host.set("config.poll_every", "24h");
+    setup.host.set("config.timeout", "600s");
+    setup.host.set("collector.probation", "0s");
+    let agent = setup.host.agent_running(&setup.config());
+    let baseline = restart(&setup.host);
+    // Another config, so that the next crash counts as the first one.
+    let second = setup.config().replace("# good", "# second");
+    setup.host.server.offer(&*second);
     agent.signal(Signal::HUP);
     agent.applied(&second);
     let before = threads(&agent);
 
-    plant.webhook.answer(Answer::Stall);
-    plant.host.change(&agent, "alerts", &host_rule("1"));
+    setup.webhook.answer(Answer::Stall);
+    setup.host.change(&agent, "alerts", &host_rule("1"));
     agent.logs(HOST_FIRES);
-    plant.webhook.wait_for_requests(1);
-    let gap = restart(&plant.host);
+    setup.webhook.wait_for_requests(1);
+    let gap = restart(&setup.host);
     let fired = agent.logged(HOST_FIRES);
-    plant.host.change(&agent, "alerts", &host_rule("1e18"));
+    setup.host.change(&agent, "alerts", &host_rule("1e18"));
     agent.logs(HOST_RESOLVED);
-    plant.host.change(&agent, "alerts", &host_rule("1"));
+    setup.host.change(&agent, "alerts", &host_rule("1"));
     agent.logs_times(HOST_FIRES, fired + 1);
 
     assert!(gap <= baseline + MOST, "{gap:?}, and {baseline:?} without a webhook");
-    assert_eq!(plant.webhook.requests().len(), 1, "never a second one while one is out");
+    assert_eq!(setup.webhook.requests().len(), 1, "never a second one while one is out");
     let few = || (threads(&agent) <= before + 1).then_some(());
     wait_for("one thread more", few, || format!("{before} threads before, {} now", threads(&agent)));
 }
 
 #[test]
-fn a_webhook_that_refuses_is_said_once_and_counted_and_leaks_nothing() {
-    let plant = Plant::new("severity: critical");
-    plant.webhook.answer(Answer::Status(429, vec![("Retry-After".into(), "1".into())], Vec::new()));
-    let agent = plant.agent();
+fn a_webhook_that_refuses_is_logged_once_and_counted_and_leaks_nothing() {
+    let setup = Setup::new("severity: critical");
+    setup.webhook.answer(Answer::Status(429, vec![("Retry-After".into(), "1".into())], Vec::new()));
+    let agent = setup.agent();
     let open = || fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().count();
     let before = open();
-    plant.hold(250);
+    setup.hold(250);
 
-    plant.webhook.wait_for_requests(4);
+    setup.webhook.wait_for_requests(4);
 
     let line = agent.logs("alerts not taken by the webhook: ");
     assert!(line.contains("answered 429; check webhook.url and webhook.headers; next try in 1s"), "{line}");
-    let status = agent.status(&plant.host);
+    let status = agent.status(&setup.host);
     assert!(status.webhook.failed >= 3 && status.webhook.sent == 0, "{:?}", status.webhook);
     assert!(status.webhook.last_error.unwrap().contains("answered 429"));
-    plant.webhook.answer(Answer::status(202));
+    setup.webhook.answer(Answer::status(202));
     agent.wait_status("no error", |status| status.webhook.last_error.is_none());
     assert_eq!(agent.logged("alerts not taken by the webhook: "), 1);
     wait_for("as few descriptors as before", || (open() <= before).then_some(()), || format!("{before}, {}", open()));
 }
 
 #[test]
-fn what_is_secret_is_sent_as_a_header_and_told_to_nobody() {
+fn a_secret_header_is_sent_and_never_shown() {
     const SECRETS: [&str; 2] = ["s3cret-hook-header", "s3cret-hook-query"];
-    let plant = Plant::new("severity: critical, summary: 'says s3cret-hook-header'");
-    plant.host.set("webhook.headers", "{Authorization: Bearer s3cret-hook-header}");
-    plant.host.set("webhook.url", &format!("'{}'", plant.webhook.at("/alerts?key=s3cret-hook-query")));
-    plant.host.set("log_level", "trace");
-    plant.webhook.answer_once(Answer::status(401));
-    let agent = plant.agent();
-    plant.hold(250);
+    let setup = Setup::new("severity: critical, summary: 'says s3cret-hook-header'");
+    setup.host.set("webhook.headers", "{Authorization: Bearer s3cret-hook-header}");
+    setup.host.set("webhook.url", &format!("'{}'", setup.webhook.at("/alerts?key=s3cret-hook-query")));
+    setup.host.set("log_level", "trace");
+    setup.webhook.answer_once(Answer::status(401));
+    let agent = setup.agent();
+    setup.hold(250);
     agent.logs("alerts not taken by the webhook: ");
-    let heard = plant.hears_it_fires();
+    let heard = setup.hears_it_fires();
 
-    let asked = &plant.webhook.requests()[0];
+    let asked = &setup.webhook.requests()[0];
     assert_eq!(asked.header("authorization"), Some("Bearer s3cret-hook-header"));
     assert!(asked.path.ends_with("?key=s3cret-hook-query"), "{}", asked.path);
     assert_eq!(heard["annotations"]["summary"], "says <redacted>");
-    let json = serde_json::to_string(&agent.status(&plant.host)).unwrap();
+    let json = serde_json::to_string(&agent.status(&setup.host)).unwrap();
     for (what, text) in [("log", agent.log()), ("status", json), ("batch", heard.to_string())] {
         assert!(!SECRETS.iter().any(|secret| text.contains(secret)), "{what}: {text}");
     }
 }
 
 #[test]
-fn a_state_that_cannot_be_read_or_written_is_said_and_all_goes_on() {
-    let plant = Plant::new("severity: critical");
-    let path = otelet::tell::alerts::path(&plant.host.state_dir());
-    fs::create_dir(plant.host.state_dir()).unwrap();
+fn an_alerts_file_that_cannot_be_read_or_written_is_logged_and_stops_nothing() {
+    let setup = Setup::new("severity: critical");
+    let path = otelet::tell::alerts::path(&setup.host.state_dir());
+    fs::create_dir(setup.host.state_dir()).unwrap();
     fs::write(&path, "{\"version\": 1, \"firi").unwrap();
-    let mut agent = plant.agent();
+    let mut agent = setup.agent();
     assert!(agent.logs("alerts start anew").contains("alerts.json"));
     agent.kill();
 
-    // What takes its place makes each write fail, as a full disk would.
+    // A directory in the file's place makes each write fail, as a full disk would.
     fs::create_dir(&path).unwrap();
-    let agent = plant.host.agent().start();
-    plant.hold(250);
+    let agent = setup.host.agent().start();
+    setup.hold(250);
     agent.logs(FIRES);
-    plant.hears_it_fires();
+    setup.hears_it_fires();
     let line = agent.logs("cannot write the state of the alerts: ");
     assert!(line.contains("all goes on from memory"), "{line}");
     fs::remove_dir(&path).unwrap();
 
-    kept(&plant.host, "hungry");
+    kept(&setup.host, "hungry");
     assert_eq!(agent.logged("cannot write the state of the alerts: "), 1);
 }
 
 #[test]
 fn another_threshold_takes_effect_without_a_restart() {
-    let plant = Plant::new("severity: critical");
-    let agent = plant.agent();
-    plant.hold(250);
+    let setup = Setup::new("severity: critical");
+    let agent = setup.agent();
+    setup.hold(250);
     agent.logs(FIRES);
-    let first = plant.hears_it_fires();
+    let first = setup.hears_it_fires();
 
-    plant.host.change(
+    setup.host.change(
         &agent,
         "alerts",
         "[{name: hungry, metric: process.memory.usage, above: 6e8, severity: critical}]",
     );
 
     agent.logs(RESOLVED);
-    assert_eq!(plant.hears_the_end_of(&first)["startsAt"], first["startsAt"]);
-    plant.host.change(&agent, "alerts", &format!("[{{{RULE}, severity: critical}}]"));
+    assert_eq!(setup.hears_the_end_of(&first)["startsAt"], first["startsAt"]);
+    setup.host.change(&agent, "alerts", &format!("[{{{RULE}, severity: critical}}]"));
     agent.logs_times(FIRES, 2);
-    plant.host.change(&agent, "alerts", "[]");
+    setup.host.change(&agent, "alerts", "[]");
     agent.logs("alert hungry resolved, it is no longer in the settings: ");
-    assert_eq!(agent.status(&plant.host).alerts, []);
+    assert_eq!(agent.status(&setup.host).alerts, []);
 }
 
-/// A real Alertmanager on loopback, ended when it is dropped.
+/// A real Alertmanager on loopback; dropping it ends it.
 struct Alertmanager {
     child: Child,
     address: String,
 }
 
 impl Alertmanager {
-    /// None if it is not installed.
+    /// Returns none if it is not installed.
     fn start(dir: &Path) -> Option<Self> {
         const CONFIG: &str = "route: {receiver: none}\nreceivers: [{name: none}]\n";
         fs::write(dir.join("alertmanager.yml"), CONFIG).unwrap();
-        // Free a moment ago; nobody else asks for it in between on a machine that runs tests.
+        // The port was free a moment ago, and no other program on a machine that runs tests takes it in between.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
         let child = Command::new("prometheus-alertmanager")
@@ -389,7 +389,7 @@ impl Alertmanager {
         }
     }
 
-    /// The alerts that it has now, as its API shows them; none if it does not answer.
+    /// The active alerts, as its API shows them; none if it does not answer.
     fn alerts(&self) -> Option<Vec<Value>> {
         use std::io::Write;
         let mut stream = std::net::TcpStream::connect(&self.address).ok()?;
@@ -413,39 +413,39 @@ impl Drop for Alertmanager {
 
 #[test]
 #[ignore = "needs a real Alertmanager: cargo xtask check --real"]
-fn a_real_alertmanager_takes_it_and_hears_of_its_end() {
-    let plant = Plant::new("severity: critical, summary: too much memory, labels: {team: edge}");
-    let Some(alertmanager) = Alertmanager::start(&plant.host.path("")) else { return };
+fn a_real_alertmanager_accepts_an_alert_and_its_resolution() {
+    let setup = Setup::new("severity: critical, summary: too much memory, labels: {team: edge}");
+    let Some(alertmanager) = Alertmanager::start(&setup.host.path("")) else { return };
     wait_for("Alertmanager", || alertmanager.alerts(), String::new);
-    plant.host.set("webhook.url", &format!("http://{}/api/v2/alerts", alertmanager.address));
-    let agent = plant.agent();
+    setup.host.set("webhook.url", &format!("http://{}/api/v2/alerts", alertmanager.address));
+    let agent = setup.agent();
 
-    plant.hold(250);
+    setup.hold(250);
     agent.logs(FIRES);
     let taken =
         wait_for("the alert", || alertmanager.alerts()?.into_iter().next(), || format!("{:?}", alertmanager.alerts()));
 
-    let since = plant.wait_alert(&agent, |alert| alert.state == AlertState::Firing).since.unwrap();
+    let since = setup.wait_alert(&agent, |alert| alert.state == AlertState::Firing).since.unwrap();
     assert_eq!(taken["status"]["state"], "active", "{taken:#}");
     assert_eq!((&taken["labels"]["alertname"], &taken["labels"]["team"]), (&"hungry".into(), &"edge".into()));
     assert_eq!(taken["annotations"]["summary"], "too much memory");
     assert_eq!(taken["startsAt"].as_str().unwrap()[..19], since[..19]);
 
-    // It stays one alert over repetitions and a restart of the agent.
-    agent.wait_status("some repetitions", |_| agent.status(&plant.host).webhook.sent >= 3);
+    // Repetitions and a restart of the agent leave it one alert.
+    agent.wait_status("some repetitions", |_| agent.status(&setup.host).webhook.sent >= 3);
     let fingerprints =
         |alerts: Vec<Value>| alerts.into_iter().map(|one| one["fingerprint"].clone()).collect::<Vec<_>>();
     assert_eq!(fingerprints(alertmanager.alerts().unwrap()), [taken["fingerprint"].clone()]);
 
-    // By itself it would fade after four minutes from now on.
-    plant.host.change(&agent, "webhook.every", "1m");
+    // Without a message from the agent, it would expire four minutes from now.
+    setup.host.change(&agent, "webhook.every", "1m");
     let far = || otelet_core::units::rfc3339(SystemTime::now() + PATIENCE * 6);
     wait_until("a later end", || alertmanager.alerts().unwrap()[0]["endsAt"].as_str().unwrap() > far().as_str());
-    plant.hold(0);
+    setup.hold(0);
     agent.logs(RESOLVED);
-    // Its API lists what is active.
+    // The API lists active alerts only.
     wait_until("an Alertmanager without alerts", || alertmanager.alerts().is_some_and(|alerts| alerts.is_empty()));
-    let status = agent.status(&plant.host);
+    let status = agent.status(&setup.host);
     assert_eq!((status.webhook.failed, status.webhook.last_error), (0, None));
 }
 

@@ -1,5 +1,6 @@
-//! What targets/kubernetes installs asks of a cluster: to read what it reports on, and on a node the directories that it names.
-//! The files are looked at as they are; runs_in_kubernetes.rs shows the same on a real cluster.
+//! The installation of targets/kubernetes asks a cluster for little: to read the objects that it reports on, and on a
+//! node the directories that it names. This file checks the manifests as text; runs_in_kubernetes.rs shows the same on
+//! a real cluster.
 
 use std::fs;
 use std::io;
@@ -43,14 +44,14 @@ fn texts(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn it_may_read_and_nothing_secret() {
+fn its_role_only_reads_and_reads_no_secrets() {
     for (path, role) in of_kind("ClusterRole") {
         for rule in role["rules"].as_array().unwrap() {
             let place = format!("{}: {rule}", path.display());
             assert!(rule.get("nonResourceURLs").is_none(), "{place}");
             assert!(texts(&rule["verbs"]).iter().all(|verb| ["get", "list", "watch"].contains(verb)), "{place}");
             for resource in texts(&rule["resources"]) {
-                // The one part of a resource that is asked for; pods/exec, pods/log and nodes/proxy are others.
+                // The only subresource that it reads; pods/exec, pods/log and nodes/proxy are others.
                 assert!(!resource.contains('/') || resource == "nodes/stats", "{place}");
                 assert!(!["*", "secrets", "configmaps", "serviceaccounts"].contains(&resource), "{place}");
             }
@@ -99,7 +100,7 @@ fn pods_have_no_privileges_and_a_limit_that_the_collector_knows() {
         }
         let update = workload["spec"].get("updateStrategy").unwrap_or(&workload["spec"]["strategy"]);
         assert_eq!(update["rollingUpdate"], serde_json::json!({"maxSurge": 1, "maxUnavailable": 0}), "{kind}");
-        // Long enough for a Collector that drains.
+        // Long enough for a Collector to drain.
         assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > 45, "{kind}");
     }
 }
@@ -167,7 +168,8 @@ fn the_settings_in_every_config_map_are_good() {
         }
         let is_node = environment == "daemonset";
         assert_eq!(settings.config.environment, if is_node { Environment::DaemonSet } else { Environment::Deployment });
-        // A pod that surges stands by where there is one state for both; where there is none, the identity is derived.
+        // A pod that starts beside its predecessor stands by if both share a state; without a shared state its identity
+        // is derived.
         assert_ne!(settings.standby.is_zero(), settings.identity.is_none(), "{}", path.display());
         assert!(!is_node || !settings.standby.is_zero(), "{}", path.display());
         assert!(settings.secrets().contains(&"Bearer nobody-may-see-this".to_owned()), "{}", path.display());

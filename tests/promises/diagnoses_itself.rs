@@ -1,4 +1,5 @@
-//! `otelet diagnose` puts what support asks for into one archive that any tar unpacks, and no secret, whatever is wrong.
+//! `otelet diagnose` collects everything that support asks for in one archive that any tar unpacks, without a secret,
+//! whatever is wrong.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +9,7 @@ use std::process::{Command, Output};
 use super::host::{Agent, COLLECTOR, Host, config, hash, scripted, stderr, stdout};
 use super::system;
 
-/// One for each place that takes one.
+/// One secret for each place that takes one.
 const SECRETS: [&str; 10] = [
     "s3cret-header",
     "s3cret-proxy",
@@ -37,7 +38,7 @@ fn host_with_secrets() -> Host {
     host
 }
 
-/// An agent on that host whose collector has told what it knows, and which has refused a config that holds a secret.
+/// An agent on that host whose collector has printed its secrets, and which has refused a config that holds one.
 fn agent_that_knows_them(host: &Host) -> (Agent, String, String) {
     let with = |body: String, secret: &str| body + &format!("processors: {{x: {{password: {secret}, site: north}}}}\n");
     let good = with(scripted("good", &["echo-env KEY", "echo-env OTHER"]), "s3cret-body");
@@ -57,7 +58,7 @@ fn diagnose(host: &Host, environment: &[(&str, &str)], arguments: &[&str]) -> Ou
     command.envs(environment.iter().copied()).output().unwrap()
 }
 
-/// The files of an archive by their names, read by a reader of the test's own.
+/// The files of an archive by their names, unpacked by a reader of the test's own.
 fn unpacked(archive: &Path) -> BTreeMap<String, String> {
     let bytes = fs::read(archive).unwrap();
     let mut files = BTreeMap::new();
@@ -84,7 +85,7 @@ fn holds_no_secret(what: &str, bytes: &[u8]) {
 }
 
 #[test]
-fn it_has_all_that_support_asks_for_and_no_secret() {
+fn the_archive_has_all_that_support_asks_for_and_no_secret() {
     let host = host_with_secrets();
     let (agent, good, bad) = agent_that_knows_them(&host);
     let archive = host.path("out.tar");
@@ -161,7 +162,7 @@ fn any_tar_unpacks_it() {
 }
 
 #[test]
-fn without_an_agent_it_says_so_and_has_the_rest() {
+fn without_an_agent_the_archive_says_so_and_has_the_rest() {
     let host = host_with_secrets();
     let (mut agent, good, _) = agent_that_knows_them(&host);
     agent.kill();
@@ -180,11 +181,11 @@ fn without_an_agent_it_says_so_and_has_the_rest() {
 }
 
 #[test]
-fn settings_that_cannot_be_used_are_no_reason_to_have_nothing() {
+fn bad_settings_still_give_an_archive() {
     let host = host_with_secrets();
     let (_agent, good, _) = agent_that_knows_them(&host);
 
-    // PLANTED is not set here, as for a person who logs in.
+    // PLANTED is not set here, as in the shell of a person who logs in.
     let output = diagnose(&host, &[], &["--output=out.tar"]);
 
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -198,7 +199,7 @@ fn settings_that_cannot_be_used_are_no_reason_to_have_nothing() {
 }
 
 #[test]
-fn what_a_collector_says_is_kept_even_if_it_is_not_passed_on() {
+fn the_collectors_output_is_kept_even_if_it_is_not_passed_on() {
     let host = Host::new();
     host.set("collector.log", "drop");
     let agent = host.agent_running(&config("good"));
@@ -211,7 +212,7 @@ fn what_a_collector_says_is_kept_even_if_it_is_not_passed_on() {
 }
 
 #[test]
-fn it_is_for_its_owner_and_replaces_nothing_that_was_not_named() {
+fn only_its_owner_reads_the_archive_and_only_a_named_file_is_replaced() {
     let host = Host::new();
     host.set("collector.path", &COLLECTOR);
     let output = diagnose(&host, &[], &[]);

@@ -1,4 +1,4 @@
-//! Help, man page and docs/settings.md know every flag and every setting, since all three are made from the same table.
+//! Help, man page and docs/settings.md name every flag and every setting, since all three are made from the same table.
 
 use otelet::cli;
 

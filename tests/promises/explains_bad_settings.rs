@@ -4,7 +4,7 @@ use std::fs;
 
 use super::host::{Host, stderr};
 
-/// The exit status and the complaint of an agent with this settings file.
+/// The exit status and the error of an agent with this settings file.
 fn complaint(host: &Host, settings: &str) -> (i32, String) {
     fs::write(host.settings_file(), settings).unwrap();
     let output = host.otelet(&["run"]);

@@ -1,5 +1,5 @@
-//! What the agent measures and what happens to it goes out by OTLP/HTTP: each thing once, late rather than never, and what
-//! is lost is counted.
+//! The agent exports its metrics and events by OTLP/HTTP: each item once, late rather than never, and every loss is
+//! counted.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use otelet_wire::{AnyValue, KeyValue};
 use prost::Message;
 
 use super::host::{Agent, Host, PATIENCE, Signal, config, hash, scripted, signal, wait_for};
-use super::server::{Answer, Asked, Server};
+use super::server::{Answer, Request, Server};
 
 /// A host whose agent exports ten times a second to a server of its own.
 pub fn exporting() -> (Host, Server) {
@@ -18,30 +18,29 @@ pub fn exporting() -> (Host, Server) {
     host.set("export.to", sink.at("").trim_end_matches('/'));
     host.set("export.every", "100ms");
     host.set("host.sample_every", "100ms");
-    sink.answer(taken());
+    sink.answer(accepted());
     (host, sink)
 }
 
-/// What a backend answers that has taken everything.
-fn taken() -> Answer {
+/// The answer of a backend that has accepted everything.
+fn accepted() -> Answer {
     Answer::Status(200, vec![("Content-Type".into(), "application/x-protobuf".into())], Vec::new())
 }
 
-/// A metric as it arrived.
 #[derive(Debug, Clone, Default)]
 pub struct Metric {
     pub unit: String,
-    /// None for a gauge.
+    /// Whether a sum never falls; none for a gauge.
     pub monotonic: Option<bool>,
     pub points: Vec<NumberDataPoint>,
 }
 
 /// Every metric in the requests that were answered with 200, by name.
-pub fn metrics(asked: &[Asked]) -> BTreeMap<String, Metric> {
+pub fn metrics(asked: &[Request]) -> BTreeMap<String, Metric> {
     metrics_with(asked, 200)
 }
 
-fn metrics_with(asked: &[Asked], status: u16) -> BTreeMap<String, Metric> {
+fn metrics_with(asked: &[Request], status: u16) -> BTreeMap<String, Metric> {
     let mut metrics: BTreeMap<String, Metric> = BTreeMap::new();
     let asked = asked.iter().filter(|asked| asked.answered == Some(status));
     for request in asked.filter(|asked| asked.path == "/v1/metrics") {
@@ -58,18 +57,18 @@ fn metrics_with(asked: &[Asked], status: u16) -> BTreeMap<String, Metric> {
 }
 
 /// Every record in the requests that were answered with 200.
-pub fn records(asked: &[Asked]) -> Vec<LogRecord> {
+pub fn records(asked: &[Request]) -> Vec<LogRecord> {
     let requests = asked.iter().filter(|asked| asked.answered == Some(200) && asked.path == "/v1/logs");
     let requests = requests.map(|asked| LogsRequest::decode(&*asked.body).unwrap());
     requests.flat_map(|it| it.resource_logs).flat_map(|it| it.scope_logs).flat_map(|it| it.log_records).collect()
 }
 
-/// The times of the snapshots in these requests: the agent's uptime is in each once.
-pub fn snapshots(asked: &[Asked]) -> Vec<u64> {
+/// The times of the snapshots in these requests: each snapshot has the agent's uptime once.
+pub fn snapshots(asked: &[Request]) -> Vec<u64> {
     snapshots_with(asked, 200)
 }
 
-fn snapshots_with(asked: &[Asked], status: u16) -> Vec<u64> {
+fn snapshots_with(asked: &[Request], status: u16) -> Vec<u64> {
     let metrics = metrics_with(asked, status);
     let uptime = metrics.get("otelet.uptime").into_iter().flat_map(|metric| &metric.points);
     uptime.map(|point| point.time_unix_nano).collect()
@@ -80,21 +79,20 @@ pub fn text<'a>(attributes: &'a [KeyValue], name: &str) -> Option<&'a str> {
     found.value.as_ref().and_then(|AnyValue { string_value, .. }| string_value.as_deref())
 }
 
-pub fn events(asked: &[Asked]) -> Vec<String> {
+pub fn events(asked: &[Request]) -> Vec<String> {
     records(asked).into_iter().map(|record| record.event_name).collect()
 }
 
-/// Waits until so many snapshots have come, and returns all requests.
-fn wait_for_snapshots(sink: &Server, count: usize) -> Vec<Asked> {
+/// Waits until this many snapshots have come, and returns all requests.
+fn wait_for_snapshots(sink: &Server, count: usize) -> Vec<Request> {
     sink.wait_for(&format!("{count} snapshots"), |asked| snapshots(asked).len() >= count)
 }
 
-/// The status of the agent, read afresh.
 fn status(host: &Host, agent: &Agent) -> Status {
     agent.status(host)
 }
 
-/// Asks for the status until it is so.
+/// Reads fresh statuses until this holds of one.
 pub fn status_when(host: &Host, agent: &Agent, holds: impl Fn(&Status) -> bool) -> Status {
     let look = || Some(status(host, agent)).filter(&holds);
     wait_for("the status to be so", look, || format!("{:#?}", status(host, agent).export))
@@ -140,7 +138,7 @@ fn each_snapshot_goes_out_once_with_its_own_time_and_the_right_resource() {
 }
 
 #[test]
-fn what_happens_is_told_soon_with_its_severity_and_its_config() {
+fn events_are_exported_soon_with_their_severity_and_config() {
     let (host, sink) = exporting();
     host.set("export.every", "1h");
     let good = config("good");
@@ -166,7 +164,7 @@ fn what_happens_is_told_soon_with_its_severity_and_its_config() {
     let applied = find("otelet.config.applied");
     assert_eq!((applied.severity_number, text(&applied.attributes, "otelet.config.hash")), (9, Some(&*hash(&good))));
     assert_eq!(find("otelet.collector.crashed").severity_text, "WARN");
-    // Each of them once, and in order.
+    // Each event comes once, and in order.
     let times: Vec<_> = records.iter().map(|record| record.time_unix_nano).collect();
     assert!(times.is_sorted(), "{times:?}");
     let crashes = records.iter().filter(|record| record.event_name == "otelet.collector.crashed").count();
@@ -175,7 +173,7 @@ fn what_happens_is_told_soon_with_its_severity_and_its_config() {
 }
 
 #[test]
-fn what_was_kept_during_an_outage_arrives_afterwards_once() {
+fn data_kept_during_an_outage_arrives_once_afterwards() {
     let (host, sink) = exporting();
     let agent = host.agent_running(&config("good"));
     wait_for_snapshots(&sink, 3);
@@ -184,11 +182,11 @@ fn what_was_kept_during_an_outage_arrives_afterwards_once() {
     let waiting = status_when(&host, &agent, |status| status.export.waiting_points > 150);
     assert!(waiting.export.failed > 0 && waiting.export.last_error.is_some(), "{:#?}", waiting.export);
 
-    sink.answer(taken());
+    sink.answer(accepted());
     agent.logs("exports are taken again");
     let at_last = sink.wait_for("what was sent in vain", |asked| {
-        let (refused, taken) = (snapshots_with(asked, 503), snapshots(asked));
-        !refused.is_empty() && refused.iter().all(|time| taken.contains(time))
+        let (refused, accepted) = (snapshots_with(asked, 503), snapshots(asked));
+        !refused.is_empty() && refused.iter().all(|time| accepted.contains(time))
     });
 
     let times = snapshots(&at_last);
@@ -197,7 +195,7 @@ fn what_was_kept_during_an_outage_arrives_afterwards_once() {
 }
 
 #[test]
-fn a_server_that_wants_to_be_left_alone_is() {
+fn retry_after_of_a_backend_is_obeyed() {
     let (host, sink) = exporting();
     host.set("export.metrics", "none");
     sink.answer_once(Answer::Status(429, vec![("Retry-After".into(), "2".into())], Vec::new()));
@@ -211,7 +209,7 @@ fn a_server_that_wants_to_be_left_alone_is() {
 }
 
 #[test]
-fn what_is_refused_is_dropped_counted_and_not_sent_again() {
+fn a_refused_batch_is_dropped_and_counted_and_not_sent_again() {
     let (host, sink) = exporting();
     sink.answer(Answer::status(400));
     let agent = host.agent_running(&config("good"));
@@ -227,8 +225,8 @@ fn what_is_refused_is_dropped_counted_and_not_sent_again() {
     let times = snapshots_with(&asked, 400);
     assert!(times.is_sorted_by(|one, other| one < other), "none twice: {times:?}");
 
-    // It is a metric, too.
-    sink.answer(taken());
+    // The count is a metric, too.
+    sink.answer(accepted());
     let asked = sink.wait_for("the loss as a metric", |asked| {
         metrics(asked).get("otelet.losses").is_some_and(|metric| metric.points.iter().any(is_refused_point))
     });
@@ -243,7 +241,7 @@ fn is_refused_point(point: &NumberDataPoint) -> bool {
 }
 
 #[test]
-fn what_a_backend_rejects_of_a_batch_is_counted() {
+fn a_partial_rejection_is_counted() {
     let (host, sink) = exporting();
     let partial = PartialSuccess { rejected: 2, error_message: "too old".into() };
     let answer = Response { partial_success: Some(partial) }.encode_to_vec();
@@ -262,7 +260,7 @@ fn the_buffer_stays_within_its_limit_and_drops_the_oldest() {
     let (host, sink) = exporting();
     host.set("export.buffer", "16KiB");
     host.set("export.every", "1s");
-    // Each snapshot takes some 110 bytes beside its series.
+    // A snapshot takes some 110 bytes beside its series.
     sink.answer(Answer::Stall);
     let agent = host.agent_running(&config("good"));
 
@@ -290,7 +288,7 @@ fn a_backend_that_stalls_delays_nothing() {
 }
 
 #[test]
-fn the_last_thing_that_happens_is_told_before_the_agent_ends() {
+fn the_last_event_is_exported_before_the_agent_ends() {
     let (host, sink) = exporting();
     host.set("export.every", "1h");
     let mut agent = host.agent_running(&config("good"));

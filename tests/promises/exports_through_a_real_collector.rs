@@ -1,5 +1,5 @@
-//! The agent's own metrics and events arrive through the real Collector named by `OTELET_COLLECTOR` at a sink, as OTLP/JSON:
-//! with the right resource, names, units and flags, and late rather than never.
+//! The agent's own metrics and events pass through the real Collector named by `OTELET_COLLECTOR` and arrive at a sink
+//! as OTLP/JSON: with the right resource, names, units and flags, and late rather than never.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,20 +10,21 @@ use serde_json::Value;
 
 use super::exports_once::status_when;
 use super::host::{Host, Signal, signal, wait_until, wall};
-use super::server::{Answer, Asked, Server};
+use super::server::{Answer, Request, Server};
 
-/// A host whose collector is the real one, which sends what it gets to the sink.
-fn plant() -> (Host, Server, String) {
+/// A host with the real collector, which sends everything it receives to the sink.
+fn setup() -> (Host, Server, String) {
     let (host, sink) = (Host::new(), Server::new());
     let collector = std::env::var("OTELET_COLLECTOR").expect("cargo xtask check --real sets OTELET_COLLECTOR");
-    // Its own copy, which can be taken away.
+    // A copy of its own, so that the test can take it away.
     std::fs::copy(collector, program(&host)).unwrap();
     for (key, value) in [
         ("collector.path", program(&host).display().to_string()),
         ("collector.probation", "1s".into()),
         ("export.to", "collector".into()),
         ("export.every", "1s".into()),
-        // A host with many drives and networks, such as wine's, has more points than fit into the default in that time.
+        // A host with many drives and network interfaces, such as wine's, has more points than fit into the default
+        // buffer in that time.
         ("export.buffer", "16MiB".into()),
         ("host.sample_every", "100ms".into()),
         ("attributes", "{site: north}".into()),
@@ -45,8 +46,8 @@ fn program(host: &Host) -> PathBuf {
     host.path(&format!("collector{}", std::env::consts::EXE_SUFFIX))
 }
 
-/// What arrived under a path: the things in the innermost list, each with its resource's attributes.
-fn arrived(asked: &[Asked], path: &str, keys: [&str; 3]) -> Vec<(BTreeMap<String, String>, Value)> {
+/// All things that arrived under a path: the elements of the innermost list, each with its resource's attributes.
+fn arrived(asked: &[Request], path: &str, keys: [&str; 3]) -> Vec<(BTreeMap<String, String>, Value)> {
     let mut things = Vec::new();
     for asked in asked.iter().filter(|asked| asked.path == path) {
         let mut request: Value = serde_json::from_slice(&asked.body).unwrap();
@@ -63,11 +64,11 @@ fn arrived(asked: &[Asked], path: &str, keys: [&str; 3]) -> Vec<(BTreeMap<String
     things
 }
 
-fn metrics(asked: &[Asked]) -> Vec<(BTreeMap<String, String>, Value)> {
+fn metrics(asked: &[Request]) -> Vec<(BTreeMap<String, String>, Value)> {
     arrived(asked, "/v1/metrics", ["resourceMetrics", "scopeMetrics", "metrics"])
 }
 
-fn records(asked: &[Asked]) -> Vec<(BTreeMap<String, String>, Value)> {
+fn records(asked: &[Request]) -> Vec<(BTreeMap<String, String>, Value)> {
     arrived(asked, "/v1/logs", ["resourceLogs", "scopeLogs", "logRecords"])
 }
 
@@ -82,25 +83,25 @@ fn nanos(value: &Value) -> u64 {
     value.as_str().unwrap_or_default().parse().unwrap_or_else(|_| panic!("no time: {value}"))
 }
 
-/// The times of all snapshots, in order: the agent's uptime is in each once.
-fn snapshots(asked: &[Asked]) -> Vec<u64> {
+/// The times of all snapshots, in order: each has the agent's uptime once.
+fn snapshots(asked: &[Request]) -> Vec<u64> {
     let metrics = metrics(asked);
     let uptimes = metrics.iter().filter(|(_, metric)| metric["name"] == "otelet.uptime");
     let points = uptimes.flat_map(|(_, metric)| metric["gauge"]["dataPoints"].as_array().unwrap());
     let mut times: Vec<u64> = points.map(|point| nanos(&point["timeUnixNano"])).collect();
-    // Its exporter sends several requests at a time.
+    // The Collector's exporter sends several requests at a time.
     times.sort_unstable();
     times
 }
 
-fn has_event(asked: &[Asked], event: &str) -> bool {
+fn has_event(asked: &[Request], event: &str) -> bool {
     records(asked).iter().any(|(_, record)| record["eventName"] == event)
 }
 
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
 fn names_units_flags_and_the_resource_arrive_as_they_are() {
-    let (host, sink, body) = plant();
+    let (host, sink, body) = setup();
     let agent = host.agent_running(&body);
     let asked = sink
         .wait_for("both signals", |asked| !snapshots(asked).is_empty() && has_event(asked, "otelet.config.applied"));
@@ -128,7 +129,7 @@ fn names_units_flags_and_the_resource_arrive_as_they_are() {
     let point = &exchanges["sum"]["dataPoints"][0];
     assert!(texts(&point["attributes"]).contains_key("otelet.exchange.outcome"), "{point}");
     assert!(nanos(&point["startTimeUnixNano"]) < nanos(&point["timeUnixNano"]), "{point}");
-    // Every metric that came is one of the table, with its unit and its kind.
+    // Every metric that came is in the table, with its unit and its kind.
     for (_, metric) in &metrics {
         let row = otelet_core::telemetry::metrics().find(|row| metric["name"] == row.name).expect("one of the table");
         assert_eq!(metric["unit"], row.unit);
@@ -149,17 +150,17 @@ fn names_units_flags_and_the_resource_arrive_as_they_are() {
 #[ignore = "needs a real Collector: cargo xtask check --real"]
 fn two_hundred_samples_without_a_collector_arrive_afterwards_each_once() {
     const SAMPLES: usize = 200;
-    let (host, sink, body) = plant();
+    let (host, sink, body) = setup();
     let agent = host.agent_running(&body);
     sink.wait_for("a snapshot", |asked| !snapshots(asked).is_empty());
     let pid = agent.written_status().unwrap().collector.pid.unwrap();
 
-    // One that runs can have another name on Windows, and cannot be removed.
+    // On Windows a program that runs can be renamed, but not removed.
     std::fs::rename(program(&host), host.path("elsewhere")).unwrap();
     signal(pid, Signal::KILL);
     let held = status_when(&host, &agent, |status| status.collector.state == CollectorState::Held);
     let gone = wall();
-    // It is the time itself that is to pass here: two samples are at most a tenth of a second apart.
+    // The time itself has to pass here: two samples are at most a tenth of a second apart.
     let points = held.export.waiting_points;
     for part in 1..=4 {
         let until = gone + Duration::from_millis(100) * (SAMPLES * part / 4 + 10) as u32;

@@ -1,11 +1,11 @@
-//! With `export: {to: collector}` what the agent measures and what happens to it goes into the pipelines of its own
-//! collector: by a receiver that the overlay adds, and late if the collector is down.
+//! With `export: {to: collector}` the agent's metrics and events go into the pipelines of its own collector: by a
+//! receiver that the overlay adds, and late if the collector is down.
 
 use std::fs;
 
 use super::exports_once::{events, snapshots, status_when};
 use super::host::{Host, Signal, config, signal, wait_for};
-use super::server::Asked;
+use super::server::Request;
 
 /// A host whose agent exports to its collector.
 fn exporting() -> Host {
@@ -16,7 +16,7 @@ fn exporting() -> Host {
     host
 }
 
-/// A config whose metrics and logs go somewhere.
+/// A config with pipelines for metrics and logs.
 fn piped(label: &str, script: &str) -> String {
     config(label).replacen("receivers:", &format!("{script}receivers:"), 1).replace(
         "    traces: {receivers: [otlp], exporters: [debug]}\n",
@@ -24,17 +24,17 @@ fn piped(label: &str, script: &str) -> String {
     )
 }
 
-/// What the receivers of all collectors of this host were given, oldest first.
-fn received(host: &Host) -> Vec<Asked> {
+/// All requests that the receivers of this host's collectors took, oldest first.
+fn received(host: &Host) -> Vec<Request> {
     let text = fs::read_to_string(host.path("journal.otlp")).unwrap_or_default();
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     whole.lines().map(request).collect()
 }
 
-fn request(line: &str) -> Asked {
+fn request(line: &str) -> Request {
     let words: Vec<&str> = line.split(' ').collect();
     let digit = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-    Asked {
+    Request {
         method: "POST".into(),
         path: words[1].into(),
         headers: vec![("pid".into(), words[0].into())],
@@ -44,12 +44,12 @@ fn request(line: &str) -> Asked {
     }
 }
 
-fn when_received(host: &Host, what: &str, holds: impl Fn(&[Asked]) -> bool) -> Vec<Asked> {
+fn when_received(host: &Host, what: &str, holds: impl Fn(&[Request]) -> bool) -> Vec<Request> {
     wait_for(what, || Some(received(host)).filter(|asked| holds(asked)), || format!("{:?}", events(&received(host))))
 }
 
 #[test]
-fn what_is_measured_and_what_happens_reaches_its_pipelines() {
+fn metrics_and_events_reach_its_pipelines() {
     let host = exporting();
     let body = piped("good", "");
     let mut agent = host.agent_running(&body);
@@ -60,16 +60,16 @@ fn what_is_measured_and_what_happens_reaches_its_pipelines() {
     let overlay = fs::read_to_string(host.runtime_dir().join("overlay.yaml")).unwrap();
     assert!(overlay.contains("\"metrics\": {receivers: [\"otlp\", \"otlp/otelet\"]}"), "{overlay}");
     assert!(overlay.contains("\"logs\": {receivers: [\"otlp\", \"otlp/otelet\"]}"), "{overlay}");
-    // The last of it before the collector is stopped.
+    // Waits for the last event before the collector is stopped.
     assert_eq!(agent.stop(), 0);
     let times = snapshots(&received(&host));
     assert!(times.is_sorted_by(|one, other| one < other), "each once: {times:?}");
 }
 
 #[test]
-fn what_was_kept_while_the_collector_was_down_arrives_afterwards_once() {
+fn data_kept_while_the_collector_was_down_arrives_once_afterwards() {
     let host = exporting();
-    // It is healthy a second after its start only.
+    // The collector is healthy only a second after its start.
     let body = piped("good", "# fake: ready after 1s\n");
     let agent = host.agent_running(&body);
     let first = host.collector();
@@ -86,7 +86,7 @@ fn what_was_kept_while_the_collector_was_down_arrives_afterwards_once() {
     let asked = when_received(&host, "snapshots of both", |now| snapshots(now).len() >= snapshots(&asked).len() + 5);
     let times = snapshots(&asked);
     assert!(times.is_sorted_by(|one, other| one < other), "each once, in order: {times:?}");
-    // None is missing: they are a tenth of a second apart, half of which may be waited for company.
+    // No sample is missing: they are a tenth of a second apart, and each may wait half of that to be sent with others.
     let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
     assert!(longest < 900_000_000, "a gap of {longest} ns: the time without a collector is in it");
     assert_eq!(agent.logged("export failed"), 0, "a collector that is down is no failure of an export");
@@ -95,7 +95,7 @@ fn what_was_kept_while_the_collector_was_down_arrives_afterwards_once() {
 }
 
 #[test]
-fn a_config_without_such_pipelines_is_said_once_and_left_as_it_is() {
+fn a_config_without_such_pipelines_is_logged_once_and_left_as_it_is() {
     let host = exporting();
     let agent = host.agent_running(&config("traces only"));
 

@@ -1,11 +1,11 @@
-//! A collector is found by its name on PATH, and on Windows also where its installer puts it.
+//! The agent finds a collector by its name on PATH, and on Windows also where its installer puts it.
 
 use std::fs;
 use std::path::Path;
 
 use super::host::{Agent, COLLECTOR, Host, command_line, config};
 
-/// A collector by this name in a directory of this host, which is made.
+/// Puts a collector by this name into a directory of this host, which is made.
 fn installed(host: &Host, directory: &str, name: &str) -> String {
     let directory = host.path(directory);
     fs::create_dir_all(&directory).unwrap();
@@ -13,7 +13,7 @@ fn installed(host: &Host, directory: &str, name: &str) -> String {
     directory.display().to_string()
 }
 
-/// Which one the agent runs, below the directory of this host.
+/// The collector that the agent runs, as a path below the directory of this host.
 fn found(host: &Host, agent: &Agent) -> String {
     let pid = agent.applied(&config("good")).collector.pid.unwrap();
     let program = command_line(pid).swap_remove(0);
@@ -60,7 +60,7 @@ fn where_its_installer_puts_it_and_not_a_config_that_is_called_like_it() {
 }
 
 #[test]
-fn one_that_is_nowhere_is_said_with_the_places_that_were_looked_into() {
+fn a_collector_that_is_nowhere_is_reported_with_the_searched_places() {
     let host = Host::new();
     host.unset("collector.path");
     host.server.offer(config("good"));

@@ -1,4 +1,4 @@
-//! A config in a file is watched, whichever way it is changed, and costs no polling.
+//! The agent watches a config in a file, whichever way the file is changed, and does not poll it.
 
 use std::fs;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::host::{Agent, Host, config, hash, wait_until};
 use super::system::symlink;
 
-/// A host whose config is this file and would be polled once a day.
+/// A host whose config is this file; the agent would poll it once a day.
 fn host(name: &str) -> (Host, PathBuf) {
     let host = Host::new();
     let path = host.path(name);
@@ -43,7 +43,7 @@ fn another_file_renamed_over_it() {
 
     for label in ["second", "third"] {
         fs::write(host.path("new"), config(label)).unwrap();
-        // The agent may be reading it, which is in the way on Windows.
+        // On Windows the rename fails while the agent reads the file.
         wait_until("the new file in place", || fs::rename(host.path("new"), &path).is_ok());
         agent.applied(&config(label));
     }
@@ -115,7 +115,7 @@ fn a_file_that_is_emptied_stops_nothing() {
 }
 
 #[test]
-fn a_file_is_not_taken_before_its_writer_has_closed_it() {
+fn a_file_is_not_read_before_its_writer_has_closed_it() {
     let (host, path) = host("config.yaml");
     let agent = running(&host, &path, &config("first"));
     let second = config("second");

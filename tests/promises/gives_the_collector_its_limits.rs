@@ -1,5 +1,5 @@
-//! The collector runs with the memory, the priority, the user and the environment that the settings give it, and
-//! without what is meant for the agent alone.
+//! The collector runs with the memory limit, the priority, the user and the environment of the settings, and without
+//! anything that is meant for the agent alone.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ fn variable(pid: u32, name: &str) -> Option<String> {
 }
 
 #[test]
-fn a_memory_limit_is_told_to_go_with_a_tenth_to_spare() {
+fn gomemlimit_is_nine_tenths_of_the_memory_limit() {
     let host = Host::new();
     host.set("collector.memory_limit", "1000MB");
     let agent = host.agent_running(&config("good"));
@@ -22,7 +22,7 @@ fn a_memory_limit_is_told_to_go_with_a_tenth_to_spare() {
 }
 
 #[test]
-fn a_memory_limit_that_a_person_sets_for_go_counts_before_it() {
+fn gomemlimit_of_the_settings_overrides_the_derived_one() {
     let host = Host::new();
     host.set("collector.memory_limit", "1000MB");
     host.set("collector.env", "{GOMEMLIMIT: 10MiB}");
@@ -33,7 +33,7 @@ fn a_memory_limit_that_a_person_sets_for_go_counts_before_it() {
 }
 
 #[test]
-fn without_a_limit_go_is_told_nothing() {
+fn there_is_no_gomemlimit_without_a_memory_limit() {
     let host = Host::new();
     let agent = host.agent_running(&config("good"));
 
@@ -49,7 +49,7 @@ fn nice_and_oom_score_adj() {
     let agent = host.agent_running(&config("good"));
     let pid = host.runs("good");
 
-    // The 19th field of stat, of which the third and later follow the name. Source: proc(5).
+    // The 19th field of stat; the third and later ones follow the name. Source: proc(5).
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let nice = stat.rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap().to_owned();
     assert_eq!(nice, "7");
@@ -58,7 +58,7 @@ fn nice_and_oom_score_adj() {
 }
 
 #[test]
-fn variables_of_the_settings_and_of_the_agent_but_not_those_meant_for_the_agent_alone() {
+fn it_gets_variables_of_the_settings_and_the_agent_but_none_of_the_agents_own() {
     let host = Host::new();
     host.set("collector.env", "{SITE: \"${env:PLACE}-4\", HOME: /data}");
     host.server.offer(scripted("good", &["echo-env SITE", "echo-env NOTIFY_SOCKET"]));
@@ -90,7 +90,7 @@ fn variables_of_the_settings_and_of_the_agent_but_not_those_meant_for_the_agent_
     agent.logs("NOTIFY_SOCKET is unset");
 }
 
-/// What the descriptors of a process lead to, in their order.
+/// The targets of a process's descriptors, in their order.
 fn descriptors(pid: u32) -> Vec<String> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
     let mut numbers: Vec<u32> = entries.map(|entry| entry.file_name().to_str().unwrap().parse().unwrap()).collect();
@@ -107,13 +107,13 @@ fn it_has_no_descriptor_of_the_agent_but_its_output() {
 
     let open_now = || {
         let mut open = descriptors(pid);
-        // What this test itself was started with beside the first three is handed down by everybody.
+        // The agent and its collector inherit the descriptors that this test was started with, beside the first three.
         for target in descriptors(std::process::id()).split_off(3) {
             if let Some(at) = open.iter().position(|other| *other == target) {
                 open.remove(at);
             }
         }
-        // Its own: the socket of its health_check.
+        // The collector's own descriptors: the socket of its health_check.
         open.retain(|target| !target.starts_with("socket:"));
         open.sort();
         open
@@ -133,7 +133,7 @@ fn another_user_reads_what_it_needs_and_nothing_else() {
         return;
     }
     let host = Host::new();
-    // Where the tester's own build is need not be open to others.
+    // The directory of the tester's build may be closed to other users.
     fs::copy(&*COLLECTOR, host.path("otelcol")).unwrap();
     system::set_mode(&host.path("otelcol"), 0o755);
     fs::write(host.path("journal"), "").unwrap();

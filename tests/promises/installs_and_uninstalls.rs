@@ -1,5 +1,6 @@
-//! The installer for Linux: tried into an empty tree, twice in a row, interrupted at every step, beside what others have
-//! put there, and taken away again. What needs a real service manager is in `real`.
+//! The installer for Linux: installs into an empty tree, runs twice in a row, is interrupted at every step, respects
+//! the files of others, and uninstalls. `runs_under_systemd` and `runs_under_openrc` try it with a real service
+//! manager.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +12,7 @@ use super::host::{hash, stderr, stdout};
 
 const TARGETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/targets/linux");
 
-/// Commands whose end is a place where the power may go.
+/// Commands after which the power may fail.
 const STEPS: [&str; 7] = ["cp", "mv", "chmod", "mkdir", "sync", "sed", "cmp"];
 
 /// An unpacked archive and a tree to install it into.
@@ -41,7 +42,6 @@ impl Place {
         self.dir.join("root")
     }
 
-    /// Puts a file into the archive.
     fn pack(&self, name: &str, text: &str) {
         fs::write(self.archive().join(name), text).unwrap();
         fs::set_permissions(self.archive().join(name), fs::Permissions::from_mode(0o755)).unwrap();
@@ -73,7 +73,8 @@ impl Place {
         assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
     }
 
-    /// Every file of the tree with its mode and content. The manifest's order depends on where it was interrupted.
+    /// Every file of the tree with its mode and content. The order in the manifest depends on where the installer was
+    /// interrupted.
     fn tree(&self) -> BTreeMap<String, (u32, String)> {
         fn walk(at: &Path, root: &Path, found: &mut BTreeMap<String, (u32, String)>) {
             for entry in fs::read_dir(at).unwrap().flatten() {
@@ -98,7 +99,7 @@ impl Place {
         found
     }
 
-    /// Installs, and is killed before the step of this number. Says whether it came to an end before.
+    /// Installs, killed before the step of this number. Returns whether it had finished before that step.
     fn interrupted(&self, step: usize) -> bool {
         let shims = self.dir.join("shims");
         fs::create_dir_all(&shims).unwrap();
@@ -144,12 +145,12 @@ fn it_installs_into_an_empty_tree_and_uninstalls_without_a_trace() {
     place.uninstalled(&["--purge"]);
     let after = place.tree();
     let made: Vec<_> = after.keys().filter(|name| !before.contains_key(*name)).collect();
-    // Those of the file system hierarchy that stand everywhere but in this test.
+    // Directories of the file system hierarchy exist on every machine, but not in this test.
     assert_eq!(made, ["usr", "usr/local", "usr/local/lib"]);
 }
 
 #[test]
-fn the_second_time_nothing_is_left_to_do() {
+fn a_second_run_changes_nothing() {
     let place = Place::new("twice");
     place.installed();
     let once = place.tree();
@@ -162,7 +163,7 @@ fn the_second_time_nothing_is_left_to_do() {
 }
 
 #[test]
-fn interrupted_at_any_step_it_is_whole_after_the_next_run() {
+fn a_run_after_an_interruption_at_any_step_completes_it() {
     let whole = Place::new("whole");
     whole.installed();
     let whole = whole.tree();
@@ -190,7 +191,7 @@ fn interrupted_at_any_step_it_is_whole_after_the_next_run() {
 }
 
 #[test]
-fn what_others_have_put_there_stays() {
+fn files_of_others_stay() {
     let place = Place::new("foreign");
     let settings = place.root().join("etc/otelet/otelet.yaml");
     fs::create_dir_all(settings.parent().unwrap()).unwrap();

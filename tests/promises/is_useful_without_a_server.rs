@@ -1,8 +1,8 @@
-//! A fresh install without `config.url` runs the config that is built in, and gives way to the first real one.
+//! Without `config.url` a fresh install runs the built-in config, until the first real one comes.
 
 use super::host::{Host, config, hash};
 
-/// What is built in for a host.
+/// The built-in config for a host.
 const BUILT_IN: &str = otelet::os::BUILT_IN;
 
 fn fresh_host() -> Host {
@@ -43,7 +43,7 @@ fn data_goes_where_an_endpoint_is_named() {
 }
 
 #[test]
-fn a_real_config_takes_its_place_and_keeps_it_when_its_source_is_taken_away() {
+fn a_real_config_replaces_it_and_stays_when_its_source_is_removed() {
     let host = fresh_host();
     let agent = host.agent().start();
     agent.applied(BUILT_IN);
@@ -85,7 +85,7 @@ fn the_event_log_and_performance_counters_are_added_to_it_where_the_collector_ta
 
 #[cfg(windows)]
 #[test]
-fn what_is_added_to_it_and_ends_the_collector_is_left_out() {
+fn additions_that_end_the_collector_are_left_out() {
     let host = fresh_host();
     let more = host.runtime_dir().join("more.yaml").display().to_string();
     let agent = host.agent().env("FAKE_DIES_OF", "more.yaml").start();

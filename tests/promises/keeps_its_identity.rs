@@ -1,4 +1,4 @@
-//! The instance uid is made once per host, and a copied state directory gets one of its own.
+//! The instance uid is made once per host; a copied state directory gets a new one.
 
 use std::fs;
 

@@ -1,10 +1,10 @@
-//! With `--log-file` the log is in a file that stays small by itself, also where a collector floods it for years.
+//! With `--log-file` the log goes to a file that stays small by itself, even if a collector floods it for years.
 
 use std::fs;
 
 use super::host::{Host, config, scripted, stderr, wait_until};
 
-/// What the file may hold, as its help says.
+/// The largest size of the file, as its help says.
 const LIMIT: u64 = 4 * 1024 * 1024;
 
 #[test]
@@ -19,7 +19,7 @@ fn two_files_of_a_limited_size_whatever_the_collector_prints() {
 
     wait_until("a full file to be set aside", || old.exists());
     let first = fs::read(&old).unwrap();
-    // Windows replaces no file that is read just now: from here on it is only looked at.
+    // Windows cannot replace a file that is open for reading: from here on the test only looks at its metadata.
     let written = || fs::metadata(&old).and_then(|file| file.modified()).ok();
     let before = written();
     wait_until("the next one too", || written().is_some_and(|at| Some(at) != before));
@@ -37,7 +37,7 @@ fn two_files_of_a_limited_size_whatever_the_collector_prints() {
 }
 
 #[test]
-fn what_is_wrong_with_the_settings_is_in_it() {
+fn errors_in_the_settings_are_in_the_log_file() {
     let host = Host::new();
     host.set("log_level", "inof");
     let path = host.path("otelet.log");
@@ -50,7 +50,7 @@ fn what_is_wrong_with_the_settings_is_in_it() {
 }
 
 #[test]
-fn one_that_cannot_be_written_is_no_reason_not_to_run() {
+fn the_agent_runs_although_its_log_file_cannot_be_written() {
     let host = Host::new();
     host.server.offer(config("good"));
     let agent = host.agent().arg(format!("--log-file={}", host.path("").display())).start();
@@ -62,7 +62,7 @@ fn one_that_cannot_be_written_is_no_reason_not_to_run() {
 }
 
 #[test]
-fn it_goes_with_run_alone() {
+fn only_run_accepts_the_flag() {
     let host = Host::new();
     let output = host.command().args(["status", "--log-file=x"]).output().unwrap();
     assert_eq!(output.status.code(), Some(64));

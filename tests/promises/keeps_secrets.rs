@@ -1,4 +1,4 @@
-//! What is secret is in no log, no status, no error and no file that others can read.
+//! No secret is in a log, a status, an error or a file that others can read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ fn tells_nothing(host: &Host, agent: &Agent) {
 }
 
 #[test]
-fn they_are_used_and_told_to_nobody() {
+fn secrets_are_used_and_never_shown() {
     let host = host();
     let agent = host.agent_running(&config("good"));
     let asked = &host.server.requests()[0];
@@ -73,7 +73,7 @@ fn they_are_used_and_told_to_nobody() {
 }
 
 #[test]
-fn nor_when_everything_fails() {
+fn secrets_are_not_shown_when_everything_fails() {
     let host = host();
     for answer in [
         Answer::status(401),
@@ -94,7 +94,7 @@ fn nor_when_everything_fails() {
 }
 
 #[test]
-fn nor_by_settings_that_are_refused() {
+fn refused_settings_show_no_secrets() {
     let host = Host::new();
     fs::write(host.path("secret"), "s3cret-header\nand a line break").unwrap();
     for (key, value) in [
@@ -116,7 +116,7 @@ fn nor_by_settings_that_are_refused() {
 }
 
 #[test]
-fn what_the_agent_writes_is_for_its_own_user_only() {
+fn only_the_agents_own_user_can_read_its_files() {
     let host = Host::new();
     let agent = host.agent_running(&config("good"));
     host.server.offer(config("second"));

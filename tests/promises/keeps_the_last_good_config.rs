@@ -1,10 +1,10 @@
-//! Whatever is offered, crashes or restarts: the last good config is the one that comes back.
+//! The last good config comes back after any series of offers, crashes and restarts.
 
 use super::host::{Host, Signal, config, hash, scripted, signal};
 use super::server::Answer;
 
 #[test]
-fn no_series_of_bad_offers_moves_it() {
+fn no_series_of_bad_offers_replaces_it() {
     let host = Host::new();
     let good = config("good");
     let agent = host.agent_running(&good);
@@ -27,7 +27,7 @@ fn no_series_of_bad_offers_moves_it() {
 }
 
 #[test]
-fn a_crash_after_its_probation_does_not_cost_it_its_place() {
+fn a_crash_after_its_probation_does_not_replace_it() {
     let host = Host::new();
     let good = config("good");
     let agent = host.agent_running(&good);
@@ -44,7 +44,7 @@ fn a_crash_after_its_probation_does_not_cost_it_its_place() {
 }
 
 #[test]
-fn it_survives_the_agent_whether_that_is_stopped_or_killed() {
+fn it_survives_a_stop_and_a_kill_of_the_agent() {
     let host = Host::new();
     let good = config("good");
     let mut agent = host.agent_running(&good);

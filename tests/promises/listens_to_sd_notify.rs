@@ -1,4 +1,4 @@
-//! A collector without `health_check` that has the `sd_notify` extension is watched by what it says on its socket.
+//! A collector without `health_check` but with the `sd_notify` extension is watched by its messages on that socket.
 
 use std::fs;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::host::{Host, environment, scripted};
 
 #[test]
-fn ready_and_watchdog_vouch_for_it() {
+fn ready_and_watchdog_messages_make_its_config_good() {
     let host = Host::new();
     let body = scripted("good", &["sd-notify", "ready after 150ms"]);
     host.server.offer(&*body);
@@ -25,7 +25,7 @@ fn ready_and_watchdog_vouch_for_it() {
 }
 
 #[test]
-fn one_that_never_says_ready_is_not_good() {
+fn a_collector_that_never_says_ready_is_not_good() {
     let host = Host::new();
     let body = scripted("mute", &["ready after 100ms"]);
     host.server.offer(&*body);
@@ -40,7 +40,7 @@ fn one_that_never_says_ready_is_not_good() {
 
 #[test]
 #[ignore = "takes a minute: cargo xtask check --real"]
-fn one_that_says_watchdog_no_more_is_started_again() {
+fn a_collector_whose_watchdog_messages_stop_is_restarted() {
     let host = Host::new();
     let body = scripted("hangs", &["sd-notify", "hang after 500ms"]);
     host.server.offer(&*body);

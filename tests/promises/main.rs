@@ -1,7 +1,8 @@
-//! The promises to the user, one file each: the list below reads as what the agent does. Each test runs the real agent
-//! with a scripted collector and a scripted server, on directories of its own.
+//! The promises to the user, one file each: the list of modules below reads as the list of the agent's features. Each
+//! test runs the real agent, in most cases with a scripted collector and a scripted server, on directories of its own.
 //!
-//! What is not done on Windows, whole files and single tests, is in `kit/not_on_windows.yaml`, each with its reason.
+//! This folder holds promises only; their tools are in `kit/`. So are three lists of tests that other systems leave out,
+//! each with its reason: `not_on_windows.yaml`, `not_under_qemu.yaml` and `left_to_linux.yaml`.
 
 mod kit;
 
@@ -12,14 +13,13 @@ use kit::{engine, host, server, system, tap};
 mod accepts_only_signed_configs;
 mod alerts_on_thresholds;
 mod asks_kubernetes_for_little;
-mod checks_what_it_is_told;
 mod diagnoses_itself;
 mod documents_every_flag;
 mod explains_bad_settings;
 mod exports_once;
 mod exports_through_a_real_collector;
 mod exports_to_the_collector;
-mod falls_back_to_alive;
+mod falls_back_to_other_sources;
 mod finds_its_collector;
 mod follows_a_file;
 mod gives_the_collector_its_limits;
@@ -42,11 +42,6 @@ mod outlives_the_engine;
 mod passes_the_body_byte_for_byte;
 mod passes_the_log_on;
 mod polls_politely;
-mod real;
-#[cfg(unix)]
-mod real_docker;
-#[cfg(windows)]
-mod real_on_windows;
 mod reaps_as_pid_1;
 mod refuses_what_the_collector_refuses;
 mod reloads_on_sighup;
@@ -56,12 +51,16 @@ mod restarts_a_crashed_collector;
 mod restarts_a_hung_collector;
 mod rolls_back_what_dies_in_probation;
 mod rolls_back_when_a_person_asks;
+mod runs_a_real_collector;
+#[cfg(windows)]
+mod runs_a_real_collector_on_windows;
 #[cfg(windows)]
 mod runs_as_a_windows_service;
 #[cfg(unix)]
 mod runs_in_docker;
 #[cfg(unix)]
 mod runs_in_kubernetes;
+mod runs_its_checks;
 #[cfg(unix)]
 mod runs_on_arm64;
 mod runs_the_newest_good_config;
@@ -69,7 +68,7 @@ mod runs_the_newest_good_config;
 mod runs_under_openrc;
 #[cfg(unix)]
 mod runs_under_systemd;
-mod says_how_it_is;
+mod shows_its_status;
 #[cfg(unix)]
 mod shows_itself_on_a_terminal;
 mod speaks_opamp;
@@ -82,10 +81,12 @@ mod survives_a_hostile_server;
 mod survives_torn_files;
 #[cfg(unix)]
 mod tells_its_service_manager;
-mod turns_to_other_sources;
 mod validates_without_starting_anything;
 mod waits_for_a_missing_collector;
+#[cfg(unix)]
+mod watches_a_real_docker;
 #[cfg(unix)]
 mod watches_docker;
 #[cfg(windows)]
 mod watches_docker_on_a_named_pipe;
+mod works_without_a_health_check;

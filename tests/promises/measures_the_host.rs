@@ -1,5 +1,5 @@
-//! What the agent measures is true: the kernel, `df`, `free` and the Collector's own scraper say the same. And it is cheap,
-//! and a file system that hangs does not hang it.
+//! The agent's measurements are true: the kernel, `df`, `free` and the Collector's own scraper report the same. A
+//! sample is cheap, and a file system that hangs does not hang it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,33 +12,33 @@ use otelet_core::telemetry::{Kind, Value};
 use serde_json::Value as Json;
 
 use super::host::{Agent, Host, PATIENCE, config, wait_for, wait_until};
-use super::real::Plant;
+use super::runs_a_real_collector::Setup;
 
-/// What a sample of the host costs at the most. Promised in docs/metrics.md.
+/// The most that a sample of the host costs. Promised in docs/metrics.md.
 const SYSTEM_CALLS: usize = 40;
 
-/// Between two looks other programs take and give memory back: this share of all of it, and this many bytes of a disk.
+/// Between two looks other programs take and free memory: up to this share of all of it, and this many bytes of a disk.
 const MEMORY_TOLERANCE: f64 = 0.02;
 const DISK_TOLERANCE: f64 = 64.0 * 1024.0 * 1024.0;
 
-/// A series: its metric, and its attributes but for those that say which process it is of.
+/// A series: its metric, and its attributes without those that identify the process.
 type Name = (String, BTreeMap<String, String>);
 
 #[derive(Debug, Clone, PartialEq)]
-struct Told {
+struct Series {
     unit: String,
     kind: Kind,
     value: f64,
     start: Option<u64>,
 }
 
-type Measured = BTreeMap<Name, Told>;
+type Measured = BTreeMap<Name, Series>;
 
 fn nanos(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64
 }
 
-/// One sample by the agent's own code, with this process in the place of the agent, and `process` in that of the collector.
+/// One sample by the agent's own code, with this process as the agent and `process` as the collector.
 fn sampled(host: &mut host::Host, process: Option<u32>) -> Measured {
     let taken = host.sample(process, Instant::now(), SystemTime::now(), true);
     let points = taken.snapshots.into_iter().flat_map(|snapshot| snapshot.points);
@@ -54,7 +54,7 @@ fn sampled(host: &mut host::Host, process: Option<u32>) -> Measured {
         if who.is_some_and(|who| who != "collector" || process.is_none()) {
             continue;
         }
-        let value = Told {
+        let value = Series {
             unit: point.metric.unit.into(),
             kind: point.metric.kind,
             value: point.value.as_f64(),
@@ -66,7 +66,7 @@ fn sampled(host: &mut host::Host, process: Option<u32>) -> Measured {
     measured
 }
 
-/// What a delivery at the sink says, and the times of its first and last point. Of processes, only this one.
+/// The metrics of a delivery at the sink, and the times of its first and last point. Of processes, only this one.
 fn delivered(body: &[u8], process: u32) -> (Measured, u64, u64) {
     let json: Json = serde_json::from_slice(body).unwrap();
     let (mut measured, mut first, mut last) = (Measured::new(), u64::MAX, 0);
@@ -97,7 +97,7 @@ fn delivered(body: &[u8], process: u32) -> (Measured, u64, u64) {
                 (first, last) = (at.min(first), at.max(last));
                 let value = point.get("asInt").or(point.get("asDouble")).map_or(0.0, number);
                 let start = point.get("startTimeUnixNano").map(|start| text(start).parse().unwrap());
-                let value = Told { unit: text(&metric["unit"]), kind, value, start };
+                let value = Series { unit: text(&metric["unit"]), kind, value, start };
                 measured.insert((text(&metric["name"]), attributes(&point)), value);
             }
         }
@@ -105,7 +105,7 @@ fn delivered(body: &[u8], process: u32) -> (Measured, u64, u64) {
     (measured, first, last)
 }
 
-/// Every scraper with what we measure too, also what is off by default.
+/// Every scraper that measures the same, with the metrics that are off by default.
 const SCRAPERS: &str = "cpu: {metrics: {system.cpu.utilization: {enabled: true}}}, \
     memory: {metrics: {system.memory.utilization: {enabled: true}}}, load: {}, disk: {}, \
     filesystem: {metrics: {system.filesystem.utilization: {enabled: true}}}, network: {}, \
@@ -120,21 +120,22 @@ fn is_own(name: &str) -> bool {
 
 #[test]
 #[ignore = "needs a real Collector: cargo xtask check --real"]
-fn the_collectors_scraper_says_the_same() {
-    let plant = Plant::new();
-    let body = plant.config(SCRAPERS);
-    let agent = plant.running(&body);
+fn the_collectors_scraper_reports_the_same() {
+    let setup = Setup::new();
+    let body = setup.config(SCRAPERS);
+    let agent = setup.running(&body);
     let collector = agent.applied(&body).collector.pid.unwrap();
     let mut host = host::Host::new(Path::new("/"));
     sampled(&mut host, Some(collector));
 
-    // Others work on this host at the same time: what does not only grow may differ between two looks, but not for ever.
+    // Other programs work on this host at the same time: a value that can fall may differ between two looks, but not
+    // for ever.
     let limit = Instant::now() + PATIENCE;
     loop {
         let before = sampled(&mut host, Some(collector));
-        let (earliest, so_far) = (nanos(SystemTime::now()), plant.sink.requests().len());
+        let (earliest, so_far) = (nanos(SystemTime::now()), setup.sink.requests().len());
         let lies_after = |body: &[u8]| delivered(body, collector).1 > earliest;
-        let asked = plant.sink.wait_for("a scrape", |asked| asked[so_far..].iter().any(|it| lies_after(&it.body)));
+        let asked = setup.sink.wait_for("a scrape", |asked| asked[so_far..].iter().any(|it| lies_after(&it.body)));
         let scrape = asked[so_far..].iter().find(|it| lies_after(&it.body)).unwrap();
         let after = sampled(&mut host, Some(collector));
         let theirs = delivered(&scrape.body, collector).0;
@@ -152,7 +153,7 @@ fn the_collectors_scraper_says_the_same() {
     }
 }
 
-/// What differs between the scrape and the samples before and after it.
+/// The differences between the scrape and the samples before and after it.
 fn differences(before: &Measured, theirs: &Measured, after: &Measured) -> Vec<String> {
     let mut differences = Vec::new();
     let free = |metric: &str| after[&(metric.to_owned(), BTreeMap::from([("state".into(), "free".into())]))].value;
@@ -166,7 +167,7 @@ fn differences(before: &Measured, theirs: &Measured, after: &Measured) -> Vec<St
         if (&their.unit, their.kind) != (&value.unit, value.kind) {
             differs(format!("they have {} {:?}, we have {} {:?}", their.unit, their.kind, value.unit, value.kind));
         }
-        // They round the start of a process up or down to a hundredth.
+        // The scraper rounds the start of a process to a hundredth, up or down.
         let off = |one: u64, other: u64| one.abs_diff(other) > 20_000_000;
         if value.kind == Kind::Counter && value.start.zip(their.start).is_none_or(|(our, their)| off(our, their)) {
             differs(format!("they count since {:?}, we since {:?}", their.start, value.start));
@@ -174,7 +175,7 @@ fn differences(before: &Measured, theirs: &Measured, after: &Measured) -> Vec<St
         let Some(earlier) = before.get(name) else { continue };
         let (low, high) = (earlier.value.min(value.value), earlier.value.max(value.value));
         let tolerance = match &*name.0 {
-            // Compared exactly below, with what both are made of.
+            // Compared exactly below, together with its two parts.
             "system.cpu.utilization" => 1.0,
             "system.memory.usage" => memory * MEMORY_TOLERANCE,
             "system.memory.utilization" => MEMORY_TOLERANCE,
@@ -189,7 +190,7 @@ fn differences(before: &Measured, theirs: &Measured, after: &Measured) -> Vec<St
             "process.open_file_descriptors" => 16.0,
             "process.threads" => 2.0,
             "system.uptime" | "process.uptime" => 1.0,
-            // Sums that never fall lie between those before and after; a hundredth is what the kernel counts in.
+            // A sum that never falls lies between the samples before and after; the kernel counts in hundredths.
             "system.cpu.time" | "process.cpu.time" | "system.disk.io_time" => 0.011,
             _ => 0.0,
         };
@@ -200,9 +201,9 @@ fn differences(before: &Measured, theirs: &Measured, after: &Measured) -> Vec<St
     for (name, _) in theirs.iter().filter(|(name, _)| !after.contains_key(*name)) {
         let metric = &*name.0;
         let ours = after.keys().any(|(known, _)| known == metric);
-        // Devices that were never used are left out, and one mount of a device serves.
+        // Devices that were never used are left out, and of a device with several mounts one is measured.
         let told = metric.starts_with("system.disk.") || metric.starts_with("system.filesystem.");
-        // It was waiting for a disk: not known of a process.
+        // Time waiting for a disk: unknown for a process.
         let waits = metric == "process.cpu.time" && name.1["state"] == "wait";
         if ours && !told && !waits {
             differences.push(format!("{name:?}: they have it, we do not"));
@@ -239,7 +240,7 @@ fn cpu_utilization_is_the_change_of_cpu_time() {
         };
         let state = Some(&*name.1["state"]);
         let (part, whole) = (times(state, &later) - times(state, &now), times(None, &later) - times(None, &now));
-        // The time of waiting may fall; then the rest is more than the whole.
+        // The kernel's count of waiting time may fall; then the others add up to more than the whole.
         assert!(
             (part.max(0.0) / whole - utilization.value).abs() < 0.05,
             "{name:?}: {part} of {whole}, {utilization:?}"
@@ -248,7 +249,7 @@ fn cpu_utilization_is_the_change_of_cpu_time() {
 }
 
 #[test]
-fn it_samples_as_often_as_the_settings_say_and_shows_what_it_saw() {
+fn it_samples_as_often_as_the_settings_say_and_shows_the_values() {
     let host = Host::new();
     host.set("host.sample_every", "1h");
     let agent = host.agent_running(&config("good"));
@@ -265,7 +266,7 @@ fn it_samples_as_often_as_the_settings_say_and_shows_what_it_saw() {
 
 #[test]
 #[ignore = "needs df and free, and takes what others do to them as it comes: cargo xtask check --real"]
-fn df_and_free_say_the_same() {
+fn df_and_free_report_the_same() {
     let output = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).env("LC_ALL", "C").output().ok()?;
         output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
@@ -328,7 +329,8 @@ fn df_and_free_say_the_same() {
     }
 }
 
-/// Run by the tests below in a world of their own: it takes samples between two calls that nobody else makes.
+/// The tests below run this in a namespace of its own: it takes samples between two system calls that no other code
+/// makes.
 #[test]
 #[ignore = "needs a real Collector or strace: is started by the tests beside it"]
 fn samples_taken_elsewhere() {
@@ -349,7 +351,7 @@ fn samples_taken_elsewhere() {
     }
 }
 
-/// Runs [`samples_taken_elsewhere`] by this shell script, whose `"$@"` it is, and returns what it printed.
+/// Runs [`samples_taken_elsewhere`] through this shell script, as its `"$@"`, and returns what it printed.
 fn elsewhere(script: &str, root: &Path) -> Result<String, String> {
     let output = Command::new("unshare")
         .args(["--mount", "--net", "sh", "-c", script, "sh"])
@@ -366,7 +368,7 @@ fn elsewhere(script: &str, root: &Path) -> Result<String, String> {
     }
 }
 
-/// Makes so many interfaces, of a kind that this kernel knows.
+/// Makes this many interfaces, of a kind that this kernel knows.
 fn with_interfaces(count: usize) -> String {
     format!(
         "ip link set lo up || {{ echo no ip >&2; exit 77; }}\n\
@@ -418,12 +420,12 @@ fn a_sample_costs_forty_system_calls_and_interfaces_cost_only_what_is_read_of_th
     println!("{} interfaces: {} system calls {:?}", many.1, sum(&many.0), many.0);
     assert!(sum(&few.0) <= SYSTEM_CALLS, "{few:?}");
 
-    // The kernel gives out a page of such a file at a time, and a line has some 130 bytes.
+    // The kernel returns such a file a page at a time, and a line has some 130 bytes.
     let pages = many.1 * 130 / 4096 + 1;
     let reads = |calls: &BTreeMap<String, usize>| calls.get("read").copied().unwrap_or_default();
     assert!(reads(&many.0) <= reads(&few.0) + pages, "{few:?}\n{many:?}");
     let others = |mut calls: BTreeMap<String, usize>| {
-        // What the allocator of the system does to hold what was read is not the sample's.
+        // The system's allocator makes these calls to hold the bytes that were read; they are not part of the sample.
         calls.retain(|name, _| !["read", "brk", "mmap", "munmap", "mremap", "madvise"].contains(&&**name));
         calls
     };
@@ -458,9 +460,9 @@ fn with_the_hosts_root_mounted_its_interfaces_and_mounts_are_measured() {
 
 #[test]
 #[ignore = "needs root for a cgroup of its own: cargo xtask check --real"]
-fn the_limits_of_its_cgroup_are_told_where_they_are_lower_than_the_host() {
+fn the_limits_of_its_cgroup_are_reported_where_they_are_lower_than_the_host() {
     const LIMIT: &str = "536870912";
-    // Version one where memory is under it, else version two, below the group that this test is in.
+    // The memory group of version one if there is one, else of version two, below the group that this test is in.
     let script = format!(
         "own=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)\n\
          if [ -n \"$own\" ]; then root=/sys/fs/cgroup/memory limit=memory.limit_in_bytes\n\
@@ -485,7 +487,7 @@ fn the_limits_of_its_cgroup_are_told_where_they_are_lower_than_the_host() {
     assert_eq!(value("utilization"), value("usage") / value("limit"));
 }
 
-/// An agent in whose world a FUSE file system is mounted that nobody serves.
+/// An agent in a mount namespace with a FUSE file system whose server never answers.
 fn agent_beside_a_hanging_mount(host: &Host, mountpoint: &Path, keeper: &Path) -> Agent {
     let script = format!(
         "exec 3<>/dev/fuse && mount -i -t fuse none {at} -o fd=3,rootmode=40000,user_id=0,group_id=0 || exit 77\n\
@@ -498,7 +500,7 @@ fn agent_beside_a_hanging_mount(host: &Host, mountpoint: &Path, keeper: &Path) -
 
 #[test]
 #[ignore = "needs root and /dev/fuse: cargo xtask check --real"]
-fn a_file_system_that_hangs_is_said_and_hangs_nothing() {
+fn a_file_system_that_hangs_is_reported_and_delays_nothing() {
     let host = Host::new();
     let (mountpoint, keeper): (PathBuf, PathBuf) = (host.path("hangs"), host.path("keeper"));
     fs::create_dir(&mountpoint).unwrap();
@@ -521,10 +523,10 @@ fn a_file_system_that_hangs_is_said_and_hangs_nothing() {
     assert_eq!(agent.status(&host).host.hanging_mounts, std::slice::from_ref(&at), "it answers all the time");
     assert_eq!(agent.logged("does not answer"), 1, "it is said once");
     let threads = || fs::read_dir(format!("/proc/{}/task", agent.pid())).unwrap().count();
-    // One for the kernel's news of children, one that hangs, and an exchange may be out.
+    // One thread that the kernel needs to report ended children, one that hangs, and an exchange may be under way.
     assert!(threads() <= 4, "{}", threads());
 
-    // Whoever should serve it ends: the kernel gives up.
+    // The server of the file system ends: the kernel gives up.
     let keeper: u32 = fs::read_to_string(&keeper).unwrap().trim().parse().unwrap();
     super::host::signal(keeper, super::host::Signal::KILL);
     agent.logs(&format!("file system at {at} answers again"));

@@ -1,5 +1,5 @@
-//! When a report, an alert or an export does not arrive, the message names a setting of the section that sent it, and not
-//! one of `config`.
+//! When a report, an alert or an export does not arrive, the message names a setting of the section that sent it, and
+//! not one of `config`.
 
 use std::fs;
 
@@ -28,20 +28,20 @@ fn alerting() -> (Host, Server) {
     (host, server)
 }
 
-/// What the agent says after these words, as far as the next semicolon that tells what it does about it.
-fn said(agent: &Agent, words: &str) -> String {
+/// The agent's message after these words, up to the semicolon before the next step.
+fn complaint_after(agent: &Agent, words: &str) -> String {
     let line = agent.logs(words);
     let (_, message) = line.split_once(words).unwrap();
     let end = ["; next try in ", "; it is kept, ", "; it is dropped "].iter().filter_map(|end| message.find(end)).min();
     message[..end.unwrap_or(message.len())].trim_end().to_owned()
 }
 
-/// The same of an agent whose sender gets this answer. The server's own address is `SERVER` in it, and the path of the
-/// signal that was exported first is left out.
+/// The same of an agent whose sender gets this answer. `SERVER` stands for the server's own address, and the path of
+/// the signal that was exported first is left out.
 fn complaint((host, server): (Host, Server), answer: Answer, words: &str) -> String {
     server.answer(answer);
     let agent = host.agent_running(&config("good"));
-    let message = said(&agent, words).replace(&server.at(""), "SERVER");
+    let message = complaint_after(&agent, words).replace(&server.at(""), "SERVER");
     message.replace("SERVER/v1/logs: ", "SERVER: ").replace("SERVER/v1/metrics: ", "SERVER: ")
 }
 
@@ -54,7 +54,7 @@ fn bad_header() -> Answer {
     Answer::Raw(b"HTTP/1.1 200 OK\r\nno header at all\r\n\r\n".to_vec())
 }
 
-/// A body that was compressed unasked.
+/// A body that is compressed although the request did not ask for it.
 fn compressed() -> Answer {
     Answer::Status(200, vec![("Content-Encoding".into(), "gzip".into())], b"\x1f\x8b".to_vec())
 }
@@ -70,7 +70,7 @@ fn a_report_that_is_redirected() {
 }
 
 #[test]
-fn a_report_that_is_answered_at_length() {
+fn a_report_with_an_oversized_answer() {
     let told = complaint(reporting(), Answer::HugeContentLength, REPORT);
 
     assert_eq!(told, "SERVER/in: body is larger than config.max_size 4MiB; check report.url");
@@ -95,7 +95,7 @@ fn an_alert_that_is_redirected() {
 }
 
 #[test]
-fn an_alert_that_is_redirected_as_a_page_is() {
+fn an_alert_that_is_redirected_to_a_web_page() {
     let told = complaint(alerting(), Answer::RedirectTo("https://new.example/in".into()), ALERT);
 
     let leads = "answered a POST with 302, which does not keep its body, and leads to https://new.example/in";
@@ -103,7 +103,7 @@ fn an_alert_that_is_redirected_as_a_page_is() {
 }
 
 #[test]
-fn an_alert_that_is_answered_at_length() {
+fn an_alert_with_an_oversized_answer() {
     let told = complaint(alerting(), Answer::HugeContentLength, ALERT);
 
     assert_eq!(told, "SERVER/in: body is larger than 64KiB; check webhook.url");
@@ -123,7 +123,7 @@ fn an_alert_that_is_answered_with_a_bad_header() {
 fn an_export_that_is_redirected() {
     let told = complaint(exporting(), redirect("https://new.example/otlp/v1/logs"), EXPORT);
 
-    // What the setting holds is the URL without the path of the signal.
+    // The setting holds the URL without the path of the signal.
     let leads = "redirects to https://new.example/otlp/v1/logs, another host";
     assert_eq!(told, format!("SERVER: {leads}; set export.to to https://new.example/otlp if that is right"));
 
@@ -132,17 +132,17 @@ fn an_export_that_is_redirected() {
 }
 
 #[test]
-fn an_export_that_is_answered_at_length() {
+fn an_export_with_an_oversized_answer() {
     let (host, server) = exporting();
     server.answer(Answer::HugeContentLength);
     let agent = host.agent_running(&config("good"));
 
-    let told = said(&agent, TAKEN);
+    let told = complaint_after(&agent, TAKEN);
     server.wait_for_requests(6);
 
     assert!(told.ends_with(": body is larger than config.max_size 4MiB; check export.to"), "{told}");
     assert_eq!(agent.logged(TAKEN), 1);
-    // The status of the answer was good.
+    // The answer's status was good.
     assert_eq!(agent.logged(EXPORT), 0);
 }
 
@@ -164,7 +164,7 @@ fn a_header_that_cannot_be_sent() {
         for (header, problem) in [
             ("X-A: \"hunter2\\n\"", format!("{section}.headers.X-A: {line_break}")),
             ("Connection: hunter2", format!("{section}.headers.Connection: is set by the agent itself; leave it out")),
-            // A name like that is often a whole header with its value, so it is not repeated.
+            // A name like that is often a whole header with its value, so the message does not repeat it.
             ("\"X-A: hunter2\": x", format!("{section}.headers: not the name of a header; use letters, digits and -")),
         ] {
             let settings = format!("{section}: {{{url}: \"http://a.example\", headers: {{{header}}}}}\n");
@@ -185,7 +185,7 @@ fn a_url_with_a_password() {
     }
 }
 
-/// What the agent says of settings that it refuses, which repeats no secret.
+/// The agent's refusal of these settings, which repeats no secret.
 fn refusal(host: &Host, settings: &str) -> String {
     fs::write(host.settings_file(), settings).unwrap();
     let output = host.otelet(&["run"]);

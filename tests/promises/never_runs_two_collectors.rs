@@ -1,4 +1,4 @@
-//! At no time do two collectors run: not after the agent was killed, and not if a second agent is started.
+//! Two collectors never run at the same time: not after the agent was killed, and not if a second agent is started.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ fn a_collector_does_not_outlive_an_agent_that_was_killed() {
 }
 
 #[test]
-fn one_that_takes_its_time_to_end_is_waited_for_by_the_next_agent() {
+fn the_next_agent_waits_for_a_collector_that_ends_slowly() {
     let host = Host::new();
     let mut agent = host.agent_running(&scripted("slow", &["drain 600ms"]));
     let orphan = host.runs("slow");
@@ -34,7 +34,7 @@ fn one_that_takes_its_time_to_end_is_waited_for_by_the_next_agent() {
 }
 
 #[test]
-fn one_that_does_not_want_to_end_is_killed_before_the_next_starts() {
+fn a_collector_that_does_not_end_is_killed_before_the_next_starts() {
     let host = Host::new();
     host.set("collector.stop_timeout", "300ms");
     let mut agent = host.agent_running(&scripted("deaf", &["ignore-sigterm", "fork"]));
@@ -81,7 +81,7 @@ fn a_second_agent_on_the_same_state_directory_ends_and_says_why() {
 }
 
 #[test]
-fn a_lock_that_nobody_holds_any_more_stops_nobody() {
+fn a_lock_file_without_a_holder_stops_no_agent() {
     let host = Host::new();
     let good = config("good");
     let mut agent = host.agent_running(&good);

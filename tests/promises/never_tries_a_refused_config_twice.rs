@@ -1,15 +1,16 @@
-//! A refused config is remembered, on disk too, and left alone until something else was offered or a person asks.
+//! The agent remembers a refused config, on disk too, and does not try it again until the source offers another one or
+//! a person asks.
 
 use super::host::{Host, config, scripted, stdout};
 use super::server::Answer;
 
-/// A server that knows nothing of 304: it sends the whole body each time.
+/// A server without 304: it sends the whole body each time.
 fn always(body: &str) -> Answer {
     Answer::Status(200, Vec::new(), body.into())
 }
 
 #[test]
-fn it_is_not_shown_to_the_collector_again_however_often_it_is_offered() {
+fn it_is_not_validated_again_however_often_it_is_offered() {
     let host = Host::new();
     let agent = host.agent_running(&config("good"));
     let bad = scripted("bad", &["refuse no"]);
@@ -23,7 +24,7 @@ fn it_is_not_shown_to_the_collector_again_however_often_it_is_offered() {
 }
 
 #[test]
-fn one_that_died_in_its_probation_is_not_started_again() {
+fn a_config_that_died_in_its_probation_is_not_started_again() {
     let host = Host::new();
     let agent = host.agent_running(&config("good"));
     host.change(&agent, "collector.probation", "1h");
@@ -39,7 +40,7 @@ fn one_that_died_in_its_probation_is_not_started_again() {
 }
 
 #[test]
-fn one_that_was_rolled_back_is_applied_once_though_it_is_offered_a_thousand_times() {
+fn a_rolled_back_config_is_applied_once_though_it_is_offered_a_thousand_times() {
     let host = Host::new();
     host.set("config.poll_every", "10ms");
     let agent = host.agent_running(&config("good"));
@@ -84,7 +85,7 @@ fn it_is_remembered_by_the_next_agent() {
 }
 
 #[test]
-fn another_offer_in_between_lifts_it() {
+fn another_offer_in_between_allows_it_again() {
     let host = Host::new();
     let (good, bad) = (config("good"), scripted("bad", &["refuse no"]));
     let agent = host.agent_running(&good);

@@ -1,10 +1,11 @@
-//! The agent listens nowhere: what it has to say is in a file, and goes to whoever asks for it.
+//! The agent listens on no port: its status is in a file, and it sends its reports itself.
 
 use std::fs;
 
 use super::host::{Host, config};
 
-/// The inodes of sockets that listen, TCP and UDP. Source: `/proc/net/*`, fields `st` (0A is LISTEN) and `inode` (proc(5)).
+/// The inodes of listening sockets, TCP and UDP. Source: `/proc/net/*`, fields `st` (0A is LISTEN) and `inode`
+/// (proc(5)).
 fn listening(pid: u32) -> Vec<String> {
     let mut inodes = Vec::new();
     for (table, listens) in [("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")] {

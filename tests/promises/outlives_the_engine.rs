@@ -1,5 +1,5 @@
-//! A Docker engine that is away takes nothing from the collector but what comes from the engine: `docker_stats`, with which no
-//! collector starts then, is left out until it is back.
+//! A Docker engine that is away costs the collector only the engine's own data: the agent leaves out `docker_stats`,
+//! with which no collector would start, until the engine is back.
 
 use super::engine::Engine;
 use super::host::{Agent, Host, Signal, config, signal};
@@ -47,7 +47,7 @@ fn a_collector_starts_without_an_engine_that_is_away_and_with_it_when_it_is_back
     let whole = without_engine(&agent, false);
     assert!(!overlay(&host).contains("hostmetrics"), "{}", overlay(&host));
 
-    // One that is up stays up: what it reads besides is not to stop.
+    // A collector that is up stays up: its other receivers must not stop.
     engine.stop();
     agent.logs("the engine ended its stream of events");
     assert_eq!(without_engine(&agent, false), whole);

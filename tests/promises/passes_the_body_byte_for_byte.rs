@@ -1,4 +1,4 @@
-//! The collector gets the body as it was offered; what the agent adds stands in a second file.
+//! The collector gets the body as it was offered; the agent's additions are in a second file.
 
 use std::fs;
 use std::net::TcpListener;
@@ -15,7 +15,8 @@ fn yaml(path: impl AsRef<Path>) -> Value {
 #[test]
 fn not_a_byte_of_the_body_is_changed() {
     let host = Host::new();
-    // A byte order mark, CRLF, tabs, trailing blanks, anchors, merge keys, a tag, non-ASCII, no end of the last line.
+    // A byte order mark, CRLF, tabs, trailing blanks, anchors, merge keys, a tag, non-ASCII, and no line break at the
+    // end.
     let body = "\u{feff}# odd\r\nreceivers:\t# tab\r\n  otlp: &a {protocols: {grpc: }}  \t\r\n  otlp/2: {<<: *a}\r\n\
                 exporters: {\"debug\": !!map {}}\r\n# Grüße \u{1f600}   \r\n\
                 service: { pipelines: { 'traces': {receivers: [otlp], exporters: [debug]} } }";
@@ -86,7 +87,7 @@ fn the_overlay_adds_a_health_check_and_repeats_the_extensions_of_the_body() {
 }
 
 #[test]
-fn the_overlay_says_who_reports() {
+fn the_overlay_identifies_the_agent() {
     let host = Host::new();
     host.set("attributes", "{site: north-4, host.name: named-by-hand}");
     let agent = host.agent_running(&config("good"));

@@ -1,4 +1,4 @@
-//! The collector's lines reach the agent's stderr whole, bounded in memory and in rate, and never hold supervision up.
+//! The collector's lines reach the agent's stderr whole, bounded in memory and in rate, and never delay supervision.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ fn is_own(line: &str) -> bool {
     time && words.next().is_some_and(|word| ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"].contains(&word))
 }
 
-/// Whether this is a whole line of a flood, perhaps cut at its end where it was too long, and nothing else.
+/// Whether this is a whole line of a flood, perhaps cut at its end because it was too long, and nothing else.
 fn is_flood(line: &str) -> bool {
     let line = line.strip_suffix("...").unwrap_or(line);
     let mut words = line.split(' ').filter(|word| !word.is_empty());
@@ -22,9 +22,9 @@ fn is_flood(line: &str) -> bool {
     words.next() == Some("flood") && cut.all(|word| known(word) || ["word", "long"].contains(&word))
 }
 
-/// Every line stands for itself: none has another in it.
+/// Checks that no line has another one in it.
 fn all_lines_are_whole(log: &str) {
-    // The last one may still be on its way.
+    // The last line may not be complete yet.
     let whole = log.rfind('\n').map_or("", |end| &log[..end]);
     for line in whole.lines() {
         let known =
@@ -60,7 +60,7 @@ fn a_line_without_an_end_is_passed_on_when_the_collector_ends() {
 }
 
 #[test]
-fn a_flood_is_cut_to_the_rate_and_what_is_dropped_is_counted() {
+fn a_flood_is_cut_to_the_rate_and_dropped_lines_are_counted() {
     let host = Host::new();
     host.set("collector.log_rate", "16KiB");
     let body = scripted("floods", &["flood all"]);
@@ -70,7 +70,7 @@ fn a_flood_is_cut_to_the_rate_and_what_is_dropped_is_counted() {
 
     let passed: usize = agent.log().lines().filter(|line| !is_own(line)).map(|line| line.len() + 1).sum();
 
-    // Four seconds' worth at once, and what the time allows.
+    // Four seconds' worth at once, plus the rate for the time since then.
     let most = 16.0 * 1024.0 * (4.0 + begun.elapsed().as_secs_f64());
     assert!(passed > 16 * 1024 && (passed as f64) <= most, "{passed} bytes were passed on, allowed are {most}");
     assert!(agent.written_status().unwrap().collector.healthy, "it is supervised as ever");
@@ -91,7 +91,7 @@ fn a_flood_does_not_delay_a_restart_or_the_end() {
 }
 
 #[test]
-fn nothing_is_passed_on_when_the_settings_say_so_and_the_last_words_are_kept() {
+fn nothing_is_passed_on_when_the_settings_say_so_and_the_last_lines_are_kept() {
     let host = Host::new();
     host.set("collector.log", "drop");
     let body = scripted("silent", &["exit 1 after 200ms", "error out of inodes"]);
@@ -106,7 +106,7 @@ fn nothing_is_passed_on_when_the_settings_say_so_and_the_last_words_are_kept() {
     assert!(agent.logged("Everything is ready") == 0, "{log}");
 }
 
-/// An agent that cannot write any more, since nobody reads.
+/// An agent whose writes block, since nobody reads them.
 fn stalled(host: &Host) -> Agent {
     host.set("collector.log_rate", "1GiB");
     let body = scripted("floods", &["flood all"]);
@@ -143,7 +143,7 @@ fn after_a_reader_that_stalled_the_lines_are_whole_again() {
 
     agent.read_stderr();
 
-    // The first may be said before there is room again.
+    // The first line may be written before there is room again.
     wait_until("a line of the agent's own", || {
         agent.signal(Signal::HUP);
         agent.logged("settings read again") > 0

@@ -1,4 +1,4 @@
-//! Polling costs the server and the line as little as it can, and obeys what the server asks for.
+//! Polling costs the server and the network as little as possible, and obeys the server's Retry-After.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -30,7 +30,8 @@ fn an_unchanged_config_is_asked_for_by_its_etag() {
     assert_eq!(host.validations(&good), 1);
 }
 
-/// Promised in docs/numbers.md. What the agent sends has the length of the server's name, its port, the path and the ETag in it.
+/// Promised in docs/numbers.md. The agent's request contains the server's name, its port, the path and the ETag, so its
+/// length depends on them.
 const UNCHANGED_SENT: usize = 200;
 
 #[test]
@@ -121,7 +122,7 @@ fn retry_after_is_obeyed_in_both_forms() {
 }
 
 #[test]
-fn a_retry_after_that_must_be_a_mistake_is_not_obeyed() {
+fn a_retry_after_that_is_too_long_is_not_obeyed() {
     let host = Host::new();
     host.server.answer(answer(503, &[("Retry-After", "31536000")], ""));
 
@@ -132,7 +133,7 @@ fn a_retry_after_that_must_be_a_mistake_is_not_obeyed() {
 }
 
 #[test]
-fn a_failing_server_is_asked_less_often_and_complained_of_once() {
+fn a_failing_server_is_polled_less_often_and_logged_once() {
     let host = Host::new();
     let agent = host.agent_running(&config("good"));
     host.server.answer(Answer::status(500));
@@ -259,6 +260,6 @@ fn a_proxy_is_used_for_other_hosts_and_not_where_no_proxy_says_so() {
     host.set("config.no_proxy", "\".org, config.example\"");
     agent.signal(Signal::HUP);
 
-    // The name exists nowhere, which is how it is seen that nobody asked the proxy.
+    // The name does not resolve: the failure shows that the agent did not use the proxy.
     agent.logs("config poll failed: ");
 }

@@ -1,11 +1,11 @@
-//! As the first process of a container the agent reaps whatever is left to it, and still ends in order.
+//! As the first process of a container the agent reaps orphaned processes, and still stops in order.
 
 use std::fs;
 use std::process::Command;
 
 use super::host::{Agent, Host, Signal, alive, otelet, scripted, signal, state, stderr, stdout, wait_for, wait_until};
 
-/// The agent inside of its own PID namespace, as seen from outside.
+/// The agent inside its own PID namespace, as seen from outside.
 fn first_process(agent: &Agent) -> u32 {
     wait_for("PID 1 of the namespace", || children(agent.pid()).first().copied(), String::new)
 }
@@ -17,7 +17,7 @@ fn children(pid: u32) -> Vec<u32> {
 
 #[test]
 #[ignore = "needs root: cargo xtask check --real"]
-fn strangers_are_reaped_and_the_end_is_in_order() {
+fn orphans_are_reaped_and_the_agent_stops_in_order() {
     if !super::system::is_root() {
         println!("skipped: only root can make a PID namespace");
         return;
@@ -31,7 +31,7 @@ fn strangers_are_reaped_and_the_end_is_in_order() {
     let collector = *children(first).first().unwrap();
     let grandchild = *children(collector).first().unwrap();
 
-    // What a health check of a container does.
+    // Does the same as a container's health check.
     let probe = Command::new("nsenter")
         .args(["-t", &first.to_string(), "-p", "-m", otelet(), "status", "--healthy"])
         .arg(format!("--settings={}", host.settings_file().display()))

@@ -1,4 +1,5 @@
-//! What the collector would not run never replaces what runs, and the refusal is told in the collector's own words.
+//! A config that the collector refuses never replaces the one that runs, and the agent reports the refusal in the
+//! collector's own words.
 
 use super::host::{Host, Signal, config, hash, scripted, short, signal};
 
@@ -25,7 +26,7 @@ fn a_config_that_the_collector_refuses_changes_nothing_and_is_reported_in_its_wo
 }
 
 #[test]
-fn what_is_no_config_at_all_is_not_even_shown_to_the_collector() {
+fn a_body_that_is_no_config_is_refused_without_the_collector() {
     let host = Host::new();
     let good = config("good");
     let agent = host.agent_running(&good);
@@ -103,7 +104,7 @@ fn a_validation_that_hangs_does_not_keep_a_crashed_collector_from_coming_back() 
 }
 
 #[test]
-fn a_validation_that_somebody_kills_is_no_verdict_and_is_repeated() {
+fn a_validation_that_was_killed_is_repeated() {
     let host = Host::new();
     let body = scripted("new", &["validate-takes 500ms"]);
     host.server.offer(&*body);

@@ -1,4 +1,4 @@
-//! SIGHUP has the settings read again: what changed takes effect, what is wrong changes nothing.
+//! On SIGHUP the agent reads its settings again: changes take effect, and mistakes change nothing.
 
 use std::fs;
 
@@ -25,7 +25,7 @@ fn new_arguments_restart_the_collector_once() {
 }
 
 #[test]
-fn what_only_the_agent_does_takes_effect_without_a_restart() {
+fn settings_of_the_agent_alone_take_effect_without_a_restart() {
     let host = Host::new();
     host.set("config.poll_every", "24h");
     let agent = host.agent_running(&config("good"));
@@ -128,7 +128,7 @@ fn from_a_server_to_a_file_and_back() {
 }
 
 #[test]
-fn a_flag_still_counts_before_the_file() {
+fn a_flag_still_overrides_the_file() {
     let host = Host::new();
     host.set("config.url", "http://127.0.0.1:1/nobody");
     host.server.offer(config("good"));

@@ -1,20 +1,21 @@
-//! KloudMate's users replace their agent and change nothing, and what the service announces once is never lost.
+//! KloudMate's users replace their agent and change nothing else, and a config that the service announces once is never
+//! lost.
 
 use std::fs;
 
 use otelet_wire::status::RemoteConfigStatus;
 
 use super::host::{Agent, COLLECTOR, Host, Signal, config, environment, hash, scripted, stderr, wait_until};
-use super::server::{Answer, Asked};
+use super::server::{Answer, Request};
 use super::tap::Tap;
 
-/// Where the service is asked.
+/// The path that the agent polls.
 const CHECK: &str = "/agents/config-check";
 
 const NOTHING: &str = "{\"restart_required\": false, \"config\": null}";
 const RESTART: &str = "{\"restart_required\": true, \"config\": null}";
 
-/// A host that the service looks after, by otelet's own settings.
+/// A host that the service manages, by otelet's own settings.
 fn host() -> Host {
     let host = Host::new();
     host.set("config.protocol", "kloudmate");
@@ -28,7 +29,7 @@ fn says(host: &Host, answer: &str) {
     host.server.answer(Answer::Status(200, vec![], answer.into()));
 }
 
-/// The service announces a config with the next answer, once, and has nothing to say from then on.
+/// The service announces a config with the next answer, once, and has nothing new from then on.
 fn announce(host: &Host, body: &str) {
     let answer = format!("{{\"restart_required\": true, \"config\": {body}}}");
     host.server.answer_once(Answer::Status(200, vec![], answer.into()));
@@ -47,7 +48,7 @@ fn with(label: &str, extensions: &str) -> String {
     )
 }
 
-/// The collector behind a script of ours: `validate` waits while the file `hold` is there, and a config with
+/// Puts a script of ours before the collector: `validate` waits while the file `hold` exists, and a config with
 /// `dies-later` in it ends the collector at once.
 fn behind_a_script(host: &Host) {
     let (script, hold) = (host.path("collector.sh"), host.path("hold"));
@@ -63,19 +64,19 @@ fn behind_a_script(host: &Host) {
     host.set("collector.path", &script.display().to_string());
 }
 
-fn said(asked: &Asked) -> serde_json::Value {
+fn report_in(asked: &Request) -> serde_json::Value {
     serde_json::from_slice(&asked.body).unwrap()
 }
 
 /// Waits for a report in which this is so.
 fn reports(host: &Host, what: &str, holds: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
-    let asked = host.server.wait_for(what, |asked| asked.last().is_some_and(|asked| holds(&said(asked))));
-    said(&asked[asked.len() - 1])
+    let asked = host.server.wait_for(what, |asked| asked.last().is_some_and(|asked| holds(&report_in(asked))));
+    report_in(&asked[asked.len() - 1])
 }
 
-/// A collector that has just started runs, and is not well yet: the last report may be of this time.
-fn runs_well(said: &serde_json::Value) -> bool {
-    said["collector_status"] == "Running" && said["last_error_message"] == ""
+/// A collector that has just started is not healthy yet, and the last report may be of that time.
+fn runs_well(report: &serde_json::Value) -> bool {
+    report["collector_status"] == "Running" && report["last_error_message"] == ""
 }
 
 fn running(host: &Host, body: &str) -> Agent {
@@ -99,7 +100,7 @@ fn every_poll_reports_all_nine_fields() {
     assert_eq!((first.method.as_str(), first.path.as_str()), ("POST", CHECK));
     assert_eq!(first.header("content-type"), Some("application/json"));
     assert_eq!(first.header("authorization"), Some("sk_1"), "the raw key");
-    let said_first = said(&first);
+    let said_first = report_in(&first);
     assert_eq!(said_first.as_object().unwrap().len(), 9);
     assert_eq!(said_first["collector_status"], "Stopped");
     let identity = otelet::observe::host::identity("/".as_ref());
@@ -183,7 +184,7 @@ fn an_agent_killed_between_announcement_and_application_does_not_lose_the_config
 
     agent.kill();
     fs::remove_file(host.path("hold")).unwrap();
-    // Nobody says it again, and nobody even answers.
+    // The service does not announce it again, and does not even answer.
     host.server.answer(Answer::status(500));
     let agent = host.agent().start();
 
@@ -205,7 +206,7 @@ fn the_announced_config_is_on_disk_before_anything_else_of_it() {
     wait_until("the announced config in the inbox", || fs::read(&inbox).is_ok_and(|it| it.ends_with(new.as_bytes())));
     agent.kill();
     fs::remove_file(host.path("hold")).unwrap();
-    // As if the power had gone before anything else was on disk.
+    // As if the power had failed before anything else was on disk.
     let _ = fs::remove_file(host.state_dir().join("configs").join(format!("{}.yaml", hash(&new))));
     fs::write(host.state_dir().join("state.json"), state).unwrap();
 
@@ -241,15 +242,15 @@ fn a_refused_config_is_reported_and_the_old_one_goes_on() {
     announce(&host, &bad);
 
     agent.failed(&bad);
-    let said = reports(&host, "the refusal", |said| said["last_error_message"] != "");
-    let message = said["last_error_message"].as_str().unwrap();
+    let report = reports(&host, "the refusal", |report| report["last_error_message"] != "");
+    let message = report["last_error_message"].as_str().unwrap();
     assert!(message.starts_with("config refused: ") && message.contains("unknown type: \"poison\""), "{message}");
-    assert_eq!(said["collector_status"], "Running");
+    assert_eq!(report["collector_status"], "Running");
     agent.applied_still(&good);
     assert_eq!(host.starts().len(), 1);
 
     announce(&host, &json("better"));
-    reports(&host, "that all is well again", |said| said["last_error_message"] == "");
+    reports(&host, "that all is well again", |report| report["last_error_message"] == "");
 }
 
 #[test]
@@ -270,8 +271,8 @@ fn a_config_that_was_rolled_back_is_applied_once_though_it_comes_a_thousand_time
     }
     assert_eq!(agent.applied_still(&good).collector.pid, good_one, "the good one was left alone");
     assert_eq!(host.validations(&bad), 1);
-    let said = reports(&host, "the reason", |said| said["last_error_message"] != "");
-    assert!(said["last_error_message"].as_str().unwrap().contains("it died"), "{said}");
+    let report = reports(&host, "the reason", |report| report["last_error_message"] != "");
+    assert!(report["last_error_message"].as_str().unwrap().contains("it died"), "{report}");
 }
 
 #[test]
@@ -292,7 +293,7 @@ fn a_refused_config_that_a_person_clears_is_tried_again_though_it_was_announced_
 }
 
 #[test]
-fn only_200_is_an_answer_and_anything_else_changes_nothing() {
+fn any_status_but_200_changes_nothing() {
     let host = host();
     let body = json("good");
     let agent = running(&host, &body);
@@ -304,7 +305,7 @@ fn only_200_is_an_answer_and_anything_else_changes_nothing() {
         (Answer::Status(200, vec![], b"{\"restart_required\":true,\"config\":\"a: 1\"}".to_vec()), "is a text"),
     ] {
         host.server.answer(answer);
-        // Not in backoff's own time.
+        // SIGHUP polls at once, without the backoff's delay.
         agent.signal(Signal::HUP);
         agent.wait_status(why, |status| status.exchanges.last_error.as_deref().is_some_and(|it| it.contains(why)));
     }
@@ -353,7 +354,7 @@ fn a_host_that_had_kloudmates_agent_goes_on_with_its_settings_and_its_config() {
 }
 
 #[test]
-fn flags_count_before_variables_and_those_before_the_file() {
+fn flags_override_variables_and_variables_override_the_file() {
     let host = host();
     let agent_yaml = inherited(&host, "api-key: file\ndocker-mode: false\nupdate-endpoint: http://127.0.0.1:9/x\n");
 
@@ -368,7 +369,7 @@ fn flags_count_before_variables_and_those_before_the_file() {
 
     let asked = host.server.wait_for_requests(1).remove(0);
     assert_eq!(asked.header("authorization"), Some("flag"));
-    assert_eq!((&said(&asked)["is_docker"], &said(&asked)["platform"]), (&true.into(), &"docker".into()));
+    assert_eq!((&report_in(&asked)["is_docker"], &report_in(&asked)["platform"]), (&true.into(), &"docker".into()));
     drop(agent);
 }
 
@@ -393,7 +394,7 @@ fn the_config_that_the_host_had_does_not_come_back_after_one_was_announced() {
 }
 
 #[test]
-fn an_interval_of_0_asks_nobody_and_runs_the_collectors_config() {
+fn an_interval_of_0_polls_nothing_and_runs_the_collectors_config() {
     let host = host();
     let body = config("alone");
     fs::write(host.path("config.yaml"), &body).unwrap();
@@ -413,7 +414,7 @@ fn an_interval_of_0_asks_nobody_and_runs_the_collectors_config() {
 }
 
 #[test]
-fn where_to_ask_is_not_guessed_from_a_host_that_is_not_kloudmates() {
+fn the_url_is_not_derived_from_a_host_that_is_not_kloudmates() {
     let host = host();
     inherited(&host, "");
     let arguments = ["validate", "--api-key=s3cret", "--collector-endpoint=https://otel.example.co.uk:4318"];
@@ -438,7 +439,8 @@ fn help_has_a_section_of_its_own() {
     }
 }
 
-/// Promised in docs/numbers.md. What the agent sends has the names of the server and of the host, the path and the key in it.
+/// Promised in docs/numbers.md. The agent's request contains the names of the server and of the host, the path and the
+/// key, so its length depends on them.
 const UNCHANGED_SENT: usize = 512;
 
 #[test]
@@ -468,7 +470,7 @@ fn the_real_collector_takes_the_json_as_it_is_also_from_unusual_libraries() {
     let plain = json("good").replace("\"processors\":{\"batch/good\":null},", "").replace("\"extensions\":{},", "");
     let agent = running(&host, &plain);
 
-    // What PHP, Python and others write, and space where YAML has none.
+    // JSON as PHP, Python and others write it, with space in places where YAML allows none.
     let unusual = plain.replace(
         "\"service\":{",
         "\"service\" \n :\t{\"telemetry\":{\"resource\":{\"site\":\"a\\/\\ud83d\\ude00\u{2028}\u{7f}\"}},",
@@ -484,7 +486,7 @@ fn the_real_collector_takes_the_json_as_it_is_also_from_unusual_libraries() {
 }
 
 #[test]
-fn validate_takes_no_announcement_away_from_the_agent() {
+fn validate_leaves_announcements_to_the_agent() {
     let host = Host::new();
     host.set("config.protocol", "kloudmate");
 

@@ -1,4 +1,5 @@
-//! With `report.url` set, a server is told what is: soon after each change, else now and then, without secrets.
+//! With `report.url` set, the agent reports its true state to a server: soon after each change, otherwise now and then,
+//! without secrets.
 
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ fn host_with_reports() -> (Host, Server) {
     (host, reports)
 }
 
-/// Waits for a report of which this holds.
+/// Waits for a report for which this holds.
 fn report(reports: &Server, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
     let parse = |body: &[u8]| serde_json::from_slice::<Value>(body).expect("a report is JSON");
     let asked = reports.wait_for(what, |asked| asked.iter().any(|one| holds(&parse(&one.body))));
@@ -68,7 +69,7 @@ fn a_crash_is_reported_with_the_last_words() {
 }
 
 #[test]
-fn secrets_are_taken_out() {
+fn secrets_are_redacted() {
     let (host, reports) = host_with_reports();
     host.set("collector.env", "{UPSTREAM: hunter2-upstream}");
     host.set("report.headers", "{Authorization: Bearer hunter2-report}");
@@ -104,7 +105,7 @@ fn a_server_that_stalls_delays_nothing() {
 }
 
 #[test]
-fn what_is_not_taken_is_counted_and_said_once() {
+fn refused_reports_are_counted_and_logged_once() {
     let (host, reports) = host_with_reports();
     reports.answer(Answer::status(401));
     let agent = host.agent_running(&config("good"));

@@ -1,4 +1,4 @@
-//! A collector that ends without having been asked to is started again: at once, then later and later.
+//! A collector that ends by itself is restarted: at once the first time, then after longer and longer delays.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn it_is_back_on_the_same_config_at_once() {
 }
 
 #[test]
-fn whatever_the_exit_code() {
+fn it_is_restarted_whatever_the_exit_code() {
     for code in [0, 1, 2, 127, 255] {
         let host = Host::new();
         host.server.offer(scripted("short-lived", &[&format!("exit {code} after 80ms")]));
@@ -35,21 +35,21 @@ fn whatever_the_exit_code() {
 }
 
 #[test]
-fn one_that_keeps_crashing_is_given_more_and_more_time() {
+fn delays_between_repeated_crashes_grow() {
     let host = Host::new();
     host.server.offer(scripted("crashes", &["exit 1 after 0ms"]));
     let agent = host.agent().start();
 
     host.started(5);
 
-    // Full jitter: each delay is between nothing and a ceiling that doubles. What is sure is that they are counted.
+    // Full jitter: each delay is between nothing and a ceiling that doubles, so the test can only rely on the count.
     agent.logs("collector restart 4 in ");
     let status = agent.wait_status("four restarts", |status| status.collector.restarts >= 4);
     assert_eq!(status.collector.last_exit.unwrap().how, "code 1");
 }
 
 #[test]
-fn another_config_does_not_wait_for_the_sins_of_the_one_before() {
+fn another_config_starts_without_the_backoff_of_the_one_before() {
     let host = Host::new();
     host.server.offer(scripted("crashes", &["exit 1 after 0ms"]));
     let agent = host.agent().start();
@@ -75,7 +75,7 @@ fn its_last_words_are_in_the_log_and_in_the_status() {
 }
 
 #[test]
-fn what_it_left_in_its_process_group_is_swept_out() {
+fn leftover_processes_of_its_group_are_killed() {
     let host = Host::new();
     let body = scripted("forks", &["fork", "ignore-sigterm"]);
     host.server.offer(&*body);

@@ -1,9 +1,9 @@
-//! A collector that is there but does nothing any more is started again, or rolled back if it is on trial.
+//! A collector that runs but does not respond is restarted, or rolled back if its config is on trial.
 
 use super::host::{Host, Signal, alive, config, scripted, signal};
 
 #[test]
-fn one_that_is_stopped_in_its_probation_is_rolled_back() {
+fn a_collector_stopped_by_a_signal_in_its_probation_is_rolled_back() {
     let host = Host::new();
     let agent = host.agent_running(&config("good"));
     host.change(&agent, "collector.probation", "1h");
@@ -16,9 +16,9 @@ fn one_that_is_stopped_in_its_probation_is_rolled_back() {
 }
 
 #[test]
-fn one_that_is_stopped_is_started_again_and_one_that_does_not_answer_is_rolled_back() {
-    // Both at once, since the agent takes some seconds to be sure: one that has been well is probed every 8 seconds,
-    // and an answer is waited for for 2 seconds, three times.
+fn a_collector_stopped_by_a_signal_is_restarted_and_a_silent_one_on_trial_is_rolled_back() {
+    // Both at once, since the agent takes some seconds to be sure: it probes a collector that has been healthy every 8
+    // seconds, and waits 2 seconds for an answer, three times.
     let (stopped, silent) = (Host::new(), Host::new());
     silent.set("collector.stop_timeout", "100ms");
     let good = config("good");

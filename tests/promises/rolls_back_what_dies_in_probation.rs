@@ -1,4 +1,5 @@
-//! A config that passes `validate` and then fails in its probation is replaced by the last good one, and remembered.
+//! A config that passes `validate` and then fails in its probation is replaced by the last good one, and the agent
+//! remembers it.
 
 use std::net::TcpListener;
 
@@ -22,7 +23,7 @@ fn a_config_the_collector_dies_on_is_replaced_by_the_last_good_one() {
 }
 
 #[test]
-fn an_end_that_nobody_asked_for_is_a_crash_even_with_code_0() {
+fn an_unrequested_exit_is_a_crash_even_with_code_0() {
     let host = Host::new();
     let agent = host.agent_running(&config("good"));
     host.change(&agent, "collector.probation", "1h");
@@ -117,7 +118,7 @@ fn a_probation_that_the_agent_did_not_survive_goes_on_after_its_restart() {
 }
 
 #[test]
-fn a_config_whose_probation_the_agent_never_survives_is_suspected_of_it() {
+fn a_config_is_refused_after_the_agent_ended_three_times_in_its_probation() {
     let host = Host::new();
     let (good, new) = (config("good"), config("new"));
     let mut agent = host.agent_running(&good);

@@ -1,5 +1,5 @@
-//! The agent is a Windows service like any other: installed, started, stopped in order, uninstalled; and whatever ends it,
-//! its collector ends with it.
+//! The agent is a Windows service like any other: it is installed, started, stopped in order and uninstalled. Its
+//! collector ends with it, in whatever way it ends.
 
 use std::process::Output;
 
@@ -8,13 +8,13 @@ use otelet_wire::status::RemoteConfigStatus;
 use super::host::{Host, alive, config, gone, signal, stderr, stdout, wait_for, wait_until};
 use super::system::Signal;
 
-/// A host whose agent is the service, which is uninstalled with it.
+/// A host whose agent is the service; dropping it uninstalls the service.
 struct Service {
     host: Host,
 }
 
 impl Service {
-    /// Installs it. None where there is one already, which is somebody's.
+    /// Installs the service. None where one exists already, which belongs to somebody else.
     fn install(account: &[&str]) -> Option<Self> {
         let host = Host::new();
         let status = host.command().args(["service", "status"]).output().unwrap();
@@ -22,7 +22,7 @@ impl Service {
             println!("skipped: a service called otelet is here already, or cannot be asked for: {}", stderr(&status));
             return None;
         }
-        // The service has the environment of the system, and not that of this test.
+        // The service has the environment of the system, and not this test's.
         host.set("collector.env", &format!("{{FAKE_JOURNAL: '{}'}}", host.path("journal").display()));
         host.server.offer(config("first"));
         let service = Self { host };
@@ -36,15 +36,15 @@ impl Service {
         self.host.command().arg("service").args(arguments).output().unwrap()
     }
 
-    /// Asks for something that has to succeed, and answers with what was said.
+    /// Runs a verb that has to succeed, and returns its output.
     fn must(&self, verb: &str) -> String {
         let output = self.ask(&[verb]);
         assert_eq!(output.status.code(), Some(0), "{verb}: {}{}\n{}", stdout(&output), stderr(&output), log());
         stdout(&output)
     }
 
-    /// The process of the agent, when its collector runs on this config, is healthy and has survived its probation: one that
-    /// dies before is replaced by that of the config before.
+    /// Waits until the collector runs on this config, is healthy and has survived its probation, and returns the
+    /// processes of agent and collector: a collector that dies before that is replaced by one on the config before.
     fn runs(&self, label: &str) -> (u32, u32) {
         let collector = self.host.runs(label);
         let healthy = || {
@@ -71,7 +71,7 @@ fn log() -> String {
 
 #[test]
 #[ignore = "needs Windows or wine with a service manager, and rights to install: cargo xtask check --real"]
-fn from_installation_to_removal() {
+fn it_is_installed_started_killed_upgraded_and_removed() {
     let Some(service) = Service::install(&[]) else { return };
     let host = &service.host;
     let said = service.ask(&["status"]);
@@ -97,25 +97,25 @@ fn from_installation_to_removal() {
     let (same, third) = service.runs("second");
     assert_eq!(same, agent, "the agent has not ended");
 
-    // A stop in order: the collector has drained when it is over.
+    // The stop is in order: when it is over, the collector has drained.
     service.must("stop");
     assert_eq!(host.journaled(third, "exit").detail, "0");
     assert!(!alive(agent) && !alive(third));
     assert!(service.ask(&["status"]).status.code() == Some(1));
 
-    // An agent that is killed takes its collector along, and is started again with another one.
+    // The collector of a killed agent ends with it, and the service manager starts the agent again with another one.
     service.must("start");
     let (agent, collector) = service.runs("second");
     signal(agent, Signal::KILL);
     gone(agent);
     gone(collector);
-    // Windows does so after a second, and takes what follows as it comes. wine does so only when it is asked.
+    // Windows starts it after a second, whatever comes next. wine starts it only when it is asked something.
     service.ask(&["stop"]);
     service.must("start");
     let (again, collector) = service.runs("second");
     assert_ne!(again, agent);
 
-    // Registered as an upgrade does it, it keeps its flags; restarted, it is another process.
+    // An upgrade registers it again with `--keep`, which keeps its flags; a restart makes it another process.
     assert_eq!(service.ask(&["install", "--keep"]).status.code(), Some(0));
     service.must("restart");
     gone(again);
@@ -124,7 +124,7 @@ fn from_installation_to_removal() {
     assert!(service.must("status").contains("--settings="), "{}", service.must("status"));
     assert_eq!(service.ask(&["install", "--keep", "--log-level=debug"]).status.code(), Some(64));
 
-    // Removed while it runs: stopped first, and what it knows stays.
+    // Removed while it runs: it is stopped first, and its state stays.
     service.must("uninstall");
     gone(agent);
     gone(collector);
@@ -139,7 +139,8 @@ fn it_runs_as_the_account_that_it_was_installed_with_last() {
     const ACCOUNT: &str = r"NT AUTHORITY\LocalService";
     let Some(service) = Service::install(&[&format!("--account={ACCOUNT}")]) else { return };
     let says = |account: &str| stdout(&service.ask(&["status"])).lines().any(|line| line == format!("as {account}"));
-    // It has rights to the directory that its settings name; wine, where all accounts are one user, takes no notice.
+    // The account has rights to the directory that the settings name; in wine, where all accounts are one user, they
+    // have no effect.
     let grant = ["/grant", "*S-1-5-19:(OI)(CI)F"];
     let granted = std::process::Command::new("icacls").arg(service.host.path("")).args(grant).output();
     assert!(granted.is_ok_and(|granted| granted.status.success()), "rights can be granted");
@@ -151,7 +152,7 @@ fn it_runs_as_the_account_that_it_was_installed_with_last() {
     service.must("stop");
     assert!(!alive(agent) && !alive(collector));
 
-    // Nothing said is LocalSystem, also where another one was said before.
+    // Without an account it is LocalSystem, also where another account was named before.
     let settings = format!("--settings={}", service.host.settings_file().display());
     let again = service.ask(&["install", &settings]);
     assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));

@@ -1,7 +1,7 @@
-//! In a real Kubernetes: what targets/kubernetes installs is accepted, asks for little, delivers, and lives through what happens to
-//! pods. It takes the cluster that KUBECONFIG names and the image that OTELET_IMAGE names, with a Collector in it; `cargo xtask
-//! check --real` provides both. Everything is removed again but a directory on each node, and a namespace that is somebody's is left
-//! alone.
+//! The installation of targets/kubernetes in a real Kubernetes: the cluster accepts it, it asks for little, delivers
+//! its data, and survives changes of its pods. The tests use the cluster that KUBECONFIG names and the image that
+//! OTELET_IMAGE names, with a Collector in it; `cargo xtask check --real` provides both. They remove everything again
+//! except a directory on each node, and leave a namespace of somebody else alone.
 
 use std::fs;
 use std::time::SystemTime;
@@ -61,7 +61,7 @@ fn it_is_accepted_under_pod_security_and_the_chart_is_the_same() {
 
 #[test]
 #[ignore = "needs a Kubernetes cluster: cargo xtask check --real"]
-fn it_may_ask_what_it_needs_and_nothing_else() {
+fn it_may_read_the_objects_it_needs_and_nothing_else() {
     let Some(cluster) = Cluster::new() else { return };
     cluster.kubectl(&["create", "namespace", NAMESPACE]);
     cluster.overlay(&["node", "cluster"].map(|role| base(&format!("{role}/collector.yaml"))));
@@ -121,7 +121,7 @@ fn it_may_ask_what_it_needs_and_nothing_else() {
         };
         words.extend([verb, resource]);
         words.extend(part.as_deref());
-        // It ends with 1 where the answer is no.
+        // The exit status is 1 where the answer is no.
         let output = cluster.command("kubectl", &words, "").unwrap();
         match stdout(&output).trim() {
             "yes" => true,
@@ -156,7 +156,7 @@ fn metrics_of_nodes_and_pods_logs_and_the_state_of_the_cluster_arrive() {
         println!("skipped: two nodes: the cluster has one");
     }
 
-    // A pod whose one line nobody else writes.
+    // A pod that logs a line of this test alone.
     let marker = format!("/a-line-of-{}", std::process::id());
     let words =
         ["run", "writer", "--restart=Never", "--image", &cluster.image, "--", "validate", "--config-url", &marker];
@@ -164,18 +164,18 @@ fn metrics_of_nodes_and_pods_logs_and_the_state_of_the_cluster_arrive() {
     let got = cluster.delivers(
         start,
         &[
-            // The kubelet's.
+            // The kubelet's metrics.
             "k8s.node.cpu.usage",
             "k8s.node.memory.working_set",
             "k8s.pod.cpu.time",
             "container.memory.working_set",
             "k8s.volume.available",
-            // The host's.
+            // The host's metrics.
             "system.cpu.utilization",
             "system.memory.usage",
             "system.filesystem.usage",
             "system.disk.io",
-            // The cluster's.
+            // The cluster's metrics.
             "k8s.deployment.available",
             "k8s.daemonset.ready_nodes",
             "k8s.pod.phase",
@@ -193,7 +193,7 @@ fn metrics_of_nodes_and_pods_logs_and_the_state_of_the_cluster_arrive() {
     }
     assert!(!got.contains("nobody-may-see-this"));
 
-    // The agents, as people see them: which Collector, its budget, who they are.
+    // The agents' status as people see it: the Collector, its budget, and the agent's identity.
     for role in ["node", "cluster"] {
         let pod = cluster.pod(role);
         let status = cluster.status(&pod);
@@ -201,7 +201,7 @@ fn metrics_of_nodes_and_pods_logs_and_the_state_of_the_cluster_arrive() {
         assert!(!status.to_string().contains("nobody-may-see-this"));
         let said = cluster.ours(&["get", "pod", &pod, "-o", "jsonpath={.spec.containers[0].resources.limits.memory}"]);
         assert_eq!(said, "256Mi");
-        match collector_here(&status) {
+        match collector_process(&status) {
             Some(pid) => {
                 let budget = format!("GOMEMLIMIT={}", 256 * 1024 * 1024 / 10 * 9);
                 assert!(environment_of(pid).contains(&budget), "{:?}", environment_of(pid));
@@ -210,7 +210,8 @@ fn metrics_of_nodes_and_pods_logs_and_the_state_of_the_cluster_arrive() {
         }
     }
 
-    // OTLP from an application of the node, by the pod's own address: that the service leads there is kube-proxy's to do.
+    // OTLP from an application of the node goes to the pod's own address: without kube-proxy the service does not lead
+    // there.
     println!(
         "skipped: the service in front of the node's OTLP receiver: not routed by every cluster; the pod is asked itself"
     );
@@ -229,7 +230,7 @@ fn metrics_of_nodes_and_pods_logs_and_the_state_of_the_cluster_arrive() {
 }
 
 /// The process of the Collector, where its node is this machine.
-fn collector_here(status: &Value) -> Option<u32> {
+fn collector_process(status: &Value) -> Option<u32> {
     let uid = format!("OTELET_INSTANCE_UID={}", status["agent"]["instance_uid"].as_str().unwrap());
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -241,7 +242,7 @@ fn collector_here(status: &Value) -> Option<u32> {
     })
 }
 
-/// Its environment, or nothing if it has just ended.
+/// The environment of a process, or nothing if it has just ended.
 fn environment_of(pid: u32) -> Vec<String> {
     let text = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     String::from_utf8_lossy(&text).split('\0').map(str::to_owned).collect()
@@ -279,7 +280,7 @@ fn a_changed_config_map_is_applied_without_a_new_pod_and_a_bad_one_is_refused_wh
 
 #[test]
 #[ignore = "needs a Kubernetes cluster: cargo xtask check --real"]
-fn a_deleted_pod_comes_back_as_the_same_agent_and_a_killed_collector_is_the_agents_business() {
+fn a_deleted_pod_comes_back_as_the_same_agent_and_a_killed_collector_costs_no_pod() {
     let Some(cluster) = Cluster::new() else { return };
     let start = SystemTime::now();
     cluster.installed();
@@ -298,10 +299,10 @@ fn a_deleted_pod_comes_back_as_the_same_agent_and_a_killed_collector_is_the_agen
     cluster.delivers(start, &[&marker]);
     for role in ["node", "cluster"] {
         let pod = cluster.pod(role);
-        // One that dies in its probation would be the config's fault.
+        // If the collector died in its probation, the config would be blamed.
         let applied = |status: &Value| status["config"]["remote_config_status"] == "applied";
         let status = cluster.wait_status(&pod, "an applied config", applied);
-        match collector_here(&status) {
+        match collector_process(&status) {
             None => println!("skipped: a killed Collector: its node is another machine"),
             Some(collector) => {
                 signal(collector, Signal::KILL);
@@ -321,15 +322,15 @@ fn a_deleted_pod_comes_back_as_the_same_agent_and_a_killed_collector_is_the_agen
         assert_ne!(new, pod);
         assert_eq!(cluster.status(&new)["agent"]["instance_uid"], status["agent"]["instance_uid"], "{role}");
     }
-    // Offsets were kept: what was read before is not read again.
+    // The offsets were kept: logs that were read before are not read again.
     let again = SystemTime::now();
     cluster.delivers(again, &["k8s.node.cpu.usage"]);
-    assert_eq!(cluster.got(start).matches(&format!("{marker}: does not exist")).count(), 1);
+    assert_eq!(cluster.received(start).matches(&format!("{marker}: does not exist")).count(), 1);
 }
 
 #[test]
 #[ignore = "needs a Kubernetes cluster: cargo xtask check --real"]
-fn an_image_that_cannot_be_had_or_does_not_get_healthy_leaves_the_old_pods_running() {
+fn an_image_that_is_missing_or_unhealthy_leaves_the_old_pods_running() {
     let Some(cluster) = Cluster::new() else { return };
     cluster.installed();
     let old = ["node", "cluster"].map(|role| {
@@ -373,7 +374,7 @@ fn an_image_that_cannot_be_had_or_does_not_get_healthy_leaves_the_old_pods_runni
     cluster.ready();
     old_ones_run("taken back");
 
-    // A Collector that is not there: no new agent is ever healthy.
+    // With a Collector that does not exist, no new agent is ever healthy.
     for (role, ..) in &old {
         cluster.ours(&["set", "env", workload(role), "OTELET_COLLECTOR_PATH=/usr/local/bin/no-such-otelcol"]);
     }
@@ -382,7 +383,7 @@ fn an_image_that_cannot_be_had_or_does_not_get_healthy_leaves_the_old_pods_runni
     wait_for_longer(PATIENCE, "a second pod of the Deployment", second, || cluster.everything());
     old_ones_run("a Collector that is not there");
 
-    // And one that is healthy takes over, as the same agent.
+    // A new agent that is healthy takes over, with the same identity.
     for (role, ..) in &old {
         cluster.ours(&["set", "env", workload(role), "OTELET_COLLECTOR_PATH-", "OTELET_LOG_LEVEL=debug"]);
     }

@@ -1,5 +1,6 @@
-//! An emulated ARM64 machine with little memory and no network, booted from a disk that outlives a power cut. A bundle is
-//! carried to it, installed by its busybox, and runs. It needs qemu-system-aarch64, and apt once for Debian's kernel.
+//! An emulated ARM64 machine with little memory and no network boots from a disk that survives power cuts. A bundle is
+//! copied to it, installed by its busybox, and runs. The tests need qemu-system-aarch64, and apt once for Debian's
+//! kernel.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,19 +11,19 @@ use std::time::Duration;
 
 use super::host::{hash, stderr, stdout, wait_for_longer};
 
-/// A boot and a start of a Collector, emulated on a busy machine.
+/// The boot and the start of a Collector, emulated on a busy machine.
 const LONG: Duration = Duration::from_secs(300);
 
-/// What a small edge box has, in MiB; Debian's kernel leaves 39 of them.
+/// The memory of a small edge box, in MiB; Debian's kernel leaves 39 of them.
 const SMALL: u32 = 64;
 
-/// For agent and a small Collector, in MiB: 64 were enough, a change of the config included, and with 56 the kernel has no
-/// room to load the Collector. The rest is for another kernel and another Collector.
+/// Memory for the agent and a small Collector, in MiB: 64 were enough, a change of the config included, and with 56 the
+/// kernel has no room to load the Collector. The rest is for another kernel and another Collector.
 const WITH_COLLECTOR: u32 = 96;
 
 const PROCESSOR: &str = "aarch64-unknown-linux-musl";
 
-/// What the initial file system does: it finds the disk, and goes on from there.
+/// The program of the initial file system: it finds the disk, and goes on from there.
 const FIND_DISK: &str = "#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs dev /dev
 for module in virtio_ring virtio virtio_mmio virtio_blk; do /bin/busybox insmod /$module.ko; done
@@ -41,7 +42,7 @@ sync
 poweroff -f
 ";
 
-/// What the machine can be told to do, as functions of its shell.
+/// The tasks of the machine, as functions of its shell.
 const TASKS: &str = r#"
 settled() {
     otelet status --healthy && otelet status --json | grep -Eq '"remote_config_status": "(applied|failed)"'
@@ -67,7 +68,7 @@ changes() {
 }
 "#;
 
-/// A collector of a few lines, for a machine on which the memory is looked at, and not the Collector.
+/// A collector of a few lines, for a machine whose memory is measured without the Collector's.
 const SCRIPTED: &str = "#!/bin/sh
 case $1 in
 --version) echo 'scripted version 1' ;;
@@ -86,7 +87,7 @@ fn site(name: &str) -> String {
     )
 }
 
-/// One that passes `validate` and ends at its start: there is no such address.
+/// A config that passes `validate` and ends at its start: there is no such address.
 fn broken() -> String {
     site("broken")
         .replace("exporters: {debug", "  otlp: {protocols: {grpc: {endpoint: '192.0.2.1:4317'}}}\nexporters: {debug")
@@ -103,7 +104,7 @@ struct Parts {
     bundle: PathBuf,
 }
 
-/// All that takes long, once for every test.
+/// Makes everything that takes long, once for all tests.
 fn parts() -> Result<Parts, String> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
@@ -121,11 +122,11 @@ fn parts() -> Result<Parts, String> {
     Ok(Parts { bundle: bundle.into(), dir })
 }
 
-/// The last line of what `cargo xtask` prints: a path.
+/// Runs `cargo xtask`, and returns the last line of its output: a path.
 pub(super) fn xtask(words: &[&str]) -> Result<String, String> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["run", "--quiet", "--package", "xtask", "--"]).args(words);
-    // What cargo has set for this test would look like a change to build scripts that watch it.
+    // cargo's variables for this test would look like a change to build scripts that watch them.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CARGO_PKG_")
             || name == "CARGO_MANIFEST_DIR"
@@ -148,7 +149,7 @@ fn program(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).chain(system).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
-/// Debian's kernel for ARM64 in the cloud, which is the smallest that it has. apt gets a state of its own: nothing is
+/// Debian's ARM64 kernel for clouds, the smallest that it has. apt gets a state directory of its own, so nothing is
 /// registered with this machine.
 fn kernel(dir: &Path) -> Result<(), String> {
     let apt = dir.join("apt");
@@ -189,14 +190,14 @@ fn kernel(dir: &Path) -> Result<(), String> {
         fs::copy(found("lib/modules", module)?, dir.join(module)).unwrap();
     }
     fs::copy(found("bin", "busybox")?, dir.join("busybox")).unwrap();
-    // The last one: by it the others are known to be there.
+    // The kernel comes last: its presence shows that the other files are complete.
     fs::copy(found("boot", "vmlinuz")?, dir.join("vmlinuz.new")).unwrap();
     fs::rename(dir.join("vmlinuz.new"), dir.join("vmlinuz")).unwrap();
     let _ = fs::remove_dir_all(dir.join("tree"));
     Ok(())
 }
 
-/// The first file whose name begins so.
+/// The first file whose name begins like this.
 fn find(dir: &Path, name: &str) -> Option<PathBuf> {
     fs::read_dir(dir).ok()?.flatten().find_map(|entry| {
         let path = entry.path();
@@ -204,7 +205,7 @@ fn find(dir: &Path, name: &str) -> Option<PathBuf> {
     })
 }
 
-/// An archive of the kind that the kernel unpacks into its first file system, "newc" of cpio(5).
+/// An archive that the kernel unpacks into its initial file system: "newc" of cpio(5).
 fn initial(files: &[(&str, u32, Vec<u8>)]) -> Vec<u8> {
     let mut archive = Vec::new();
     let end = ("TRAILER!!!", 0, Vec::new());
@@ -228,7 +229,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// One with a bundle in /opt, not installed. None where it cannot be had, after saying why.
+    /// A machine with a bundle in /opt, not installed. None where it cannot be made, after printing why.
     fn new(name: &str, memory: u32) -> Option<Self> {
         let parts = match parts() {
             Ok(parts) => parts,
@@ -258,7 +259,7 @@ impl Machine {
         put("tasks", TASKS);
         put("opt/scripted", SCRIPTED);
         put("etc/passwd", "root:x:0:0::/:/bin/sh\n");
-        // The Collector's own metrics are at localhost.
+        // The Collector listens on localhost with its own metrics.
         put("etc/hosts", "127.0.0.1 localhost\n");
         put("etc/group", "root:x:0:\n");
         for name in ["second", "third", "fourth"] {
@@ -315,7 +316,7 @@ impl Machine {
         String::from_utf8_lossy(&bytes).replace('\r', "")
     }
 
-    /// Waits until the console says so.
+    /// Waits until the console shows this text.
     fn says(&self, text: &str) {
         let look = || {
             let console = self.console();
@@ -325,7 +326,7 @@ impl Machine {
         wait_for_longer(LONG, text, look, || self.console());
     }
 
-    /// Boots, waits for the end of the task, which must be a good one, and returns what the console said.
+    /// Boots, waits for the successful end of the task, and returns the console's output.
     fn does(&mut self, task: &str) -> String {
         self.boot(task, "");
         self.says("TASK-ENDED ");
@@ -336,7 +337,6 @@ impl Machine {
         console
     }
 
-    /// The power goes.
     fn pull_the_plug(&mut self) {
         if let Some(mut qemu) = self.qemu.take() {
             let _ = qemu.kill();
@@ -380,7 +380,7 @@ fn a_box_of_64_mib_installs_a_bundle_without_a_network_and_runs_the_agent() {
         number(&console, "MemTotal: "),
         number(&console, "MemAvailable: ")
     );
-    // 2,180 were seen; the rest is for another kernel.
+    // 2,180 KiB were measured; the rest is for another kernel.
     assert!(agent < 4_096, "{agent} KiB");
 
     machine.does("uninstalls");
@@ -388,7 +388,7 @@ fn a_box_of_64_mib_installs_a_bundle_without_a_network_and_runs_the_agent() {
 
 #[test]
 #[ignore = "needs qemu-system-aarch64: cargo xtask check --real"]
-fn a_power_cut_in_the_middle_of_a_change_leaves_a_good_config() {
+fn a_power_cut_during_a_change_leaves_a_good_config() {
     let Some(mut machine) = Machine::new("cut", WITH_COLLECTOR) else { return };
     machine.does("installs");
     let console = machine.does("runs");
@@ -409,7 +409,7 @@ fn a_power_cut_in_the_middle_of_a_change_leaves_a_good_config() {
         machine.boot("changes", name);
         machine.says("CHANGES");
         machine.says(&format!("config {} offered", &hash(&body)[..8]));
-        // Each has been said once by the first config; this change says it again.
+        // The first config has logged each moment once; this change logs it again.
         let after = |console: &str| console.split("CHANGES").nth(1).is_some_and(|rest| rest.contains(moment));
         wait_for_longer(LONG, moment, || after(&machine.console()).then_some(()), || machine.console());
         machine.pull_the_plug();

@@ -23,7 +23,7 @@ fn an_offered_config_is_validated_run_and_applied() {
 }
 
 #[test]
-fn a_newer_config_takes_the_place_of_the_one_that_runs() {
+fn a_newer_config_replaces_the_one_that_runs() {
     let host = Host::new();
     let (first, second) = (config("first"), config("second"));
     let agent = host.agent_running(&first);
@@ -40,7 +40,7 @@ fn a_newer_config_takes_the_place_of_the_one_that_runs() {
 }
 
 #[test]
-fn it_is_no_last_good_config_before_its_probation_is_over() {
+fn a_config_is_not_last_good_before_its_probation_is_over() {
     let host = Host::new();
     let (good, new) = (config("good"), config("new"));
     let agent = host.agent_running(&good);
@@ -76,7 +76,7 @@ fn the_newest_offer_wins_over_one_in_its_probation() {
 }
 
 #[test]
-fn the_old_collector_works_on_until_the_new_config_is_found_valid() {
+fn the_old_collector_runs_on_until_the_new_config_is_valid() {
     let host = Host::new();
     let (first, second) = (config("first"), scripted("second", &["validate-takes 400ms"]));
     let agent = host.agent_running(&first);

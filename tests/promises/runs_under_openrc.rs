@@ -1,5 +1,5 @@
-//! A machine whose services are OpenRC's, with busybox as its first process, as on Alpine: the installer, the service, an
-//! agent that hangs, a power cut, upgrades that are taken back, and a log that stays small without anybody's help.
+//! A machine with OpenRC and busybox as its first process, as on Alpine: the installer, the service, an agent that
+//! hangs, a power cut, upgrades that are rolled back, and a log that stays small by itself.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -31,25 +31,25 @@ fn the_service_survives_a_crash_a_hang_a_reload_a_stop_and_a_reboot() {
     assert!(log.contains("INFO  collector healthy: config ") && log.contains("Everything is ready"), "{log}");
     assert_eq!(fs::metadata(machine.log_file()).unwrap().permissions().mode() & 0o777, 0o600);
 
-    // The collector crashes, and only it is started again.
+    // The collector crashes, and only the collector is restarted.
     machine.does(&["kill", "-9", &collector.to_string()]);
     wait_for("another collector", || (machine.processes("otelcol") != [collector]).then_some(()), || machine.journal());
     let (same, collector) = machine.one_of_each();
     assert_eq!(same, agent);
 
-    // A reload keeps both.
+    // A reload keeps agent and collector.
     machine.does(&["rc-service", "otelet", "reload"]);
     let read = || machine.journal().contains("settings read again").then_some(());
     wait_for("the settings to be read", read, || machine.journal());
     assert_eq!(machine.one_of_each(), (agent, collector));
 
-    // The agent crashes: its collector is not doubled.
+    // The agent crashes and is restarted: there is still one collector.
     machine.does(&["kill", "-9", &agent.to_string()]);
     let ended = |agent: u32| (!machine.processes("otelet").contains(&agent)).then_some(());
     wait_for("the end of the agent", || ended(agent), || machine.journal());
     let (agent, _) = machine.one_of_each();
 
-    // It hangs, and is started again. Nobody here waits for the five minutes that a user would.
+    // The agent hangs, and is restarted. The test shortens the five minutes that a user would wait.
     machine.does(&["rc-service", "otelet", "stop"]);
     assert_eq!((machine.processes("otelet"), machine.processes("otelcol")), (vec![], vec![]));
     let log = fs::read_to_string(machine.log_file()).unwrap();
@@ -64,7 +64,7 @@ fn the_service_survives_a_crash_a_hang_a_reload_a_stop_and_a_reboot() {
     wait_for_longer(LONG, "the end of the agent that hung", ended, || machine.journal());
     machine.one_of_each();
 
-    // The power goes and comes back.
+    // The power fails and comes back.
     machine.pull_the_plug();
     machine.boot();
     machine.one_of_each();
@@ -72,7 +72,7 @@ fn the_service_survives_a_crash_a_hang_a_reload_a_stop_and_a_reboot() {
     machine.does(&["sh", "/opt/first/uninstall.sh", "--purge"]);
     let left =
         machine.does(&["sh", "-c", "find / /run -xdev -name '*otelet*' -not -path '/opt/*' -not -path '/proc/*'"]);
-    // What a person has put beside the service is that person's, and what OpenRC knows of services that were there its own.
+    // Files that a person has put beside the service stay, and so does OpenRC's record of earlier services.
     let left: Vec<&str> =
         left.lines().filter(|path| *path != "/etc/conf.d/otelet" && !path.contains("/openrc/")).collect();
     assert!(left.is_empty(), "{left:?}");
@@ -81,7 +81,7 @@ fn the_service_survives_a_crash_a_hang_a_reload_a_stop_and_a_reboot() {
 
 #[test]
 #[ignore = "needs root, systemd-nspawn and a real Collector: cargo xtask check --real"]
-fn an_upgrade_that_is_not_healthy_is_taken_back_also_after_a_power_cut() {
+fn an_unhealthy_upgrade_is_rolled_back_also_after_a_power_cut() {
     let Some(machine) = Machine::new(System::OpenRc, "openrc-upgrade") else { return };
     machine.sets_up();
     machine.takes_bad_upgrades_back("etc/init.d/otelet-upgrade");

@@ -1,5 +1,6 @@
-//! A Debian booted by a real systemd, in a container without a network: the installer, the unit, its watchdog, a reboot,
-//! upgrades that are taken back, and what the packages do. It needs root, systemd-nspawn, and mmdebstrap once, to make the box.
+//! A Debian booted by a real systemd, in a container without a network: the installer, the unit, its watchdog, a
+//! reboot, upgrades that are rolled back, and the packages. The tests need root, systemd-nspawn, and mmdebstrap once to
+//! make the container.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,13 +17,13 @@ impl Machine {
         assert_eq!(self.does(&["systemctl", "is-active", "otelet"]).trim(), "active");
     }
 
-    /// Puts a collector where a package of it would, beside which the packages are installed.
+    /// Puts a collector where its own package would, next to which our packages are installed.
     fn has_collector(&self) {
         let collector = std::env::var("OTELET_COLLECTOR").expect("cargo xtask check --real sets OTELET_COLLECTOR");
         fs::copy(collector, self.root().join("usr/bin/otelcol")).unwrap();
     }
 
-    /// Has a person turn to a config in a file, and returns the settings as they are then.
+    /// Changes the settings to a config in a file as a person would, and returns them.
     fn is_set_to(&self, config: &str) -> String {
         fs::write(self.root().join("opt/site.yaml"), config).unwrap();
         let path = self.root().join("etc/otelet/otelet.yaml");
@@ -37,12 +38,12 @@ impl Machine {
         fs::read_to_string(self.root().join("etc/otelet/otelet.yaml")).unwrap_or_default()
     }
 
-    /// What systemd says of the service, in a word: `is-active`, `is-enabled`.
+    /// systemd's answer about the service, in a word: `is-active`, `is-enabled`.
     fn service(&self, question: &str) -> String {
         stdout(&self.run(&["systemctl", question, "otelet"])).trim().to_owned()
     }
 
-    /// Nobody but root and the agent may read the settings.
+    /// Only root and the agent may read the settings.
     fn keeps_its_settings_from_others(&self) {
         let stat = self.does(&["stat", "-c", "%a %U %G", "/etc/otelet", "/etc/otelet/otelet.yaml"]);
         assert_eq!(stat, "750 root otelet\n640 root otelet\n");
@@ -52,19 +53,19 @@ impl Machine {
         assert_eq!((self.processes("otelet"), self.processes("otelcol")), (vec![], vec![]), "{}", self.journal());
     }
 
-    /// Has dpkg do something. Nobody is there to answer a question.
+    /// Runs dpkg without a terminal: there is no one to answer a question.
     fn dpkg(&self, action: &str, what: &str) {
         let said = self.does(&["dpkg", action, what]);
         assert!(!said.contains("does not start"), "{said}");
     }
 
-    /// All that is named after otelet.
+    /// All files that are named after otelet.
     fn remains(&self) -> String {
         let find = "find / /run -xdev -name '*otelet*' -not -path '/proc/*' -not -path '/run/systemd/*'";
         self.does(&["sh", "-c", find]) + &stdout(&self.run(&["getent", "passwd", "otelet"]))
     }
 
-    /// Has rpm do something with the files, and nothing with the scripts.
+    /// Has rpm install or remove the files, without running any script.
     fn rpm(&self, action: &str, what: &Path) {
         let output = Command::new("rpm")
             .arg("--root")
@@ -76,7 +77,7 @@ impl Machine {
         assert!(output.status.success(), "rpm {action}: {}{}", stdout(&output), stderr(&output));
     }
 
-    /// Runs one script of an rpm as rpm does, with the number of versions that there will be.
+    /// Runs one script of an rpm as rpm does, with the number of versions that will remain.
     fn scriptlet(&self, package: &Path, name: &str, versions: &str) {
         let query = ["--query", "--package", "--nosignature", "--queryformat", &format!("%{{{name}}}")];
         let queried = Command::new("rpm").args(query).arg(package).output().unwrap();
@@ -87,7 +88,7 @@ impl Machine {
         assert_eq!(stdout(&output) + &stderr(&output), "", "{name} {versions}");
     }
 
-    /// Everything that rpm does at an upgrade, in its order.
+    /// Runs all steps of rpm's upgrade, in its order.
     fn upgrades_rpm(&self, old: &Path, new: &Path) {
         self.scriptlet(new, "PREIN", "2");
         self.rpm("--upgrade", new);
@@ -97,11 +98,11 @@ impl Machine {
     }
 }
 
-/// The package of a kind of the agent under test, as this version.
+/// The package of this kind with the agent under test, as this version.
 fn package(version: &str, kind: &str) -> PathBuf {
     static MADE: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    // Both kinds come from one making; a second one would take away what another test reads.
+    // One run makes both kinds; a second run would replace a file that another test reads.
     let mut made = MADE.lock().unwrap();
     if !made.iter().any(|it| it == version) {
         make_packages(version, target);
@@ -112,7 +113,7 @@ fn package(version: &str, kind: &str) -> PathBuf {
 }
 
 fn make_packages(version: &str, target: &Path) {
-    // Without its symbols it is a third, which is quicker to pack.
+    // Without its symbols the binary has a third of the size, which is quicker to pack.
     let slim = Path::new(env!("CARGO_TARGET_TMPDIR")).join("otelet-slim");
     let stripped = Command::new("strip").arg("-o").arg(&slim).arg(otelet()).status();
     let binary = if stripped.is_ok_and(|status| status.success()) { slim } else { otelet().into() };
@@ -123,7 +124,7 @@ fn make_packages(version: &str, target: &Path) {
         .arg(format!("--version={version}"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("CARGO_TARGET_DIR", target);
-    // What cargo has told this test would look like a change to the build scripts that watch it.
+    // cargo's variables for this test would look like a change to the build scripts that watch them.
     for (name, _) in std::env::vars_os() {
         if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|it| name.to_string_lossy().starts_with(it)) {
             cargo.env_remove(&name);
@@ -140,7 +141,7 @@ fn the_service_survives_a_crash_a_hang_a_reload_a_stop_and_a_reboot() {
     machine.installs();
     let (agent, collector) = machine.one_of_each();
 
-    // An own user with one capability, and what systemd thinks of the rest.
+    // The agent runs as its own user with one capability; the rest is systemd's own rating of the unit.
     let status = machine.does(&["cat", &format!("/proc/{agent}/status")]);
     let field =
         |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
@@ -151,17 +152,17 @@ fn the_service_survives_a_crash_a_hang_a_reload_a_stop_and_a_reboot() {
     let shown = machine.does(&["systemctl", "status", "otelet", "--no-pager"]);
     assert!(shown.contains("Status: \"collector healthy, config "), "{shown}");
 
-    // The collector crashes, and only it is started again.
+    // The collector crashes, and only the collector is restarted.
     machine.does(&["kill", "-9", &collector.to_string()]);
     wait_for("another collector", || (machine.processes("otelcol") != [collector]).then_some(()), || machine.journal());
     let (same, collector) = machine.one_of_each();
     assert_eq!(same, agent);
 
-    // A reload keeps both.
+    // A reload keeps agent and collector.
     machine.does(&["systemctl", "reload", "otelet"]);
     assert_eq!(machine.one_of_each(), (agent, collector));
 
-    // An agent that hangs is started again, and its collector is not doubled.
+    // An agent that hangs is restarted, and there is still one collector.
     fs::create_dir_all(machine.root().join("etc/systemd/system/otelet.service.d")).unwrap();
     fs::write(
         machine.root().join("etc/systemd/system/otelet.service.d/quick.conf"),
@@ -181,7 +182,7 @@ fn the_service_survives_a_crash_a_hang_a_reload_a_stop_and_a_reboot() {
     machine.one_of_each();
     assert!(machine.journal().contains("Watchdog timeout"), "{}", machine.journal());
 
-    // A stop is in order: the collector drains, and nothing is left.
+    // A stop is in order: the collector drains, and no process is left.
     machine.does(&["systemctl", "stop", "otelet"]);
     assert_eq!((machine.processes("otelet"), machine.processes("otelcol")), (vec![], vec![]));
     let journal = machine.journal();
@@ -189,7 +190,7 @@ fn the_service_survives_a_crash_a_hang_a_reload_a_stop_and_a_reboot() {
     machine.does(&["systemctl", "start", "otelet"]);
     machine.one_of_each();
 
-    // The power goes and comes back.
+    // The power fails and comes back.
     machine.pull_the_plug();
     machine.boot();
     machine.one_of_each();
@@ -204,7 +205,7 @@ fn the_service_survives_a_crash_a_hang_a_reload_a_stop_and_a_reboot() {
 
 #[test]
 #[ignore = "needs root, systemd-nspawn and a real Collector: cargo xtask check --real"]
-fn an_upgrade_that_is_not_healthy_is_taken_back_also_after_a_power_cut() {
+fn an_unhealthy_upgrade_is_rolled_back_also_after_a_power_cut() {
     let Some(machine) = Machine::new(System::Systemd, "upgrade") else { return };
     machine.installs();
     machine.takes_bad_upgrades_back("etc/systemd/system/otelet-upgrade.service");
@@ -221,7 +222,7 @@ fn a_deb_is_installed_upgraded_and_purged() {
     });
     machine.has_collector();
 
-    // Into the image of a machine, where no systemd runs: the service is there at the first boot.
+    // Installed into the image of a machine, where no systemd runs: the service is there at the first boot.
     machine.dpkg("--install", &first);
     machine.boot();
     machine.one_of_each();
@@ -229,14 +230,14 @@ fn a_deb_is_installed_upgraded_and_purged() {
     machine.runs_nothing();
     assert_eq!(machine.remains(), "");
 
-    // Into a running machine: it needs no more than that, and runs as its own user.
+    // Installed into a running machine: it needs nothing else, and runs as its own user.
     machine.dpkg("--install", &first);
     let (agent, _) = machine.one_of_each();
     assert_eq!((machine.service("is-active"), machine.service("is-enabled")), ("active".into(), "enabled".into()));
     assert_eq!(machine.does(&["ps", "-o", "user=", "-p", &agent.to_string()]).trim(), "otelet");
     machine.keeps_its_settings_from_others();
 
-    // An upgrade keeps what a person has set, and who the host is. The service has started once more.
+    // An upgrade keeps a person's settings and the host's identity. The service was restarted once.
     let settings = machine.is_set_to(SITE);
     let uid = machine.instance_uid();
     let starts = |machine: &Machine| {
@@ -253,7 +254,7 @@ fn a_deb_is_installed_upgraded_and_purged() {
     machine.applies(SITE);
     machine.keeps_its_settings_from_others();
 
-    // What a person has stopped stays so, and what a person has disabled.
+    // A service that a person has stopped stays stopped, and one that is disabled stays disabled.
     machine.does(&["systemctl", "stop", "otelet"]);
     machine.dpkg("--install", &third);
     machine.runs_nothing();
@@ -265,7 +266,7 @@ fn a_deb_is_installed_upgraded_and_purged() {
     machine.does(&["systemctl", "enable", "--now", "otelet"]);
     machine.one_of_each();
 
-    // What is removed may come back as it was, also where it was stopped before.
+    // A removed package can be installed again with its state, also where the service was stopped before.
     machine.does(&["systemctl", "stop", "otelet"]);
     machine.dpkg("--remove", "otelet");
     machine.runs_nothing();
@@ -274,7 +275,7 @@ fn a_deb_is_installed_upgraded_and_purged() {
     machine.one_of_each();
     assert_eq!((machine.settings(), machine.instance_uid()), (settings, uid));
 
-    // Removed, then purged: nothing is left of it.
+    // Removed, then purged: no file is left.
     machine.dpkg("--remove", "otelet");
     machine.runs_nothing();
     machine.does(&["test", "-d", "/var/lib/otelet"]);
@@ -308,7 +309,7 @@ fn the_scripts_of_an_rpm_install_upgrade_and_erase() {
     assert_ne!(upgraded, agent);
     assert_eq!((machine.settings(), machine.instance_uid()), (settings.clone(), uid));
 
-    // What a person has stopped and disabled stays so.
+    // A service that a person has stopped and disabled stays so.
     machine.does(&["systemctl", "disable", "--now", "otelet"]);
     machine.upgrades_rpm(&second, &third);
     machine.runs_nothing();

@@ -1,4 +1,5 @@
-//! On a terminal the status has colours and the terminal's width; `--watch` stays until ^C and leaves the terminal as it was.
+//! On a terminal the status has colours and fits the terminal's width; `--watch` stays until ^C and leaves the terminal
+//! as it was.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,10 +13,10 @@ use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 
 use super::host::{Host, Signal, config, short, signal, stdout, wait_until};
 
-/// A terminal, and what was shown on it.
+/// A terminal, and the output on it.
 struct Terminal {
     slave: OwnedFd,
-    shown: Arc<Mutex<String>>,
+    output: Arc<Mutex<String>>,
 }
 
 impl Terminal {
@@ -26,15 +27,15 @@ impl Terminal {
         let name = ptsname(&master, Vec::new()).unwrap();
         let slave = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap().into();
         tcsetwinsize(&slave, Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-        let shown: Arc<Mutex<String>> = Arc::default();
-        let text = shown.clone();
+        let output: Arc<Mutex<String>> = Arc::default();
+        let text = output.clone();
         thread::spawn(move || {
             let (mut master, mut buffer) = (File::from(master), [0; 4096]);
             while let Ok(length @ 1..) = master.read(&mut buffer) {
                 *text.lock().unwrap() += &String::from_utf8_lossy(&buffer[..length]);
             }
         });
-        Self { slave, shown }
+        Self { slave, output }
     }
 
     fn run(&self, host: &Host, arguments: &[&str], environment: &[(&str, &str)]) -> Child {
@@ -44,17 +45,17 @@ impl Terminal {
         command.stdout(self.slave.try_clone().unwrap()).stderr(Stdio::inherit()).spawn().unwrap()
     }
 
-    /// What was shown, with the line ends of a file.
-    fn shown(&self) -> String {
-        self.shown.lock().unwrap().replace("\r\n", "\n")
+    /// The output, with the line ends of a file.
+    fn output(&self) -> String {
+        self.output.lock().unwrap().replace("\r\n", "\n")
     }
 
-    /// What a command showed, all of it.
-    fn shown_by(&self, host: &Host, arguments: &[&str], environment: &[(&str, &str)]) -> String {
-        let before = self.shown().len();
+    /// The whole output of a command.
+    fn output_of(&self, host: &Host, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+        let before = self.output().len();
         assert!(self.run(host, arguments, environment).wait().unwrap().success());
-        wait_until("the last line", || self.shown()[before..].contains("host") && self.shown().ends_with('\n'));
-        self.shown()[before..].to_owned()
+        wait_until("the last line", || self.output()[before..].contains("host") && self.output().ends_with('\n'));
+        self.output()[before..].to_owned()
     }
 }
 
@@ -69,19 +70,19 @@ fn without_colours(text: &str) -> String {
 }
 
 #[test]
-fn colours_and_width_are_those_of_the_terminal() {
+fn colours_and_width_fit_the_terminal() {
     let host = Host::new();
     let _agent = host.agent_running(&config("good"));
     let terminal = Terminal::new(44, 50);
 
-    let painted = terminal.shown_by(&host, &["status"], &[]);
+    let painted = terminal.output_of(&host, &["status"], &[]);
 
     assert!(painted.contains("\x1b[32mup\x1b[0m"), "{painted}");
     let plain = without_colours(&painted);
     assert!(plain.lines().all(|line| line.chars().count() <= 44), "{plain}");
     assert!(plain.contains(&format!("config      {}\n", short(&config("good")))), "{plain}");
     for without in [("NO_COLOR", "1"), ("TERM", "dumb")] {
-        let screen = terminal.shown_by(&host, &["status"], &[without]);
+        let screen = terminal.output_of(&host, &["status"], &[without]);
         assert!(!screen.contains('\x1b'), "{without:?}: {screen:?}");
     }
     let piped = stdout(&host.otelet(&["status"]));
@@ -89,7 +90,7 @@ fn colours_and_width_are_those_of_the_terminal() {
 }
 
 #[test]
-fn a_watch_goes_on_until_it_is_interrupted_and_leaves_the_terminal_as_it_was() {
+fn a_watch_runs_until_it_is_interrupted_and_leaves_the_terminal_as_it_was() {
     let host = Host::new();
     let agent = host.agent_running(&config("first"));
     let terminal = Terminal::new(80, 12);
@@ -99,24 +100,24 @@ fn a_watch_goes_on_until_it_is_interrupted_and_leaves_the_terminal_as_it_was() {
     };
     let before = modes(&terminal);
     let mut watch = terminal.run(&host, &["status", "--watch"], &[]);
-    wait_until("the first frame", || terminal.shown().contains(&short(&config("first"))));
+    wait_until("the first frame", || terminal.output().contains(&short(&config("first"))));
 
     host.server.offer(config("second"));
     agent.applied(&config("second"));
 
-    wait_until("a frame with the change", || terminal.shown().contains(&short(&config("second"))));
-    wait_until("what there is no room for", || terminal.shown().contains("more lines\x1b[K"));
+    wait_until("a frame with the change", || terminal.output().contains(&short(&config("second"))));
+    wait_until("what there is no room for", || terminal.output().contains("more lines\x1b[K"));
     signal(watch.id(), Signal::INT);
     assert!(watch.wait().unwrap().success());
-    wait_until("the end", || terminal.shown().ends_with("\x1b[0m\n"));
+    wait_until("the end", || terminal.output().ends_with("\x1b[0m\n"));
     assert_eq!(modes(&terminal), before);
-    let shown = terminal.shown();
-    let frames: Vec<_> = shown.split("\x1b[H").skip(1).collect();
+    let output = terminal.output();
+    let frames: Vec<_> = output.split("\x1b[H").skip(1).collect();
     assert!(frames.len() >= 2);
     for frame in frames {
         assert!(frame.matches('\n').count() <= 12, "a frame that scrolls: {frame:?}");
     }
-    assert!(!shown.contains("\x1b[?"), "no mode was set that somebody would have to reset: {shown:?}");
+    assert!(!output.contains("\x1b[?"), "no mode was set that somebody would have to reset: {output:?}");
 }
 
 #[test]
@@ -155,9 +156,9 @@ fn an_agent_that_hangs_does_not_hold_the_watch() {
     let agent = host.agent_running(&config("good"));
     let terminal = Terminal::new(80, 50);
     let mut watch = terminal.run(&host, &["status", "--watch"], &[]);
-    wait_until("the first frame", || terminal.shown().contains("\x1b[J"));
+    wait_until("the first frame", || terminal.output().contains("\x1b[J"));
     agent.signal(Signal::STOP);
-    wait_until("a frame that says so", || terminal.shown().contains("does not answer within 3s"));
+    wait_until("a frame that says so", || terminal.output().contains("does not answer within 3s"));
 
     signal(watch.id(), Signal::INT);
 

@@ -1,4 +1,4 @@
-//! An OpAMP server manages the agent: against the reference server library, which `tests/opamp-server` is built on.
+//! An OpAMP server manages the agent. The server is the reference library, on which `tests/opamp-server` is built.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::host::{Agent, Host, PATIENCE, config, hash, scripted};
 use super::tap::Tap;
 
-/// The server, or why it cannot be had here. What does not compile is a failure all the same.
+/// The server's program, or the reason why it cannot be built here. An error of the compiler fails the test.
 fn program() -> &'static Result<PathBuf, String> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -34,7 +34,7 @@ fn program() -> &'static Result<PathBuf, String> {
     })
 }
 
-/// A server, and all that it has said.
+/// A server, and all messages that it has printed.
 struct Server {
     process: Child,
     stdin: ChildStdin,
@@ -66,7 +66,7 @@ impl Server {
         Some(server)
     }
 
-    /// Gives a command, and waits until it is taken.
+    /// Gives a command, and waits until the server has confirmed it.
     fn tell(&mut self, command: Value) {
         let event = if command["do"] == "listen" { "listening" } else { "done" };
         let before = self.count(event);
@@ -80,7 +80,7 @@ impl Server {
         self.tell(json!({"do": "offer", "hash": hash, "files": {"": body}}));
     }
 
-    /// One more listener, and its URL.
+    /// Starts one more listener, and returns its URL.
     fn listen(&mut self, number: usize, command: Value) -> String {
         self.tell(command);
         self.listening(number)
@@ -113,23 +113,22 @@ impl Server {
         }
     }
 
-    /// The messages so far, oldest first.
-    fn messages(&self) -> Vec<Said> {
+    fn messages(&self) -> Vec<Message> {
         messages(&self.heard.0.lock().unwrap())
     }
 
     /// Waits for a message like this after so many others, and returns it.
-    fn hears_after(&self, before: usize, what: &str, is: impl Fn(&Said) -> bool) -> Said {
+    fn hears_after(&self, before: usize, what: &str, is: impl Fn(&Message) -> bool) -> Message {
         self.wait_for(what, |heard| messages(heard).into_iter().skip(before).find(&is))
     }
 
-    /// The same from now on.
-    fn hears(&self, what: &str, is: impl Fn(&Said) -> bool) -> Said {
+    /// Waits for a message like this from now on.
+    fn hears(&self, what: &str, is: impl Fn(&Message) -> bool) -> Message {
         self.hears_after(self.messages().len(), what, is)
     }
 
-    /// Waits for so many more messages.
-    fn hears_more(&self, count: usize) -> Vec<Said> {
+    /// Waits for this many more messages.
+    fn hears_more(&self, count: usize) -> Vec<Message> {
         let before = self.messages().len();
         for so_far in (0..count).step_by(100) {
             let next = before + (so_far + 100).min(count);
@@ -140,7 +139,7 @@ impl Server {
         self.messages().split_off(before)
     }
 
-    /// Waits until the config with this hash has this status, and returns what was said with it.
+    /// Waits until the config with this hash has this status, and returns the agent's error message.
     fn hears_status(&self, hash: &str, status: &str) -> String {
         let message = self.hears_after(0, &format!("{hash} to be {status}"), |message| {
             message.remote() == Some((base64(hash), status.into()))
@@ -149,7 +148,7 @@ impl Server {
     }
 
     fn hears_connection_status(&self, hash: &str, status: &str) -> String {
-        let is = |message: &Said| {
+        let is = |message: &Message| {
             let status =
                 message.field("/connectionSettingsStatus/status") == format!("ConnectionSettingsStatuses_{status}");
             status && message.field("/connectionSettingsStatus/lastConnectionSettingsHash") == base64(hash)
@@ -166,11 +165,11 @@ impl Drop for Server {
     }
 }
 
-/// What the agent said in one message.
+/// A message of the agent, as the server printed it.
 #[derive(Debug, Clone)]
-struct Said(Value);
+struct Message(Value);
 
-impl Said {
+impl Message {
     fn field(&self, pointer: &str) -> String {
         self.0["message"].pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
     }
@@ -203,8 +202,8 @@ impl Said {
     }
 }
 
-fn messages(heard: &[Value]) -> Vec<Said> {
-    heard.iter().filter(|said| said["event"] == "message").cloned().map(Said).collect()
+fn messages(heard: &[Value]) -> Vec<Message> {
+    heard.iter().filter(|said| said["event"] == "message").cloned().map(Message).collect()
 }
 
 fn base64(bytes: impl AsRef<[u8]>) -> String {
@@ -227,7 +226,8 @@ fn host(server: &Server) -> Host {
     host
 }
 
-/// A server that offers this, a host, and its agent that has applied it and has no more to say.
+/// A server that offers this config, a host, and its agent, which has applied the config and has nothing more to
+/// report.
 fn managed(body: &str) -> Option<(Server, Host, Agent)> {
     let mut server = Server::new()?;
     server.offer("h-good", body);
@@ -251,7 +251,7 @@ fn an_offered_config_is_applied_and_reported_step_by_step() {
     let uid = agent.status(&host).agent.instance_uid;
     assert_eq!(first.header("Opamp-Instance-Uid"), uid);
     assert_eq!(first.field("/instanceUid"), base64(uuid::Uuid::parse_str(&uid).unwrap()));
-    let mut steps: Vec<_> = said.iter().filter_map(Said::remote).map(|(_, status)| status).collect();
+    let mut steps: Vec<_> = said.iter().filter_map(Message::remote).map(|(_, status)| status).collect();
     steps.dedup();
     assert!(steps.ends_with(&["APPLYING".into(), "APPLIED".into()]), "{steps:?}");
     let runs = server.hears_after(0, "the effective config", |message| {
@@ -282,7 +282,7 @@ fn a_restarted_agent_reports_the_hash_that_it_has_and_is_not_offered_it_again() 
 
 #[test]
 #[ignore = "needs Go: cargo xtask check --real"]
-fn what_the_collector_refuses_is_reported_once_however_often_it_is_offered() {
+fn a_refused_config_is_reported_once_however_often_it_is_offered() {
     let good = config("good");
     let Some((mut server, host, agent)) = managed(&good) else { return };
     let bad = scripted("bad", &["refuse no such receiver: otpl"]);
@@ -301,7 +301,7 @@ fn what_the_collector_refuses_is_reported_once_however_often_it_is_offered() {
 
 #[test]
 #[ignore = "needs Go: cargo xtask check --real"]
-fn what_was_rolled_back_is_applied_once_though_it_is_offered_a_thousand_times() {
+fn a_rolled_back_config_is_applied_once_though_it_is_offered_a_thousand_times() {
     let good = config("good");
     let Some((mut server, host, agent)) = managed(&good) else { return };
     host.change(&agent, "config.poll_every", "10ms");
@@ -325,7 +325,7 @@ fn what_was_rolled_back_is_applied_once_though_it_is_offered_a_thousand_times() 
 
 #[test]
 #[ignore = "needs Go: cargo xtask check --real"]
-fn what_dies_in_its_probation_is_rolled_back_and_its_hash_stays_failed() {
+fn a_config_that_dies_in_its_probation_is_rolled_back_and_its_hash_stays_failed() {
     let good = config("good");
     let Some((mut server, host, agent)) = managed(&good) else { return };
     let bad = scripted("bad", &["exit 1 after 50ms", "error port is taken"]);
@@ -334,7 +334,7 @@ fn what_dies_in_its_probation_is_rolled_back_and_its_hash_stays_failed() {
 
     let message = server.hears_status("h-bad", "FAILED");
     assert!(message.contains("port is taken"), "{message}");
-    // The news of good health may come before the status file has it.
+    // The report of good health may come before the status file shows it.
     let failed = (base64("h-bad"), "FAILED".to_owned());
     let before = server.messages().iter().position(|message| message.remote() == Some(failed.clone())).unwrap();
     agent.applied_still(&good);
@@ -344,7 +344,7 @@ fn what_dies_in_its_probation_is_rolled_back_and_its_hash_stays_failed() {
     let said = server.messages();
     let runs = said.iter().rev().find(|message| message.has("effectiveConfig")).unwrap();
     assert_eq!(runs.field("/effectiveConfig/configMap/configMap//body"), base64(&good));
-    let last = said.iter().rev().find_map(Said::remote).unwrap();
+    let last = said.iter().rev().find_map(Message::remote).unwrap();
     assert_eq!(last, failed);
     assert_eq!(host.starts_on(&bad), 1);
 }
@@ -413,7 +413,7 @@ fn the_full_state_and_the_components_are_reported_when_asked_for() {
 
     let before = server.messages().len();
     server.tell(json!({"do": "full"}));
-    server.hears_after(before, "the full state", Said::is_full);
+    server.hears_after(before, "the full state", Message::is_full);
     let before = server.messages().len();
     server.tell(json!({"do": "components"}));
     let listed = server.hears_after(before, "the components", |message| message.has("availableComponents"));
@@ -489,7 +489,7 @@ fn a_refused_message_is_not_sent_again() {
     assert!(first.bytes() < 3000);
     agent.logs("is too large for it, the next message will be shorter");
 
-    // The helper has not counted that message, so it asks for everything: that is its right.
+    // The server has not counted that message and asks for the full state, as it may.
     server.tell(json!({"do": "bad_request"}));
     agent.logs("the server calls it a bad request: not understood");
     server.hears_more(3);
@@ -510,7 +510,7 @@ fn the_last_message_is_a_disconnect() {
 
 #[test]
 #[ignore = "needs Go: cargo xtask check --real"]
-fn another_server_is_kept_once_it_has_answered() {
+fn an_offered_server_is_kept_once_it_has_answered() {
     let Some((mut server, host, mut agent)) = managed(&config("good")) else { return };
     let other = server.listen(1, json!({"do": "listen"}));
     server.tell(json!({"do": "require", "on": 1, "header": "X-Key", "token": "new"}));
@@ -538,10 +538,10 @@ fn another_server_is_kept_once_it_has_answered() {
 
 #[test]
 #[ignore = "needs Go: cargo xtask check --real"]
-fn a_server_that_does_not_answer_is_given_up_and_tls_never_weakened() {
+fn an_offered_server_that_does_not_answer_is_given_up_and_tls_never_weakened() {
     let Some((mut server, _host, agent)) = managed(&config("good")) else { return };
 
-    // Port 1 of loopback: nobody is there.
+    // No program listens on port 1 of loopback.
     server.tell(json!({"do": "connection", "hash": "c-gone", "endpoint": "http://127.0.0.1:1/v1/opamp"}));
     let why = server.hears_connection_status("c-gone", "FAILED");
     assert!(why.contains("127.0.0.1:1"), "{why}");
@@ -598,7 +598,8 @@ fn an_offered_client_certificate_is_shown_once_the_server_has_taken_it() {
     assert!(!agent.log().contains("PRIVATE KEY"));
 }
 
-/// Promised in docs/numbers.md. What the agent sends has the names of the server and the path in it.
+/// Promised in docs/numbers.md. The agent's message contains the names of the server and the path, so its length
+/// depends on them.
 const UNCHANGED_SENT: usize = 300;
 
 #[test]
@@ -611,7 +612,7 @@ fn an_unchanged_poll_costs_little() {
     host.set("config.url", &url);
     let agent = host.agent().start();
     agent.applied(&config("good"));
-    // What is still to be said is said when ten polls in a row were as small as they get.
+    // All pending reports are sent when ten polls in a row have the smallest size.
     host.wait("silence", || tap.more(10).iter().all(|poll| poll.sent <= UNCHANGED_SENT).then_some(()));
 
     let polls = tap.more(3);
@@ -627,13 +628,13 @@ fn a_thousand_polls_with_nothing_new_are_26_bytes_at_most() {
     let Some((server, host, agent)) = managed(&config("good")) else { return };
     host.set("config.poll_every", "10ms");
     agent.signal(super::host::Signal::HUP);
-    // What was still to be said is said within a second.
+    // Pending reports are sent within a second.
     let so_far = server.messages().len();
     server.hears_after(so_far + 100, "a hundred polls", |_| true);
 
     let polls = server.hears_more(1000);
 
-    let other: Vec<&Said> = polls.iter().filter(|message| !(23..=26).contains(&message.bytes())).collect();
+    let other: Vec<&Message> = polls.iter().filter(|message| !(23..=26).contains(&message.bytes())).collect();
     assert!(other.is_empty(), "{other:?}");
     let sequence: Vec<u64> = polls.iter().map(|message| message.field("/sequenceNum").parse().unwrap()).collect();
     assert!(sequence.windows(2).all(|pair| pair[1] == pair[0] + 1));

@@ -1,21 +1,21 @@
-//! An agent that is told to stands by while another one has its state directory, as a new pod does beside the old one, and takes
-//! over when that ends. There are never two collectors.
+//! With `standby` set, an agent waits while another one uses its state directory, as a new pod does beside the old one,
+//! and takes over when that one ends. There are never two collectors.
 
 use std::fs;
 
 use super::host::{Agent, Builder, Host, Signal, alive, config, stdout};
 
-/// The new pod of a rolling update: the same state directory, a runtime directory of its own.
+/// The new pod of a rolling update: the same state directory, and a runtime directory of its own.
 fn beside(host: &Host) -> Agent {
     apart(host).arg("--standby=1h").start()
 }
 
-/// One with a runtime directory of its own.
+/// An agent with a runtime directory of its own.
 fn apart(host: &Host) -> Builder<'_> {
     host.agent().arg(format!("--runtime-dir={}", host.path("beside").display()))
 }
 
-/// What `otelet status` answers to a probe of the one beside.
+/// The answer of `otelet status` to a probe of the second agent.
 fn probe(host: &Host, more: &[&str]) -> (Option<i32>, String) {
     let runtime_dir = format!("--runtime-dir={}", host.path("beside").display());
     let output = host.otelet(&[&["status", &runtime_dir], more].concat());
@@ -23,7 +23,7 @@ fn probe(host: &Host, more: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn it_is_ready_starts_nothing_and_takes_over_when_the_other_has_ended() {
+fn it_is_ready_and_starts_nothing_until_the_other_has_ended() {
     let host = Host::new();
     let mut old = host.agent_running(&config("good"));
     let collector = host.runs("good");
@@ -52,7 +52,7 @@ fn it_is_ready_starts_nothing_and_takes_over_when_the_other_has_ended() {
 }
 
 #[test]
-fn one_whose_collector_cannot_run_the_config_leaves_the_other_alone() {
+fn an_agent_whose_collector_cannot_run_the_config_leaves_the_other_alone() {
     let host = Host::new();
     let _old = host.agent_running(&config("good"));
     host.set("collector.path", "/no/such/collector");
@@ -66,7 +66,7 @@ fn one_whose_collector_cannot_run_the_config_leaves_the_other_alone() {
 }
 
 #[test]
-fn it_stops_when_it_is_asked_to() {
+fn it_stops_on_request_while_it_stands_by() {
     let host = Host::new();
     let _old = host.agent_running(&config("good"));
     let mut new = beside(&host);
@@ -80,7 +80,7 @@ fn it_stops_when_it_is_asked_to() {
 }
 
 #[test]
-fn without_being_told_to_it_ends_at_once() {
+fn without_the_setting_it_ends_at_once() {
     let host = Host::new();
     let _old = host.agent_running(&config("good"));
 
@@ -91,7 +91,7 @@ fn without_being_told_to_it_ends_at_once() {
 }
 
 #[test]
-fn an_identity_that_is_derived_is_the_same_on_an_empty_disk_and_another_for_another_text() {
+fn a_derived_identity_is_the_same_on_an_empty_disk_and_differs_for_another_text() {
     let host = Host::new();
     host.set("identity", "the cluster of plant 7");
     let mut agent = host.agent_running(&config("good"));

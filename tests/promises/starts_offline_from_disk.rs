@@ -26,7 +26,7 @@ fn it_starts_without_any_server() {
     let good = config("good");
     let mut agent = host.agent_running(&good);
     agent.stop();
-    // A port that was free a moment ago, and nobody listens on.
+    // A port that was free a moment ago, and on which no program listens.
     let gone = Host::new().server.url();
     host.set("config.url", &gone);
 
@@ -68,7 +68,7 @@ fn with_nothing_on_disk_it_waits_for_the_first_config() {
 }
 
 #[test]
-fn a_new_config_is_taken_when_the_source_is_back() {
+fn a_new_config_is_applied_when_the_source_is_back() {
     let host = Host::new();
     let mut agent = host.agent_running(&config("old"));
     agent.stop();

@@ -1,5 +1,5 @@
-//! Idle, the agent is hardly there: two threads, ten descriptors, a handful of wake-ups a minute, and it does not grow;
-//! with everything switched on that it can watch and tell, one descriptor more.
+//! An idle agent needs two threads, ten descriptors and a handful of wake-ups a minute, and it does not grow; with
+//! everything on that it can watch and report, it needs one descriptor more.
 //!
 //! Wake-ups are the kernel's own count of voluntary context switches, of all threads that live throughout.
 
@@ -7,24 +7,24 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use super::engine::{Engine, Said, listed};
+use super::engine::{Engine, EngineAnswer, listed};
 use super::host::{Agent, Host, config, is_a_release, wait_for, wait_for_longer};
 use super::server::{Answer, Server};
 
-/// Promised in the README.
+/// The numbers of an idle agent are promised in the README.
 const THREADS: usize = 2;
 const THREADS_WHILE_ASKING: usize = 3;
 const DESCRIPTORS: usize = 10;
-/// The stream of a Docker engine's events is the one thing that stays open beside them.
+/// The stream of a Docker engine's events is the only additional descriptor that stays open.
 const DESCRIPTORS_WITH_EVERYTHING: usize = DESCRIPTORS + 1;
 const WAKE_UPS_A_MINUTE: u64 = 15;
 const GROWTH_KIB: u64 = 256;
-/// Promised of a release with everything switched on: 3.5 MiB, and 0.7 of them its own.
+/// Promised of a release with everything on: 3.5 MiB, of which 0.7 are its own.
 const RESIDENT_KIB: u64 = 3584;
 const PRIVATE_DIRTY_KIB: u64 = 716;
-/// A minute is looked at again when it had too many wake-ups, so often at the most: with everything on it depends on how the
-/// times of checks, polls and looks fall together, each of which has a random part; and where processors are short, a thread
-/// that meets another on its way waits for it, and each such wait is counted as well.
+/// A minute with too many wake-ups is measured again, this often at the most. With everything on, the number depends on
+/// how the times of checks, polls and looks coincide, each of which has a random part. Where processors are short, a
+/// thread that meets another one waits for it, and each such wait is counted as well.
 const MINUTES: usize = 3;
 
 #[test]
@@ -59,13 +59,13 @@ fn an_exchange_that_hangs_is_one_thread_more_and_no_second_one() {
     let asked = host.server.requests().len();
     host.server.wait_for_requests(asked + 1);
 
-    // Each of these would like to ask at once.
+    // Each of these would poll at once.
     for _ in 0..20 {
         agent.signal(super::host::Signal::HUP);
         agent.logs("settings read again");
     }
 
-    // A write of the state may just be ending beside it.
+    // A write of the state may just be ending.
     let few = || (threads(&agent) <= THREADS_WHILE_ASKING).then_some(());
     wait_for("three threads", few, || format!("{} threads", threads(&agent)));
     assert_eq!(host.server.requests().len(), asked + 1, "it is still the same exchange");
@@ -159,21 +159,21 @@ fn a_minute_with_exports_has_fifteen_wake_ups_at_the_most() {
     host.set("export.to", sink.at("").trim_end_matches('/'));
     sink.answer(super::server::Answer::status(200));
     let agent = host.agent_running(&config("good"));
-    // What happened at the start is told a second later.
+    // The events of the start are exported a second later.
     sink.wait_for_requests(2);
     settled(&agent);
 
     a_quiet_minute(&agent);
 }
 
-/// A host on which all is switched on that watches and tells, with what is watched and told.
+/// A host on which everything is on that watches and reports, with the servers for it.
 struct Everything {
     /// Before the host, whose directory has its socket.
     engine: Engine,
     host: Host,
-    /// It takes exports, reports and alerts.
+    /// The server that receives exports, reports and alerts.
     sink: Server,
-    /// What the checks look at.
+    /// The server that the checks ask.
     web: Server,
 }
 
@@ -185,42 +185,49 @@ impl Everything {
         let engine = Engine::new(&host);
         let containers = ["front", "back"];
         let list = containers.map(|name| listed(name, "Up 5 minutes")).join(",");
-        engine.answers("/containers/json", Said::Body(format!("[{list}]")));
+        engine.answers("/containers/json", EngineAnswer::Body(format!("[{list}]")));
         for name in containers {
             let at = format!("/containers/{name}0123456789abcdef");
-            engine
-                .answers(&format!("{at}/json"), Said::Body(r#"{"State":{"StartedAt":"2026-11-25T15:58:18Z"}}"#.into()));
+            engine.answers(
+                &format!("{at}/json"),
+                EngineAnswer::Body(r#"{"State":{"StartedAt":"2026-11-25T15:58:18Z"}}"#.into()),
+            );
             let stats = r#"{"read":"2026-11-25T15:58:28.5Z","cpu_stats":{"cpu_usage":{"total_usage":1500000000}},
                 "memory_stats":{"usage":1000,"limit":2000},"networks":{"eth0":{"rx_bytes":11,"tx_bytes":22}}}"#;
-            engine.answers(&format!("{at}/stats"), Said::Body(stats.into()));
+            engine.answers(&format!("{at}/stats"), EngineAnswer::Body(stats.into()));
         }
         host.set("docker.socket", &host.path("docker.sock").display().to_string());
         host.set("export.to", sink.at("").trim_end_matches('/'));
         host.set("report.url", &sink.at("/report"));
         host.set("webhook.url", &sink.at("/api/v2/alerts"));
-        // It fires all the time.
+        // This alert fires all the time.
         host.set("alerts", "[{name: used, metric: system.memory.usage, above: 1}]");
         Self { engine, host, sink, web }
     }
 
-    /// Two checks of each kind of waiting, done as often as this.
+    /// Two checks of each kind that waits, done this often.
     fn checks(&self, every: &str) {
         let address = self.web.at("").trim_start_matches("http://").trim_end_matches('/').to_owned();
         let http = format!("\n  - http: '{}'\n    every: {every}", self.web.url());
         self.host.set("checks", &format!("{http}\n  - tcp: '{address}'\n    every: {every}\n"));
     }
 
-    /// How often this path was asked for.
-    fn told(&self, path: &str) -> usize {
+    /// The number of requests for this path.
+    fn requests_for(&self, path: &str) -> usize {
         self.sink.requests().iter().filter(|asked| asked.path == path).count()
     }
 
-    /// Waits until everything has been done so often.
+    /// Waits until everything has been done this often.
     fn did(&self, exports: usize, looks: usize) {
-        let so_far = || (self.told("/v1/metrics"), self.engine.times_asked("/containers/front0123456789abcdef/stats"));
+        let so_far =
+            || (self.requests_for("/v1/metrics"), self.engine.times_asked("/containers/front0123456789abcdef/stats"));
         let done = || (so_far().0 >= exports && so_far().1 >= looks).then_some(());
-        let told = || self.told("/report") > 0 && self.told("/api/v2/alerts") > 0 && !self.web.requests().is_empty();
-        let done = || done().filter(|()| told());
+        let others_were_sent = || {
+            self.requests_for("/report") > 0
+                && self.requests_for("/api/v2/alerts") > 0
+                && !self.web.requests().is_empty()
+        };
+        let done = || done().filter(|()| others_were_sent());
         wait_for_longer(Duration::from_secs(120), "everything", done, || format!("exports and looks {:?}", so_far()));
     }
 }
@@ -240,7 +247,7 @@ fn with_everything_on_it_has_two_threads_and_eleven_descriptors_and_does_not_gro
     all.host.set("config.url", &path.display().to_string());
     let agent = all.host.agent().start();
     agent.applied(&config("good"));
-    // Until then the buffers, the status and the threads have become as large as they get.
+    // By then the buffers, the status and the threads have reached their full size.
     all.did(200, 5);
     settled(&agent);
     let memory = anonymous_kib(&agent);
@@ -278,7 +285,7 @@ fn a_minute_with_everything_on_has_fifteen_wake_ups_at_the_most_and_little_memor
     assert!(dirty <= PRIVATE_DIRTY_KIB, "{dirty} KiB private and dirty, promised are {PRIVATE_DIRTY_KIB}");
 }
 
-/// Looks on for a minute that has no more wake-ups than promised.
+/// Waits for a minute that has no more wake-ups than promised.
 fn a_quiet_minute(agent: &Agent) {
     let mut counted = Vec::new();
     while counted.len() < MINUTES {
@@ -293,13 +300,14 @@ fn a_quiet_minute(agent: &Agent) {
     panic!("{counted:?} wake-ups in each minute, promised are {WAKE_UPS_A_MINUTE}");
 }
 
-/// Waits until what happened last has been dealt with: no exchange is out, no check runs. Returns the number of threads.
+/// Waits until the last events have been handled: no exchange is under way, no check runs. Returns the number of
+/// threads.
 fn settled(agent: &Agent) -> usize {
     wait_for("two threads", || (threads(agent) <= THREADS).then_some(()), || format!("{} threads", threads(agent)));
     threads(agent)
 }
 
-/// Waits until no more are open than promised: a probe or a write has one for a moment.
+/// Waits until no more descriptors are open than promised: a probe or a write has one for a moment.
 fn few_descriptors(agent: &Agent) -> Vec<String> {
     few(agent, DESCRIPTORS)
 }
@@ -309,16 +317,16 @@ fn few(agent: &Agent, most: usize) -> Vec<String> {
     wait_for(&format!("{most} descriptors"), few, || format!("{:#?}", descriptors(agent)))
 }
 
-/// Counts for this long. It is the time itself that is to pass here.
+/// Counts for this long. The time itself has to pass here.
 pub(super) fn count_wake_ups(agent: &Agent, time: Duration) -> (u64, Duration) {
     let (began, before) = (Instant::now(), wake_ups(agent));
     wait_for_time(began + time);
-    // A thread that is there for one exchange is seen only if it is there just now, with the waits of that exchange.
+    // A thread for one exchange is seen only if it runs just now, with the waits of that exchange.
     let since = |(thread, count): (String, u64)| Some(count - before.get(&thread)?);
     (wake_ups(agent).into_iter().filter_map(since).sum(), began.elapsed())
 }
 
-/// Waits for the clock, in pieces: the patience for a condition is shorter than this may be.
+/// Waits for the clock, in pieces: the patience for a condition may be shorter than this.
 fn wait_for_time(at: Instant) {
     while Instant::now() < at {
         let piece = at.min(Instant::now() + Duration::from_secs(10));
@@ -330,7 +338,7 @@ pub(super) fn threads(agent: &Agent) -> usize {
     fs::read_dir(format!("/proc/{}/task", agent.pid())).unwrap().count()
 }
 
-/// What the agent has open, but for what it was given by whoever runs the tests.
+/// The agent's open descriptors, without the ones that it inherited from the tester.
 pub(super) fn descriptors(agent: &Agent) -> Vec<String> {
     let own = fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().flatten();
     let inherited: Vec<_> =
@@ -343,7 +351,7 @@ pub(super) fn descriptors(agent: &Agent) -> Vec<String> {
     .collect()
 }
 
-/// Of each thread.
+/// The wake-ups of each thread.
 fn wake_ups(agent: &Agent) -> BTreeMap<String, u64> {
     let tasks = fs::read_dir(format!("/proc/{}/task", agent.pid())).unwrap().flatten();
     let count = |task: fs::DirEntry| {

@@ -1,4 +1,4 @@
-//! The first SIGTERM or SIGINT lets the collector drain, the second ends all at once; nothing is left behind.
+//! The first SIGTERM or SIGINT lets the collector drain, the second ends everything at once; no process is left behind.
 
 use super::host::{Host, Signal, alive, config, gone, scripted, signal, state, wait_until};
 use super::server::Answer;
@@ -30,7 +30,7 @@ fn the_second_signal_ends_it_at_once() {
     host.journaled(pid, "sigterm");
     assert!(alive(pid));
 
-    // Two signals within 50 ms are one: a service manager may send it to the process and then to its group.
+    // Two signals within 50 ms count as one: a service manager may signal the process and then its group.
     wait_until("the second signal to be heard", || {
         agent.signal(Signal::TERM);
         agent.logged("asked to stop again; killing the collector") > 0
@@ -53,7 +53,7 @@ fn a_collector_that_ignores_sigterm_is_killed_after_the_stop_timeout() {
 }
 
 #[test]
-fn what_the_collector_started_ends_with_it() {
+fn children_of_the_collector_end_with_it() {
     let host = Host::new();
     let mut agent = host.agent_running(&scripted("forks", &["fork"]));
     let forked: u32 = host.journaled(host.runs("forks"), "forked").detail.parse().unwrap();
@@ -64,7 +64,7 @@ fn what_the_collector_started_ends_with_it() {
 }
 
 #[test]
-fn a_collector_that_is_stopped_is_woken_to_end() {
+fn a_collector_stopped_by_a_signal_is_continued_so_that_it_can_end() {
     let host = Host::new();
     let mut agent = host.agent_running(&config("good"));
     let pid = host.runs("good");

@@ -1,4 +1,4 @@
-//! Whatever the server does, a dying collector is started again as quickly as ever, and the agent's memory has a bound.
+//! A hostile server neither delays the restart of a dying collector nor makes the agent's memory grow without bound.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -8,13 +8,13 @@ use super::host::{Agent, Host, PATIENCE, Signal, config, signal, wall};
 use super::server::Answer;
 use super::system::peak_memory;
 
-/// How much longer a restart may take than with a server that behaves.
+/// A restart may take this much longer than with a server that behaves.
 const MOST: Duration = Duration::from_millis(200);
 
-/// Growth of the agent's memory that a hostile server may cause, beyond the largest body that is allowed, in KiB.
+/// The most that a hostile server may add to the agent's memory, beyond the largest body that is allowed, in KiB.
 const MEMORY: u64 = 16 * 1024;
 
-/// Kills the collector. Answers with the time until the next one has started.
+/// Kills the collector, and returns the time until the next one has started.
 fn restart(host: &Host) -> Duration {
     let count = host.starts().len();
     let killed = wall();
@@ -22,7 +22,7 @@ fn restart(host: &Host) -> Duration {
     host.started(count + 1).at.saturating_sub(killed)
 }
 
-/// A host on which configs are good as soon as they are healthy, and that asks when it is told to.
+/// A host on which a config is good as soon as the collector is healthy, and whose agent polls on SIGHUP.
 fn host() -> Host {
     let host = Host::new();
     host.set("config.poll_every", "24h");
@@ -31,7 +31,7 @@ fn host() -> Host {
     host
 }
 
-/// Another config, so that the next crash is the first one again; then an exchange with this answer is out.
+/// Offers another config, so that the next crash counts as the first one; then starts an exchange with this answer.
 fn be_hostile(host: &Host, agent: &Agent, second: &str, answer: Answer) {
     host.server.offer(second);
     agent.signal(Signal::HUP);
@@ -116,7 +116,7 @@ fn one_that_sends_the_largest_body_again_and_again() {
 }
 
 #[test]
-fn there_is_never_a_second_exchange_while_one_is_out() {
+fn there_is_never_a_second_exchange_while_one_is_under_way() {
     let host = host();
     host.set("config.timeout", "1s");
     let agent = host.agent_running(&config("first"));
@@ -124,7 +124,7 @@ fn there_is_never_a_second_exchange_while_one_is_out() {
     agent.signal(Signal::HUP);
     host.server.wait_for_requests(2);
 
-    // Each of these asks at once, or right after the one that is out.
+    // Each of these polls at once, or right after the exchange under way.
     for number in 2..=6 {
         agent.signal(Signal::HUP);
         agent.logs_times("settings read again", number);
@@ -142,7 +142,7 @@ fn one_whose_name_is_never_resolved() {
         println!("skipped: only root can give the agent a resolver of its own");
         return;
     }
-    // A name server that never answers, where the resolver's file of a mount namespace of its own says it is.
+    // A name server that never answers, named by the resolver's file of a mount namespace of its own.
     let silent = UdpSocket::bind("127.0.0.153:53").expect("port 53 of this address is free");
     let host = host();
     host.set("config.url", "http://config.example/config.yaml");

@@ -1,4 +1,5 @@
-//! Whatever is found in the state directory, the agent starts, says what is wrong, and runs what can still be run.
+//! Whatever the state directory contains, the agent starts, says what is wrong, and runs the newest config that is
+//! intact.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,6 @@ use super::server::Answer;
 
 type Spoil = fn(&Path);
 
-/// Ways to spoil a file.
 const SPOIL: [(&str, Spoil); 5] = [
     ("emptied", |path| fs::write(path, "").unwrap()),
     ("cut in half", |path| {
@@ -38,7 +38,7 @@ fn body(host: &Host, label: &str) -> PathBuf {
     host.state_dir().join("configs").join(format!("{}.yaml", hash(config(label))))
 }
 
-/// Removes a directory in which an agent may just be writing.
+/// Removes a directory in which an agent may be writing.
 fn remove(directory: &Path) {
     wait_until("the end of a directory", || {
         let _ = fs::remove_dir_all(directory);
@@ -83,7 +83,7 @@ fn a_torn_state_file_is_replaced_by_the_one_before() {
         |host| host.state_dir().join("state.json"),
         |host, agent| {
             starts += 1;
-            // The one before knows the second config as a candidate or as the last good one.
+            // The older state file knows the second config as a candidate or as the last good one.
             assert_eq!(host.started(starts).label(), "second");
             agent.logs("WARN");
             agent.wait_status("health", |status| status.collector.healthy);
@@ -179,7 +179,7 @@ fn a_torn_body_is_fetched_again_although_the_source_has_nothing_new() {
 }
 
 #[test]
-fn strange_things_in_the_state_directory_are_left_alone() {
+fn foreign_files_in_the_state_directory_are_left_alone() {
     let host = host();
     fs::write(host.state_dir().join("configs/README"), "mine").unwrap();
     fs::write(host.state_dir().join("state.json.new"), "half").unwrap();
@@ -215,9 +215,9 @@ fn a_collector_that_dies_after_its_config_was_removed_is_started_on_it_again() {
 
     signal(host.collector(), Signal::KILL);
 
-    // The source has it still, and is asked for it although it would say that nothing is new.
+    // The source still has it, and the agent asks for it unconditionally.
     wait_until("the config to be on disk again", || body(&host, "good").exists());
-    // Spares the wait until a collector that could not be started is tried again.
+    // Saves the wait until the agent tries again to start a collector.
     host.change(&agent, "collector.args", "[--feature-gates=none]");
     assert_eq!(host.started(2).label(), "good");
     agent.applied(&good);

@@ -1,5 +1,5 @@
-//! Under systemd (`Type=notify`, `WatchdogSec=`) the agent says when it is ready, what it does, that it lives, and how long
-//! its stop may take; and a service manager that does not listen costs nothing.
+//! Under systemd (`Type=notify`, `WatchdogSec=`) the agent reports that it is ready, what it does, that it is alive,
+//! and how long its stop may take; a service manager that does not listen costs nothing.
 
 use std::cell::RefCell;
 use std::os::unix::net::UnixDatagram;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::host::{Agent, Host, config, environment, hash, wait_for};
 
-/// The socket of a service manager, and what was said to it.
+/// The socket of a service manager, and the messages that it received.
 struct Manager {
     socket: UnixDatagram,
     path: String,
@@ -22,7 +22,7 @@ impl Manager {
         Self { socket, path: path.display().to_string(), said: RefCell::default() }
     }
 
-    /// Waits until something was said of which this holds.
+    /// Waits until this holds of the messages.
     fn hears(&self, what: &str, holds: impl Fn(&[String]) -> bool) {
         let look = || {
             let mut buffer = [0; 4096];
@@ -46,7 +46,7 @@ fn agent_under(host: &Host, manager: &Manager, watchdog: Duration) -> Agent {
 }
 
 #[test]
-fn it_says_that_it_is_ready_and_what_runs() {
+fn it_reports_that_it_is_ready_and_the_config_that_runs() {
     let host = Host::new();
     let manager = Manager::new(&host);
     let agent = agent_under(&host, &manager, Duration::from_secs(60));
@@ -61,7 +61,7 @@ fn it_says_that_it_is_ready_and_what_runs() {
 }
 
 #[test]
-fn it_gives_signs_of_life_for_as_long_as_it_lives_and_none_while_it_hangs() {
+fn it_feeds_the_watchdog_while_it_works_and_not_while_it_hangs() {
     let host = Host::new();
     let manager = Manager::new(&host);
     let agent = agent_under(&host, &manager, Duration::from_millis(400));
@@ -72,7 +72,7 @@ fn it_gives_signs_of_life_for_as_long_as_it_lives_and_none_while_it_hangs() {
     wait_for("the stop", || (super::host::state(agent.pid()) == Some('T')).then_some(()), String::new);
     manager.hears("what is on its way", |_| true);
     let before = manager.count("WATCHDOG=1");
-    // Three times as long as two signs may be apart: it is the time itself that is to pass here.
+    // Three times the longest time between two messages: the time itself has to pass here.
     let passed = std::time::Instant::now() + Duration::from_millis(600);
     wait_for("the time", || (std::time::Instant::now() >= passed).then_some(()), String::new);
     manager.hears("what is on its way", |_| true);
@@ -111,13 +111,13 @@ fn a_reload_and_a_stop_are_announced() {
     });
 
     agent.signal(super::host::Signal::TERM);
-    // collector.stop_timeout is 10 s here; the agent's own last writes and words may take 10 more.
+    // collector.stop_timeout is 10 s here; the agent's own last writes and messages may take 10 more.
     manager.hears("the stop", |said| said.iter().any(|it| it == "STOPPING=1\nEXTEND_TIMEOUT_USEC=20000000"));
     assert_eq!(agent.ended(), 0);
 }
 
 #[test]
-fn one_that_never_reads_stalls_nothing() {
+fn a_service_manager_that_never_reads_stalls_nothing() {
     let host = Host::new();
     let manager = Manager::new(&host);
     let agent = agent_under(&host, &manager, Duration::from_millis(100));

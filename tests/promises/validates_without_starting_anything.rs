@@ -1,10 +1,11 @@
-//! `otelet validate` asks the source once and the collector's own `validate`; it starts nothing and writes nothing.
+//! `otelet validate` asks the source once and runs the collector's own `validate`; it starts nothing and writes
+//! nothing.
 
 use super::host::{Host, config, hash, scripted, short, stdout};
 use super::server::Answer;
 
 #[test]
-fn a_good_config() {
+fn a_good_config_is_confirmed() {
     let host = Host::new();
     let body = config("good");
     host.server.offer(&*body);
@@ -15,7 +16,7 @@ fn a_good_config() {
     let said = stdout(&output);
     assert!(said.starts_with("settings: good\n"), "{said}");
     assert!(said.contains(&format!("offers config {}, {} bytes", short(&body), body.len())), "{said}");
-    assert!(said.contains("accepts it"), "{said}");
+    assert!(said.contains("takes it"), "{said}");
     assert_eq!(host.server.requests().len(), 1);
     assert_eq!(host.validations(&body), 1);
     assert_eq!(host.starts(), []);
@@ -24,7 +25,7 @@ fn a_good_config() {
 }
 
 #[test]
-fn what_is_wrong_is_said_and_ends_with_1() {
+fn problems_are_printed_and_the_exit_status_is_1() {
     let host = Host::new();
     let refused = scripted("bad", &["refuse 'receivers' unknown type: \"otpl\""]);
     for (answer, complaint) in [
@@ -46,7 +47,7 @@ fn what_is_wrong_is_said_and_ends_with_1() {
 }
 
 #[test]
-fn a_missing_collector_is_said() {
+fn a_missing_collector_is_reported() {
     let host = Host::new();
     host.set("collector.path", "/nowhere/otelcol");
     host.server.offer(config("good"));
@@ -58,14 +59,14 @@ fn a_missing_collector_is_said() {
 }
 
 #[test]
-fn beside_a_running_agent_it_disturbs_nothing() {
+fn it_does_not_disturb_a_running_agent() {
     let host = Host::new();
     let good = config("good");
     let agent = host.agent_running(&good);
     let bad = scripted("bad", &["refuse no"]);
     host.server.answer_once(Answer::Config(bad.clone().into()));
 
-    // Whoever of the two gets the bad one: the collector runs on.
+    // Either agent or `validate` gets the bad config; in both cases the collector runs on.
     host.otelet(&["validate"]);
 
     host.more_polls(3);

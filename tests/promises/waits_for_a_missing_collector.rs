@@ -1,5 +1,5 @@
-//! A collector that is missing or cannot run is no reason to end: the agent says why, goes on polling, and goes on by
-//! itself when it is back.
+//! The agent does not end when its collector is missing or cannot run: it says why, keeps polling, and starts the
+//! collector when it is back.
 
 use std::fs;
 use std::path::Path;
@@ -15,18 +15,18 @@ fn install(path: &Path) {
     fs::rename(new, path).unwrap();
 }
 
-/// A machine that nobody has, so that no emulator is registered for it here either.
-const NOBODYS: u16 = 0xfeed;
+/// A machine number that no processor has, so that no emulator is registered for it here.
+const UNUSED_MACHINE: u16 = 0xfeed;
 
 /// The collector with another machine in its ELF header.
 fn install_for_another_architecture(path: &Path) {
     let mut program = fs::read(&*COLLECTOR).unwrap();
-    program[18..20].copy_from_slice(&NOBODYS.to_ne_bytes());
+    program[18..20].copy_from_slice(&UNUSED_MACHINE.to_ne_bytes());
     fs::write(path, program).unwrap();
     set_mode(path, 0o755);
 }
 
-/// A host whose collector is its own copy, so that it can be taken away.
+/// A host whose collector is a copy of its own, so that the test can take it away.
 fn host() -> Host {
     let host = Host::new();
     host.set("collector.path", &host.path("otelcol").display().to_string());
@@ -35,7 +35,7 @@ fn host() -> Host {
 
 #[test]
 fn a_collector_that_vanished_is_started_when_it_is_back() {
-    let foreign = format!("is built for machine {NOBODYS}, this host is {}", std::env::consts::ARCH);
+    let foreign = format!("is built for machine {UNUSED_MACHINE}, this host is {}", std::env::consts::ARCH);
     type Trouble<'a> = (&'a dyn Fn(&Path), &'a str);
     let remove = |path: &Path| fs::remove_file(path).unwrap();
     let forbid = |path: &Path| set_mode(path, 0o644);

@@ -1,10 +1,10 @@
-//! What happens to the containers of a Docker engine is told, each event once and none left out, whatever the engine does;
-//! and an engine that is away, hangs or talks nonsense costs the collector nothing.
+//! The agent reports what happens to the containers of a Docker engine, each event once and none left out, whatever the
+//! engine does. An engine that is away, hangs or sends nonsense costs the collector nothing.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use super::engine::{Engine, Said, chunk, event, listed, while_one_hangs};
+use super::engine::{Engine, EngineAnswer, chunk, event, listed, while_one_hangs};
 use super::exports_once::{exporting, metrics, records, text};
 use super::host::{Agent, Host, config, wait_for, wait_until};
 use super::stays_small::{anonymous_kib, count_wake_ups, descriptors, threads};
@@ -18,17 +18,17 @@ fn watching(host: &Host) -> Agent {
     host.agent_running(&config("good"))
 }
 
-fn told(agent: &Agent, event: &str) -> usize {
+fn logged_events(agent: &Agent, event: &str) -> usize {
     agent.logged(&format!("docker.container.{event}: "))
 }
 
 #[test]
-fn what_happens_to_a_container_is_told_and_those_that_run_are_listed() {
+fn container_events_are_logged_and_running_containers_are_listed() {
     let host = Host::new();
     let engine = Engine::new(&host);
-    engine.answers("/containers/json", Said::Body(format!("[{}]", listed("web", "Up 5 minutes (healthy)"))));
+    engine.answers("/containers/json", EngineAnswer::Body(format!("[{}]", listed("web", "Up 5 minutes (healthy)"))));
     let details = r#"{"Id":"x","State":{"Status":"running","StartedAt":"2026-11-25T15:58:28.7Z"}}"#;
-    engine.answers("/containers/web0123456789abcdef/json", Said::Body(details.into()));
+    engine.answers("/containers/web0123456789abcdef/json", EngineAnswer::Body(details.into()));
     let agent = watching(&host);
 
     agent.logs("Docker 20.10.24 (API 1.41) at");
@@ -56,13 +56,13 @@ fn what_happens_to_a_container_is_told_and_those_that_run_are_listed() {
 fn events_and_usage_are_exported_with_the_engines_times_and_the_containers_names() {
     let (host, sink) = exporting();
     let engine = Engine::new(&host);
-    engine.answers("/containers/json", Said::Body(format!("[{}]", listed("web", "Up 5 minutes"))));
+    engine.answers("/containers/json", EngineAnswer::Body(format!("[{}]", listed("web", "Up 5 minutes"))));
     let id = "web0123456789abcdef";
     let details = r#"{"State":{"StartedAt":"2026-11-25T15:58:18Z"}}"#;
-    engine.answers(&format!("/containers/{id}/json"), Said::Body(details.into()));
+    engine.answers(&format!("/containers/{id}/json"), EngineAnswer::Body(details.into()));
     let stats = r#"{"read":"2026-11-25T15:58:28.5Z","cpu_stats":{"cpu_usage":{"total_usage":1500000000}},
         "memory_stats":{"usage":1000,"limit":2000},"networks":{"eth0":{"rx_bytes":11,"tx_bytes":22}}}"#;
-    engine.answers(&format!("/containers/{id}/stats"), Said::Body(stats.into()));
+    engine.answers(&format!("/containers/{id}/stats"), EngineAnswer::Body(stats.into()));
     let _agent = watching(&host);
     engine.was_asked("/events", 1);
 
@@ -89,7 +89,7 @@ fn events_and_usage_are_exported_with_the_engines_times_and_the_containers_names
 }
 
 #[test]
-fn a_stream_that_breaks_goes_on_where_it_was_and_nothing_is_told_twice() {
+fn a_broken_stream_goes_on_where_it_was_and_reports_nothing_twice() {
     let host = Host::new();
     let mut engine = Engine::new(&host);
     let agent = watching(&host);
@@ -100,9 +100,9 @@ fn a_stream_that_breaks_goes_on_where_it_was_and_nothing_is_told_twice() {
     engine.tell(&second);
     agent.logs("docker.container.start");
 
-    // Of the same instant as what was heard, and later.
+    // Events of the same instant as the last one, and later ones.
     let missed = [event("pause", "web", 5000, ""), event("unpause", "web", 60_000, "")];
-    engine.answers("/events", Said::Stream(vec![first, second, missed[0].clone(), missed[1].clone()]));
+    engine.answers("/events", EngineAnswer::Stream(vec![first, second, missed[0].clone(), missed[1].clone()]));
     engine.stop();
     agent.logs("next try in");
     engine.start();
@@ -110,13 +110,13 @@ fn a_stream_that_breaks_goes_on_where_it_was_and_nothing_is_told_twice() {
     let path = engine.was_asked("/events", 2);
     assert!(path.contains("since=1795000004.000000000&"), "a second before the last one: {path}");
     agent.logs("docker.container.unpause");
-    let counts = ["create", "start", "pause", "unpause"].map(|kind| told(&agent, kind));
+    let counts = ["create", "start", "pause", "unpause"].map(|kind| logged_events(&agent, kind));
     assert_eq!(counts, [1, 1, 1, 1]);
     agent.logs("is watched again");
 }
 
 #[test]
-fn what_happened_while_the_agent_was_away_is_told_by_the_next_one() {
+fn events_that_one_agent_missed_are_reported_by_the_next() {
     let host = Host::new();
     let engine = Engine::new(&host);
     let mut agent = watching(&host);
@@ -127,16 +127,16 @@ fn what_happened_while_the_agent_was_away_is_told_by_the_next_one() {
     assert_eq!(agent.stop(), 0);
     wait_until("the stream to be closed", || engine.open_streams() == 0);
 
-    engine.answers("/events", Said::Stream(vec![first, event("oom", "web", 7000, "")]));
+    engine.answers("/events", EngineAnswer::Stream(vec![first, event("oom", "web", 7000, "")]));
     let agent = host.agent().start();
 
     agent.logs("docker.container.oom");
     assert!(engine.was_asked("/events", 2).contains("since=1795000004.000000000&"));
-    assert_eq!(told(&agent, "start"), 0, "the agent before has told it");
+    assert_eq!(logged_events(&agent, "start"), 0, "the agent before has logged it");
 }
 
 #[test]
-fn torn_garbage_and_endless_lines_cost_only_themselves() {
+fn torn_invalid_and_endless_lines_cost_no_other_line() {
     let host = Host::new();
     let engine = Engine::new(&host);
     let agent = watching(&host);
@@ -159,19 +159,19 @@ fn torn_garbage_and_endless_lines_cost_only_themselves() {
     assert_eq!(agent.status(&host).docker.unwrap().events_lost, 3);
     assert_eq!(engine.times_asked("/events"), 1, "it is still the same stream");
 
-    // What is no chunk at all breaks the stream, and it is opened again.
+    // A chunk without a size breaks the stream, and the agent opens it again.
     engine.say(b"no chunk\r\n");
     agent.logs("the answer is broken between two chunks");
     engine.was_asked("/events", 2);
 }
 
 #[test]
-fn what_an_engine_complains_of_is_said_once_and_shown() {
+fn an_error_of_the_engine_is_logged_once_and_shown() {
     let host = Host::new();
     let engine = Engine::new(&host);
     let body = r#"{"message":"client version 1.41 is too new. Maximum supported API version is 1.40"}"#;
     let refusal = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    engine.answers("/events", Said::Raw(refusal.into_bytes()));
+    engine.answers("/events", EngineAnswer::Raw(refusal.into_bytes()));
     let agent = watching(&host);
 
     let why = "/v1.41/events answered 400: client version 1.41 is too new. Maximum supported API version is 1.40";
@@ -182,22 +182,25 @@ fn what_an_engine_complains_of_is_said_once_and_shown() {
 }
 
 #[test]
-fn a_socket_of_something_else_is_said() {
+fn a_socket_that_is_no_engine_is_reported() {
     for (answer, why) in [
-        (&b"SSH-2.0-OpenSSH_9.2\r\n\r\n\r\n"[..], "what listens there does not speak HTTP"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "what listens there does not speak the Docker API"),
+        (&b"SSH-2.0-OpenSSH_9.2\r\n\r\n\r\n"[..], "the program that listens there does not speak HTTP"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
+            "the program that listens there does not speak the Docker API",
+        ),
         (b"", "the connection ended before the answer"),
     ] {
         let host = Host::new();
         let engine = Engine::new(&host);
-        engine.answers("/version", Said::Raw(answer.to_vec()));
+        engine.answers("/version", EngineAnswer::Raw(answer.to_vec()));
         let agent = watching(&host);
         agent.logs(why);
     }
 }
 
 #[test]
-fn a_socket_that_is_missing_is_said_once_and_found_when_it_comes() {
+fn a_missing_socket_is_logged_once_and_found_when_it_comes() {
     let host = Host::new();
     let mut engine = Engine::new(&host);
     engine.stop();
@@ -213,14 +216,14 @@ fn a_socket_that_is_missing_is_said_once_and_found_when_it_comes() {
 }
 
 #[test]
-fn a_socket_that_is_denied_is_said_with_the_way_out() {
+fn a_denied_socket_is_logged_with_the_way_out() {
     let host = Host::new();
     let _engine = Engine::new(&host);
     let socket = host.path("docker.sock");
     std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o000)).unwrap();
     host.set("docker.socket", &socket.display().to_string());
     host.server.offer(config("good"));
-    // root may do everything, unless it is told not to.
+    // root may open any file, unless its capabilities are taken away.
     let agent = match rustix::process::getuid().is_root() {
         true => host.agent().under(&["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]).start(),
         false => host.agent().start(),
@@ -231,12 +234,12 @@ fn a_socket_that_is_denied_is_said_with_the_way_out() {
 }
 
 #[test]
-fn podman_is_known_and_its_own_names_of_events_too() {
+fn podman_and_its_own_names_of_events_are_understood() {
     let host = Host::new();
     let engine = Engine::new(&host);
     engine.answers(
         "/version",
-        Said::Body(r#"{"Version":"4.3.1","ApiVersion":"1.41","Components":[{"Name":"Podman Engine"}]}"#.into()),
+        EngineAnswer::Body(r#"{"Version":"4.3.1","ApiVersion":"1.41","Components":[{"Name":"Podman Engine"}]}"#.into()),
     );
     let agent = watching(&host);
 
@@ -250,7 +253,7 @@ fn podman_is_known_and_its_own_names_of_events_too() {
 
 #[test]
 fn an_engine_that_hangs_delays_nothing_and_holds_nothing() {
-    // A look that hangs has a thread; so has, for a moment, a write of the state.
+    // A look that hangs has a thread; for a moment a write of the state has one, too.
     while_one_hangs(watching, |agent| wait_until("no more threads than that", || threads(agent) <= 3));
 }
 
@@ -280,7 +283,7 @@ fn a_flood_of_events_and_many_broken_streams_leave_nothing_behind() {
     let host = Host::new();
     let engine = Engine::new(&host);
     let agent = watching(&host);
-    // Of debug lines there would be too many.
+    // At debug level there would be too many lines.
     host.change(&agent, "log_level", "info");
     engine.was_asked("/events", 1);
     let mut time = 0;

@@ -1,7 +1,7 @@
-//! `watches_docker` for Windows, where the engine is on a named pipe: what the pipe does differently from a socket. What is
-//! said on it is the same, and promised there.
+//! `watches_docker` for Windows, where the engine is on a named pipe: the differences between the pipe and a socket.
+//! The messages are the same, and promised there.
 
-use super::engine::{Engine, Said, event, listed, while_one_hangs};
+use super::engine::{Engine, EngineAnswer, event, listed, while_one_hangs};
 use super::host::{Agent, Host, config, wait_until};
 
 fn watching(host: &Host) -> Agent {
@@ -11,19 +11,19 @@ fn watching(host: &Host) -> Agent {
 }
 
 #[test]
-fn what_happens_to_a_container_is_told_and_those_that_run_are_listed() {
+fn container_events_are_logged_and_running_containers_are_listed() {
     let host = Host::new();
     let engine = Engine::new(&host);
-    engine.answers("/containers/json", Said::Body(format!("[{}]", listed("web", "Up 5 minutes (healthy)"))));
+    engine.answers("/containers/json", EngineAnswer::Body(format!("[{}]", listed("web", "Up 5 minutes (healthy)"))));
     let details = r#"{"Id":"x","State":{"Status":"running","StartedAt":"2026-11-25T15:58:28.7Z"}}"#;
-    engine.answers("/containers/web0123456789abcdef/json", Said::Body(details.into()));
+    engine.answers("/containers/web0123456789abcdef/json", EngineAnswer::Body(details.into()));
     let mut agent = watching(&host);
 
     agent.logs("Docker 20.10.24 (API 1.41) at");
     engine.was_asked("/events", 1);
     engine.tell(&event("die", "web", 1, r#","exitCode":"137""#));
     agent.logs("docker.container.die: container web of nginx:1 ended with code 137");
-    // Longer than what is read at once, and what the pipe holds.
+    // Longer than one read, and longer than the pipe's buffer.
     let long = format!(r#","label":"{}""#, "x".repeat(100_000));
     engine.tell(&event("create", "long", 2, &long));
     engine.tell(&event("oom", "web", 3, ""));
@@ -41,7 +41,7 @@ fn what_happens_to_a_container_is_told_and_those_that_run_are_listed() {
 }
 
 #[test]
-fn an_engine_that_is_away_is_said_once_and_found_when_it_comes_back() {
+fn an_absent_engine_is_logged_once_and_found_when_it_comes_back() {
     let host = Host::new();
     let mut engine = Engine::new(&host);
     let agent = watching(&host);

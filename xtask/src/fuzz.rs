@@ -1,8 +1,9 @@
-//! `cargo xtask fuzz`: the targets of `fuzz/`, for as long as one likes; `cargo xtask check --real` runs each for a moment.
+//! `cargo xtask fuzz`: runs the targets of `fuzz/` for a given time; `cargo xtask check --real` runs each for ten
+//! seconds.
 //!
-//! It needs neither a nightly toolchain nor cargo-fuzz: what instruments the code are flags that any rustc takes, and
-//! libFuzzer comes with its crate as C++. Only AddressSanitizer is not for everybody: its flag is taken from a stable
-//! rustc that was told so, and its runtime comes with the toolchains of rustup, not with all others.
+//! It needs neither a nightly toolchain nor cargo-fuzz: any rustc accepts the flags that instrument the code, and
+//! libFuzzer comes with its crate as C++. AddressSanitizer is optional: a stable rustc accepts its flag only with
+//! RUSTC_BOOTSTRAP, and its runtime comes with rustup's toolchains, but not with all others.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,7 +18,7 @@ use crate::{Failure, Flags, places};
 /// Time for each target in `cargo xtask check --real`, in seconds.
 const MOMENT: u64 = 10;
 
-/// As cargo-fuzz has them: counters at each edge, and the values that are compared.
+/// The flags of cargo-fuzz: counters at each edge, and the values that are compared.
 const INSTRUMENTED: [&str; 6] = [
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
@@ -27,16 +28,15 @@ const INSTRUMENTED: [&str; 6] = [
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
 
-/// Flags for one target that are not for the others.
+/// The flags of one target that the others do not have.
 fn own_flags(target: &str) -> &'static [&'static str] {
     match target {
-        // Bounded memory is what it is about.
+        // The promise of this target is bounded memory.
         "config" => &["-malloc_limit_mb=64"],
         _ => &[],
     }
 }
 
-/// Runs the verb.
 pub fn verb(args: &[String]) -> Result<(), Failure> {
     let (mut seconds, mut wanted) = (MOMENT, Vec::new());
     let known = targets()?;
@@ -70,7 +70,7 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The step of `cargo xtask check --real`: each target for a moment, two at a time.
+/// The step of `cargo xtask check --real`: each target for ten seconds, two at a time.
 pub fn step() -> Outcome {
     let targets = match targets() {
         Ok(targets) => targets,
@@ -102,11 +102,11 @@ pub fn step() -> Outcome {
     Outcome::Passed(format!("{} targets, {MOMENT} s each{}", targets.len(), built.without))
 }
 
-/// Builds them.
+/// Builds the targets.
 ///
 /// # Errors
 ///
-/// What is missing, or what the compiler said.
+/// The missing tool, or the compiler's output.
 pub fn prepare() -> Result<(), String> {
     match build() {
         Ok(_) => Ok(()),
@@ -124,14 +124,13 @@ fn targets() -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// The programs.
 struct Built {
     folder: PathBuf,
-    /// What they lack here, for the table.
+    /// The features that they lack on this machine, for the table.
     without: &'static str,
 }
 
-/// Builds all targets at once. Skipped where a C++ compiler or the crates cannot be had.
+/// Builds all targets at once. Skips them where a C++ compiler or the crates are unavailable.
 fn build() -> Result<Built, Outcome> {
     let compiler = ["c++", "g++", "clang++"].iter().find(|name| Command::new(name).arg("--version").output().is_ok());
     if compiler.is_none() {
@@ -140,7 +139,7 @@ fn build() -> Result<Built, Outcome> {
     let fetched = run("fuzz crates", places::cargo().args(["fetch", "--locked", "--manifest-path", "fuzz/Cargo.toml"]));
     match fetched {
         Ok(ran) if ran.ok() => {}
-        // A lock file that does not fit is a mistake, a registry that cannot be reached is none.
+        // A lock file that does not fit is a fault of the project; an unreachable registry is none.
         Ok(ran) if ran.output.contains("--locked was passed") => return Err(Outcome::Failed(ran.output)),
         Ok(ran) => return Err(Outcome::Skipped(format!("crates cannot be had: {}", ran.last_words()))),
         Err(reason) => return Err(Outcome::Failed(reason)),
@@ -165,7 +164,7 @@ fn build() -> Result<Built, Outcome> {
     Ok(Built { folder: target_dir.join(host).join("release"), without })
 }
 
-/// The target of this machine, and whether AddressSanitizer's runtime is there for it.
+/// The target of this machine, and whether AddressSanitizer's runtime exists for it.
 fn toolchain() -> Result<(String, bool), String> {
     let ask = |argument: &[&str]| run("rustc", Command::new("rustc").args(argument)).map(|ran| ran.stdout);
     let version = ask(&["-vV"])?;
@@ -179,11 +178,11 @@ fn toolchain() -> Result<(String, bool), String> {
 }
 
 impl Built {
-    /// Runs one target, beginning with what earlier runs found and with the seeds. Answers with a line of what was done.
+    /// Runs one target on the inputs of earlier runs and the seeds. Returns a line about the run.
     ///
     /// # Errors
     ///
-    /// What libFuzzer said of a finding, and where it put the input.
+    /// libFuzzer's report of a finding, and the file with its input.
     fn run(&self, target: &str, seconds: u64) -> Result<String, String> {
         let fuzz = places::root().join("fuzz");
         let (corpus, findings) = (fuzz.join("corpus").join(target), fuzz.join("artifacts").join(target));
@@ -196,7 +195,7 @@ impl Built {
         command.args(seeds.is_dir().then_some(&seeds));
         command.arg(format!("-max_total_time={seconds}")).arg(format!("-artifact_prefix={}/", findings.display()));
         command.args(["-print_final_stats=1", "-timeout=60"]).args(own_flags(target));
-        // Some write files, which should not wear out a disk.
+        // Some targets write files, which should not wear out a disk.
         let memory = Path::new("/dev/shm");
         if memory.is_dir() {
             command.env("TMPDIR", memory);

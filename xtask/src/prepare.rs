@@ -1,6 +1,6 @@
-//! `cargo xtask prepare`: builds what the steps of `cargo xtask check --real` build, and runs nothing of it. Most promises wait
-//! while they run; `.ci/run` has this build meanwhile, at the lowest priority. A step never counts on it: it builds by itself
-//! what is not there yet, and waits for cargo's lock where this is just at it.
+//! `cargo xtask prepare`: builds everything that the steps of `cargo xtask check --real` build, and runs nothing of it.
+//! `.ci/run` starts it at the lowest priority beside the promises, which wait most of their time. No step relies on it:
+//! a step builds the missing parts itself, and waits for cargo's lock while this build holds it.
 
 use std::thread;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crate::{Failure, Flags, collector, console, fuzz};
 
 type Job = (&'static str, fn() -> Result<(), String>);
 
-/// What cargo builds in `target/cross`, where it does one thing at a time, in the order of the steps.
+/// The builds in `target/cross`, of which cargo does one at a time, in the order of the steps.
 const CROSS: [Job; 5] = [
     ("the agent for ARM64", || release(arm64::TARGET, "otelet")),
     ("the promises for ARM64", || tests(arm64::TARGET, [build::PROMISES])),
@@ -24,7 +24,7 @@ const CROSS: [Job; 5] = [
     }),
 ];
 
-/// All that is built elsewhere.
+/// The builds in other directories.
 const OTHERS: [Job; 6] = [
     ("a Collector", || collector::find().map(drop)),
     ("a node of Kubernetes, and its Collector", kubernetes::prepare),
@@ -34,7 +34,7 @@ const OTHERS: [Job; 6] = [
     ("a Collector for Windows", || collector::small_for(windows::TARGET).map(drop)),
 ];
 
-/// Runs the verb. What cannot be built here is said, and is no failure: the step says it too.
+/// Runs the verb. A build that is impossible here is printed, and is no failure: its step prints it too.
 pub fn verb(args: &[String]) -> Result<(), Failure> {
     let mut flags = Flags::new("prepare", args);
     if let Some(name) = flags.next_name() {

@@ -1,28 +1,29 @@
 //! The checks of an offered body. Pure: no file, no clock, no process, and the body itself is never changed.
 //!
-//! The collector's own `validate` has the last word. What is refused here is what it would refuse or misread anyway,
-//! what would cost this host too much to look at, and nothing else. What the collector does was seen on 0.149.0.
+//! The collector's own `validate` has the last word. This refuses only a body that the collector would refuse or
+//! misread anyway, and one that would cost this host too much to read. The collector's behaviour was observed with
+//! 0.149.0.
 
 use crate::refusal::{BODY_LIMIT, Refusal};
 use crate::scan::{Pieces, Scan};
-use crate::walk::{self, Inspected};
+use crate::walk::{self, Inspection};
 use crate::words::squeeze;
 
-/// Checks a body and reads from it what the overlay needs.
+/// Checks a body and reads the values that the overlay needs.
 ///
 /// Takes time in proportion to the size of the body (15 to 150 ns a byte; aliases may make it 650), less than 256 KiB of
 /// stack and the memory named at [`NODE_LIMIT`](crate::NODE_LIMIT).
 ///
-/// What the collector itself does with the odd ones: a byte order mark, CR or CRLF as line ends, tabs after a colon,
-/// anchors, merge keys, unknown tags and keys written as `service::pipelines` are all taken, and so they are here.
-/// Control characters (even in comments), tabs as indentation, duplicate keys and an empty first document are refused;
-/// of these the duplicate keys are left to its `validate`, which names both lines. A second document is ignored by it
-/// without a word, and refused here.
+/// The collector accepts a byte order mark, CR or CRLF as line ends, tabs after a colon, anchors, merge keys, unknown
+/// tags and keys written as `service::pipelines`, and so does this function. The collector refuses control characters
+/// (even in comments), tabs as indentation, duplicate keys and an empty first document. So does this function, but it
+/// leaves duplicate keys to `validate`, which names both lines. The collector silently ignores a second document; this
+/// function refuses it.
 ///
 /// # Errors
 ///
-/// [`Refusal`], whose text is what the config's author reads.
-pub fn inspect(body: &[u8]) -> Result<Inspected, Refusal> {
+/// [`Refusal`]. Its text is written for the author of the config.
+pub fn inspect(body: &[u8]) -> Result<Inspection, Refusal> {
     if body.len() > BODY_LIMIT {
         return Err(Refusal::TooLarge { size: body.len(), limit: BODY_LIMIT });
     }
@@ -39,7 +40,7 @@ pub fn inspect(body: &[u8]) -> Result<Inspected, Refusal> {
     found.inspected()
 }
 
-/// Finds the scalars and comments of a text that is YAML, within the limits of [`inspect`].
+/// Finds the scalars and comments of a YAML text, within the limits of [`inspect`].
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
-//! What is known of a Collector's config without running it: no file, no clock, no process.
+//! Reads and checks a Collector's config without running it: no file, no clock, no process.
 //!
-//! `inspect` checks an offered body (`scan` counts before anything is parsed, `walk` reads what the overlay needs),
-//! `overlay` makes what is passed beside it, `words` makes one line of a collector's output, `redact` takes the secrets
-//! out of what is shown, `signature` verifies, `hash` names a body.
+//! `inspect` checks an offered body: `scan` counts its nodes before it is parsed, `walk` reads the values that the
+//! overlay needs. `overlay` writes the second `--config`. `words` shortens a collector's output to one line. `redact`
+//! hides secrets in texts that are shown. `signature` verifies a config, `hash` computes its hash.
 
 // No I/O; its tests read files and run minisign.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
@@ -25,5 +25,5 @@ pub use inspect::inspect;
 pub use overlay::{Capabilities, Intake, Overlay, PROBE_CONFIG, Witness, capabilities, overlay, quoted};
 pub use refusal::{BODY_LIMIT, Refusal};
 pub use scan::{ALIAS_LIMIT, DEPTH_LIMIT, DIRECTIVE_LIMIT, NODE_LIMIT, SCALAR_LIMIT};
-pub use walk::{Endpoint, Inspected, Pipeline, Way};
+pub use walk::{Endpoint, Inspection, Pipeline, SignalPath};
 pub use words::last_words;

@@ -1,80 +1,82 @@
-//! The second `--config`: what the agent adds to a body, and how the collector's health is seen with it. Pure.
+//! The second `--config`, with the agent's additions to a body, and the way to see the collector's health. Pure.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::walk::{Endpoint, Inspected, Pipeline, Way};
+use crate::walk::{Endpoint, Inspection, Pipeline, SignalPath};
 
-/// The extension that the agent adds if the body has none.
+/// The extensions that the agent may add: one of them, if the body has none that shows the collector's health.
 const HEALTH_CHECK: &str = "health_check/otelet";
 const SD_NOTIFY: &str = "sd_notify/otelet";
 
-/// The receiver that the agent adds for what it exports itself.
+/// The receiver that the agent adds for its own metrics and events.
 const RECEIVER: &str = "otlp/otelet";
 
-/// A config that no collector takes: what `validate` says about it lists the extensions and receivers that the collector has, which
-/// `components` does not do faithfully (it leaves out those that were renamed). See [`capabilities`].
+/// A config that every collector refuses. The error of `validate` lists the collector's extensions and receivers; the
+/// list of `components` is incomplete, since it leaves out renamed ones. See [`capabilities`].
 pub const PROBE_CONFIG: &str = "extensions: {otelet_probe: {}}\nreceivers: {otelet_probe: {}}\n";
 
-/// Which extensions a collector has that can witness its health, and whether it can be given what the agent exports.
+/// Which extensions a collector has that show its health, and whether it can receive the agent's own metrics and
+/// events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Capabilities {
-    /// The one that answers over HTTP.
+    /// It has the extension that answers over HTTP.
     pub health_check: bool,
-    /// The one that talks to `NOTIFY_SOCKET`.
+    /// It has the extension that writes to `NOTIFY_SOCKET`.
     pub sd_notify: bool,
-    /// The receiver of OTLP.
+    /// It has the receiver for OTLP.
     #[serde(default)]
     pub otlp: bool,
-    /// Whether it takes what is passed beside the built-in config, `BUILT_IN_MORE` of the agent's room `os`, which it has to be
-    /// asked about by itself.
+    /// It accepts the additions to the built-in config (`BUILT_IN_MORE` in the agent's `os`). This takes a `validate`
+    /// of its own.
     #[serde(default)]
     pub more: bool,
 }
 
-/// The second `--config`, and how to see that the collector is well.
+/// The second `--config`, and how the collector's health is seen with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overlay {
-    /// YAML. Empty if there is nothing to add: then no second `--config` is passed.
+    /// YAML, or empty if there is nothing to add: then no second `--config` is passed.
     pub text: String,
     /// How the collector's health is seen.
     pub witness: Witness,
-    /// Where the agent's own metrics and events go in.
+    /// The addresses that take the agent's own metrics and events.
     pub intake: Intake,
 }
 
-/// Where the two signals get into a collector, as far as they do.
+/// The addresses at which a collector takes metrics and logs from the agent; `None` for a signal that it does not take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Intake {
-    /// Of a receiver.
+    /// The address of an OTLP receiver for metrics.
     pub metrics: Option<SocketAddr>,
-    /// Of a receiver.
+    /// The address of an OTLP receiver for log records.
     pub logs: Option<SocketAddr>,
 }
 
-/// How the health of a collector is seen.
+/// The evidence for the health of a collector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Witness {
-    /// Its `health_check` answers 200.
+    /// Healthy while its `health_check` answers 200.
     HealthCheck {
         /// An IP address, without brackets.
         host: String,
-        /// A TCP port.
+        /// The TCP port, never 0.
         port: u16,
-        /// Starts with `/`.
+        /// The path of the URL; it starts with `/`.
         path: String,
     },
-    /// It says `READY=1` and `WATCHDOG=1` on `NOTIFY_SOCKET`.
+    /// Healthy while it sends `READY=1` and `WATCHDOG=1` to `NOTIFY_SOCKET`.
     SdNotify,
-    /// Its process is there.
+    /// Healthy while its process exists.
     Alive,
 }
 
-/// Reads from the error about [`PROBE_CONFIG`] what the collector has; nothing, if it says anything else.
+/// Reads the collector's components from its error about [`PROBE_CONFIG`]; any other text yields none.
 ///
-/// 0.149.0 says `'extensions' unknown type: "otelet_probe" for id: "otelet_probe" (valid values: [health_check
-/// file_storage])`, in no particular order, the same of `'receivers'` before or after it, and ends with 1.
+/// 0.149.0 prints `'extensions' unknown type: "otelet_probe" for id: "otelet_probe" (valid values: [health_check
+/// file_storage])`, with the values in no particular order, and the same for `'receivers'` before or behind it. Its
+/// exit status is 1.
 pub fn capabilities(stderr: &str) -> Capabilities {
     let list = |section: &str| {
         let (_, rest) = stderr.split_once(section)?;
@@ -91,22 +93,22 @@ pub fn capabilities(stderr: &str) -> Capabilities {
     }
 }
 
-/// Makes the second `--config` for a body: a `health_check` on a loopback port if the body has none that can be probed,
-/// or an `sd_notify` if that is all that the collector has, and the identity of this agent as resource attributes of
-/// the collector's own telemetry.
+/// Makes the second `--config` for a body. It adds a `health_check` on a loopback port if the body has none that can be
+/// probed, or an `sd_notify` if the collector has nothing else. It also adds the identity of this agent as resource
+/// attributes of the collector's own telemetry.
 ///
-/// The collector merges mappings deeply and replaces lists, hence `service.extensions` is repeated. A null in the body
-/// (`extensions:`) merges like an empty mapping; a string (`extensions: ${file:x}`) would be replaced, hence nothing is
-/// added beside one. Resource attributes of the overlay win over the body's of the same name, hence a body that has its
-/// own keeps them alone. An attribute whose name contains `::` is left out: the collector reads that as a path.
+/// The collector merges mappings deeply and replaces lists, so the overlay repeats `service.extensions`. A null in the
+/// body (`extensions:`) merges like an empty mapping. A string (`extensions: ${file:x}`) would be replaced, so nothing
+/// is added beside one. Resource attributes of the overlay win over those of the body, so a body that has its own gets
+/// none from the agent. An attribute whose name contains `::` is left out: the collector reads that as a path.
 ///
-/// If the collector has the receiver (`otlp`, also none where nothing is to be given to it), each of metrics and logs gets a
-/// way in: by an `otlp` receiver of the body, or else by one on the second loopback port that is added to the receivers
-/// of the first pipeline, which are repeated like the extensions.
+/// If `capabilities.otlp` is set, metrics and logs each get an address: that of an `otlp` receiver in the body, or else
+/// that of a new one on the second loopback port. The new one is added to the receivers of the first pipeline, which
+/// are repeated like the extensions. A caller with nothing to export clears `capabilities.otlp`.
 ///
-/// Receivers that were left out of a pipeline ([`Inspected::without_engine`]) are left out by setting the others.
+/// To leave receivers out of a pipeline ([`Inspection::without_engine`]), the overlay sets the list of the others.
 pub fn overlay(
-    inspected: &Inspected,
+    inspected: &Inspection,
     capabilities: Capabilities,
     [free_port, otlp_port]: [u16; 2],
     identity: &[(String, String)],
@@ -144,7 +146,7 @@ pub fn overlay(
     let added = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), otlp_port);
     let mut pipelines = inspected.rewired.clone();
     let mut gets_receiver = false;
-    let mut way_in = |way: &Way| {
+    let mut way_in = |way: &SignalPath| {
         let pipeline = way.pipeline.as_ref().filter(|_| capabilities.otlp && way.receiver.is_none());
         let Some(pipeline) = pipeline else { return way.receiver.filter(|_| capabilities.otlp) };
         let listed = pipeline.receivers.iter().filter(|id| *id != RECEIVER).cloned();
@@ -171,11 +173,11 @@ pub fn overlay(
     Overlay { text, witness, intake }
 }
 
-/// A string as YAML in double quotes, of which the collector makes the same string again.
+/// A string as YAML in double quotes, which the collector reads back as the same string.
 ///
-/// JSON's quoting would not do: it leaves U+007F to U+009F, U+FEFF and U+FFFE as they are, at which the parser stops, and
-/// U+0085, U+2028 and U+2029, which it takes for line ends. In values a `$` is doubled, since the collector expands
-/// `${env:X}` there; it does not in keys.
+/// JSON's quoting would not do. It leaves U+007F to U+009F, U+FEFF and U+FFFE as they are, which end the parser, and
+/// U+0085, U+2028 and U+2029, which the parser takes for line ends. In values a `$` is doubled, since the collector
+/// expands `${env:X}` there, but not in keys.
 pub fn quoted(text: &str, value: bool) -> String {
     let mut out = String::from('"');
     for c in text.chars() {
@@ -201,10 +203,10 @@ mod tests {
     use crate::tests::{GOOD, check};
     use crate::walk::kind;
 
-    fn inspected(extensions: &[&str]) -> Inspected {
+    fn inspected(extensions: &[&str]) -> Inspection {
         let extensions: Vec<String> = extensions.iter().map(|id| (*id).to_owned()).collect();
         let has_sd_notify = extensions.iter().any(|id| kind(id) == "sd_notify");
-        Inspected { extensions, extensions_readable: true, has_sd_notify, ..Inspected::default() }
+        Inspection { extensions, extensions_readable: true, has_sd_notify, ..Inspection::default() }
     }
 
     fn pairs(identity: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reads_an_engine_that_is_away_is_left_out_and_nothing_else() {
+    fn only_the_docker_receiver_is_left_out_while_the_engine_is_away() {
         let body = "receivers: {docker_stats: {}, hostmetrics: {}, filelog: {}}\nservice:\n  pipelines:\n    \
                     metrics: {receivers: [hostmetrics, docker_stats, docker_stats/2]}\n    logs: {receivers: [filelog]}\n";
         let found = check(body).unwrap();
@@ -255,7 +257,7 @@ mod tests {
         );
         assert_eq!(made.text.matches("receivers: [").count(), 2, "each pipeline once: {}", made.text);
 
-        // What stays spoils it for all; what is no receiver of an engine stays.
+        // A pipeline with no other receiver, another receiver's name, and an expansion: nothing is left out.
         for body in [
             "service: {pipelines: {metrics: {receivers: [docker_stats]}, metrics/2: {receivers: [a, docker_stats]}}}",
             "service: {pipelines: {metrics: {receivers: [docker_statsd]}}}",
@@ -269,7 +271,7 @@ mod tests {
     fn nothing_to_add_is_an_empty_overlay() {
         let empty = |witness| Overlay { text: String::new(), witness, intake: Intake::default() };
         assert_eq!(overlay(&inspected(&["a"]), NONE, [1, 2], &[]), empty(Witness::Alive));
-        let unreadable = Inspected { has_telemetry_resource: true, ..Inspected::default() };
+        let unreadable = Inspection { has_telemetry_resource: true, ..Inspection::default() };
         assert_eq!(overlay(&unreadable, BOTH, [1, 2], &pairs(&[("a", "b")])), empty(Witness::Alive));
         let own = inspected(&["sd_notify/mine"]);
         assert_eq!(overlay(&own, NOTIFY, [1, 2], &[]), empty(Witness::SdNotify));
@@ -289,7 +291,7 @@ mod tests {
             "service:\n  telemetry:\n    resource:\n      \"service.instance.id\": \"1\"\n      \
              \"$k\": \"$${env:X} $$$$\"\n"
         );
-        let own = Inspected { has_telemetry_resource: true, ..inspected(&[]) };
+        let own = Inspection { has_telemetry_resource: true, ..inspected(&[]) };
         assert_eq!(overlay(&own, NONE, [1, 2], &identity).text, "");
     }
 
@@ -324,7 +326,7 @@ mod tests {
         );
         let port = address("127.0.0.1:4711");
         assert_eq!(made.intake, Intake { metrics: port, logs: port });
-        // Not without being asked.
+        // None without the capability.
         let made = overlay(&check(&body).unwrap(), NONE, [1, 4711], &[]);
         assert_eq!((made.text.as_str(), made.intake), ("", Intake::default()));
     }
@@ -371,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_added_where_the_overlay_would_replace_what_cannot_be_read() {
+    fn nothing_is_added_beside_an_expansion() {
         for pipelines in [
             "{traces: {receivers: [a]}}",
             "{metrics: {receivers: '${env:X}'}}",
@@ -411,17 +413,17 @@ mod tests {
 
     #[test]
     fn capabilities_are_read_from_the_collectors_refusal() {
-        let said = |list: &str| {
+        let listed = |list: &str| {
             capabilities(&format!(
                 "Error: failed to get config: cannot unmarshal the configuration: decoding failed \
                  due to the following error(s):\n\n'extensions' unknown type: \"otelet_probe\" for \
                  id: \"otelet_probe\" (valid values: [{list}])\n"
             ))
         };
-        assert_eq!(said("health_check file_storage"), HEALTH);
-        assert_eq!(said("zpages sd_notify health_check"), BOTH);
-        assert_eq!(said("health_checkv2 file_storage"), NONE);
-        assert_eq!(said(""), NONE);
+        assert_eq!(listed("health_check file_storage"), HEALTH);
+        assert_eq!(listed("zpages sd_notify health_check"), BOTH);
+        assert_eq!(listed("health_checkv2 file_storage"), NONE);
+        assert_eq!(listed(""), NONE);
         let receivers = "'receivers' unknown type: \"otelet_probe\" for id: \"otelet_probe\" \
                          (valid values: [filelog otlp health_check])\n";
         let both = "'extensions' unknown type: \"otelet_probe\" for id: \"otelet_probe\" \

@@ -1,16 +1,16 @@
-//! Takes the secrets out of a config's text before it is reported, and leaves everything else as it was written. Pure.
+//! Replaces the secrets in a config's text before it is reported, and leaves everything else as it was written. Pure.
 //!
-//! A scalar is taken out if the name of its key says so, whatever its value; if it holds a value that is known to be
-//! secret; or if it reads like one: `password=…`, a user in a URL, a private key. References such as
-//! `${env:API_KEY}` stay, they are what a person wants to see.
+//! A scalar is replaced if the name of its key is that of a secret; if it contains a value that is known to be secret;
+//! or if its text looks like a secret: `password=…`, a user in a URL, a private key. References such as
+//! `${env:API_KEY}` stay, since they are useful to a reader.
 //!
-//! What is secret is decided on what the parser reads, not on how it is written. The text is then changed in place, read
-//! again and compared with what it should say; if that fails (anchors, aliases, something that a scan of the text
-//! takes for something else), the parsed config is written out as JSON instead, which is YAML as well. What cannot
-//! be parsed is not shown at all. So a mistake here costs looks, not secrets.
+//! The decision is made on the parsed values, not on the text. The text is then changed in place, parsed again and
+//! compared with the expected values. If that fails (anchors, aliases, a misread by the scan of the text), the parsed
+//! config is written out as JSON, which is YAML as well. A text that cannot be parsed is not shown at all. So a mistake
+//! here spoils the layout and shows no secret.
 //!
-//! What this cannot know: a secret under an innocent name that neither is in the list nor reads like one, and a known
-//! value in another encoding, such as base64.
+//! Two kinds of secrets are not found: one under a harmless name that is neither a known value nor looks like a secret,
+//! and a known value in another encoding, such as base64.
 
 #[cfg(test)]
 mod tests;
@@ -26,26 +26,27 @@ use tree::{Kind, Node, Tree};
 pub use words::{REDACTED, is_secret_name};
 use words::{assignment, is_reference, userinfo, words};
 
-/// The largest text that is looked at, in bytes; a larger one is not shown.
+/// The largest text that is searched, in bytes; a larger one is not shown.
 const LARGEST: usize = 4 << 20;
 
-/// The shortest known value that is looked for inside of texts, in bytes. A shorter one counts where it is all there is:
-/// otherwise a secret `1` would take out every port.
+/// The shortest known value that is searched for within texts, in bytes. A shorter one must be the whole text:
+/// otherwise a secret `1` would hide every port.
 const SHORTEST: usize = 4;
 
-/// The most bytes of text times known values: what bounds the time. A hundred values in 4 MiB take 0.3 s (x86_64, optimised).
+/// The most bytes of text times known values, to bound the time. A hundred values in 4 MiB take 0.3 s (x86_64,
+/// optimised).
 const WORK: usize = 512 << 20;
 
-/// Takes secrets out of texts.
+/// Replaces secrets in texts.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    /// Looked for everywhere; longest first.
+    /// Values that are searched for everywhere, longest first.
     known: Vec<String>,
-    /// Too short to be looked for inside of others.
+    /// Values that must be a whole text, since they are short.
     short: Vec<String>,
 }
 
-/// The values are nobody's business.
+/// Written by hand, since the values are secrets.
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Redactor({} values)", self.known.len() + self.short.len())
@@ -53,8 +54,8 @@ impl fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    /// Makes one that knows these values: secret settings, and whatever came from `${env:}` and `${file:}`. Their parts count
-    /// as well: lines and words of eight bytes or more (a token behind `Bearer`), and the password of a URL.
+    /// Takes the known values: secret settings, and every value that came from `${env:}` or `${file:}`. Their parts
+    /// count as well: lines and words of eight bytes or more (a token behind `Bearer`), and the password of a URL.
     pub fn new<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut all: Vec<&str> = Vec::new();
         for value in values {
@@ -67,14 +68,14 @@ impl Redactor {
         }
         all.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
         all.dedup();
-        // An empty value is everywhere, and the marker's own words would be looked for in it.
+        // An empty value is part of every text, and a part of the marker is part of every marker.
         all.retain(|value| !value.is_empty() && !REDACTED.contains(value));
         let (known, short): (Vec<_>, Vec<_>) = all.into_iter().partition(|value| value.len() >= SHORTEST);
         let owned = |values: Vec<&str>| values.into_iter().map(str::to_owned).collect();
         Self { known: owned(known), short: owned(short) }
     }
 
-    /// A config without its secrets.
+    /// Returns a config without its secrets.
     ///
     /// Takes time in proportion to its size, once for reading and once for each known value.
     pub fn config(&self, text: &str) -> String {
@@ -85,7 +86,7 @@ impl Redactor {
         })
     }
 
-    /// A line for people, such as the collector's last words, without the known values.
+    /// Returns a line, such as the collector's last words, without the known values.
     pub fn line(&self, text: &str) -> String {
         if text.len().saturating_mul(self.known.len()) > WORK {
             return REDACTED.to_owned();
@@ -97,7 +98,8 @@ impl Redactor {
         line
     }
 
-    /// Lines of a log. Beside the known values, what reads like a secret is taken out with the rest of its line.
+    /// Returns lines of a log without the known values. A text that looks like a secret is replaced with the rest of
+    /// its line.
     pub fn log(&self, text: &str) -> String {
         let mut shown = String::with_capacity(text.len());
         let mut within_key = false;
@@ -128,7 +130,7 @@ impl Redactor {
         shown
     }
 
-    /// The texts that [`config`](Self::config) takes out: whoever quotes them elsewhere tells a secret.
+    /// Returns the texts that [`config`](Self::config) replaces, so that they can be replaced elsewhere too.
     pub fn secrets_in(&self, text: &str) -> Vec<String> {
         if text.len() > LARGEST {
             return Vec::new();
@@ -150,16 +152,16 @@ impl Redactor {
         let mut tree = Tree::read(text)?;
         Policy { redactor: self, nodes: &mut tree.nodes }.value(0, false);
         let shown = self.in_place(text, &pieces, &tree).or_else(|| tree.json())?;
-        // The last word: also in anchors, tags and whatever else is not a scalar.
+        // A last check, which also covers anchors, tags and other parts that are no scalars.
         (!self.knows_part_of(&shown)).then_some(shown)
     }
 
-    /// The text with its secret scalars replaced, if it then reads as it should.
+    /// The text with its secret scalars replaced, if it then parses to the expected values.
     fn in_place(&self, text: &str, pieces: &Pieces, tree: &Tree) -> Option<String> {
         if pieces.marked {
             return None;
         }
-        // Where everything is quoted, this is too: JSON stays JSON.
+        // In a text of JSON the marker is quoted too, so that it stays JSON.
         let quotes = text.trim_start().starts_with(['{', '[']);
         let mut cuts: Vec<(Range<usize>, String)> = Vec::new();
         let mut places = pieces.scalars.iter().peekable();
@@ -189,10 +191,10 @@ impl Redactor {
             done = at.end;
         }
         shown.push_str(text.get(done..)?);
-        Tree::read(&shown)?.says(tree).then_some(shown)
+        Tree::read(&shown)?.reads_as(tree).then_some(shown)
     }
 
-    /// Comments that speak of secrets. Lines that follow each other are one comment: a secret may be on the next.
+    /// The comments that mention secrets. Adjacent lines are one comment, since the secret may be on the next line.
     fn secret_comments(&self, text: &str, comments: &[Range<usize>]) -> Vec<(Range<usize>, String)> {
         let mut cuts = Vec::new();
         let mut rest = comments;
@@ -201,15 +203,15 @@ impl Redactor {
             let (block, after) = rest.split_at(1 + rest.windows(2).take_while(follows).count());
             rest = after;
             let whole = &text[first.start..block[block.len() - 1].end];
-            let speaks = words(whole).any(|word| is_secret_name(&whole[word]));
-            if speaks || self.is_suspicious(whole) {
+            let mentions = words(whole).any(|word| is_secret_name(&whole[word]));
+            if mentions || self.is_suspicious(whole) {
                 cuts.extend(block.iter().map(|at| (at.clone(), format!("# {REDACTED}"))));
             }
         }
         cuts
     }
 
-    /// Whether a text is secret by what it says.
+    /// Whether a text looks like a secret.
     fn is_suspicious(&self, text: &str) -> bool {
         self.knows_part_of(text)
             || self.short.iter().any(|value| value == text.trim())
@@ -230,7 +232,8 @@ struct Policy<'a> {
 }
 
 impl Policy<'_> {
-    /// Judges a value and what is in it, of a key that is `secret` or not. Answers with the number of the node behind it.
+    /// Judges a value and everything in it; `secret` says whether its key names a secret. Returns the index of the node
+    /// behind it.
     fn value(&mut self, at: usize, secret: bool) -> usize {
         match &mut self.nodes[at] {
             Node::Scalar(scalar) => {
@@ -270,13 +273,13 @@ impl Policy<'_> {
                 Node::Scalar(key) => key.text.clone(),
                 Node::Map { .. } | Node::Seq { .. } => String::new(),
             };
-            // A key by itself is secret only if its text is.
+            // The text of a key is secret only if it looks like a secret.
             let value = self.value(next, false);
             let named = match key.as_str() {
-                // Of `{key: host.name, action: upsert}`, as processors have it.
+                // The key of an attribute, as in the processors' `{key: host.name, action: upsert}`.
                 "key" if is_attribute => false,
                 "value" | "default" => names_a_secret,
-                // Who may send is in a header often enough, under whatever name.
+                // Any header may hold credentials, under any name.
                 "headers" => true,
                 key => is_secret_name(key),
             };

@@ -1,56 +1,57 @@
-//! The reasons why a body is not given to the collector.
+//! The reasons for refusing a body before the collector sees it.
 
-/// The largest body that is looked at, in bytes. The transports stop long before.
+/// The largest body that is inspected, in bytes. The transports have lower limits.
 pub const BODY_LIMIT: usize = 64 << 20;
 
-/// Why a body is not given to the collector.
+/// Why a body is refused before the collector sees it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Nothing but white space and comments, if that.
+    /// The body has nothing but white space and comments.
     #[error("config is empty; an empty config never replaces a running one")]
     Empty,
 
-    /// Longer than [`BODY_LIMIT`].
+    /// The body is longer than [`BODY_LIMIT`].
     #[error("config is {size} bytes, the most taken is {limit}")]
     TooLarge {
         /// The body's size in bytes.
         size: usize,
-        /// The limit in bytes.
+        /// The limit that it exceeds, in bytes.
         limit: usize,
     },
 
-    /// The collector would take UTF-16 too, but what reads configs on their way mostly does not.
+    /// The body is not UTF-8. The collector would take UTF-16 too, but most programs that handle configs on their way
+    /// would not.
     #[error("config is not UTF-8 at byte {at} (line {line}); save it as UTF-8")]
     NotUtf8 {
-        /// Offset of the first byte that is wrong.
+        /// Offset of the first invalid byte.
         at: usize,
         /// The line of that byte, from 1.
         line: usize,
     },
 
-    /// A control character, which YAML forbids even in comments.
+    /// The body has a control character, which YAML forbids even in comments.
     #[error(
         "config has the control character U+{character:04X} on line {line}; YAML takes it only as an escape in double quotes"
     )]
     ControlCharacter {
-        /// Its code point.
+        /// The Unicode code point of the character.
         character: u32,
-        /// Its line, from 1.
+        /// The line of the character, from 1.
         line: usize,
     },
 
-    /// More of something than any real config has, such as a YAML bomb.
+    /// The body has more nodes, levels or aliases than any real config: it may be a YAML bomb.
     #[error("config has more than {limit} {what} by line {line}; split it, or leave out what is generated")]
     TooComplex {
-        /// What there is too much of.
+        /// The thing that is counted, in the plural.
         what: &'static str,
-        /// The most that is taken.
+        /// The most that is accepted.
         limit: usize,
         /// The line where the limit was passed, from 1.
         line: usize,
     },
 
-    /// The collector reads the first document and says nothing about the others.
+    /// The body has a second document. The collector would read the first and silently ignore the others.
     #[error(
         "config has a second YAML document on line {line}, which the collector would ignore; join the two or remove the `---`"
     )]
@@ -59,14 +60,14 @@ pub enum Refusal {
         line: usize,
     },
 
-    /// The parser's words.
+    /// The body is not well-formed YAML.
     #[error("config is not well-formed YAML: {cause}")]
     Malformed {
-        /// What was expected, with line and column.
+        /// The parser's message, with line and column.
         cause: String,
     },
 
-    /// YAML, but not a collector's.
+    /// The body is YAML, but not a config of a collector.
     #[error("config has no pipelines; `service.pipelines` must be a mapping with at least one, such as `traces:`")]
     NoPipelines,
 }

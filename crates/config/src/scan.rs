@@ -1,21 +1,21 @@
-//! The count of what a body would cost to parse, taken before it is parsed. Pure, in one pass, and without memory of
-//! its own beyond the depth.
+//! Counts the nodes of a body before it is parsed, to bound the cost of parsing. Pure; one pass; memory in proportion
+//! to the depth only.
 
 use std::ops::Range;
 
 use crate::refusal::Refusal;
 
 /// The most nodes that a body may have: scalars, starts and ends of mappings and sequences, anchors, aliases, tags and
-/// values that are left out. A line `key: value` counts for three, so that this is 33,000 lines or 1 MB of them.
+/// omitted values. A line `key: value` counts as three, so this limit is 33,000 such lines or 1 MB.
 ///
-/// The parser keeps about 100 bytes and the text for each. Measured on x86_64 (`VmHWM`): a config of 2,000 lines takes
-/// 0.4 MiB beside the body, the worst body of 4 MiB takes 17 MiB.
+/// The parser keeps about 100 bytes and the text of each node. Measured on x86_64 (`VmHWM`): a config of 2,000 lines
+/// takes 0.4 MiB beside the body, the worst body of 4 MiB takes 17 MiB.
 pub const NODE_LIMIT: usize = 100_000;
 
 /// How deep mappings and sequences may be nested. Real configs stay below 20.
 pub const DEPTH_LIMIT: usize = 64;
 
-/// The most aliases (`*name`): they are what makes a small text long to walk.
+/// The most aliases (`*name`): a small text with many of them takes long to walk.
 pub const ALIAS_LIMIT: usize = 500;
 
 /// The longest single scalar, in bytes of its source text.
@@ -24,42 +24,44 @@ pub const SCALAR_LIMIT: usize = 256 << 10;
 /// The most that `%` directives may take, in bytes: a tag prefix is repeated at each tag that uses it.
 pub const DIRECTIVE_LIMIT: usize = 64;
 
-/// Counts what the YAML parser is going to keep, before it does: it holds all of a document in memory, at some 100
-/// bytes for each node, and `[,[,[,` makes a node of every other byte.
+/// Counts the nodes that the YAML parser would make. The parser holds a whole document in memory, at some 100 bytes for
+/// each node, and in `[,[,[,` every other byte makes a node.
 ///
-/// This follows libyaml's scanner closely enough to see the same tokens: where indentation, quotes, block scalars and
-/// comments begin and end is what decides whether a `[` is one. Text that is not YAML may be miscounted, since the
-/// parser stops at the first error and this does not. A test holds that it never counts too little.
+/// The scan follows libyaml's scanner closely enough to see the same tokens: whether a `[` is a token depends on the
+/// indentation, quotes, block scalars and comments around it. Text that is not YAML may be miscounted, since the parser
+/// stops at the first error and the scan does not. A test checks that it never counts too little.
 pub(crate) struct Scan<'a> {
     text: &'a [u8],
     at: usize,
     line: usize,
-    /// In characters, as libyaml has it.
+    /// In characters, as libyaml counts.
     column: usize,
 
     nodes: usize,
     aliases: usize,
     directives: usize,
 
-    /// The column of the innermost block collection, -1 outside of all, and of those around it.
+    /// The column of the innermost block collection, or -1 outside of all.
     indent: isize,
+    /// The columns of the block collections around it.
     indents: Vec<isize>,
     /// Whether each open `[` or `{` is a `{`.
     flow: Vec<bool>,
-    /// The token that a `:` would make a key, by line and column: one outside of all flow collections and one in each.
+    /// The token that a following `:` would turn into a key, by line and column: one outside of all flow collections
+    /// and one in each.
     keys: Vec<Option<(usize, usize)>>,
     key_allowed: bool,
-    /// The last token was `:` or `?`, so that a `-` at the same indentation begins a sequence.
+    /// Whether the last token was `:` or `?`: then a `-` at the same indentation begins a sequence.
     after_key: bool,
 
     document: Document,
     pieces: Option<Pieces>,
 }
 
-/// Where in a text the scalars and comments are, in bytes and in order, keys among the scalars.
+/// The byte ranges of the scalars, keys among them, and of the comments in a text, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Pieces {
-    /// With their quotes or the head of a block scalar; those that are left out are not among them.
+    /// Each with its quotes or the head of its block scalar. Omitted values have none.
     pub(crate) scalars: Vec<Range<usize>>,
     /// From `#` to the end of the line.
     pub(crate) comments: Vec<Range<usize>>,
@@ -67,7 +69,7 @@ pub(crate) struct Pieces {
     pub(crate) marked: bool,
 }
 
-/// How far the scan is with the document that the collector reads.
+/// Whether the scan is before, in or behind the first document, the one that the collector reads.
 #[derive(Clone, Copy)]
 enum Document {
     Before,
@@ -76,7 +78,7 @@ enum Document {
 }
 
 impl<'a> Scan<'a> {
-    /// At the start of a text, which is UTF-8 without a byte order mark.
+    /// Begins at the start of a text without a byte order mark.
     pub(crate) fn new(text: &'a str) -> Self {
         Self {
             text: text.as_bytes(),
@@ -97,7 +99,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Counts, and notes where everything is.
+    /// Counts, and returns the ranges of all scalars and comments.
     pub(crate) fn pieces(mut self) -> Result<Pieces, Refusal> {
         self.pieces = Some(Pieces::default());
         self.run()?;
@@ -186,7 +188,7 @@ impl<'a> Scan<'a> {
                 self.skip();
             }
             b']' | b'}' => {
-                // The value of a last key without one.
+                // The omitted value of the last key.
                 self.nodes += usize::from(in_mapping);
                 self.forget_key();
                 if self.flow.pop().is_some() {
@@ -219,7 +221,7 @@ impl<'a> Scan<'a> {
                 self.skip();
             }
             b':' if in_flow || alone => {
-                // The value, if it is left out; a pair in a sequence is a mapping of its own.
+                // The value, in case it is omitted; a pair in a sequence is a mapping of its own.
                 self.nodes += if in_flow && !in_mapping { 3 } else { 1 };
                 match self.take_key() {
                     Some(column) => {
@@ -271,7 +273,7 @@ impl<'a> Scan<'a> {
                 let from = scan.at;
                 scan.plain();
                 if scan.at == from {
-                    // What cannot begin a token ends the parser.
+                    // The parser stops at a byte that cannot begin a token.
                     scan.skip();
                 }
             })?,
@@ -279,7 +281,7 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// Passes white space and comments.
+    /// Skips white space and comments.
     fn pass_blanks(&mut self) {
         loop {
             if self.column == 0 && self.rest().starts_with(b"\xef\xbb\xbf") {
@@ -300,7 +302,7 @@ impl<'a> Scan<'a> {
                 }
             }
             if self.break_len() == 0 {
-                // A tab here is an error to the parser; passing it keeps this going.
+                // The parser refuses a tab here. The scan skips it, so that it goes on.
                 if self.text.get(self.at) != Some(&b'\t') {
                     return;
                 }
@@ -322,7 +324,7 @@ impl<'a> Scan<'a> {
             return Err(self.too_complex("bytes in one scalar", SCALAR_LIMIT));
         }
         if let Some(pieces) = &mut self.pieces {
-            // Both plain and block scalars pass the blanks behind them, too.
+            // The scan of plain and block scalars skips the blanks behind them, too.
             let length = self.text[from..self.at].trim_ascii_end().len();
             pieces.scalars.push(from..from + length);
         }
@@ -414,7 +416,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Passes empty lines and indentation; finds out the indentation if it is 0.
+    /// Skips empty lines and indentation; determines the indentation if it is 0.
     fn block_breaks(&mut self, indent: &mut isize) {
         let mut widest = 0;
         loop {
@@ -447,7 +449,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Begins a block collection if the column is further in than the one around it; says whether it did.
+    /// Begins a block collection if the column is further right than that of the collection around it. Returns whether
+    /// it did.
     fn roll(&mut self, column: usize) -> bool {
         let begins = self.flow.is_empty() && self.indent < column as isize;
         if begins {
@@ -487,7 +490,7 @@ impl<'a> Scan<'a> {
     }
 
     fn key(&mut self) -> &mut Option<(usize, usize)> {
-        self.keys.last_mut().expect("there is one for the outside of all flow collections")
+        self.keys.last_mut().expect("the entry outside of all flow collections is never removed")
     }
 
     fn rest(&self) -> &[u8] {
@@ -529,7 +532,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The bytes of the line's end here, 0 if there is none: CR, LF, both, NEL, LS or PS.
+/// The length of the line end at the start of this text in bytes, or 0: CR, LF, both, NEL, LS or PS.
 fn break_len(text: &[u8]) -> usize {
     match text {
         [b'\r', b'\n', ..] | [0xc2, 0x85, ..] => 2,
@@ -546,7 +549,7 @@ mod tests {
     use super::*;
     use crate::tests::GOOD;
 
-    /// What the parser makes of a value: an event for each scalar, two for each collection.
+    /// The parser's events for a value: one for each scalar, two for each collection.
     fn events(value: &Value) -> usize {
         match value {
             Value::Sequence(items) => 2 + items.iter().map(events).sum::<usize>(),
@@ -562,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn the_count_is_never_below_what_the_parser_makes() {
+    fn the_count_is_never_below_the_parsers() {
         let parts = [
             "a",
             "b",
@@ -623,7 +626,7 @@ mod tests {
             let Ok(counted) = Scan::new(&text).count() else {
                 continue;
             };
-            // A document that is empty is a null that nobody wrote.
+            // An empty document reads as a null that is not in the text.
             if let Some(value) = first_document(&text).filter(|value| *value != Value::Null) {
                 parsed += 1;
                 let made = events(&value);

@@ -1,20 +1,19 @@
-//! Signed configs: whether a body is what the owner of a key signed, and not an older one played back. Pure: the
-//! signature is fetched elsewhere, and the newest accepted one is remembered elsewhere.
+//! Verifies signed configs: whether the owner of a key signed this body, and whether it is no older config that is
+//! played back. Pure: the caller fetches the signature and remembers the newest accepted one.
 //!
-//! The format is minisign's, with the detached signature in a file beside the config: what `minisign -Sm config.yaml`
-//! writes, `config.yaml.minisig`. `minisign_verify` decides; `ring` only helps to say what is wrong with one that
-//! it refuses.
+//! The format is minisign's, with the detached signature in a file beside the config: `minisign -Sm config.yaml` writes
+//! `config.yaml.minisig`. `minisign_verify` decides; `ring` only helps to find the reason for a refusal.
 //!
-//! Only prehashed signatures (`ED`) are taken, minisign's own default since 0.10 (2021). In the older form (`Ed`) the key
-//! signs the text itself, so that a signature of the one form, relabelled, is one of the other for another text: one
-//! form less is one question less.
+//! Only prehashed signatures (`ED`) are accepted, minisign's default since 0.10 (2021). In the older form (`Ed`) the
+//! key signs the text itself. So a signature of one form, relabelled, is a valid signature of the other form for
+//! another text. Accepting one form only rules that out.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use minisign_verify::{Error as Refused, Signature};
+use minisign_verify::{Error as VerifyError, Signature};
 use ring::signature::{ED25519, UnparsedPublicKey};
 
 use otelet_core::decide::ConfigHash;
@@ -22,20 +21,20 @@ use otelet_core::units;
 
 use crate::hash::hash;
 
-/// The most bytes that a signature's file may have; minisign's own take about 300.
+/// The largest signature file that is read, in bytes; minisign writes about 300.
 pub const SIGNATURE_LIMIT: usize = 4096;
 
-/// What comes behind the name of a config to make that of its signature.
+/// The suffix that turns the name of a config into the name of its signature.
 pub const SUFFIX: &str = ".minisig";
 
-/// How far a signer's clock may be ahead of this host's, in seconds: a day, so that time zones taken for one another and
-/// clocks set by hand do not matter.
+/// How far a signer's clock may be ahead of this host's, in seconds: a day, so that a wrong time zone or a clock set by
+/// hand does no harm.
 const AHEAD: u64 = 24 * 60 * 60;
 
 /// The latest time that a signature may name, in Unix seconds: the end of the year 9999.
 const LATEST: u64 = 253_402_300_799;
 
-/// The key that configs have to be signed with.
+/// The public key of the signer.
 #[derive(Clone, PartialEq)]
 pub struct PublicKey {
     verifier: minisign_verify::PublicKey,
@@ -70,7 +69,7 @@ impl PublicKey {
     ///
     /// # Errors
     ///
-    /// What is wrong with it and the way out; it repeats nothing of the text, which may be a secret key by mistake.
+    /// A message with the fault and the way out. It repeats nothing of the text, which may be a secret key by mistake.
     pub fn parse(text: &str) -> Result<Self, String> {
         let comment = |line: &&str| line.starts_with("untrusted comment:");
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !comment(line));
@@ -78,11 +77,10 @@ impl PublicKey {
             return Err("not one key; write the line of minisign.pub that begins with RW".to_owned());
         };
         let bytes = STANDARD.decode(line).unwrap_or_default();
-        // A secret key begins like a public one: `Ed`, then the way in which it is encrypted.
+        // A secret key begins like a public one, with `Ed`; its kind of encryption follows.
         if bytes.len() == 158 {
             return Err(
-                "this is the secret key, and no longer secret; make a new pair, and write the line of its .pub \
-                        file"
+                "this is the secret key, and no longer secret; make a new pair, and write the line of its .pub file"
                     .to_owned(),
             );
         }
@@ -95,126 +93,126 @@ impl PublicKey {
         Ok(Self { verifier, id: KeyId(u64::from_le_bytes(*id)), point })
     }
 
-    /// Its number.
+    /// Returns the number of the key, as minisign prints it.
     pub fn id(&self) -> KeyId {
         self.id
     }
 }
 
-/// A signature that was accepted: what the next one is compared with, and so worth remembering.
+/// An accepted signature. The caller remembers it, since the next one is compared with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Accepted {
-    /// When the config was signed, in Unix seconds, by the clock of whoever signed it.
+pub struct AcceptedSignature {
+    /// When the config was signed, in Unix seconds, by the signer's clock.
     pub signed_at: u64,
-    /// Which config.
+    /// The hash of the signed config.
     pub hash: ConfigHash,
 }
 
 /// Why a config is not accepted.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SignatureError {
-    /// There is no signature.
-    #[error("config is not signed; put the .minisig file beside it that minisign -Sm CONFIG writes")]
+    /// The signature is missing.
+    #[error("config is not signed; minisign -Sm CONFIG writes the .minisig file to put beside it")]
     Unsigned,
 
-    /// Longer than [`SIGNATURE_LIMIT`].
+    /// The signature is longer than [`SIGNATURE_LIMIT`].
     #[error("signature is {size} bytes, the most read is {SIGNATURE_LIMIT}; is it the .minisig file?")]
     TooLarge {
-        /// At least so many bytes.
+        /// The size of the part that was read, in bytes.
         size: usize,
     },
 
-    /// Not the four lines that minisign writes.
+    /// The signature is not the four lines that minisign writes.
     #[error(
-        "signature is not one of minisign; put the .minisig file beside the config that minisign -Sm CONFIG writes"
+        "signature is not in minisign's format; minisign -Sm CONFIG writes the .minisig file to put beside the config"
     )]
     Malformed,
 
-    /// The form of minisign before 0.10.
-    #[error("signature is of the legacy form; sign with minisign 0.10 or later, or with -H")]
+    /// The signature has the form of minisign before 0.10.
+    #[error("signature has the legacy form; sign with minisign 0.10 or later, or with -H")]
     Legacy,
 
-    /// Another key.
-    #[error("config is signed with key {found}, config.public_key is {expected}; sign with that one")]
+    /// The signature was made with another key.
+    #[error("config is signed with key {found}, config.public_key is {expected}; sign it with {expected}")]
     OtherKey {
-        /// Who signed.
+        /// The key that signed the config.
         found: KeyId,
-        /// Who should have.
+        /// The key in `config.public_key`.
         expected: KeyId,
     },
 
-    /// The signature is whole, but of another text.
+    /// The signature is intact, but belongs to another text.
     #[error(
         "config is not what was signed with key {key}: its body was changed, or the signature is of another config"
     )]
     Body {
-        /// Who signed.
+        /// The key that made the signature.
         key: KeyId,
     },
 
-    /// The trusted comment, which holds the time, or the signature itself.
+    /// The trusted comment, which holds the time, or the signature itself was changed.
     #[error("signature is not what key {key} made: its trusted comment or the signature itself was changed")]
     Comment {
-        /// Who is said to have signed.
+        /// The key that the signature names.
         key: KeyId,
     },
 
-    /// Nothing to tell an old config from a new one by.
+    /// The trusted comment has no time, so an old config cannot be told from a new one.
     #[error("signature has no timestamp in its trusted comment; sign without -t, or with timestamp:SECONDS in it")]
     NoTimestamp,
 
-    /// An old config that is played back.
+    /// The config is older than the newest accepted one: it may be played back.
     #[error(
-        "config was signed at {}, before the newest accepted one of {}; sign it again to go back to it, or, if the clock \
-         of whoever signed was ahead, let `otelet rollback --clear-signed` forget that time",
+        "config was signed at {}, before the newest accepted one of {}; sign it again to go back to it, or, if the \
+         signer's clock was ahead, forget that time with `otelet rollback --clear-signed`",
         time(*signed_at), time(*newest)
     )]
     Older {
         /// When it was signed, in Unix seconds.
         signed_at: u64,
-        /// When the newest accepted one was.
+        /// When the newest accepted config was signed, in Unix seconds.
         newest: u64,
     },
 
-    /// Signed by a clock that is ahead: once accepted, it would bar every honest config until that time has come.
+    /// The signer's clock is ahead. Once accepted, such a config would block all others until that time has come.
     #[error(
-        "config was signed at {}, more than a day after this host's time of {}; set the clock of whoever signs, and \
+        "config was signed at {}, more than a day after this host's time of {}; set the signer's clock, and \
          sign it again",
         time(*signed_at), time(*now)
     )]
     Ahead {
         /// When it was signed, in Unix seconds.
         signed_at: u64,
-        /// What this host's clock says, in Unix seconds.
+        /// This host's time, in Unix seconds.
         now: u64,
     },
 
-    /// Another config, and no way to tell which of the two is the newer one.
+    /// Another config was signed in the same second, so the newer one of the two is not known.
     #[error("config was signed in the same second as another one, {}; sign it again", time(*signed_at))]
     SameTime {
-        /// When, in Unix seconds.
+        /// When both were signed, in Unix seconds.
         signed_at: u64,
     },
 }
 
-/// Checks that the owner of the key signed this body, and not before the newest config that was accepted.
+/// Checks that the owner of the key signed this body, and not before the newest accepted config.
 ///
-/// An empty `signature` stands for a missing file. The same config with the same time is accepted as often as it comes.
-/// The times are compared with each other, and with `now`, this host's time in Unix seconds, where it is known to be
-/// right: a config signed more than a day ahead is refused, or else it would bar those that are signed after it. Where
-/// this host's clock is not to be relied on, such a config is accepted, and only forgetting `newest` takes the bar away.
-/// A clock never shortens that bar by itself: whoever could set it back could have older configs accepted.
+/// An empty `signature` stands for a missing file. The same config with the same time is accepted again. `now` is this
+/// host's time in Unix seconds, `None` if its clock is unreliable. A config signed more than a day after `now` is
+/// refused, since it would block every config that is signed after it. Without `now` it is accepted, and then the block
+/// ends only when the caller forgets `newest`. The clock never lifts the block: an attacker who could set the clock
+/// back could have older configs accepted.
 ///
 /// # Errors
 ///
-/// [`SignatureError`]: what is wrong.
+/// [`SignatureError`] says why the config is refused.
 pub fn verify(
     key: &PublicKey,
     body: &[u8],
     signature: &[u8],
-    newest: Option<Accepted>,
+    newest: Option<AcceptedSignature>,
     now: Option<u64>,
-) -> Result<Accepted, SignatureError> {
+) -> Result<AcceptedSignature, SignatureError> {
     if signature.is_empty() {
         return Err(SignatureError::Unsigned);
     }
@@ -225,11 +223,11 @@ pub fn verify(
     let signature = Signature::decode(text).map_err(|_| SignatureError::Malformed)?;
     match key.verifier.verify(body, &signature, false) {
         Ok(()) => {}
-        Err(Refused::UnexpectedKeyId) => {
+        Err(VerifyError::UnexpectedKeyId) => {
             let found = parts(text).map_or(key.id, |(found, _)| found);
             return Err(SignatureError::OtherKey { found, expected: key.id });
         }
-        Err(Refused::UnexpectedAlgorithm) => return Err(SignatureError::Legacy),
+        Err(VerifyError::UnexpectedAlgorithm) => return Err(SignatureError::Legacy),
         Err(_) if comment_is_whole(key, text, &signature) => return Err(SignatureError::Body { key: key.id }),
         Err(_) => return Err(SignatureError::Comment { key: key.id }),
     }
@@ -245,19 +243,19 @@ pub fn verify(
         Some(newest) if signed_at == newest.signed_at && hash != newest.hash => {
             Err(SignatureError::SameTime { signed_at })
         }
-        Some(_) | None => Ok(Accepted { signed_at, hash }),
+        Some(_) | None => Ok(AcceptedSignature { signed_at, hash }),
     }
 }
 
-/// Where the signature of the config at this URL is: the same path with [`SUFFIX`], the query unchanged.
+/// The URL of the signature of the config at `url`: [`SUFFIX`] is added to the path, the query stays.
 pub fn url_beside(url: &str) -> String {
     let end = url.find(['?', '#']).unwrap_or(url.len());
     let (path, query) = url.split_at(end);
     format!("{path}{SUFFIX}{query}")
 }
 
-/// Of a signature that was refused: whether its second half, which covers the first half and the trusted comment, is
-/// the key's own. Then only the body can be wrong.
+/// Whether the second half of a refused signature is valid. It covers the first half and the trusted comment, so if it
+/// is valid, only the body can be wrong.
 fn comment_is_whole(key: &PublicKey, text: &str, signature: &Signature) -> bool {
     let Some((_, first)) = parts(text) else { return false };
     let Some(second) = text.lines().nth(3).and_then(|line| STANDARD.decode(line).ok()) else { return false };
@@ -265,7 +263,8 @@ fn comment_is_whole(key: &PublicKey, text: &str, signature: &Signature) -> bool 
     UnparsedPublicKey::new(&ED25519, &key.point).verify(&signed, &second).is_ok()
 }
 
-/// The key's number and the first half of a signature: two bytes of algorithm, eight of number, 64 of signature.
+/// The number of the key and the first half of a signature. The line holds two bytes of algorithm, eight of number, 64
+/// of signature.
 fn parts(text: &str) -> Option<(KeyId, [u8; 64])> {
     let bytes = STANDARD.decode(text.lines().nth(1)?).ok()?;
     let (_, rest) = bytes.split_first_chunk::<2>()?;
@@ -273,7 +272,7 @@ fn parts(text: &str) -> Option<(KeyId, [u8; 64])> {
     Some((KeyId(u64::from_le_bytes(*id)), signature.try_into().ok()?))
 }
 
-/// The time in a trusted comment: fields between tabs, one of them `timestamp:SECONDS`.
+/// The time in a trusted comment: fields separated by tabs, one of them `timestamp:SECONDS`.
 fn timestamp(comment: &str) -> Option<u64> {
     let seconds = comment.split(['\t', ' ']).find_map(|field| field.strip_prefix("timestamp:"))?;
     let digits = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
@@ -312,16 +311,16 @@ mod tests {
         PublicKey::parse(KEY).unwrap()
     }
 
-    fn refused(body: &[u8], signature: &str, newest: Option<Accepted>) -> String {
+    fn refused(body: &[u8], signature: &str, newest: Option<AcceptedSignature>) -> String {
         verify(&key(), body, signature.as_bytes(), newest, None).unwrap_err().to_string()
     }
 
-    fn accepted(signed_at: u64) -> Accepted {
-        Accepted { signed_at, hash: hash(BODY) }
+    fn accepted(signed_at: u64) -> AcceptedSignature {
+        AcceptedSignature { signed_at, hash: hash(BODY) }
     }
 
     #[test]
-    fn what_the_owner_of_the_key_signed_is_accepted_as_often_as_it_comes() {
+    fn a_good_signature_is_accepted_again() {
         let first = verify(&key(), BODY, GOOD.as_bytes(), None, None);
         assert_eq!(first, Ok(accepted(1_700_000_000)));
         assert_eq!(verify(&key(), BODY, GOOD.as_bytes(), first.clone().ok(), None), first);
@@ -331,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn each_refusal_says_which() {
+    fn each_refusal_names_its_reason() {
         let other_body = b"receivers: {evil: {}}\n";
         let comment = GOOD.replace("1700000000", "1700000001");
         let signature = GOOD.replace("nWoYjAtc", "nWoYjAtd");
@@ -340,13 +339,13 @@ mod tests {
                        was changed";
         let body = "config is not what was signed with key AE7F26E2C9ED9244: its body was changed, or the signature \
                     is of another config";
-        let malformed = "signature is not one of minisign; put the .minisig file beside the config that minisign -Sm \
-                         CONFIG writes";
+        let malformed = "signature is not in minisign's format; minisign -Sm CONFIG writes the .minisig file to put \
+                         beside the config";
         for (name, refused, why) in [
             (
                 "missing",
                 refused(BODY, "", None),
-                "config is not signed; put the .minisig file beside it that minisign -Sm CONFIG writes",
+                "config is not signed; minisign -Sm CONFIG writes the .minisig file to put beside it",
             ),
             ("body", refused(other_body, GOOD, None), body),
             ("empty body", refused(b"", GOOD, None), body),
@@ -356,13 +355,13 @@ mod tests {
             (
                 "other key",
                 refused(BODY, OTHER, None),
-                "config is signed with key B4567D88CA678CA6, config.public_key is AE7F26E2C9ED9244; sign with that \
-                 one",
+                "config is signed with key B4567D88CA678CA6, config.public_key is AE7F26E2C9ED9244; sign it with \
+                 AE7F26E2C9ED9244",
             ),
             (
                 "legacy",
                 refused(BODY, LEGACY, None),
-                "signature is of the legacy form; sign with minisign 0.10 or later, or with -H",
+                "signature has the legacy form; sign with minisign 0.10 or later, or with -H",
             ),
             (
                 "no time",
@@ -380,12 +379,12 @@ mod tests {
                 "older",
                 refused(BODY, OLDER, Some(accepted(1_700_000_000))),
                 "config was signed at 2023-11-14T22:13:19Z, before the newest accepted one of 2023-11-14T22:13:20Z; \
-                 sign it again to go back to it, or, if the clock of whoever signed was ahead, let \
-                 `otelet rollback --clear-signed` forget that time",
+                 sign it again to go back to it, or, if the signer's clock was ahead, forget that time with \
+                 `otelet rollback --clear-signed`",
             ),
             (
                 "same time",
-                refused(BODY, GOOD, Some(Accepted { hash: hash(other_body), ..accepted(1_700_000_000) })),
+                refused(BODY, GOOD, Some(AcceptedSignature { hash: hash(other_body), ..accepted(1_700_000_000) })),
                 "config was signed in the same second as another one, 2023-11-14T22:13:20Z; sign it again",
             ),
         ] {
@@ -396,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signers_clock_may_be_a_day_ahead_of_this_hosts_where_that_one_is_right() {
+    fn a_signers_clock_may_be_a_day_ahead_of_a_reliable_clock() {
         let signed_at = 1_700_000_000;
         let verify = |now| verify(&key(), BODY, GOOD.as_bytes(), None, now);
         for now in [None, Some(u64::MAX), Some(signed_at), Some(signed_at - AHEAD)] {
@@ -408,10 +407,10 @@ mod tests {
         assert_eq!(
             refused.to_string(),
             "config was signed at 2023-11-14T22:13:20Z, more than a day after this host's time of \
-             2023-11-13T22:13:19Z; set the clock of whoever signs, and sign it again"
+             2023-11-13T22:13:19Z; set the signer's clock, and sign it again"
         );
-        // Not even a right clock makes a newest one forgotten that is ahead of it.
-        let ahead = Some(Accepted { hash: hash(b"other"), ..accepted(LATEST) });
+        // A reliable clock does not lift the block by a newest signature that is ahead of it.
+        let ahead = Some(AcceptedSignature { hash: hash(b"other"), ..accepted(LATEST) });
         let older = super::verify(&key(), BODY, GOOD.as_bytes(), ahead, Some(signed_at));
         assert_eq!(older, Err(SignatureError::Older { signed_at, newest: LATEST }));
     }
@@ -448,7 +447,7 @@ mod tests {
             assert_eq!(format!("{key:?}"), "PublicKey(AE7F26E2C9ED9244)");
         }
         assert_ne!(PublicKey::parse(OTHER_KEY).unwrap(), key());
-        // As long as a secret key, and begins like one.
+        // As long as a secret key, and with the same beginning.
         let secret = &format!("RWQAAEIy{}=", "A".repeat(203));
         for (text, why) in [
             ("", "not one key; "),
@@ -493,7 +492,7 @@ mod tests {
 
     #[test]
     #[ignore = "needs the minisign program: cargo xtask check --real"]
-    fn what_the_real_minisign_signs_is_accepted() {
+    fn a_signature_of_the_real_minisign_is_accepted() {
         use std::process::Command;
 
         if Command::new("minisign").arg("-v").output().is_err() {
@@ -519,11 +518,11 @@ mod tests {
         let mut newest = None;
         for body in [BODY, b"", &large] {
             let before = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-            let at = newest.map_or(before, |newest: Accepted| newest.signed_at + 1).max(before);
+            let at = newest.map_or(before, |newest: AcceptedSignature| newest.signed_at + 1).max(before);
             let signature = match newest {
-                // As a person would.
+                // With minisign's own timestamp.
                 None => sign(body, &[]),
-                // A second later, without waiting for it.
+                // One second later, without waiting.
                 Some(_) => sign(body, &["-t", &format!("timestamp:{at}")]),
             };
             let accepted = verify(&key, body, &signature, newest, Some(before)).unwrap();

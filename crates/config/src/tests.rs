@@ -1,4 +1,4 @@
-//! What is taken, what is refused, and what is seen in a body.
+//! Which bodies are accepted and refused, and which values are read from them.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ service:
     traces: {receivers: [otlp], exporters: [nop]}
 ";
 
-pub(super) fn check(body: &str) -> Result<Inspected, Refusal> {
+pub(super) fn check(body: &str) -> Result<Inspection, Refusal> {
     inspect(body.as_bytes())
 }
 
@@ -50,16 +50,16 @@ fn probed(settings: &str) -> Option<String> {
 }
 
 #[test]
-fn a_good_body_tells_what_the_overlay_needs() {
+fn the_values_for_the_overlay_are_read_from_a_good_body() {
     let (host, path) = ("127.0.0.1".to_owned(), "/health".to_owned());
-    let expected = Inspected {
+    let expected = Inspection {
         extensions: vec!["health_check".to_owned(), "file_storage".to_owned()],
         extensions_readable: true,
         health_check: Some(Endpoint { host, port: 13133, path }),
         has_sd_notify: false,
         has_telemetry_resource: false,
-        metrics: Way::default(),
-        logs: Way::default(),
+        metrics: SignalPath::default(),
+        logs: SignalPath::default(),
         engine: Vec::new(),
         rewired: Vec::new(),
     };
@@ -67,7 +67,7 @@ fn a_good_body_tells_what_the_overlay_needs() {
 }
 
 #[test]
-fn what_the_collector_takes_is_taken() {
+fn a_body_that_the_collector_accepts_is_accepted() {
     let json = r#"{"service":{"pipelines":{"traces":{"receivers":["otlp"]}}},"a":"\ud7ff\/"}"#;
     for body in [
         format!("\u{feff}{GOOD}"),
@@ -223,7 +223,7 @@ fn a_health_check_is_probed_where_it_can_be_read() {
 }
 
 #[test]
-fn a_resource_of_the_bodys_own_is_seen() {
+fn the_bodys_own_telemetry_resource_is_seen() {
     let has = |telemetry: &str| {
         let body = with("{metrics: {level: none}}", telemetry);
         check(&body).unwrap().has_telemetry_resource
@@ -239,7 +239,7 @@ fn a_resource_of_the_bodys_own_is_seen() {
 }
 
 #[test]
-fn bombs_are_refused_before_they_go_off() {
+fn yaml_bombs_are_refused_before_they_are_parsed() {
     let times = |text: &str| text.repeat((4 << 20) / text.len());
     let laugh = |n: usize| format!("a{n}: &a{n} [{}]\n", format!("*a{},", n - 1).repeat(200));
     let laughs: String = (1..10).map(laugh).collect();
@@ -278,13 +278,13 @@ fn bombs_are_refused_before_they_go_off() {
         "config has more than 64 levels of nesting by line 2; \
          split it, or leave out what is generated"
     );
-    // Nothing is kept of further documents; they are not even looked for.
+    // Further documents are neither kept nor counted.
     let documents = format!("{GOOD}{}", times("---\n"));
     assert_eq!(check(&documents).err(), None);
 }
 
 #[test]
-fn the_largest_bodies_that_are_taken_need_little_stack() {
+fn the_largest_accepted_bodies_need_little_stack() {
     let lines: String = (0..33_000).map(|n| format!("  key{n}: value\n")).collect();
     let nested = format!("x: {}{}\n", "[".repeat(60), "]".repeat(60));
     let aliases = format!("x: &x [{}]\ny: [{}]\n", "a, ".repeat(1000), "*x, ".repeat(ALIAS_LIMIT));

@@ -1,5 +1,5 @@
-//! The walk through a body that reads what the overlay needs to know, whatever stands where. Nothing else is kept, and
-//! nothing is refused by its type: that is the collector's business.
+//! Walks through a body and keeps only the values that the overlay needs. A value of an unexpected type is no error
+//! here: the collector refuses it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,7 +10,7 @@ use serde::de::{
 
 use crate::refusal::Refusal;
 
-/// The longest id of an extension that an overlay repeats, in bytes, and the most ids.
+/// The longest id of an extension that an overlay repeats, in bytes; also the most ids.
 pub(crate) const ID_LIMIT: usize = 256;
 
 /// The most `health_check` extensions, `otlp` receivers, and pipelines of metrics and of logs that are looked at.
@@ -19,37 +19,37 @@ const CHECK_LIMIT: usize = 16;
 /// The collector's default endpoint of `health_check`.
 const DEFAULT_ENDPOINT: &str = "localhost:13133";
 
-/// The collector's default endpoint of the `otlp` receiver's HTTP.
+/// The collector's default endpoint of HTTP in the `otlp` receiver.
 const DEFAULT_OTLP: &str = "localhost:4318";
 
-/// What a body says that the overlay needs to know.
+/// The values of a body that the overlay depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Inspected {
+pub struct Inspection {
     /// `service.extensions`, in order; empty also if `extensions_readable` is false.
     pub extensions: Vec<String>,
-    /// Whether an overlay may repeat `service.extensions` and add to `extensions`. Not so if one of them comes from an
+    /// Whether an overlay may repeat `service.extensions` and add to `extensions`. False if one of them comes from an
     /// expansion such as `${file:extensions.yaml}`: the collector merges before it expands, so the overlay would
-    /// replace what the expansion brings.
+    /// replace the expansion.
     pub extensions_readable: bool,
     /// The first enabled `health_check` that can be probed from here.
     pub health_check: Option<Endpoint>,
     /// Whether an enabled extension is an `sd_notify`.
     pub has_sd_notify: bool,
-    /// Whether the body has its own `service.telemetry.resource`, or may have: an expansion around it counts.
+    /// Whether the body has its own `service.telemetry.resource`. An expansion around it counts as one.
     pub has_telemetry_resource: bool,
-    /// How metrics can be given to it.
-    pub metrics: Way,
-    /// How log records can be given to it.
-    pub logs: Way,
-    /// The pipelines that read a Docker engine, each with the receivers that it has besides. Empty also if one of them would
-    /// have none left.
+    /// How the agent's metrics can get in.
+    pub metrics: SignalPath,
+    /// How the agent's log records can get in.
+    pub logs: SignalPath,
+    /// The pipelines with a Docker receiver, each with its other receivers. Empty also if one of them has no other
+    /// receiver.
     pub engine: Vec<Pipeline>,
     /// The pipelines whose receivers an overlay sets.
     pub rewired: Vec<Pipeline>,
 }
 
-impl Inspected {
-    /// The same with whatever reads a Docker engine left out: while the engine is away it keeps the collector from starting.
+impl Inspection {
+    /// The same without the Docker receivers: while the engine is away they keep the collector from starting.
     pub fn without_engine(mut self) -> Self {
         self.rewired = std::mem::take(&mut self.engine);
         if let Some(pipeline) = &mut self.metrics.pipeline
@@ -61,10 +61,11 @@ impl Inspected {
     }
 }
 
-/// The way into a collector's pipelines for one signal.
+/// How one signal can get into a collector's pipelines.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Way {
-    /// An `otlp` receiver that a pipeline has and that can be reached from here: `127.0.0.1:4318`.
+pub struct SignalPath {
+    /// The address of an `otlp` receiver that a pipeline has and that can be reached from this host, such as
+    /// `127.0.0.1:4318`.
     pub receiver: Option<SocketAddr>,
     /// The first pipeline to which an overlay may add a receiver.
     pub pipeline: Option<Pipeline>,
@@ -73,20 +74,20 @@ pub struct Way {
 /// A pipeline whose receivers are plain text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pipeline {
-    /// `metrics/host`
+    /// The id of the pipeline, such as `metrics/host`.
     pub id: String,
-    /// Ids, in order.
+    /// The ids of its receivers, in order.
     pub receivers: Vec<String>,
 }
 
-/// Where an HTTP probe goes.
+/// The target of an HTTP probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// An IP address, without brackets.
     pub host: String,
-    /// A TCP port, never 0.
+    /// The TCP port, never 0.
     pub port: u16,
-    /// Starts with `/`.
+    /// The path of the URL; it starts with `/`.
     pub path: String,
 }
 
@@ -94,14 +95,14 @@ pub struct Endpoint {
 ///
 /// # Errors
 ///
-/// The parser's, if it is not well-formed.
-pub(crate) fn walk(document: serde_yaml::Deserializer<'_>) -> Result<Found, serde_yaml::Error> {
-    let mut found = Found::default();
+/// The parser's error, if the document is not well-formed.
+pub(crate) fn walk(document: serde_yaml::Deserializer<'_>) -> Result<Findings, serde_yaml::Error> {
+    let mut found = Findings::default();
     Walk { place: Place::Root, found: &mut found }.deserialize(document)?;
     Ok(found)
 }
 
-/// The values that are looked at; everything else is passed over without being kept.
+/// The values that are read. All others are skipped without being kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Root,
@@ -111,11 +112,11 @@ enum Place {
     Telemetry,
     Resource,
     Extensions,
-    Check,
+    HealthCheck,
     CheckEndpoint,
     CheckPath,
     Receivers,
-    Otlp,
+    OtlpReceiver,
     Protocols,
     Http,
     HttpEndpoint,
@@ -131,7 +132,7 @@ impl Place {
     const COUNT: usize = Self::Name as usize + 1;
 }
 
-/// What stands at a place.
+/// The kind of value at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Shape {
     #[default]
@@ -139,65 +140,65 @@ enum Shape {
     Null,
     Mapping,
     Sequence,
-    /// A string with `${...}` in it: what the collector reads there cannot be known here.
+    /// A string with `${...}` in it: its value is known to the collector alone.
     Expansion,
     Other,
 }
 
-/// What was seen on the way through a body.
+/// The values that the walk has collected.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct Findings {
     shapes: [Shape; Place::COUNT],
     pipelines: usize,
     enabled: Vec<String>,
     /// The last key or id: `None` unless it is a string of at most [`ID_LIMIT`] bytes.
     name: Option<String>,
-    /// An enabled extension has a name that is not plain text.
+    /// Whether an enabled extension has a name that is not plain text.
     enabled_unclear: bool,
-    checks: Vec<Check>,
-    /// A merge key or a key like `service::telemetry` on the way: parts of the config come from elsewhere.
+    checks: Vec<HealthCheck>,
+    /// Whether there is a merge key or a key like `service::telemetry`: then parts of the config come from elsewhere.
     scattered: bool,
-    /// The same among the receivers.
+    /// Whether there is such a key among the receivers.
     receivers_scattered: bool,
-    otlps: Vec<Otlp>,
-    taps: Vec<Tap>,
+    otlps: Vec<OtlpReceiver>,
+    taps: Vec<SignalPipeline>,
 }
 
 /// The settings of one `otlp` receiver.
 #[derive(Debug)]
-struct Otlp {
+struct OtlpReceiver {
     id: String,
-    /// Whether it has HTTP.
+    /// Whether it listens for HTTP at all.
     http: bool,
-    /// `None` if it is not plain text.
+    /// `None` if the value is not plain text.
     endpoint: Option<String>,
-    /// Whether that is plain HTTP without authentication, on the usual paths.
+    /// Whether it takes plain HTTP without authentication, on the usual paths.
     plain: bool,
 }
 
 /// A pipeline of metrics or logs.
 #[derive(Debug)]
-struct Tap {
+struct SignalPipeline {
     id: String,
     receivers: Vec<String>,
-    /// Whether that is a list, all of plain text.
+    /// Whether the receivers are a list of plain texts.
     readable: bool,
 }
 
 /// The settings of one `health_check`.
 #[derive(Debug)]
-struct Check {
+struct HealthCheck {
     id: String,
-    /// `None` if it is not plain text.
+    /// `None` if the value is not plain text.
     endpoint: Option<String>,
     path: Option<String>,
-    /// Whether it is plain HTTP without authentication.
+    /// Whether it answers plain HTTP without authentication.
     plain: bool,
 }
 
-impl Found {
-    /// What of it the overlay needs.
-    pub(crate) fn inspected(self) -> Result<Inspected, Refusal> {
+impl Findings {
+    /// Concludes the values that the overlay needs.
+    pub(crate) fn inspected(self) -> Result<Inspection, Refusal> {
         use Shape::{Absent, Expansion, Mapping, Null, Sequence};
 
         let shape = |place: Place| self.shapes[place as usize];
@@ -221,15 +222,15 @@ impl Found {
         let has_telemetry_resource = !clear
             || !matches!(shape(Place::Telemetry), Absent | Null | Mapping)
             || !matches!(shape(Place::Resource), Absent | Null);
-        let (metrics, logs) = (self.way("metrics", clear), self.way("logs", clear));
+        let (metrics, logs) = (self.signal_path("metrics", clear), self.signal_path("logs", clear));
         let engine = self.engine(clear);
         let extensions = if extensions_readable { self.enabled } else { Vec::new() };
         let settings = |id: &String| self.checks.iter().rfind(|check| check.id.trim() == id.trim());
-        Ok(Inspected {
+        Ok(Inspection {
             health_check: extensions
                 .iter()
                 .filter(|id| kind(id) == "health_check")
-                .find_map(|id| settings(id).and_then(Check::endpoint)),
+                .find_map(|id| settings(id).and_then(HealthCheck::endpoint)),
             has_sd_notify: extensions.iter().any(|id| kind(id) == "sd_notify"),
             metrics,
             logs,
@@ -241,7 +242,8 @@ impl Found {
         })
     }
 
-    /// The pipelines that read a Docker engine, without what does; all or none, since one that stays spoils it for all.
+    /// The pipelines with a Docker receiver, without that receiver. All of them or none: one Docker receiver that stays
+    /// would keep the collector from starting all the same.
     fn engine(&self, clear: bool) -> Vec<Pipeline> {
         if !clear || self.shapes[Place::Pipelines as usize] != Shape::Mapping || self.taps.len() >= CHECK_LIMIT {
             return Vec::new();
@@ -256,18 +258,18 @@ impl Found {
         left.unwrap_or_default()
     }
 
-    /// How a signal gets in; `clear` if the service is all there.
-    fn way(&self, signal: &str, clear: bool) -> Way {
+    /// How a signal can get in. `clear`: the whole service section stands in the body.
+    fn signal_path(&self, signal: &str, clear: bool) -> SignalPath {
         use Shape::{Absent, Mapping, Null};
 
         let shape = |place: Place| self.shapes[place as usize];
         let clear = clear && shape(Place::Pipelines) == Mapping;
         let taps = || self.taps.iter().filter(|tap| kind(&tap.id) == signal);
         if !clear || self.receivers_scattered || !matches!(shape(Place::Receivers), Absent | Null | Mapping) {
-            return Way::default();
+            return SignalPath::default();
         }
         let address = |id: &String| self.otlps.iter().find(|otlp| otlp.id.trim() == id.trim())?.address();
-        Way {
+        SignalPath {
             receiver: taps().filter(|tap| tap.readable).flat_map(|tap| &tap.receivers).find_map(address),
             pipeline: taps()
                 .find(|tap| tap.readable)
@@ -279,29 +281,29 @@ impl Found {
 /// The receiver that reads a Docker engine.
 const ENGINE_RECEIVER: &str = "docker_stats";
 
-/// Where something that listens there can be reached from here, without asking a resolver, which may hang: at an IP
-/// address or `localhost`. All addresses of the host (`0.0.0.0`, `[::]`, none) and `localhost` are reached at 127.0.0.1,
-/// where the collector listens for each of them.
+/// The address at which this host reaches a listener on `endpoint`: an IP address or `localhost`, since a resolver may
+/// hang. All addresses of the host (`0.0.0.0`, `[::]`, none) and `localhost` are reached at 127.0.0.1, where the
+/// collector listens for each of them.
 fn reachable(endpoint: &str) -> Option<SocketAddr> {
     let (host, port) = endpoint.rsplit_once(':')?;
     let port = port.parse().ok().filter(|port| *port != 0)?;
     let address: IpAddr = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(inner) => inner.parse().ok()?,
         None if ["", "localhost"].contains(&host) => Ipv4Addr::LOCALHOST.into(),
-        // An IPv6 address without brackets has no port that could be told from it.
+        // In an IPv6 address without brackets, the port cannot be told from the address.
         None => host.parse::<Ipv4Addr>().ok()?.into(),
     };
     let address = if address.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address };
     Some(SocketAddr::new(address, port))
 }
 
-impl Otlp {
+impl OtlpReceiver {
     fn address(&self) -> Option<SocketAddr> {
         let usable = self.http && self.plain;
         self.endpoint.as_deref().filter(|_| usable).and_then(reachable)
     }
 
-    /// Goes to one of the settings of its HTTP.
+    /// Enters one of the settings of its HTTP.
     fn child(&mut self, key: &str) -> Option<Place> {
         match key {
             "endpoint" => Some(Place::HttpEndpoint),
@@ -316,7 +318,7 @@ impl Otlp {
             | "write_timeout"
             | "idle_timeout"
             | "keep_alives_enabled" => None,
-            // `tls`, `auth`, `metrics_url_path` and whatever comes: it may not take a plain POST.
+            // `tls`, `auth`, `metrics_url_path` and any future setting: it may not take a plain POST.
             _ => {
                 self.plain = false;
                 None
@@ -325,8 +327,8 @@ impl Otlp {
     }
 }
 
-impl Check {
-    /// Where this one can be probed.
+impl HealthCheck {
+    /// Where this `health_check` can be probed.
     fn endpoint(&self) -> Option<Endpoint> {
         let path = self.path.as_deref()?;
         if !self.plain || !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -336,13 +338,13 @@ impl Check {
         Some(Endpoint { host: address.ip().to_string(), port: address.port(), path: path.to_owned() })
     }
 
-    /// Goes to one of its settings.
+    /// Enters one of its settings.
     fn child(&mut self, key: &str) -> Option<Place> {
         match key {
             "endpoint" => Some(Place::CheckEndpoint),
             "path" => Some(Place::CheckPath),
             "response_body" | "check_collector_pipeline" | "cors" | "include_metadata" => None,
-            // `tls`, `auth`, `transport`, `use_v2` and whatever comes: it may not answer a plain GET.
+            // `tls`, `auth`, `transport`, `use_v2` and any future setting: it may not answer a plain GET.
             _ => {
                 self.plain = false;
                 None
@@ -356,10 +358,10 @@ pub(crate) fn kind(id: &str) -> &str {
     id.split('/').next().unwrap_or_default().trim()
 }
 
-/// Walks the values that matter, whatever they are; never fails by their type.
+/// Reads the value at one place; a value of another type is no error.
 struct Walk<'f> {
     place: Place,
-    found: &'f mut Found,
+    found: &'f mut Findings,
 }
 
 impl Walk<'_> {
@@ -388,26 +390,26 @@ impl Walk<'_> {
                     return None;
                 }
                 let (endpoint, path) = (Some(DEFAULT_ENDPOINT.to_owned()), Some("/".to_owned()));
-                self.found.checks.push(Check { id: id.to_owned(), endpoint, path, plain: true });
-                return Some(Place::Check);
+                self.found.checks.push(HealthCheck { id: id.to_owned(), endpoint, path, plain: true });
+                return Some(Place::HealthCheck);
             }
-            (Place::Check, key) => return self.check().child(key),
+            (Place::HealthCheck, key) => return self.check().child(key),
             (Place::Receivers, id) if kind(id) == "otlp" => {
                 if self.found.otlps.len() == CHECK_LIMIT {
                     return None;
                 }
                 let endpoint = Some(DEFAULT_OTLP.to_owned());
-                self.found.otlps.push(Otlp { id: id.to_owned(), http: false, endpoint, plain: true });
-                return Some(Place::Otlp);
+                self.found.otlps.push(OtlpReceiver { id: id.to_owned(), http: false, endpoint, plain: true });
+                return Some(Place::OtlpReceiver);
             }
-            (Place::Otlp, "protocols") => return Some(Place::Protocols),
+            (Place::OtlpReceiver, "protocols") => return Some(Place::Protocols),
             (Place::Protocols, "http") => {
                 self.otlp().http = true;
                 return Some(Place::Http);
             }
             (Place::Http, key) => return self.otlp().child(key),
-            // Something else may have a say.
-            (Place::Otlp | Place::Protocols, key) => {
+            // A merge or a path key may change the setting.
+            (Place::OtlpReceiver | Place::Protocols, key) => {
                 self.otlp().plain &= key != "<<" && !key.contains("::");
                 return None;
             }
@@ -416,42 +418,42 @@ impl Walk<'_> {
                 if known == CHECK_LIMIT || id.contains("::") {
                     return None;
                 }
-                self.found.taps.push(Tap { id: id.to_owned(), receivers: Vec::new(), readable: false });
+                self.found.taps.push(SignalPipeline { id: id.to_owned(), receivers: Vec::new(), readable: false });
                 return Some(Place::Pipeline);
             }
             (Place::Pipeline, "receivers") => return Some(Place::PipelineReceivers),
             _ => return None,
         };
-        // The collector refuses a key that stands twice; looking twice would only multiply aliases.
+        // The collector refuses a duplicate key, and reading its value again would only multiply aliases.
         (self.found.shapes[place as usize] == Shape::Absent).then_some(place)
     }
 
-    fn check(&mut self) -> &mut Check {
-        self.found.checks.last_mut().expect("one was added on the way in")
+    fn check(&mut self) -> &mut HealthCheck {
+        self.found.checks.last_mut().expect("one was added on the signal_path in")
     }
 
-    fn otlp(&mut self) -> &mut Otlp {
-        self.found.otlps.last_mut().expect("one was added on the way in")
+    fn otlp(&mut self) -> &mut OtlpReceiver {
+        self.found.otlps.last_mut().expect("one was added on the signal_path in")
     }
 
-    fn tap(&mut self) -> &mut Tap {
-        self.found.taps.last_mut().expect("one was added on the way in")
+    fn tap(&mut self) -> &mut SignalPipeline {
+        self.found.taps.last_mut().expect("one was added on the signal_path in")
     }
 
-    /// A mapping or a sequence that was not looked into.
+    /// Notes a mapping or a sequence whose content is not read.
     fn collection(mut self, shape: Shape) {
         match self.place {
-            Place::Otlp | Place::Protocols | Place::Http | Place::HttpEndpoint => self.otlp().plain = false,
+            Place::OtlpReceiver | Place::Protocols | Place::Http | Place::HttpEndpoint => self.otlp().plain = false,
             Place::Item => self.found.name = None,
             _ => {}
         }
-        if matches!(self.place, Place::Check | Place::CheckEndpoint | Place::CheckPath) {
+        if matches!(self.place, Place::HealthCheck | Place::CheckEndpoint | Place::CheckPath) {
             self.check().plain = false;
         }
         self.saw(shape);
     }
 
-    /// The receivers of a pipeline.
+    /// Reads the receivers of a pipeline.
     fn receivers<'de, A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
         self.tap().readable = true;
         while seq.next_element_seed(Walk { place: Place::Item, found: self.found })?.is_some() {
@@ -465,17 +467,17 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// A value that is neither a mapping, a sequence nor null.
+    /// Notes a value that is neither a mapping, a sequence nor null.
     fn scalar(mut self, text: Option<&str>) {
         let plain = text.filter(|text| text.len() <= ID_LIMIT && !text.contains('$')).map(str::to_owned);
         match self.place {
-            Place::Check => self.check().plain = false,
+            Place::HealthCheck => self.check().plain = false,
             Place::CheckEndpoint => self.check().endpoint = plain,
             Place::CheckPath => self.check().path = plain,
             Place::Name | Place::Item => {
                 self.found.name = text.filter(|text| text.len() <= ID_LIMIT).map(str::to_owned);
             }
-            Place::Otlp | Place::Protocols | Place::Http => self.otlp().plain = false,
+            Place::OtlpReceiver | Place::Protocols | Place::Http => self.otlp().plain = false,
             Place::HttpEndpoint => self.otlp().endpoint = plain,
             _ => {}
         }
@@ -556,7 +558,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
 
     fn visit_unit<E>(mut self) -> Result<(), E> {
         match self.place {
-            // The collector takes a null as an unset key, except here, where nobody knows.
+            // The collector takes a null as an unset key; here its effect is not known.
             Place::CheckEndpoint | Place::CheckPath => self.check().plain = false,
             Place::Name | Place::Item => self.found.name = None,
             Place::HttpEndpoint => self.otlp().plain = false,

@@ -1,11 +1,11 @@
-//! One line for people, made of what a collector said last. Pure.
+//! Shortens a collector's last output to one line that a person can read. Pure.
 
-/// Makes of the end of a collector's output, or of what `validate` printed, one line of at most 1 KiB that says why it
-/// ended: what follows the last `Error: `, or the line of a Go panic, or the last line logged as an error, or else the
-/// last line that is not empty. Empty if there is nothing to say.
+/// Returns one line of at most 1 KiB that says why a collector ended, from the end of its output or from the output of
+/// `validate`. That is the text behind the last `Error: `, or the line of a Go panic, or the last line logged as an
+/// error, or else the last line that is not empty. Returns an empty string if the output has no such line.
 ///
-/// 0.149.0 writes `Error: ` and the reason, over several lines if need be, as its last words; official builds repeat it
-/// after `collector server run finished with error: `.
+/// 0.149.0 ends its output with `Error: ` and the reason, which may take several lines. Official builds repeat it after
+/// `collector server run finished with error: `.
 pub fn last_words(tail: &[u8]) -> String {
     const REPEATED: &str = "collector server run finished with error: ";
 
@@ -31,7 +31,7 @@ pub fn last_words(tail: &[u8]) -> String {
     squeeze(&shorten_lists(&words), 1024)
 }
 
-/// Leaves out terminal escapes and control characters; line ends and tabs stay, CR becomes a line end.
+/// Removes terminal escapes and control characters; line ends and tabs stay, CR becomes a line end.
 fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -45,7 +45,7 @@ fn harmless(text: &str) -> String {
             }
             '\r' | '\u{2028}' | '\u{2029}' => out.push('\n'),
             '\n' | '\t' => out.push(c),
-            // Control characters, and those that turn the direction of what follows.
+            // Control characters, and characters that change the direction of the text behind them.
             _ if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {}
             _ => out.push(c),
         }
@@ -53,7 +53,7 @@ fn harmless(text: &str) -> String {
     out
 }
 
-/// Shortens each `(valid values: [...])`, which has a hundred names in a collector with everything.
+/// Shortens each `(valid values: [...])`: in a collector with all components it has a hundred names.
 fn shorten_lists(text: &str) -> String {
     const BEGIN: &str = "(valid values: [";
     const MOST: usize = 8;
@@ -74,7 +74,8 @@ fn shorten_lists(text: &str) -> String {
     out + rest
 }
 
-/// Cuts out the middle of what is longer than so many bytes: it begins with what failed and ends with why.
+/// Cuts the middle out of a text longer than `limit` bytes: a message begins with the step that failed and ends with
+/// the reason.
 pub(crate) fn squeeze(text: &str, limit: usize) -> String {
     const CUT: &str = " ... ";
 
@@ -94,7 +95,7 @@ mod tests {
     fn the_last_words_are_the_reason() {
         let words = |text: &str| last_words(text.as_bytes());
 
-        // A taken port, as 0.149.0 says it.
+        // A port that is in use, in the words of 0.149.0.
         assert_eq!(
             words(
                 "2026-11-23T18:14:28.882Z\tinfo\tservice.go:292\tShutdown complete.\t{\"a\": 1}\n\
@@ -113,7 +114,7 @@ mod tests {
             "failed to get config: decoding failed: 'receivers' unknown type: \"x\" \
              for id: \"x\" (valid values: [a b c d e f g h and 2 more])"
         );
-        // Official builds say it twice.
+        // Official builds print the reason twice.
         let again = "2026/11/23 18:14:28 collector server run finished with error: no pipeline\n";
         assert_eq!(words(&format!("Error: no pipeline\n{again}")), "no pipeline");
         assert_eq!(words(again), "no pipeline");

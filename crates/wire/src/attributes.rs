@@ -1,4 +1,4 @@
-//! Attributes, which OpAMP and OTLP encode alike.
+//! Attributes, which OpAMP and OTLP encode in the same way.
 
 /// A name and its value.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -11,13 +11,13 @@ pub struct KeyValue {
 }
 
 impl KeyValue {
-    /// Makes an attribute with a text.
+    /// Makes an attribute whose value is a text.
     pub fn new(key: impl Into<String>, value: impl Into<String>) -> Self {
         Self { key: key.into(), value: Some(AnyValue::text(value)) }
     }
 }
 
-/// A value. Nothing but texts and whole numbers is sent, so the other kinds of value are not here.
+/// A value. Only texts and whole numbers are sent, so the other kinds of value are left out.
 #[derive(Clone, PartialEq, prost::Message)]
 #[allow(missing_docs, reason = "the names are those of opentelemetry-proto")]
 pub struct AnyValue {
@@ -28,12 +28,12 @@ pub struct AnyValue {
 }
 
 impl AnyValue {
-    /// Makes a text.
+    /// Makes a value that is a text.
     pub fn text(text: impl Into<String>) -> Self {
         Self { string_value: Some(text.into()), int_value: None }
     }
 
-    /// Makes a whole number.
+    /// Makes a value that is a whole number.
     pub fn int(number: i64) -> Self {
         Self { string_value: None, int_value: Some(number) }
     }

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// The part of an answer that is meant for the agent: in a cluster it has two configs.
+/// The part of an answer that is meant for this agent. For a cluster, an answer has two configs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// All of it.
+    /// The whole config, outside of clusters.
     Whole,
     /// The config for the pods on each node.
     DaemonSet,
@@ -14,7 +14,7 @@ pub enum Part {
     Deployment,
 }
 
-/// The request: all nine keys, always.
+/// The request. It always has all nine keys.
 #[derive(Debug, Serialize)]
 #[allow(missing_docs, reason = "the names are those of KloudMate's API")]
 pub struct Poll<'a> {
@@ -29,18 +29,18 @@ pub struct Poll<'a> {
     pub last_error_message: String,
 }
 
-/// What an answer means for the agent.
+/// The instruction to the agent in an answer.
 #[derive(Debug, PartialEq)]
-pub enum Announced {
+pub enum Instruction {
     /// A config to run, as YAML.
     Config(String),
-    /// The collector is to be started anew.
+    /// Restart the collector.
     Restart,
-    /// Go on.
+    /// Nothing has changed.
     Nothing,
 }
 
-/// The answer. Missing keys and nulls are the same, unknown keys are ignored.
+/// The answer. A null counts as a missing key; unknown keys are ignored.
 #[derive(Deserialize)]
 struct Reply<'a> {
     restart_required: Option<bool>,
@@ -61,15 +61,15 @@ struct Parts<'a> {
 ///
 /// # Errors
 ///
-/// What it is instead, to follow "answered"; it repeats nothing of it.
-pub fn announced(body: &[u8], part: Part) -> Result<Announced, String> {
+/// A description of the unexpected answer, to be put behind "answered". It repeats nothing of the answer.
+pub fn instruction(body: &[u8], part: Part) -> Result<Instruction, String> {
     let text = std::str::from_utf8(body).map_err(|_| "with something that is not UTF-8".to_owned())?;
-    // serde's own words repeat what they do not understand.
+    // serde's own message would repeat parts of the answer.
     let wrong = |error: serde_json::Error| {
         let (line, column) = (error.line(), error.column());
         match error.classify() {
             serde_json::error::Category::Data => {
-                format!("with JSON that it should not, at line {line} column {column}; see restart_required and config")
+                format!("with JSON of another form, at line {line} column {column}; see restart_required and config")
             }
             _ => format!("with something that is not JSON, at line {line} column {column}"),
         }
@@ -77,7 +77,7 @@ pub fn announced(body: &[u8], part: Part) -> Result<Announced, String> {
     let reply: Reply = serde_json::from_str(text).map_err(wrong)?;
     let restart = reply.restart_required.unwrap_or(false);
     let Some(config) = reply.config else {
-        return Ok(if restart { Announced::Restart } else { Announced::Nothing });
+        return Ok(if restart { Instruction::Restart } else { Instruction::Nothing });
     };
     let config = match part {
         Part::Whole => Some(config),
@@ -85,14 +85,14 @@ pub fn announced(body: &[u8], part: Part) -> Result<Announced, String> {
         Part::Deployment => parts(config)?.deployment_config,
     };
     match config {
-        // Of a cluster, the other half may have changed alone.
-        Some(config) if restart => Ok(Announced::Config(yaml(object(config)?))),
-        Some(_) | None => Ok(Announced::Nothing),
+        // Without `restart_required`, only the config for the other part of the cluster may have changed.
+        Some(config) if restart => Ok(Instruction::Config(yaml(object(config)?))),
+        Some(_) | None => Ok(Instruction::Nothing),
     }
 }
 
 fn parts(config: &RawValue) -> Result<Parts<'_>, String> {
-    let wrong = |_| "with a config that has not the form for Kubernetes".to_owned();
+    let wrong = |_| "with a config that does not have the form for Kubernetes".to_owned();
     serde_json::from_str(object(config)?).map_err(wrong)
 }
 
@@ -106,10 +106,10 @@ fn object(config: &RawValue) -> Result<&str, String> {
     Err(format!("with a config that is {kind}; a JSON object is expected"))
 }
 
-/// JSON as YAML. Nearly all of it is that already, byte for byte, and so `10485760` stays what it is; but the YAML parsers in
-/// use, the Collector's among them (seen on 0.149.0), do not take what a few JSON libraries write: `\/`, a character
-/// outside of the basic plane as two escapes, half of such a pair, characters that YAML forbids or takes for line
-/// breaks, and space before a colon. Those are written in the way that YAML takes.
+/// Returns JSON as YAML. Nearly all JSON is valid YAML and stays as it is, byte for byte, so that `10485760` stays
+/// `10485760`. But some JSON libraries write things that YAML parsers, the Collector's among them (observed with
+/// 0.149.0), refuse: `\/`, a character outside of the basic plane as two escapes, half of such a pair, characters that
+/// YAML forbids or takes for line breaks, and space before a colon. These are rewritten.
 pub fn yaml(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     let mut rest = json;
@@ -127,7 +127,7 @@ pub fn yaml(json: &str) -> String {
                 out.push(':');
             }
             '\\' => {
-                // JSON that was parsed has an ASCII character behind each backslash.
+                // In well-formed JSON an ASCII character follows each backslash.
                 let (escape, after) = rest.split_at(1);
                 let pair = (escape == "u").then(|| surrogates(after)).flatten();
                 let half = pair.is_none() && escape == "u" && after.get(..4).and_then(unit).is_some_and(is_surrogate);
@@ -139,7 +139,7 @@ pub fn yaml(json: &str) -> String {
                 match (escape, pair) {
                     ("/", _) => out.push('/'),
                     (_, Some(c)) => out.push(c),
-                    // What Go makes of half a character, and so KloudMate's own agent.
+                    // Go, and so KloudMate's own agent, reads half a pair as U+FFFD.
                     _ if half => out.push_str("\\ufffd"),
                     _ => out.extend(["\\", escape]),
                 }

@@ -1,7 +1,7 @@
-//! What agents, servers and collectors say to each other: types and their encoding, no I/O.
+//! The messages between agents, servers and collectors: types and their encoding, no I/O.
 //!
-//! `opamp` and `otlp` are excerpts of the two protocols, `attributes` is what both share, `kloudmate` reads the answers of
-//! KloudMate's service, `status` is what an agent says of itself, with the states in `states`.
+//! `opamp` and `otlp` are excerpts of the two protocols, `attributes` is shared by both, `kloudmate` reads the answers
+//! of KloudMate's service, `status` is an agent's account of itself, with the states in `states`.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 #![warn(missing_docs)]

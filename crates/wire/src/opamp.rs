@@ -1,5 +1,5 @@
-//! OpAMP's messages as they go over the wire: the fields that are used, by their numbers in opamp.proto (v0.20). What is
-//! not named here is skipped when it comes.
+//! OpAMP's messages as they go over the wire: the fields that are used, by their numbers in opamp.proto (v0.20). Other
+//! fields are skipped when a message is decoded.
 
 use std::collections::BTreeMap;
 
@@ -8,38 +8,38 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 
 use crate::attributes::KeyValue;
 
-/// What the agent can do, as bits of [`AgentToServer::capabilities`]: status, remote config, effective config, OpAMP
+/// The agent's capabilities, as bits of [`AgentToServer::capabilities`]: status, remote config, effective config, OpAMP
 /// connection settings, restart, health, remote config status, heartbeats, connection settings status.
 pub const CAPABILITIES: u64 = 0xBD07;
 
-/// One more of these bits, once the collector has said of which components it is made.
+/// One more of these bits, set once the collector has listed its components.
 pub const REPORTS_AVAILABLE_COMPONENTS: u64 = 0x4000;
 
-/// Bits of [`ServerToAgent::capabilities`] that change what is sent.
+/// Bit of [`ServerToAgent::capabilities`]: the server offers configs.
 pub const OFFERS_REMOTE_CONFIG: u64 = 0x2;
-/// Likewise.
+/// Bit of [`ServerToAgent::capabilities`]: the server takes the effective config.
 pub const ACCEPTS_EFFECTIVE_CONFIG: u64 = 0x4;
 
-/// Bits of [`ServerToAgent::flags`].
+/// Bit of [`ServerToAgent::flags`]: the next message must hold the full state.
 pub const REPORT_FULL_STATE: u64 = 0x1;
-/// Likewise.
+/// Bit of [`ServerToAgent::flags`]: the next message must list the collector's components.
 pub const REPORT_AVAILABLE_COMPONENTS: u64 = 0x2;
 
-/// Of remote configs and of connection settings alike.
+/// The status of a remote config or of connection settings that the server offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
-pub enum Status {
-    /// Nothing was received.
+pub enum OfferStatus {
+    /// No offer was received.
     Unset = 0,
-    /// In use.
+    /// The offer is in use.
     Applied = 1,
-    /// Being checked.
+    /// The offer is being checked.
     Applying = 2,
-    /// Not in use, for a reason.
+    /// The offer was refused; a message says why.
     Failed = 3,
 }
 
-/// What the agent says.
+/// The agent's message to the server.
 #[derive(Clone, PartialEq, prost::Message)]
 #[allow(missing_docs, reason = "the names are those of opamp.proto")]
 pub struct AgentToServer {
@@ -65,7 +65,7 @@ pub struct AgentToServer {
     pub connection_settings_status: Option<ConnectionSettingsStatus>,
 }
 
-/// A message whose presence says it all.
+/// An empty message; its presence is the information.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub struct Nothing {}
 
@@ -107,7 +107,7 @@ pub struct EffectiveConfig {
 pub struct RemoteConfigStatus {
     #[prost(bytes = "vec", tag = "1")]
     pub last_remote_config_hash: Vec<u8>,
-    #[prost(enumeration = "Status", tag = "2")]
+    #[prost(enumeration = "OfferStatus", tag = "2")]
     pub status: i32,
     #[prost(string, tag = "3")]
     pub error_message: String,
@@ -118,7 +118,7 @@ pub struct RemoteConfigStatus {
 pub struct ConnectionSettingsStatus {
     #[prost(bytes = "vec", tag = "1")]
     pub last_connection_settings_hash: Vec<u8>,
-    #[prost(enumeration = "Status", tag = "2")]
+    #[prost(enumeration = "OfferStatus", tag = "2")]
     pub status: i32,
     #[prost(string, tag = "3")]
     pub error_message: String,
@@ -142,7 +142,7 @@ pub struct ComponentDetails {
     pub sub_components: BTreeMap<String, ComponentDetails>,
 }
 
-/// What the server says.
+/// The server's message to the agent.
 #[derive(Clone, PartialEq, prost::Message)]
 #[allow(missing_docs, reason = "the names are those of opamp.proto")]
 pub struct ServerToAgent {
@@ -179,11 +179,11 @@ pub struct ServerErrorResponse {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
 pub enum ErrorType {
-    /// It does not say.
+    /// The server gives no reason.
     Unknown = 0,
-    /// The message is malformed.
+    /// The server found the message malformed.
     BadRequest = 1,
-    /// It is overloaded.
+    /// The server is overloaded for now.
     Unavailable = 2,
 }
 
@@ -210,7 +210,7 @@ pub struct AgentConfigMap {
     pub config_map: BTreeMap<String, AgentConfigFile>,
 }
 
-/// The body of a decoded one shares the memory of the answer.
+/// The body of a decoded file shares the memory of the answer.
 #[derive(Clone, PartialEq, prost::Message)]
 #[allow(missing_docs, reason = "the names are those of opamp.proto")]
 pub struct AgentConfigFile {
@@ -229,7 +229,7 @@ pub struct AgentIdentification {
     pub new_instance_uid: Vec<u8>,
 }
 
-/// Restart is 0, and there is no other.
+/// The kind 0 is a restart; opamp.proto has no other.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 #[allow(missing_docs, reason = "the names are those of opamp.proto")]
 pub struct ServerToAgentCommand {
@@ -237,7 +237,7 @@ pub struct ServerToAgentCommand {
     pub kind: i32,
 }
 
-/// Settings for own telemetry and other destinations are not taken, so their fields are not here.
+/// The agent accepts no settings for its own telemetry or other destinations, so their fields are left out.
 #[derive(Clone, PartialEq, prost::Message)]
 #[allow(missing_docs, reason = "the names are those of opamp.proto")]
 pub struct ConnectionSettingsOffers {
@@ -280,7 +280,7 @@ pub struct Header {
     pub value: String,
 }
 
-/// `ca_cert` is for others than the agent, so it is not here.
+/// The agent does not use `ca_cert`, so it is left out.
 #[derive(Clone, PartialEq, prost::Message)]
 #[allow(missing_docs, reason = "the names are those of opamp.proto")]
 pub struct TlsCertificate {
@@ -290,7 +290,7 @@ pub struct TlsCertificate {
     pub private_key: Vec<u8>,
 }
 
-/// Of the list of cipher suites, only whether there is one matters.
+/// `cipher_suites` holds only the last entry of the list: the agent checks only whether there is one.
 #[derive(Clone, PartialEq, prost::Message)]
 #[allow(missing_docs, reason = "the names are those of opamp.proto")]
 pub struct TlsConnectionSettings {
@@ -315,10 +315,10 @@ pub struct ProxyConnectionSettings {
     pub url: String,
 }
 
-/// How many fields an encoded message has at this path of field numbers.
+/// Counts the fields of an encoded message at this path of field numbers.
 ///
-/// Each entry of a map or list costs two bytes on the wire and a hundred in memory, so they are counted before anything
-/// is decoded. What is malformed ends the count: decoding finds it too.
+/// An entry of a map or list may take two bytes on the wire and a hundred in memory, so entries are counted before the
+/// message is decoded. A malformed message ends the count: decoding will refuse it.
 pub fn count(mut message: &[u8], path: &[u32]) -> usize {
     let Some((first, rest)) = path.split_first() else { return 1 };
     let mut found = 0;

@@ -1,11 +1,11 @@
-//! OTLP's messages, as far as they are used: an excerpt of opentelemetry-proto v1, by its field numbers.
+//! The OTLP messages that the agent uses: an excerpt of opentelemetry-proto v1, by its field numbers.
 //!
-//! Requests are written without making these first, which would take several times the memory
-//! of what is sent; tests read them back with these. Answers are read with them.
+//! The agent encodes requests without building these types, which would take several times the memory of the encoded
+//! bytes. Tests decode requests with these types; the agent decodes answers.
 
 use crate::attributes::{AnyValue, KeyValue};
 
-/// `ExportMetricsServiceRequest`
+/// A request with metrics: `ExportMetricsServiceRequest`.
 #[derive(Clone, PartialEq, prost::Message)]
 #[allow(missing_docs, reason = "the names are those of opentelemetry-proto")]
 pub struct MetricsRequest {
@@ -58,7 +58,7 @@ pub struct Gauge {
 pub struct Sum {
     #[prost(message, repeated, tag = "1")]
     pub data_points: Vec<NumberDataPoint>,
-    /// [`CUMULATIVE`].
+    /// [`CUMULATIVE`] in all that the agent sends.
     #[prost(int32, tag = "2")]
     pub aggregation_temporality: i32,
     #[prost(bool, tag = "3")]
@@ -83,7 +83,7 @@ pub struct NumberDataPoint {
     pub attributes: Vec<KeyValue>,
 }
 
-/// `ExportLogsServiceRequest`
+/// A request with log records: `ExportLogsServiceRequest`.
 #[derive(Clone, PartialEq, prost::Message)]
 #[allow(missing_docs, reason = "the names are those of opentelemetry-proto")]
 pub struct LogsRequest {
@@ -135,7 +135,7 @@ pub struct Resource {
     pub attributes: Vec<KeyValue>,
 }
 
-/// `InstrumentationScope`
+/// The program that wrote the data: `InstrumentationScope`.
 #[derive(Clone, PartialEq, prost::Message)]
 #[allow(missing_docs, reason = "the names are those of opentelemetry-proto")]
 pub struct Scope {
@@ -145,21 +145,21 @@ pub struct Scope {
     pub version: String,
 }
 
-/// `ExportMetricsServiceResponse` and `ExportLogsServiceResponse`, which are alike.
+/// The answer to either request: `ExportMetricsServiceResponse` and `ExportLogsServiceResponse` have the same fields.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Response {
-    /// There if not all was taken.
+    /// Present if the receiver did not accept everything.
     #[prost(message, optional, tag = "1")]
     pub partial_success: Option<PartialSuccess>,
 }
 
-/// `ExportMetricsPartialSuccess` and `ExportLogsPartialSuccess`.
+/// The refused part of a request: `ExportMetricsPartialSuccess` and `ExportLogsPartialSuccess`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct PartialSuccess {
-    /// Points or records.
+    /// The number of refused points or records.
     #[prost(int64, tag = "1")]
     pub rejected: i64,
-    /// Why; a warning if nothing was rejected.
+    /// The reason; a warning if nothing was refused.
     #[prost(string, tag = "2")]
     pub error_message: String,
 }

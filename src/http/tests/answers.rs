@@ -1,4 +1,4 @@
-//! What a server's answer comes to: a response, or an error of a kind, and always in time.
+//! Each answer of a server becomes a response or an error of a known kind, within the time limit.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -7,8 +7,8 @@ use super::super::test_server::{Answer, Server};
 use super::super::wire::{CUT, TOO_LONG};
 use super::*;
 
-/// What an answer comes to, and its message without the URL.
-fn fate(settings: &HttpSettings, answer: Answer) -> (&'static str, String) {
+/// The kind of the error that an answer leads to, and its message without the URL.
+fn failure_of(settings: &HttpSettings, answer: Answer) -> (&'static str, String) {
     let server = Server::new();
     server.answer(answer);
     let error = fetch(settings, server.url()).unwrap_err();
@@ -26,7 +26,7 @@ fn endless(start: &str, again: &str) -> Answer {
 }
 
 #[test]
-fn an_answer_comes_whole_with_what_we_read_of_its_head() {
+fn an_answer_has_its_body_and_the_headers_that_are_read() {
     let server = Server::new();
     let headers = [
         ("ETag", "\"7f3a\""),
@@ -73,7 +73,7 @@ fn a_post_carries_its_body() {
 }
 
 #[test]
-fn any_status_is_an_answer_and_only_good_ones_have_a_body() {
+fn any_status_is_an_answer_and_only_2xx_has_a_body() {
     let server = Server::new();
     for status in [204, 304, 404, 500, 503] {
         server.answer(Answer::Status(status, vec![], vec![b'#'; 1_000_000]));
@@ -83,7 +83,7 @@ fn any_status_is_an_answer_and_only_good_ones_have_a_body() {
 }
 
 #[test]
-fn a_server_that_is_too_slow_is_given_up_in_time() {
+fn a_slow_server_ends_in_a_timeout() {
     for answer in [
         Answer::Stall,
         Answer::Trickle(Duration::from_millis(20)),
@@ -94,7 +94,7 @@ fn a_server_that_is_too_slow_is_given_up_in_time() {
         let started = Instant::now();
         let patient = HttpSettings { max_size: 1 << 40, ..impatient() };
         let named = format!("{answer:?}");
-        assert_eq!(fate(&patient, answer), ("timeout", "did not answer within 400ms".into()), "{named}");
+        assert_eq!(failure_of(&patient, answer), ("timeout", "did not answer within 400ms".into()), "{named}");
         assert!(started.elapsed() < SHORT * 10, "{named}: {:?}", started.elapsed());
     }
 }
@@ -102,15 +102,15 @@ fn a_server_that_is_too_slow_is_given_up_in_time() {
 #[test]
 fn a_body_that_is_too_large_is_refused_at_once() {
     let large = ("size", "body is larger than 64KiB".to_owned());
-    assert_eq!(fate(&settings(), Answer::NeverEnding), large);
-    assert_eq!(fate(&settings(), Answer::HugeContentLength), large);
-    assert_eq!(fate(&settings(), endless("HTTP/1.1 200 OK\r\n\r\n", "#")), large);
+    assert_eq!(failure_of(&settings(), Answer::NeverEnding), large);
+    assert_eq!(failure_of(&settings(), Answer::HugeContentLength), large);
+    assert_eq!(failure_of(&settings(), endless("HTTP/1.1 200 OK\r\n\r\n", "#")), large);
     let one_more = Answer::Status(200, vec![], vec![b'#'; 64 * 1024 + 1]);
-    assert_eq!(fate(&settings(), one_more), large);
+    assert_eq!(failure_of(&settings(), one_more), large);
 }
 
 #[test]
-fn a_flood_around_the_body_ends() {
+fn a_flood_around_the_body_is_cut_off() {
     let flood = "sends far more than a body of 64KiB takes";
     for (answer, why) in [
         (endless("", "HTTP/1.1 103 Early Hints\r\n\r\n"), flood),
@@ -123,14 +123,14 @@ fn a_flood_around_the_body_ends() {
         ),
         (endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", "#"), TOO_LONG),
     ] {
-        let (kind, said) = fate(&settings(), answer);
+        let (kind, said) = failure_of(&settings(), answer);
         assert_eq!(kind, "protocol", "{said}");
         assert!(said.starts_with(why), "{said}");
     }
 }
 
 #[test]
-fn half_an_answer_is_none() {
+fn half_an_answer_is_an_error() {
     let cut = ("protocol", CUT.to_owned());
     for answer in [
         Answer::ResetMidBody,
@@ -141,12 +141,12 @@ fn half_an_answer_is_none() {
         raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"),
     ] {
         let named = format!("{answer:?}");
-        assert_eq!(fate(&settings(), answer), cut, "{named}");
+        assert_eq!(failure_of(&settings(), answer), cut, "{named}");
     }
 }
 
 #[test]
-fn what_is_not_http_is_refused() {
+fn an_answer_that_is_not_http_is_refused() {
     for (answer, why) in [
         (Answer::Garbage, "answer is not valid HTTP: "),
         (raw("HTTP/1.1 099 Odd\r\n\r\n"), "answer is not valid HTTP: "),
@@ -163,14 +163,14 @@ fn what_is_not_http_is_refused() {
             "answered with content-encoding gzip, which was not asked for",
         ),
     ] {
-        let (kind, said) = fate(&settings(), answer);
+        let (kind, said) = failure_of(&settings(), answer);
         assert_eq!(kind, "protocol", "{said}");
         assert!(said.starts_with(why), "{said}");
     }
 }
 
 #[test]
-fn what_follows_a_whole_answer_is_ignored() {
+fn bytes_after_a_whole_answer_are_ignored() {
     let server = Server::new();
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab and more",
@@ -183,7 +183,7 @@ fn what_follows_a_whole_answer_is_ignored() {
     }
 }
 
-/// Any bytes at all end in an answer or an error: a panic would be the end of the agent.
+/// Any bytes lead to an answer or an error: a panic would end the agent.
 #[test]
 fn mangled_answers_never_panic_and_never_hang() {
     let whole = [
@@ -215,14 +215,14 @@ fn mangled_answers_never_panic_and_never_hang() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_named() {
+fn an_unreachable_server_is_named() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let error = fetch(&settings(), format!("http://127.0.0.1:{port}/v1?key=s3cret")).unwrap_err();
     let said = error.to_string();
     assert!(said.starts_with(&format!("http://127.0.0.1:{port}/v1: ")), "{said}");
     assert_eq!(error.kind().word(), "connect");
 
-    // A label of 64 letters is no name, which the resolver knows without asking anybody.
+    // A label of 64 letters is too long, so the resolver refuses it without a query.
     let host = format!("{}.example", "a".repeat(64));
     let error = fetch(&settings(), format!("http://{host}/v1")).unwrap_err();
     let said = error.to_string();

@@ -1,4 +1,4 @@
-//! What all tests of HTTP share: a directory, settings, and servers of their own on loopback.
+//! The tests of HTTP, and their helpers: a directory, settings, and servers on loopback.
 
 mod answers;
 pub(crate) mod proxies;
@@ -6,14 +6,16 @@ pub(crate) mod trust;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use otelet_testkit::wire::read_head;
 
 use super::*;
 
-/// A directory of the test's own, gone with it.
+/// A temporary directory of one test, removed at its end.
 pub(crate) struct Dir(PathBuf);
 
 impl Dir {
@@ -43,7 +45,7 @@ impl Drop for Dir {
     }
 }
 
-/// Patient, small, without TLS files and proxies.
+/// Settings with a long timeout and a small limit, without TLS files and proxies.
 pub(crate) fn settings() -> HttpSettings {
     HttpSettings {
         timeout: Duration::from_secs(20),
@@ -57,7 +59,7 @@ pub(crate) fn settings() -> HttpSettings {
     }
 }
 
-/// Nobody waits for this in a test that passes slowly: it is far less than [`settings`] allows.
+/// The timeout of [`impatient`] clients, far shorter than that of [`settings`].
 const SHORT: Duration = Duration::from_millis(400);
 
 fn impatient() -> HttpSettings {
@@ -89,7 +91,7 @@ fn fetch(settings: &HttpSettings, url: impl Into<String>) -> Result<Response, Ht
     send(&Client::new(settings).unwrap(), &get(url))
 }
 
-/// A server of its own making on loopback: `serve` gets each connection; it ends when it is dropped.
+/// A server on loopback that calls `serve` for each connection. It ends when it is dropped.
 pub(crate) struct Listening {
     pub(crate) addr: SocketAddr,
     accepting: Option<JoinHandle<()>>,
@@ -112,7 +114,7 @@ impl Listening {
                         let stream = stream.unwrap();
                         let limit = Some(Duration::from_secs(10));
                         stream.set_read_timeout(limit).unwrap();
-                        // A client that breaks off is what many tests are about.
+                        // Many tests let the client break off, so an error of `serve` is expected.
                         scope.spawn(|| drop(serve(stream)));
                     }
                 });

@@ -1,7 +1,8 @@
-//! The ways by a proxy and around it.
+//! Requests through a proxy and past it.
 
 use std::io::Write;
 use std::net::Shutdown;
+use std::time::Duration;
 use std::time::Instant;
 
 use base64::Engine as _;
@@ -11,8 +12,8 @@ use super::super::test_server::{Answer, Server};
 use super::trust::{Authority, tls_server, trusting};
 use super::*;
 
-/// A proxy that connects everything to one place and writes down what it was asked. What it answers to CONNECT
-/// is given; to other requests it answers itself.
+/// A proxy that connects every tunnel to `backend` and records the requests. It answers CONNECT with `answer`, and
+/// other requests with a body of its own.
 pub(crate) fn proxy(backend: SocketAddr, answer: &'static str) -> (Listening, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let heads = asked.clone();
@@ -42,7 +43,7 @@ pub(crate) fn proxy(backend: SocketAddr, answer: &'static str) -> (Listening, Ar
 pub(crate) const CONNECTED: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
 
 #[test]
-fn https_goes_through_the_tunnel_of_a_proxy_and_http_is_handed_to_it() {
+fn https_is_tunnelled_and_http_is_forwarded_by_a_proxy() {
     let dir = Dir::new();
     let authority = Authority::new();
     let server = tls_server(&authority.sign(|_| ()), None, GOOD, false);
@@ -55,7 +56,7 @@ fn https_goes_through_the_tunnel_of_a_proxy_and_http_is_handed_to_it() {
     };
     let client = Client::new(&settings).unwrap();
 
-    // The names are known to the proxy alone.
+    // Only the proxy can resolve these names.
     let response = send(&client, &get("https://server.test/v1?a=b")).unwrap();
     assert_eq!(response.body, b"ok");
     assert!((500..10_000).contains(&response.traffic.received), "once: {:?}", response.traffic);
@@ -74,7 +75,7 @@ fn https_goes_through_the_tunnel_of_a_proxy_and_http_is_handed_to_it() {
 }
 
 #[test]
-fn loopback_and_no_proxy_go_around_the_proxy() {
+fn loopback_and_no_proxy_hosts_bypass_the_proxy() {
     let server = Server::new();
     server.offer("a: 1");
     let nobody =
@@ -102,7 +103,7 @@ fn a_proxy_that_fails_is_named() {
     assert_eq!(through("").0, "connect");
     assert_eq!(through("SSH-2.0-OpenSSH_9.2p1\r\n\r\n").0, "protocol");
 
-    // ureq gives each byte of a proxy's answer the whole time anew.
+    // ureq restarts the whole timeout at each byte of a proxy's answer.
     let server = Server::new();
     server.answer(Answer::Trickle(Duration::from_millis(20)));
     let settings = HttpSettings { https_proxy: Some(format!("http://{}", server.addr())), ..impatient() };
@@ -127,5 +128,5 @@ fn settings_that_can_never_work_are_refused_without_their_secrets() {
         assert!(!said.contains("s3cret"), "{said}");
     }
     let half = HttpSettings { client_key_file: Some("key.pem".into()), ..settings() };
-    assert_eq!(refused(half), HttpError::Unpaired { given: TlsFile::ClientKey });
+    assert_eq!(refused(half), HttpError::Unpaired { set: TlsFile::ClientKey });
 }

@@ -1,7 +1,8 @@
-//! Whom TLS trusts.
+//! Which certificates TLS trusts, and which it shows.
 
 use std::io::Write;
 use std::net::Shutdown;
+use std::path::PathBuf;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -12,7 +13,7 @@ use super::super::test_server::Server;
 use super::super::wire::CUT;
 use super::*;
 
-/// A certificate authority, and what it signs.
+/// A certificate authority that signs certificates for tests.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM.
@@ -41,7 +42,7 @@ impl Authority {
     }
 }
 
-/// Answers each request over TLS with `answer`, and ends TLS in order unless `torn`.
+/// A server that answers each request over TLS with `answer`. It ends TLS in order unless `torn` is set.
 pub(crate) fn tls_server(
     identity: &Identity,
     clients: Option<&Authority>,
@@ -67,8 +68,8 @@ pub(crate) fn tls_server(
         let connection = ServerConnection::new(made.clone()).unwrap();
         let mut tls = StreamOwned::new(connection, stream);
         if let Err(refused) = read_head(&mut tls) {
-            // With the request unread, closing would be a reset: it takes with it what has not been read there, which on
-            // Windows is the word that says why.
+            // Closing with the request unread would send a reset. The client then loses data that it has not read,
+            // which on Windows is the alert with the reason.
             tls.sock.shutdown(Shutdown::Write)?;
             std::io::copy(&mut tls.sock, &mut std::io::sink())?;
             return Err(refused);
@@ -104,7 +105,7 @@ fn a_private_ca_is_trusted_only_when_the_settings_name_it() {
     assert!(traffic.received > 500, "the handshake counts: {traffic:?}");
 
     assert_eq!(refused(&settings(), &server), "certificate is not trusted: UnknownIssuer");
-    // Of the same name, as all of this test's.
+    // Another CA, with the same name as all CAs in these tests.
     let other = trusting(dir.write("other.pem", &Authority::new().pem()));
     assert_eq!(refused(&other, &server), "certificate is not trusted: BadSignature");
     let untrusted = fetch(&other, format!("https://{}/", server.addr)).unwrap_err();
@@ -121,11 +122,11 @@ fn a_certificate_for_another_name_or_time_is_refused() {
     };
     assert_eq!(
         said(|cert| cert.not_after = rcgen::date_time_ymd(2020, 1, 1)),
-        "certificate has expired; if not, this host's clock is wrong"
+        "certificate has expired, or this host's clock is wrong"
     );
     assert_eq!(
         said(|cert| cert.not_before = rcgen::date_time_ymd(2999, 1, 1)),
-        "certificate is not valid yet; if it is, this host's clock is wrong"
+        "certificate is not valid yet, or this host's clock is wrong"
     );
     let other = said(|cert| {
         cert.subject_alt_names = vec![rcgen::SanType::DnsName("other.test".try_into().unwrap())];
@@ -153,7 +154,7 @@ fn a_client_certificate_is_shown_to_servers_that_want_one() {
     };
     assert_eq!(fetch(&with, &url).unwrap().body, b"ok");
 
-    // A stranger's certificate.
+    // A certificate of an unknown CA.
     let stranger = Authority::new().sign(|_| ());
     let strange = HttpSettings {
         client_cert_file: Some(dir.write("strange.pem", &stranger.cert)),
@@ -163,7 +164,7 @@ fn a_client_certificate_is_shown_to_servers_that_want_one() {
     let said = refused(&strange, &server);
     assert!(said.starts_with("server ended TLS: "), "{said}");
 
-    // A key of another certificate is told, with the file that holds it.
+    // A key of another certificate is reported with its file.
     dir.write("key.pem", &stranger.key);
     let said = fetch(&with, &url).unwrap_err().to_string();
     assert!(said.contains("key.pem: does not fit "), "{said}");
@@ -184,7 +185,7 @@ fn certificates_are_read_again_when_their_file_changes_and_only_then() {
     assert!(said.contains("ca.pem: cannot read: "), "{said}");
     dir.write("ca.pem", "none in here");
     let said = ask().unwrap_err().to_string();
-    assert!(said.ends_with("ca.pem: no certificate in PEM in it"), "{said}");
+    assert!(said.ends_with("ca.pem: has no certificate in PEM"), "{said}");
     dir.write("ca.pem", &old.pem());
     assert_eq!(ask().unwrap_err().kind().word(), "tls");
     dir.write("ca.pem", &(old.pem() + &new.pem()));
@@ -198,11 +199,11 @@ fn certificates_are_read_again_when_their_file_changes_and_only_then() {
 }
 
 #[test]
-fn tls_that_is_torn_off_is_no_end_of_a_body() {
+fn an_unorderly_end_of_tls_is_not_the_end_of_a_body() {
     let dir = Dir::new();
     let authority = Authority::new();
     let trusting = trusting(dir.write("ca.pem", &authority.pem()));
-    // Without a length, only the end of TLS says where the body ends.
+    // The answer has no length, so only the end of TLS marks the end of the body.
     let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nreceivers:\n";
     let ask = |torn| {
         let server = tls_server(&authority.sign(|_| ()), None, answer, torn);
@@ -213,7 +214,7 @@ fn tls_that_is_torn_off_is_no_end_of_a_body() {
 }
 
 #[test]
-fn tls_to_a_server_without_tls_is_told() {
+fn tls_to_a_server_without_tls_is_reported() {
     let server = Server::new();
     let url = server.url().replace("http://", "https://");
     let error = fetch(&impatient(), url).unwrap_err();

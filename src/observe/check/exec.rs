@@ -1,4 +1,5 @@
-//! Runs a program as a check: without a shell, in a process group of its own, for a bounded time, and leaves nothing.
+//! Runs a program as a check: without a shell, in a process group of its own, and for a limited time. No process of it
+//! is left after that.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -8,29 +9,29 @@ use std::time::{Duration, Instant};
 
 use smol::future::{self, FutureExt as _};
 
-use super::{Answered, Checked, late, tidy};
+use super::result::{FinishedCheck, HttpDetails, late, tidy};
 use crate::collector;
 use crate::log::Tail;
 use crate::os::{self, Command, Launch};
 use crate::settings::Secret;
 use otelet_config::redact::Redactor;
-use otelet_core::decide::check::Outcome;
+use otelet_core::decide::CheckOutcome;
 
-/// The most of what a program prints that is kept, from its end, in bytes.
+/// The part of a program's output that is kept: its last bytes.
 const KEPT: usize = 2 * 1024;
 
-/// Runs it. On the main thread only: the child ends with the thread that started it.
+/// Runs the program of a check. Only for the main thread: the child ends with the thread that started it.
 pub async fn check(
     command: Vec<Secret>,
     timeout: Duration,
     redactor: Redactor,
     children: Rc<RefCell<BTreeSet<u32>>>,
-) -> Checked {
+) -> FinishedCheck {
     let begun = Instant::now();
     let result = run(&command, timeout, &children).await;
-    Checked {
-        outcome: Outcome { result: tidy(result, &redactor), took: begun.elapsed() },
-        answered: Answered::default(),
+    FinishedCheck {
+        outcome: CheckOutcome { result: tidy(result, &redactor), took: begun.elapsed() },
+        http: HttpDetails::default(),
     }
 }
 
@@ -48,7 +49,7 @@ async fn run(command: &[Secret], timeout: Duration, children: &RefCell<BTreeSet<
     let mut child = Command::from(child);
     child.stdin(Stdio::null()).stdout(Stdio::from(ours)).stderr(Stdio::from(theirs));
     let mut process = child.spawn().map_err(|error| os::describe_spawn_error(program.as_ref(), &error))?;
-    // The writing ends of the pipe are in the command.
+    // The command holds the writing ends of the pipe: without them the pipe ends with the child.
     drop(child);
     adoption.adopt(process.id());
     let _group = Group::new(process.id(), children);
@@ -59,10 +60,10 @@ async fn run(command: &[Secret], timeout: Duration, children: &RefCell<BTreeSet<
         let read = async {
             while let Ok(length @ 1..) = output.read(&mut buffer).await {
                 tail.add(&buffer[..length]);
-                // Others have their turn, however fast a program prints.
+                // The event loop's other tasks run in between, however fast a program prints.
                 future::yield_now().await;
             }
-            // A child of its own may hold the pipe for ever: only the end of the program itself counts.
+            // A child of the program may keep the pipe open for ever: only the end of the program itself counts.
             future::pending().await
         };
         Some(process.status().or(read).await)
@@ -73,11 +74,11 @@ async fn run(command: &[Secret], timeout: Duration, children: &RefCell<BTreeSet<
     };
     let Some(status) = ended.or(too_late).await else {
         os::kill_group(process.id());
-        // Reaped, so that no zombie stays. If the kernel holds it, the check counts as stalled.
+        // Reaped, so that no zombie stays. If the kernel does not let the process end, the check counts as stalled.
         let _ = process.status().await;
         return Err(late(timeout));
     };
-    // What it printed last may still be in the pipe.
+    // The last output may still be in the pipe.
     for _ in 0..32 {
         match output.read_now(&mut buffer) {
             0 => break,
@@ -95,7 +96,7 @@ async fn run(command: &[Secret], timeout: Duration, children: &RefCell<BTreeSet<
     }
 }
 
-/// The process group of a check: nothing of it outlives the check, however that ends.
+/// The process group of a check. Dropping it kills every process that is left, however the check ended.
 struct Group<'a> {
     pid: u32,
     children: &'a RefCell<BTreeSet<u32>>,

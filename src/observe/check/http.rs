@@ -1,16 +1,16 @@
-//! Asks a URL by GET, and judges what comes back.
+//! Asks a URL by GET, and decides from status and body whether the check passes.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
-use super::Answered;
+use super::result::HttpDetails;
 use crate::http::{Client, HttpSettings, Method, Request};
 use crate::settings::{Secret, Target, WayOut};
 
-/// The most of a body that is read, in bytes.
-const MOST: u64 = 64 * 1024;
+/// The most that is read of a body, in bytes.
+const LARGEST_BODY: u64 = 64 * 1024;
 
-/// The settings that a check is made from.
+/// The settings behind a request, for error messages.
 const WAY_OUT: WayOut = WayOut {
     url: "checks[].http",
     target: Target::Whole,
@@ -21,8 +21,8 @@ const WAY_OUT: WayOut = WayOut {
     no_certificate: Some("checks show none"),
 };
 
-/// What is asked, and what is good.
-pub(super) struct Wanted<'a> {
+/// The URL of a check, and the answer that passes.
+pub(super) struct HttpCheck<'a> {
     pub url: &'a str,
     pub status: &'a [RangeInclusive<u16>],
     pub body: Option<&'a str>,
@@ -30,36 +30,36 @@ pub(super) struct Wanted<'a> {
 }
 
 pub(super) fn check(
-    wanted: &Wanted<'_>,
+    wanted: &HttpCheck<'_>,
     timeout: Duration,
     http: &HttpSettings,
-    answered: &mut Answered,
+    details: &mut HttpDetails,
 ) -> Result<String, String> {
-    // The client certificate is for the config's server alone.
+    // The client certificate is only for the config's server.
     let settings =
-        HttpSettings { timeout, max_size: MOST, client_cert_file: None, client_key_file: None, ..http.clone() };
+        HttpSettings { timeout, max_size: LARGEST_BODY, client_cert_file: None, client_key_file: None, ..http.clone() };
     let client = Client::new(&settings).map_err(|error| WAY_OUT.tell(&error))?.for_checks();
     let headers = wanted.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
     let request = Request { method: Method::Get, url: wanted.url.into(), headers, body: Vec::new() };
     let response = client.send(&request);
-    answered.certificate_until = client.certificate_until();
+    details.certificate_until = client.certificate_until();
     let response = response.map_err(|error| WAY_OUT.tell(&error))?;
-    answered.code = Some(response.status);
+    details.code = Some(response.status);
     if !wanted.status.iter().any(|range| range.contains(&response.status)) {
         return Err(format!("answered {}", response.status));
     }
     match wanted.body {
         Some(_) if !(200..300).contains(&response.status) => {
-            Err(format!("answered {}, the body of which is not read", response.status))
+            Err(format!("answered {}; checks[].body is looked for only in an answer of 2xx", response.status))
         }
         Some(text) if !holds(&response.body, text.as_bytes()) => {
             Err(format!("answered {}, and the text of checks[].body is not in the first 64KiB", response.status))
         }
-        Some(_) | None => Ok(format!("answered {}{}", response.status, valid(answered.certificate_until))),
+        Some(_) | None => Ok(format!("answered {}{}", response.status, valid(details.certificate_until))),
     }
 }
 
-/// How long a certificate is still valid, as the end of a sentence.
+/// The days for which a certificate is still valid, as the end of the message.
 fn valid(until: Option<SystemTime>) -> String {
     let Some(until) = until else { return String::new() };
     let left = until.duration_since(SystemTime::now()).unwrap_or_default();
@@ -79,17 +79,17 @@ mod tests {
     use crate::settings::{CheckSettings, CheckTarget};
 
     #[test]
-    fn a_check_goes_the_same_way_and_tells_how_long_the_certificate_is_valid() {
+    fn a_check_uses_the_proxy_and_shows_how_long_the_certificate_is_valid() {
         let dir = Dir::new();
         let authority = Authority::new();
-        // Of a century that all who run this will see the end of.
+        // A fixed date, far away from the time of any run.
         let identity = authority.sign(|params| params.not_after = rcgen::date_time_ymd(2099, 12, 31));
         let server = tls_server(&identity, None, GOOD, false);
         let (proxy, asked) = proxy(server.addr, CONNECTED);
         let settings = HttpSettings {
             http_proxy: Some(format!("http://{}", proxy.addr)),
             https_proxy: Some(format!("http://{}", proxy.addr)),
-            // Not for checks.
+            // Checks ignore these two: the files do not exist.
             client_cert_file: Some(dir.path("none.pem")),
             client_key_file: Some(dir.path("none.pem")),
             ..trusting(dir.write("ca.pem", &authority.pem()))
@@ -106,10 +106,10 @@ mod tests {
 
         let said = checked.outcome.result.unwrap();
         assert!(said.starts_with("answered 200, certificate valid for ") && said.ends_with(" days"), "{said}");
-        let until = checked.answered.certificate_until.map(otelet_core::units::rfc3339);
+        let until = checked.http.certificate_until.map(otelet_core::units::rfc3339);
         assert_eq!(until.as_deref(), Some("2099-12-31T00:00:00Z"));
         assert!(asked.lock().unwrap()[0].starts_with("CONNECT server.test:443 "));
-        assert_eq!(check("http://server.test:81/", &settings).answered.certificate_until, None);
+        assert_eq!(check("http://server.test:81/", &settings).http.certificate_until, None);
 
         let picky = tls_server(&authority.sign(|_| ()), Some(&authority), GOOD, false);
         let url = format!("https://{}/", picky.addr);

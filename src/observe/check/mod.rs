@@ -1,11 +1,12 @@
-//! Does the checks: asks a URL, connects, looks a name up, runs a program. When, is decided elsewhere.
+//! Does the checks: asks a URL, connects to an address, looks a name up, runs a program. `decide::check` decides when.
 //!
-//! `http`, `tcp` and `dns` block, so each is called on a short-lived thread. `exec` is waited for on the main thread: a
-//! child ends with the thread that started it. What is said of a result holds no secret.
+//! Checks by `http`, `tcp` and `dns` block, so each runs on a short-lived thread. `exec` runs on the main thread, without
+//! blocking it: a child ends with the thread that started it. The message of a result holds no secret.
 
 pub mod exec;
 mod http;
 mod points;
+mod result;
 
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,22 +16,22 @@ use otelet_wire::status::CheckStatus;
 use crate::http::HttpSettings;
 use crate::settings::{CheckSettings, CheckTarget};
 use otelet_config::redact::Redactor;
-use otelet_core::decide::check::{Last, Outcome, Seen};
+use otelet_core::decide::{CheckOutcome, CheckReport, CheckResult};
 use otelet_core::units;
 
 pub use points::{points, state_points};
+pub(crate) use result::tidy;
+pub use result::{FinishedCheck, HttpDetails};
+use result::{late, milliseconds};
 
-/// The most of what is said of a result, in characters.
-const MESSAGE: usize = 300;
-
-/// The shortest argument that is taken out of what a program says: shorter ones stand everywhere.
+/// The shortest argument that is removed from a program's message. Shorter ones occur in any text.
 const SHORTEST_SECRET: usize = 6;
 
-/// Of one that the settings name.
-pub fn status_of(seen: Seen) -> CheckStatus {
-    let Seen { name, kind, last } = seen;
+/// The status of a check in the settings.
+pub fn status_of(seen: CheckReport) -> CheckStatus {
+    let CheckReport { name, kind, last } = seen;
     let named = CheckStatus { name, kind: kind.word().into(), ..CheckStatus::default() };
-    let Some(Last { ok, since, at, took, message }) = last else { return named };
+    let Some(CheckResult { ok, since, at, took, message }) = last else { return named };
     CheckStatus {
         ok: Some(ok),
         since: Some(units::rfc3339(since)),
@@ -41,7 +42,7 @@ pub fn status_of(seen: Seen) -> CheckStatus {
     }
 }
 
-/// Of one that is built in: it is computed, and so is true now.
+/// The status of a built-in check. The agent computes it, so its time is always now.
 pub fn built_in_status(
     name: &str,
     kind: &str,
@@ -60,48 +61,30 @@ pub fn built_in_status(
     }
 }
 
-/// What came of a check, with what only its metrics tell.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Checked {
-    /// What the decisions hear.
-    pub outcome: Outcome,
-    /// What came from a URL.
-    pub answered: Answered,
-}
-
-/// What came from a URL, good or bad.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Answered {
-    /// The status code of the last answer.
-    pub code: Option<u16>,
-    /// Until when the certificate is valid that the server showed last.
-    pub certificate_until: Option<SystemTime>,
-}
-
-/// Does one of the checks that block.
-pub fn check(settings: &CheckSettings, http: &HttpSettings, redactor: &Redactor) -> Checked {
+/// Does a check, and blocks until it is done. Programs run by [`exec::check`] instead.
+pub fn check(settings: &CheckSettings, http: &HttpSettings, redactor: &Redactor) -> FinishedCheck {
     let begun = Instant::now();
-    let mut answered = Answered::default();
+    let mut details = HttpDetails::default();
     let result = match &settings.target {
         CheckTarget::Http { url, status, body, headers } => {
-            let wanted = http::Wanted { url, status, body: body.as_deref(), headers };
-            http::check(&wanted, settings.timeout, http, &mut answered)
+            let wanted = http::HttpCheck { url, status, body: body.as_deref(), headers };
+            http::check(&wanted, settings.timeout, http, &mut details)
         }
         CheckTarget::Tcp { address } => tcp(address, settings.timeout),
         CheckTarget::Dns { name, address } => dns(name, *address),
-        CheckTarget::Exec { .. } => Err("is run elsewhere".into()),
+        CheckTarget::Exec { .. } => Err("exec checks run on the main thread".into()),
     };
     let took = begun.elapsed();
-    // The system's resolver knows no timeout: an answer that came too late did not come.
+    // The system's resolver has no timeout: an answer after the check's timeout counts as none.
     let result = match result {
         Ok(_) if took > settings.timeout => Err(late(settings.timeout)),
         other => other,
     };
-    Checked { outcome: Outcome { result: tidy(result, redactor), took }, answered }
+    FinishedCheck { outcome: CheckOutcome { result: tidy(result, redactor), took }, http: details }
 }
 
-/// What takes out of a message what this check may give away: its arguments too, which the settings do not count among
-/// the secrets that are looked for everywhere.
+/// The redactor for the messages of this check. It removes the agent's secrets, and also the arguments of the check's program,
+/// which may be secret but are not removed from other texts.
 pub fn redactor(settings: &CheckSettings, secrets: &[String]) -> Redactor {
     let own = match &settings.target {
         CheckTarget::Exec { command } => &command[1..],
@@ -111,30 +94,13 @@ pub fn redactor(settings: &CheckSettings, secrets: &[String]) -> Redactor {
     Redactor::new(secrets.iter().map(String::as_str).chain(own))
 }
 
-/// One line of bounded length without secrets.
-pub(crate) fn tidy(result: Result<String, String>, redactor: &Redactor) -> Result<String, String> {
-    let tidy = |text: String| {
-        let line: String = redactor.line(&text).chars().filter(|it| !it.is_control()).take(MESSAGE).collect();
-        line
-    };
-    result.map(tidy).map_err(tidy)
-}
-
-fn late(limit: Duration) -> String {
-    format!("took longer than its timeout of {}", units::format_time(limit))
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    time.as_millis().try_into().unwrap_or(u64::MAX)
-}
-
 fn resolve(address: impl ToSocketAddrs) -> Result<Vec<SocketAddr>, String> {
     let found: Vec<SocketAddr> =
         address.to_socket_addrs().map_err(|error| format!("name does not resolve: {error}"))?.collect();
     if found.is_empty() { Err("name has no address".into()) } else { Ok(found) }
 }
 
-/// Connects to the first address that takes it, within the time for all of them.
+/// Connects to the first address that accepts. The timeout is for all addresses together.
 fn tcp(address: &str, timeout: Duration) -> Result<String, String> {
     let deadline = Instant::now() + timeout;
     let mut why = String::new();

@@ -1,17 +1,17 @@
-//! The results of checks as points.
+//! Makes points of the results of checks.
 
 use std::time::SystemTime;
 
 use otelet_wire::status::CheckStatus;
 
-use super::{Checked, milliseconds};
+use super::result::{FinishedCheck, milliseconds};
 use crate::http;
 use crate::settings::{CheckSettings, CheckTarget};
 use otelet_core::telemetry::checks::*;
 use otelet_core::telemetry::{Metric, Point, Snapshot};
 
 /// The points of one result.
-pub fn points(settings: &CheckSettings, checked: &Checked, at: SystemTime) -> Snapshot {
+pub fn points(settings: &CheckSettings, checked: &FinishedCheck, at: SystemTime) -> Snapshot {
     let outcome = &checked.outcome;
     let (ok, took) = (u64::from(outcome.result.is_ok()), milliseconds(outcome.took));
     let point = |metric: &'static Metric, value: u64| Point::new(metric, value);
@@ -23,15 +23,15 @@ pub fn points(settings: &CheckSettings, checked: &Checked, at: SystemTime) -> Sn
     let mut points = vec![named(&STATUS, ok), named(&DURATION, took)];
     match &settings.target {
         CheckTarget::Http { url, .. } => {
-            // Without query and user.
+            // Without query and user: they may hold secrets.
             let url = http::parse_url(url).map(|uri| http::public(&uri)).unwrap_or_default();
             let of_url = |metric, value| point(metric, value).with("http.url", url.clone());
             points.push(of_url(&HTTP_DURATION, took));
-            if let Some(until) = checked.answered.certificate_until {
+            if let Some(until) = checked.http.certificate_until {
                 let left = until.duration_since(at).unwrap_or_default();
                 points.push(of_url(&CERT_REMAINING, left.as_secs()));
             }
-            match (checked.answered.code, &outcome.result) {
+            match (checked.http.code, &outcome.result) {
                 (Some(code), _) => {
                     points.extend(["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(1..).map(|(class, first)| {
                         of_url(&HTTP_STATUS, u64::from(code / 100 == first))
@@ -53,7 +53,7 @@ pub fn points(settings: &CheckSettings, checked: &Checked, at: SystemTime) -> Sn
     Snapshot { at, points }
 }
 
-/// The points of states that no result tells: of what is built in, and of what has not come back.
+/// The points of checks whose state does not come from a result: built-in checks, and checks that have not come back.
 pub fn state_points<'a>(checks: impl Iterator<Item = &'a CheckStatus>, at: SystemTime) -> Snapshot {
     let points = checks.filter(|check| check.duration_ms.is_none()).filter_map(|check| {
         let ok = u64::from(check.ok?);
@@ -69,8 +69,8 @@ pub fn state_points<'a>(checks: impl Iterator<Item = &'a CheckStatus>, at: Syste
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::check::Answered;
-    use otelet_core::decide::check::Outcome;
+    use crate::observe::check::result::HttpDetails;
+    use otelet_core::decide::CheckOutcome;
     use std::time::Duration;
 
     fn web(result: Result<String, String>, code: Option<u16>) -> Vec<Point> {
@@ -87,8 +87,8 @@ mod tests {
             timeout: Duration::from_secs(5),
         };
         let until = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400);
-        let answered = Answered { code, certificate_until: code.map(|_| until) };
-        let checked = Checked { outcome: Outcome { result, took: Duration::from_millis(12) }, answered };
+        let http = HttpDetails { code, certificate_until: code.map(|_| until) };
+        let checked = FinishedCheck { outcome: CheckOutcome { result, took: Duration::from_millis(12) }, http };
         points(&settings, &checked, SystemTime::UNIX_EPOCH).points
     }
 

@@ -1,8 +1,8 @@
-//! Links to the logs of containers, in a directory that is the collector's: what the engine's `json-file` driver writes says
-//! nothing of the container, so the path of the link does. A `filelog` receiver finds the logs by a pattern and takes name,
-//! image and labels from the path, whatever distribution it is in; see targets/docker/collector.yaml.
+//! Makes links to the logs of containers, in a directory that belongs to the collector. The files of the engine's
+//! `json-file` driver do not name their container, so the path of the link does. The `filelog` receiver of any distribution
+//! finds the logs by a pattern, and reads name, image and labels from the path; see targets/docker/collector.yaml.
 //!
-//! `containers/new/BASE64/BASE64/log`: the parts together are base64 of a JSON object, with `_` for `/`.
+//! A path is `containers/new/BASE64/BASE64/log`: the parts together are base64 of a JSON object, with `_` for `/`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,49 +15,48 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{clip, identity};
+use super::container::{clip, identity};
 use otelet_core::telemetry::Value;
 use otelet_core::units;
 
-/// The directory of the links, in that of the collector.
+/// The directory of the links, below the collector's directory.
 const DIRECTORY: &str = "containers";
 
-/// Logs that are read from where they end when they are first seen, and those that are read from their beginning.
+/// The collector reads `old` logs from their end at first sight, and `new` logs from their beginning.
 const CLASSES: [&str; 2] = ["old", "new"];
 
-/// A container that is older than this when the agent looks for the first time has told its story to somebody else: to send
-/// the log of years would cost more than it is worth.
+/// A container that is older than this at the agent's first scan is `old`: the log of years would cost more to send than it is
+/// worth.
 const OLD: Duration = Duration::from_secs(600);
 
-/// A part of a path has room for 255 bytes.
+/// The length of one part of the path. A file name may have 255 bytes.
 const PART: usize = 240;
 
-/// The most that is told of a container, in bytes of JSON: in base64 it fits into a path of 4096 with room for the rest.
-const MOST: usize = 2400;
+/// The most bytes of JSON in a path. In base64 they fit into a path of 4096 bytes, with room for the directories above.
+const MOST_JSON: usize = 2400;
 
 /// The longest value of a label, as in events.
 const LONGEST_LABEL: usize = 512;
 
-/// The label by which a container says that its log is nobody's business: `off`. The image of otelet has it, since an
-/// agent that reads its own collector's log would read of reading it.
+/// A container with the label `otelet.logs=off` gets no link. The image of otelet has this label: a collector that reads
+/// its own log would log about that, without end.
 const SWITCH: &str = "otelet.logs";
 
-/// What is true of one log is true of the next: nobody wants to hear of each container.
-static SAID: Once = Once::new();
+/// One log that cannot be read is reported for all of them: the reason is mostly the same.
+static WARNED: Once = Once::new();
 
-/// Where links are, and where the files of the host are seen.
+/// The places of the links and of the logs.
 #[derive(Debug, Clone)]
 pub struct Links {
-    /// The collector's directory.
     pub directory: PathBuf,
-    /// The host's root.
+    /// The directory at which the host's root is mounted.
     pub root: PathBuf,
 }
 
-/// What the engine says of one container.
+/// A container as the engine describes it: the fields that a link needs.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Logged {
+pub struct LoggedContainer {
     #[serde(default)]
     id: String,
     #[serde(default)]
@@ -93,17 +92,17 @@ struct LogConfig {
     r#type: String,
 }
 
-/// A link that is to be there.
+/// A link that should exist.
 #[derive(Debug, PartialEq)]
 pub struct Link {
     target: PathBuf,
-    /// What the path says.
+    /// The part of the link's path that describes the container.
     parts: PathBuf,
     created: Option<SystemTime>,
 }
 
-impl Logged {
-    /// The link to its log; none if it has no log that can be read, or wants none to be read.
+impl LoggedContainer {
+    /// The link to its log. None if its logging driver writes no file, or its label says `off`.
     pub fn link(&self, root: &Path) -> Option<Link> {
         let driver = self.host_config.as_ref()?.log_config.as_ref()?;
         let path = self.log_path.as_deref().filter(|path| driver.r#type == "json-file" && path.starts_with('/'))?;
@@ -112,24 +111,24 @@ impl Logged {
         if labels().any(|(name, value)| name == SWITCH && value == "off") {
             return None;
         }
-        let mut told = serde_json::Map::new();
+        let mut facts = serde_json::Map::new();
         for (name, value) in identity(&self.id, self.name.trim_start_matches('/'), &config.image) {
             if let Value::Text(text) = value {
-                told.insert(name.into_owned(), text.into_owned().into());
+                facts.insert(name.into_owned(), text.into_owned().into());
             }
         }
-        let mut room = MOST.saturating_sub(serde_json::Value::Object(told.clone()).to_string().len());
+        let mut room = MOST_JSON.saturating_sub(serde_json::Value::Object(facts.clone()).to_string().len());
         for (name, value) in labels() {
             let (name, value) = (format!("container.label.{name}"), clip(value, LONGEST_LABEL));
             let entry = serde_json::json!({&name: value}).to_string().len();
-            // One that has no room is left out, and a smaller one may have it.
+            // A label that does not fit is left out; a smaller one after it may still fit.
             if entry <= room {
                 room -= entry;
-                told.insert(name, value.into());
+                facts.insert(name, value.into());
             }
         }
-        // A path has no room for the `/`.
-        let encoded = STANDARD.encode(serde_json::Value::Object(told).to_string()).replace('/', "_");
+        // `/` would end a part of the path.
+        let encoded = STANDARD.encode(serde_json::Value::Object(facts).to_string()).replace('/', "_");
         let parts = encoded.as_bytes().chunks(PART).map(|part| std::str::from_utf8(part).expect("base64 is ASCII"));
         Some(Link {
             target: root.join(path.trim_start_matches('/')),
@@ -140,25 +139,25 @@ impl Logged {
 }
 
 impl Links {
-    /// Makes the links that are missing and removes those whose log is gone. A container that has another name or other
-    /// labels now has another link, of the same class.
+    /// Makes the missing links, and removes links whose log is gone. A container whose name or labels have changed gets another
+    /// link of the same class.
     ///
     /// # Errors
     ///
-    /// What the disk would not do.
+    /// The disk's error, if a link or a directory cannot be made.
     pub fn update(&self, wanted: &[Link], now: SystemTime) -> io::Result<()> {
         let directory = self.directory.join(DIRECTORY);
         let first = !directory.exists();
         for class in CLASSES {
-            // Passable for the collector, whoever it runs as: what it may not pass is above.
+            // The collector may run as another user, who has to get through. The directory above keeps other users out.
             fs::create_dir_all(directory.join(class))?;
         }
-        let mut there = Vec::new();
+        let mut existing = Vec::new();
         for class in CLASSES {
-            collect(&directory.join(class), &mut |path, target| there.push((class, path, target)));
+            collect(&directory.join(class), &mut |path, target| existing.push((class, path, target)));
         }
         for link in wanted {
-            let before = there.iter().find(|(_, _, target)| *target == link.target);
+            let before = existing.iter().find(|(_, _, target)| *target == link.target);
             let long_ago = link.created.is_some_and(|created| now.duration_since(created).is_ok_and(|age| age > OLD));
             let class = before.map_or(CLASSES[usize::from(!(first && long_ago))], |(class, ..)| class);
             let folder = directory.join(class).join(&link.parts);
@@ -167,15 +166,15 @@ impl Links {
                 continue;
             }
             if let Err(error) = fs::File::open(&link.target) {
-                // A receiver would say so with each look at it.
+                // With a link, the receiver would log this at every poll.
                 let target = link.target.display();
-                SAID.call_once(|| log::warn!("{target}: {error}; logs of containers like this one are not read"));
+                WARNED.call_once(|| log::warn!("{target}: {error}; logs of containers like this one are not read"));
                 continue;
             }
             fs::create_dir_all(&folder)?;
             soft_link(&link.target, &path)?;
         }
-        for (_, path, target) in &there {
+        for (_, path, target) in &existing {
             let replaced = wanted
                 .iter()
                 .any(|link| link.target == *target && !path.parent().is_some_and(|it| it.ends_with(&link.parts)));
@@ -187,23 +186,26 @@ impl Links {
     }
 }
 
-#[expect(deprecated, reason = "it is the one that every system has; where it means two things, this is the right one")]
+#[expect(
+    deprecated,
+    reason = "it exists on every system; std deprecates it for Windows, which has two kinds of links, and it makes the right one, for files"
+)]
 fn soft_link(target: &Path, path: &Path) -> io::Result<()> {
     fs::soft_link(target, path)
 }
 
-/// Whether the file is not there, and not only out of sight.
+/// Whether the file does not exist. A file that may not be read does exist.
 fn is_gone(target: &Path) -> bool {
     fs::metadata(target).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Tells each link below a directory.
-fn collect(directory: &Path, tell: &mut impl FnMut(PathBuf, PathBuf)) {
+/// Calls `each` with the path and the target of every link below a directory.
+fn collect(directory: &Path, each: &mut impl FnMut(PathBuf, PathBuf)) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         match fs::read_link(&path) {
-            Ok(target) => tell(path, target),
-            Err(_) if entry.file_type().is_ok_and(|kind| kind.is_dir()) => collect(&path, tell),
+            Ok(target) => each(path, target),
+            Err(_) if entry.file_type().is_ok_and(|kind| kind.is_dir()) => collect(&path, each),
             Err(_) => {}
         }
     }
@@ -227,7 +229,7 @@ fn remove(path: &Path, root: &Path) {
 mod tests {
     use super::*;
 
-    fn said(name: &str, labels: &str) -> Logged {
+    fn container(name: &str, labels: &str) -> LoggedContainer {
         serde_json::from_str(&format!(
             r#"{{"Id":"abc","Name":"/{name}","Created":"2026-11-25T10:00:00.5Z","LogPath":"/d/abc/abc-json.log",
             "Config":{{"Image":"web:1","Labels":{labels}}},"HostConfig":{{"LogConfig":{{"Type":"json-file"}}}}}}"#
@@ -235,7 +237,7 @@ mod tests {
         .unwrap()
     }
 
-    /// What a collector makes of the path.
+    /// The attributes that a collector reads from the path.
     fn read(link: &Link) -> serde_json::Value {
         let text: String = link.parts.to_str().unwrap().replace('/', "").replace('_', "/");
         let digit = |byte: u8| match byte {
@@ -256,9 +258,9 @@ mod tests {
     }
 
     #[test]
-    fn a_path_says_which_container_it_is_and_fits_into_a_path() {
+    fn a_links_path_describes_its_container_and_is_short_enough() {
         let root = Path::new("/hostfs");
-        let link = said("web", r#"{"a":"ä?>~"}"#).link(root).unwrap();
+        let link = container("web", r#"{"a":"ä?>~"}"#).link(root).unwrap();
         assert_eq!(link.target, Path::new("/hostfs/d/abc/abc-json.log"));
         assert_eq!(
             read(&link),
@@ -266,20 +268,20 @@ mod tests {
                 "container.label.a": "ä?>~"})
         );
         let many: Vec<String> = (0..100).map(|number| format!(r#""label{number}":"{}""#, "x".repeat(600))).collect();
-        let link = said("web", &format!("{{{}}}", many.join(","))).link(root).unwrap();
+        let link = container("web", &format!("{{{}}}", many.join(","))).link(root).unwrap();
         assert!(link.parts.as_os_str().len() < 3500, "{}", link.parts.as_os_str().len());
         assert!(link.parts.components().all(|part| part.as_os_str().len() <= PART));
         assert_eq!(read(&link)["container.label.label0"].as_str().unwrap().len(), LONGEST_LABEL);
     }
 
     #[test]
-    fn a_log_that_cannot_or_must_not_be_read_has_no_link() {
+    fn a_container_without_a_log_file_or_with_logs_off_has_no_link() {
         let root = Path::new("/");
-        assert_eq!(said("web", r#"{"otelet.logs":"off"}"#).link(root), None);
-        let mut other = said("web", "{}");
+        assert_eq!(container("web", r#"{"otelet.logs":"off"}"#).link(root), None);
+        let mut other = container("web", "{}");
         other.host_config.as_mut().unwrap().log_config.as_mut().unwrap().r#type = "journald".into();
         assert_eq!(other.link(root), None);
-        assert_eq!(serde_json::from_str::<Logged>(r#"{"Id":"1","State":{}}"#).unwrap().link(root), None);
+        assert_eq!(serde_json::from_str::<LoggedContainer>(r#"{"Id":"1","State":{}}"#).unwrap().link(root), None);
     }
 
     #[test]
@@ -297,14 +299,14 @@ mod tests {
             found
         };
         let born = units::parse_rfc3339("2026-11-25T10:00:00Z").unwrap();
-        let link = |name: &str| said(name, "{}").link(&root).unwrap();
+        let link = |name: &str| container(name, "{}").link(&root).unwrap();
 
         links.update(&[link("web")], born + OLD * 2).unwrap();
         let [first] = &there()[..] else { panic!("{:?}", there()) };
-        assert!(first.starts_with("containers/old"), "it was there before us: {first:?}");
+        assert!(first.starts_with("containers/old"), "it existed before the agent: {first:?}");
         assert_eq!(fs::read_to_string(directory.join(first)).unwrap(), "text");
 
-        // Renamed: it stays what it was, under its new name.
+        // Renamed: the link has the new name and the same class.
         links.update(&[link("front")], born + OLD * 3).unwrap();
         let [second] = &there()[..] else { panic!("{:?}", there()) };
         assert!(second.starts_with("containers/old") && second != first, "{second:?}");
@@ -315,10 +317,10 @@ mod tests {
         assert_eq!(
             fs::read_dir(directory.join("containers/old")).unwrap().count(),
             0,
-            "nothing is left of the way to it"
+            "its directories are removed too"
         );
 
-        // From now on everybody is new, however late we hear of it.
+        // After the first scan every container is new, whatever its age.
         fs::write(&log, "text").unwrap();
         links.update(&[link("web")], born + OLD * 5).unwrap();
         assert!(there()[0].starts_with("containers/new"), "{:?}", there());

@@ -1,19 +1,19 @@
-//! What a container uses, as points: one answer of the engine to `/containers/ID/stats`.
+//! Makes points of a container's usage: of one answer of the engine to `/containers/ID/stats`.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
-use super::clip;
+use super::container::clip;
 use otelet_core::telemetry::containers::*;
 use otelet_core::telemetry::{Attributes, Kind, Metric, Number, Point};
 use otelet_core::units;
 
-/// The most network interfaces of a container that are told.
+/// The most network interfaces of a container that get points.
 const MOST_INTERFACES: usize = 8;
 
-/// What the engine says, as far as it is of interest.
+/// The fields of the engine's answer that become points.
 #[derive(Debug, Deserialize)]
 pub struct Stats {
     read: Option<String>,
@@ -49,7 +49,7 @@ struct MemoryStats {
 struct MemoryDetails {
     /// With cgroup v1.
     total_inactive_file: Option<u64>,
-    /// With cgroup v2; v1 has it too, without the groups below.
+    /// With cgroup v2. In v1 it does not include the groups below.
     inactive_file: Option<u64>,
 }
 
@@ -70,7 +70,7 @@ struct NetworkStats {
     tx_bytes: u64,
 }
 
-/// What was read of a container's CPU time, and when by the engine's clock.
+/// A reading of a container's CPU time, and its time by the engine's clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CpuMark {
     at: SystemTime,
@@ -78,8 +78,8 @@ pub struct CpuMark {
 }
 
 impl Stats {
-    /// The points of a container that runs since `started`, and what the next look is compared with. None if it has
-    /// ended in the meantime: then the engine says zeros.
+    /// Returns the points of a container that runs since `started`, and the CPU time for comparison by the next scan.
+    /// None if it has ended in the meantime: the engine answers with zeros then.
     pub fn points(
         self,
         identity: &Attributes,
@@ -142,7 +142,7 @@ impl MemoryStats {
 }
 
 impl CpuMark {
-    /// CPUs used between this and that. None after a restart, which begins at zero, or if no time has passed.
+    /// The CPUs used since this reading. None after a restart, which begins at zero again, or if no time has passed.
     fn usage(self, at: SystemTime, nanoseconds: u64) -> Option<f64> {
         let time = at.duration_since(self.at).ok().filter(|time| *time >= Duration::from_millis(1))?;
         let used = nanoseconds.checked_sub(self.nanoseconds)?;
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use otelet_core::telemetry::Value;
 
-    /// Shortened from what Docker 20.10 with cgroup v1 answers.
+    /// An answer of Docker 20.10 with cgroup v1, shortened.
     const ANSWER: &str = r#"{"read":"2026-11-25T15:58:28.500000000Z","preread":"0001-01-01T00:00:00Z",
         "pids_stats":{"current":1},
         "blkio_stats":{"io_service_bytes_recursive":[{"major":8,"minor":0,"op":"Read","value":4096},
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_points_with_the_names_and_units_of_the_conventions() {
+    fn points_have_the_names_and_units_of_the_conventions() {
         let (first, mark) = points(ANSWER, None).unwrap();
         assert_eq!(
             shown(&first),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_that_says_less_has_fewer_points() {
+    fn fields_that_an_engine_leaves_out_have_no_points() {
         let podman = r#"{"read":"2026-11-25T17:58:28.5+02:00","cpu_stats":{"cpu_usage":{"total_usage":1000000000}},
             "memory_stats":{"usage":10},"blkio_stats":{"io_service_bytes_recursive":null},"networks":null}"#;
         let (points, _) = points(podman, None).unwrap();

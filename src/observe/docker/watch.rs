@@ -1,4 +1,4 @@
-//! Follows the engine's stream of events: one connection on which nothing waits, as a task beside all the others.
+//! Follows the engine's stream of events on one non-blocking connection, as a task of the event loop.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -7,40 +7,42 @@ use smol::channel::Sender;
 use smol::future::FutureExt as _;
 
 use super::answer::Answer;
-use super::events::{self, Happening, KINDS, Lines};
-use super::{Engine, cannot_connect, complaint, request};
+use super::engine::{Engine, cannot_connect, error_answer, request};
+use super::events::{self, ContainerEvent, KINDS, Lines};
 use crate::os::{self, LocalStream};
 
-/// How long the engine may take to begin an answer.
+/// The time that the engine has to begin an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The most that is read of a short answer, in bytes.
+/// The largest short answer that is read, in bytes.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
-/// What is read at once, in bytes: some ten events.
+/// The size of one read, in bytes: about ten events.
 const PIECE: usize = 8 * 1024;
 
-/// What the stream brings.
+/// An item of the stream, for the event loop.
 #[derive(Debug)]
-pub enum News {
-    /// It is open.
+pub enum StreamItem {
     Open(Engine),
-    /// Something happened to a container.
-    Happened(Box<Happening>),
-    /// So many lines could not be read, or were too long.
+    Event(Box<ContainerEvent>),
+    /// The number of lines that could not be read or were too long.
     Lost(u64),
-    /// No more is read until this is dropped, and with it everything before it has been taken.
+    /// Nothing more is read until the receiver drops this. It does so after it has handled all items before it.
     Pause(Sender<()>),
 }
 
-/// Follows the stream from this time on, in nanoseconds since 1970, until it breaks. Answers with the reason.
-pub async fn watch(socket: &Path, since: u64, tell: impl FnMut(News)) -> String {
+/// Follows the stream until it breaks, and returns the reason. `since` is in nanoseconds since 1970.
+pub async fn watch(socket: &Path, since: u64, tell: impl FnMut(StreamItem)) -> String {
     let Err(why) = follow(socket, since, tell).await;
-    // What concerns the socket itself says so already.
+    // Errors of the socket itself name it already.
     if why.starts_with("docker.socket") { why } else { format!("docker.socket {}: {why}", socket.display()) }
 }
 
-async fn follow(socket: &Path, since: u64, mut tell: impl FnMut(News)) -> Result<std::convert::Infallible, String> {
+async fn follow(
+    socket: &Path,
+    since: u64,
+    mut tell: impl FnMut(StreamItem),
+) -> Result<std::convert::Infallible, String> {
     let limit = Instant::now() + PATIENCE;
     let mut version = Stream::open(socket, "/version", limit).await?;
     version.rest(limit).await?;
@@ -48,25 +50,25 @@ async fn follow(socket: &Path, since: u64, mut tell: impl FnMut(News)) -> Result
     drop(version);
     let path = events_path(&engine, since);
     let mut stream = Stream::open(socket, &path, limit).await?;
-    tell(News::Open(engine));
+    tell(StreamItem::Open(engine));
     let mut lines = Lines::default();
     loop {
         let lost = lines.take(&stream.body, |line| {
             let read = events::read(line);
-            if let Ok(Some(happening)) = read {
-                tell(News::Happened(Box::new(happening)));
+            if let Ok(Some(event)) = read {
+                tell(StreamItem::Event(Box::new(event)));
                 return true;
             }
             read.is_ok()
         });
         if lost > 0 {
-            tell(News::Lost(lost));
+            tell(StreamItem::Lost(lost));
         }
         if !stream.body.is_empty() {
             stream.body.clear();
-            // What was told is dealt with before more is read: a flood does not pile up here, but at the engine.
+            // The event loop handles these items before more is read: so a flood of events waits at the engine, not in memory.
             let (pause, over) = smol::channel::bounded(1);
-            tell(News::Pause(pause));
+            tell(StreamItem::Pause(pause));
             let _ = over.recv().await;
         }
         if !stream.read().await? {
@@ -75,7 +77,7 @@ async fn follow(socket: &Path, since: u64, mut tell: impl FnMut(News)) -> Result
     }
 }
 
-/// A connection, and what has come of its answer.
+/// A connection, and the part of its answer that has arrived.
 struct Stream {
     stream: LocalStream,
     answer: Answer,
@@ -83,7 +85,7 @@ struct Stream {
 }
 
 impl Stream {
-    /// Asks, and waits for a good head. The body may be as silent as its engine.
+    /// Sends the request, and waits for a head with a status of 2xx. The body may follow at any time later.
     async fn open(socket: &Path, path: &str, limit: Instant) -> Result<Self, String> {
         let stream = LocalStream::connect(socket).map_err(|error| cannot_connect(socket, &error))?;
         stream.send(request(path).as_bytes()).map_err(|error| error.to_string())?;
@@ -96,9 +98,9 @@ impl Stream {
             }
         };
         if !(200..300).contains(&status) {
-            // Whatever it can say in time.
+            // For its message, if it comes in time.
             let _ = stream.rest(limit).await;
-            return Err(complaint(path, status, &stream.body));
+            return Err(error_answer(path, status, &stream.body));
         }
         Ok(stream)
     }
@@ -127,7 +129,7 @@ impl Stream {
         self.read().or(late).await
     }
 
-    /// Waits for more. Answers whether there may be more after it.
+    /// Waits for more of the answer. Returns whether more may come after it.
     async fn read(&mut self) -> Result<bool, String> {
         let mut buffer = [0; PIECE];
         let read = self.stream.read(&mut buffer).await.map_err(|error| error.to_string())?;
@@ -136,8 +138,8 @@ impl Stream {
     }
 }
 
-/// What is asked for: events of containers. Podman knows only some names of events and answers others with an error, so
-/// it is asked for all.
+/// The path that asks for events of containers. Docker filters them by kind. Podman answers names of events that it does not know
+/// with an error, so it is asked for all of them.
 fn events_path(engine: &Engine, since: u64) -> String {
     let mut filters = r#"{"type":["container"]"#.to_owned();
     if !engine.is_podman() {
@@ -161,10 +163,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_engine_filters_and_podman_is_asked_for_all() {
-        let engine = |said: &str| {
+    fn docker_filters_the_events_and_podman_sends_all() {
+        let engine = |component: &str| {
             Engine::read(
-                format!(r#"{{"Version":"1","ApiVersion":"1.41","Components":[{{"Name":"{said}"}}]}}"#).as_bytes(),
+                format!(r#"{{"Version":"1","ApiVersion":"1.41","Components":[{{"Name":"{component}"}}]}}"#).as_bytes(),
             )
             .unwrap()
         };

@@ -1,11 +1,12 @@
-//! The host as one sample sees it: CPU, memory, disks, file systems, interfaces, and what agent and collector take of them.
+//! Samples the host: CPU, memory, disks, file systems, interfaces, and the usage of the agent and the collector.
 //!
-//! By readers of our own: on Linux one read of a file of `/proc` each, from whichever root the host is mounted at, on Windows
-//! one call each. sysinfo makes 33 system calls for an interface on Linux, and is ended by an old wine.
+//! The readers are our own. On Linux each makes one read of a file of `/proc`, below the root at which the host is mounted. On
+//! Windows each makes one call. The crate sysinfo makes 33 system calls for one interface on Linux, and crashes under an old wine.
 
 #[cfg(target_os = "linux")]
 mod linux;
 mod points;
+mod reading;
 #[cfg(windows)]
 mod windows;
 
@@ -15,29 +16,32 @@ use linux as system;
 use windows as system;
 
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use otelet_core::telemetry::Snapshot;
+use otelet_core::telemetry::{HostIdentity, Snapshot};
+use reading::{FileSystem, Memory, ProcessRole};
 
-/// How many of the fullest file systems the status shows.
+pub use reading::{Fullness, Job};
+
+/// The number of file systems that the status shows: the fullest ones.
 const FULLEST: usize = 3;
 
-/// What of the last sample the status shows. Unknown is `None`.
+/// The part of the last sample that the status shows. Unknown values are `None`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Sample {
     /// Memory of the host, in bytes.
     pub memory_total: Option<u64>,
-    /// Memory that is neither free nor given back by the kernel when asked, in bytes.
+    /// Memory that is neither free nor held by caches that the kernel can drop, in bytes.
     pub memory_used: Option<u64>,
-    /// Processes that run or want to, on average over one minute.
+    /// Processes that run or wait for a CPU, on average over one minute.
     pub load_1m: Option<f64>,
     /// Resident memory of the collector, in bytes.
     pub collector_memory: Option<u64>,
     /// Resident memory of the agent, in bytes.
     pub agent_memory: Option<u64>,
-    /// Share of the CPUs' time since the sample before that was spent on something.
+    /// The share of the CPUs' time since the sample before that was not idle.
     pub cpu_utilization: Option<f64>,
-    /// Since the host was started, in seconds.
+    /// The time since the host was started, in seconds.
     pub uptime: Option<u64>,
     /// The fullest file systems, the fullest first.
     pub fullest: Vec<Fullness>,
@@ -49,71 +53,51 @@ pub struct Sample {
     pub cpu_limit: Option<f64>,
 }
 
-/// How full a file system is.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fullness {
-    /// Where it is mounted.
-    pub mountpoint: String,
-    /// In bytes.
-    pub used: u64,
-    /// What anybody but root can still write, in bytes.
-    pub free: u64,
-}
-
-impl Fullness {
-    /// 1 when nobody but root can write.
-    pub fn utilization(&self) -> f64 {
-        share(self.used, self.used.saturating_add(self.free))
-    }
-}
-
-/// Something that may hang: to be done on a thread of its own.
-pub type Job = Box<dyn FnOnce() + Send>;
-
-/// What taking a sample gave.
+/// The result of taking a sample.
 #[derive(Default)]
-pub struct Taken {
-    /// For the status.
+pub struct SampleResult {
     pub sample: Sample,
-    /// What was measured, each with its own time: first what came late, from a thread that was started by the sample before.
+    /// The measured points. Points of network file systems come first, with a time of their own: a thread that the sample before
+    /// started has measured them.
     pub snapshots: Vec<Snapshot>,
-    /// To be started now; what it sees comes with the next sample.
+    /// To be started now. Its result comes with the next sample.
     pub job: Option<Job>,
 }
 
-/// Samples the host, and remembers what the next sample needs.
+/// Samples the host, and keeps the CPU times for the next sample.
 #[derive(Debug)]
 pub struct Host {
     reader: system::Reader,
-    before: points::Before,
+    before: points::PreviousCpus,
 }
 
 impl Host {
-    /// A host whose root is mounted here. Reads nothing yet.
+    /// A host whose root is mounted at `root`. Nothing is read yet.
     pub fn new(root: &Path) -> Self {
-        Self { reader: system::Reader::new(root), before: points::Before::default() }
+        Self { reader: system::Reader::new(root), before: points::PreviousCpus::default() }
     }
 
-    /// The settings may have changed.
+    /// Called when the settings may have changed.
     pub fn set_root(&mut self, root: &Path) {
         self.reader.set_root(root);
     }
 
-    /// Takes a sample. It cannot hang: what might is handed back as a [`Job`]. Snapshots are made only if they are `told`.
-    pub fn sample(&mut self, collector: Option<u32>, now: Instant, wall: SystemTime, told: bool) -> Taken {
+    /// Takes a sample. It cannot hang: work that might is returned as a [`Job`]. Snapshots are made only if they are
+    /// `exported`.
+    pub fn sample(&mut self, collector: Option<u32>, now: Instant, wall: SystemTime, exported: bool) -> SampleResult {
         let (reading, late, job) = self.reader.read(collector, now, wall);
         let utilization = self.before.compare(&reading.cpus);
         let mut fullest: Vec<Fullness> =
             reading.file_systems.iter().chain(&late.file_systems).map(FileSystem::fullness).collect();
         fullest.sort_by(|one, other| other.utilization().total_cmp(&one.utilization()));
         fullest.truncate(FULLEST);
-        let memory_of = |who: Who| reading.processes.iter().find(|it| it.who == who).map(|it| it.resident);
+        let memory_of = |role: ProcessRole| reading.processes.iter().find(|it| it.role == role).map(|it| it.resident);
         let sample = Sample {
             memory_total: reading.memory.as_ref().map(|memory| memory.total),
             memory_used: reading.memory.as_ref().map(Memory::used),
             load_1m: reading.load.map(|load| load[0]),
-            collector_memory: memory_of(Who::Collector),
-            agent_memory: memory_of(Who::Agent),
+            collector_memory: memory_of(ProcessRole::Collector),
+            agent_memory: memory_of(ProcessRole::Agent),
             cpu_utilization: utilization.as_ref().map(|it| it.busy),
             uptime: reading.uptime.map(|uptime| uptime.as_secs()),
             fullest,
@@ -122,33 +106,18 @@ impl Host {
             cpu_limit: reading.cgroup.cpus,
         };
         let mut snapshots = Vec::new();
-        if let (true, Some(at)) = (told, late.at) {
+        if let (true, Some(at)) = (exported, late.at) {
             snapshots.push(Snapshot { at, points: points::of_file_systems(&late.file_systems, reading.boot) });
         }
-        if told {
+        if exported {
             snapshots.push(Snapshot { at: wall, points: points::of(&reading, utilization.as_ref(), wall) });
         }
-        Taken { sample, snapshots, job }
+        SampleResult { sample, snapshots, job }
     }
 }
 
-/// Who the host is, in the words of OpenTelemetry's resource conventions. What is not known is empty.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Identity {
-    /// `host.name`
-    pub name: String,
-    /// `host.id`: the machine id.
-    pub id: String,
-    /// `os.type`: linux, windows.
-    pub os_type: String,
-    /// `os.version`, with the distribution's name.
-    pub os_version: String,
-    /// `host.arch`: amd64, arm64, arm32.
-    pub arch: String,
-}
-
-/// Reads it once; none of it changes while the agent runs. `root` is where the host's root is mounted.
-pub fn identity(root: &Path) -> Identity {
+/// Reads the host's identity, which does not change while the agent runs. `root` is where the host's root is mounted.
+pub fn identity(root: &Path) -> HostIdentity {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -156,184 +125,13 @@ pub fn identity(root: &Path) -> Identity {
         other => other,
     };
     let (name, os_version) = system::name_and_version(root);
-    Identity {
+    HostIdentity {
         name,
         id: crate::os::host_fingerprint(),
         os_type: std::env::consts::OS.into(),
         os_version,
         arch: arch.into(),
     }
-}
-
-// ---- What readers give ---------------------------------------------------------------------------------------------
-
-/// What was read at one time. A part that could not be read is empty.
-#[derive(Debug, Default, PartialEq)]
-struct Reading {
-    /// When the host was started: the start of every sum of the host.
-    boot: Option<SystemTime>,
-    uptime: Option<Duration>,
-    cpus: Cpus,
-    memory: Option<Memory>,
-    load: Option<[f64; 3]>,
-    swaps: Vec<Swap>,
-    disks: Vec<Disk>,
-    file_systems: Vec<FileSystem>,
-    hanging: Vec<String>,
-    interfaces: Vec<Interface>,
-    processes: Vec<Process>,
-    cgroup: Cgroup,
-}
-
-/// File systems that were looked at by a [`Job`].
-#[derive(Debug, Default)]
-struct Late {
-    /// When they were looked at last. None before the first job has ended, and when that is known already.
-    at: Option<SystemTime>,
-    file_systems: Vec<FileSystem>,
-}
-
-/// How many states a CPU has.
-const STATES: usize = 8;
-
-/// Their names, in the order of `/proc/stat`.
-const STATE_NAMES: [&str; STATES] = ["user", "nice", "system", "idle", "wait", "interrupt", "softirq", "steal"];
-
-/// Which of them do nothing.
-const IDLE: [usize; 2] = [3, 4];
-
-/// Time in each state, in seconds.
-#[derive(Debug, Default, PartialEq, Clone)]
-struct Cpus {
-    /// Of all CPUs together.
-    total: Option<[f64; STATES]>,
-    /// Of each, by its number; empty where there are too many.
-    each: Vec<(u32, [f64; STATES])>,
-}
-
-/// In bytes.
-#[derive(Debug, Default, PartialEq)]
-struct Memory {
-    total: u64,
-    free: u64,
-    available: u64,
-    /// The states beside used and free; only Linux has them.
-    others: Vec<(&'static str, u64)>,
-    swap_total: u64,
-}
-
-impl Memory {
-    fn used(&self) -> u64 {
-        self.total.saturating_sub(self.available)
-    }
-}
-
-/// In bytes.
-#[derive(Debug, PartialEq)]
-struct Swap {
-    device: String,
-    total: u64,
-    used: u64,
-}
-
-/// Sums since the host was started.
-#[derive(Debug, PartialEq)]
-struct Disk {
-    device: String,
-    reads: u64,
-    writes: u64,
-    read_bytes: u64,
-    written_bytes: u64,
-    busy: Duration,
-}
-
-/// Where it is, and how full, in bytes.
-#[derive(Debug, Clone, PartialEq)]
-struct FileSystem {
-    mount: Mount,
-    space: Space,
-}
-
-impl FileSystem {
-    fn fullness(&self) -> Fullness {
-        let Space { used, free, .. } = self.space;
-        Fullness { mountpoint: self.mount.mountpoint.clone(), used, free }
-    }
-}
-
-/// What names a file system.
-#[derive(Debug, Clone, PartialEq)]
-struct Mount {
-    device: String,
-    /// As the host calls it, without `host.root`.
-    mountpoint: String,
-    kind: String,
-    /// rw, ro
-    mode: &'static str,
-}
-
-/// In bytes, and in inodes.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-struct Space {
-    used: u64,
-    free: u64,
-    reserved: u64,
-    /// Used and free. NTFS has none.
-    inodes: Option<[u64; 2]>,
-}
-
-/// Sums since the interface was made; receive first, transmit second.
-#[derive(Debug, PartialEq)]
-struct Interface {
-    device: String,
-    bytes: [u64; 2],
-    packets: [u64; 2],
-    errors: [u64; 2],
-    dropped: [u64; 2],
-}
-
-/// One of the two processes that are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Who {
-    Agent,
-    Collector,
-}
-
-impl Who {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Agent => "agent",
-            Self::Collector => "collector",
-        }
-    }
-}
-
-/// Times in seconds, memory in bytes.
-#[derive(Debug, PartialEq)]
-struct Process {
-    who: Who,
-    pid: u32,
-    start: Option<SystemTime>,
-    user: f64,
-    system: f64,
-    resident: u64,
-    virtual_size: u64,
-    threads: Option<u64>,
-    descriptors: Option<u64>,
-}
-
-/// Limits of the agent's own cgroup, where they are lower than what the host has.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Cgroup {
-    /// Limit and usage, in bytes.
-    memory: Option<(u64, Option<u64>)>,
-    /// In CPUs.
-    cpus: Option<f64>,
-}
-
-/// A part of a whole; of nothing, it is nothing.
-fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 #[cfg(test)]
@@ -355,7 +153,7 @@ mod tests {
         let mut host = Host::new(Path::new("/"));
         let mut sample = || host.sample(None, Instant::now(), SystemTime::now(), false).sample;
         assert_eq!(sample().cpu_utilization, None);
-        let limit = Instant::now() + Duration::from_secs(20);
+        let limit = Instant::now() + std::time::Duration::from_secs(20);
         let samples = std::iter::repeat_with(sample).take_while(|_| Instant::now() < limit);
         let busy = samples.filter_map(|sample| sample.cpu_utilization).next();
         assert!(busy.is_some_and(|busy| (0.0..=1.0).contains(&busy)), "{busy:?}");

@@ -1,14 +1,16 @@
-//! Makes points of what was read, and compares CPU times with those before.
+//! Makes points of a reading, and compares its CPU times with the reading before.
 
-use super::*;
+use std::time::SystemTime;
+
+use super::reading::*;
 use otelet_core::telemetry::host::*;
 use otelet_core::telemetry::{Metric, Number, Point};
 
-/// CPU times of the sample before.
+/// The CPU times of the sample before.
 #[derive(Debug, Default)]
-pub(super) struct Before(Cpus);
+pub(super) struct PreviousCpus(Cpus);
 
-/// What the CPUs did between two samples, as shares of the time.
+/// The CPUs' states between two samples, as shares of the time.
 #[derive(Debug, PartialEq)]
 pub(super) struct Utilization {
     pub(super) busy: f64,
@@ -16,13 +18,13 @@ pub(super) struct Utilization {
     each: Vec<(u32, [f64; STATES])>,
 }
 
-impl Before {
+impl PreviousCpus {
     /// None at the first sample, and when no time has passed on the kernel's clock of CPU time.
     pub(super) fn compare(&mut self, now: &Cpus) -> Option<Utilization> {
         let before = std::mem::replace(&mut self.0, now.clone());
         let total = shares(&before.total?, &now.total?)?;
         let each = now.each.iter().filter_map(|(number, times)| {
-            // A CPU may have come since.
+            // A CPU may have been added since.
             let (_, earlier) = before.each.iter().find(|(known, _)| known == number)?;
             Some((*number, shares(earlier, times)?))
         });
@@ -31,14 +33,14 @@ impl Before {
     }
 }
 
-/// What was spent in each state, of all that was spent. A time that falls, as that of waiting may, counts as none.
+/// The share of each state in the time between two readings. A time that falls counts as 0: the kernel's `iowait` may fall.
 fn shares(before: &[f64; STATES], now: &[f64; STATES]) -> Option<[f64; STATES]> {
     let spent: [f64; STATES] = std::array::from_fn(|state| (now[state] - before[state]).max(0.0));
     let all: f64 = spent.iter().sum();
     (all > 0.0).then(|| spent.map(|time| time / all))
 }
 
-/// Everything that was read, as points.
+/// Makes the points of a whole reading.
 pub(super) fn of(reading: &Reading, utilization: Option<&Utilization>, wall: SystemTime) -> Vec<Point> {
     let mut points = Vec::new();
     let boot = reading.boot;
@@ -119,7 +121,7 @@ fn of_disk(disk: &Disk, boot: Option<SystemTime>, out: &mut Vec<Point>) {
     out.push(of(&DISK_IO_TIME, disk.busy.as_secs_f64().into()));
 }
 
-/// Space and inodes, as points.
+/// Makes the points of space and inodes.
 pub(super) fn of_file_systems(file_systems: &[FileSystem], boot: Option<SystemTime>) -> Vec<Point> {
     let mut points = Vec::new();
     for file_system in file_systems {
@@ -159,8 +161,8 @@ fn of_interface(interface: &Interface, boot: Option<SystemTime>, out: &mut Vec<P
 
 fn of_process(process: &Process, wall: SystemTime, out: &mut Vec<Point>) {
     let start = process.start;
-    // Not by pid: a collector that was started again is the same series, with another start.
-    let of = |metric, value: Number| Point::new(metric, value).with("otelet.process", process.who.name());
+    // The pid is not an attribute: a restarted collector continues the same series with another start.
+    let of = |metric, value: Number| Point::new(metric, value).with("otelet.process", process.role.name());
     for (state, time) in [("user", process.user), ("system", process.system)] {
         out.push(of(&PROCESS_CPU_TIME, time.into()).with("state", state).since(start));
     }
@@ -194,14 +196,15 @@ fn of_cgroup(cgroup: Cgroup, out: &mut Vec<Point>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn cpus(times: [f64; STATES]) -> Cpus {
         Cpus { total: Some(times), each: vec![(0, times)] }
     }
 
     #[test]
-    fn utilization_is_what_happened_between_two_samples() {
-        let mut before = Before::default();
+    fn utilization_covers_the_time_between_two_samples() {
+        let mut before = PreviousCpus::default();
         assert_eq!(before.compare(&cpus([10.0, 0.0, 5.0, 85.0, 0.0, 0.0, 0.0, 0.0])), None);
 
         let now = before.compare(&cpus([12.0, 0.0, 6.0, 91.0, 1.0, 0.0, 0.0, 0.0])).unwrap();
@@ -213,19 +216,19 @@ mod tests {
     }
 
     #[test]
-    fn no_time_and_time_that_falls_are_not_divided_by() {
-        let mut before = Before::default();
+    fn falling_times_count_as_zero_and_no_time_has_no_utilization() {
+        let mut before = PreviousCpus::default();
         let times = [1.0; STATES];
         before.compare(&cpus(times));
         assert_eq!(before.compare(&cpus(times)), None);
-        // The kernel's time of waiting may fall.
+        // The kernel's `iowait` may fall.
         let fallen = [2.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0];
         assert_eq!(before.compare(&cpus(fallen)).unwrap().busy, 1.0);
     }
 
     #[test]
-    fn a_cpu_that_came_since_has_no_utilization_yet() {
-        let mut before = Before::default();
+    fn a_cpu_that_was_added_has_no_utilization_yet() {
+        let mut before = PreviousCpus::default();
         before.compare(&cpus([1.0; STATES]));
         let two = Cpus { total: Some([4.0; STATES]), each: vec![(0, [2.0; STATES]), (7, [2.0; STATES])] };
         let numbers: Vec<u32> = before.compare(&two).unwrap().each.iter().map(|(number, _)| *number).collect();
@@ -233,10 +236,10 @@ mod tests {
     }
 
     #[test]
-    fn a_process_says_who_it_is() {
+    fn points_of_a_process_name_its_role_and_skip_unknown_values() {
         let start = SystemTime::UNIX_EPOCH;
         let process = Process {
-            who: Who::Collector,
+            role: ProcessRole::Collector,
             pid: 42,
             start: Some(start),
             user: 1.5,
@@ -251,11 +254,11 @@ mod tests {
         let uptime = points.iter().find(|point| *point.metric == PROCESS_UPTIME).unwrap();
         assert_eq!(uptime.value, Number::Double(9.0));
         assert_eq!(uptime.attributes, [("otelet.process".into(), "collector".into())]);
-        assert!(points.iter().all(|point| *point.metric != PROCESS_DESCRIPTORS), "what is not known is not told");
+        assert!(points.iter().all(|point| *point.metric != PROCESS_DESCRIPTORS), "an unknown value has no point");
     }
 
     #[test]
-    fn a_limit_without_usage_is_told_alone() {
+    fn a_limit_without_usage_is_exported_alone() {
         let cgroup = Cgroup { memory: Some((100, None)), cpus: Some(0.5) };
         let points = of(&Reading { cgroup, ..Reading::default() }, None, SystemTime::UNIX_EPOCH);
         let names: Vec<&str> = points.iter().map(|point| point.metric.name).collect();

@@ -1,14 +1,15 @@
-//! Windows: one call for each thing, all of them answered from memory.
+//! Reads a Windows host: one call for each value. Windows answers all of them from memory.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{
-    Cpus, FileSystem, Interface, Job, Late, Memory, Mount, Process, Reading, STATE_NAMES, STATES, Space, Swap, Who,
+use super::reading::{
+    Cpus, FileSystem, Interface, Job, JobResult, Memory, Mount, Process, ProcessRole, Reading, STATE_NAMES, STATES,
+    Space, Swap,
 };
 use crate::os;
 
-/// Reads the host. Nothing needs to be remembered.
+/// Reads the host. It keeps no state.
 #[derive(Debug)]
 pub(super) struct Reader;
 
@@ -17,7 +18,7 @@ impl Reader {
         Self
     }
 
-    /// The settings refuse another root.
+    /// Does nothing: on Windows the settings refuse `host.root`.
     pub(super) fn set_root(&mut self, _: &Path) {}
 
     pub(super) fn read(
@@ -25,7 +26,7 @@ impl Reader {
         collector: Option<u32>,
         _: Instant,
         wall: SystemTime,
-    ) -> (Reading, Late, Option<Job>) {
+    ) -> (Reading, JobResult, Option<Job>) {
         let uptime = os::uptime();
         let memory = os::memory();
         let reading = Reading {
@@ -55,17 +56,17 @@ impl Reader {
                     dropped: it.dropped,
                 })
                 .collect(),
-            processes: [(Who::Agent, Some(std::process::id())), (Who::Collector, collector)]
+            processes: [(ProcessRole::Agent, Some(std::process::id())), (ProcessRole::Collector, collector)]
                 .into_iter()
-                .filter_map(|(who, pid)| process(who, pid?))
+                .filter_map(|(role, pid)| process(role, pid?))
                 .collect(),
             ..Reading::default()
         };
-        (reading, Late::default(), None)
+        (reading, JobResult::default(), None)
     }
 }
 
-/// In the states that Linux has: idle, in the kernel and outside of it are those that Windows counts as well.
+/// The CPU times in Linux's states. Windows counts only three of them: idle, kernel and user.
 fn cpus() -> Option<[f64; STATES]> {
     let [idle, kernel, user] = os::cpu_times()?.map(|time| time.as_secs_f64());
     Some(STATE_NAMES.map(|name| match name {
@@ -81,16 +82,16 @@ fn file_system(volume: os::Volume) -> FileSystem {
     let device = root.trim_end_matches('\\').to_owned();
     FileSystem {
         mount: Mount { device, mountpoint: root, kind, mode: if read_only { "ro" } else { "rw" } },
-        // What a quota keeps from the agent is reserved for others.
+        // Space that a quota keeps from the agent counts as reserved.
         space: Space { used: total.saturating_sub(in_all), free, reserved: in_all.saturating_sub(free), inodes: None },
     }
 }
 
-fn process(who: Who, pid: u32) -> Option<Process> {
+fn process(role: ProcessRole, pid: u32) -> Option<Process> {
     let os::Usage { start, cpu, resident, committed, handles } = os::usage(pid).ok()?;
     let [user, system] = cpu.map(|time: Duration| time.as_secs_f64());
     Some(Process {
-        who,
+        role,
         pid,
         start: Some(start),
         user,
@@ -102,7 +103,7 @@ fn process(who: Who, pid: u32) -> Option<Process> {
     })
 }
 
-/// The name of the host, and its system's.
+/// The names of the host and of its operating system.
 pub(super) fn name_and_version(_: &Path) -> (String, String) {
     os::name_and_version()
 }

@@ -194,23 +194,23 @@ fn an_announced_config_is_on_disk_before_it_is_handed_on_byte_for_byte() {
 #[test]
 fn answers_are_read_in_all_their_forms() {
     for (answer, announced) in [
-        (NOTHING, Announced::Nothing),
-        ("{}", Announced::Nothing),
-        ("{\"restart_required\":null}", Announced::Nothing),
-        ("{\"config\": {\"a\": 1}}", Announced::Nothing),
-        ("{\"restart_required\": false, \"config\": {\"a\": 1}}", Announced::Nothing),
-        ("{\"restart_required\": true}", Announced::Restart),
-        ("{\"restart_required\": true, \"config\": null, \"k8s\": {\"a\": []}}", Announced::Restart),
-        ("{\"restart_required\": true, \"config\": {}}", Announced::Config("{}".into())),
+        (NOTHING, Instruction::Nothing),
+        ("{}", Instruction::Nothing),
+        ("{\"restart_required\":null}", Instruction::Nothing),
+        ("{\"config\": {\"a\": 1}}", Instruction::Nothing),
+        ("{\"restart_required\": false, \"config\": {\"a\": 1}}", Instruction::Nothing),
+        ("{\"restart_required\": true}", Instruction::Restart),
+        ("{\"restart_required\": true, \"config\": null, \"k8s\": {\"a\": []}}", Instruction::Restart),
+        ("{\"restart_required\": true, \"config\": {}}", Instruction::Config("{}".into())),
     ] {
-        assert_eq!(self::announced(answer.as_bytes(), Part::Whole), Ok(announced), "{answer}");
+        assert_eq!(self::instruction(answer.as_bytes(), Part::Whole), Ok(announced), "{answer}");
     }
     for (answer, why) in [
         ("", "with something that is not JSON, at line 1 column 0"),
         ("<html>\n", "with something that is not JSON, at line 1 column 1"),
         ("{\"config\": {\"a\": hunter2", "with something that is not JSON, at line 1 column 18"),
-        ("[]", "with JSON that it should not, at line 1 column 2; see restart_required and config"),
-        ("{\"restart_required\": \"hunter2\"}", "with JSON that it should not, at line 1 column 30; see"),
+        ("[]", "with JSON of another form, at line 1 column 2; see restart_required and config"),
+        ("{\"restart_required\": \"hunter2\"}", "with JSON of another form, at line 1 column 30; see"),
         (
             "{\"restart_required\": true, \"config\": \"hunter2: {}\"}",
             "with a config that is a text; a JSON object is expected",
@@ -219,12 +219,12 @@ fn answers_are_read_in_all_their_forms() {
         ("{\"restart_required\": true, \"config\": 1}", "with a config that is a single value; a JSON object"),
         ("{} {}", "with something that is not JSON, at line 1 column 4"),
     ] {
-        let refused = self::announced(answer.as_bytes(), Part::Whole).unwrap_err();
+        let refused = self::instruction(answer.as_bytes(), Part::Whole).unwrap_err();
         assert!(refused.starts_with(why) && !refused.contains("hunter2"), "{refused}");
     }
-    assert!(announced(b"\xff", Part::Whole).is_err());
+    assert!(instruction(b"\xff", Part::Whole).is_err());
     let deep = format!("{{\"config\": {}1}}", "{\"a\":".repeat(1_000_000));
-    assert!(announced(deep.as_bytes(), Part::Whole).is_err());
+    assert!(instruction(deep.as_bytes(), Part::Whole).is_err());
 }
 
 #[test]
@@ -232,14 +232,14 @@ fn each_role_in_a_cluster_takes_its_own_part() {
     let (nodes, once) = (role(Environment::DaemonSet).part(), role(Environment::Deployment).part());
     let answer = |config: &str| format!("{{\"restart_required\": true, \"config\": {config}, \"k8s\": {{}}}}");
     let both = answer("{\"daemonset_config\": {\"a\":1}, \"deployment_config\": {\"b\":2}}");
-    assert_eq!(announced(both.as_bytes(), nodes), Ok(Announced::Config("{\"a\":1}".into())));
-    assert_eq!(announced(both.as_bytes(), once), Ok(Announced::Config("{\"b\":2}".into())));
+    assert_eq!(instruction(both.as_bytes(), nodes), Ok(Instruction::Config("{\"a\":1}".into())));
+    assert_eq!(instruction(both.as_bytes(), once), Ok(Instruction::Config("{\"b\":2}".into())));
     let half = answer("{\"daemonset_config\": {\"a\":1}, \"deployment_config\": null}");
-    assert_eq!(announced(half.as_bytes(), once), Ok(Announced::Nothing), "not even a restart");
-    assert_eq!(announced(answer("null").as_bytes(), once), Ok(Announced::Restart));
-    let wrong = announced(answer("{\"daemonset_config\": \"x\"}").as_bytes(), nodes);
+    assert_eq!(instruction(half.as_bytes(), once), Ok(Instruction::Nothing), "not even a restart");
+    assert_eq!(instruction(answer("null").as_bytes(), once), Ok(Instruction::Restart));
+    let wrong = instruction(answer("{\"daemonset_config\": \"x\"}").as_bytes(), nodes);
     assert_eq!(wrong, Err("with a config that is a text; a JSON object is expected".into()));
-    assert!(announced(answer("[]").as_bytes(), nodes).is_err());
+    assert!(instruction(answer("[]").as_bytes(), nodes).is_err());
 }
 
 #[test]

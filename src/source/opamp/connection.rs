@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::wire::{OpAmpConnectionSettings, Status, TlsConnectionSettings};
+use super::wire::{OfferStatus, OpAmpConnectionSettings, TlsConnectionSettings};
 use crate::http::{Identity, check_header, parse_url};
 
 /// The most headers, and the most bytes of their names and values together.
@@ -60,13 +60,13 @@ pub struct OfferOutcome {
     pub key: String,
     /// The server's hash, byte for byte.
     pub hash: Vec<u8>,
-    /// The number of a [`Status`].
+    /// The number of a [`OfferStatus`].
     pub status: i32,
     pub message: String,
 }
 
 impl OfferOutcome {
-    pub fn turn(&mut self, status: Status, message: impl Into<String>) {
+    pub fn turn(&mut self, status: OfferStatus, message: impl Into<String>) {
         (self.status, self.message) = (status.into(), message.into());
     }
 }

@@ -178,13 +178,13 @@ pub fn components(printed: &str) -> BTreeMap<String, ComponentDetails> {
 }
 
 /// The status as a number of OpAMP.
-pub fn remote_config_status(status: RemoteConfigStatus) -> wire::Status {
+pub fn remote_config_status(status: RemoteConfigStatus) -> wire::OfferStatus {
     match status {
-        RemoteConfigStatus::Applied => wire::Status::Applied,
-        RemoteConfigStatus::Applying => wire::Status::Applying,
-        RemoteConfigStatus::Failed => wire::Status::Failed,
+        RemoteConfigStatus::Applied => wire::OfferStatus::Applied,
+        RemoteConfigStatus::Applying => wire::OfferStatus::Applying,
+        RemoteConfigStatus::Failed => wire::OfferStatus::Failed,
         // `Unknown` comes only from reading a status that a newer agent wrote.
-        RemoteConfigStatus::Unset | RemoteConfigStatus::Unknown => wire::Status::Unset,
+        RemoteConfigStatus::Unset | RemoteConfigStatus::Unknown => wire::OfferStatus::Unset,
     }
 }
 

@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::connection::{self, Candidate, Connection, OfferOutcome, OpAmpState};
 use super::state::{ClientState, MAX_HASH, PendingMessage, Route, hex, moves};
-use super::wire::{self, Status as WireStatus};
+use super::wire::{self, OfferStatus};
 use super::{OpAmp, Orders};
 use crate::http::read_regular;
 use crate::store::write_durably;
@@ -51,15 +51,15 @@ impl OpAmp {
         match judged {
             Err(why) => {
                 log::warn!("connection settings from the server refused: {why}");
-                offer.turn(WireStatus::Failed, why);
+                offer.turn(OfferStatus::Failed, why);
             }
             Ok(connection) if connection.takes_same_route_as(&current) => {
-                offer.turn(WireStatus::Applied, "");
+                offer.turn(OfferStatus::Applied, "");
                 state.kept.connection = Some(connection).filter(|it| *it != Connection::default());
             }
             Ok(connection) => {
                 log::info!("connection settings from the server: trying them");
-                offer.turn(WireStatus::Applying, "");
+                offer.turn(OfferStatus::Applying, "");
                 state.kept.candidate = Some(Candidate { connection, tries: 0 });
                 state.left = false;
             }
@@ -73,7 +73,7 @@ impl OpAmp {
             log::warn!("connection settings from the server refused: {why}");
             let offer = state.kept.offer.take();
             state.kept = OpAmpState { offer, ..before };
-            state.turn_offer(WireStatus::Failed, &format!("cannot be kept: {why}"));
+            state.turn_offer(OfferStatus::Failed, &format!("cannot be kept: {why}"));
         }
         orders.again = true;
     }
@@ -86,7 +86,7 @@ impl OpAmp {
                     log::info!("connection settings from the server: {} answers; they are kept", sent.shown);
                     state.kept.connection = Some(candidate.connection);
                     state.route = Some(Route::Kept);
-                    state.turn_offer(WireStatus::Applied, "");
+                    state.turn_offer(OfferStatus::Applied, "");
                     orders.again = true;
                 }
             }
@@ -115,7 +115,7 @@ impl OpAmp {
         state.kept.candidate = None;
         state.failures = 0;
         state.route = None;
-        state.turn_offer(WireStatus::Failed, why);
+        state.turn_offer(OfferStatus::Failed, why);
         self.save(state);
     }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::connection::{Connection, OpAmpState};
 use super::describe::{self, Health, clip};
-use super::wire::{self, AgentToServer, Status as WireStatus};
+use super::wire::{self, AgentToServer, OfferStatus};
 use super::{Orders, Report};
 use crate::http::Identity;
 use crate::settings::WayOut;
@@ -293,7 +293,7 @@ impl ClientState {
         wait
     }
 
-    pub(super) fn turn_offer(&mut self, status: WireStatus, message: &str) {
+    pub(super) fn turn_offer(&mut self, status: OfferStatus, message: &str) {
         if let Some(offer) = &mut self.kept.offer {
             offer.turn(status, clip(message));
         }
@@ -315,21 +315,22 @@ pub(super) fn remote_status(
 ) -> wire::RemoteConfigStatus {
     let config = &report.status.config;
     let (hash, status, message) = match received {
-        None => (&[][..], WireStatus::Unset, String::new()),
+        None => (&[][..], OfferStatus::Unset, String::new()),
         Some(Received { hash, content }) => {
             let (status, message) = match content {
                 Content::Body(_) => {
                     (describe::remote_config_status(config.remote_config_status), config.message.clone())
                 }
-                Content::Blank => (WireStatus::Applied, String::new()),
-                Content::Refused(why) => (WireStatus::Failed, why.clone()),
+                Content::Blank => (OfferStatus::Applied, String::new()),
+                Content::Refused(why) => (OfferStatus::Failed, why.clone()),
             };
             (&hash[..], status, message)
         }
     };
     // The refused config keeps its hash, or the server would offer it for ever. The message names the config that runs
     // instead; the effective config has its text.
-    let runs = config.effective_hash.as_deref().filter(|_| status == WireStatus::Failed).and_then(|hash| hash.get(..8));
+    let runs =
+        config.effective_hash.as_deref().filter(|_| status == OfferStatus::Failed).and_then(|hash| hash.get(..8));
     let error_message = match runs {
         Some(runs) => format!("{}; config {runs} runs", clip(&message)),
         None => clip(&message).to_owned(),

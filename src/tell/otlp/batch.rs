@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use prost::Message as _;
 use prost::encoding::{encode_varint, encoded_len_varint};
 
-use otelet_core::telemetry::{Attributes, Kind, Metric, Number, Record, Severity, Value};
+use otelet_core::telemetry::{Attributes, EventRecord, Kind, Metric, Number, Severity, Value};
 use otelet_wire::otlp::{CUMULATIVE, LogRecord, Resource, Scope};
 use otelet_wire::{AnyValue, KeyValue};
 
@@ -147,7 +147,7 @@ pub fn attributes(attributes: &Attributes) -> Vec<u8> {
 }
 
 /// A log record, encoded. `public` redacts its texts.
-pub fn record(record: &Record, public: impl Fn(&str) -> String, observed: SystemTime) -> Vec<u8> {
+pub fn record(record: &EventRecord, public: impl Fn(&str) -> String, observed: SystemTime) -> Vec<u8> {
     let (severity_number, severity_text) = match record.severity {
         Severity::Info => (9, "INFO"),
         Severity::Warn => (13, "WARN"),
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn a_record_has_its_event_its_severity_and_both_times() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(5);
-        let told = Record {
+        let told = EventRecord {
             at,
             severity: Severity::Warn,
             event: "otelet.config.refused",

@@ -430,7 +430,7 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use otelet_core::telemetry::{Kind, Record, Severity, Value};
+    use otelet_core::telemetry::{EventRecord, Kind, Severity, Value};
     use otelet_wire::otlp::{MetricsRequest, NumberDataPoint};
 
     static LOAD: Metric = Metric {
@@ -466,7 +466,7 @@ mod tests {
     }
 
     fn record(text: &str) -> Vec<u8> {
-        let record = Record {
+        let record = EventRecord {
             at: at(1),
             severity: Severity::Info,
             event: "otelet.test",

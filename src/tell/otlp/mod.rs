@@ -20,7 +20,7 @@ pub use buffer::{Buffer, Outcome, Signal};
 use super::destination::Destination;
 use crate::http::{HttpError, HttpSettings, Response};
 use crate::settings::{ExportTo, Settings, Target, WayOut};
-use otelet_core::decide::{Delivered, Failure};
+use otelet_core::decide::{ExportOutcome, Failure};
 
 /// The time limit for an answer of the collector, as in the Collector's own OTLP exporters.
 const COLLECTOR_LIMIT: Duration = Duration::from_secs(10);
@@ -100,9 +100,9 @@ impl Exporter {
     /// # Errors
     ///
     /// The reason why a batch was not accepted, and the wait that the server asks for. The batch stays in the buffer.
-    pub fn export(&self, buffer: &Mutex<Buffer>, targets: &Targets) -> Result<Delivered, Failure> {
+    pub fn export(&self, buffer: &Mutex<Buffer>, targets: &Targets) -> Result<ExportOutcome, Failure> {
         let lock = || buffer.lock().expect("no panic while it is held");
-        let (mut delivered, mut failed) = (Delivered::default(), None);
+        let (mut delivered, mut failed) = (ExportOutcome::default(), None);
         for (signal, target) in [(Signal::Logs, &targets.logs), (Signal::Metrics, &targets.metrics)] {
             let Some(url) = target else {
                 lock().discard(signal);

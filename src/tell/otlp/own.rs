@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use otelet_core::decide::{ConfigHash, Deliveries, Level, Notice, Report};
+use otelet_core::decide::{AgentReport, ConfigHash, Deliveries, Level, Notice};
 use otelet_core::telemetry::agent::*;
-use otelet_core::telemetry::{Attributes, Point, Record, Severity, Value};
+use otelet_core::telemetry::{Attributes, EventRecord, Point, Severity, Value};
 use otelet_wire::status::Losses;
 
 use otelet_wire::status::ExportLosses;
@@ -74,7 +74,7 @@ impl Counts {
             | Notice::AlertFired { .. }
             | Notice::AlertResolved { .. }
             | Notice::AlertsNotKept { .. }
-            | Notice::NotificationFailed { .. }
+            | Notice::AlertsNotTaken { .. }
             | Notice::EngineWatched { .. }
             | Notice::EngineLost { .. }
             | Notice::AdditionsLeftOut { .. }
@@ -86,7 +86,7 @@ impl Counts {
 
     /// The log record of a notice, if it is an event for the log of the host. A notice about the collector that names
     /// no config gets the config of the last start.
-    pub fn record(&self, notice: &Notice, at: SystemTime) -> Option<Record> {
+    pub fn record(&self, notice: &Notice, at: SystemTime) -> Option<EventRecord> {
         let event = notice.event()?;
         let severity = match notice.level() {
             Level::Info | Level::Debug => Severity::Info,
@@ -109,7 +109,7 @@ impl Counts {
             Notice::RolledBack { to, .. } => with("otelet.config.restored_hash", to.hex().into()),
             _ => {}
         }
-        Some(Record { at, severity, event, body: notice.to_string(), attributes })
+        Some(EventRecord { at, severity, event, body: notice.to_string(), attributes })
     }
 
     fn rollout(&mut self, outcome: &'static str) {
@@ -117,7 +117,7 @@ impl Counts {
     }
 
     /// All counts as points; sums count since `started`.
-    pub fn points(&self, report: &Report, losses: &Losses, started: SystemTime, now: SystemTime) -> Vec<Point> {
+    pub fn points(&self, report: &AgentReport, losses: &Losses, started: SystemTime, now: SystemTime) -> Vec<Point> {
         let start = Some(started);
         let sum = |metric, value: u64| Point::new(metric, value).since(start);
         let by = |metric, attribute, value: &'static str, count| sum(metric, count).with(attribute, value);
@@ -159,8 +159,8 @@ impl Counts {
 }
 
 /// The record of the agent's own start.
-pub fn started(at: SystemTime) -> Record {
-    Record {
+pub fn started(at: SystemTime) -> EventRecord {
+    EventRecord {
         at,
         severity: Severity::Info,
         event: "otelet.agent.started",

@@ -1,9 +1,10 @@
-//! What the MSI cannot say in its tables: it hands the properties of its command line to the agent that it has put there, and
-//! what the agent answers to Windows Installer's log. All else is the agent's: `otelet service ...`.
+//! The custom actions of the MSI: they pass the properties of its command line to the installed agent, and the agent's output to
+//! Windows Installer's log. The agent does the work: `otelet service ...`.
 //!
-//! `Prepare` runs at once, before anything is touched: it refuses what the agent would not take, and writes the command line of
-//! each later action into the property of its name, which that action gets as CustomActionData. `Run` and `Try` run these
-//! as the system: the first ends the installation if the agent refuses, the second goes on.
+//! `Prepare` runs first, before anything is changed. It refuses properties that the agent would refuse, and writes the command line
+//! of each later action into the property with the action's name. Windows Installer passes that to the action as
+//! CustomActionData. `Run` and `Try` run these command lines as LocalSystem: `Run` ends the installation if the agent fails, `Try`
+//! continues.
 #![cfg(windows)]
 
 use std::ffi::OsString;
@@ -17,8 +18,8 @@ use otelet::commands::service::{judge_configure, quoted};
 use otelet::os::default_settings_path;
 use otelet::settings::installer_args::MSI_PROPERTIES;
 
-/// Of winerror.h, msi.h and winbase.h. Declared here and not by windows-sys, for which another feature would have all that
-/// uses it compiled twice.
+/// From winerror.h, msi.h and winbase.h. windows-sys has them too, but behind another feature: every crate that uses
+/// windows-sys would be compiled twice.
 const ERROR_SUCCESS: u32 = 0;
 const ERROR_MORE_DATA: u32 = 234;
 const ERROR_INSTALL_FAILURE: u32 = 1603;
@@ -37,10 +38,10 @@ unsafe extern "system" {
     fn MsiCloseHandle(handle: u32) -> u32;
 }
 
-/// Where the MSI puts the agent: the name of its directory in the tables.
+/// The agent's directory, by its name in the MSI's tables.
 const FOLDER: &str = "OteletFolder";
 
-/// The later actions, and what each has the agent do. `Configure` and `Uninstall` get more.
+/// The later actions, each with the agent's subcommand. `Configure` and `Uninstall` get further arguments.
 const ACTIONS: [(&str, &str); 9] = [
     ("UndoStop", "start"),
     ("Stop", "stop"),
@@ -53,22 +54,22 @@ const ACTIONS: [(&str, &str); 9] = [
     ("Start", "restart"),
 ];
 
-/// What a later action gets.
+/// The property that holds the command line of the running action.
 const DATA: &str = "CustomActionData";
 
-/// Set where another version of this product is installed: service and state are that one's then. Windows Installer says
-/// the same by UPGRADINGPRODUCTCODE, wine does not.
+/// Set if another version of this product is installed: service and state belong to that version then. Windows Installer sets
+/// UPGRADINGPRODUCTCODE for this, but wine does not.
 const SUCCEEDED: &str = "SUCCEEDED";
 
-/// Between the path of the agent and what it is given: a character that no path has.
-const BETWEEN: char = '|';
+/// Separates the agent's path from its arguments: no path contains this character.
+const SEPARATOR: char = '|';
 
 /// Called by Windows Installer.
 #[unsafe(no_mangle)]
 extern "system" fn Prepare(session: u32) -> u32 {
     let session = Session(session);
     if session.another_is_installed() && !session.set(SUCCEEDED, &"1".into()) {
-        return session.refuse("Windows Installer takes no property");
+        return session.refuse("Windows Installer does not accept the property SUCCEEDED");
     }
     let mut flags = Vec::new();
     for (property, flag) in MSI_PROPERTIES {
@@ -79,17 +80,17 @@ extern "system" fn Prepare(session: u32) -> u32 {
         }
     }
     let removed = session.property("REMOVE").is_some_and(|value| value.eq_ignore_ascii_case("ALL"));
-    // Whatever the settings are, they are no reason to stay.
+    // An uninstallation must not fail because of a property.
     let judged = || installer_args(flags.iter().cloned()).and_then(|given| judge_configure(&given));
     if !removed && let Err(why) = judged() {
-        return session.refuse(&in_words_of_the_msi(&why));
+        return session.refuse(&with_property_name(&why));
     }
     let folder = session.property(FOLDER).unwrap_or_default();
     let keep = session.property("KEEP_STATE").is_some_and(|value| value != "0");
     let kept = default_settings_path().parent().is_some_and(Path::exists);
     for (action, verb) in ACTIONS {
         let mut line = folder.clone();
-        line.push(format!("otelet.exe{BETWEEN}service {verb}"));
+        line.push(format!("otelet.exe{SEPARATOR}service {verb}"));
         match action {
             "Configure" => {
                 for flag in flags.iter().filter_map(|flag| flag.to_str()) {
@@ -97,19 +98,19 @@ extern "system" fn Prepare(session: u32) -> u32 {
                 }
             }
             "Uninstall" if !keep => line.push(" --purge"),
-            // What was kept from an earlier installation is not this one's to remove.
+            // A failed installation must not remove the state that an earlier one has left.
             "UndoRegister" if !kept => line.push(" --purge"),
             _ => {}
         }
         if !session.set(action, &line) {
-            return session.refuse(&format!("Windows Installer does not take the command line of {action}"));
+            return session.refuse(&format!("Windows Installer does not accept the command line of {action}"));
         }
     }
     ERROR_SUCCESS
 }
 
-/// Whoever reads it has given a property and not a flag.
-fn in_words_of_the_msi(why: &str) -> String {
+/// Names the property instead of the flag: the reader has set a property.
+fn with_property_name(why: &str) -> String {
     let of_flag =
         |(property, flag): (&str, &str)| Some(format!("{property}:{}", why.strip_prefix(&format!("--{flag}:"))?));
     MSI_PROPERTIES.into_iter().find_map(of_flag).unwrap_or_else(|| why.to_owned())
@@ -130,47 +131,46 @@ extern "system" fn Run(session: u32) -> u32 {
 extern "system" fn Try(session: u32) -> u32 {
     let session = Session(session);
     if let Err(why) = run(&session) {
-        session.say(INSTALLMESSAGE_INFO, &format!("{why}; going on"));
+        session.say(INSTALLMESSAGE_INFO, &format!("{why}; the installation continues"));
     }
     ERROR_SUCCESS
 }
 
-/// Has the agent do something, and hands on what it says.
+/// Runs the agent with the action's command line, and passes its output to the log.
 fn run(session: &Session) -> Result<(), String> {
     let line = session.property(DATA).unwrap_or_default();
     let units: Vec<u16> = line.encode_wide().collect();
-    let between = units.iter().position(|unit| *unit == BETWEEN as u16).ok_or("this action has no command line")?;
-    let program = OsString::from_wide(&units[..between]);
-    let arguments = OsString::from_wide(&units[between + 1..]);
+    let separator = units.iter().position(|unit| *unit == SEPARATOR as u16).ok_or("this action has no command line")?;
+    let program = OsString::from_wide(&units[..separator]);
+    let arguments = OsString::from_wide(&units[separator + 1..]);
     let output = Command::new(&program)
         .raw_arg(arguments)
         .stdin(Stdio::null())
         .creation_flags(CREATE_NO_WINDOW)
         .output()
         .map_err(|error| format!("{}: cannot be started: {error}", program.display()))?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let wrong = String::from_utf8_lossy(&output.stderr);
+    let output_text = String::from_utf8_lossy(&output.stdout);
+    let error_text = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        let words = if wrong.trim().is_empty() { said } else { wrong };
+        let words = if error_text.trim().is_empty() { output_text } else { error_text };
         return Err(format!("{} ({})", words.trim(), output.status));
     }
-    for line in said.lines().chain(wrong.lines()) {
+    for line in output_text.lines().chain(error_text.lines()) {
         session.say(INSTALLMESSAGE_INFO, line);
     }
     Ok(())
 }
 
-/// The installation.
 struct Session(u32);
 
 impl Session {
-    /// What a property is set to. None if it is empty, which is the same as not set.
+    /// The value of a property. None if it is empty, which is the same as not set.
     fn property(&self, name: &str) -> Option<OsString> {
         let name = wide(name);
         let mut buffer = vec![0_u16; 256];
         loop {
             let mut length = buffer.len() as u32;
-            // SAFETY: the name ends with NUL, and the buffer is as long as is said.
+            // SAFETY: the name ends with NUL, and `length` is the buffer's length.
             let code = unsafe { MsiGetPropertyW(self.0, name.as_ptr(), buffer.as_mut_ptr(), &mut length) };
             let length = length as usize;
             match code {
@@ -202,9 +202,9 @@ impl Session {
         (0..).map_while(next).any(|product| product != own)
     }
 
-    /// Into the log; an error also onto the screen, where there is one.
+    /// Writes a line to the log. An error is also shown on the screen, unless the installation is silent.
     fn say(&self, kind: i32, text: &str) {
-        // A record whose text is a field of its own: brackets in it would mean something in a template.
+        // The text is a field of its own in the record: brackets would have a meaning in the template.
         let (template, text) = (wide("otelet: [1]"), wide(text.strip_prefix("otelet: ").unwrap_or(text)));
         // SAFETY: the texts end with NUL, and nobody uses the record after this.
         unsafe {
@@ -222,7 +222,7 @@ impl Session {
     }
 }
 
-/// Text as Windows takes it, with its NUL.
+/// The text in UTF-16 with a NUL at its end, for calls of Windows.
 fn wide(text: &str) -> Vec<u16> {
     text.encode_utf16().chain([0]).collect()
 }

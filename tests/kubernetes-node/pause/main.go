@@ -1,4 +1,4 @@
-// The process that holds the namespaces of a pod: it waits until it is told to end, and reaps what is left to it.
+// The process that holds the namespaces of a pod: it waits for a signal to end, and reaps orphaned processes.
 package main
 
 import (

@@ -1,4 +1,4 @@
-//! A real Kubernetes as the promises see it: what is installed there, a sink for its data, and what may be asked of either.
+//! A real Kubernetes for the promises: the installation, a sink for its data, and helpers that ask either.
 
 use std::fs;
 use std::io::Write;
@@ -12,14 +12,14 @@ use serde_json::Value;
 
 use super::host::{Host, stderr, stdout, wait_for_longer};
 
-/// How long anything may take: a kubelet looks for a changed ConfigMap each minute or two.
+/// The longest wait: a kubelet looks for a changed ConfigMap every minute or two.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Where it is installed, and where the sink is.
+/// The namespace of the installation and of the sink.
 pub const NAMESPACE: &str = "otelet";
 pub const SINK: &str = "otelet-sink";
 
-/// The sink: an agent with a Collector that prints all it gets.
+/// The sink: an agent with a Collector that prints all data it receives.
 const SINK_MANIFEST: &str = r#"
 apiVersion: v1
 kind: ConfigMap
@@ -49,14 +49,14 @@ spec:
   volumes: [{name: config, configMap: {name: sink}}]
 "#;
 
-/// A cluster with a sink, and what a test installs in it.
+/// A cluster with a sink, and the installation of a test.
 pub struct Cluster {
     pub host: Host,
     pub image: String,
 }
 
 impl Cluster {
-    /// The cluster, or why there is none.
+    /// Returns the cluster, or prints why there is none.
     pub fn new() -> Option<Self> {
         let missing = match (std::env::var_os("KUBECONFIG"), std::env::var("OTELET_IMAGE")) {
             (None, _) => "KUBECONFIG names no cluster".to_owned(),
@@ -115,14 +115,13 @@ impl Cluster {
         serde_json::from_str(&self.kubectl(&[words, &["-o", "json"]].concat())).unwrap()
     }
 
-    /// `kubectl apply` of a text.
     pub fn apply(&self, namespace: &str, text: &str, more: &[&str]) -> Result<String, String> {
         let words = [&["-n", namespace, "apply", "-f", "-"], more].concat();
         let output = self.command("kubectl", &words, text)?;
         if output.status.success() { Ok(stdout(&output) + &stderr(&output)) } else { Err(stderr(&output)) }
     }
 
-    /// Starts the sink, and answers with where it listens.
+    /// Starts the sink, and returns its endpoint.
     pub fn sink(&self) -> String {
         self.kubectl(&["create", "namespace", SINK]);
         self.apply(SINK, &SINK_MANIFEST.replace("IMAGE", &self.image), &[]).unwrap();
@@ -131,26 +130,26 @@ impl Cluster {
         format!("http://{address}:4318")
     }
 
-    /// What the sink has got since then.
-    pub fn got(&self, since: SystemTime) -> String {
+    /// The data that the sink has received since then.
+    pub fn received(&self, since: SystemTime) -> String {
         self.kubectl(&["-n", SINK, "logs", "sink", "--since-time", &rfc3339(since)])
     }
 
-    /// Waits until the sink has got all of these since then.
+    /// Waits until the sink has received all of these since then.
     pub fn delivers(&self, since: SystemTime, wanted: &[&str]) -> String {
-        let mut got = String::new();
+        let mut received = String::new();
         wait_for_longer(
             PATIENCE,
             &format!("{wanted:?} at the sink"),
             || {
-                got = self.got(since);
-                wanted.iter().all(|name| got.contains(name)).then(|| got.clone())
+                received = self.received(since);
+                wanted.iter().all(|name| received.contains(name)).then(|| received.clone())
             },
             || self.everything(),
         )
     }
 
-    /// For whoever has to find out why a test fails.
+    /// Everything that helps to find out why a test failed.
     pub fn everything(&self) -> String {
         let mut text = String::new();
         for words in [
@@ -165,8 +164,8 @@ impl Cluster {
         text
     }
 
-    /// The default configs, made quick, without the sink's own log, and without what the Collector of the image does not
-    /// have, which is said, once for all tests.
+    /// The default configs, made quick, without the sink's own log, and without components that the image's Collector
+    /// lacks; these are printed once for all tests.
     pub fn configs(&self) -> &'static [String; 2] {
         static CONFIGS: OnceLock<[String; 2]> = OnceLock::new();
         CONFIGS.get_or_init(|| {
@@ -180,7 +179,7 @@ impl Cluster {
         })
     }
 
-    /// The config without components that the Collector says it does not know.
+    /// The config without components that the Collector reports as unknown.
     fn possible(&self, text: &str) -> String {
         let mut config: Value = serde_yaml::from_str(text).unwrap();
         let mut missing: Vec<String> = Vec::new();
@@ -251,7 +250,7 @@ patches:
       - {{op: test, path: /spec/template/spec/volumes/2/name, value: state}}
       - {{op: replace, path: /spec/template/spec/volumes/2/hostPath/path, value: {}}}
 ",
-            // What another test has left on the node is not this one's.
+            // A directory of this test's own: another test may have left data on the node.
             Path::new("/var/lib").join(self.host.path("").file_name().unwrap()).display()
         );
         fs::write(overlay.join("kustomization.yaml"), text).unwrap();
@@ -280,21 +279,20 @@ patches:
         }
     }
 
-    /// The pods of a role that are not about to end.
+    /// The pods of a role, without the ones that are about to end.
     pub fn pods(&self, role: &str) -> Vec<Value> {
         let list = self.json(&["-n", NAMESPACE, "get", "pods", "-l", &format!("app.kubernetes.io/name=otelet-{role}")]);
         let pods = list["items"].as_array().unwrap().iter();
         pods.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).cloned().collect()
     }
 
-    /// The one of them, on the first node if there is one on each.
+    /// The only pod of a role, or the one on the first node if each node has one.
     pub fn pod(&self, role: &str) -> String {
         let mut pods = self.pods(role);
         pods.sort_by_key(|pod| pod["spec"]["nodeName"].as_str().unwrap_or("~").to_owned());
         pods.first().expect("there is one")["metadata"]["name"].as_str().unwrap().to_owned()
     }
 
-    /// The agent's own status.
     pub fn status(&self, pod: &str) -> Value {
         self.try_status(pod).unwrap_or_else(|| panic!("{pod} has no status: {}", self.everything()))
     }
@@ -315,7 +313,7 @@ patches:
         self.ours(&["get", "pod", pod, "-o", path])
     }
 
-    /// Puts another config for the Collectors of the nodes into the ConfigMap.
+    /// Puts another config for the nodes' Collectors into the ConfigMap.
     pub fn change(&self, config: &str) {
         let patch = serde_json::json!({"data": {"collector.yaml": config}}).to_string();
         self.ours(&["patch", "configmap", "otelet-node", "--type=merge", "-p", &patch]);
@@ -324,7 +322,7 @@ patches:
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // The sink last: a Collector that drains would wait for it.
+        // The sink goes last: a Collector that drains would wait for it.
         let overlay = self.host.path("kubernetes/overlay");
         if overlay.exists() {
             let _ = self.run("kubectl", &["delete", "-k", &overlay.display().to_string(), "--ignore-not-found"]);
@@ -352,7 +350,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Takes a component out of a config, wherever it stands.
+/// Removes a component from a config, wherever it stands.
 fn leave_out(config: &mut Value, name: &str) {
     let is = |id: &str| id.split('/').next() == Some(name);
     for section in ["receivers", "processors", "exporters", "extensions"] {
@@ -379,7 +377,7 @@ pub fn objects(text: &str) -> Vec<Value> {
         .collect()
 }
 
-/// A pod as a workload would make it, without what must exist first.
+/// A pod as a workload would make it, without the objects that must exist first.
 pub fn pod_of(workload: &Value, name: &str) -> String {
     let mut spec = workload["spec"]["template"]["spec"].clone();
     for key in ["priorityClassName", "serviceAccountName"] {

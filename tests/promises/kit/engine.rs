@@ -1,4 +1,5 @@
-//! A Docker engine on a socket of its own, on Windows a named pipe, whose every answer can be scripted, the malicious ones included.
+//! A Docker engine on a socket of its own, on Windows a named pipe. Every answer can be scripted, malicious ones
+//! included.
 #![allow(dead_code, reason = "each test uses the part that it needs")]
 
 use std::collections::BTreeMap;
@@ -15,20 +16,19 @@ use super::system::{LocalListener, LocalStream, forget, is_open, local};
 /// The head of an answer in chunks.
 pub const CHUNKED: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// How the engine answers what it is asked for.
+/// The engine's answer to a request.
 #[derive(Debug, Clone)]
-pub enum Said {
-    /// 200 with this body.
+pub enum EngineAnswer {
     Body(String),
     /// These bytes, and the end of the connection.
     Raw(Vec<u8>),
-    /// Nothing at all; the connection stays open.
+    /// No byte at all; the connection stays open.
     Stall,
-    /// An open stream of events, which begins with these.
+    /// An open stream of events that begins with these.
     Stream(Vec<String>),
 }
 
-/// The engine; it ends, with all its threads, when it is dropped.
+/// The engine; dropping it ends it with all its threads.
 pub struct Engine {
     path: PathBuf,
     shared: Arc<Mutex<State>>,
@@ -37,9 +37,9 @@ pub struct Engine {
 
 #[derive(Default)]
 struct State {
-    asked: Vec<String>,
-    /// By what is asked for, without the version.
-    answers: BTreeMap<String, Said>,
+    requests: Vec<String>,
+    /// By the path of the request, without the version.
+    answers: BTreeMap<String, EngineAnswer>,
     streams: Vec<LocalStream>,
     /// How often each stream was opened and closed by the other side.
     held: Vec<LocalStream>,
@@ -47,7 +47,7 @@ struct State {
 }
 
 impl Engine {
-    /// Where the engine of this host is.
+    /// The path of this host's engine.
     pub fn path(host: &Host) -> PathBuf {
         local(&host.path("docker.sock"))
     }
@@ -57,18 +57,17 @@ impl Engine {
         let mut engine = Self { path: Self::path(host), shared: Arc::default(), accepting: None };
         engine.answers(
             "/version",
-            Said::Body(
+            EngineAnswer::Body(
                 r#"{"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12","Components":[{"Name":"Engine"}]}"#
                     .into(),
             ),
         );
-        engine.answers("/events", Said::Stream(Vec::new()));
-        engine.answers("/containers/json", Said::Body("[]".into()));
+        engine.answers("/events", EngineAnswer::Stream(Vec::new()));
+        engine.answers("/containers/json", EngineAnswer::Body("[]".into()));
         engine.start();
         engine
     }
 
-    /// Begins to listen.
     pub fn start(&mut self) {
         let mut listener = LocalListener::bind(&self.path).unwrap();
         let shared = self.shared.clone();
@@ -86,7 +85,7 @@ impl Engine {
         }));
     }
 
-    /// Ends as an engine does: its socket is gone and its streams break.
+    /// Ends as an engine does: its socket is removed and its streams break.
     pub fn stop(&mut self) {
         self.cut();
         lock(&self.shared).ended = true;
@@ -96,28 +95,27 @@ impl Engine {
         }
     }
 
-    /// Sets what is said when this is asked for.
-    pub fn answers(&self, what: &str, said: Said) {
-        lock(&self.shared).answers.insert(what.into(), said);
+    /// Sets the answer to this request.
+    pub fn answers(&self, what: &str, answer: EngineAnswer) {
+        lock(&self.shared).answers.insert(what.into(), answer);
     }
 
-    /// Everything it was asked for, oldest first, with the query.
-    pub fn asked(&self) -> Vec<String> {
-        lock(&self.shared).asked.clone()
+    /// All requests so far, oldest first, each with its query.
+    pub fn requests(&self) -> Vec<String> {
+        lock(&self.shared).requests.clone()
     }
 
-    /// How often it was asked for this.
     pub fn times_asked(&self, what: &str) -> usize {
-        self.asked().iter().filter(|path| bare(path) == what).count()
+        self.requests().iter().filter(|path| path_alone(path) == what).count()
     }
 
-    /// Waits until it was asked for this so often, and returns the last of these paths.
+    /// Waits until this was requested so often, and returns the last of these paths.
     pub fn was_asked(&self, what: &str, times: usize) -> String {
-        let look = || self.asked().into_iter().filter(|path| bare(path) == what).nth(times - 1);
-        wait_for(&format!("question {times} for {what}"), look, || format!("{:#?}", self.asked()))
+        let look = || self.requests().into_iter().filter(|path| path_alone(path) == what).nth(times - 1);
+        wait_for(&format!("question {times} for {what}"), look, || format!("{:#?}", self.requests()))
     }
 
-    /// Says this on each open stream, in one chunk.
+    /// Sends this line on each open stream, in one chunk.
     pub fn tell(&self, line: &str) {
         self.say(&chunk(line));
     }
@@ -129,12 +127,11 @@ impl Engine {
         }
     }
 
-    /// Breaks each open stream.
     pub fn cut(&self) {
         lock(&self.shared).streams.clear();
     }
 
-    /// How many streams are open on the side of the agent.
+    /// The number of streams that the agent holds open.
     pub fn open_streams(&self) -> usize {
         let mut state = lock(&self.shared);
         state.streams.retain(is_open);
@@ -148,12 +145,11 @@ impl Drop for Engine {
     }
 }
 
-/// A line in a chunk.
 pub fn chunk(line: &str) -> Vec<u8> {
     format!("{:x}\r\n{line}\n\r\n", line.len() + 1).into_bytes()
 }
 
-/// An event as Docker says it, so many milliseconds after a time in 2026.
+/// An event as Docker sends it, this many milliseconds after a time in 2026.
 pub fn event(action: &str, name: &str, millis: u64, more: &str) -> String {
     let time = 1_795_000_000_000 + millis;
     format!(
@@ -169,8 +165,8 @@ pub fn listed(name: &str, status: &str) -> String {
     )
 }
 
-/// What is asked for, without the version before it and the query after it.
-fn bare(path: &str) -> &str {
+/// The path of a request, without the version before it and the query after it.
+fn path_alone(path: &str) -> &str {
     let path = path.split('?').next().unwrap();
     match path.strip_prefix("/v1.").and_then(|rest| rest.split_once('/')) {
         Some((version, _)) => &path["/v1.".len() + version.len()..],
@@ -185,42 +181,42 @@ fn lock(shared: &Mutex<State>) -> MutexGuard<'_, State> {
 fn answer(mut stream: LocalStream, shared: &Mutex<State>) -> std::io::Result<()> {
     let head = read_head(&mut stream)?;
     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-    let missing = || Said::Raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec());
-    let said = lock(shared).answers.get(bare(&path)).cloned().unwrap_or_else(missing);
-    match said {
-        Said::Body(body) => {
-            lock(shared).asked.push(path);
+    let missing = || EngineAnswer::Raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec());
+    let answer = lock(shared).answers.get(path_alone(&path)).cloned().unwrap_or_else(missing);
+    match answer {
+        EngineAnswer::Body(body) => {
+            lock(shared).requests.push(path);
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
         }
-        Said::Raw(bytes) => {
-            lock(shared).asked.push(path);
+        EngineAnswer::Raw(bytes) => {
+            lock(shared).requests.push(path);
             stream.write_all(&bytes)
         }
-        Said::Stall => {
+        EngineAnswer::Stall => {
             let mut state = lock(shared);
-            state.asked.push(path);
+            state.requests.push(path);
             state.held.push(stream);
             Ok(())
         }
-        Said::Stream(lines) => {
+        EngineAnswer::Stream(lines) => {
             stream.write_all(CHUNKED.as_bytes())?;
             for line in lines {
                 stream.write_all(&chunk(&line))?;
             }
             let mut state = lock(shared);
-            state.asked.push(path);
+            state.requests.push(path);
             state.streams.push(stream);
             Ok(())
         }
     }
 }
 
-/// Has the collector crash again and again while an engine stalls, at each thing that it is asked, and looks at the agent then.
+/// Has the collector crash again and again while an engine stalls at each of its requests, and looks at the agent then.
 pub fn while_one_hangs(watching: fn(&Host) -> Agent, look: fn(&Agent)) {
     for what in ["/version", "/events", "/containers/json"] {
         let host = Host::new();
         let engine = Engine::new(&host);
-        engine.answers(what, Said::Stall);
+        engine.answers(what, EngineAnswer::Stall);
         let mut agent = watching(&host);
         engine.was_asked(what, 1);
 
@@ -230,7 +226,7 @@ pub fn while_one_hangs(watching: fn(&Host) -> Agent, look: fn(&Agent)) {
         }
 
         look(&agent);
-        assert_eq!(engine.times_asked(what), 1, "nothing is asked twice while it hangs");
+        assert_eq!(engine.times_asked(what), 1, "no request is repeated while it hangs");
         assert_eq!(agent.stop(), 0);
     }
 }

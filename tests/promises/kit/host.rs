@@ -1,5 +1,5 @@
 //! One host for one promise: directories of its own, a config server, and the agents and collectors that run on it.
-//! All of it is gone when it is dropped, and nothing else is touched.
+//! Dropping the host removes all of it, and nothing else is touched.
 #![allow(dead_code, reason = "each promise uses the part that it needs")]
 
 use std::cell::RefCell;
@@ -20,34 +20,32 @@ pub use super::system::{Signal, command_line, environment, signal, state};
 use super::server::Server;
 use super::system;
 
-/// How long anything is waited for. Only a test that fails takes this long.
+/// The longest wait for anything. Only a test that fails takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Time between two looks.
 const LOOK: Duration = Duration::from_millis(4);
 
-/// The agent: the one that cargo built, or the one that `OTELET_BINARY` names, which is how a release is tried.
+/// The agent: cargo's build, or the one that `OTELET_BINARY` names, as when a release is tested.
 pub fn otelet() -> &'static str {
     static OTELET: OnceLock<String> = OnceLock::new();
     OTELET.get_or_init(|| std::env::var("OTELET_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_otelet").to_owned()))
 }
 
-/// Whether it is a release that is tried.
+/// Whether the agent is a release.
 pub fn is_a_release() -> bool {
     std::env::var_os("OTELET_BINARY").is_some()
 }
 
-/// The scripted child, see its own header for what it can be told. Absolute on the drive on which it was built, where
-/// there are drives.
+/// The scripted collector; its own header lists the script's words. The path is absolute; on Windows it names the drive
+/// on which the program was built.
 pub static COLLECTOR: LazyLock<String> = LazyLock::new(|| {
     let path = std::path::absolute(env!("CARGO_BIN_EXE_fake-collector")).unwrap();
     path.display().to_string()
 });
 
-/// A host.
 pub struct Host {
     dir: PathBuf,
-    /// Where its configs come from.
+    /// The server of its configs.
     pub server: Server,
     settings: RefCell<BTreeMap<String, String>>,
 }
@@ -59,7 +57,7 @@ impl Host {
         Self::named("otelet-promise")
     }
 
-    /// The same with directories whose names begin with this.
+    /// The same with directories whose names begin like this.
     pub fn named(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
@@ -81,7 +79,6 @@ impl Host {
         host
     }
 
-    /// A path on this host.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
@@ -100,7 +97,7 @@ impl Host {
         self.write_settings();
     }
 
-    /// The same, and a running agent has read it.
+    /// The same, and waits until a running agent has read it.
     pub fn change(&self, agent: &Agent, key: &str, yaml: &str) {
         const READ: &str = "settings read again";
         let before = agent.logged(READ);
@@ -109,7 +106,7 @@ impl Host {
         agent.logs_times(READ, before + 1);
     }
 
-    /// Takes a setting out of the settings file.
+    /// Removes a setting from the settings file.
     pub fn unset(&self, key: &str) {
         self.settings.borrow_mut().remove(key);
         self.write_settings();
@@ -119,7 +116,7 @@ impl Host {
         let mut text = String::new();
         let mut section = "";
         let settings = self.settings.borrow();
-        // Keys without a section first, or they would belong to the one before them.
+        // Keys without a section come first; otherwise they would belong to the section before them.
         let (inside, outside): (Vec<_>, Vec<_>) = settings.iter().partition(|(key, _)| key.contains('.'));
         for (key, value) in outside {
             text += &format!("{key}: {value}\n");
@@ -139,7 +136,7 @@ impl Host {
         self.path("otelet.yaml")
     }
 
-    /// An agent that is about to be started on this host's settings.
+    /// An agent that is about to be started with this host's settings.
     pub fn agent(&self) -> Builder<'_> {
         Builder { host: self, wrapper: Vec::new(), args: Vec::new(), env: Vec::new(), stderr_is_read: true }
     }
@@ -157,7 +154,7 @@ impl Host {
         self.command().args(arguments).arg(format!("--settings={}", self.settings_file().display())).output().unwrap()
     }
 
-    /// The agent's program with nothing of the tester's own environment but PATH.
+    /// The agent's program, with only PATH of the tester's own environment.
     pub fn command(&self) -> Command {
         let mut command = Command::new(otelet());
         self.surround(&mut command);
@@ -173,10 +170,10 @@ impl Host {
         self.path("journal")
     }
 
-    /// What the collectors of this host did, oldest first.
+    /// The journal of this host's collectors, oldest entry first.
     pub fn journal(&self) -> Vec<Entry> {
         let text = fs::read_to_string(self.journal_file()).unwrap_or_default();
-        // The last line may still be on its way.
+        // The last line may not be complete yet.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole.lines().map(Entry::parse).collect()
     }
@@ -204,7 +201,7 @@ impl Host {
         self.wait(&format!("start {count} of a collector"), || self.starts().get(count - 1).cloned())
     }
 
-    /// Waits until the collector that runs is one of this label, and returns its process.
+    /// Waits until the collector that runs is one with this label, and returns its process.
     pub fn runs(&self, label: &str) -> u32 {
         self.wait(&format!("the collector on {label:?}"), || {
             let last = self.starts().pop()?;
@@ -224,12 +221,13 @@ impl Host {
         })
     }
 
-    /// Waits until there is something; shows the journal if it never comes.
+    /// Waits until `look` returns a value; shows the journal if it never does.
     pub fn wait<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
         wait_for(what, look, || format!("journal:\n{}", fs::read_to_string(self.journal_file()).unwrap_or_default()))
     }
 
-    /// Waits for so many more requests at the server: time has passed for the agent, and it had its chance to err.
+    /// Waits for this many more requests at the server: time has passed for the agent, and a fault had its chance to
+    /// show.
     pub fn more_polls(&self, count: usize) {
         let now = self.server.requests().len();
         self.server.wait_for_requests(now + count);
@@ -247,7 +245,7 @@ impl Drop for Host {
         if thread::panicking() {
             eprintln!("journal:\n{}", fs::read_to_string(self.journal_file()).unwrap_or_default());
         }
-        // A collector that was just being started may not be seen the first time.
+        // The first look may miss a collector that was just being started.
         for _ in 0..1000 {
             let left = self.processes();
             if left.is_empty() {
@@ -260,7 +258,6 @@ impl Drop for Host {
     }
 }
 
-/// An agent to be started.
 pub struct Builder<'a> {
     host: &'a Host,
     wrapper: Vec<String>,
@@ -270,25 +267,23 @@ pub struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// One more argument.
     pub fn arg(mut self, argument: impl Into<String>) -> Self {
         self.args.push(argument.into());
         self
     }
 
-    /// One more variable.
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
         self
     }
 
-    /// Nobody reads what the agent prints, until [`Agent::read_stderr`].
+    /// Leaves the agent's output unread until [`Agent::read_stderr`].
     pub fn stderr_unread(mut self) -> Self {
         self.stderr_is_read = false;
         self
     }
 
-    /// The agent is started by this program and its arguments.
+    /// Has this program with its arguments start the agent.
     pub fn under(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(|word| word.to_string()).collect();
         self
@@ -313,7 +308,6 @@ impl Builder<'_> {
     }
 }
 
-/// A running agent.
 pub struct Agent {
     child: Child,
     log: Arc<Log>,
@@ -333,7 +327,7 @@ impl Agent {
         self.child.id()
     }
 
-    /// Begins to read what the agent prints.
+    /// Begins to read the agent's output.
     pub fn read_stderr(&mut self) {
         let mut stderr = self.child.stderr.take().expect("nobody reads it yet");
         let log = self.log.clone();
@@ -346,7 +340,7 @@ impl Agent {
         }));
     }
 
-    /// What the agent has printed so far.
+    /// The agent's output so far.
     pub fn log(&self) -> String {
         self.log.text.lock().unwrap().clone()
     }
@@ -361,7 +355,7 @@ impl Agent {
         self.logs_within(PATIENCE, text, times)
     }
 
-    /// The same with another patience, for what takes long by its nature.
+    /// The same with another patience, for waits that are long by their nature.
     pub fn logs_within(&self, patience: Duration, text: &str, times: usize) -> String {
         let find = |log: &str| log.lines().filter(|line| line.contains(text)).nth(times - 1).map(str::to_owned);
         let log = self.log.text.lock().unwrap();
@@ -372,12 +366,12 @@ impl Agent {
         found.unwrap_or_else(|| panic!("waited {patience:?} in vain for line {times} of the log with {text:?}"))
     }
 
-    /// How many lines of the log contain this so far.
+    /// The number of lines in the log so far that contain this.
     pub fn logged(&self, text: &str) -> usize {
         self.log().lines().filter(|line| line.contains(text)).count()
     }
 
-    /// The same of lines of this level.
+    /// The same for lines of this level.
     pub fn logged_at(&self, level: &str, text: &str) -> usize {
         self.log().lines().filter(|line| line.contains(level) && line.contains(text)).count()
     }
@@ -387,14 +381,14 @@ impl Agent {
         serde_json::from_slice(&fs::read(&self.status_file).ok()?).ok()
     }
 
-    /// What `otelet status --json` says, which the agent has just written.
+    /// The answer of `otelet status --json`, which the agent has just written.
     pub fn status(&self, host: &Host) -> Status {
         let output = host.otelet(&["status", "--json"]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Waits until what the agent wrote of itself is so.
+    /// Waits until this holds of the status that the agent wrote.
     pub fn wait_status(&self, what: &str, holds: impl Fn(&Status) -> bool) -> Status {
         let look = || self.written_status().filter(|status| status.agent.pid == self.pid() && holds(status));
         wait_for(what, look, || format!("last status: {:#?}", self.written_status()))
@@ -436,12 +430,12 @@ impl Agent {
         system::signal_agent(self.pid(), number);
     }
 
-    /// Waits until the agent has ended. Answers with its exit status, -1 if a signal ended it.
+    /// Waits until the agent has ended. Returns its exit status, -1 if a signal ended it.
     pub fn ended(&mut self) -> i32 {
         if self.exit.is_none() {
             let child = &mut self.child;
             self.exit = Some(wait_for("the agent to end", || child.try_wait().unwrap(), String::new));
-            // What it printed last is read to its end, unless somebody inherited the pipe.
+            // Its last output is read to the end, unless another process inherited the pipe.
             if let Some(reader) = self.reader.take() {
                 wait_for("the end of the agent's log", || reader.is_finished().then_some(()), String::new);
             }
@@ -449,7 +443,7 @@ impl Agent {
         self.exit.and_then(|status| status.code()).unwrap_or(-1)
     }
 
-    /// Asks the agent to stop and waits for its end. Answers with its exit status.
+    /// Asks the agent to stop and waits for its end. Returns its exit status.
     pub fn stop(&mut self) -> i32 {
         self.signal(Signal::TERM);
         self.ended()
@@ -465,7 +459,7 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         if self.exit.is_none() {
-            // Not through the handle: it kills no one if the process has just ended.
+            // Through the handle, a kill harms no other process if this one has just ended.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
@@ -475,15 +469,14 @@ impl Drop for Agent {
     }
 }
 
-/// A line of the journal of the scripted collectors.
+/// A line of the scripted collectors' journal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// Since 1970.
     pub at: Duration,
     pub pid: u32,
     /// `start`, `validate`, `sigterm`, `ready`, `forked`, `exit`.
     pub event: String,
-    /// What follows it.
+    /// The rest of the line.
     pub detail: String,
 }
 
@@ -511,7 +504,7 @@ pub fn config(label: &str) -> String {
     scripted(label, &[])
 }
 
-/// A config with this label that tells the scripted collector what to do.
+/// A config with this label that scripts the collector.
 pub fn scripted(label: &str, script: &[&str]) -> String {
     let script: String = script.iter().map(|line| format!("# fake: {line}\n")).collect();
     format!(
@@ -532,12 +525,12 @@ pub fn short(body: &str) -> String {
     hash(body)[..8].to_owned()
 }
 
-/// Waits until there is something. `context` is shown if it never comes.
+/// Waits until `look` returns a value. Shows `context` if it never does.
 pub fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>, context: impl FnOnce() -> String) -> T {
     wait_for_longer(PATIENCE, what, look, context)
 }
 
-/// The same for what takes its time, such as a boot.
+/// The same for longer waits, such as a boot.
 pub fn wait_for_longer<T>(
     patience: Duration,
     what: &str,
@@ -556,32 +549,28 @@ pub fn wait_for_longer<T>(
     }
 }
 
-/// Waits until it is so.
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     wait_for(what, || holds().then_some(()), String::new);
 }
 
-/// Whether the process runs; one that has ended and was not reaped does not.
+/// Whether the process runs; a process that has ended and was not reaped does not.
 pub fn alive(pid: u32) -> bool {
     otelet::os::process_start(pid).is_some()
 }
 
-/// Waits until the process is gone.
 pub fn gone(pid: u32) {
     wait_until(&format!("the end of process {pid}"), || !alive(pid));
 }
 
-/// The wall clock, as the journal has it.
+/// The wall clock, as in the journal.
 pub fn wall() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
 }
 
-/// stdout of a command, as text.
 pub fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// stderr of a command, as text.
 pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }

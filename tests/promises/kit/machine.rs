@@ -1,5 +1,5 @@
 //! A Debian in a container without a network, booted by a real service manager: systemd or OpenRC. It needs root,
-//! systemd-nspawn, and mmdebstrap once, to make it.
+//! systemd-nspawn, and mmdebstrap once to make it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,12 +15,12 @@ const TARGETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/targets/linux");
 /// A boot, a stop of a collector that drains, a restart by the watchdog.
 pub const LONG: Duration = Duration::from_secs(90);
 
-/// What the collector does in the box: it has no network, and needs none.
+/// The collector's config in the container, which has no network and needs none.
 pub const SITE: &str = "receivers: {hostmetrics: {collection_interval: 1s, scrapers: {memory: {}}}}\n\
      exporters: {debug: {}}\n\
      service: {pipelines: {metrics: {receivers: [hostmetrics], exporters: [debug]}}}\n";
 
-/// What starts the services of a machine.
+/// The service manager of a machine.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum System {
     Systemd,
@@ -38,14 +38,13 @@ impl System {
     }
 }
 
-/// What busybox does as the first process, as on Alpine.
+/// The tasks of busybox as the first process, as on Alpine.
 const INITTAB: &str = "::sysinit:/sbin/openrc sysinit\n\
      ::sysinit:/sbin/openrc boot\n\
      ::wait:/sbin/openrc default\n\
      ::wait:/bin/touch /run/booted\n\
      ::shutdown:/sbin/openrc shutdown\n";
 
-/// A machine.
 pub struct Machine {
     pub dir: PathBuf,
     system: System,
@@ -54,14 +53,14 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A new one, booted. None where it cannot be made, after saying why.
+    /// A new machine, booted. None where it cannot be made, after printing why.
     pub fn new(system: System, name: &str) -> Option<Self> {
         let mut machine = Self::image(system, name)?;
         machine.boot();
         Some(machine)
     }
 
-    /// A new one that nobody has switched on yet.
+    /// A new machine, not booted yet.
     pub fn image(system: System, name: &str) -> Option<Self> {
         let root = rustix::process::geteuid().is_root();
         let tools = ["systemd-nspawn", "mmdebstrap", "nsenter", "tar"];
@@ -84,12 +83,12 @@ impl Machine {
         let unpacked =
             Command::new("tar").arg("-xf").arg(file_system).arg("-C").arg(dir.join("root")).status().unwrap();
         assert!(unpacked.success());
-        // The Collector's own metrics are at localhost, and nobody here tells where that is.
+        // The Collector listens on localhost with its own metrics, and the machine has no name server.
         fs::write(dir.join("root/etc/hosts"), "127.0.0.1 localhost\n").unwrap();
         let machine = Self { dir, system, nspawn: None, leader: 0 };
         if system == System::OpenRc {
             let root = machine.root();
-            // Debian's own services expect those of sysvinit, which are not here.
+            // Debian's own services expect those of sysvinit, which are not installed here.
             let services = root.join("etc/runlevels/sysinit");
             for entry in fs::read_dir(&services).unwrap().flatten() {
                 fs::remove_file(entry.path()).unwrap();
@@ -118,7 +117,7 @@ impl Machine {
             .unwrap();
         let children = format!("/proc/{0}/task/{0}/children", nspawn.id());
         self.nspawn = Some(nspawn);
-        // The first child makes the namespaces; the one that is the machine's first process has the pid 1 in them.
+        // The first child makes the namespaces; the machine's first process has the pid 1 in them.
         let leader = || {
             let pids = fs::read_to_string(&children).ok()?;
             let first = |pid: &&str| {
@@ -138,7 +137,6 @@ impl Machine {
         wait_for_longer(LONG, "the end of its boot", up, || self.console());
     }
 
-    /// The power goes.
     pub fn pull_the_plug(&mut self) {
         let Some(mut nspawn) = self.nspawn.take() else { return };
         if self.leader > 0 {
@@ -172,7 +170,7 @@ impl Machine {
             .unwrap()
     }
 
-    /// Runs something that must work, and returns what it printed.
+    /// Runs a command that must succeed, and returns its output.
     pub fn does(&self, words: &[&str]) -> String {
         let output = self.run(words);
         assert!(output.status.success(), "{words:?}: {}{}\n{}", stdout(&output), stderr(&output), self.journal());
@@ -188,7 +186,7 @@ impl Machine {
         }
     }
 
-    /// Puts an archive into the machine, as somebody would carry it there.
+    /// Puts an archive into the machine, as a person would carry it there.
     pub fn carries(&self, version: &str, otelet: &Path, site: &str) -> String {
         let directory = self.root().join("opt").join(version);
         fs::create_dir_all(&directory).unwrap();
@@ -207,7 +205,7 @@ impl Machine {
         format!("/opt/{version}")
     }
 
-    /// The agents and the collectors that run, by pid.
+    /// The agents or the collectors that run, by pid.
     pub fn processes(&self, name: &str) -> Vec<u32> {
         let output = self.run(&["pidof", name]);
         stdout(&output).split_whitespace().map(|pid| pid.parse().unwrap()).collect()
@@ -239,8 +237,8 @@ impl Machine {
         wait_for_longer(LONG, "the config", applied, || self.journal());
     }
 
-    /// Upgrades this machine, which has the agent under test, to one that is never healthy: it is taken back, also where the
-    /// power goes before anybody has looked. One that is healthy stays.
+    /// Upgrades this machine, which has the agent under test, to a version that is never healthy: the upgrade is rolled
+    /// back, also where the power fails before its first check. A healthy version stays.
     pub fn takes_bad_upgrades_back(mut self, guard: &str) {
         self.one_of_each();
         let first = hash(fs::read(otelet()).unwrap());
@@ -255,11 +253,11 @@ impl Machine {
 
         let output = self.run(&["sh", &format!("{archive}/install.sh"), "--wait=5"]);
         assert_eq!(output.status.code(), Some(1), "{}{}", stdout(&output), stderr(&output));
-        assert!(stderr(&output).contains("upgrade taken back; what ran before runs again"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("upgrade reverted; the previous version runs again"), "{}", stderr(&output));
         assert_eq!(installed(&self), first);
         self.one_of_each();
 
-        // The same, but the power goes before anybody has looked: the next boot takes it back.
+        // The same, but the power fails before the first check: the next boot rolls it back.
         let mut installer = Command::new("nsenter")
             .args(["-t", &self.leader.to_string(), "-m", "-p", "-u", "-i", "-n", "-C", "--", "sh"])
             .args([&format!("{archive}/install.sh"), "--wait=20"])
@@ -277,7 +275,7 @@ impl Machine {
         let guard = self.root().join(guard);
         wait_for("the end of the upgrade", || (!guard.exists()).then_some(()), || self.journal());
 
-        // A better one stays, with its config, and the identity is the same.
+        // A healthy version stays, with its config and the same identity.
         let before = self.instance_uid();
         let better = SITE.replace("memory: {}", "memory: {}, load: {}");
         let archive = self.carries("better", Path::new(otelet()), &better);
@@ -302,7 +300,7 @@ pub fn on_path(tool: &str) -> bool {
     std::env::split_paths(&path).any(|directory| directory.join(tool).is_file())
 }
 
-/// A Debian, made once for each and kept with what cargo builds.
+/// A Debian for each service manager, made once and kept with cargo's builds.
 fn file_system(system: System) -> Result<PathBuf, String> {
     static MAKING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = MAKING.lock();

@@ -1,4 +1,5 @@
-//! What the promises share: hosts, servers, engines, machines and clusters to try the agent on. No promise is in here.
+//! The tools of the promises: hosts, servers, engines, machines and clusters to try the agent on. No promise is in
+//! here.
 
 #[cfg(unix)]
 pub mod cluster;

@@ -1,4 +1,4 @@
-//! A tap on the wire between an agent and a server on loopback: it counts the bytes that TCP carries for each connection.
+//! A tap on the connections between an agent and a server on loopback: it counts the bytes that TCP carries on each.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,35 +8,33 @@ use std::thread::{self, JoinHandle};
 
 use super::host::wait_for;
 
-/// What one connection carried, which for the agent is one exchange.
+/// The bytes of one connection, which for the agent is one exchange.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Carried {
-    /// By the agent.
+pub struct Traffic {
     pub sent: usize,
-    /// By the server.
     pub received: usize,
 }
 
-/// The connections in the order in which they began, each with what it carried once it has ended.
-type Carrying = Vec<Option<Carried>>;
+/// The connections in the order in which they began, each with its bytes once it has ended.
+type AllTraffic = Vec<Option<Traffic>>;
 
-/// The tap; it ends when it is dropped.
+/// The tap; dropping it ends it.
 pub struct Tap {
     addr: SocketAddr,
-    carried: Arc<Mutex<Carrying>>,
+    carried: Arc<Mutex<AllTraffic>>,
     stopping: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
 }
 
 impl Tap {
-    /// A tap on the way to the server at this URL, and the URL at which the agent finds it.
+    /// A tap before the server at this URL, and the URL at which the agent finds it.
     pub fn on(url: &str) -> (Self, String) {
-        let rest = url.strip_prefix("http://").expect("only what is not encrypted can be told apart here");
+        let rest = url.strip_prefix("http://").expect("the tap reads unencrypted connections only");
         let (authority, path) = rest.split_once('/').expect("a path");
         let server: SocketAddr = authority.parse().expect("an address with a port");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let addr = listener.local_addr().unwrap();
-        let (carried, stopping) = (Arc::<Mutex<Carrying>>::default(), Arc::<AtomicBool>::default());
+        let (carried, stopping) = (Arc::<Mutex<AllTraffic>>::default(), Arc::<AtomicBool>::default());
         let accepting = thread::spawn({
             let (carried, stopping) = (Arc::clone(&carried), stopping.clone());
             move || {
@@ -61,11 +59,11 @@ impl Tap {
         (Self { addr, carried, stopping, accepting: Some(accepting) }, format!("http://{addr}/{path}"))
     }
 
-    /// Waits for so many more exchanges that begin from now on, and returns them.
-    pub fn more(&self, count: usize) -> Vec<Carried> {
+    /// Waits for this many more exchanges that begin from now on, and returns them.
+    pub fn more(&self, count: usize) -> Vec<Traffic> {
         let look = || self.carried.lock().unwrap().clone();
         let before = look().len();
-        let ended = || look().into_iter().skip(before).take(count).collect::<Option<Vec<Carried>>>();
+        let ended = || look().into_iter().skip(before).take(count).collect::<Option<Vec<Traffic>>>();
         let far_enough = || ended().filter(|carried| carried.len() == count);
         wait_for("more exchanges on the wire", far_enough, || format!("{:?}", look()))
     }
@@ -74,21 +72,21 @@ impl Tap {
 impl Drop for Tap {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::SeqCst);
-        // Wakes the accepting thread, which then sees that it is over.
+        // Wakes the accepting thread, which then sees that the tap has ended.
         let _ = TcpStream::connect(self.addr);
         let _ = self.accepting.take().expect("dropped once").join();
     }
 }
 
-fn carry(agent: TcpStream, server: SocketAddr) -> Option<Carried> {
+fn carry(agent: TcpStream, server: SocketAddr) -> Option<Traffic> {
     let server = TcpStream::connect(server).ok()?;
     let (from, to) = (agent.try_clone().unwrap(), server.try_clone().unwrap());
     let sending = thread::spawn(move || copy(from, to));
     let received = copy(server, agent);
-    Some(Carried { sent: sending.join().unwrap(), received })
+    Some(Traffic { sent: sending.join().unwrap(), received })
 }
 
-/// Passes on what comes until its end, and says how much it was.
+/// Passes bytes on until the end, and returns their number.
 fn copy(mut from: TcpStream, mut to: TcpStream) -> usize {
     let (mut count, mut buffer) = (0, [0; 4096]);
     while let Ok(length @ 1..) = from.read(&mut buffer) {
@@ -97,7 +95,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream) -> usize {
             break;
         }
     }
-    // Either side may be gone already.
+    // Either side may have closed its connection already.
     let _ = to.shutdown(Shutdown::Write);
     count
 }

@@ -1,4 +1,4 @@
-//! What the promises ask of Unix: signals, `/proc`, modes. `windows.rs` has the same names.
+//! The promises' tools for Unix: signals, `/proc`, modes. `windows.rs` has the same names.
 #![allow(dead_code, reason = "each promise uses the part that it needs")]
 
 use std::fs;
@@ -14,18 +14,17 @@ pub use std::os::unix::fs::symlink;
 
 use super::host::{Entry, alive};
 
-/// Sends a signal; the process may be gone.
+/// Sends a signal; the process may have ended already.
 pub fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(pid.try_into().unwrap()).filter(|pid| pid.as_raw_nonzero().get() > 1).expect("one process");
     let _ = kill_process(pid, signal);
 }
 
-/// Sends a signal to an agent.
 pub fn signal_agent(pid: u32, number: Signal) {
     signal(pid, number);
 }
 
-/// Processes that carry this in their environment.
+/// Processes with this in their environment.
 pub fn marked(marker: &str, _: &[Entry]) -> Vec<u32> {
     let pids = fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -43,7 +42,6 @@ pub fn environment(pid: u32) -> Vec<String> {
     words_of(pid, "environ")
 }
 
-/// The command line of a process.
 pub fn command_line(pid: u32) -> Vec<String> {
     words_of(pid, "cmdline")
 }
@@ -54,27 +52,27 @@ fn words_of(pid: u32, file: &str) -> Vec<String> {
     words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
-/// Sets who may do what with a file.
+/// Sets the permissions of a file.
 pub fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Who may do what with a file or directory.
+/// The permissions of a file or directory.
 pub fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// Where the built-in config of a host begins to say which logs it reads, if it reads any.
+/// The beginning of the list of logs in a host's built-in config, if it reads any.
 pub const LOG_OF_BUILT_IN: Option<&str> = Some("include: [");
 
-/// What else is changed in it for a test.
+/// Further changes of the built-in config for a test.
 pub const CHANGES_OF_BUILT_IN: &[(&str, &str)] = &[];
 
-/// Some of what it measures, at least one of each scraper that a test waits for.
+/// Some of its metrics, at least one of each scraper that a test waits for.
 pub const METRICS_OF_BUILT_IN: &[&str] =
     &["system.cpu.utilization", "system.memory.usage", "system.filesystem.utilization", "system.network.io"];
 
-/// How the end of a collector that was killed is told.
+/// The words of the agent for the end of a collector that was killed.
 pub const KILLED: &str = "signal 9 (SIGKILL)";
 
 /// The most memory that the process ever had, in KiB. Source: `VmHWM` in proc(5).
@@ -84,19 +82,18 @@ pub fn peak_memory(pid: u32) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Whether this is root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Where programs of one machine meet at this path.
+/// The address of local connections for this path.
 pub fn local(path: &Path) -> PathBuf {
     path.to_owned()
 }
 
 pub type LocalStream = UnixStream;
 
-/// Somebody who listens there.
+/// A listener for connections on this machine.
 pub struct LocalListener(UnixListener);
 
 impl LocalListener {
@@ -104,19 +101,19 @@ impl LocalListener {
         UnixListener::bind(path).map(Self)
     }
 
-    /// The next who calls.
+    /// Waits for the next connection.
     pub fn accept(&mut self) -> io::Result<LocalStream> {
         Ok(self.0.accept()?.0)
     }
 }
 
-/// Wakes whoever listens there, and has nobody find him any more.
+/// Wakes a thread that waits for a connection there, and removes the address.
 pub fn forget(path: &Path) {
     let _ = UnixStream::connect(path);
     let _ = fs::remove_file(path);
 }
 
-/// Whether the other side has not closed it.
+/// Whether the other side still holds it open.
 pub fn is_open(stream: &LocalStream) -> bool {
     let _ = stream.set_nonblocking(true);
     let open = !matches!({ stream }.read(&mut [0]), Ok(0));

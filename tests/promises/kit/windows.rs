@@ -1,4 +1,4 @@
-//! What the promises ask of Windows, with the names that `unix.rs` has.
+//! The promises' tools for Windows, with the same names as in `unix.rs`.
 #![allow(dead_code, reason = "each promise uses the part that it needs")]
 #![expect(unsafe_code, reason = "windows-sys declares functions and wraps none")]
 
@@ -28,7 +28,7 @@ pub use std::os::windows::fs::symlink_file as symlink;
 
 use super::host::{Entry, alive};
 
-/// What has the meaning of these signals here.
+/// Stand-ins for the signals of Unix.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[expect(clippy::upper_case_acronyms, reason = "the names are those that they have on Unix")]
 pub enum Signal {
@@ -40,14 +40,14 @@ pub enum Signal {
     CONT,
 }
 
-/// Ends a process; the other signals have no meaning for any process.
+/// Ends a process for a signal that ends it; the other signals have no meaning for any process.
 pub fn signal(pid: u32, signal: Signal) {
     assert_eq!(signal, Signal::KILL, "only an agent can be sent this");
-    // A pid that somebody else has by now is not among those that a test remembers for so long.
+    // A test does not remember a pid for so long that another process could have it by now.
     otelet::os::kill_group(pid);
 }
 
-/// Sends a signal to an agent, which has events for them.
+/// Sends a signal to an agent, which has events in place of signals.
 pub fn signal_agent(pid: u32, number: Signal) {
     use otelet::os::Signal::{Reload, Stop};
     match number {
@@ -60,7 +60,8 @@ pub fn signal_agent(pid: u32, number: Signal) {
     }
 }
 
-/// Processes of this journal that are alive. A pid is used again soon: one that began after its line is another's.
+/// Processes in this journal that are alive. Windows uses a pid again soon: a process that began after the line in the
+/// journal is another one.
 pub fn marked(_: &str, journal: &[Entry]) -> Vec<u32> {
     let of = |entry: &Entry| {
         let forked = (entry.event == "forked").then(|| entry.detail.trim().parse().ok()).flatten();
@@ -76,25 +77,24 @@ pub fn marked(_: &str, journal: &[Entry]) -> Vec<u32> {
     pids
 }
 
-/// When a process began, since 1970.
+/// The start time of a process, since 1970.
 fn began(pid: u32) -> Option<Duration> {
     let ticks = otelet::os::process_start(pid)?.checked_sub(116_444_736_000_000_000)?;
     Some(Duration::from_nanos(ticks * 100))
 }
 
-/// The state of a process: there is none but that it runs.
+/// The state of a process: the only one here is that it runs.
 pub fn state(pid: u32) -> Option<char> {
     alive(pid).then_some('R')
 }
 
-/// The environment of a process, `NAME=VALUE` each, without those of Windows itself, which begin with `=`.
+/// The environment of a process, `NAME=VALUE` each, without Windows' own variables, which begin with `=`.
 pub fn environment(pid: u32) -> Vec<String> {
     let Some((block, _)) = parameters(pid) else { return Vec::new() };
     let entries = block.split(|unit| *unit == 0).take_while(|entry| !entry.is_empty());
     entries.map(String::from_utf16_lossy).filter(|entry| !entry.starts_with('=')).collect()
 }
 
-/// The command line of a process.
 pub fn command_line(pid: u32) -> Vec<String> {
     let Some((_, mut line)) = parameters(pid) else { return Vec::new() };
     line.push(0);
@@ -113,8 +113,8 @@ pub fn command_line(pid: u32) -> Vec<String> {
     }
 }
 
-/// Environment and command line, from where Windows keeps them in each process. Source: `PEB` and
-/// `RTL_USER_PROCESS_PARAMETERS` of a 64-bit process, as debuggers show them.
+/// Environment and command line, read from the process's own memory. Source: `PEB` and `RTL_USER_PROCESS_PARAMETERS` of
+/// a 64-bit process, as debuggers show them.
 fn parameters(pid: u32) -> Option<(Vec<u16>, Vec<u16>)> {
     // SAFETY: whatever the other process has there, no more is read than there is room for.
     unsafe {
@@ -164,10 +164,11 @@ unsafe fn units(process: HANDLE, at: usize, bytes: usize) -> Option<Vec<u16>> {
     (read != 0).then_some(units)
 }
 
-/// There are no modes.
+/// Windows has no modes, so nothing is set.
 pub fn set_mode(_: &Path, _: u32) {}
 
-/// What a mode would be, by who beside administrators, the system and this user has access: nobody, or somebody.
+/// A mode that stands for the access control list: only administrators, the system and this user have access, or
+/// others have it too.
 pub fn mode(path: &Path) -> u32 {
     let directory = fs::metadata(path).unwrap().is_dir();
     match (otelet::os::keep_private(path).unwrap(), directory) {
@@ -177,24 +178,25 @@ pub fn mode(path: &Path) -> u32 {
     }
 }
 
-/// Where the built-in config of a host begins to say which logs it reads, if it reads any.
+/// The beginning of the list of logs in a host's built-in config, if it reads any.
 pub const LOG_OF_BUILT_IN: Option<&str> = None;
 
-/// What else is changed in it for a test: wine 8 takes seconds to say which process has which connection.
+/// Further changes of the built-in config for a test: wine 8 takes seconds to find out which process has which
+/// connection.
 pub const CHANGES_OF_BUILT_IN: &[(&str, &str)] =
     &[("network: {}", "network: {metrics: {system.network.connections: {enabled: false}}}")];
 
-/// Some of what it measures, of the scrapers that wine has something for: Go finds no network adapter under wine 10, and under
-/// neither 8 nor 10 are there counters for `disk` and `paging`.
+/// Some of its metrics, of scrapers that work in wine: Go finds no network adapter in wine 10, and neither 8 nor 10 has
+/// counters for `disk` and `paging`.
 pub const METRICS_OF_BUILT_IN: &[&str] =
     &["system.cpu.utilization", "system.memory.usage", "system.filesystem.utilization"];
 
-/// How the end of a collector that was killed is told.
+/// The words of the agent for the end of a collector that was killed.
 pub const KILLED: &str = "code 137";
 
 /// The most memory that the process ever had, in KiB: its largest working set.
 pub fn peak_memory(pid: u32) -> u64 {
-    // SAFETY: the structure is as large as is said.
+    // SAFETY: the size given is that of the structure.
     unsafe {
         let process = OpenProcess(PROCESS_QUERY_INFORMATION | PROCESS_VM_READ, 0, pid);
         let mut memory: PROCESS_MEMORY_COUNTERS = zeroed();
@@ -205,12 +207,12 @@ pub fn peak_memory(pid: u32) -> u64 {
     }
 }
 
-/// Nobody is root.
+/// Windows has no user called root.
 pub fn is_root() -> bool {
     false
 }
 
-/// Where programs of one machine meet: a pipe whose name has this path's last two parts.
+/// The address of local connections for this path: a pipe whose name is made of its last two parts.
 pub fn local(path: &Path) -> PathBuf {
     let parts: Vec<_> = path.iter().rev().take(2).map(|part| part.to_string_lossy()).collect();
     format!(r"\\.\pipe\{}-{}", parts[1], parts[0]).into()
@@ -218,7 +220,7 @@ pub fn local(path: &Path) -> PathBuf {
 
 pub type LocalStream = File;
 
-/// Somebody who listens there: the instance of the pipe that waits for the next who calls.
+/// A listener: the instance of the pipe that waits for the next connection.
 pub struct LocalListener {
     name: Vec<u16>,
     next: File,
@@ -230,9 +232,10 @@ impl LocalListener {
         Ok(Self { next: instance(&name)?, name })
     }
 
-    /// The next who calls. There is another instance before anybody is answered: none is told that it is busy for long.
+    /// Waits for the next connection. Another instance is made before the answer, so that no client finds the pipe busy
+    /// for long.
     pub fn accept(&mut self) -> io::Result<LocalStream> {
-        // SAFETY: the handle is open, and not for what would go on after this.
+        // SAFETY: the handle is open, and not for overlapped operations, which would outlive the call.
         let connected = unsafe { ConnectNamedPipe(self.next.as_raw_handle(), null_mut()) };
         match io::Error::last_os_error() {
             _ if connected != 0 => {}
@@ -246,7 +249,7 @@ impl LocalListener {
 
 fn instance(name: &[u16]) -> io::Result<File> {
     let (most, room) = (PIPE_UNLIMITED_INSTANCES, 64 * 1024);
-    // SAFETY: the name ends with NUL, and nobody else has the handle.
+    // SAFETY: the name ends with NUL, and no other code has the handle.
     unsafe {
         let pipe = CreateNamedPipeW(
             name.as_ptr(),
@@ -262,14 +265,14 @@ fn instance(name: &[u16]) -> io::Result<File> {
     }
 }
 
-/// Wakes whoever listens there. Nobody finds him once he has ended.
+/// Wakes a thread that waits for a connection there. The pipe is gone once that thread has ended.
 pub fn forget(path: &Path) {
     let _ = OpenOptions::new().read(true).write(true).open(path);
 }
 
-/// Whether the other side has not closed it.
+/// Whether the other side still holds it open.
 pub fn is_open(stream: &LocalStream) -> bool {
     let none = null_mut();
-    // SAFETY: nothing is read, and nothing is told but whether it can be.
+    // SAFETY: no byte is read: the call only reports whether it could be.
     unsafe { PeekNamedPipe(stream.as_raw_handle(), null_mut(), 0, none, none, none) != 0 }
 }

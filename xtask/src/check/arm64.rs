@@ -1,6 +1,7 @@
-//! The promises that could be broken there and kept here, built for ARM64 and run: on this machine by qemu, which the kernel is
-//! told to start ARM64 programs with, so that the agent and its collectors are ARM64 as well. What cannot be seen there is in
-//! `tests/promises/kit/not_under_qemu.yaml` with its reason, what is left to Linux x86-64 in `left_to_linux.yaml` beside it.
+//! The promises whose outcome may differ on ARM64, built for it and run on this machine by qemu. The kernel is told to
+//! start ARM64 programs with qemu, so that the agent and its collectors are ARM64 as well.
+//! `tests/promises/kit/not_under_qemu.yaml` lists the tests that cannot work there, with reasons, and
+//! `left_to_linux.yaml` beside it the files that run on Linux x86-64 alone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,14 +17,13 @@ use crate::places;
 pub const TARGET: &str = "aarch64-unknown-linux-musl";
 pub const LIST: &str = "tests/promises/kit/not_under_qemu.yaml";
 
-/// How long all tests may take; some four minutes on two busy cores.
+/// The longest time for all tests; they take some four minutes on two busy cores.
 const LIMIT: Duration = Duration::from_secs(1200);
 
-/// Where the kernel is told which programs are started by an emulator, see binfmt_misc in its documentation.
+/// The kernel's list of programs that an emulator starts, see binfmt_misc in its documentation.
 const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
 const NAME: &str = "otelet-aarch64";
 
-/// Runs the step.
 pub fn step() -> Outcome {
     let all = || -> Result<Outcome, String> {
         if cfg!(target_arch = "aarch64") {
@@ -43,11 +43,11 @@ pub fn step() -> Outcome {
     all().unwrap_or_else(Outcome::Failed)
 }
 
-/// Runs the promises but those that are left out, whole files among them.
+/// Runs the promises without those that are left out, whole files among them.
 fn tests(program: &Path, left_out: LeftOut, left_to_linux: &[String]) -> Result<String, String> {
     let run = |arguments: &[String]| {
         let mut command = Command::new(program);
-        // An agent for another processor is not what is tried here.
+        // OTELET_BINARY may name an agent for another processor, which is not under test here.
         command.args(arguments).current_dir(places::root()).env_remove("OTELET_BINARY");
         run_within("the promises on ARM64", &mut command, Some(LIMIT))
     };
@@ -55,7 +55,7 @@ fn tests(program: &Path, left_out: LeftOut, left_to_linux: &[String]) -> Result<
     Program { what: "promises", threads: 3, run: &run }.tests(&files.chain(left_out.promises).collect(), left_to_linux)
 }
 
-/// For as long as it lives, ARM64 programs start on this machine.
+/// ARM64 programs start on this machine as long as this value lives.
 struct Emulated {
     registered: Option<PathBuf>,
 }
@@ -98,14 +98,14 @@ fn starts(program: &Path) -> bool {
     run("the list of promises on ARM64", Command::new(program).arg("--list")).is_ok_and(|ran| ran.ok())
 }
 
-/// What the kernel is told: a 64-bit little-endian ELF file of this machine, be it position independent or not, is given to
-/// the emulator, which is opened now (F), so that it is also there in another root directory.
+/// The registration at the kernel: a 64-bit little-endian ELF file of this machine, position independent or not, is
+/// given to the emulator. The emulator is opened now (F), so that it is also there in another root directory.
 fn registration(platform: &Platform, emulator: &Path) -> String {
     let machine = platform.needs.machine.expect("it is a Linux");
     let mut magic = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\0\0";
     magic[18..].copy_from_slice(&machine.to_le_bytes());
     let mut mask = [0xff; 20];
-    // The version of an ABI that has no versions.
+    // EI_OSABI, see elf(5): every ABI is accepted.
     mask[7] = 0;
     // ET_EXEC is 2, ET_DYN 3.
     mask[16] = 0xfe;

@@ -1,5 +1,5 @@
-//! Tests that were built for another system, run on this one by what stands in for it: all but those that are left out, each
-//! of which has its reason in a list.
+//! Runs tests that were built for another system, with an emulator of that system. Left out are only the tests in a
+//! list, each with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,13 +10,13 @@ use crate::check::count;
 use crate::command::Ran;
 use crate::{console, places};
 
-/// What is not done there, and why.
+/// The tests that are left out, and why.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeftOut {
     /// Files of promises, without `.rs`.
     pub files: BTreeMap<String, String>,
-    /// Promises: `file::name`.
+    /// Single promises, each as `file::name`.
     pub promises: BTreeMap<String, String>,
     /// Tests of the library; one that ends with `::` stands for all below it.
     #[serde(default)]
@@ -28,7 +28,7 @@ impl LeftOut {
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The list is missing or malformed.
     pub fn read(list: &str) -> Result<Self, String> {
         let path = places::root().join(list);
         let text = fs::read_to_string(&path).map_err(|cause| format!("{}: {cause}", path.display()))?;
@@ -36,25 +36,25 @@ impl LeftOut {
     }
 }
 
-/// Files of promises that are run on Linux x86-64 alone, and why.
+/// The file that lists the promises that run on Linux x86-64 alone, with reasons.
 pub const LEFT_TO_LINUX: &str = "tests/promises/kit/left_to_linux.yaml";
 
-/// The files of promises, without `.rs`, that are not run on this target though they could be.
+/// The files of promises, without `.rs`, that are not run on this target although they could be.
 ///
 /// # Errors
 ///
-/// What is wrong with the list.
+/// The list is missing or malformed.
 pub fn left_to_linux(target: &str) -> Result<Vec<String>, String> {
     let lists = read_left_to_linux()?;
     let files = |name: &str| lists.get(name).into_iter().flatten().map(|(file, _)| file.clone());
     Ok(files("all").chain(files(target)).collect())
 }
 
-/// How many crates have tests that are left to Linux.
+/// The number of crates whose tests run on Linux alone.
 ///
 /// # Errors
 ///
-/// What is wrong with the list.
+/// The list is missing or malformed.
 pub fn crates_left_to_linux() -> Result<usize, String> {
     Ok(read_left_to_linux()?.get(CRATES).map_or(0, BTreeMap::len))
 }
@@ -62,30 +62,31 @@ pub fn crates_left_to_linux() -> Result<usize, String> {
 /// The key of the crates in the list.
 const CRATES: &str = "crates";
 
-/// By target, for `all` of them, and of `crates`: each name with its reason.
+/// The lists by target, for `all` of them, and of `crates`: each name with its reason.
 fn read_left_to_linux() -> Result<BTreeMap<String, BTreeMap<String, String>>, String> {
     let path = places::root().join(LEFT_TO_LINUX);
     let text = fs::read_to_string(&path).map_err(|cause| format!("{}: {cause}", path.display()))?;
     serde_yaml::from_str(&text).map_err(|cause| format!("{}: {cause}", path.display()))
 }
 
-/// A program of tests, and how it is run.
+/// A program of tests, and how to run it.
 pub struct Program<'a> {
-    /// What people call it.
+    /// The name of the program in messages.
     pub what: &'a str,
-    /// How many of its tests run at a time.
+    /// The number of its tests that run at a time.
     pub threads: usize,
-    /// Runs it with these arguments to its end, or for as long as it may take.
+    /// Runs it with these arguments to its end, or to the limit of time.
     pub run: &'a dyn Fn(&[String]) -> Result<Ran, String>,
 }
 
 impl Program<'_> {
-    /// Runs its tests but those that are left out and those of the files that are left to Linux. One that fails or does not end is done once more, alone: what stands in
-    /// for a system is slower than it, and on a busy machine a test may wait for less long than that takes.
+    /// Runs its tests without those that are left out and without the files that are left to Linux. A test that fails
+    /// or does not end is run once more, alone: an emulator is slower than the system that it stands for, and on a busy
+    /// machine a test may give up too early.
     ///
     /// # Errors
     ///
-    /// What the tests said that failed twice, or which test would be left out by chance.
+    /// The output of tests that failed twice, or the test that would be left out by accident.
     pub fn tests(&self, left_out: &BTreeMap<String, String>, left_to_linux: &[String]) -> Result<String, String> {
         let (what, paint) = (self.what, console::stdout());
         for (name, reason) in left_out {
@@ -98,7 +99,7 @@ impl Program<'_> {
             0 => String::new(),
             some => format!("; {some} of {} files are left to Linux x86-64, see {LEFT_TO_LINUX}", files.len()),
         };
-        // Without --exact a name stands for all that contain it, also for one that is not meant.
+        // Without --exact a name stands for all names that contain it, including other tests.
         let parts: Vec<&String> = left_out.keys().chain(&files).collect();
         let is_left_out = |name: &String| parts.iter().any(|part| stands_for(part, name));
         let by_chance = |name: &&String| !is_left_out(name) && parts.iter().any(|part| name.contains(*part));
@@ -138,7 +139,7 @@ impl Program<'_> {
     ///
     /// # Errors
     ///
-    /// What it said instead.
+    /// The output in place of a list.
     pub fn names(&self) -> Result<BTreeSet<String>, String> {
         names(&(self.run)(&["--list".to_owned()])?)
     }
@@ -157,7 +158,7 @@ fn stands_for(part: &str, name: &str) -> bool {
 ///
 /// # Errors
 ///
-/// What was said instead.
+/// The output in place of a list.
 pub fn names(ran: &Ran) -> Result<BTreeSet<String>, String> {
     if !ran.ok() {
         return Err(ran.output.clone());
@@ -165,17 +166,17 @@ pub fn names(ran: &Ran) -> Result<BTreeSet<String>, String> {
     Ok(ran.stdout.lines().filter_map(|line| Some(line.trim().strip_suffix(": test")?.to_owned())).collect())
 }
 
-/// The names in `test a::b ... ok`, or in those that ended otherwise.
+/// The names in `test a::b ... ok`, or of tests that ended in another way.
 fn ended(ran: &Ran, how: &str) -> BTreeSet<String> {
     let name = |line: &str| {
         let (name, said) = line.strip_prefix("test ")?.split_once(" ... ")?;
-        // What is ignored has its reason behind it.
+        // An ignored test has its reason behind the word.
         (said.split(',').next() == Some(how)).then(|| name.to_owned())
     };
     ran.output.lines().filter_map(|line| name(line.trim())).collect()
 }
 
-/// What a test that failed has said first, below the line with the place.
+/// The first line of a failed test's message, below the line with the place.
 fn why<'a>(ran: &'a Ran, name: &str) -> Option<&'a str> {
     let head = format!("---- {name} stdout ----");
     let said =
@@ -196,7 +197,8 @@ mod tests {
         Ran { status, stdout: text.clone(), output: text, timed_out: false }
     }
 
-    /// A program whose first run ends so, and whose second ends with this status; and what it was asked for.
+    /// Tries a program whose first run prints this, and whose second ends with this status. Returns the result and the
+    /// arguments of each run.
     fn trial(left_out: &str, first: &str, second: i32) -> (Result<String, String>, Vec<String>) {
         trial_without(&[], left_out, first, second)
     }
@@ -236,7 +238,7 @@ waited in vain
 ";
 
     #[test]
-    fn what_failed_or_did_not_end_is_done_once_more_and_nothing_else_is() {
+    fn a_test_that_failed_or_did_not_end_is_repeated_and_no_other() {
         let (result, asked) = trial("b::no", FIRST, 0);
 
         assert_eq!(result.unwrap(), "them: 3 passed, 2 of them the second time, 1 ignored");
@@ -259,7 +261,7 @@ waited in vain
     }
 
     #[test]
-    fn what_is_left_to_linux_has_a_reason_and_a_file_and_could_be_run() {
+    fn each_file_left_to_linux_has_a_reason_exists_and_could_be_run() {
         let mut lists = read_left_to_linux().unwrap();
         for (name, reason) in lists.remove(CRATES).unwrap() {
             let path = places::root().join("crates").join(name.trim_start_matches("otelet-"));
@@ -280,7 +282,7 @@ waited in vain
     }
 
     #[test]
-    fn none_is_left_out_because_its_name_contains_another() {
+    fn no_test_is_left_out_because_its_name_contains_another() {
         for part in ["b::", "b::no"] {
             assert!(trial(part, FIRST, 0).0.is_ok(), "{part}");
         }
@@ -291,7 +293,7 @@ waited in vain
     }
 
     #[test]
-    fn what_fails_twice_has_failed() {
+    fn a_test_that_fails_twice_fails_the_run() {
         assert!(trial("b::no", FIRST, 101).0.unwrap_err().starts_with("them: test result: of the second"));
         let all = "test a::good ... ok\ntest a::bad ... ok\ntest b::hangs ... ok\ntest b::real ... ok\n";
         assert!(
@@ -301,7 +303,7 @@ waited in vain
     }
 
     #[test]
-    fn what_is_left_out_has_a_reason_and_a_file_that_is_there() {
+    fn each_entry_of_a_list_has_a_reason_and_an_existing_file() {
         for list in [crate::check::windows::LIST, crate::check::arm64::LIST] {
             let left_out = LeftOut::read(list).unwrap();
             for (file, reason) in &left_out.files {
@@ -310,6 +312,19 @@ waited in vain
             }
             for (name, reason) in left_out.promises.iter().chain(&left_out.library) {
                 assert!(name.contains("::") && reason.len() > 10, "{list}: {name}: {reason}");
+            }
+        }
+    }
+
+    /// The steps refuse a name without a test only after a build for another system; this reads the source.
+    #[test]
+    fn each_promise_in_a_list_is_a_function_of_its_file() {
+        for list in [crate::check::windows::LIST, crate::check::arm64::LIST] {
+            for name in LeftOut::read(list).unwrap().promises.keys() {
+                let (file, test) = name.split_once("::").unwrap();
+                let path = places::root().join(format!("tests/promises/{file}.rs"));
+                let source = std::fs::read_to_string(path).unwrap_or_default();
+                assert!(source.contains(&format!("]\nfn {test}() {{")), "{list} names {name}, which is not there");
             }
         }
     }

@@ -1,6 +1,6 @@
-//! targets/kubernetes: what can be seen without a cluster, and the promises on a real one. The cluster is the one that
-//! KUBECONFIG names, with an image that OTELET_IMAGE names and that its nodes can have; without both it is made here, by
-//! tests/kubernetes-node, of which the expensive part is kept in `target/kubernetes-node`.
+//! targets/kubernetes: checks that need no cluster, and the promises on a real one. The cluster is the one that
+//! KUBECONFIG names, with an image that OTELET_IMAGE names and that its nodes can pull; without both,
+//! tests/kubernetes-node makes a cluster here, and keeps the expensive part in `target/kubernetes-node`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,10 +16,10 @@ use crate::{collector, places};
 /// The name of the image that is made here.
 const IMAGE: &str = "docker.io/library/otelet:promise";
 
-/// The status by which tests/kubernetes-node/node says that this machine lacks something.
+/// The exit status of tests/kubernetes-node/node for a machine that lacks something.
 const EX_UNAVAILABLE: i32 = 69;
 
-/// The manifests: they can be rendered, the chart is clean, and both ways give the same.
+/// The manifests: they render, the chart is clean, and kustomize and Helm give the same objects.
 pub fn manifests() -> Outcome {
     let Some(kubectl) = tool("kubectl") else {
         return Outcome::Skipped(
@@ -34,7 +34,7 @@ pub fn manifests() -> Outcome {
 
 fn look(kubectl: &Path, helm: Option<&Path>) -> Result<String, String> {
     let folder = places::root().join("targets/kubernetes");
-    let render = |folder: &Path| said("kustomize", Command::new(kubectl).arg("kustomize").arg(folder));
+    let render = |folder: &Path| stdout_of("kustomize", Command::new(kubectl).arg("kustomize").arg(folder));
     let base = objects(&render(&folder.join("base"))?)?;
     let mut overlays = 0;
     for overlay in std::fs::read_dir(folder.join("overlays")).map_err(|cause| format!("overlays: {cause}"))?.flatten() {
@@ -45,7 +45,7 @@ fn look(kubectl: &Path, helm: Option<&Path>) -> Result<String, String> {
         return Ok(format!("base and {overlays} overlays; skipped: the chart, since helm is missing"));
     };
     let chart = folder.join("chart");
-    said("helm lint", Command::new(helm).args(["lint", "--strict"]).arg(&chart))?;
+    stdout_of("helm lint", Command::new(helm).args(["lint", "--strict"]).arg(&chart))?;
     let template = |values: &[&str]| {
         let mut command = Command::new(helm);
         command.args(["template", "otelet", "--namespace=otelet", "--kube-version=1.34"]).arg(&chart).args(values);
@@ -70,7 +70,7 @@ fn look(kubectl: &Path, helm: Option<&Path>) -> Result<String, String> {
     }
 }
 
-/// A value is put where it belongs, and one that does not exist is refused.
+/// Checks that a value of the chart ends up where it belongs, and that an unknown value is refused.
 fn values_count(template: &impl Fn(&[&str]) -> Result<Ran, String>) -> Result<(), String> {
     let refused = template(&["--set", "nodee.enabled=false"])?;
     if refused.ok() || !refused.output.contains("nodee") {
@@ -105,13 +105,13 @@ fn values_count(template: &impl Fn(&[&str]) -> Result<Ran, String>) -> Result<()
     holds("backend.secret", backend == Some("s".into()))
 }
 
-/// What a program prints on stdout, if it ends well.
-fn said(what: &str, command: &mut Command) -> Result<String, String> {
+/// The stdout of a program that succeeds.
+fn stdout_of(what: &str, command: &mut Command) -> Result<String, String> {
     let ran = run(what, command)?;
     if ran.ok() { Ok(ran.stdout) } else { Err(format!("{what} failed\n{}", ran.output)) }
 }
 
-/// The objects by kind and name, without what only Helm says: its labels, and the checksum of the settings.
+/// The objects by kind and name, without Helm's own additions: its labels, and the checksum of the settings.
 fn objects(text: &str) -> Result<BTreeMap<String, Value>, String> {
     let mut objects = BTreeMap::new();
     for document in serde_yaml::Deserializer::from_str(text) {
@@ -179,7 +179,7 @@ fn on_a_node(built: &Path, image: &str) -> Outcome {
             return outcome;
         }
     }
-    // With kubectl and helm of the same sources first.
+    // PATH begins with kubectl and helm of the same sources.
     let mut path = OsString::from(built);
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());
@@ -197,11 +197,11 @@ fn promises(variables: &[(&str, OsString)]) -> Result<Ran, String> {
     run("promises in Kubernetes", &mut command)
 }
 
-/// Compiles what takes longest before the cluster can start.
+/// Compiles the part that takes longest before the cluster can start.
 ///
 /// # Errors
 ///
-/// What is missing, or what the compiler said.
+/// The missing tool, or the compiler's output.
 pub fn prepare() -> Result<(), String> {
     match node(&["build"]) {
         Ok(_) => collector::for_kubernetes().map(drop),
@@ -209,11 +209,11 @@ pub fn prepare() -> Result<(), String> {
     }
 }
 
-/// The image with this Collector. Answers with the file.
+/// Makes the image with this Collector, and returns its file.
 fn image(collector: &Path) -> Result<String, String> {
     let this = std::env::current_exe().map_err(|cause| format!("xtask: {cause}"))?;
     let collector = format!("--collector={}", collector.display());
-    let made = said("image", Command::new(this).args(["image", &collector, &format!("--tag={IMAGE}")]))?;
+    let made = stdout_of("image", Command::new(this).args(["image", &collector, &format!("--tag={IMAGE}")]))?;
     made.lines().last().map(str::to_owned).ok_or_else(|| "no path was printed".to_owned())
 }
 

@@ -1,5 +1,4 @@
-//! What Windows is installed from, made and tried: `cargo xtask dist` for it, which installs, upgrades and removes the MSI under
-//! wine.
+//! The MSI for Windows: `cargo xtask dist` makes it, and installs, upgrades and removes it under wine.
 
 use crate::Failure;
 use crate::build::{self, platforms::Platform};
@@ -9,13 +8,13 @@ use crate::wine::Wine;
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
 
-/// Runs the step; some five minutes of processor time with nothing built, half a minute otherwise.
+/// Runs the step; it takes some five minutes of processor time with an empty target directory, half a minute otherwise.
 pub fn step() -> Outcome {
     let platform = match Platform::named(TARGET) {
         Ok(platform) => platform,
         Err(reason) => return Outcome::Failed(reason),
     };
-    // Without one of these, dist leaves the MSI or its trial out.
+    // Without one of these, dist skips the MSI or its trial.
     if let Err(reason) = msi::possible(&platform).and_then(|()| build::possible(&platform)) {
         return Outcome::Skipped(format!("msi: not made: {reason}"));
     }

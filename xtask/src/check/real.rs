@@ -1,7 +1,7 @@
-//! The promises that need something real: the tests marked `#[ignore = "needs ...: cargo xtask check --real"]`, of the static
-//! binary that users get where it can be built here. A Collector is found or made for them; those that need something else as
-//! well, a Docker engine or root, start or find it themselves. A test that cannot do its work on this machine prints
-//! `skipped: REASON`, which is shown here.
+//! The promises that need something real: the tests marked `#[ignore = "needs ...: cargo xtask check --real"]`, with
+//! the static binary that users get where it can be built here. A Collector is found or made for them; a test that also
+//! needs a Docker engine or root starts or finds it itself. A test that cannot do its work on this machine prints
+//! `skipped: REASON`, which the step repeats.
 
 use std::path::PathBuf;
 
@@ -10,16 +10,16 @@ use crate::check::{Outcome, count};
 use crate::command::{Ran, run};
 use crate::{collector, console, places};
 
-/// What the promises are called that look on for a minute.
+/// The name of the promises that take a minute each.
 const MINUTES: &str = "stays_small::a_minute";
 
-/// The minutes of an idle agent. Wake-ups are counted, of which there are more where processors are short: nothing else is
-/// at work meanwhile.
+/// The minutes of an idle agent. They count wake-ups, of which there are more on busy processors: nothing else may run
+/// meanwhile.
 pub fn quiet() -> Outcome {
     judge(promises("--test-threads=3", &[MINUTES.to_owned()], &[]))
 }
 
-/// All others but those of Kubernetes, which have a step of their own.
+/// Every other such test except Kubernetes, which has a step of its own.
 pub fn step() -> Outcome {
     let collector = match collector::find() {
         Ok(path) => path,
@@ -29,8 +29,8 @@ pub fn step() -> Outcome {
     judge(promises("--test-threads=2", &which, &[("OTELET_COLLECTOR", collector)]))
 }
 
-/// Runs those that are ignored otherwise. The programs of the tests are those of `cargo test --workspace`, and are not built
-/// once more: what is built for a part of the workspace has other features.
+/// Runs the ignored tests. Their programs are those of `cargo test --workspace`, and are not built again: a build of a
+/// part of the workspace has other features.
 fn promises(threads: &str, which: &[String], variables: &[(&str, PathBuf)]) -> Result<Ran, String> {
     let mut command = places::cargo();
     command
@@ -43,13 +43,13 @@ fn promises(threads: &str, which: &[String], variables: &[(&str, PathBuf)]) -> R
             println!("  {}", console::stdout().dim(&format!("the agent is {}", binary.display())));
             command.env("OTELET_BINARY", binary);
         }
-        // The promises that are of a release say that they were skipped.
+        // Promises about releases print that they were skipped.
         Err(reason) => println!("  the agent is the build for tests, as no release can be made here: {reason}"),
     }
     run("real promises", &mut command)
 }
 
-/// What came of a run of tests, with each of them and each thing that was left out on a line.
+/// The outcome of a run of tests; prints a line for each test and for each thing that was left out.
 pub fn judge(ran: Result<Ran, String>) -> Outcome {
     let ran = match ran {
         Ok(ran) => ran,
@@ -76,7 +76,7 @@ pub fn judge(ran: Result<Ran, String>) -> Outcome {
     })
 }
 
-/// What users of this machine get.
+/// The binary that users of this machine get.
 fn release() -> Result<PathBuf, String> {
     let platform = Platform::here().ok_or("this machine is not in targets/platforms.yaml")?;
     build::possible(&platform)?;

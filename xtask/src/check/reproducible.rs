@@ -1,5 +1,5 @@
-//! Whether a release can be made again by somebody else: this machine's target is built here and from a copy of the sources
-//! in another directory, with nothing in common but the toolchain. Both must be the same bytes.
+//! Whether another person can reproduce a release: this machine's target is built here and from a copy of the sources
+//! in another directory, with only the toolchain in common. Both binaries must have the same bytes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::check::Outcome;
 use crate::command::run;
 use crate::places;
 
-/// Runs the step; some five minutes on two idle cores with nothing built.
+/// Runs the step; it takes some five minutes on two idle cores with an empty target directory.
 pub fn step() -> Outcome {
     let Some(platform) = Platform::here() else {
         return Outcome::Skipped("this machine is not in targets/platforms.yaml".to_owned());
@@ -42,21 +42,21 @@ fn twice(platform: &Platform) -> Result<(String, String), String> {
     Ok((places::sha256_of_file(&here)?, places::sha256_of_file(&target.join(place))?))
 }
 
-/// Builds the one from another directory, which is most of the work.
+/// Builds the binary in the other directory, which is most of the work.
 ///
 /// # Errors
 ///
-/// What the compiler said.
+/// The compiler's output.
 pub fn prepare() -> Result<(), String> {
     let platform = Platform::here().ok_or("this machine is not in targets/platforms.yaml")?;
     from_another_directory(&platform).map(drop)
 }
 
-/// Answers with the target directory of the other workspace.
+/// Builds it, and returns the target directory of the other workspace.
 fn from_another_directory(platform: &Platform) -> Result<PathBuf, String> {
     let copy = copied()?;
     let target = copy.join("target");
-    // This very program, told that it is of the other workspace; the tools that it needs are the same.
+    // Runs this very program with the other workspace; it uses the same tools.
     let me = std::env::current_exe().map_err(|cause| format!("who am I: {cause}"))?;
     let mut other = Command::new(me);
     other
@@ -68,7 +68,7 @@ fn from_another_directory(platform: &Platform) -> Result<PathBuf, String> {
     if ran.ok() { Ok(target) } else { Err(ran.output) }
 }
 
-/// A copy of what git knows of, as it is now. What was built there before stays and is used again.
+/// Copies the files that git knows of, as they are now. The results of earlier builds stay there and are used again.
 fn copied() -> Result<PathBuf, String> {
     let copy = places::target().join("reproducible/another-directory");
     let listed = run("git ls-files", Command::new("git").current_dir(places::root()).args(["ls-files", "-z"]))?;

@@ -1,6 +1,7 @@
-//! The tests of the library and the promises, built for Windows and run under wine. What cannot be done there is in
-//! `tests/promises/kit/not_on_windows.yaml` with its reason, what is left to Linux x86-64 in `left_to_linux.yaml` beside it,
-//! and nothing else may be missing.
+//! The tests of the library and the promises, built for Windows and run under wine.
+//! `tests/promises/kit/not_on_windows.yaml` lists the tests that cannot work there, with reasons, and
+//! `left_to_linux.yaml` beside it the files that run on Linux x86-64 alone. A test that is missing without an entry
+//! fails the step.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,10 +16,9 @@ use crate::{console, places};
 pub const TARGET: &str = "x86_64-pc-windows-gnu";
 pub const LIST: &str = "tests/promises/kit/not_on_windows.yaml";
 
-/// How long all tests of one program may take: two and a half minutes on two cores, five where others use them too.
+/// The longest time for all tests of one program: two and a half minutes on two cores, five on shared ones.
 const LIMIT: Duration = Duration::from_secs(900);
 
-/// Runs the step.
 pub fn step() -> Outcome {
     let all = || -> Result<Outcome, String> {
         let platform = Platform::named(TARGET)?;
@@ -54,7 +54,7 @@ pub fn step() -> Outcome {
     all().unwrap_or_else(Outcome::Failed)
 }
 
-/// The service is installed and removed for real, in wine's Windows.
+/// Installs and removes the service for real, in wine's Windows.
 fn service(wine: &Wine, program: &Path) -> Result<String, String> {
     let arguments = ["--ignored", "--test-threads=1", "--show-output", "runs_as_a_windows_service"].map(str::to_owned);
     let ran = wine.run("the service under wine", program, &arguments, LIMIT)?;
@@ -67,7 +67,7 @@ fn service(wine: &Wine, program: &Path) -> Result<String, String> {
     }
 }
 
-/// Sees that nothing is missing in silence: each test that this machine has is there too, or is named with its reason.
+/// Checks that no test is missing without a reason: each test of this machine is built there too, or is listed.
 fn compare(promises: &Program, left_out: &LeftOut) -> Result<(), String> {
     let mut cargo = places::cargo();
     cargo.args(["test", "--quiet", "--locked", "--workspace", "--test", "promises", "--", "--list"]);

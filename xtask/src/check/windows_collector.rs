@@ -1,5 +1,5 @@
-//! The promises that need a real Collector, on Windows: the small distribution, built for it, under the agent in wine. What is
-//! left out there is in `tests/promises/kit/not_on_windows.yaml` like everything else.
+//! The promises that need a real Collector, on Windows: the small distribution, built for it, under the agent in wine.
+//! `tests/promises/kit/not_on_windows.yaml` lists the tests that are left out there, as for all others.
 
 use std::fs;
 use std::path::Path;
@@ -15,26 +15,26 @@ use crate::{collector, console, places};
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
 
-/// How a test says that it needs one.
+/// The mark of a test that needs a Collector.
 const MARK: &str = "#[ignore = \"needs a real Collector: cargo xtask check --real\"]";
 
-/// How long all of them may take: 62 s on two cores with a load of six.
+/// The longest time for all of them: 62 s on two cores with a load of six.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// How long wine may take to start its services.
+/// The longest time that wine takes to start its services.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs them by the program of the promises, and says how many were kept and how long it took.
+/// Runs these tests by the program of the promises, and returns how many passed and how long it took.
 ///
 /// # Errors
 ///
-/// What failed twice, or why no Collector is to be had.
+/// The tests that failed twice, or why no Collector could be made.
 pub fn tries(wine: &Wine, promises: &Path) -> Result<String, String> {
     let collector = collector::small_for(TARGET)?;
     let paint = console::stdout();
     let left_out = LeftOut::read(LIST)?;
     let files = files_with_one(&left_out)?;
-    // A part of a name would stand for all that contain it.
+    // --exact: a part of a name would stand for all names that contain it.
     let run = |what: &str, names: &[String]| -> Result<Ran, String> {
         let mut command = wine.command(promises);
         command.args(["--ignored", "--exact", "--show-output", "--test-threads=2"]).args(names);
@@ -57,7 +57,7 @@ pub fn tries(wine: &Wine, promises: &Path) -> Result<String, String> {
     if again.is_empty() {
         return Ok(format!("{kept} in {}", console::seconds(started.elapsed())));
     }
-    // As with the other tests under wine: on a busy machine it now and then takes longer than a test waits.
+    // As with the other tests under wine: on a busy machine it sometimes takes longer than a test waits.
     println!("  {}", paint.yellow(&format!("collector: done once more: {}", again.join(", "))));
     let second = run(what, &again)?;
     match again.iter().all(|name| is_kept(&second, name)) {
@@ -70,16 +70,17 @@ pub fn tries(wine: &Wine, promises: &Path) -> Result<String, String> {
 struct Awake(Child);
 
 impl Awake {
-    /// A Collector first asks the service manager whether it is a service. Windows says no at once; wine 8 has it wait ten
-    /// seconds for the pipe of the service that was started last, whose number is in the registry, unless that is gone.
+    /// A Collector first asks the service manager whether it is a service. Windows says no at once; wine 8 makes it
+    /// wait ten seconds for the pipe of the last started service, whose number is in the registry, unless that number
+    /// is removed.
     fn keep(wine: &Wine) -> Result<Self, String> {
         const LAST: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\ServiceCurrent";
         let mut shell = wine.command(Path::new("cmd"));
-        // Ends with its input.
+        // The shell ends with its input.
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let awake = Self(shell.spawn().map_err(|cause| format!("wine: cannot be started: {cause}"))?);
         let limit = Instant::now() + PATIENCE;
-        // Whoever is answered finds all services started that start by themselves.
+        // The service manager answers when it has started all automatic services.
         while !succeeds(wine, "sc", &["query", "PlugPlay"], limit)? {
             if Instant::now() > limit {
                 return Err("wine's service manager does not answer".to_owned());
@@ -118,12 +119,12 @@ impl Drop for Awake {
     }
 }
 
-/// Wine has the root of this system as a drive.
+/// The path in wine, which has the root of this system as a drive.
 fn seen_from_wine(path: &Path) -> String {
     format!("Z:{}", path.display().to_string().replace('/', "\\"))
 }
 
-/// The files of promises, without their ending, in which a test needs one.
+/// The files of promises, without their ending, that contain such a test.
 fn files_with_one(left_out: &LeftOut) -> Result<Vec<String>, String> {
     let folder = places::root().join("tests/promises");
     let cannot = |cause| format!("{}: {cause}", folder.display());
@@ -165,7 +166,7 @@ fn is_kept(ran: &Ran, name: &str) -> bool {
         .any(|line| line.trim().strip_prefix("test ").and_then(|line| line.strip_suffix(" ... ok")) == Some(name))
 }
 
-/// Each test on a line, and what they measured or could not do.
+/// Prints each test on a line, and what it measured or could not do.
 fn say(ran: &Ran) {
     let marks = ["test ", "skipped:", "not validated here:", "memory under wine:"];
     let told = ran.output.lines().map(str::trim).filter(|line| marks.iter().any(|mark| line.starts_with(mark)));
@@ -184,7 +185,7 @@ mod tests {
     #[test]
     fn the_files_that_need_a_collector_are_found_by_their_mark() {
         let files = files_with_one(&LeftOut::read(LIST).unwrap()).unwrap();
-        assert!(files.iter().any(|file| file == "real"), "{files:?}");
-        assert!(!files.iter().any(|file| file == "real_docker" || file == "stops_in_order"), "{files:?}");
+        assert!(files.iter().any(|file| file == "runs_a_real_collector"), "{files:?}");
+        assert!(!files.iter().any(|file| file == "watches_a_real_docker" || file == "stops_in_order"), "{files:?}");
     }
 }

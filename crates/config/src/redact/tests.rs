@@ -1,4 +1,4 @@
-//! What is hidden, what is not, and that no way of writing a config changes that.
+//! Which texts are hidden and which are not, in every style of YAML.
 
 use fastrand::Rng;
 
@@ -10,7 +10,7 @@ fn redacted(text: &str) -> String {
 }
 
 #[test]
-fn a_scalar_goes_by_the_name_of_its_key_and_the_rest_stays_as_it_was_written() {
+fn a_scalar_under_a_secret_name_is_replaced_and_the_rest_stays() {
     for (text, shown) in [
         ("password: hunter2", "password: <redacted>"),
         (
@@ -36,7 +36,7 @@ fn a_scalar_goes_by_the_name_of_its_key_and_the_rest_stays_as_it_was_written() {
 }
 
 #[test]
-fn a_log_loses_what_reads_like_a_secret_and_keeps_the_rest() {
+fn secrets_in_a_log_are_replaced_and_the_rest_stays() {
     let redactor = Redactor::new(["hunter2-known"]);
     for (line, shown) in [
         ("config 7f3a applied\n", "config 7f3a applied\n"),
@@ -59,14 +59,14 @@ fn a_log_loses_what_reads_like_a_secret_and_keeps_the_rest() {
 }
 
 #[test]
-fn the_secrets_of_a_config_are_known_to_whoever_looks_for_them_elsewhere() {
+fn the_secrets_of_a_config_are_listed() {
     let text = "a: {password: hunter2, token: \"${env:T}\", n: 1, url: 'https://u:hunter3@h'}";
     assert_eq!(Redactor::default().secrets_in(text), ["hunter2", "https://u:hunter3@h"]);
     assert_eq!(Redactor::default().secrets_in("a: [b"), [""; 0]);
 }
 
 #[test]
-fn names_are_judged_by_their_words() {
+fn secret_names_are_recognised_by_their_words() {
     let secret = "password PASSWORD db_password passwd client-secret token bearer_token accessToken api_key API-Key \
                   apikey X-Api-Key access_key_id private_key keyPem key credentials Authorization dsn pwd sasKey \
                   connection_string community htpasswd ${env:API_KEY}";
@@ -81,7 +81,7 @@ fn names_are_judged_by_their_words() {
 }
 
 #[test]
-fn every_header_goes_but_references_stay() {
+fn header_values_are_replaced_but_references_stay() {
     let text = "headers:\n  X-Site: north-4\n  Authorization: ${env:KM_API_KEY}\n  A: Bearer ${file:/run/token}\n  \
                 B: ${env:TOKEN:-hunter2}\n  C: Bearer hunter2\n  D: ${env:A}${B}\n";
     let shown = "headers:\n  X-Site: <redacted>\n  Authorization: ${env:KM_API_KEY}\n  A: Bearer ${file:/run/token}\n  \
@@ -91,13 +91,13 @@ fn every_header_goes_but_references_stay() {
 }
 
 #[test]
-fn nothing_true_false_empty_or_null_is_a_secret() {
+fn an_empty_null_or_boolean_value_is_no_secret() {
     let text = "password: \"\"\ntoken:\nkey: ~\ninclude_token: true\n";
     assert_eq!(redacted(text), text);
 }
 
 #[test]
-fn the_names_of_attributes_are_no_keys() {
+fn the_key_of_an_attribute_is_no_secret() {
     let text = "- {key: host.name, action: upsert, value: \"4\"}\n- {key: a, from_attribute: b}\n";
     assert_eq!(redacted(text), text);
     assert_eq!(redacted("api: {key: hunter2, site: eu}"), "api: {key: <redacted>, site: eu}");
@@ -107,7 +107,7 @@ fn the_names_of_attributes_are_no_keys() {
 }
 
 #[test]
-fn what_reads_like_a_secret_goes_whatever_its_name() {
+fn a_value_that_looks_like_a_secret_is_replaced_under_any_name() {
     for secret in [
         "https://user:hunter2@c.example/v1",
         "https://hunter2@c.example",
@@ -144,7 +144,7 @@ fn what_reads_like_a_secret_goes_whatever_its_name() {
 }
 
 #[test]
-fn known_values_go_wherever_they_are() {
+fn known_values_are_replaced_everywhere() {
     let redactor = Redactor::new(["Bearer 0123456789", "https://me:hunter2@c.example", "pin7", "42", ""]);
     for (text, shown) in [
         ("a: x0123456789y", "a: <redacted>"),
@@ -164,7 +164,7 @@ fn known_values_go_wherever_they_are() {
 }
 
 #[test]
-fn comments_that_speak_of_secrets_go_with_their_neighbours() {
+fn comments_that_mention_secrets_are_replaced_with_their_neighbours() {
     let text = "# good\n\n# the old password:\n#   hunter2\na: 1 # fine\nb: 2 # token=hunter2\n#end";
     let shown = "# <redacted>\n\n# <redacted>\n# <redacted>\na: 1 # fine\nb: 2 # <redacted>\n# <redacted>";
     assert_eq!(redacted(text), shown);
@@ -172,7 +172,7 @@ fn comments_that_speak_of_secrets_go_with_their_neighbours() {
 }
 
 #[test]
-fn what_cannot_be_changed_in_place_is_shown_as_json() {
+fn a_config_that_cannot_be_changed_in_place_is_shown_as_json() {
     for (text, shown) in [
         (
             "x: &x {password: hunter2, n: 10485760, f: 0.5, t: \"1\"}\ny: *x\nz: [~, true, .inf, 1: 2]",
@@ -188,7 +188,7 @@ fn what_cannot_be_changed_in_place_is_shown_as_json() {
 }
 
 #[test]
-fn what_cannot_be_taken_apart_is_not_shown() {
+fn a_text_that_cannot_be_parsed_is_not_shown() {
     let bomb: String = (1..20).map(|n| format!("a{n}: &a{n} [{}]\n", format!("*a{},", n - 1).repeat(9))).collect();
     let bomb = format!("a0: &a0 password\n{bomb}");
     let deep = "[".repeat(1000);
@@ -230,7 +230,7 @@ fn written(rng: &mut Rng, text: &str, indent: usize, in_flow: bool) -> String {
     }
 }
 
-/// A config with secrets under telling names in all kinds of styles; answers with what must and must not be shown.
+/// A config with secrets under telling names in all kinds of styles; also the texts that must be hidden and shown.
 fn planted(rng: &mut Rng) -> (String, Vec<String>, Vec<String>) {
     let names = ["password", "API_KEY", "x-token", "clientSecret", "\"authorization\"", "'private_key'", "key"];
     let (mut text, mut hidden, mut shown) = (String::new(), Vec::new(), Vec::new());
@@ -245,7 +245,7 @@ fn planted(rng: &mut Rng) -> (String, Vec<String>, Vec<String>) {
                 continue;
             }
             let name = names[rng.usize(..names.len())];
-            // No name stands twice in a mapping.
+            // The number keeps the names in a mapping apart.
             text += &match rng.usize(..4) {
                 0 => {
                     let other = marker(rng);
@@ -281,15 +281,15 @@ fn no_planted_secret_is_shown_and_nothing_else_is_hidden() {
     assert_eq!(in_place, 3000, "none needs the JSON form");
 }
 
-/// What stands under names that speak of secrets, by a walk of its own.
+/// Collects the values under secret names, by a walk independent of the code under test.
 fn under_secret_names(value: &serde_yaml::Value, secret: bool, found: &mut Vec<String>) {
     use serde_yaml::Value;
     match value {
         Value::Mapping(map) => {
             for (name, value) in map {
                 let name = name.as_str().unwrap_or_default().to_lowercase();
-                let speaks = ["password", "api_key", "token", "secret", "authorization", "private_key"];
-                under_secret_names(value, secret || speaks.iter().any(|word| name.contains(word)), found);
+                let secret_names = ["password", "api_key", "token", "secret", "authorization", "private_key"];
+                under_secret_names(value, secret || secret_names.iter().any(|word| name.contains(word)), found);
             }
         }
         Value::Sequence(items) => items.iter().for_each(|item| under_secret_names(item, secret, found)),
@@ -358,7 +358,7 @@ fn no_mutation_brings_a_secret_out() {
         let mut secret = Vec::new();
         match serde_yaml::from_str(&output) {
             Ok(value) => under_secret_names(&value, false, &mut secret),
-            // The collector would refuse it, and this walk cannot go on.
+            // The collector would refuse it, and the walk of this test cannot go on.
             Err(error) if error.to_string().contains("duplicate entry") => {}
             Err(error) => panic!("seed {seed}: no YAML any more: {error}\n{text}\n{output}"),
         }
@@ -366,7 +366,7 @@ fn no_mutation_brings_a_secret_out() {
             let leaks = secret.iter().any(|text| text.contains(marker.as_str()));
             assert!(!leaks, "seed {seed} shows {marker}\n{text}\n{output}");
         }
-        // And if all of it is known, none of it comes out, whatever it was made into.
+        // With all values known, none of them is shown, whatever the mutation did.
         let all = hidden.iter().chain(&shown).map(String::as_str);
         let output = Redactor::new(all.clone()).config(&text);
         assert!(!all.clone().any(|marker| output.contains(marker)), "seed {seed}\n{text}\n{output}");
@@ -379,12 +379,13 @@ fn no_mutation_brings_a_secret_out() {
     assert!(read > 600 && refused > 600, "both happen: {read} read, {refused} not");
 }
 
-/// What grows with the square of the length takes four times as long in one piece as in four. In hundredths of a second of
-/// the processor's time for this thread, utime and stime in proc(5): a clock would go on while others work.
+/// A cost that grows with the square of the length is four times as high for one text as for its four quarters. It is
+/// measured in hundredths of a second of this thread's processor time (utime and stime in proc(5)): a clock would
+/// include the work of others.
 #[test]
 fn the_worst_of_4_mib_takes_little_time_and_stack() {
     const WHOLE: usize = 1 << 20;
-    // A tick is a coarse measure, and so little is no trouble whatever it grows with.
+    // A tick is a coarse measure, and so short a time is harmless however it grows.
     const NOISE: u64 = 20;
     let fill = |size: usize, unit: &str| unit.repeat(size / unit.len());
     let texts: [&(dyn Fn(usize) -> String + Sync); 8] = [

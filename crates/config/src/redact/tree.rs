@@ -1,4 +1,4 @@
-//! A config as the parser reads it: what is secret is decided on this, and what is shown is compared with it.
+//! A config as the parser reads it. Secrets are marked in this tree, and the redacted text is compared with it.
 
 use std::fmt;
 
@@ -7,22 +7,22 @@ use serde::de::{DeserializeSeed, EnumAccess, Error as _, MapAccess, SeqAccess, V
 use super::words::REDACTED;
 use crate::scan::NODE_LIMIT;
 
-/// A config as the parser reads it, flat: each collection followed by what is in it.
+/// The nodes of a config in one list: each collection is followed by its content.
 pub(super) struct Tree {
     pub(super) nodes: Vec<Node>,
     /// Bytes of text so far. Only aliases can make it much more than the source.
     bytes: usize,
-    /// The most of them.
+    /// The most bytes of text that are accepted.
     limit: usize,
 }
 
 pub(super) enum Node {
     Map {
-        /// The number of the node behind it.
+        /// The index of the node behind its content.
         end: usize,
     },
     Seq {
-        /// The number of the node behind it.
+        /// The index of the node behind its content.
         end: usize,
     },
     Scalar(Scalar),
@@ -51,8 +51,8 @@ impl Tree {
         documents.next().is_none().then_some(tree)
     }
 
-    /// Whether this is that tree with its secrets replaced and nothing else changed.
-    pub(super) fn says(&self, other: &Self) -> bool {
+    /// Whether this is the other tree with its secrets replaced and nothing else changed.
+    pub(super) fn reads_as(&self, other: &Self) -> bool {
         let same = |(ours, theirs): (&Node, &Node)| match (ours, theirs) {
             (Node::Map { end }, Node::Map { end: other }) | (Node::Seq { end }, Node::Seq { end: other }) => {
                 end == other
@@ -64,7 +64,7 @@ impl Tree {
         self.nodes.len() == other.nodes.len() && self.nodes.iter().zip(&other.nodes).all(same)
     }
 
-    /// Written out as JSON, without the secrets.
+    /// The tree as JSON, without the secrets.
     pub(super) fn json(&self) -> Option<String> {
         let mut json = String::new();
         self.write(0, false, &mut json)?;
@@ -118,7 +118,7 @@ impl Tree {
     }
 }
 
-/// Reads whatever is there into a tree.
+/// Reads any value into a tree.
 struct Reader<'t>(&'t mut Tree);
 
 impl Reader<'_> {

@@ -1,14 +1,14 @@
-//! What names and texts say of themselves: is this a secret, is that a reference to one?
+//! Judges names and texts: whether they name, look like or refer to a secret.
 
 use std::ops::Range;
 
-/// What stands for what was taken out. As a plain scalar it is good YAML anywhere.
+/// The text in the place of a secret. As a plain scalar it is valid YAML anywhere.
 pub const REDACTED: &str = "<redacted>";
 
-/// The longest user and password in a URL that are looked for beyond a slash, in bytes.
+/// The longest user and password with a slash in them that are found in a URL, in bytes.
 const LONGEST_USER: usize = 256;
 
-/// Parts of a name that say enough wherever they stand, without what separates words.
+/// Parts that make any name the name of a secret; separators of words are removed first.
 const SECRET_PARTS: &[&str] = &[
     "password",
     "passwd",
@@ -23,7 +23,7 @@ const SECRET_PARTS: &[&str] = &[
     "connectionstring",
 ];
 
-/// Words that say enough if they stand alone.
+/// Whole words that make a name the name of a secret.
 const SECRET_WORDS: &[&str] = &[
     "key",
     "keys",
@@ -41,15 +41,15 @@ const SECRET_WORDS: &[&str] = &[
     "community",
 ];
 
-/// Last words that say that it is only about one.
+/// Last words that make a name harmless: the value only says where a secret is.
 const HARMLESS_ENDS: &[&str] = &["file", "path", "dir", "url", "uri", "endpoint"];
 
-/// Names that are known to be about something else: what to route or group by.
+/// Names with such a word that are known to be harmless: keys to route or group by.
 const HARMLESS: &[&str] = &["routing_key", "partition_key", "metadata_keys", "group_by_keys"];
 
-/// Whether what stands under this name is secret.
+/// Whether a value under this name is secret.
 pub fn is_secret_name(name: &str) -> bool {
-    // Longer than any name: a text that happens to be where names are.
+    // Longer than any name: a text in the place of a name.
     if name.len() > 256 || HARMLESS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
         return false;
     }
@@ -117,7 +117,8 @@ pub(super) fn userinfo(text: &str) -> Option<Range<usize>> {
         if let Some(at) = authority.rfind('@') {
             return Some(start..start + at);
         }
-        // A password with a slash in it: what looks like host and port has no number there.
+        // The password may have a slash in it: then the text before the slash looks like host and port, but the port is
+        // no number.
         let port = authority.rsplit_once(':').map(|(_, port)| port);
         if port.is_some_and(|port| !port.starts_with('$') && port.parse::<u16>().is_err()) {
             let near = &rest[..rest.floor_char_boundary(LONGEST_USER)];
@@ -131,7 +132,7 @@ pub(super) fn userinfo(text: &str) -> Option<Range<usize>> {
     None
 }
 
-/// Where a text gives a secret its value on the way: the name in `password=…`, `api_key: …`, `--token …`, `Bearer …`.
+/// Finds an assignment to a secret in a text: the name in `password=…`, `api_key: …`, `--token …`, `Bearer …`.
 pub(super) fn assignment(text: &str) -> Option<Range<usize>> {
     words(text).find(|word| {
         let after = &text[word.end..];
@@ -144,24 +145,24 @@ pub(super) fn assignment(text: &str) -> Option<Range<usize>> {
         }
         let after_quote = after.trim_start_matches(['"', '\'', '\\', ' ']);
         let assigned = match after_quote.strip_prefix(['=', ':']) {
-            // `==` compares, `::` and `://` join, and at the end nothing follows.
+            // `==` compares, `::` and `://` join, and an empty value is no secret.
             Some(value) => !value.starts_with(['=', ':', '/']) && !value.trim_start().is_empty(),
             None => name.starts_with("--") && after.starts_with(' ') && !after.trim_start().is_empty(),
         };
         let value = after_quote.trim_start_matches(['=', ':', ' ', '"', '\'']);
-        // Last, since it may be long: a text of one word would be read once for each name in it.
+        // Checked last, since the value may be long: in a text of one word it would be read once for each name.
         assigned
             && is_secret_name(name)
-            && !value.split_whitespace().next().is_some_and(|it| is_reference(it) || is_gone(it))
+            && !value.split_whitespace().next().is_some_and(|it| is_reference(it) || is_marker(it))
     })
 }
 
-/// Whether this is what was taken out already, or was never told.
-fn is_gone(value: &str) -> bool {
+/// Whether this value was replaced before, by this or by `Secret`.
+fn is_marker(value: &str) -> bool {
     [REDACTED, "<set>"].contains(&value.trim_end_matches([',', ';', '.', '}', ')', ']', '"', '\'']))
 }
 
-/// The words of a text, as names are written.
+/// The words of a text that can be names.
 pub(super) fn words(text: &str) -> impl Iterator<Item = Range<usize>> {
     let part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let mut from = 0;

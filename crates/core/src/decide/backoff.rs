@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Due;
+use super::data::time::Due;
 
 /// How long before its own time something that is done again and again is done on another wake-up, at the most. A collector that
 /// is well is probed as seldom as this, so that there mostly is one.
@@ -48,7 +48,7 @@ fn fraction(dice: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::origin;
+    use crate::decide::data::time::origin;
 
     const BASE: Duration = Duration::from_millis(100);
     const CAP: Duration = Duration::from_secs(60);

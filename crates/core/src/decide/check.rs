@@ -2,9 +2,13 @@
 //! again before it has come back: what stalls piles nothing up, and takes no turn from the others.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use super::{Action, Due, Moment, Notice, backoff};
+use super::action::Action;
+use super::backoff;
+use super::data::check::{CheckOutcome, CheckPlan, CheckReport, CheckResult};
+use super::data::time::{Due, Moment};
+use super::notice::Notice;
 
 /// The most checks that are under way at once, stalled ones aside: each may have a thread.
 pub const MOST_AT_ONCE: usize = 4;
@@ -16,81 +20,6 @@ pub const GRACE: Duration = Duration::from_secs(2);
 /// The first checks after a start are made within this time, by chance and together.
 pub const FIRST_WITHIN: Duration = Duration::from_secs(5);
 
-/// A check, as far as decisions depend on it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CheckPlan {
-    /// Unlike that of any other check.
-    pub name: String,
-    /// Which kind it is.
-    pub kind: CheckKind,
-    /// Time between two checks.
-    pub every: Duration,
-    /// A check that takes longer has failed.
-    pub timeout: Duration,
-    /// A hash of everything that the settings say of it: with another one it is another check.
-    pub fingerprint: u64,
-}
-
-/// The kinds of checks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CheckKind {
-    /// A GET.
-    Http,
-    /// A connection.
-    Tcp,
-    /// A look-up of a name.
-    Dns,
-    /// A program.
-    Exec,
-}
-
-impl CheckKind {
-    /// The word of settings, status and metrics.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Tcp => "tcp",
-            Self::Dns => "dns",
-            Self::Exec => "exec",
-        }
-    }
-}
-
-/// What came of a check.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    /// Whether it is good, and what there is to say: with secrets taken out.
-    pub result: Result<String, String>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// A check as it is shown.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
-    /// What it is called.
-    pub name: String,
-    /// Which kind it is.
-    pub kind: CheckKind,
-    /// What is known; nothing before the first result.
-    pub last: Option<Last>,
-}
-
-/// The last result of a check.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Last {
-    /// Whether it was good.
-    pub ok: bool,
-    /// Since when it is as it is.
-    pub since: SystemTime,
-    /// When it came.
-    pub at: SystemTime,
-    /// How long the check took; not known of one that has not come back.
-    pub took: Option<Duration>,
-    /// What there is to say.
-    pub message: String,
-}
-
 #[derive(Debug)]
 struct Check {
     /// Numbers are used once: a result for another one is of settings that are gone.
@@ -100,7 +29,7 @@ struct Check {
     /// Since when it is under way.
     running: Option<Instant>,
     stalled: bool,
-    last: Option<Last>,
+    last: Option<CheckResult>,
 }
 
 /// All checks.
@@ -173,7 +102,7 @@ impl Checks {
     }
 
     /// A check came back.
-    pub fn on_checked(&mut self, generation: u64, outcome: Outcome, at: Moment, out: &mut Vec<Action>) {
+    pub fn on_checked(&mut self, generation: u64, outcome: CheckOutcome, at: Moment, out: &mut Vec<Action>) {
         let known = self.checks.iter_mut().find(|check| check.generation == generation);
         let Some(check) = known.filter(|check| check.running.is_some()) else { return };
         let started = check.running.take().unwrap_or(at.now);
@@ -194,9 +123,12 @@ impl Checks {
     }
 
     /// All of them, as they are shown.
-    pub fn seen(&self) -> Vec<Seen> {
-        let seen =
-            |check: &Check| Seen { name: check.plan.name.clone(), kind: check.plan.kind, last: check.last.clone() };
+    pub fn reports(&self) -> Vec<CheckReport> {
+        let seen = |check: &Check| CheckReport {
+            name: check.plan.name.clone(),
+            kind: check.plan.kind,
+            last: check.last.clone(),
+        };
         self.checks.iter().map(seen).collect()
     }
 
@@ -226,7 +158,7 @@ fn take(check: &mut Check, result: Result<String, String>, took: Option<Duration
         _ => {}
     }
     let since = before.filter(|(was, _)| *was == ok).map_or(at.wall, |(_, since)| since);
-    check.last = Some(Last { ok, since, at: at.wall, took, message });
+    check.last = Some(CheckResult { ok, since, at: at.wall, took, message });
 }
 
 /// Other dice for each number, though they are thrown once.
@@ -238,7 +170,9 @@ fn mixed(dice: u64, number: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::origin;
+    use crate::decide::CheckKind;
+    use crate::decide::data::time::origin;
+    use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(30);
     const TIMEOUT: Duration = Duration::from_secs(5);
@@ -267,12 +201,12 @@ mod tests {
         out.iter().filter_map(line).collect()
     }
 
-    fn good() -> Outcome {
-        Outcome { result: Ok(String::new()), took: Duration::from_millis(1) }
+    fn good() -> CheckOutcome {
+        CheckOutcome { result: Ok(String::new()), took: Duration::from_millis(1) }
     }
 
-    fn bad(why: &str) -> Outcome {
-        Outcome { result: Err(why.into()), took: Duration::from_millis(1) }
+    fn bad(why: &str) -> CheckOutcome {
+        CheckOutcome { result: Err(why.into()), took: Duration::from_millis(1) }
     }
 
     fn begin(checks: &mut Checks, now: Instant) -> Vec<Action> {
@@ -281,7 +215,7 @@ mod tests {
         out
     }
 
-    fn back(checks: &mut Checks, generation: u64, outcome: Outcome, now: Instant, dice: u64) -> Vec<Action> {
+    fn back(checks: &mut Checks, generation: u64, outcome: CheckOutcome, now: Instant, dice: u64) -> Vec<Action> {
         let mut out = Vec::new();
         checks.on_checked(generation, outcome, moment(now, dice), &mut out);
         out
@@ -372,6 +306,6 @@ mod tests {
         checks.reconfigure(&[other, tcp("b")].into(), moment(t0 + FIRST_WITHIN, 7));
         assert!(back(&mut checks, 1, bad("gone"), t0 + FIRST_WITHIN, 7).is_empty());
         assert_eq!(told(&back(&mut checks, 2, bad("refused"), t0 + FIRST_WITHIN, 7)).len(), 1);
-        assert_eq!(checks.seen()[0].last, None);
+        assert_eq!(checks.reports()[0].last, None);
     }
 }

@@ -3,19 +3,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::data::clock::Clocks;
+
 /// Clocks that differ by less, in seconds, count as alike: an answer takes its time, and its date has no fractions.
 const ALIKE: u64 = 30;
-
-/// Two clocks, read at the same moment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Clocks {
-    /// The server that was asked, for people.
-    pub server: String,
-    /// Its clock, by the `Date` of its answer.
-    pub theirs: SystemTime,
-    /// Ours, when the answer came.
-    pub ours: SystemTime,
-}
 
 /// What is known of a server's clock.
 #[derive(Debug, Default)]

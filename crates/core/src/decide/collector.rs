@@ -1,12 +1,20 @@
 //! Keeps one collector alive: when it is started, probed, stopped and killed, and never two at a time.
 //!
-//! What should run is set by [`Collector::want`]; what happens comes in as [`Input`]. Each phase meets each input below.
+//! What should run is set by [`Collector::want`]; what happens comes in as [`CollectorEvent`]. Each phase meets each input below.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use super::action::Action;
+use super::backoff;
+use super::data::collector::{
+    Additions, Child, CollectorEvent, EngineUse, Exit, LastExit, Probe, SpawnFailure, Witness,
+};
+use super::data::hash::ConfigHash;
+use super::data::report::{CollectorReport, CollectorState};
+use super::data::time::{Due, Moment};
 use super::docker::Presence;
 use super::health::{Finding, Health};
-use super::{Action, ConfigHash, Due, Moment, Notice, Probe, Witness, backoff};
+use super::notice::Notice;
 
 /// The least time between two starts, and the delay of a restart after the first crash.
 pub const FIRST_DELAY: Duration = Duration::from_millis(50);
@@ -25,71 +33,6 @@ const KILL_AGAIN: Duration = Duration::from_secs(5);
 
 /// Starts in a row that may fail because somebody took the port that the agent had picked, before it counts as a crash.
 const STOLEN_PORTS: u32 = 3;
-
-/// A collector that has been started.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Child {
-    /// Its process, also its process group.
-    pub pid: u32,
-    /// What vouches for its health.
-    pub witness: Witness,
-    /// What became of that which reads a Docker engine in its config.
-    pub engine: EngineUse,
-    /// Whether it was given what can be passed beside its config.
-    pub additions: Additions,
-}
-
-/// Whether a collector was given the file that can be passed beside the built-in config, `more.yaml`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Additions {
-    /// There is none for its config, or the collector finds it invalid.
-    Unused,
-    /// It was given the file.
-    Given,
-    /// It was started without the file.
-    LeftOut,
-}
-
-/// What becomes of that which reads a Docker engine in a config. A collector that is started while the engine is away does
-/// not come up with it; one that is up stays up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EngineUse {
-    /// There is nothing of the kind, or nothing that could be left out.
-    Unused,
-    /// It is used.
-    Read,
-    /// It was left out.
-    LeftOut,
-}
-
-/// Why a collector could not be started.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SpawnFailure {
-    /// For people.
-    pub reason: String,
-}
-
-/// How a collector ended.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Exit {
-    /// For people: `code 1` or `signal 9`.
-    pub how: String,
-    /// The last of what it printed, made short.
-    pub last_words: String,
-    /// It ended because the port that the agent picked for it was taken.
-    pub stolen_port: bool,
-}
-
-/// The last end that nobody asked for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LastExit {
-    /// How it ended, or why it was ended.
-    pub how: String,
-    /// The last of what it printed.
-    pub last_words: String,
-    /// When.
-    pub at: SystemTime,
-}
 
 /// What the collector is doing.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,36 +90,9 @@ pub struct Run {
     pub health: Health,
 }
 
-/// What happens to the collector.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// Time has passed, or what is wanted has changed.
-    Due,
-    /// The answer to [`Action::Spawn`].
-    Spawned(Result<Child, SpawnFailure>),
-    /// A process ended.
-    Exited {
-        /// Which.
-        pid: u32,
-        /// How.
-        exit: Exit,
-    },
-    /// A probe ended.
-    Probed {
-        /// Of which process.
-        pid: u32,
-        /// What it saw.
-        probe: Probe,
-    },
-    /// Start it anew: the server wants that, or its arguments or environment have changed.
-    Restart,
-    /// Whatever is ending ends now.
-    Hurry,
-}
-
 /// A run that ended badly, for whoever chose its config.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Failed {
+pub struct RunFailure {
     /// The config that it ran on.
     pub config: ConfigHash,
     /// Why, in the collector's words where there are any.
@@ -240,7 +156,7 @@ impl Collector {
     }
 
     /// Takes one input. Answers with a run that ended badly, if one did.
-    pub fn on(&mut self, input: Input, at: Moment, out: &mut Vec<Action>) -> Option<Failed> {
+    pub fn on(&mut self, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) -> Option<RunFailure> {
         let phase = std::mem::replace(&mut self.phase, Phase::Idle);
         let (phase, failed) = match phase {
             Phase::Idle => (self.idle(input, at, out), None),
@@ -256,7 +172,7 @@ impl Collector {
         failed
     }
 
-    /// When it next wants an [`Input::Due`].
+    /// When it next wants an [`CollectorEvent::Due`].
     pub fn due(&self) -> Option<Due> {
         match &self.phase {
             Phase::Idle | Phase::Starting { .. } => None,
@@ -327,54 +243,87 @@ impl Collector {
         self.last_exit.as_ref()
     }
 
-    fn idle(&mut self, input: Input, at: Moment, out: &mut Vec<Action>) -> Phase {
+    /// The report on it.
+    pub fn report(&self) -> CollectorReport {
+        let (state, pid, since, witness, healthy, trouble) = match &self.phase {
+            Phase::Idle => (CollectorState::Idle, None, None, None, false, None),
+            Phase::Held { reason, .. } => (CollectorState::Held, None, None, None, false, Some(reason.clone())),
+            Phase::Waiting { .. } => (CollectorState::Waiting, None, None, None, false, None),
+            Phase::Starting { .. } => (CollectorState::Starting, None, None, None, false, None),
+            Phase::Up(Run { pid, since, witness, health, .. }) => (
+                CollectorState::Up,
+                Some(*pid),
+                Some(*since),
+                Some(*witness),
+                health.is_healthy(),
+                health.trouble().map(str::to_owned),
+            ),
+            Phase::Stopping { pid, hung, .. } => {
+                (CollectorState::Stopping, Some(*pid), None, None, false, hung.clone())
+            }
+        };
+        let (restarts, last_exit) = (self.restarts(), self.last_exit().cloned());
+        let without_engine = self.waits_for_engine();
+        CollectorReport { state, pid, since, witness, healthy, trouble, without_engine, restarts, last_exit }
+    }
+
+    fn idle(&mut self, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) -> Phase {
         match input {
-            Input::Due | Input::Restart => self.waiting(self.earliest(at.now), Input::Due, at, out),
+            CollectorEvent::Due | CollectorEvent::Restart => {
+                self.waiting(self.earliest(at.now), CollectorEvent::Due, at, out)
+            }
             // Only an answer to a spawn of ours could come, and there is none out.
-            Input::Spawned(_) | Input::Exited { .. } | Input::Probed { .. } | Input::Hurry => Phase::Idle,
+            CollectorEvent::Spawned(_)
+            | CollectorEvent::Exited { .. }
+            | CollectorEvent::Probed { .. }
+            | CollectorEvent::Hurry => Phase::Idle,
         }
     }
 
-    fn held(&mut self, retry: Due, reason: String, input: Input, at: Moment, out: &mut Vec<Action>) -> Phase {
+    fn held(&mut self, retry: Due, reason: String, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) -> Phase {
         match input {
-            Input::Due => match self.wanted {
+            CollectorEvent::Due => match self.wanted {
                 None => Phase::Idle,
                 Some(config) if retry.reached(at.now) => self.start(config, at.now, out),
                 Some(_) => Phase::Held { retry, reason },
             },
             // The settings may name another binary now.
-            Input::Restart => Phase::Waiting { until: self.earliest(at.now) },
-            Input::Spawned(_) | Input::Exited { .. } | Input::Probed { .. } | Input::Hurry => {
-                Phase::Held { retry, reason }
-            }
+            CollectorEvent::Restart => Phase::Waiting { until: self.earliest(at.now) },
+            CollectorEvent::Spawned(_)
+            | CollectorEvent::Exited { .. }
+            | CollectorEvent::Probed { .. }
+            | CollectorEvent::Hurry => Phase::Held { retry, reason },
         }
     }
 
-    fn waiting(&mut self, until: Instant, input: Input, at: Moment, out: &mut Vec<Action>) -> Phase {
+    fn waiting(&mut self, until: Instant, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) -> Phase {
         match input {
-            Input::Due | Input::Restart => match self.wanted {
+            CollectorEvent::Due | CollectorEvent::Restart => match self.wanted {
                 None => Phase::Idle,
                 // Another config than the one that crashed does not wait for its sins.
                 Some(config) if self.crashed.is_some_and(|crashed| crashed != config) => {
                     self.forgive();
-                    self.waiting(self.earliest(at.now), Input::Due, at, out)
+                    self.waiting(self.earliest(at.now), CollectorEvent::Due, at, out)
                 }
                 Some(config) if at.now >= until => self.start(config, at.now, out),
                 Some(_) => Phase::Waiting { until },
             },
-            Input::Spawned(_) | Input::Exited { .. } | Input::Probed { .. } | Input::Hurry => Phase::Waiting { until },
+            CollectorEvent::Spawned(_)
+            | CollectorEvent::Exited { .. }
+            | CollectorEvent::Probed { .. }
+            | CollectorEvent::Hurry => Phase::Waiting { until },
         }
     }
 
     fn starting(
         &mut self,
         config: ConfigHash,
-        input: Input,
+        input: CollectorEvent,
         at: Moment,
         out: &mut Vec<Action>,
-    ) -> (Phase, Option<Failed>) {
+    ) -> (Phase, Option<RunFailure>) {
         match input {
-            Input::Spawned(Ok(Child { pid, witness, engine, additions })) => {
+            CollectorEvent::Spawned(Ok(Child { pid, witness, engine, additions })) => {
                 out.push(Action::Tell(Notice::CollectorStarted { pid, config, witness }));
                 if engine == EngineUse::LeftOut {
                     out.push(Action::Tell(Notice::EngineLeftOut { config }));
@@ -392,7 +341,7 @@ impl Collector {
                     None,
                 )
             }
-            Input::Spawned(Err(SpawnFailure { reason })) => {
+            CollectorEvent::Spawned(Err(SpawnFailure { reason })) => {
                 let news = self.last_exit.as_ref().is_none_or(|last| last.how != reason);
                 if news {
                     out.push(Action::Tell(Notice::CollectorHeld { reason: reason.clone() }));
@@ -401,15 +350,23 @@ impl Collector {
                 (Phase::Held { retry: Due { at: at.now + HELD, slack: HELD }, reason }, None)
             }
             // What is wanted is looked at again when the start has been answered.
-            Input::Due | Input::Restart | Input::Exited { .. } | Input::Probed { .. } | Input::Hurry => {
-                (Phase::Starting { config }, None)
-            }
+            CollectorEvent::Due
+            | CollectorEvent::Restart
+            | CollectorEvent::Exited { .. }
+            | CollectorEvent::Probed { .. }
+            | CollectorEvent::Hurry => (Phase::Starting { config }, None),
         }
     }
 
-    fn up(&mut self, mut run: Run, input: Input, at: Moment, out: &mut Vec<Action>) -> (Phase, Option<Failed>) {
+    fn up(
+        &mut self,
+        mut run: Run,
+        input: CollectorEvent,
+        at: Moment,
+        out: &mut Vec<Action>,
+    ) -> (Phase, Option<RunFailure>) {
         match input {
-            Input::Due => {
+            CollectorEvent::Due => {
                 if self.wanted != Some(run.config) {
                     return (self.stop(run, None, at.now, out), None);
                 }
@@ -426,19 +383,27 @@ impl Collector {
                 }
                 (Phase::Up(run), None)
             }
-            Input::Probed { pid, probe } if pid == run.pid => self.up_probed(run, probe, at, out),
-            Input::Exited { pid, exit } if pid == run.pid => self.crash(run, exit, at, out),
-            Input::Restart => (self.stop(run, None, at.now, out), None),
+            CollectorEvent::Probed { pid, probe } if pid == run.pid => self.up_probed(run, probe, at, out),
+            CollectorEvent::Exited { pid, exit } if pid == run.pid => self.crash(run, exit, at, out),
+            CollectorEvent::Restart => (self.stop(run, None, at.now, out), None),
             // Of an earlier run, or nothing that concerns a collector which is up.
-            Input::Probed { .. } | Input::Exited { .. } | Input::Spawned(_) => (Phase::Up(run), None),
-            Input::Hurry => {
+            CollectorEvent::Probed { .. } | CollectorEvent::Exited { .. } | CollectorEvent::Spawned(_) => {
+                (Phase::Up(run), None)
+            }
+            CollectorEvent::Hurry => {
                 let phase = self.stop(run, None, at.now, out);
                 (self.hurry(phase, at.now, out), None)
             }
         }
     }
 
-    fn up_probed(&mut self, mut run: Run, probe: Probe, at: Moment, out: &mut Vec<Action>) -> (Phase, Option<Failed>) {
+    fn up_probed(
+        &mut self,
+        mut run: Run,
+        probe: Probe,
+        at: Moment,
+        out: &mut Vec<Action>,
+    ) -> (Phase, Option<RunFailure>) {
         let was_healthy = run.health.is_healthy();
         let first = run.health.healthy_since().is_none();
         let on_trial = self.on_trial == Some(run.config);
@@ -462,11 +427,11 @@ impl Collector {
                 out.push(Action::Tell(Notice::CollectorHung { why: reason.clone() }));
                 self.count_failure(&run, at.now);
                 self.last_exit = Some(LastExit { how: reason.clone(), last_words: String::new(), at: at.wall });
-                (self.stop(run, Some(reason.clone()), at.now, out), Some(Failed { config, reason }))
+                (self.stop(run, Some(reason.clone()), at.now, out), Some(RunFailure { config, reason }))
             }
             // It answers: away from a trial that is reported, and left to recover.
             Finding::Sick(reason) => {
-                let failed = on_trial.then(|| Failed { config, reason: format!("unhealthy: {reason}") });
+                let failed = on_trial.then(|| RunFailure { config, reason: format!("unhealthy: {reason}") });
                 (Phase::Up(run), failed)
             }
         }
@@ -479,13 +444,13 @@ impl Collector {
         config: Option<ConfigHash>,
         kill_at: Instant,
         hung: Option<String>,
-        input: Input,
+        input: CollectorEvent,
         at: Moment,
         out: &mut Vec<Action>,
     ) -> Phase {
         let same = Phase::Stopping { pid, config, kill_at, hung: hung.clone() };
         match input {
-            Input::Exited { pid: ended, exit } if ended == pid => {
+            CollectorEvent::Exited { pid: ended, exit } if ended == pid => {
                 out.push(Action::Tell(Notice::CollectorStopped { pid, how: exit.how }));
                 match (self.wanted, hung) {
                     (None, _) => Phase::Idle,
@@ -496,18 +461,22 @@ impl Collector {
                     (Some(_), _) => Phase::Waiting { until: self.earliest(at.now) },
                 }
             }
-            Input::Due if at.now >= kill_at => {
+            CollectorEvent::Due if at.now >= kill_at => {
                 out.push(Action::Tell(Notice::CollectorKilled { pid, after: self.stop_timeout }));
                 out.push(Action::Kill(pid));
                 Phase::Stopping { pid, config, kill_at: at.now + KILL_AGAIN, hung }
             }
-            Input::Hurry => self.hurry(same, at.now, out),
-            Input::Due | Input::Exited { .. } | Input::Spawned(_) | Input::Probed { .. } | Input::Restart => same,
+            CollectorEvent::Hurry => self.hurry(same, at.now, out),
+            CollectorEvent::Due
+            | CollectorEvent::Exited { .. }
+            | CollectorEvent::Spawned(_)
+            | CollectorEvent::Probed { .. }
+            | CollectorEvent::Restart => same,
         }
     }
 
     /// An end that nobody asked for, whatever its code: a fatal error of a component ends the real one with 0.
-    fn crash(&mut self, run: Run, exit: Exit, at: Moment, out: &mut Vec<Action>) -> (Phase, Option<Failed>) {
+    fn crash(&mut self, run: Run, exit: Exit, at: Moment, out: &mut Vec<Action>) -> (Phase, Option<RunFailure>) {
         let config = run.config;
         if exit.stolen_port && self.stolen_ports < STOLEN_PORTS {
             self.stolen_ports += 1;
@@ -536,7 +505,7 @@ impl Collector {
         };
         // With additions the config itself has not failed yet: the next start tells which of the two it was.
         let guilty = !self.blames_additions(&run, out);
-        (self.wait(at, out), guilty.then_some(Failed { config, reason }))
+        (self.wait(at, out), guilty.then_some(RunFailure { config, reason }))
     }
 
     /// Whether the end of this run is put down to its additions. To be valid is not to work: a collector that ends before it
@@ -614,6 +583,7 @@ impl Collector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::SystemTime;
 
     const CONFIG: ConfigHash = ConfigHash([7; 32]);
 
@@ -627,23 +597,23 @@ mod tests {
         collector.engine = engine;
         collector.want(Some(CONFIG));
         let mut out = Vec::new();
-        collector.on(Input::Due, at(now), &mut out);
+        collector.on(CollectorEvent::Due, at(now), &mut out);
         let [Action::Spawn { without_engine, .. }] = out[..] else { panic!("{out:?}") };
         let engine = if without_engine { EngineUse::LeftOut } else { EngineUse::Read };
         let child = Child { pid: 7, witness: Witness::HealthCheck, engine, additions: Additions::Unused };
-        collector.on(Input::Spawned(Ok(child)), at(now), &mut Vec::new());
+        collector.on(CollectorEvent::Spawned(Ok(child)), at(now), &mut Vec::new());
         (collector, without_engine)
     }
 
-    fn dies(collector: &mut Collector, now: Instant) -> Option<Failed> {
+    fn dies(collector: &mut Collector, now: Instant) -> Option<RunFailure> {
         let exit = Exit { how: "code 1".into(), ..Exit::default() };
-        collector.on(Input::Exited { pid: 7, exit }, at(now), &mut Vec::new())
+        collector.on(CollectorEvent::Exited { pid: 7, exit }, at(now), &mut Vec::new())
     }
 
     #[test]
     fn a_start_that_fails_is_held_against_its_config_only_if_the_engine_was_surely_there() {
         use Presence::{Away, Coming, There, Unknown, Unwanted};
-        let t0 = crate::decide::origin();
+        let t0 = crate::decide::data::time::origin();
         for (before, after, without, guilty) in [
             (There, There, false, true),
             (Unwanted, Unwanted, false, true),
@@ -663,24 +633,24 @@ mod tests {
 
     #[test]
     fn a_collector_that_keeps_crashing_is_started_again_within_a_minute() {
-        let mut now = crate::decide::origin();
+        let mut now = crate::decide::data::time::origin();
         let (mut collector, _) = started(Presence::Unwanted, now);
         let mut delays = Vec::new();
         for _ in 0..20 {
             // The longest delays that chance can draw.
             let at = Moment { dice: u64::MAX, ..at(now) };
             let (exit, mut out) = (Exit { how: "code 1".into(), ..Exit::default() }, Vec::new());
-            collector.on(Input::Exited { pid: 7, exit }, at, &mut out);
+            collector.on(CollectorEvent::Exited { pid: 7, exit }, at, &mut out);
             let delay = out.iter().find_map(|action| match action {
                 Action::Tell(Notice::RestartPlanned { delay, .. }) => Some(*delay),
                 _ => None,
             });
             delays.push(delay.expect("a crash plans a restart"));
             now += *delays.last().expect("it was just pushed");
-            collector.on(Input::Due, Moment { now, ..at }, &mut Vec::new());
+            collector.on(CollectorEvent::Due, Moment { now, ..at }, &mut Vec::new());
             let (witness, engine) = (Witness::HealthCheck, EngineUse::Read);
             let child = Child { pid: 7, witness, engine, additions: Additions::Unused };
-            collector.on(Input::Spawned(Ok(child)), Moment { now, ..at }, &mut Vec::new());
+            collector.on(CollectorEvent::Spawned(Ok(child)), Moment { now, ..at }, &mut Vec::new());
         }
         assert!(delays[0] <= Duration::from_millis(100), "the first restart is at once: {delays:?}");
         assert!(delays.is_sorted(), "each delay is at least as long as the one before: {delays:?}");
@@ -691,21 +661,21 @@ mod tests {
 
     #[test]
     fn one_that_does_without_the_engine_is_started_anew_when_that_is_back_for_good() {
-        let t0 = crate::decide::origin();
+        let t0 = crate::decide::data::time::origin();
         let (mut collector, _) = started(Presence::Away, t0);
         assert!(collector.waits_for_engine());
         let mut out = Vec::new();
         collector.engine = Presence::Coming;
-        collector.on(Input::Due, at(t0), &mut out);
+        collector.on(CollectorEvent::Due, at(t0), &mut out);
         assert!(!out.contains(&Action::Terminate(7)), "{out:?}");
         collector.engine = Presence::There;
-        collector.on(Input::Due, at(t0), &mut out);
+        collector.on(CollectorEvent::Due, at(t0), &mut out);
         assert!(out.contains(&Action::Terminate(7)), "{out:?}");
 
         let (mut whole, _) = started(Presence::There, t0);
         whole.engine = Presence::Away;
         let mut out = Vec::new();
-        whole.on(Input::Due, at(t0), &mut out);
+        whole.on(CollectorEvent::Due, at(t0), &mut out);
         assert!(!out.contains(&Action::Terminate(7)), "one that is up stays up: {out:?}");
     }
 }

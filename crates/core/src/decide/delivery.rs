@@ -4,7 +4,10 @@
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use super::{Due, Failure, Moment, backoff};
+use super::backoff;
+use super::data::delivery::Deliveries;
+use super::data::failure::Failure;
+use super::data::time::{Due, Moment};
 
 /// The base and the cap of the backoff after a delivery that was not taken, and the least time to the next try.
 const BASE: Duration = Duration::from_secs(5);
@@ -22,17 +25,6 @@ pub struct Pace {
 
 /// A server may put off the next try by as much as the backoff does, and no more.
 pub const LIKE_BACKOFF: RangeInclusive<Duration> = LEAST..=CAP;
-
-/// Deliveries so far.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Deliveries {
-    /// Taken by the other side.
-    pub sent: u64,
-    /// Not taken. What they said is in a later one.
-    pub failed: u64,
-    /// Why the last one failed, or what of it was refused; none once one was taken whole.
-    pub last_error: Option<String>,
-}
 
 /// When the next one is sent.
 #[derive(Debug)]

@@ -1,10 +1,13 @@
 //! Paces what the agent does with a Docker engine: watches its events, comes back when the stream breaks, and looks at its
 //! containers after news and when their usage is due.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{Action, Due, Moment, Notice, backoff};
+use super::action::Action;
+use super::backoff;
+use super::data::docker::{EngineEvent, EngineSettings, EngineTask};
+use super::data::time::{Due, Moment};
+use super::notice::Notice;
 
 /// The base and the cap of the backoff after a stream that broke or could not be opened. An engine takes some seconds to
 /// restart; a socket that is not there costs few wake-ups.
@@ -29,44 +32,6 @@ const SETTLED: Duration = Duration::from_secs(5);
 
 /// How long after an event its position is on disk at the latest: a crash repeats the events of that time.
 const KEEP_AFTER: Duration = Duration::from_secs(10);
-
-/// Which engine is watched, and how.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Wanted {
-    /// Its socket.
-    pub socket: PathBuf,
-    /// The most time between two looks at the usage, zero being never.
-    pub usage_every: Duration,
-}
-
-/// What the engine did.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// The stream is open; in words, by whom.
-    Watching(String),
-    /// The stream broke, or could not be opened.
-    Lost(String),
-    /// A container changed.
-    News,
-    /// A look ended, well or not.
-    Looked,
-    /// The position among the events is on disk, or could not be put there.
-    Kept(Result<(), String>),
-}
-
-/// What is to be done with the engine.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Do {
-    /// Open the stream of events; answered by [`Input::Watching`] and at its end by [`Input::Lost`].
-    Watch,
-    /// List the containers; answered by [`Input::Looked`].
-    Look {
-        /// Read the usage of each as well.
-        usage: bool,
-    },
-    /// Put the position among the events on disk; answered by [`Input::Kept`].
-    Keep,
-}
 
 /// Whether the engine is there, for a collector that reads it too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +65,7 @@ enum Stream {
 #[derive(Debug)]
 pub struct Docker {
     /// None: no engine is watched.
-    wanted: Option<Wanted>,
+    wanted: Option<EngineSettings>,
     stream: Stream,
     failures: u32,
     /// What was said of the engine last, until it is well again.
@@ -117,7 +82,7 @@ pub struct Docker {
 
 impl Docker {
     /// The stream is opened at once, if it is wanted.
-    pub fn new(wanted: Option<Wanted>, now: Instant) -> Self {
+    pub fn new(wanted: Option<EngineSettings>, now: Instant) -> Self {
         Self {
             stream: if wanted.is_some() { Stream::Away(now) } else { Stream::Unwanted },
             wanted,
@@ -133,7 +98,7 @@ impl Docker {
     }
 
     /// The settings may have changed. Whoever runs the stream has ended it if they did.
-    pub fn reconfigure(&mut self, wanted: &Option<Wanted>, now: Instant) {
+    pub fn reconfigure(&mut self, wanted: &Option<EngineSettings>, now: Instant) {
         if *wanted != self.wanted {
             let (keeping, keep_at) = (self.keeping, self.keep_at);
             *self = Self { keeping, keep_at, ..Self::new(wanted.clone(), now) };
@@ -141,18 +106,18 @@ impl Docker {
     }
 
     /// Takes what the engine did.
-    pub fn on(&mut self, input: Input, at: Moment, out: &mut Vec<Action>) {
-        if self.stream == Stream::Unwanted && !matches!(input, Input::Kept(_)) {
+    pub fn on(&mut self, input: EngineEvent, at: Moment, out: &mut Vec<Action>) {
+        if self.stream == Stream::Unwanted && !matches!(input, EngineEvent::PositionKept(_)) {
             return;
         }
         match input {
-            Input::Watching(engine) => {
+            EngineEvent::StreamOpened(engine) => {
                 self.stream = Stream::Open(at.now);
                 (self.look_at, self.usage_at) = (Some(at.now), Some(at.now));
                 let again = self.said.take().is_some();
                 out.push(Action::Tell(Notice::EngineWatched { engine, again }));
             }
-            Input::Lost(message) => {
+            EngineEvent::StreamLost(message) => {
                 if matches!(self.stream, Stream::Open(since) if at.now >= since + LASTED) {
                     self.failures = 0;
                 }
@@ -164,14 +129,14 @@ impl Docker {
                 self.said = Some(message.clone());
                 out.push(Action::Tell(Notice::EngineLost { message, delay, news }));
             }
-            Input::News => {
+            EngineEvent::Changed => {
                 if let Stream::Open(_) = self.stream {
                     self.look_at.get_or_insert((at.now + SETTLE).max(self.look_after));
                 }
                 self.keep_at.get_or_insert(at.now + KEEP_AFTER);
             }
-            Input::Looked => self.looking = false,
-            Input::Kept(result) => {
+            EngineEvent::Listed => self.looking = false,
+            EngineEvent::PositionKept(result) => {
                 self.keeping = false;
                 if let Err(why) = result {
                     let delay = CAP;
@@ -187,14 +152,14 @@ impl Docker {
         match self.stream {
             Stream::Away(next) if at.now >= next => {
                 self.stream = Stream::Opening;
-                out.push(Action::Docker(Do::Watch));
+                out.push(Action::Docker(EngineTask::OpenStream));
             }
             Stream::Unwanted | Stream::Away(_) | Stream::Opening => {}
             Stream::Open(_) => self.look(at.now, out),
         }
         if !self.keeping && self.keep_at.is_some_and(|at_last| at.now >= at_last) {
             (self.keeping, self.keep_at) = (true, None);
-            out.push(Action::Docker(Do::Keep));
+            out.push(Action::Docker(EngineTask::KeepPosition));
         }
     }
 
@@ -208,7 +173,7 @@ impl Docker {
         if usage {
             self.usage_at = Some(now + self.usage_every() - self.slack());
         }
-        out.push(Action::Docker(Do::Look { usage }));
+        out.push(Action::Docker(EngineTask::List { usage }));
     }
 
     fn usage_every(&self) -> Duration {
@@ -269,7 +234,7 @@ impl Docker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::origin;
+    use crate::decide::data::time::origin;
     use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(32);
@@ -278,11 +243,11 @@ mod tests {
         Moment { now, wall: SystemTime::UNIX_EPOCH, dice: u64::MAX }
     }
 
-    fn wanted(usage_every: Duration) -> Option<Wanted> {
-        Some(Wanted { socket: "/run/docker.sock".into(), usage_every })
+    fn wanted(usage_every: Duration) -> Option<EngineSettings> {
+        Some(EngineSettings { socket: "/run/docker.sock".into(), usage_every })
     }
 
-    fn settled(docker: &mut Docker, now: Instant) -> Vec<Do> {
+    fn settled(docker: &mut Docker, now: Instant) -> Vec<EngineTask> {
         let mut out = Vec::new();
         docker.settle(at(now), &mut out);
         out.into_iter()
@@ -293,7 +258,7 @@ mod tests {
             .collect()
     }
 
-    fn given(docker: &mut Docker, input: Input, now: Instant) -> Vec<String> {
+    fn given(docker: &mut Docker, input: EngineEvent, now: Instant) -> Vec<String> {
         let mut out = Vec::new();
         docker.on(input, at(now), &mut out);
         out.into_iter()
@@ -306,10 +271,10 @@ mod tests {
 
     fn watching(now: Instant) -> Docker {
         let mut docker = Docker::new(wanted(EVERY), now);
-        assert_eq!(settled(&mut docker, now), [Do::Watch]);
-        given(&mut docker, Input::Watching("Docker 1".into()), now);
-        assert_eq!(settled(&mut docker, now), [Do::Look { usage: true }]);
-        given(&mut docker, Input::Looked, now);
+        assert_eq!(settled(&mut docker, now), [EngineTask::OpenStream]);
+        given(&mut docker, EngineEvent::StreamOpened("Docker 1".into()), now);
+        assert_eq!(settled(&mut docker, now), [EngineTask::List { usage: true }]);
+        given(&mut docker, EngineEvent::Listed, now);
         docker
     }
 
@@ -319,9 +284,9 @@ mod tests {
         let mut docker = Docker::new(wanted(EVERY), now);
         let (mut delays, mut said) = (Vec::new(), Vec::new());
         for _ in 0..8 {
-            assert_eq!(settled(&mut docker, now), [Do::Watch]);
+            assert_eq!(settled(&mut docker, now), [EngineTask::OpenStream]);
             assert_eq!(settled(&mut docker, now), [], "one at a time");
-            said.extend(given(&mut docker, Input::Lost("no such socket".into()), now));
+            said.extend(given(&mut docker, EngineEvent::StreamLost("no such socket".into()), now));
             let next = docker.due().expect("planned").latest();
             delays.push((next - now).as_secs_f64());
             now = next;
@@ -340,14 +305,14 @@ mod tests {
         let mut docker = Docker::new(wanted(EVERY), now);
         for _ in 0..8 {
             settled(&mut docker, now);
-            given(&mut docker, Input::Watching("Docker 1".into()), now);
-            given(&mut docker, Input::Lost("the engine ended the stream".into()), now);
+            given(&mut docker, EngineEvent::StreamOpened("Docker 1".into()), now);
+            given(&mut docker, EngineEvent::StreamLost("the engine ended the stream".into()), now);
             now = docker.due().expect("planned").latest();
         }
         settled(&mut docker, now);
-        given(&mut docker, Input::Watching("Docker 1".into()), now);
+        given(&mut docker, EngineEvent::StreamOpened("Docker 1".into()), now);
         now += LASTED;
-        given(&mut docker, Input::Lost("the engine ended the stream".into()), now);
+        given(&mut docker, EngineEvent::StreamLost("the engine ended the stream".into()), now);
         assert!(docker.due().expect("planned").latest() <= now + BASE, "it lasted: the backoff starts anew");
     }
 
@@ -357,12 +322,12 @@ mod tests {
         let mut docker = Docker::new(wanted(EVERY), t0);
         assert_eq!(docker.presence(t0), Presence::Unknown, "nobody has looked");
         settled(&mut docker, t0);
-        given(&mut docker, Input::Lost("no such socket".into()), t0);
+        given(&mut docker, EngineEvent::StreamLost("no such socket".into()), t0);
         assert_eq!(docker.presence(t0), Presence::Away);
         let next = docker.due().expect("planned").latest();
         settled(&mut docker, next);
         assert_eq!(docker.presence(next), Presence::Away, "being tried is not being there");
-        given(&mut docker, Input::Watching("Docker 1".into()), next);
+        given(&mut docker, EngineEvent::StreamOpened("Docker 1".into()), next);
         assert_eq!(docker.presence(next), Presence::Coming);
         assert_eq!(docker.presence_due(), Some(Due::at(next + SETTLED)));
         assert_eq!(docker.presence(next + SETTLED), Presence::There);
@@ -374,15 +339,15 @@ mod tests {
         let t0 = origin();
         let mut docker = watching(t0);
         for _ in 0..100 {
-            given(&mut docker, Input::News, t0);
+            given(&mut docker, EngineEvent::Changed, t0);
         }
         assert_eq!(docker.due().expect("planned").latest(), t0 + BETWEEN_LOOKS);
         assert_eq!(settled(&mut docker, t0 + SETTLE), []);
-        assert_eq!(settled(&mut docker, t0 + BETWEEN_LOOKS), [Do::Look { usage: false }]);
-        given(&mut docker, Input::News, t0 + BETWEEN_LOOKS);
+        assert_eq!(settled(&mut docker, t0 + BETWEEN_LOOKS), [EngineTask::List { usage: false }]);
+        given(&mut docker, EngineEvent::Changed, t0 + BETWEEN_LOOKS);
         assert_eq!(settled(&mut docker, t0 + BETWEEN_LOOKS * 2), [], "the first is still out");
-        given(&mut docker, Input::Looked, t0 + BETWEEN_LOOKS * 2);
-        assert_eq!(settled(&mut docker, t0 + BETWEEN_LOOKS * 2), [Do::Look { usage: false }]);
+        given(&mut docker, EngineEvent::Listed, t0 + BETWEEN_LOOKS * 2);
+        assert_eq!(settled(&mut docker, t0 + BETWEEN_LOOKS * 2), [EngineTask::List { usage: false }]);
     }
 
     #[test]
@@ -391,7 +356,7 @@ mod tests {
         let mut docker = watching(t0);
         assert_eq!(docker.due().expect("planned").latest(), t0 + EVERY);
         assert_eq!(settled(&mut docker, t0 + EVERY * 3 / 4 - BASE), []);
-        assert_eq!(settled(&mut docker, t0 + EVERY * 3 / 4), [Do::Look { usage: true }]);
+        assert_eq!(settled(&mut docker, t0 + EVERY * 3 / 4), [EngineTask::List { usage: true }]);
     }
 
     #[test]
@@ -399,9 +364,9 @@ mod tests {
         let t0 = origin();
         let mut docker = Docker::new(wanted(Duration::ZERO), t0);
         settled(&mut docker, t0);
-        given(&mut docker, Input::Watching("Docker 1".into()), t0);
-        assert_eq!(settled(&mut docker, t0), [Do::Look { usage: false }]);
-        given(&mut docker, Input::Looked, t0);
+        given(&mut docker, EngineEvent::StreamOpened("Docker 1".into()), t0);
+        assert_eq!(settled(&mut docker, t0), [EngineTask::List { usage: false }]);
+        given(&mut docker, EngineEvent::Listed, t0);
         assert_eq!(docker.due(), None);
     }
 
@@ -409,22 +374,22 @@ mod tests {
     fn the_position_is_kept_ten_seconds_after_the_first_of_many_events() {
         let t0 = origin();
         let mut docker = watching(t0);
-        given(&mut docker, Input::News, t0);
-        given(&mut docker, Input::News, t0 + KEEP_AFTER / 2);
+        given(&mut docker, EngineEvent::Changed, t0);
+        given(&mut docker, EngineEvent::Changed, t0 + KEEP_AFTER / 2);
         let done = settled(&mut docker, t0 + KEEP_AFTER);
-        assert!(done.contains(&Do::Keep), "{done:?}");
-        given(&mut docker, Input::News, t0 + KEEP_AFTER);
-        assert!(!settled(&mut docker, t0 + KEEP_AFTER * 3).contains(&Do::Keep), "one write at a time");
-        let said = given(&mut docker, Input::Kept(Err("no space".into())), t0 + KEEP_AFTER * 3);
+        assert!(done.contains(&EngineTask::KeepPosition), "{done:?}");
+        given(&mut docker, EngineEvent::Changed, t0 + KEEP_AFTER);
+        assert!(!settled(&mut docker, t0 + KEEP_AFTER * 3).contains(&EngineTask::KeepPosition), "one write at a time");
+        let said = given(&mut docker, EngineEvent::PositionKept(Err("no space".into())), t0 + KEEP_AFTER * 3);
         assert!(said[0].contains("no space"), "{said:?}");
-        assert!(settled(&mut docker, t0 + KEEP_AFTER * 3 + CAP).contains(&Do::Keep));
+        assert!(settled(&mut docker, t0 + KEEP_AFTER * 3 + CAP).contains(&EngineTask::KeepPosition));
     }
 
     #[test]
     fn nobody_who_wants_no_engine_gets_one() {
         let t0 = origin();
         let mut docker = Docker::new(None, t0);
-        given(&mut docker, Input::News, t0);
+        given(&mut docker, EngineEvent::Changed, t0);
         assert_eq!(settled(&mut docker, t0), []);
         assert_eq!(docker.due(), None);
     }

@@ -4,8 +4,13 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::delivery::{Deliveries, Delivery, Pace};
-use super::{Due, Failure, Moment, Notice, backoff};
+use super::backoff;
+use super::data::delivery::Deliveries;
+use super::data::export::{ExportOutcome, ExportParams};
+use super::data::failure::Failure;
+use super::data::time::{Due, Moment};
+use super::delivery::{Delivery, Pace};
+use super::notice::Notice;
 
 /// Events come in flocks: this long after the first of them one export tells them all.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -20,31 +25,9 @@ const QUIET_FAILURES: u32 = 1;
 /// The most refusals that are told, each once: they come with each export, and are counted anyway.
 const MOST_REFUSALS: usize = 8;
 
-/// What the settings say of exports.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ExportParams {
-    /// Time between two of them.
-    pub every: Duration,
-    /// Whether they go to the collector that is looked after.
-    pub to_collector: bool,
-    /// Whether metrics are among them: events always are.
-    pub metrics: bool,
-}
-
-/// What an export brought.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Delivered {
-    /// Batches that were answered.
-    pub sent: u64,
-    /// Whether there is more to be sent.
-    pub more: bool,
-    /// What the other side would not have, and why. It is lost.
-    pub trouble: Option<String>,
-}
-
 /// When the next export is made.
 #[derive(Debug)]
-pub struct Exporting {
+pub struct ExportSchedule {
     params: Option<ExportParams>,
     delivery: Delivery,
     /// Whether anything waits.
@@ -57,7 +40,7 @@ pub struct Exporting {
     ready: bool,
 }
 
-impl Exporting {
+impl ExportSchedule {
     /// Nothing waits yet.
     pub fn new(params: Option<ExportParams>, now: Instant) -> Self {
         let pace = Pace { settle: SETTLE, wishes: LEAST..=LONGEST };
@@ -121,11 +104,11 @@ impl Exporting {
     }
 
     /// Takes what became of one. Answers with what is to be told of it.
-    pub fn on_exported(&mut self, result: Result<Delivered, Failure>, healthy: bool, at: Moment) -> Option<Notice> {
+    pub fn on_exported(&mut self, result: Result<ExportOutcome, Failure>, healthy: bool, at: Moment) -> Option<Notice> {
         self.delivery.landed();
         let params = self.params?;
         match result {
-            Ok(Delivered { sent, more, trouble }) => {
+            Ok(ExportOutcome { sent, more, trouble }) => {
                 let back = std::mem::take(&mut self.told);
                 self.delivery.taken(sent, trouble.clone(), params.every, at);
                 if more {
@@ -173,7 +156,7 @@ impl Exporting {
     }
 
     /// Exports so far.
-    pub fn exports(&self) -> &Deliveries {
+    pub fn deliveries(&self) -> &Deliveries {
         self.delivery.deliveries()
     }
 
@@ -191,11 +174,8 @@ fn first(params: Option<ExportParams>, now: Instant) -> Option<Due> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::collector::Input;
-    use crate::decide::{
-        Action, Additions, Agent, Child, ConfigHash, EngineUse, Event, Exit, FailureKind, ONE_STOP, Params, Probe,
-        Record, Witness, origin,
-    };
+    use crate::decide::data::failure::FailureKind;
+    use crate::decide::data::time::origin;
     use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(60);
@@ -206,207 +186,120 @@ mod tests {
         Moment { now, wall: SystemTime::UNIX_EPOCH, dice: u64::MAX }
     }
 
-    fn failure() -> Result<Delivered, Failure> {
+    fn failure() -> Result<ExportOutcome, Failure> {
         Err(Failure::new(FailureKind::Status, "answered 503"))
     }
 
     #[test]
     fn samples_wait_for_their_time_and_events_for_a_second() {
         let t0 = origin();
-        let mut exporting = Exporting::new(Some(AWAY), t0);
-        assert_eq!(exporting.due(false), None, "nothing waits");
-        exporting.measured();
-        assert_eq!(exporting.due(false), Some(Due { at: t0 + EVERY, slack: backoff::patience(EVERY) }));
+        let mut exports = ExportSchedule::new(Some(AWAY), t0);
+        assert_eq!(exports.due(false), None, "nothing waits");
+        exports.measured();
+        assert_eq!(exports.due(false), Some(Due { at: t0 + EVERY, slack: backoff::patience(EVERY) }));
 
         let t1 = t0 + EVERY / 2;
-        exporting.happened(t1);
-        exporting.happened(t1 + SETTLE / 2);
-        assert_eq!(exporting.due(false), Some(Due::at(t1 + SETTLE)));
-        assert!(!exporting.begin(false, t1 + SETTLE / 2));
-        assert!(exporting.begin(false, t1 + SETTLE));
-        assert!(!exporting.begin(false, t1 + EVERY), "one is out");
-        exporting.on_exported(Ok(Delivered { sent: 1, ..Delivered::default() }), false, at(t1 + SETTLE));
-        assert_eq!(exporting.due(false), None);
+        exports.happened(t1);
+        exports.happened(t1 + SETTLE / 2);
+        assert_eq!(exports.due(false), Some(Due::at(t1 + SETTLE)));
+        assert!(!exports.begin(false, t1 + SETTLE / 2));
+        assert!(exports.begin(false, t1 + SETTLE));
+        assert!(!exports.begin(false, t1 + EVERY), "one is out");
+        exports.on_exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() }), false, at(t1 + SETTLE));
+        assert_eq!(exports.due(false), None);
     }
 
     #[test]
     fn after_an_outage_one_follows_the_other() {
         let t0 = origin();
-        let mut exporting = Exporting::new(Some(AWAY), t0);
-        exporting.measured();
+        let mut exports = ExportSchedule::new(Some(AWAY), t0);
+        exports.measured();
         let mut now = t0 + EVERY;
-        assert!(exporting.begin(false, now));
-        let news = exporting.on_exported(failure(), false, at(now));
+        assert!(exports.begin(false, now));
+        let news = exports.on_exported(failure(), false, at(now));
         assert!(matches!(news, Some(Notice::ExportFailed { .. })), "{news:?}");
-        now = exporting.due(false).unwrap().latest();
-        assert!(exporting.begin(false, now));
-        assert_eq!(exporting.on_exported(failure(), false, at(now)), None, "the same again is no news");
-        let delay = exporting.due(false).unwrap().latest() - now;
+        now = exports.due(false).unwrap().latest();
+        assert!(exports.begin(false, now));
+        assert_eq!(exports.on_exported(failure(), false, at(now)), None, "the same again is no news");
+        let delay = exports.due(false).unwrap().latest() - now;
         assert_eq!(delay.as_secs_f64().round(), 10.0);
 
         now += delay;
-        assert!(exporting.begin(false, now));
-        let more = Delivered { sent: 1, more: true, trouble: None };
-        assert_eq!(exporting.on_exported(Ok(more), false, at(now)), Some(Notice::ExportBack));
-        assert!(exporting.begin(false, now), "at once");
-        exporting.on_exported(Ok(Delivered { sent: 1, ..Delivered::default() }), false, at(now));
-        assert_eq!(exporting.due(false), None);
-        assert_eq!((exporting.exports().sent, exporting.exports().failed), (2, 2));
+        assert!(exports.begin(false, now));
+        let more = ExportOutcome { sent: 1, more: true, trouble: None };
+        assert_eq!(exports.on_exported(Ok(more), false, at(now)), Some(Notice::ExportBack));
+        assert!(exports.begin(false, now), "at once");
+        exports.on_exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() }), false, at(now));
+        assert_eq!(exports.due(false), None);
+        assert_eq!((exports.deliveries().sent, exports.deliveries().failed), (2, 2));
     }
 
     #[test]
     fn a_wished_delay_is_kept_within_reason() {
         let t0 = origin();
-        let mut exporting = Exporting::new(Some(AWAY), t0);
+        let mut exports = ExportSchedule::new(Some(AWAY), t0);
         for (wished, kept) in [(7, Duration::from_secs(7)), (0, LEAST), (86_400, LONGEST)] {
-            exporting.measured();
-            let now = exporting.due(false).unwrap().latest();
-            assert!(exporting.begin(false, now));
+            exports.measured();
+            let now = exports.due(false).unwrap().latest();
+            assert!(exports.begin(false, now));
             let retry_after = Some(Duration::from_secs(wished));
             let failure = Failure { retry_after, ..Failure::new(FailureKind::Status, "429") };
-            exporting.on_exported(Err(failure), false, at(now));
-            assert_eq!(exporting.due(false).unwrap().latest(), now + kept);
+            exports.on_exported(Err(failure), false, at(now));
+            assert_eq!(exports.due(false).unwrap().latest(), now + kept);
         }
     }
 
     #[test]
     fn a_collector_that_is_down_is_waited_for_without_a_failure() {
         let t0 = origin();
-        let mut exporting = Exporting::new(Some(NEAR), t0);
-        exporting.happened(t0);
-        assert!(!exporting.begin(false, t0 + EVERY));
-        assert_eq!(exporting.due(false), None, "no wake-up is spent on it");
-        assert!(exporting.begin(true, t0 + EVERY), "as soon as it is healthy");
+        let mut exports = ExportSchedule::new(Some(NEAR), t0);
+        exports.happened(t0);
+        assert!(!exports.begin(false, t0 + EVERY));
+        assert_eq!(exports.due(false), None, "no wake-up is spent on it");
+        assert!(exports.begin(true, t0 + EVERY), "as soon as it is healthy");
 
         // It ends while the export is out.
-        assert_eq!(exporting.on_exported(failure(), false, at(t0 + EVERY)), None);
-        assert_eq!(exporting.exports().failed, 0);
-        assert!(!exporting.begin(false, t0 + EVERY));
+        assert_eq!(exports.on_exported(failure(), false, at(t0 + EVERY)), None);
+        assert_eq!(exports.deliveries().failed, 0);
+        assert!(!exports.begin(false, t0 + EVERY));
         // It comes back, ends before that is known, and comes back again.
-        assert!(exporting.begin(true, t0 + EVERY * 2));
-        assert_eq!(exporting.on_exported(failure(), true, at(t0 + EVERY * 2)), None, "said by the collector's end");
-        assert!(!exporting.begin(false, t0 + EVERY * 2));
-        assert!(exporting.begin(true, t0 + EVERY * 2), "no backoff for what is new");
+        assert!(exports.begin(true, t0 + EVERY * 2));
+        assert_eq!(exports.on_exported(failure(), true, at(t0 + EVERY * 2)), None, "said by the collector's end");
+        assert!(!exports.begin(false, t0 + EVERY * 2));
+        assert!(exports.begin(true, t0 + EVERY * 2), "no backoff for what is new");
     }
 
     #[test]
     fn what_is_refused_is_told_once() {
         let t0 = origin();
-        let mut exporting = Exporting::new(Some(AWAY), t0);
-        let refused = || Ok(Delivered { sent: 1, more: false, trouble: Some("answered 400".into()) });
-        exporting.measured();
-        assert!(exporting.begin(false, t0 + EVERY));
-        let told = exporting.on_exported(refused(), false, at(t0 + EVERY));
+        let mut exports = ExportSchedule::new(Some(AWAY), t0);
+        let refused = || Ok(ExportOutcome { sent: 1, more: false, trouble: Some("answered 400".into()) });
+        exports.measured();
+        assert!(exports.begin(false, t0 + EVERY));
+        let told = exports.on_exported(refused(), false, at(t0 + EVERY));
         assert_eq!(told, Some(Notice::ExportRefused { message: "answered 400".into() }));
-        exporting.measured();
-        assert!(exporting.begin(false, t0 + EVERY * 3));
-        assert_eq!(exporting.on_exported(refused(), false, at(t0 + EVERY * 3)), None);
-    }
-
-    /// An agent whose collector is healthy and takes exports, or whose exports go elsewhere.
-    fn agent(params: ExportParams, t0: Instant) -> Agent {
-        const GOOD: ConfigHash = ConfigHash([1; 32]);
-        let second = Duration::from_secs(1);
-        let params = Params {
-            sources: std::sync::Arc::default(),
-            poll_every: EVERY,
-            stop_timeout: EVERY,
-            probation: EVERY,
-            report_every: None,
-            watchdog: None,
-            sample_every: EVERY,
-            export: Some(params),
-            ..Params::default()
-        };
-        let record = Record { last_good: Some(GOOD), ..Record::default() };
-        let (mut agent, actions) = Agent::new(params, record, None, at(t0));
-        assert!(
-            actions.contains(&Action::Spawn { config: GOOD, without_engine: false, without_additions: false }),
-            "{actions:?}"
-        );
-        let child =
-            Child { pid: 7, witness: Witness::HealthCheck, engine: EngineUse::Unused, additions: Additions::Unused };
-        agent.on(Event::Collector(Input::Spawned(Ok(child))), at(t0));
-        let (mut now, mut told) = (t0, Vec::new());
-        while !agent.report().collector.healthy {
-            now += second / 10;
-            assert!(now < t0 + EVERY, "never probed");
-            if agent.on(Event::Due, at(now)).contains(&Action::Probe(7)) {
-                told = agent.on(Event::Collector(Input::Probed { pid: 7, probe: Probe::Healthy }), at(now));
-            }
-        }
-        // What happened until now is told.
-        told.extend(agent.on(Event::Due, at(now + second * 2)));
-        assert!(told.contains(&Action::Export), "{told:?}");
-        agent.on(Event::Exported(Ok(Delivered { sent: 1, ..Delivered::default() })), at(now + second * 2));
-        agent
-    }
-
-    #[test]
-    fn the_collector_gets_the_last_of_it_before_it_is_stopped_and_has_two_seconds() {
-        let t0 = origin();
-        let (later, patience) = (t0 + EVERY / 2, Duration::from_secs(2));
-        let stop = || {
-            let mut agent = agent(NEAR, t0);
-            agent.on(Event::Happened, at(later));
-            let actions = agent.on(Event::Stop, at(later));
-            assert!(actions.contains(&Action::Export) && !actions.contains(&Action::Terminate(7)), "{actions:?}");
-            agent
-        };
-        let taken = stop().on(Event::Exported(Ok(Delivered { sent: 1, ..Delivered::default() })), at(later));
-        assert!(taken.contains(&Action::Terminate(7)), "{taken:?}");
-
-        let mut stalled = stop();
-        assert_eq!(stalled.deadline(), later + patience);
-        let late = stalled.on(Event::Due, at(later + patience));
-        assert!(late.contains(&Action::Terminate(7)), "{late:?}");
-
-        let hurried = stop().on(Event::Stop, at(later + ONE_STOP));
-        assert!(hurried.contains(&Action::Kill(7)) || hurried.contains(&Action::Terminate(7)), "{hurried:?}");
-
-        // With nothing to tell the collector is stopped at once.
-        let quiet = agent(NEAR, t0).on(Event::Stop, at(t0 + EVERY / 2));
-        assert!(quiet.contains(&Action::Terminate(7)), "{quiet:?}");
-    }
-
-    #[test]
-    fn others_get_the_last_of_it_after_the_collector_has_ended() {
-        let t0 = origin();
-        let (later, patience) = (t0 + EVERY / 2, Duration::from_secs(2));
-        let stop = || {
-            let mut agent = agent(AWAY, t0);
-            let actions = agent.on(Event::Stop, at(later));
-            assert!(actions.contains(&Action::Terminate(7)) && !actions.contains(&Action::Export), "{actions:?}");
-            let exited = agent.on(Event::Collector(Input::Exited { pid: 7, exit: Exit::default() }), at(later));
-            assert!(exited.contains(&Action::Export) && !exited.contains(&Action::Quit), "{exited:?}");
-            agent
-        };
-        let taken = stop().on(Event::Exported(Ok(Delivered { sent: 1, ..Delivered::default() })), at(later));
-        assert_eq!(taken, [Action::Quit]);
-        let mut stalled = stop();
-        assert_eq!(stalled.deadline(), later + patience);
-        assert_eq!(stalled.on(Event::Due, at(later + patience)), [Action::Quit]);
-        let hurried = stop().on(Event::Stop, at(later + ONE_STOP));
-        assert_eq!(hurried, [Action::Tell(Notice::StopAskedAgain), Action::Quit]);
+        exports.measured();
+        assert!(exports.begin(false, t0 + EVERY * 3));
+        assert_eq!(exports.on_exported(refused(), false, at(t0 + EVERY * 3)), None);
     }
 
     #[test]
     fn where_metrics_are_not_wanted_only_events_are_exported() {
         let t0 = origin();
-        let mut exporting = Exporting::new(Some(ExportParams { metrics: false, ..AWAY }), t0);
-        exporting.measured();
-        assert_eq!(exporting.due(false), None);
-        exporting.happened(t0);
-        assert!(exporting.begin(false, t0 + SETTLE));
+        let mut exports = ExportSchedule::new(Some(ExportParams { metrics: false, ..AWAY }), t0);
+        exports.measured();
+        assert_eq!(exports.due(false), None);
+        exports.happened(t0);
+        assert!(exports.begin(false, t0 + SETTLE));
     }
 
     #[test]
     fn nobody_who_wants_none_gets_any() {
         let t0 = origin();
-        let mut exporting = Exporting::new(None, t0);
-        exporting.measured();
-        exporting.happened(t0);
-        assert!(!exporting.begin(true, t0 + EVERY) && !exporting.begin_last(true, t0 + EVERY));
-        assert_eq!(exporting.due(true), None);
+        let mut exports = ExportSchedule::new(None, t0);
+        exports.measured();
+        exports.happened(t0);
+        assert!(!exports.begin(true, t0 + EVERY) && !exports.begin_last(true, t0 + EVERY));
+        assert_eq!(exports.due(true), None);
     }
 }

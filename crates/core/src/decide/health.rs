@@ -1,9 +1,9 @@
 //! Judges probes of the collector's health: what one probe means depends on those before it.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{Due, Moment};
+use super::data::collector::Probe;
+use super::data::time::{Due, Moment};
 
 /// Probes in a row without an answer after which a collector counts as hung. One or two are seen around a reload of a
 /// real collector.
@@ -23,38 +23,6 @@ const CALM: Duration = Duration::from_secs(8);
 
 /// How long an answer to a probe is waited for by the agent itself; whoever probes gives up earlier.
 const LOST: Duration = Duration::from_secs(10);
-
-/// What vouches for the collector's health.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Witness {
-    /// Its `health_check` extension answers 200.
-    HealthCheck,
-    /// It sends `READY=1` and `WATCHDOG=1` to the agent's notify socket.
-    SdNotify,
-    /// Nothing better than the process being alive and not stopped.
-    Alive,
-}
-
-impl fmt::Display for Witness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::HealthCheck => "health_check",
-            Self::SdNotify => "sd_notify",
-            Self::Alive => "alive",
-        })
-    }
-}
-
-/// What one probe saw.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Probe {
-    /// The witness vouches for it.
-    Healthy,
-    /// The collector answers, and says that it is not well.
-    Unhealthy(String),
-    /// No answer: refused, timed out, or the process is stopped.
-    Silent(String),
-}
 
 /// What follows from a probe.
 #[derive(Debug, Clone, PartialEq)]
@@ -187,7 +155,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::origin;
+    use crate::decide::data::time::origin;
     use std::time::SystemTime;
 
     fn at(now: Instant) -> Moment {

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use super::{Alert, ConfigHash, FailureKind, Witness};
+use super::data::alert::Alert;
+use super::data::collector::Witness;
+use super::data::failure::FailureKind;
+use super::data::hash::ConfigHash;
 use crate::units::{rfc3339, seconds};
 
 /// How much it matters.
@@ -61,7 +64,7 @@ pub enum Notice {
     AlertFired { alert: Box<Alert>, lasted: Duration },
     AlertResolved { alert: Box<Alert>, why: Cow<'static, str> },
     AlertsNotKept { why: String, delay: Duration },
-    NotificationFailed { message: String, delay: Duration },
+    AlertsNotTaken { message: String, delay: Duration },
     ClocksDiffer { server: String, ahead: i64 },
     EngineWatched { engine: String, again: bool },
     EngineLost { message: String, delay: Duration, news: bool },
@@ -120,7 +123,7 @@ impl Notice {
             | Self::ExportRefused { .. }
             | Self::AlertFired { .. }
             | Self::AlertsNotKept { .. }
-            | Self::NotificationFailed { .. } => Level::Warn,
+            | Self::AlertsNotTaken { .. } => Level::Warn,
             // A server that is away for a month is one line, not a million.
             Self::ExchangeFailed { news, .. } | Self::EngineLost { news, .. } => {
                 if *news {
@@ -178,7 +181,7 @@ impl Notice {
             | Self::StopAsked
             | Self::StopAskedAgain
             | Self::ClocksDiffer { .. }
-            | Self::NotificationFailed { .. }
+            | Self::AlertsNotTaken { .. }
             // These come with more than their line, see `Runner::record_alert`.
             | Self::AlertFired { .. }
             | Self::AlertResolved { .. }
@@ -232,7 +235,7 @@ impl Notice {
             | Self::AlertFired { .. }
             | Self::AlertResolved { .. }
             | Self::AlertsNotKept { .. }
-            | Self::NotificationFailed { .. }
+            | Self::AlertsNotTaken { .. }
             | Self::EngineWatched { .. }
             | Self::EngineLost { .. }
             | Self::CheckFailed { .. }
@@ -360,7 +363,7 @@ impl fmt::Display for Notice {
                 "cannot write the state of the alerts: {why}; next try in {}, all goes on from memory",
                 seconds(*delay)
             ),
-            Self::NotificationFailed { message, delay } => {
+            Self::AlertsNotTaken { message, delay } => {
                 write!(f, "alerts not taken by the webhook: {message}; next try in {}", seconds(*delay))
             }
         }

@@ -1,8 +1,14 @@
 //! Decides when the source is asked: jittered while it answers, backing off while it does not, never twice at a time.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use super::{Action, ConfigHash, Due, Failure, FailureKind, Moment, Notice, backoff};
+use super::action::Action;
+use super::backoff;
+use super::data::failure::{Failure, FailureKind};
+use super::data::hash::ConfigHash;
+use super::data::source::{ExchangeOutcome, Exchanges};
+use super::data::time::{Due, Moment};
+use super::notice::Notice;
 
 /// The base of the backoff after a failed exchange.
 const BASE: Duration = Duration::from_secs(2);
@@ -16,47 +22,8 @@ const CAP: Duration = Duration::from_secs(300);
 /// A server that asks for more than this is not obeyed: a typing error there must not cost a visit here.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// How an exchange ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Exchanged {
-    /// Nothing new.
-    Unchanged,
-    /// An empty body, which is never a reason to stop anything.
-    Empty,
-    /// A config that passed the agent's own checks.
-    Offered(ConfigHash),
-    /// A body that the collector need not even be shown.
-    Malformed {
-        /// Its hash.
-        hash: ConfigHash,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Of a source that was replaced while it was asked: no news of the new one.
-    Replaced,
-    /// No answer that serves.
-    Failed(Failure),
-    /// It could not even begin, which says nothing of the source.
-    NotAsked(Failure),
-}
-
-/// Exchanges so far, by what came of them.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Exchanges {
-    /// A body came.
-    pub offered: u64,
-    /// Nothing new.
-    pub unchanged: u64,
-    /// No answer that serves, or an empty body.
-    pub failed: u64,
-    /// Why the last one failed; none once one has succeeded.
-    pub last_error: Option<String>,
-    /// When the last good answer came.
-    pub last_success: Option<SystemTime>,
-}
-
 /// Why a poll brought nothing.
-struct Unanswered<'a> {
+struct PollFailure<'a> {
     message: &'a str,
     /// None where no source has failed.
     kind: Option<FailureKind>,
@@ -110,34 +77,34 @@ impl Poll {
     /// Takes the end of an exchange and plans the next.
     pub fn on_exchanged(
         &mut self,
-        exchanged: &Exchanged,
+        outcome: &ExchangeOutcome,
         every: Duration,
         running: Option<ConfigHash>,
         at: Moment,
         out: &mut Vec<Action>,
     ) {
         self.in_flight = false;
-        let next = match exchanged {
-            Exchanged::Unchanged => {
+        let next = match outcome {
+            ExchangeOutcome::Unchanged => {
                 self.exchanges.unchanged += 1;
                 self.succeeded(every, at, out)
             }
-            Exchanged::Offered(_) | Exchanged::Malformed { .. } => {
+            ExchangeOutcome::Offered(_) | ExchangeOutcome::Malformed { .. } => {
                 self.exchanges.offered += 1;
                 self.succeeded(every, at, out)
             }
-            Exchanged::Replaced => Due::at(at.now),
-            Exchanged::Empty => {
+            ExchangeOutcome::Replaced => Due::at(at.now),
+            ExchangeOutcome::Empty => {
                 let why =
-                    Unanswered { message: "the source answered with an empty body", kind: None, retry_after: None };
+                    PollFailure { message: "the source answered with an empty body", kind: None, retry_after: None };
                 self.failed(why, every, running, at, out)
             }
-            Exchanged::Failed(Failure { message, kind, retry_after }) => {
-                let why = Unanswered { message, kind: Some(*kind), retry_after: *retry_after };
+            ExchangeOutcome::Failed(Failure { message, kind, retry_after }) => {
+                let why = PollFailure { message, kind: Some(*kind), retry_after: *retry_after };
                 self.failed(why, every, running, at, out)
             }
-            Exchanged::NotAsked(Failure { message, .. }) => {
-                self.failed(Unanswered { message, kind: None, retry_after: None }, every, running, at, out)
+            ExchangeOutcome::NotAsked(Failure { message, .. }) => {
+                self.failed(PollFailure { message, kind: None, retry_after: None }, every, running, at, out)
             }
         };
         if self.next.is_some() {
@@ -167,13 +134,13 @@ impl Poll {
 
     fn failed(
         &mut self,
-        why: Unanswered<'_>,
+        why: PollFailure<'_>,
         every: Duration,
         running: Option<ConfigHash>,
         at: Moment,
         out: &mut Vec<Action>,
     ) -> Due {
-        let Unanswered { message, kind, retry_after } = why;
+        let PollFailure { message, kind, retry_after } = why;
         let jittered = backoff::full_jitter(self.failures, BASE, CAP.max(every), at.dice);
         let wished = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
         let delay = match wished {
@@ -194,7 +161,8 @@ impl Poll {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::origin;
+    use crate::decide::data::time::origin;
+    use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(30);
 
@@ -202,14 +170,14 @@ mod tests {
         Moment { now, wall: SystemTime::UNIX_EPOCH, dice }
     }
 
-    fn failed(retry_after: Option<Duration>) -> Exchanged {
-        Exchanged::Failed(Failure { retry_after, ..Failure::new(FailureKind::Status, "answered 503") })
+    fn failed(retry_after: Option<Duration>) -> ExchangeOutcome {
+        ExchangeOutcome::Failed(Failure { retry_after, ..Failure::new(FailureKind::Status, "answered 503") })
     }
 
     /// Delay of the next exchange after this one.
-    fn delay(poll: &mut Poll, exchanged: &Exchanged, dice: u64) -> Duration {
+    fn delay(poll: &mut Poll, outcome: &ExchangeOutcome, dice: u64) -> Duration {
         let t0 = origin();
-        poll.on_exchanged(exchanged, EVERY, None, at(t0, dice), &mut Vec::new());
+        poll.on_exchanged(outcome, EVERY, None, at(t0, dice), &mut Vec::new());
         poll.due().expect("a poll is planned").latest() - t0
     }
 
@@ -221,15 +189,15 @@ mod tests {
         assert!(poll.begin(t0));
         poll.nudge(t0);
         assert!(!poll.begin(t0 + Duration::from_secs(3600)));
-        poll.on_exchanged(&Exchanged::Unchanged, EVERY, None, at(t0, 0), &mut Vec::new());
+        poll.on_exchanged(&ExchangeOutcome::Unchanged, EVERY, None, at(t0, 0), &mut Vec::new());
         assert!(poll.begin(t0), "the nudge was not forgotten");
     }
 
     #[test]
     fn polls_are_jittered_by_a_tenth() {
         let mut poll = Poll::new(true, origin());
-        assert_eq!(delay(&mut poll, &Exchanged::Unchanged, 0), EVERY * 9 / 10);
-        assert!(delay(&mut poll, &Exchanged::Unchanged, u64::MAX) > EVERY);
+        assert_eq!(delay(&mut poll, &ExchangeOutcome::Unchanged, 0), EVERY * 9 / 10);
+        assert!(delay(&mut poll, &ExchangeOutcome::Unchanged, u64::MAX) > EVERY);
     }
 
     #[test]
@@ -239,7 +207,7 @@ mod tests {
         assert_eq!(&delays[..4], [2.0, 4.0, 8.0, 16.0]);
         assert_eq!(delays[11], 300.0);
 
-        delay(&mut poll, &Exchanged::Unchanged, 0);
+        delay(&mut poll, &ExchangeOutcome::Unchanged, 0);
         assert!(delay(&mut poll, &failed(None), u64::MAX) <= BASE);
     }
 

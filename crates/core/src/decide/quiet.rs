@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::collector::Input;
+use super::data::time::origin;
 use super::simulation::splitmix;
 use super::*;
 use crate::telemetry::{Kind, Metric, Point, Snapshot};
@@ -49,8 +49,8 @@ fn params() -> Params {
             labels: Vec::new(),
         }],
         alert_labels: Vec::new(),
-        notify_every: Some(Duration::from_secs(60)),
-        docker: Some(docker::Wanted { socket: "/run/docker.sock".into(), usage_every: Duration::from_secs(32) }),
+        webhook_every: Some(Duration::from_secs(60)),
+        docker: Some(EngineSettings { socket: "/run/docker.sock".into(), usage_every: Duration::from_secs(32) }),
         checks: [check("web"), check("port")].into_iter().collect(),
     }
 }
@@ -114,27 +114,31 @@ impl Quiet {
             Action::Exchange { .. } => {
                 self.polled.push(self.now);
                 let first = self.agent.report().effective.is_none();
-                let exchanged = if first { Exchanged::Offered(hash) } else { Exchanged::Unchanged };
-                self.ends.push(Event::Exchanged { source: 0, heard: Heard::Now, exchanged });
+                let outcome = if first { ExchangeOutcome::Offered(hash) } else { ExchangeOutcome::Unchanged };
+                self.ends.push(Event::Exchanged { source: 0, freshness: Freshness::Fresh, outcome });
             }
             Action::Report(_) => self.ends.push(Event::Reported(Ok(()))),
             Action::Export => {
-                let delivered = Delivered { sent: 1, more: false, trouble: None };
+                let delivered = ExportOutcome { sent: 1, more: false, trouble: None };
                 self.ends.push(Event::Exported(Ok(delivered)));
             }
-            Action::Notify(_) => self.ends.push(Event::Notified { result: Ok(()), clocks: None }),
+            Action::SendAlerts(_) => self.ends.push(Event::AlertsSent { result: Ok(()), clocks: None }),
             Action::Check { generation, .. } => {
-                let outcome = check::Outcome { result: Ok(String::new()), took: Duration::ZERO };
+                let outcome = CheckOutcome { result: Ok(String::new()), took: Duration::ZERO };
                 self.ends.push(Event::Checked { generation, outcome });
             }
-            Action::Docker(docker::Do::Look { .. }) => self.ends.push(Event::Docker(docker::Input::Looked)),
-            Action::Docker(docker::Do::Watch) => {
+            Action::Docker(EngineTask::List { .. }) => self.ends.push(Event::Docker(EngineEvent::Listed)),
+            Action::Docker(EngineTask::OpenStream) => {
                 // Where it has come to is kept soon, since nothing is known of this engine.
-                self.answers.push(Event::Docker(docker::Input::Watching(String::new())));
-                self.answers.push(Event::Docker(docker::Input::News));
+                self.answers.push(Event::Docker(EngineEvent::StreamOpened(String::new())));
+                self.answers.push(Event::Docker(EngineEvent::Changed));
             }
-            Action::Docker(docker::Do::Keep) => self.answers.push(Event::Docker(docker::Input::Kept(Ok(())))),
-            Action::Probe(pid) => self.answers.push(Event::Collector(Input::Probed { pid, probe: Probe::Healthy })),
+            Action::Docker(EngineTask::KeepPosition) => {
+                self.answers.push(Event::Docker(EngineEvent::PositionKept(Ok(()))))
+            }
+            Action::Probe(pid) => {
+                self.answers.push(Event::Collector(CollectorEvent::Probed { pid, probe: Probe::Healthy }))
+            }
             Action::Keep(hash) => self.answers.push(Event::Kept { hash, result: Ok(()) }),
             Action::Validate(hash) => self.answers.push(Event::Validated { hash, verdict: Verdict::Passed }),
             Action::Record { generation, .. } => {
@@ -148,7 +152,7 @@ impl Quiet {
                     engine: EngineUse::Unused,
                     additions: Additions::Unused,
                 };
-                self.feed(Event::Collector(Input::Spawned(Ok(child))));
+                self.feed(Event::Collector(CollectorEvent::Spawned(Ok(child))));
             }
             Action::Sample => {
                 let points = vec![Point::new(&USAGE, 2.0)];

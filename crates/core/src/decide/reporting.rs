@@ -2,21 +2,23 @@
 
 use std::time::{Duration, Instant};
 
-use super::delivery::{self, Deliveries, Delivery, Pace};
-use super::{Due, Failure, Moment};
+use super::data::delivery::Deliveries;
+use super::data::failure::Failure;
+use super::data::time::{Due, Moment};
+use super::delivery::{self, Delivery, Pace};
 
 /// Changes come in flocks: this long after the first of them one report tells them all.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// When the next report is sent.
 #[derive(Debug)]
-pub struct Reporting {
+pub struct ReportSchedule {
     /// None if nobody wants reports.
     every: Option<Duration>,
     delivery: Delivery,
 }
 
-impl Reporting {
+impl ReportSchedule {
     /// The first report is due soon after the start.
     pub fn new(every: Option<Duration>, now: Instant) -> Self {
         let pace = Pace { settle: SETTLE, wishes: delivery::LIKE_BACKOFF };
@@ -65,7 +67,7 @@ impl Reporting {
     }
 
     /// Reports so far.
-    pub fn reports(&self) -> &Deliveries {
+    pub fn deliveries(&self) -> &Deliveries {
         self.delivery.deliveries()
     }
 }
@@ -77,7 +79,8 @@ fn first(every: Option<Duration>, now: Instant) -> Option<Due> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::{FailureKind, origin};
+    use crate::decide::data::failure::FailureKind;
+    use crate::decide::data::time::origin;
     use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(300);
@@ -89,31 +92,31 @@ mod tests {
     #[test]
     fn a_flock_of_changes_is_one_report_a_second_later() {
         let t0 = origin();
-        let mut reporting = Reporting::new(Some(EVERY), t0);
-        assert!(reporting.begin(t0 + SETTLE));
-        reporting.on_reported(Ok(()), at(t0 + SETTLE));
+        let mut reports = ReportSchedule::new(Some(EVERY), t0);
+        assert!(reports.begin(t0 + SETTLE));
+        reports.on_reported(Ok(()), at(t0 + SETTLE));
         let later = t0 + Duration::from_secs(60);
 
-        reporting.changed(later);
-        reporting.changed(later + SETTLE / 2);
+        reports.changed(later);
+        reports.changed(later + SETTLE / 2);
 
-        assert!(!reporting.begin(later + SETTLE / 2));
-        assert!(reporting.begin(later + SETTLE));
-        reporting.on_reported(Ok(()), at(later + SETTLE));
-        assert!(!reporting.begin(later + SETTLE * 3));
+        assert!(!reports.begin(later + SETTLE / 2));
+        assert!(reports.begin(later + SETTLE));
+        reports.on_reported(Ok(()), at(later + SETTLE));
+        assert!(!reports.begin(later + SETTLE * 3));
     }
 
     #[test]
     fn a_server_that_takes_none_is_left_alone_for_longer_and_longer() {
         let t0 = origin();
-        let mut reporting = Reporting::new(Some(EVERY), t0);
+        let mut reports = ReportSchedule::new(Some(EVERY), t0);
         let mut now = t0 + SETTLE;
         let mut delays = Vec::new();
         for _ in 0..9 {
-            assert!(reporting.begin(now));
-            reporting.on_reported(Err(Failure::new(FailureKind::Status, "answered 503")), at(now));
-            reporting.changed(now);
-            let next = reporting.due().expect("planned").latest();
+            assert!(reports.begin(now));
+            reports.on_reported(Err(Failure::new(FailureKind::Status, "answered 503")), at(now));
+            reports.changed(now);
+            let next = reports.due().expect("planned").latest();
             delays.push((next - now).as_secs_f64().round());
             now = next;
         }
@@ -124,9 +127,9 @@ mod tests {
     #[test]
     fn nobody_who_wants_none_gets_any() {
         let t0 = origin();
-        let mut reporting = Reporting::new(None, t0);
-        reporting.changed(t0);
-        assert!(!reporting.begin(t0 + EVERY));
-        assert_eq!(reporting.due(), None);
+        let mut reports = ReportSchedule::new(None, t0);
+        reports.changed(t0);
+        assert!(!reports.begin(t0 + EVERY));
+        assert_eq!(reports.due(), None);
     }
 }

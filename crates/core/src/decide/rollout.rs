@@ -5,9 +5,15 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Action, ConfigHash, Due, Moment, Notice, backoff};
+use super::action::Action;
+use super::backoff;
+use super::data::hash::ConfigHash;
+use super::data::record::{Candidate, Record, Refusal, Verdict};
+use super::data::report::RemoteConfigStatus;
+use super::data::time::{Due, Moment};
+use super::notice::Notice;
 
-/// Refused configs that are remembered; the oldest is forgotten first.
+/// Refusal configs that are remembered; the oldest is forgotten first.
 const REMEMBERED: usize = 32;
 
 /// A config refused this often is not tried again because another one was offered in between, only when a person asks:
@@ -25,56 +31,6 @@ const VALIDATE_CAP: Duration = Duration::from_secs(16);
 
 /// Its cap for writes: a full disk is not helped by more of them.
 const WRITE_CAP: Duration = Duration::from_secs(120);
-
-/// What the disk holds of all this: everything that must survive the agent.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Record {
-    /// The hash last received from the source, whatever became of it.
-    pub remote: Option<ConfigHash>,
-    /// The newest config that survived its probation.
-    pub last_good: Option<ConfigHash>,
-    /// The one before, for a rollback by a person.
-    pub previous: Option<ConfigHash>,
-    /// A validated config that has not survived its probation yet.
-    pub candidate: Option<Candidate>,
-    /// Configs that are not tried again, oldest first.
-    pub refused: Vec<Refused>,
-}
-
-/// A config on its way to be the last good one.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Candidate {
-    /// Which.
-    pub hash: ConfigHash,
-    /// Starts of the agent that found it unproven.
-    pub attempts: u32,
-}
-
-/// A config that was refused.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Refused {
-    /// Which.
-    pub hash: ConfigHash,
-    /// Why, in the collector's own words where there are any.
-    pub reason: String,
-    /// When, by the wall clock.
-    pub at: SystemTime,
-    /// How often.
-    pub times: u32,
-    /// Whether it is still not to be tried: another offer in between lifts that.
-    pub barred: bool,
-}
-
-/// What the collector's `validate` said.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
-    /// Exit code 0.
-    Passed,
-    /// It will not run on this.
-    Refused(String),
-    /// It could not be asked; says nothing about the config.
-    Unable(String),
-}
 
 /// How far the check of an offered config has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -211,8 +167,25 @@ impl Rollout {
     }
 
     /// Why this config is not tried.
-    pub fn barred(&self, hash: ConfigHash) -> Option<&Refused> {
+    pub fn barred(&self, hash: ConfigHash) -> Option<&Refusal> {
         self.record.refused.iter().find(|refused| refused.hash == hash && refused.barred)
+    }
+
+    /// The status of the config received last, and why it failed.
+    pub fn status(&self) -> (RemoteConfigStatus, String) {
+        let Some(remote) = self.record.remote else {
+            return (RemoteConfigStatus::Unset, String::new());
+        };
+        if let Some(refused) = self.barred(remote) {
+            return (RemoteConfigStatus::Failed, refused.reason.clone());
+        }
+        if let Some(trouble) = self.trouble(remote) {
+            return (RemoteConfigStatus::Failed, trouble.into());
+        }
+        if self.record.last_good == Some(remote) && self.on_trial().is_none() {
+            return (RemoteConfigStatus::Applied, String::new());
+        }
+        (RemoteConfigStatus::Applying, String::new())
     }
 
     /// When it next wants to be asked.
@@ -470,7 +443,7 @@ impl Rollout {
             self.record.refused.remove(0);
         }
         self.announced = Some(hash);
-        self.record.refused.push(Refused { hash, reason, at: wall, times, barred: true });
+        self.record.refused.push(Refusal { hash, reason, at: wall, times, barred: true });
         self.clear_trouble(hash);
         self.write(out);
     }

@@ -2,18 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::Due;
+use super::data::time::Due;
 
 /// When the host is sampled next.
 #[derive(Debug)]
-pub struct Sampling {
+pub struct SampleSchedule {
     /// The most time between two samples. Half of it is waited for another reason to wake up, so that a sample rides on a
     /// poll or a probe.
     every: Duration,
     next: Instant,
 }
 
-impl Sampling {
+impl SampleSchedule {
     /// The first sample is taken at once: CPU times need two to compare.
     pub fn new(every: Duration, now: Instant) -> Self {
         Self { every, next: now }
@@ -43,14 +43,14 @@ impl Sampling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::origin;
+    use crate::decide::data::time::origin;
 
     const EVERY: Duration = Duration::from_secs(16);
 
     #[test]
     fn a_sample_rides_on_a_wake_up_that_comes_anyway_and_forces_one_only_at_its_latest() {
         let t0 = origin();
-        let mut sampling = Sampling::new(EVERY, t0);
+        let mut sampling = SampleSchedule::new(EVERY, t0);
 
         assert!(sampling.begin(t0));
         assert!(!sampling.begin(t0 + EVERY / 4));
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn a_shorter_time_is_kept_at_once_and_a_longer_one_from_the_next_sample_on() {
         let t0 = origin();
-        let mut sampling = Sampling::new(EVERY, t0);
+        let mut sampling = SampleSchedule::new(EVERY, t0);
         sampling.begin(t0);
 
         sampling.reconfigure(EVERY / 4, t0);

@@ -40,7 +40,9 @@ mod places;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::collector::Input;
+use super::agent::SHORTEST_INTERVAL;
+use super::collector::Phase;
+use super::data::time::origin;
 use super::*;
 use places::{FALLBACK_AFTER, Rounds};
 
@@ -278,7 +280,7 @@ impl World {
             }
             21 => self.deadly_additions = !self.deadly_additions,
             23 => self.tear(),
-            19 => self.feed(Event::Happened),
+            19 => self.feed(Event::ExportQueued),
             20 => {
                 let points = Vec::new();
                 let snapshot = crate::telemetry::Snapshot { at: SystemTime::UNIX_EPOCH, points };
@@ -298,8 +300,8 @@ impl World {
             9 => {
                 let event = match self.below(4) {
                     0 => Event::Nudged,
-                    1 => Event::Changed,
-                    2 => Event::Collector(Input::Restart),
+                    1 => Event::ReportChanged,
+                    2 => Event::Collector(CollectorEvent::Restart),
                     _ => Event::Interval(self.millis(100_000)),
                 };
                 self.feed(event);
@@ -352,53 +354,53 @@ impl World {
         if self.below(2) == 0 {
             self.engine_away = !self.engine_away;
             let open =
-                !self.pending.iter().any(|(_, event)| matches!(event, Event::Docker(docker::Input::Watching(_))));
+                !self.pending.iter().any(|(_, event)| matches!(event, Event::Docker(EngineEvent::StreamOpened(_))));
             if self.engine_away && self.stream && open {
-                self.pending.push((self.now, Event::Docker(docker::Input::Lost("the stream ended".into()))));
+                self.pending.push((self.now, Event::Docker(EngineEvent::StreamLost("the stream ended".into()))));
             }
         }
         if self.stream {
-            self.pending.push((self.now, Event::Docker(docker::Input::News)));
+            self.pending.push((self.now, Event::Docker(EngineEvent::Changed)));
         }
     }
 
-    fn use_engine(&mut self, what: docker::Do) {
+    fn use_engine(&mut self, what: EngineTask) {
         let away = self.engine_away;
-        let out = |input: fn(&docker::Input) -> bool, pending: &[(Instant, Event)]| {
+        let out = |input: fn(&EngineEvent) -> bool, pending: &[(Instant, Event)]| {
             pending.iter().any(|(_, event)| matches!(event, Event::Docker(it) if input(it)))
         };
         match what {
-            docker::Do::Watch => {
+            EngineTask::OpenStream => {
                 assert!(!self.stream, "{}: a second stream of events", self.seed);
                 self.stream = true;
                 let answer = match away {
-                    true => docker::Input::Lost("no such socket".into()),
-                    false => docker::Input::Watching("Docker".into()),
+                    true => EngineEvent::StreamLost("no such socket".into()),
+                    false => EngineEvent::StreamOpened("Docker".into()),
                 };
                 self.later(2_000, Event::Docker(answer));
                 if !away && self.below(8) == 0 {
                     let after = Duration::from_secs(2) + self.millis(60_000);
-                    self.pending.push((self.now + after, Event::Docker(docker::Input::Lost("dropped".into()))));
+                    self.pending.push((self.now + after, Event::Docker(EngineEvent::StreamLost("dropped".into()))));
                 }
             }
-            docker::Do::Look { .. } => {
-                let looking = out(|input| matches!(input, docker::Input::Looked), &self.pending);
+            EngineTask::List { .. } => {
+                let looking = out(|input| matches!(input, EngineEvent::Listed), &self.pending);
                 assert!(!looking, "{}: a second look while one is out", self.seed);
                 assert!(self.stream, "{}: a look without a stream", self.seed);
-                self.later(5_000, Event::Docker(docker::Input::Looked));
+                self.later(5_000, Event::Docker(EngineEvent::Listed));
             }
-            docker::Do::Keep => {
-                let keeping = out(|input| matches!(input, docker::Input::Kept(_)), &self.pending);
+            EngineTask::KeepPosition => {
+                let keeping = out(|input| matches!(input, EngineEvent::PositionKept(_)), &self.pending);
                 assert!(!keeping, "{}: a second write while one is out", self.seed);
                 let result = if self.disk_full { Err("no space left on device".into()) } else { Ok(()) };
-                self.later(200, Event::Docker(docker::Input::Kept(result)));
+                self.later(200, Event::Docker(EngineEvent::PositionKept(result)));
             }
         }
     }
 
     /// The agent dies as by SIGKILL; another one starts from the disk. Its collector lives on if it can.
     fn kill_agent(&mut self) {
-        self.pending.retain(|(_, event)| matches!(event, Event::Collector(Input::Exited { .. })));
+        self.pending.retain(|(_, event)| matches!(event, Event::Collector(CollectorEvent::Exited { .. })));
         let orphan = self.processes.keys().next().copied();
         let dice = self.below(u64::MAX);
         (self.sample_by, self.sample_every) = (self.now, SAMPLE_EVERY);
@@ -438,7 +440,7 @@ impl World {
             let index = self.pending.iter().position(|(when, _)| *when == time).expect("just found");
             let (_, event) = self.pending.remove(index);
             match &event {
-                Event::Collector(Input::Exited { pid, exit }) => {
+                Event::Collector(CollectorEvent::Exited { pid, exit }) => {
                     let process = self.processes.remove(pid);
                     self.ended_at_start = process.and_then(|process| self.ended_with_additions(*pid, &process, exit));
                 }
@@ -492,16 +494,19 @@ impl World {
             return;
         }
         match &event {
-            Event::Exchanged { exchanged: Exchanged::Offered(hash) | Exchanged::Malformed { hash, .. }, .. } => {
+            Event::Exchanged {
+                outcome: ExchangeOutcome::Offered(hash) | ExchangeOutcome::Malformed { hash, .. },
+                ..
+            } => {
                 self.refused.retain(|refused| refused == hash);
             }
             Event::ClearRefused => self.refused.clear(),
-            Event::Collector(Input::Probed { pid, probe: Probe::Healthy }) => {
+            Event::Collector(CollectorEvent::Probed { pid, probe: Probe::Healthy }) => {
                 if let Some(process) = self.processes.get_mut(pid) {
                     process.known_healthy = true;
                 }
             }
-            Event::Notified { clocks: Some(Clocks { theirs, ours, .. }), .. } => {
+            Event::AlertsSent { clocks: Some(Clocks { theirs, ours, .. }), .. } => {
                 let ahead = theirs.duration_since(*ours).map(|ahead| ahead.as_secs() as i64);
                 self.told_ahead = Some(ahead.unwrap_or_else(|behind| -(behind.duration().as_secs() as i64)));
             }
@@ -511,10 +516,10 @@ impl World {
                     *since = since.or(Some(self.now)).filter(|_| point.value.as_f64() > BAD);
                 }
             }
-            Event::Docker(docker::Input::Lost(_)) => {
+            Event::Docker(EngineEvent::StreamLost(_)) => {
                 self.stream = false;
                 // There was one stream, and it has one end.
-                self.pending.retain(|(_, event)| !matches!(event, Event::Docker(docker::Input::Lost(_))));
+                self.pending.retain(|(_, event)| !matches!(event, Event::Docker(EngineEvent::StreamLost(_))));
             }
             _ => {}
         }
@@ -564,7 +569,7 @@ impl World {
             self.let_time_pass();
         }
         let sent = self.agent.report().exports.sent;
-        self.feed(Event::Happened);
+        self.feed(Event::ExportQueued);
         while self.agent.report().exports.sent == sent {
             assert!(self.now < end, "{}: never exported: {:#?}", self.seed, self.agent);
             self.let_time_pass();
@@ -624,7 +629,8 @@ impl World {
         let soon = self.now + Duration::from_millis(1);
         for pid in self.processes.keys() {
             let ends = |(time, event): &(Instant, Event)| {
-                *time <= soon && matches!(event, Event::Collector(Input::Exited { pid: ended, .. }) if ended == pid)
+                *time <= soon
+                    && matches!(event, Event::Collector(CollectorEvent::Exited { pid: ended, .. }) if ended == pid)
             };
             assert!(self.pending.iter().any(ends), "{}: {pid} is not ended at once", self.seed);
         }
@@ -650,7 +656,7 @@ impl World {
 fn is_back(agent: &Agent, config: ConfigHash) -> bool {
     let report = agent.report();
     let well = report.collector.healthy && !report.collector.without_engine;
-    report.status == Status::Applied && report.effective == Some(config) && well
+    report.status == RemoteConfigStatus::Applied && report.effective == Some(config) && well
 }
 
 /// From this value on a gauge is bad, and for how long it must be.
@@ -715,8 +721,8 @@ fn params(seed: u64) -> Params {
         }),
         alerts: rules(),
         alert_labels: vec![("instance".into(), "made-up".into())],
-        notify_every: Some(Duration::from_secs(60)),
-        docker: Some(docker::Wanted { socket: "/run/docker.sock".into(), usage_every: Duration::from_secs(32) }),
+        webhook_every: Some(Duration::from_secs(60)),
+        docker: Some(EngineSettings { socket: "/run/docker.sock".into(), usage_every: Duration::from_secs(32) }),
         checks: checks(),
         sources: std::sync::Arc::default(),
     }

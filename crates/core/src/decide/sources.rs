@@ -6,26 +6,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::poll::Exchanged;
-use super::{Action, ConfigHash, Failure, Notice};
-
-/// When an answer was heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
-    /// In this exchange.
-    Now,
-    /// In an earlier one: nobody was asked.
-    Before,
-}
-
-/// The source that answered last.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Serving {
-    /// Where it is, without secrets.
-    pub location: String,
-    /// Why the first does not serve, if this is another one.
-    pub trouble: Option<String>,
-}
+use super::action::Action;
+use super::data::failure::Failure;
+use super::data::hash::ConfigHash;
+use super::data::source::{ActiveSource, ExchangeOutcome, Freshness};
+use super::notice::Notice;
 
 /// What is to be asked now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +39,7 @@ pub struct Sources {
     /// Why the first did not answer when another one did.
     trouble: Option<String>,
     round: Round,
-    shown: Option<Serving>,
+    shown: Option<ActiveSource>,
 }
 
 #[derive(Debug)]
@@ -62,13 +47,13 @@ enum Round {
     Idle,
     /// First the store looks whether this config, which cannot be started, is whole.
     Looking(ConfigHash),
-    Next(Question, Asked),
-    Asking(Asked),
+    Next(Question, RoundProgress),
+    Asking(RoundProgress),
 }
 
 /// What a round remembers.
 #[derive(Debug)]
-struct Asked {
+struct RoundProgress {
     begun: Instant,
     conditional: bool,
     /// Of those that were asked before.
@@ -119,13 +104,13 @@ impl Sources {
         whole: bool,
         conditional: bool,
         now: Instant,
-    ) -> Option<Exchanged> {
+    ) -> Option<ExchangeOutcome> {
         if !matches!(self.round, Round::Looking(looked) if looked == hash) {
             return None;
         }
         if self.locations.is_empty() {
             self.round = Round::Idle;
-            return Some(Exchanged::Replaced);
+            return Some(ExchangeOutcome::Replaced);
         }
         // The source has the body still.
         self.ask_first(conditional && whole, now);
@@ -150,10 +135,10 @@ impl Sources {
     pub fn on_exchanged(
         &mut self,
         source: usize,
-        heard: Heard,
-        exchanged: Exchanged,
+        freshness: Freshness,
+        outcome: ExchangeOutcome,
         out: &mut Vec<Action>,
-    ) -> Option<Exchanged> {
+    ) -> Option<ExchangeOutcome> {
         let asked = match std::mem::replace(&mut self.round, Round::Idle) {
             Round::Asking(asked) => asked,
             other @ (Round::Idle | Round::Looking(_) | Round::Next(..)) => {
@@ -161,42 +146,49 @@ impl Sources {
                 return None;
             }
         };
-        let ended = match exchanged {
-            Exchanged::Unchanged | Exchanged::Empty | Exchanged::Offered(_) | Exchanged::Malformed { .. } => {
+        let ended = match outcome {
+            ExchangeOutcome::Unchanged
+            | ExchangeOutcome::Empty
+            | ExchangeOutcome::Offered(_)
+            | ExchangeOutcome::Malformed { .. } => {
                 self.serving = source;
                 self.served = self.locations.get(source).cloned();
-                match (source, heard) {
-                    (0, Heard::Now) => (self.answered, self.silent_since, self.trouble) = (true, None, None),
+                match (source, freshness) {
+                    (0, Freshness::Fresh) => (self.answered, self.silent_since, self.trouble) = (true, None, None),
                     // It says nothing of whether the server answers now.
-                    (0, Heard::Before) => {}
-                    (_, Heard::Now | Heard::Before) => self.trouble = asked.failure.map(|failure| failure.message),
+                    (0, Freshness::Cached) => {}
+                    (_, Freshness::Fresh | Freshness::Cached) => {
+                        self.trouble = asked.failure.map(|failure| failure.message)
+                    }
                 }
-                exchanged
+                outcome
             }
-            Exchanged::Failed(failure) => {
+            ExchangeOutcome::Failed(failure) => {
                 let patient = source == 0 && {
                     let since = *self.silent_since.get_or_insert(asked.begun);
                     self.answered && asked.begun.saturating_duration_since(since) < self.patience
                 };
                 let failure = joined(asked.failure, failure);
                 if !patient && source + 1 < self.locations.len() {
-                    let asked = Asked { failure: Some(failure), ..asked };
+                    let asked = RoundProgress { failure: Some(failure), ..asked };
                     self.ask(source + 1, asked);
                     return None;
                 }
-                Exchanged::Failed(failure)
+                ExchangeOutcome::Failed(failure)
             }
             // Nobody has been silent.
-            Exchanged::NotAsked(failure) if asked.failure.is_none() => return Some(Exchanged::NotAsked(failure)),
-            Exchanged::NotAsked(failure) => Exchanged::Failed(joined(asked.failure, failure)),
-            Exchanged::Replaced => return Some(Exchanged::Replaced),
+            ExchangeOutcome::NotAsked(failure) if asked.failure.is_none() => {
+                return Some(ExchangeOutcome::NotAsked(failure));
+            }
+            ExchangeOutcome::NotAsked(failure) => ExchangeOutcome::Failed(joined(asked.failure, failure)),
+            ExchangeOutcome::Replaced => return Some(ExchangeOutcome::Replaced),
         };
         self.show(out);
         Some(ended)
     }
 
     /// The source that answered last, as of the last round.
-    pub fn shown(&self) -> Option<&Serving> {
+    pub fn shown(&self) -> Option<&ActiveSource> {
         self.shown.as_ref()
     }
 
@@ -210,10 +202,10 @@ impl Sources {
     }
 
     fn ask_first(&mut self, conditional: bool, now: Instant) {
-        self.ask(0, Asked { begun: now, conditional, failure: None });
+        self.ask(0, RoundProgress { begun: now, conditional, failure: None });
     }
 
-    fn ask(&mut self, source: usize, asked: Asked) {
+    fn ask(&mut self, source: usize, asked: RoundProgress) {
         // One that did not serve before is asked for its config itself: its "unchanged" would say nothing.
         let conditional = asked.conditional && source == self.serving;
         self.round = Round::Next(Question { source, conditional }, asked);
@@ -234,7 +226,7 @@ impl Sources {
             }
             Some(_) | None => {}
         }
-        self.shown = Some(Serving { location, trouble });
+        self.shown = Some(ActiveSource { location, trouble });
     }
 }
 
@@ -249,7 +241,8 @@ fn joined(before: Option<Failure>, failure: Failure) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::{FailureKind, origin};
+    use crate::decide::data::failure::FailureKind;
+    use crate::decide::data::time::origin;
 
     const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -260,22 +253,22 @@ mod tests {
         Sources::new(locations.into(), PATIENCE, None, answered)
     }
 
-    fn silent(why: &str) -> Exchanged {
-        Exchanged::Failed(Failure::new(FailureKind::Status, why))
+    fn silent(why: &str) -> ExchangeOutcome {
+        ExchangeOutcome::Failed(Failure::new(FailureKind::Status, why))
     }
 
     /// A round in which each source answers with this. Answers with who was asked, conditionally or not, and the end.
     fn round(
         sources: &mut Sources,
         now: Instant,
-        answers: &[Exchanged],
-    ) -> (Vec<(usize, bool)>, Exchanged, Vec<Action>) {
+        answers: &[ExchangeOutcome],
+    ) -> (Vec<(usize, bool)>, ExchangeOutcome, Vec<Action>) {
         let (mut asked, mut out) = (Vec::new(), Vec::new());
         sources.begin(None, true, now, &mut out);
         while let Some(Question { source, conditional }) = sources.take_question() {
             asked.push((source, conditional));
             assert_eq!(sources.take_question(), None, "never two at a time");
-            if let Some(ended) = sources.on_exchanged(source, Heard::Now, answers[source].clone(), &mut out) {
+            if let Some(ended) = sources.on_exchanged(source, Freshness::Fresh, answers[source].clone(), &mut out) {
                 return (asked, ended, out);
             }
         }
@@ -289,12 +282,12 @@ mod tests {
     #[test]
     fn others_are_asked_at_once_while_the_first_has_never_answered() {
         let mut sources = sources(3, false);
-        let answers = [silent("no a"), silent("no b"), Exchanged::Offered(HASH)];
+        let answers = [silent("no a"), silent("no b"), ExchangeOutcome::Offered(HASH)];
 
         let (asked, ended, out) = round(&mut sources, origin(), &answers);
 
         assert_eq!(asked, [(0, true), (1, false), (2, false)]);
-        assert_eq!(ended, Exchanged::Offered(HASH));
+        assert_eq!(ended, ExchangeOutcome::Offered(HASH));
         let (location, trouble) = ("c".to_owned(), "no a; no b".to_owned());
         assert_eq!(out, [Action::Tell(Notice::FallbackServes { location, trouble })]);
     }
@@ -303,7 +296,7 @@ mod tests {
     fn one_that_has_answered_may_be_silent_for_so_long() {
         let t0 = origin();
         let mut sources = sources(2, true);
-        let answers = [silent("no a"), Exchanged::Unchanged];
+        let answers = [silent("no a"), ExchangeOutcome::Unchanged];
 
         assert_eq!(order(&round(&mut sources, t0, &answers).0), [0]);
         assert_eq!(order(&round(&mut sources, t0 + PATIENCE - Duration::from_nanos(1), &answers).0), [0]);
@@ -314,14 +307,14 @@ mod tests {
     fn the_first_serves_again_with_its_first_answer_and_is_asked_for_the_config_itself() {
         let t0 = origin();
         let mut sources = sources(2, false);
-        round(&mut sources, t0, &[silent("no a"), Exchanged::Offered(HASH)]);
+        round(&mut sources, t0, &[silent("no a"), ExchangeOutcome::Offered(HASH)]);
 
-        let (asked, _, out) = round(&mut sources, t0, &[Exchanged::Offered(HASH), silent("no b")]);
+        let (asked, _, out) = round(&mut sources, t0, &[ExchangeOutcome::Offered(HASH), silent("no b")]);
 
         assert_eq!(asked, [(0, false)]);
         assert_eq!(out, [Action::Tell(Notice::SourceServesAgain { location: "a".into() })]);
-        assert_eq!(sources.shown(), Some(&Serving { location: "a".into(), trouble: None }));
-        let (asked, _, out) = round(&mut sources, t0, &[Exchanged::Unchanged, silent("no b")]);
+        assert_eq!(sources.shown(), Some(&ActiveSource { location: "a".into(), trouble: None }));
+        let (asked, _, out) = round(&mut sources, t0, &[ExchangeOutcome::Unchanged, silent("no b")]);
         assert_eq!((asked, out), (vec![(0, true)], Vec::new()));
     }
 
@@ -331,9 +324,9 @@ mod tests {
         let retry_after = Some(Duration::from_secs(7));
         let first = Failure { retry_after, ..Failure::new(FailureKind::Status, "no a") };
 
-        let (_, ended, out) = round(&mut sources, origin(), &[Exchanged::Failed(first.clone()), silent("no b")]);
+        let (_, ended, out) = round(&mut sources, origin(), &[ExchangeOutcome::Failed(first.clone()), silent("no b")]);
 
-        assert_eq!(ended, Exchanged::Failed(Failure { message: "no a; no b".into(), ..first }));
+        assert_eq!(ended, ExchangeOutcome::Failed(Failure { message: "no a; no b".into(), ..first }));
         assert_eq!(out, []);
     }
 
@@ -341,21 +334,23 @@ mod tests {
     fn an_answer_of_long_ago_does_not_end_a_silence() {
         let t0 = origin();
         let mut sources = sources(2, true);
-        round(&mut sources, t0, &[silent("no a"), Exchanged::Unchanged]);
+        round(&mut sources, t0, &[silent("no a"), ExchangeOutcome::Unchanged]);
 
         sources.begin(None, true, t0, &mut Vec::new());
         sources.take_question();
-        sources.on_exchanged(0, Heard::Before, Exchanged::Offered(HASH), &mut Vec::new());
+        sources.on_exchanged(0, Freshness::Cached, ExchangeOutcome::Offered(HASH), &mut Vec::new());
         assert_eq!(sources.silent_since(), Some(t0));
 
-        round(&mut sources, t0, &[Exchanged::Unchanged, silent("no b")]);
+        round(&mut sources, t0, &[ExchangeOutcome::Unchanged, silent("no b")]);
         assert_eq!(sources.silent_since(), None);
     }
 
     #[test]
     fn an_exchange_that_never_began_is_no_silence_and_a_replaced_source_says_nothing() {
         let mut sources = sources(2, true);
-        for ended in [Exchanged::NotAsked(Failure::new(FailureKind::Thread, "no thread")), Exchanged::Replaced] {
+        for ended in
+            [ExchangeOutcome::NotAsked(Failure::new(FailureKind::Thread, "no thread")), ExchangeOutcome::Replaced]
+        {
             let (asked, end, _) = round(&mut sources, origin(), &[ended.clone(), silent("no b")]);
             assert_eq!((order(&asked), end), (vec![0], ended));
             assert_eq!((sources.silent_since(), sources.shown()), (None, None));
@@ -380,12 +375,12 @@ mod tests {
     fn the_one_that_served_last_is_known_after_a_restart_and_after_a_change_of_the_settings() {
         let served = || Some("b".to_owned());
         let locations: Arc<[String]> = ["a", "b"].map(String::from).into();
-        let answers = [silent("no a"), Exchanged::Unchanged];
+        let answers = [silent("no a"), ExchangeOutcome::Unchanged];
         let mut sources = Sources::new(locations.clone(), Duration::ZERO, served(), true);
         assert_eq!(round(&mut sources, origin(), &answers).0, [(0, false), (1, true)]);
 
         sources.replace(["b", "a"].map(String::from).into(), PATIENCE, true);
 
-        assert_eq!(round(&mut sources, origin(), &[Exchanged::Unchanged, silent("no a")]).0, [(0, true)]);
+        assert_eq!(round(&mut sources, origin(), &[ExchangeOutcome::Unchanged, silent("no a")]).0, [(0, true)]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Due;
+use super::data::time::Due;
 
 /// When the next sign of life is given.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Watchdog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::origin;
+    use crate::decide::data::time::origin;
 
     #[test]
     fn two_signs_are_never_further_apart_than_half_the_limit() {

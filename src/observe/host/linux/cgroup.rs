@@ -1,14 +1,14 @@
-//! The limits that the agent's own cgroup and those above it set: what a container, a pod or a service may take is often
-//! less than what the host has.
+//! Reads the limits of the agent's own cgroup and of the cgroups above it: a container, a pod or a service may often use less
+//! than the host has.
 
 use std::path::{Path, PathBuf};
 
-use super::super::Cgroup;
+use crate::observe::host::reading::Cgroup;
 
-/// cgroups are not nested deeper than this; a path that is odd must not be walked for ever.
+/// The most nested cgroups that are read: an odd path must not keep the agent busy.
 const DEEPEST: usize = 32;
 
-/// The lowest limits, and where they were found.
+/// The lowest limits, and the cgroup that sets the memory limit.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Limits {
     memory: Option<(u64, PathBuf, Version)>,
@@ -22,7 +22,7 @@ enum Version {
 }
 
 impl Limits {
-    /// Looks for the lowest limits below what the host has: `memory` in bytes, `cpus`. `read` gives a file's text.
+    /// Finds the lowest limits that are below the host's own `memory`, in bytes, and `cpus`. `read` returns a file's text.
     pub(super) fn find(mounted: &Path, read: &mut impl FnMut(&Path) -> Option<String>, memory: u64, cpus: f64) -> Self {
         let mut limits = Self::default();
         let Some(own) = read(Path::new("/proc/self/cgroup")) else { return limits };
@@ -54,7 +54,7 @@ impl Limits {
                 }
             }
         }
-        // "No limit" is a number near 2^63 in version one.
+        // Version one writes a number near 2^63 for "no limit".
         limits.memory = limits.memory.filter(|(limit, ..)| *limit < memory);
         limits.cpus = limits.cpus.filter(|limit| *limit < cpus);
         limits
@@ -67,7 +67,7 @@ impl Limits {
         file: &str,
         version: Version,
     ) {
-        // "max" is no number.
+        // Version two writes "max" for "no limit", which does not parse.
         if let Some(limit) = read(&group.join(file)).and_then(|text| text.trim().parse::<u64>().ok())
             && self.memory.as_ref().is_none_or(|(lowest, ..)| limit < *lowest)
         {
@@ -81,7 +81,7 @@ impl Limits {
         }
     }
 
-    /// The limits as they were found, and what counts against them now.
+    /// The limits as they were found, and the memory in use now.
     pub(super) fn now(&self, read: &mut impl FnMut(&Path) -> Option<String>) -> Cgroup {
         let memory = self.memory.as_ref().map(|(limit, group, version)| {
             let (usage, cache) = match version {
@@ -98,19 +98,19 @@ impl Limits {
     }
 }
 
-/// The cgroup at this path, and those above it that can be seen. In a container the path may be one of the host, which is not
-/// seen there: then the group that is mounted is the own one.
+/// The cgroup at this path, and the visible cgroups above it. In a container the path may be the host's, which is not visible
+/// there: the mounted group is the container's own then.
 fn groups(mounted: &Path, path: &str, file: &str, read: &mut impl FnMut(&Path) -> Option<String>) -> Vec<PathBuf> {
     let relative = path.trim_start_matches('/');
     let own = mounted.join(relative);
-    // The root of version two has no such file, and no limit either.
+    // The root of version two has no such file. It has no limit either.
     let seen =
         !relative.split('/').any(|part| part == "..") && (relative.is_empty() || read(&own.join(file)).is_some());
     let lowest = if seen { own } else { mounted.into() };
     lowest.ancestors().take_while(|group| group.starts_with(mounted)).take(DEEPEST).map(Path::to_owned).collect()
 }
 
-/// None where there is no quota: `max`, or -1.
+/// The quota in CPUs. None if there is no quota, which is written as `max` or -1.
 fn ratio(quota: &str, period: &str) -> Option<f64> {
     let (quota, period): (u64, u64) = (quota.parse().ok()?, period.parse().ok()?);
     (period > 0).then(|| quota as f64 / period as f64)
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_limit_on_the_way_up_binds_in_version_two() {
+    fn the_lowest_limit_of_the_groups_above_counts_in_version_two() {
         let (_, now) = find(
             &[
                 ("/proc/self/cgroup", "0::/system.slice/otelet.service\n"),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_is_none_and_one_above_what_the_host_has_binds_nothing() {
+    fn a_limit_above_the_hosts_own_counts_as_none() {
         let one = |limit: &'static str, quota: &'static str| {
             find(
                 &[
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_out_of_the_namespace_is_not_followed() {
+    fn a_path_outside_the_namespace_is_not_followed() {
         let files = [
             ("/proc/self/cgroup", "0::/../../other\n"),
             ("/sys/fs/cgroup/memory.max", "1000\n"),

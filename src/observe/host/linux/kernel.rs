@@ -1,13 +1,13 @@
-//! What the kernel tells without a file: one system call each, or none.
+//! Values that need no file: one system call each, or none.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::Space;
+use crate::observe::host::reading::Space;
 
-/// How many ticks a second has in `/proc`.
+/// The number of ticks in a second, for times in `/proc`.
 pub(super) fn ticks_a_second() -> u64 {
     rustix::param::clock_ticks_per_second()
 }
@@ -17,18 +17,18 @@ pub(super) fn page_size() -> u64 {
     rustix::param::page_size() as u64
 }
 
-/// How long the host is up, and its load over 1, 5 and 15 minutes. Source: sysinfo(2), whose loads are in units of 1/65536.
+/// The host's uptime, and its load over 1, 5 and 15 minutes. Source: sysinfo(2), whose loads are in units of 1/65536.
 pub(super) fn uptime_and_load() -> (Option<Duration>, Option<[f64; 3]>) {
     let info = rustix::system::sysinfo();
     let uptime = u64::try_from(info.uptime).ok().map(Duration::from_secs);
     (uptime, Some(info.loads.map(|load| load as f64 / 65536.0)))
 }
 
-/// How full the file system is on which this path lies. It may wait for ever if that is not on a disk of this host.
+/// The space of the file system on which this path lies. The call may hang if that is not on a disk of this host.
 ///
 /// # Errors
 ///
-/// As the kernel says.
+/// The kernel's error for this path.
 pub(super) fn space(path: &Path) -> io::Result<Space> {
     let stat = rustix::fs::statvfs(path)?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
@@ -40,15 +40,14 @@ pub(super) fn space(path: &Path) -> io::Result<Space> {
     })
 }
 
-/// How many descriptors a process has open. None if it is gone, or belongs to somebody else on a kernel before 6.2: since
-/// then the size of the directory is their number.
+/// The number of descriptors that a process has open: since kernel 6.2, the size of its directory `fd`. None if the process is
+/// gone, or if it belongs to another user on an older kernel.
 pub(super) fn open_descriptors(pid: u32) -> Option<u64> {
     let path = format!("/proc/{pid}/fd");
     let size = u64::try_from(rustix::fs::stat(&*path).ok()?.st_size).ok()?;
     if size > 0 { Some(size) } else { Some(fs::read_dir(path).ok()?.count() as u64) }
 }
 
-/// What the host calls itself.
 pub(super) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
@@ -58,12 +57,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_counts_descriptors_as_its_directory_does() {
-        // Other tests open and close some at the same time.
+    fn the_number_of_descriptors_is_that_of_the_directory() {
+        // Other tests open and close descriptors at the same time.
         let counted = || fs::read_dir("/proc/self/fd").unwrap().count() as u64 - 1;
         let agrees = std::iter::repeat_with(|| (open_descriptors(std::process::id()), counted()))
             .take(10_000)
-            .any(|(told, counted)| told == Some(counted));
+            .any(|(size, counted)| size == Some(counted));
         assert!(agrees);
     }
 

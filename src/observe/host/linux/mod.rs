@@ -1,7 +1,7 @@
 //! Reads a Linux host: `/proc` by a few large reads, file systems by `statvfs`, limits from the agent's cgroup.
 //!
-//! What of this could wait for something else than the kernel's memory (a network file system) is left to
-//! [`mounts::Foreign`]. Nothing is kept open between two samples.
+//! Network file systems may hang, so [`mounts::ForeignMounts`] reads them on a thread of its own. No file stays open between two
+//! samples.
 
 mod cgroup;
 mod files;
@@ -15,19 +15,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Cpus, FileSystem, Job, Late, Process, Reading, Who};
-use files::{Until, read};
+use super::reading::{Cgroup, Cpus, FileSystem, Job, JobResult, Process, ProcessRole, Reading};
+use files::{FileEnd, read};
 
-/// Every so many samples the limits of the agent's cgroup are looked for anew: they hardly ever change.
+/// The limits of the agent's cgroup are read again after this many samples: they hardly ever change.
 const LIMITS_EVERY: u32 = 64;
 
-/// More CPUs than this are told as one sum.
+/// A host with more CPUs than this gets points of their sum only.
 const MOST_CPUS: usize = 32;
 
-/// Where the files of the host are.
+/// The places of the host's files.
 #[derive(Debug, Clone, PartialEq)]
 struct Places {
-    /// In front of every mount point: empty, or `host.root`.
+    /// The path in front of every mount point: empty, or `host.root`.
     root: PathBuf,
     proc: PathBuf,
     interfaces: PathBuf,
@@ -35,15 +35,15 @@ struct Places {
 }
 
 impl Places {
-    /// The agent's own view.
+    /// The files of the agent's own view.
     fn own() -> Self {
         let [proc, interfaces, mounts] = ["/proc", "/proc/net/dev", "/proc/self/mountinfo"].map(PathBuf::from);
         Self { root: PathBuf::new(), proc, interfaces, mounts }
     }
 
-    /// The view of the host's first process, whose root is mounted here.
+    /// The files of the host's first process, with the host's root mounted at `root`.
     ///
-    /// `own_mounts` is the agent's own mountinfo: it tells without touching the root, which might hang.
+    /// `own_mounts` is the agent's own mountinfo. It shows what is mounted without touching the root, which might hang.
     fn at(root: &Path, own_mounts: &[u8]) -> Result<Self, String> {
         let proc = root.join("proc");
         let mounted = parse::mounts(own_mounts).any(|mount| {
@@ -61,16 +61,16 @@ impl Places {
     }
 }
 
-/// Reads the host, and remembers where.
+/// Reads the host, and remembers the places of its files.
 #[derive(Debug)]
 pub(super) struct Reader {
     root: PathBuf,
     /// None before the first sample.
     places: Option<Places>,
-    foreign: mounts::Foreign,
+    foreign: mounts::ForeignMounts,
     limits: cgroup::Limits,
     samples: u32,
-    /// Mount points of the host that cannot be seen from here and were said.
+    /// Mount points of the host that the agent cannot see, and has logged.
     unseen: Vec<String>,
     buffer: Vec<u8>,
 }
@@ -80,7 +80,7 @@ impl Reader {
         Self {
             root: plain(root),
             places: None,
-            foreign: mounts::Foreign::new(Arc::new(kernel::space)),
+            foreign: mounts::ForeignMounts::new(Arc::new(kernel::space)),
             limits: cgroup::Limits::default(),
             samples: 0,
             unseen: Vec::new(),
@@ -99,11 +99,11 @@ impl Reader {
         collector: Option<u32>,
         now: Instant,
         wall: SystemTime,
-    ) -> (Reading, Late, Option<Job>) {
+    ) -> (Reading, JobResult, Option<Job>) {
         let places = self.places();
         let buffer = &mut self.buffer;
         let mut reading = Reading::default();
-        if let Some(text) = read(&places.proc.join("stat"), Until::Short, buffer) {
+        if let Some(text) = read(&places.proc.join("stat"), FileEnd::Short, buffer) {
             let stat = parse::stat(&text, kernel::ticks_a_second());
             reading.boot = stat.boot;
             reading.cpus = stat.cpus;
@@ -112,17 +112,18 @@ impl Reader {
         if cpus > MOST_CPUS {
             reading.cpus = Cpus { each: Vec::new(), ..reading.cpus };
         }
-        reading.memory = read(&places.proc.join("meminfo"), Until::Short, buffer).and_then(|text| parse::memory(&text));
+        reading.memory =
+            read(&places.proc.join("meminfo"), FileEnd::Short, buffer).and_then(|text| parse::memory(&text));
         (reading.uptime, reading.load) = kernel::uptime_and_load();
         if reading.memory.as_ref().is_some_and(|memory| memory.swap_total > 0)
-            && let Some(text) = read(&places.proc.join("swaps"), Until::End, buffer)
+            && let Some(text) = read(&places.proc.join("swaps"), FileEnd::End, buffer)
         {
             reading.swaps = parse::swaps(&text).collect();
         }
-        if let Some(text) = read(&places.proc.join("diskstats"), Until::ShortRecords, buffer) {
+        if let Some(text) = read(&places.proc.join("diskstats"), FileEnd::ShortRecords, buffer) {
             reading.disks = parse::disks(&text).collect();
         }
-        if let Some(text) = read(&places.interfaces, Until::ShortRecords, buffer) {
+        if let Some(text) = read(&places.interfaces, FileEnd::ShortRecords, buffer) {
             reading.interfaces = parse::interfaces(&text).collect();
         }
         let chosen = self.mounts(&places);
@@ -136,14 +137,16 @@ impl Reader {
             .collect();
         let (late, hanging, job) = self.foreign.look(&places.root, chosen.foreign, now, wall);
         reading.hanging = hanging;
-        let processes = [(Who::Agent, Some(std::process::id())), (Who::Collector, collector)];
-        reading.processes =
-            processes.into_iter().filter_map(|(who, pid)| process(who, pid?, reading.boot, &mut self.buffer)).collect();
+        let processes = [(ProcessRole::Agent, Some(std::process::id())), (ProcessRole::Collector, collector)];
+        reading.processes = processes
+            .into_iter()
+            .filter_map(|(role, pid)| process(role, pid?, reading.boot, &mut self.buffer))
+            .collect();
         let memory = reading.memory.as_ref().map_or(0, |memory| memory.total);
         reading.cgroup = self.cgroup(memory, cpus as f64);
         self.samples = self.samples.wrapping_add(1);
         self.buffer.clear();
-        // A host with thousands of mounts, once.
+        // A host with thousands of mounts has made it larger.
         self.buffer.shrink_to(files::ROOM);
         (reading, late, job)
     }
@@ -155,7 +158,8 @@ impl Reader {
         let places = if self.root == Path::new("/") {
             Places::own()
         } else {
-            let own = files::bytes(Path::new("/proc/self/mountinfo"), Until::End, &mut self.buffer).unwrap_or_default();
+            let own =
+                files::bytes(Path::new("/proc/self/mountinfo"), FileEnd::End, &mut self.buffer).unwrap_or_default();
             Places::at(&self.root, own).unwrap_or_else(|why| {
                 log::warn!(
                     "host.root: {why}; sampling what the agent itself can see; mount the host's root with all that is \
@@ -168,16 +172,16 @@ impl Reader {
         self.places.insert(places).clone()
     }
 
-    fn mounts(&mut self, places: &Places) -> mounts::Chosen {
-        let Some(text) = files::bytes(&places.mounts, Until::End, &mut self.buffer) else {
-            return mounts::Chosen::default();
+    fn mounts(&mut self, places: &Places) -> mounts::ChosenMounts {
+        let Some(text) = files::bytes(&places.mounts, FileEnd::End, &mut self.buffer) else {
+            return mounts::ChosenMounts::default();
         };
         let chosen = mounts::choose(text);
         if places.root.as_os_str().is_empty() {
             return chosen;
         }
-        // What is mounted there for the host and not for the agent would be taken for what lies beneath it.
-        let own = files::bytes(Path::new("/proc/self/mountinfo"), Until::End, &mut self.buffer).unwrap_or_default();
+        // A file system that only the host sees there must not be mixed up with the one beneath it, which the agent sees.
+        let own = files::bytes(Path::new("/proc/self/mountinfo"), FileEnd::End, &mut self.buffer).unwrap_or_default();
         let (seen, unseen) = chosen.seen_below(&places.root, own);
         for mountpoint in &unseen {
             if !self.unseen.contains(mountpoint) {
@@ -192,9 +196,9 @@ impl Reader {
         seen
     }
 
-    fn cgroup(&mut self, memory: u64, cpus: f64) -> super::Cgroup {
+    fn cgroup(&mut self, memory: u64, cpus: f64) -> Cgroup {
         let buffer = &mut self.buffer;
-        let mut text = |path: &Path| read(path, Until::Short, buffer).map(std::borrow::Cow::into_owned);
+        let mut text = |path: &Path| read(path, FileEnd::Short, buffer).map(std::borrow::Cow::into_owned);
         if self.samples.is_multiple_of(LIMITS_EVERY) {
             self.limits = cgroup::Limits::find(Path::new("/sys/fs/cgroup"), &mut text, memory, cpus);
         }
@@ -202,20 +206,20 @@ impl Reader {
     }
 }
 
-/// As the kernel writes mount points: without a slash at the end.
+/// The path without a slash at its end, as the kernel writes mount points.
 fn plain(path: &Path) -> PathBuf {
     path.components().collect()
 }
 
-/// By the agent's own /proc: that is where its numbers of processes are valid.
-fn process(who: Who, pid: u32, boot: Option<SystemTime>, buffer: &mut Vec<u8>) -> Option<Process> {
+/// Reads a process from the agent's own /proc: the pids are valid only there.
+fn process(role: ProcessRole, pid: u32, boot: Option<SystemTime>, buffer: &mut Vec<u8>) -> Option<Process> {
     let directory = PathBuf::from(format!("/proc/{pid}"));
-    let text = read(&directory.join("stat"), Until::Short, buffer)?;
+    let text = read(&directory.join("stat"), FileEnd::Short, buffer)?;
     let stat = parse::process(&text)?;
     let second = kernel::ticks_a_second();
     let time = |ticks: u64| ticks as f64 / second as f64;
     Some(Process {
-        who,
+        role,
         pid,
         start: boot.map(|boot| boot + Duration::from_secs_f64(time(stat.start))),
         user: time(stat.user),
@@ -227,18 +231,18 @@ fn process(who: Who, pid: u32, boot: Option<SystemTime>, buffer: &mut Vec<u8>) -
     })
 }
 
-/// The name of the host, and its system's.
+/// The names of the host and of its operating system.
 pub(super) fn name_and_version(root: &Path) -> (String, String) {
     let mut buffer = Vec::new();
     let own = root == Path::new("/");
     let name = (!own)
-        .then(|| read(&root.join("etc/hostname"), Until::End, &mut buffer).map(|text| text.trim().to_owned()))
+        .then(|| read(&root.join("etc/hostname"), FileEnd::End, &mut buffer).map(|text| text.trim().to_owned()))
         .flatten()
         .filter(|name| !name.is_empty())
         .unwrap_or_else(kernel::host_name);
     let release = ["etc/os-release", "usr/lib/os-release"]
         .iter()
-        .find_map(|path| Some(parse::os_release(&read(&root.join(path), Until::End, &mut buffer)?)));
+        .find_map(|path| Some(parse::os_release(&read(&root.join(path), FileEnd::End, &mut buffer)?)));
     let version = match release.filter(|release| !release.is_empty()) {
         Some(release) => format!("Linux ({release})"),
         None => format!("Linux ({})", crate::os::kernel_release()),
@@ -257,13 +261,13 @@ mod tests {
 ";
 
     #[test]
-    fn a_root_without_the_hosts_proc_is_not_taken() {
+    fn a_root_without_the_hosts_proc_is_refused() {
         let error = Places::at(Path::new("/hostfs"), CONTAINER).unwrap_err();
         assert_eq!(error, "/hostfs/proc: the host's /proc is not mounted there");
     }
 
     #[test]
-    fn a_root_with_proc_but_no_first_process_is_not_taken_either() {
+    fn a_root_with_proc_but_no_first_process_is_refused() {
         let mounts = [CONTAINER, b"103 102 0:52 / /nowhere/proc rw - proc proc rw\n"].concat();
         let error = Places::at(Path::new("/nowhere"), &mounts).unwrap_err();
         assert!(error.starts_with("/nowhere/proc/1/net/dev: No such file"), "{error}");
@@ -276,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_hosts_root_the_own_one_is_sampled() {
+    fn without_the_hosts_root_the_agents_own_root_is_sampled() {
         let mut reader = Reader::new(Path::new("/nowhere"));
         assert_eq!(reader.places(), Places::own());
         let (reading, ..) = reader.read(None, Instant::now(), SystemTime::now());
@@ -284,11 +288,11 @@ mod tests {
     }
 
     #[test]
-    fn the_own_process_is_read() {
+    fn the_agents_own_process_is_read() {
         let now = SystemTime::now();
         let (reading, ..) = Reader::new(Path::new("/")).read(None, Instant::now(), now);
         let [process] = &reading.processes[..] else { panic!("{:?}", reading.processes) };
-        assert_eq!((process.who, process.pid), (Who::Agent, std::process::id()));
+        assert_eq!((process.role, process.pid), (ProcessRole::Agent, std::process::id()));
         assert!(process.start.is_some_and(|start| start <= now && Some(start) > reading.boot));
         assert!(process.resident > 0 && process.virtual_size > process.resident);
         assert!(process.threads.is_some_and(|threads| threads >= 1));

@@ -1,7 +1,7 @@
-//! Which file systems are sampled, and how those that may hang are kept from hanging the agent.
+//! Chooses the file systems to sample, and keeps the agent from hanging when one of them hangs.
 //!
-//! A file system on a disk of this host answers from the kernel's memory. One that is served by somebody else (NFS, FUSE,
-//! Ceph, …) may wait for ever: it is asked on a short-lived thread, of which there is never more than one.
+//! A file system on a disk of this host answers from the kernel's memory. A file system that a server or a process provides
+//! (NFS, FUSE, Ceph, …) may hang for ever: it is asked on a short-lived thread, and there is never more than one such thread.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,20 +11,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::super::{FileSystem, Job, Late, Mount, Space};
 use super::parse::{self, MountLine};
+use crate::observe::host::reading::{FileSystem, Job, JobResult, Mount, Space};
 
-/// A file system that does not answer for this long hangs.
+/// A file system that has not answered for this long counts as hanging.
 const HANGS: Duration = Duration::from_secs(5);
 
-/// How a file system is asked.
+/// The way in which a file system is asked for its space.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Class {
-    /// At once.
+    /// In the sample itself.
     Local,
-    /// On the thread.
+    /// On the thread, since it may hang.
     Foreign,
-    /// Not at all.
+    /// It is not asked at all.
     Ignored,
 }
 
@@ -34,7 +34,7 @@ const LOCAL: &[&str] = &[
     "nilfs2", "ntfs", "ntfs3", "reiserfs", "ubifs", "udf", "ufs", "vfat", "xfs", "yaffs", "yaffs2", "zfs",
 ];
 
-/// Those that have no space of their own, and images that are always full. autofs would mount something when asked.
+/// File systems without space of their own, and images, which are always full. autofs would mount something when asked.
 const IGNORED: &[&str] = &[
     "aufs",
     "autofs",
@@ -87,7 +87,7 @@ const IGNORED: &[&str] = &[
 
 fn class(line: &MountLine<'_>, mountpoint: &[u8]) -> Class {
     let is = |kinds: &[&str]| kinds.iter().any(|kind| kind.as_bytes() == line.kind);
-    // The root of a container is an overlay: it is the one that matters there.
+    // The root of a container is an overlay, and the only file system that matters there.
     if is(LOCAL) || (line.kind == b"overlay" && mountpoint == b"/") {
         Class::Local
     } else if is(IGNORED) {
@@ -103,23 +103,23 @@ pub(super) struct Entry {
     pub(super) mount: Mount,
     /// The mount point, which need not be UTF-8.
     path: PathBuf,
-    /// major:minor
+    /// `major:minor`
     device: Vec<u8>,
-    /// The lower, the better it stands for its device.
+    /// Of the mounts of one device, the one with the lowest rank is chosen.
     rank: u8,
-    /// Numbers of the mount, and of that on which it is mounted.
+    /// The ids of the mount, and of the mount below it.
     id: u32,
     parent: u32,
 }
 
 impl Entry {
-    /// Where it is when the root of the host is mounted here; an empty root is the agent's own.
+    /// The mount point, with the host's root mounted at `root`. An empty root is the agent's own.
     pub(super) fn below(&self, root: &Path) -> PathBuf {
         if root.as_os_str().is_empty() {
             return self.path.clone();
         }
         match self.path.strip_prefix("/") {
-            // Joined, it would end with a slash, which no mount point does.
+            // Joined, the path would end with a slash, which no mount point does.
             Ok(path) if path.as_os_str().is_empty() => root.to_owned(),
             Ok(path) => root.join(path),
             Err(_) => self.path.clone(),
@@ -127,15 +127,15 @@ impl Entry {
     }
 }
 
-/// What is to be asked.
+/// The file systems to ask.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Chosen {
+pub(super) struct ChosenMounts {
     pub(super) local: Vec<Entry>,
     pub(super) foreign: Vec<Entry>,
 }
 
-/// Chooses one mount of each device, for as long as no other mount hides it.
-pub(super) fn choose(mountinfo: &[u8]) -> Chosen {
+/// Chooses one mount of each device that no other mount hides.
+pub(super) fn choose(mountinfo: &[u8]) -> ChosenMounts {
     let mut entries: Vec<(Class, Entry)> = Vec::new();
     for line in parse::mounts(mountinfo) {
         let mountpoint = line.mountpoint();
@@ -152,15 +152,15 @@ pub(super) fn choose(mountinfo: &[u8]) -> Chosen {
             None => entries.push((class, entry(&line, &mountpoint, rank))),
         }
     }
-    let doubtful: Vec<Vec<u8>> = entries
+    let may_hang: Vec<Vec<u8>> = entries
         .iter()
         .filter(|(class, _)| *class == Class::Foreign)
         .map(|(_, entry)| entry.path.as_os_str().as_bytes().to_vec())
         .collect();
-    let mut chosen = Chosen::default();
+    let mut chosen = ChosenMounts::default();
     for (class, entry) in entries {
-        // The way to it may hang as well.
-        let beyond = doubtful.iter().any(|path| lies_in(entry.path.as_os_str().as_bytes(), path));
+        // A local file system below one that may hang may hang too.
+        let beyond = may_hang.iter().any(|path| lies_in(entry.path.as_os_str().as_bytes(), path));
         match class {
             Class::Local if !beyond => chosen.local.push(entry),
             Class::Local | Class::Foreign => chosen.foreign.push(entry),
@@ -170,19 +170,19 @@ pub(super) fn choose(mountinfo: &[u8]) -> Chosen {
     chosen
 }
 
-/// Whether a mount lies on the same place as an earlier one, or was put over the directory in which that is.
+/// Whether a mount lies on the same place as an earlier one, or over a directory above it.
 fn hides(line: &MountLine<'_>, mountpoint: &[u8], entry: &Entry) -> bool {
     let path = entry.path.as_os_str().as_bytes();
     lies_in(path, mountpoint) && (path == mountpoint || (line.id > entry.id && line.id != entry.parent))
 }
 
-/// A whole file system stands for its device before a part of it, and a directory before a file that a container engine
-/// put into `/etc`.
+/// A whole file system ranks before a part of it, and a directory before a file that a container engine has mounted into
+/// `/etc`.
 fn rank(line: &MountLine<'_>, mountpoint: &[u8]) -> u8 {
     u8::from(line.root != b"/") + 2 * u8::from(mountpoint.starts_with(b"/etc/"))
 }
 
-/// Whether a path is another, or below it.
+/// Whether a path is `directory`, or below it.
 fn lies_in(path: &[u8], directory: &[u8]) -> bool {
     match path.strip_prefix(directory) {
         Some(rest) => rest.is_empty() || rest.starts_with(b"/") || directory == b"/",
@@ -194,14 +194,14 @@ fn entry(line: &MountLine<'_>, mountpoint: &[u8], rank: u8) -> Entry {
     let has = |option: &[u8]| line.options.split(|byte| *byte == b',').any(|one| one == option);
     let mode = if has(b"rw") { "rw" } else { "ro" };
     let mut device = line.source();
-    // Not its name, but what the kernel was told to boot from.
+    // The kernel's name for the device it booted from: `/sys` has the real one.
     if device == "/dev/root" {
         let link = Path::new("/sys/dev/block").join(String::from_utf8_lossy(line.device).as_ref());
         let name =
             std::fs::read_link(link).ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
         device = name.map_or(device, |name| format!("/dev/{name}"));
     }
-    // davfs and the like take their password there.
+    // File systems such as davfs may have a password in the device's name.
     if let Some((scheme, rest)) = device.split_once("://")
         && let Some((_, host)) = rest.split('/').next().and_then(|authority| authority.rsplit_once('@'))
     {
@@ -223,9 +223,8 @@ fn entry(line: &MountLine<'_>, mountpoint: &[u8], rank: u8) -> Entry {
     }
 }
 
-impl Chosen {
-    /// Those that are mounted below `root` for the agent too, by the agent's own mountinfo, and the mount points of the
-    /// others.
+impl ChosenMounts {
+    /// Returns the file systems that the agent's own mountinfo shows below `root`, and the mount points of the others.
     pub(super) fn seen_below(self, root: &Path, own: &[u8]) -> (Self, Vec<String>) {
         let visible: Vec<(&[u8], Cow<'_, [u8]>)> =
             parse::mounts(own).map(|line| (line.device, line.mountpoint())).collect();
@@ -234,7 +233,7 @@ impl Chosen {
             let seen = |entry: &Entry| {
                 let there = entry.below(root);
                 let there = there.as_os_str().as_bytes();
-                // The last mount on a place is the one that is seen.
+                // The last mount on a place is the visible one.
                 let last = visible.iter().rev().find(|(_, mountpoint)| **mountpoint == *there);
                 last.is_some_and(|(device, _)| *device == entry.device)
             };
@@ -247,108 +246,111 @@ impl Chosen {
     }
 }
 
-/// How a file system is asked for its space.
-pub(super) type Ask = Arc<dyn Fn(&Path) -> io::Result<Space> + Send + Sync>;
+/// Asks a file system for its space.
+pub(super) type SpaceQuery = Arc<dyn Fn(&Path) -> io::Result<Space> + Send + Sync>;
 
-/// Asks those that may hang, on one thread at most.
-pub(super) struct Foreign {
-    ask: Ask,
+/// Asks the file systems that may hang, on one thread at most.
+pub(super) struct ForeignMounts {
+    ask: SpaceQuery,
     progress: Arc<Mutex<Progress>>,
-    /// The one that hangs, as was said.
-    told: Option<String>,
+    /// The mount point that hangs and has been logged.
+    reported: Option<String>,
 }
 
-/// How far the thread is.
+/// The state of the thread.
 #[derive(Debug, Default)]
 struct Progress {
-    /// There is a thread, or there is to be one.
-    out: bool,
-    /// What it waits for, and since when.
+    /// The thread runs, or its job waits to be started.
+    running: bool,
+    /// The file system that the thread is asking, and the time when it began to.
     at: Option<(Instant, Mount)>,
-    late: Late,
+    late: JobResult,
 }
 
-impl fmt::Debug for Foreign {
+impl fmt::Debug for ForeignMounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Foreign").field("progress", &self.progress).field("told", &self.told).finish_non_exhaustive()
+        f.debug_struct("ForeignMounts")
+            .field("progress", &self.progress)
+            .field("reported", &self.reported)
+            .finish_non_exhaustive()
     }
 }
 
-impl Foreign {
-    pub(super) fn new(ask: Ask) -> Self {
-        Self { ask, progress: Arc::default(), told: None }
+impl ForeignMounts {
+    pub(super) fn new(ask: SpaceQuery) -> Self {
+        Self { ask, progress: Arc::default(), reported: None }
     }
 
-    /// Gives what a thread that has ended saw, the mount points that hang, and the work for the next thread.
+    /// Returns the result of a thread that has ended, the mount points that hang, and the work for the next thread.
     ///
-    /// While one hangs, none of the others is asked: there may be a hundred more of the same server.
+    /// While one file system hangs, none of the others is asked: the same server may have a hundred more.
     pub(super) fn look(
         &mut self,
         root: &Path,
         entries: Vec<Entry>,
         now: Instant,
         wall: SystemTime,
-    ) -> (Late, Vec<String>, Option<Job>) {
+    ) -> (JobResult, Vec<String>, Option<Job>) {
         let progress = self.progress.clone();
         let mut known = progress.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.out {
+        if known.running {
             if let Some((since, mount)) = &known.at
                 && now.saturating_duration_since(*since) >= HANGS
-                && self.told.as_ref() != Some(&mount.mountpoint)
+                && self.reported.as_ref() != Some(&mount.mountpoint)
             {
                 log::warn!(
                     "file system at {} ({}) does not answer; no network file system is looked at until it does",
                     mount.mountpoint,
                     mount.kind
                 );
-                self.told = Some(mount.mountpoint.clone());
+                self.reported = Some(mount.mountpoint.clone());
             }
-            return (Late::default(), self.told.iter().cloned().collect(), None);
+            return (JobResult::default(), self.reported.iter().cloned().collect(), None);
         }
-        if let Some(mountpoint) = self.told.take() {
+        if let Some(mountpoint) = self.reported.take() {
             log::info!("file system at {mountpoint} answers again");
         }
         let late = std::mem::take(&mut known.late);
         if entries.is_empty() {
-            return (Late::default(), Vec::new(), None);
+            return (JobResult::default(), Vec::new(), None);
         }
-        known.out = true;
+        known.running = true;
         drop(known);
         let (ask, root) = (self.ask.clone(), root.to_owned());
-        // Made here, so that a job that is never run counts as ended.
-        let ending = Ending { progress, late: Late::default() };
+        // Made before the job: so a job that is dropped and never runs counts as ended too.
+        let guard = EndGuard { progress, late: JobResult::default() };
         let job = move || {
-            let mut ending = ending;
+            let mut guard = guard;
             for entry in entries {
                 let path = entry.below(&root);
-                ending.at(Some((Instant::now(), entry.mount.clone())));
+                guard.at(Some((Instant::now(), entry.mount.clone())));
                 match ask(&path) {
-                    Ok(space) => ending.late.file_systems.push(FileSystem { mount: entry.mount, space }),
+                    Ok(space) => guard.late.file_systems.push(FileSystem { mount: entry.mount, space }),
                     Err(error) => log::debug!("{}: cannot be asked for its space: {error}", path.display()),
                 }
             }
-            ending.late.at = Some(wall);
+            guard.late.at = Some(wall);
         };
         (late, Vec::new(), Some(Box::new(job)))
     }
 }
 
-/// Says that the thread has ended, however it did.
-struct Ending {
+/// Records the end of the thread when it is dropped, also after a panic.
+struct EndGuard {
     progress: Arc<Mutex<Progress>>,
-    late: Late,
+    late: JobResult,
 }
 
-impl Ending {
+impl EndGuard {
     fn at(&self, at: Option<(Instant, Mount)>) {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).at = at;
     }
 }
 
-impl Drop for Ending {
+impl Drop for EndGuard {
     fn drop(&mut self) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        *progress = Progress { out: false, at: None, late: std::mem::take(&mut self.late) };
+        *progress = Progress { running: false, at: None, late: std::mem::take(&mut self.late) };
     }
 }
 
@@ -364,17 +366,17 @@ mod tests {
     }
 
     #[test]
-    fn one_mount_of_each_disk_is_asked_at_once_and_what_may_hang_is_not() {
+    fn one_mount_of_each_disk_is_local_and_mounts_that_may_hang_are_not() {
         let chosen = choose(include_bytes!("golden/mountinfo.txt"));
         assert_eq!(mountpoints(&chosen.local), ["/", "/boot", "/media/my disk"]);
-        // The way to a disk below a network file system may hang too; what is not known is not trusted.
+        // A disk below a network file system may hang too, and so may a file system of unknown type.
         assert_eq!(mountpoints(&chosen.foreign), ["/mnt/nas", "/mnt/nas/local", "/home/pi/remote", "/mnt/new"]);
         let boot = &chosen.local[1].mount;
         assert_eq!((&*boot.device, &*boot.kind, boot.mode), ("/dev/mmcblk0p1", "vfat", "ro"));
     }
 
     #[test]
-    fn a_password_in_the_name_of_a_device_is_not_told() {
+    fn a_password_in_the_name_of_a_device_is_removed() {
         let text = b"1 0 0:40 / /mnt/dav rw - fuse.davfs https://me:secret@dav.example/a@b rw\n\
             2 0 0:41 / /mnt/ssh rw - fuse.sshfs me@host.example:/ rw\n";
         let chosen = choose(text);
@@ -383,8 +385,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_hidden_by_another_mount_is_not_taken_for_it() {
-        // The root may be listed after what is mounted on it.
+    fn mounts_hidden_by_another_mount_are_left_out() {
+        // The root may be listed after the mounts on it.
         let text = b"\
 22 27 8:1 / /boot rw - ext4 /dev/sda1 rw
 27 1 8:2 / / rw - ext4 /dev/sda2 rw
@@ -398,14 +400,14 @@ mod tests {
     }
 
     #[test]
-    fn in_a_container_its_root_and_its_volume_are_asked() {
+    fn in_a_container_the_root_and_the_volume_are_asked() {
         let chosen = choose(include_bytes!("golden/container_mountinfo.txt"));
         assert_eq!(mountpoints(&chosen.local), ["/", "/var/lib/otelet"]);
         assert_eq!(chosen.foreign, []);
     }
 
     #[test]
-    fn what_the_agent_does_not_see_below_the_hosts_root_is_not_asked() {
+    fn mounts_not_visible_below_the_hosts_root_are_not_asked() {
         let chosen = choose(include_bytes!("golden/mountinfo.txt"));
         let own = b"\
 1 0 179:2 / /hostfs ro - ext4 /dev/mmcblk0p2 rw
@@ -422,11 +424,11 @@ mod tests {
         assert_eq!(seen.local[1].below(Path::new("")), Path::new("/boot"));
     }
 
-    /// A network file system that answers when it is told to.
+    /// A network file system that answers when the test says so.
     struct Server {
         asked: mpsc::Receiver<PathBuf>,
         answers: mpsc::Sender<Space>,
-        foreign: Foreign,
+        foreign: ForeignMounts,
     }
 
     const SPACE: Space = Space { used: 1, free: 2, reserved: 3, inodes: Some([4, 5]) };
@@ -440,10 +442,10 @@ mod tests {
                 asks.send(path.to_owned()).unwrap();
                 answered.lock().unwrap().recv().map_err(|_| io::ErrorKind::TimedOut.into())
             };
-            Self { asked, answers, foreign: Foreign::new(Arc::new(ask)) }
+            Self { asked, answers, foreign: ForeignMounts::new(Arc::new(ask)) }
         }
 
-        fn look(&mut self, after: Duration) -> (Late, Vec<String>, Option<Job>) {
+        fn look(&mut self, after: Duration) -> (JobResult, Vec<String>, Option<Job>) {
             let entries = choose(b"1 0 0:40 / /mnt/a rw - nfs4 s:/ rw\n2 0 0:41 / /mnt/b rw - nfs4 s:/ rw\n").foreign;
             let wall = SystemTime::UNIX_EPOCH + after;
             self.foreign.look(Path::new(""), entries, Instant::now() + after, wall)
@@ -451,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_thread_saw_comes_with_the_next_sample_at_its_own_time() {
+    fn a_threads_result_comes_with_the_next_sample_and_keeps_its_time() {
         let mut server = Server::new();
         let (late, hanging, job) = server.look(Duration::ZERO);
         assert_eq!((late.at, &*hanging), (None, &[][..]));
@@ -468,14 +470,14 @@ mod tests {
     }
 
     #[test]
-    fn one_that_hangs_is_remembered_and_no_second_thread_is_made() {
+    fn a_hanging_file_system_is_reported_and_no_second_thread_is_made() {
         let mut server = Server::new();
         let (.., job) = server.look(Duration::ZERO);
         let thread = thread::spawn(job.unwrap());
         assert_eq!(server.asked.recv().unwrap(), Path::new("/mnt/a"));
 
         let (_, hanging, job) = server.look(HANGS / 2);
-        assert!(hanging.is_empty() && job.is_none(), "it has its time");
+        assert!(hanging.is_empty() && job.is_none(), "it has more time to answer");
         for round in 1..100 {
             let (late, hanging, job) = server.look(HANGS * 2 * round);
             assert_eq!((late.at, &*hanging), (None, &["/mnt/a".to_owned()][..]));
@@ -500,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_answers_with_an_error_costs_nothing_but_itself() {
+    fn a_file_system_that_answers_with_an_error_is_left_out() {
         let mut server = Server::new();
         let (.., job) = server.look(Duration::ZERO);
         server.answers.send(SPACE).unwrap();

@@ -1,14 +1,13 @@
-//! What the files of `/proc` say, see proc(5). Lines that cannot be read are left out: one odd line must not cost the rest.
+//! Parses the files of `/proc`, see proc(5). Lines that cannot be parsed are skipped: one odd line must not cost the rest.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use super::super::{Cpus, Disk, Interface, Memory, STATES, Swap};
+use crate::observe::host::reading::{Cpus, Disk, Interface, Memory, STATES, Swap};
 
-/// `/proc/diskstats` counts in sectors of this many bytes, whatever the device has.
+/// `/proc/diskstats` counts in sectors of this many bytes, for every device.
 const SECTOR: u64 = 512;
 
-/// What `/proc/stat` says.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Stat {
     pub(super) boot: Option<SystemTime>,
@@ -16,14 +15,14 @@ pub(super) struct Stat {
 }
 
 /// `/proc/stat`: `cpu0 user nice system idle iowait irq softirq steal guest guest_nice`, and `btime`. The times of
-/// guests are in those of users already.
+/// guests are part of the times of users already.
 pub(super) fn stat(text: &str, ticks_a_second: u64) -> Stat {
     let mut stat = Stat::default();
     for line in text.lines() {
         let mut fields = line.split_ascii_whitespace();
         let Some(name) = fields.next() else { continue };
         if let Some(number) = name.strip_prefix("cpu") {
-            // Kernels before 2.6.11 do not know of stolen time.
+            // Kernels before 2.6.11 have no stolen time.
             let times: [u64; STATES] = std::array::from_fn(|_| fields.next().and_then(number_of).unwrap_or(0));
             let seconds = times.map(|ticks| ticks as f64 / ticks_a_second as f64);
             match number.parse() {
@@ -39,8 +38,8 @@ pub(super) fn stat(text: &str, ticks_a_second: u64) -> Stat {
     stat
 }
 
-/// `/proc/meminfo`, whose kB are units of 1024 bytes. Without `MemAvailable` (kernels before 3.14) what is free and what is
-/// cached counts as available.
+/// `/proc/meminfo`, whose kB are units of 1024 bytes. Without `MemAvailable` (kernels before 3.14) free and cached memory
+/// counts as available.
 pub(super) fn memory(text: &str) -> Option<Memory> {
     let mut lines = text.lines().filter_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -60,7 +59,7 @@ pub(super) fn memory(text: &str) -> Option<Memory> {
         _ => {}
     });
     let (total, free) = (total?, free?);
-    // The same sum as `free` and the Collector's scraper show.
+    // `free` and the Collector's scraper show the same sum.
     let cached = cached + reclaimable;
     Some(Memory {
         total,
@@ -109,8 +108,8 @@ pub(super) fn disks(text: &str) -> impl Iterator<Item = Disk> {
     })
 }
 
-/// `net/dev`: `name: bytes packets errs drop fifo frame compressed multicast` received, the same sent, below two lines of
-/// titles. A name may have colons in it.
+/// `net/dev`: `name: bytes packets errs drop fifo frame compressed multicast` received, and the same counts
+/// sent, below two lines of titles. A name may contain colons.
 pub(super) fn interfaces(text: &str) -> impl Iterator<Item = Interface> {
     text.lines().skip(2).filter_map(|line| {
         let (device, counts) = line.rsplit_once(':')?;
@@ -134,7 +133,7 @@ pub(super) fn interfaces(text: &str) -> impl Iterator<Item = Interface> {
     })
 }
 
-/// What `/proc/PID/stat` says: times in ticks, the start since the host's.
+/// A process in `/proc/PID/stat`: times in ticks, and its start in ticks since the host's.
 #[derive(Debug, PartialEq)]
 pub(super) struct ProcessStat {
     pub(super) user: u64,
@@ -145,11 +144,11 @@ pub(super) struct ProcessStat {
     pub(super) resident_pages: u64,
 }
 
-/// `/proc/PID/stat`. The name in brackets may hold anything, brackets too. None for the remains of a process.
+/// `/proc/PID/stat`. The name in brackets may contain anything, brackets too. None for a zombie.
 pub(super) fn process(text: &str) -> Option<ProcessStat> {
     let (_, rest) = text.rsplit_once(") ")?;
     let mut fields = rest.split_ascii_whitespace();
-    // Numbered from 3 in proc(5).
+    // This is field 3 in proc(5).
     if fields.next()? == "Z" {
         return None;
     }
@@ -168,11 +167,11 @@ pub(super) fn process(text: &str) -> Option<ProcessStat> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct MountLine<'a> {
     pub(super) id: u32,
-    /// On which it is mounted.
+    /// The id of the mount on which it is mounted.
     pub(super) parent: u32,
-    /// major:minor
+    /// `major:minor`
     pub(super) device: &'a [u8],
-    /// What of the file system is mounted.
+    /// The directory of the file system that is mounted.
     pub(super) root: &'a [u8],
     mountpoint: &'a [u8],
     /// Options of the mount, not of the file system.
@@ -182,12 +181,11 @@ pub(super) struct MountLine<'a> {
 }
 
 impl<'a> MountLine<'a> {
-    /// Where it is mounted.
     pub(super) fn mountpoint(&self) -> Cow<'a, [u8]> {
         unescape(self.mountpoint)
     }
 
-    /// What is mounted, for people.
+    /// The name of the mounted device, for people.
     pub(super) fn source(&self) -> String {
         String::from_utf8_lossy(&unescape(self.source)).into_owned()
     }
@@ -207,7 +205,7 @@ pub(super) fn mounts(text: &[u8]) -> impl Iterator<Item = MountLine<'_>> {
     })
 }
 
-/// Spaces, tabs, line ends and backslashes are written in octal there: `\040`.
+/// The kernel writes spaces, tabs, line ends and backslashes in octal: `\040`.
 fn unescape(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'\\') {
         return Cow::Borrowed(text);
@@ -252,7 +250,7 @@ mod tests {
     const MIB: u64 = 1024 * 1024;
 
     #[test]
-    fn cpu_times_are_in_ticks_and_those_of_guests_are_not_counted_again() {
+    fn cpu_times_are_in_ticks_and_guest_times_are_not_added() {
         let stat = stat(include_str!("golden/stat.txt"), 100);
         assert_eq!(stat.boot, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(769_041_601)));
         assert_eq!(stat.cpus.total, Some([101_321.53, 2906.96, 30_847.19, 468_284.83, 166.83, 0.0, 251.95, 0.0]));
@@ -261,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_kernel_without_stolen_time_and_nonsense_are_read_too() {
+    fn a_kernel_without_stolen_time_and_malformed_lines_are_read() {
         assert_eq!(
             stat("cpu0 1 2 3 4 5 6 7\ncpux 1\n\nbtime x\n", 1).cpus.each,
             [(0, [1., 2., 3., 4., 5., 6., 7., 0.])]
@@ -285,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_kernel_does_not_say_what_is_available() {
+    fn an_old_kernel_without_available_memory_is_read() {
         let old = memory("MemTotal: 100 kB\nMemFree: 20 kB\nBuffers: 10 kB\nCached: 30 kB\n").unwrap();
         assert_eq!(old.used(), 40 * 1024);
         assert_eq!(memory("MemTotal: 100 kB\n"), None);
@@ -307,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn disks_count_in_sectors_whatever_the_kernel_adds_to_the_line() {
+    fn disks_count_in_sectors_and_further_columns_are_skipped() {
         let disks: Vec<Disk> = disks(include_str!("golden/diskstats.txt")).collect();
         let names: Vec<&str> = disks.iter().map(|disk| &*disk.device).collect();
         assert_eq!(names, ["loop0", "mmcblk0", "mmcblk0p1", "vda"]);
@@ -326,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn interfaces_have_received_first_and_may_be_called_anything() {
+    fn interfaces_list_received_first_and_may_have_any_name() {
         let interfaces: Vec<Interface> = interfaces(include_str!("golden/netdev.txt")).collect();
         let names: Vec<&str> = interfaces.iter().map(|interface| &*interface.device).collect();
         assert_eq!(names, ["lo", "eth0", "eth0:1", "wlan0"]);
@@ -372,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unescaped_and_what_is_no_escape_stays() {
+    fn names_are_unescaped_and_other_backslashes_stay() {
         assert_eq!(&*unescape(br"a\040b\011\012\134c"), b"a b\t\n\\c");
         assert_eq!(&*unescape(br"\9\04\400\"), br"\9\04\400\");
     }

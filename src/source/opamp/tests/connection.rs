@@ -10,7 +10,7 @@ fn an_interval_alone_is_taken_at_once_and_zero_restores_the_settings() {
 
     let (asked, answer) = bench.exchange(connection(b"c1", |it| it.heartbeat_interval_seconds = 9));
     let said = asked.connection_settings_status.unwrap();
-    assert_eq!((said.status(), &*said.last_connection_settings_hash), (WireStatus::Applied, &b"c1"[..]));
+    assert_eq!((said.status(), &*said.last_connection_settings_hash), (OfferStatus::Applied, &b"c1"[..]));
     assert_eq!(answer, Offer::Unchanged.into(), "the same hash is not looked at again");
 
     let (_, answer) = bench.exchange(connection(b"c2", |_| ()));
@@ -37,7 +37,7 @@ fn another_server_is_tried_with_a_full_report_before_it_is_kept() {
     let (request, leaving) = bench.request(true);
     assert_eq!(request.url, URL);
     assert!(leaving.agent_disconnect.is_some());
-    assert_eq!(leaving.connection_settings_status.unwrap().status(), WireStatus::Applying);
+    assert_eq!(leaving.connection_settings_status.unwrap().status(), OfferStatus::Applying);
     assert!(bench.hear(offer(b"h", &[("", BODY)])).unwrap().orders.again);
 
     let (request, first) = bench.request(true);
@@ -51,7 +51,7 @@ fn another_server_is_tried_with_a_full_report_before_it_is_kept() {
 
     let (request, asked) = bench.request(true);
     assert_eq!(request.url, two);
-    assert_eq!(asked.connection_settings_status.unwrap().status(), WireStatus::Applied);
+    assert_eq!(asked.connection_settings_status.unwrap().status(), OfferStatus::Applied);
     assert!(asked.agent_description.is_none());
     bench.hear(ServerToAgent::default()).unwrap();
 
@@ -88,7 +88,7 @@ fn settings_that_do_not_work_are_given_up_and_reported() {
         assert_eq!(request.url, URL);
         assert!(is_full(&asked), "the server before was told goodbye");
         let said = asked.connection_settings_status.unwrap();
-        assert_eq!((said.status(), said.error_message), (WireStatus::Failed, failure.message));
+        assert_eq!((said.status(), said.error_message), (OfferStatus::Failed, failure.message));
         assert!(!bench.hear(connection(b"c1", |_| ())).unwrap().orders.again, "not tried again");
     }
 }
@@ -149,7 +149,7 @@ fn settings_without_a_clear_answer_are_tried_a_few_times() {
     let (request, asked) = bench.request(true);
     assert_eq!(request.url, URL);
     let said = asked.connection_settings_status.unwrap();
-    assert_eq!((said.status(), &*said.error_message), (WireStatus::Failed, "http://two.example/v1: answered 503"));
+    assert_eq!((said.status(), &*said.error_message), (OfferStatus::Failed, "http://two.example/v1: answered 503"));
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_candidate_survives_a_restart_and_is_tried_at_the_next_start() {
     let (request, asked) = bench.request(true);
     assert_eq!(request.url, "http://two.example/v1");
     assert!(is_full(&asked) && asked.agent_disconnect.is_none());
-    assert_eq!(asked.connection_settings_status.unwrap().status(), WireStatus::Applying);
+    assert_eq!(asked.connection_settings_status.unwrap().status(), OfferStatus::Applying);
 
     for torn in ["", "{", "[]", "null", "{\"location\": 1}"] {
         std::fs::write(&file, torn).unwrap();
@@ -180,7 +180,7 @@ fn settings_that_cannot_be_kept_are_not_used() {
     let (request, asked) = bench.request(true);
     assert_eq!(request.url, URL);
     let said = asked.connection_settings_status.unwrap();
-    assert_eq!(said.status(), WireStatus::Failed);
+    assert_eq!(said.status(), OfferStatus::Failed);
     assert!(said.error_message.starts_with("cannot be kept: "), "{}", said.error_message);
 }
 
@@ -222,7 +222,7 @@ fn refused_settings_and_settings_for_other_protocols_are_reported_as_failed() {
         ..ServerToAgent::default()
     });
     let said = asked.connection_settings_status.unwrap();
-    assert_eq!((said.status(), &*said.last_connection_settings_hash), (WireStatus::Failed, &b"c1"[..]));
+    assert_eq!((said.status(), &*said.last_connection_settings_hash), (OfferStatus::Failed, &b"c1"[..]));
     let said = bench.ask().connection_settings_status.unwrap();
     assert_eq!(said.last_connection_settings_hash, b"c2");
     assert_eq!(said.error_message, "only settings for OpAMP itself are taken");

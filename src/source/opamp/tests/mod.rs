@@ -14,7 +14,7 @@ use ureq::http::HeaderMap;
 use uuid::Uuid;
 
 use super::state::*;
-use super::wire::Status as WireStatus;
+use super::wire::OfferStatus;
 use super::wire::{
     AgentConfigFile, AgentConfigMap, AgentIdentification, AgentRemoteConfig, ConnectionSettingsOffers, Header, Headers,
     OpAmpConnectionSettings, RetryInfo, ServerErrorResponse, ServerToAgentCommand,

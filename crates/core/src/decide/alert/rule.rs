@@ -3,7 +3,16 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::*;
+use super::labels::all_labels;
+use crate::decide::data::alert::{Alert, AlertReport, AlertSettings, AlertState, text};
+use crate::decide::data::time::Moment;
+use crate::telemetry::{Attributes, Kind, Point, Snapshot};
+
+/// The most series that one alert keeps in mind.
+pub const MOST_SERIES: usize = 64;
+
+/// The least time after which a series that nobody has measured is gone.
+pub const GONE_AFTER: Duration = Duration::from_secs(300);
 
 /// So many snapshots that hold the metric but not the series mean that the series is gone.
 const MISSES: u32 = 3;
@@ -28,7 +37,7 @@ pub(super) struct Rule {
 #[derive(Debug)]
 pub(super) struct Series {
     pub(super) attributes: Attributes,
-    pub(super) state: State,
+    pub(super) state: SeriesState,
     /// Where the rate is counted from.
     pub(super) base: Option<(Instant, f64)>,
     /// When it was measured last, in which round, and how long after the time before.
@@ -40,7 +49,7 @@ pub(super) struct Series {
 }
 
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum SeriesState {
     Good,
     /// Bad, but not for long enough.
     Pending {
@@ -52,7 +61,7 @@ pub(super) enum State {
 }
 
 /// What came of a look at a value.
-pub(super) enum News {
+pub(super) enum Transition {
     Fired { alert: Box<Alert>, lasted: Duration },
     Resolved(Box<Alert>, Cow<'static, str>),
 }
@@ -82,7 +91,13 @@ impl Rule {
         })
     }
 
-    pub(super) fn look(&mut self, snapshot: &Snapshot, labels: &[(String, String)], at: Moment, news: &mut Vec<News>) {
+    pub(super) fn look(
+        &mut self,
+        snapshot: &Snapshot,
+        labels: &[(String, String)],
+        at: Moment,
+        news: &mut Vec<Transition>,
+    ) {
         let is_looked_at = |point: &&Point| point.metric.name == self.settings.metric;
         let points: Vec<&Point> = snapshot.points.iter().filter(is_looked_at).collect();
         if points.is_empty() {
@@ -105,12 +120,12 @@ impl Rule {
         }
         self.end_what_is_gone(at.now, news);
         if !self.settings.rate {
-            self.series.retain(|series| !matches!(series.state, State::Good));
+            self.series.retain(|series| !matches!(series.state, SeriesState::Good));
         }
     }
 
     /// Looks at one series.
-    fn take(&mut self, point: &Point, value: f64, labels: &[(String, String)], at: Moment, news: &mut Vec<News>) {
+    fn take(&mut self, point: &Point, value: f64, labels: &[(String, String)], at: Moment, news: &mut Vec<Transition>) {
         let index = self.series.iter().position(|series| same(&series.attributes, &point.attributes));
         let needed = index.is_some() || self.settings.rate || self.settings.threshold.is_exceeded(value);
         if index.is_none() && needed {
@@ -120,7 +135,7 @@ impl Rule {
             }
             self.series.push(Series {
                 attributes: point.attributes.clone(),
-                state: State::Good,
+                state: SeriesState::Good,
                 base: None,
                 measured: at.now,
                 round: self.round,
@@ -150,11 +165,11 @@ impl Rule {
         }
     }
 
-    pub(super) fn end_what_is_gone(&mut self, now: Instant, news: &mut Vec<News>) {
+    pub(super) fn end_what_is_gone(&mut self, now: Instant, news: &mut Vec<Transition>) {
         self.series.retain_mut(|series| {
             let gone = series.is_gone(now);
-            if gone && let State::Firing(alert) = std::mem::replace(&mut series.state, State::Good) {
-                news.push(News::Resolved(alert, "it is no longer measured".into()));
+            if gone && let SeriesState::Firing(alert) = std::mem::replace(&mut series.state, SeriesState::Good) {
+                news.push(Transition::Resolved(alert, "it is no longer measured".into()));
             }
             !gone
         });
@@ -179,8 +194,8 @@ impl Rule {
         let mut reports = Vec::new();
         for series in &self.series {
             match &series.state {
-                State::Good => {}
-                State::Pending { wall, value, .. } => {
+                SeriesState::Good => {}
+                SeriesState::Pending { wall, value, .. } => {
                     reports.push(one(
                         AlertState::Pending,
                         Some(*wall),
@@ -189,7 +204,7 @@ impl Rule {
                         &self.settings.summary,
                     ));
                 }
-                State::Firing(alert) => {
+                SeriesState::Firing(alert) => {
                     reports.push(one(
                         AlertState::Firing,
                         Some(alert.since),
@@ -236,27 +251,27 @@ impl Series {
         rule: &AlertSettings,
         labels: &[(String, String)],
         at: Moment,
-        news: &mut Vec<News>,
+        news: &mut Vec<Transition>,
     ) {
         let bad = rule.threshold.is_exceeded(value);
         match &mut self.state {
-            State::Good if bad => self.wait_or_fire(at.now, at.wall, value, rule, labels, at, news),
-            State::Good => {}
-            State::Pending { since, wall, .. } => {
+            SeriesState::Good if bad => self.wait_or_fire(at.now, at.wall, value, rule, labels, at, news),
+            SeriesState::Good => {}
+            SeriesState::Pending { since, wall, .. } => {
                 let (since, wall) = (*since, *wall);
                 if bad {
                     self.wait_or_fire(since, wall, value, rule, labels, at, news);
                 } else {
-                    self.state = State::Good;
+                    self.state = SeriesState::Good;
                 }
             }
-            State::Firing(alert) => {
+            SeriesState::Firing(alert) => {
                 alert.value = value;
                 alert.threshold = rule.threshold;
                 if rule.threshold.is_well(value, rule.resolve_at)
-                    && let State::Firing(alert) = std::mem::replace(&mut self.state, State::Good)
+                    && let SeriesState::Firing(alert) = std::mem::replace(&mut self.state, SeriesState::Good)
                 {
-                    news.push(News::Resolved(alert, "it is good again".into()));
+                    news.push(Transition::Resolved(alert, "it is good again".into()));
                 }
             }
         }
@@ -271,11 +286,11 @@ impl Series {
         rule: &AlertSettings,
         labels: &[(String, String)],
         at: Moment,
-        news: &mut Vec<News>,
+        news: &mut Vec<Transition>,
     ) {
         let lasted = at.now.saturating_duration_since(since);
         if lasted < rule.lasting {
-            self.state = State::Pending { since, wall, value };
+            self.state = SeriesState::Pending { since, wall, value };
             return;
         }
         let alert = Box::new(Alert {
@@ -289,8 +304,8 @@ impl Series {
             value,
             threshold: rule.threshold,
         });
-        self.state = State::Firing(alert.clone());
-        news.push(News::Fired { alert, lasted });
+        self.state = SeriesState::Firing(alert.clone());
+        news.push(Transition::Fired { alert, lasted });
     }
 
     /// A snapshot may hold some series of a metric only, such as one check, so misses count only after some of its own turns.
@@ -309,4 +324,14 @@ impl Series {
 /// When that is gone which was measured last at this time, and so long after the time before.
 fn gone_at(measured: Instant, gap: Option<Duration>) -> Instant {
     measured + GONE_AFTER.max(gap.unwrap_or_default() * 4)
+}
+
+fn same(one: &Attributes, other: &Attributes) -> bool {
+    one == other || (one.len() == other.len() && one.iter().all(|pair| other.contains(pair)))
+}
+
+/// What is written down to the second, so that it reads the same after a restart.
+pub(super) fn whole_second(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }

@@ -1,8 +1,13 @@
 //! Rules met by values that a test makes up.
 
+use super::labels::all_labels;
 use super::*;
-use crate::decide::{FailureKind, origin};
+use crate::decide::data::failure::FailureKind;
+use crate::decide::data::time::origin;
+use crate::decide::{AlertSeverity, AlertState, Threshold};
 use crate::telemetry::Metric;
+use crate::telemetry::{Attributes, Kind, Point};
+use std::time::SystemTime;
 
 static LOAD: Metric =
     Metric { name: "load", unit: "1", kind: Kind::Gauge, owner: crate::telemetry::Owner::Host, help: "" };
@@ -68,9 +73,9 @@ impl Bench {
     }
 
     /// The batch that is sent now.
-    fn sends(&mut self) -> Vec<Notification> {
+    fn sends(&mut self) -> Vec<AlertMessage> {
         let batch = self.due(0).into_iter().find_map(|action| match action {
-            Action::Notify(batch) => Some(batch),
+            Action::SendAlerts(batch) => Some(batch),
             _ => None,
         });
         batch.unwrap_or_default()
@@ -78,7 +83,7 @@ impl Bench {
 
     fn taken(&mut self) {
         let at = self.at();
-        self.alerts.on_notified(Ok(()), None, at, &mut Vec::new());
+        self.alerts.on_sent(Ok(()), None, at, &mut Vec::new());
     }
 }
 
@@ -365,7 +370,7 @@ fn a_resolved_one_is_sent_until_it_was_taken_once() {
     let resolved = bench.sends();
     assert_eq!(resolved[0].ends_at, WALL + Duration::from_secs(10));
     let at = bench.at();
-    bench.alerts.on_notified(Err(Failure::new(FailureKind::Status, "answered 503")), None, at, &mut Vec::new());
+    bench.alerts.on_sent(Err(Failure::new(FailureKind::Status, "answered 503")), None, at, &mut Vec::new());
     assert_eq!(bench.sends(), [], "not at once");
     assert_eq!(bench.alerts.memory().resolved.len(), 1, "and not lost with the agent");
     bench.seconds += 60;
@@ -464,7 +469,7 @@ impl Bench {
         let theirs = at.wall + Duration::from_secs(ahead);
         let clocks = Clocks { server: "http://a/".into(), theirs, ours: at.wall };
         let mut out = Vec::new();
-        self.alerts.on_notified(Ok(()), Some(&clocks), at, &mut out);
+        self.alerts.on_sent(Ok(()), Some(&clocks), at, &mut out);
         let told = |action: &Action| match action {
             Action::Tell(notice) => notice.to_string(),
             other => panic!("{other:?}"),
@@ -500,7 +505,7 @@ fn a_receiver_whose_clock_is_ahead_is_told_again_in_its_own_time() {
     let week = Duration::from_secs(WEEK);
     assert_eq!(theirs[0].starts_at, ours[0].starts_at + week, "at once");
     assert_eq!(theirs[0].ends_at, ours[0].ends_at + week);
-    assert_eq!(bench.alerts.report().notifications.sent, 0, "the first does not count");
+    assert_eq!(bench.alerts.report().messages.sent, 0, "the first does not count");
 
     assert_eq!(bench.taken_by_one_ahead(WEEK), NOTHING);
     assert_eq!(bench.sends(), [], "once");
@@ -522,7 +527,7 @@ fn a_clock_that_jumps_with_each_answer_has_the_same_sent_twice_and_no_more() {
         assert!(sent < 10, "again and again");
         bench.taken_by_one_ahead(WEEK * sent);
     }
-    assert_eq!((sent, bench.alerts.report().notifications.sent), (2, 1));
+    assert_eq!((sent, bench.alerts.report().messages.sent), (2, 1));
 }
 
 #[test]

@@ -10,7 +10,8 @@ impl World {
         let running = self.agent.report().effective;
         if let Some(config) = running {
             let real = self.processes.values().any(|process| process.config == Some(config));
-            let ending = self.pending.iter().any(|(_, event)| matches!(event, Event::Collector(Input::Exited { .. })));
+            let ending =
+                self.pending.iter().any(|(_, event)| matches!(event, Event::Collector(CollectorEvent::Exited { .. })));
             assert!(real || ending, "{}: the report calls {config} effective, and it does not run", self.seed);
         }
     }
@@ -73,7 +74,7 @@ impl World {
             }
             Action::Probe(pid) => {
                 let probe = self.probe(pid);
-                self.later(1_000, Event::Collector(Input::Probed { pid, probe }));
+                self.later(1_000, Event::Collector(CollectorEvent::Probed { pid, probe }));
             }
             Action::Quit => {
                 assert!(self.processes.is_empty(), "{}: the agent quit and left a collector", self.seed);
@@ -90,11 +91,11 @@ impl World {
             Action::Export => {
                 let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Exported(_))).count();
                 assert_eq!(out, 0, "{}: a second export while one is out", self.seed);
-                let gone = self.agent.exporting.to_collector() && self.agent.report().effective.is_none();
+                let gone = self.agent.exports.to_collector() && self.agent.report().effective.is_none();
                 assert!(!gone, "{}: an export to a collector that does not run", self.seed);
                 let result = match self.rounds.places[0].away {
                     true => Err(Failure::new(FailureKind::Status, "answered 503")),
-                    false => Ok(Delivered { sent: 1, more: !self.quiet && self.below(3) == 0, trouble: None }),
+                    false => Ok(ExportOutcome { sent: 1, more: !self.quiet && self.below(3) == 0, trouble: None }),
                 };
                 self.later(3_000, Event::Exported(result));
             }
@@ -123,8 +124,8 @@ impl World {
                 }
                 self.later(300, Event::AlertsKept(result));
             }
-            Action::Notify(batch) => {
-                let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::Notified { .. })).count();
+            Action::SendAlerts(batch) => {
+                let out = self.pending.iter().filter(|(_, event)| matches!(event, Event::AlertsSent { .. })).count();
                 assert_eq!(out, 0, "{}: a second batch while one is out", self.seed);
                 assert!(!batch.is_empty(), "{}: an empty batch", self.seed);
                 self.check_times(&batch);
@@ -137,14 +138,14 @@ impl World {
                 }
                 let (ours, theirs) = (self.wall(), self.receivers_wall());
                 let clocks = self.tells_date().then(|| Clocks { server: "a webhook".into(), theirs, ours });
-                self.later(2_000, Event::Notified { result, clocks });
+                self.later(2_000, Event::AlertsSent { result, clocks });
             }
             Action::EndValidation | Action::Tell(_) | Action::Answer(_) => {}
         }
     }
 
     /// What fires has not ended, and what was resolved has, by the clock of a receiver that told what it shows.
-    fn check_times(&self, batch: &[Notification]) {
+    fn check_times(&self, batch: &[AlertMessage]) {
         let theirs = self.receivers_wall();
         for one in batch.iter().filter(|_| self.told_ahead == Some(self.receiver_ahead)) {
             let number = one.labels.iter().find_map(|(name, value)| (name == "number").then(|| value.parse::<i64>()));
@@ -156,7 +157,7 @@ impl World {
         }
     }
 
-    fn hear(&mut self, batch: Vec<Notification>) {
+    fn hear(&mut self, batch: Vec<AlertMessage>) {
         for one in batch {
             let labels = format!("{:?}", one.labels);
             if one.ends_at > self.receivers_wall() {
@@ -187,7 +188,7 @@ impl World {
         assert!(fresh < check::MOST_AT_ONCE, "{}: {fresh} checks are under way already", self.seed);
         self.checking.insert(generation, self.now);
         let result = if self.below(3) == 0 { Err("refused".into()) } else { Ok(String::new()) };
-        let outcome = check::Outcome { result, took: Duration::ZERO };
+        let outcome = CheckOutcome { result, took: Duration::ZERO };
         match self.below(20) {
             0 => {}
             1 => self.later(600_000, Event::Checked { generation, outcome }),
@@ -217,7 +218,7 @@ impl World {
         }
         if self.binary_missing || !self.rounds.bodies.contains(&config) {
             let failure = SpawnFailure { reason: "no such file".into() };
-            self.pending.push((self.now, Event::Collector(Input::Spawned(Err(failure)))));
+            self.pending.push((self.now, Event::Collector(CollectorEvent::Spawned(Err(failure)))));
             return;
         }
         let pid = self.next_pid;
@@ -248,7 +249,12 @@ impl World {
         self.processes.insert(pid, process);
         self.pending.push((
             self.now,
-            Event::Collector(Input::Spawned(Ok(Child { pid, witness: Witness::HealthCheck, engine, additions }))),
+            Event::Collector(CollectorEvent::Spawned(Ok(Child {
+                pid,
+                witness: Witness::HealthCheck,
+                engine,
+                additions,
+            }))),
         ));
         if lacks_engine {
             let after = self.millis(500);
@@ -272,8 +278,10 @@ impl World {
             _ => {
                 if !self.quiet && self.below(10) == 0 {
                     let exit = Exit { how: "code 1".into(), last_words: "address in use".into(), stolen_port: true };
-                    self.pending
-                        .push((self.now + Duration::from_millis(20), Event::Collector(Input::Exited { pid, exit })));
+                    self.pending.push((
+                        self.now + Duration::from_millis(20),
+                        Event::Collector(CollectorEvent::Exited { pid, exit }),
+                    ));
                 }
             }
         }
@@ -285,13 +293,13 @@ impl World {
         let known = self
             .pending
             .iter_mut()
-            .find(|(_, event)| matches!(event, Event::Collector(Input::Exited { pid: p, .. }) if *p == pid));
+            .find(|(_, event)| matches!(event, Event::Collector(CollectorEvent::Exited { pid: p, .. }) if *p == pid));
         match known {
             Some((when, _)) => *when = (*when).min(time),
             None if self.processes.contains_key(&pid) => {
                 self.pending.push((
                     time,
-                    Event::Collector(Input::Exited { pid, exit: Exit { how: how.into(), ..Exit::default() } }),
+                    Event::Collector(CollectorEvent::Exited { pid, exit: Exit { how: how.into(), ..Exit::default() } }),
                 ));
             }
             None => {}

@@ -1,7 +1,7 @@
 //! The places that configs come from: they fall silent, come back and change their minds, and what may be asked of them.
 
 use super::*;
-use crate::decide::sources::Serving;
+use crate::decide::ActiveSource;
 
 /// How long the first may be silent.
 pub(super) const FALLBACK_AFTER: Duration = Duration::from_secs(120);
@@ -105,8 +105,8 @@ impl World {
         self.rounds.number = 1 + self.below(3) as usize;
         self.forget_sources(self.agent.rollout.record().remote.is_some());
         for (_, event) in &mut self.pending {
-            if let Event::Exchanged { exchanged, .. } = event {
-                *exchanged = Exchanged::Replaced;
+            if let Event::Exchanged { outcome, .. } = event {
+                *outcome = ExchangeOutcome::Replaced;
             }
         }
     }
@@ -177,8 +177,8 @@ impl World {
             }
         }
         let delay = self.millis(3_000);
-        let (heard, exchanged) = self.answer(source, conditional);
-        self.pending.push((now + delay, Event::Exchanged { source, heard, exchanged }));
+        let (freshness, outcome) = self.answer(source, conditional);
+        self.pending.push((now + delay, Event::Exchanged { source, freshness, outcome }));
     }
 
     pub(super) fn look_at_body(&mut self, hash: ConfigHash) {
@@ -190,26 +190,26 @@ impl World {
         self.later(500, Event::BodyChecked { hash, whole });
     }
 
-    fn answer(&mut self, source: usize, conditional: bool) -> (Heard, Exchanged) {
+    fn answer(&mut self, source: usize, conditional: bool) -> (Freshness, ExchangeOutcome) {
         let Place { offers, away, given } = self.rounds.places[source];
         if away {
             // What was announced once may be kept, and is offered again to an agent that has lost it.
             if let (0, false, Some(hash), 0) = (source, conditional, given, self.below(4)) {
-                return (Heard::Before, Exchanged::Offered(hash));
+                return (Freshness::Cached, ExchangeOutcome::Offered(hash));
             }
             let retry_after = (self.below(3) == 0).then(|| SOONEST + self.millis(60_000));
             let failure = Failure { retry_after, ..Failure::new(FailureKind::Status, "answered 503") };
-            return (Heard::Now, Exchanged::Failed(failure));
+            return (Freshness::Fresh, ExchangeOutcome::Failed(failure));
         }
-        let exchanged = match offers {
-            None => Exchanged::Empty,
-            Some(hash) if conditional && given == Some(hash) => Exchanged::Unchanged,
+        let outcome = match offers {
+            None => ExchangeOutcome::Empty,
+            Some(hash) if conditional && given == Some(hash) => ExchangeOutcome::Unchanged,
             Some(hash) if character(hash) == Character::Malformed => {
-                Exchanged::Malformed { hash, reason: "not YAML".into() }
+                ExchangeOutcome::Malformed { hash, reason: "not YAML".into() }
             }
-            Some(hash) => Exchanged::Offered(hash),
+            Some(hash) => ExchangeOutcome::Offered(hash),
         };
-        (Heard::Now, exchanged)
+        (Freshness::Fresh, outcome)
     }
 
     /// Before the agent hears of it.
@@ -219,8 +219,8 @@ impl World {
             Event::Nudged | Event::ClearRefused | Event::Reconfigured { .. } => rounds.nudge(self.now),
             Event::Interval(every) if every.is_zero() => rounds.every = POLL_EVERY,
             Event::Interval(every) => rounds.every = (*every).max(SHORTEST_INTERVAL),
-            Event::Exchanged { source, heard, exchanged } => {
-                if let Exchanged::Offered(hash) | Exchanged::Malformed { hash, .. } = exchanged {
+            Event::Exchanged { source, freshness, outcome } => {
+                if let ExchangeOutcome::Offered(hash) | ExchangeOutcome::Malformed { hash, .. } = outcome {
                     rounds.places[*source].given = Some(*hash);
                     // The body of a config that is to run again is put back on its way in.
                     let (rollout, record) = (&self.agent.rollout, self.agent.rollout.record());
@@ -229,18 +229,19 @@ impl World {
                         rounds.bodies.insert(*hash);
                     }
                 }
-                match exchanged {
-                    Exchanged::Failed(_) => rounds.silent = Some(*source),
-                    Exchanged::Replaced | Exchanged::NotAsked(_) => {}
-                    Exchanged::Unchanged | Exchanged::Empty | Exchanged::Offered(_) | Exchanged::Malformed { .. } => {
-                        rounds.served = Some(*source)
-                    }
+                match outcome {
+                    ExchangeOutcome::Failed(_) => rounds.silent = Some(*source),
+                    ExchangeOutcome::Replaced | ExchangeOutcome::NotAsked(_) => {}
+                    ExchangeOutcome::Unchanged
+                    | ExchangeOutcome::Empty
+                    | ExchangeOutcome::Offered(_)
+                    | ExchangeOutcome::Malformed { .. } => rounds.served = Some(*source),
                 }
-                match (source, exchanged, heard) {
-                    (0, Exchanged::Failed(_), _) => drop(rounds.silent_since.get_or_insert(rounds.begun)),
-                    (0, Exchanged::Replaced | Exchanged::NotAsked(_), _) | (_, _, Heard::Before) => {}
-                    (0, _, Heard::Now) => (rounds.answered, rounds.silent_since) = (true, None),
-                    (_, _, Heard::Now) => {}
+                match (source, outcome, freshness) {
+                    (0, ExchangeOutcome::Failed(_), _) => drop(rounds.silent_since.get_or_insert(rounds.begun)),
+                    (0, ExchangeOutcome::Replaced | ExchangeOutcome::NotAsked(_), _) | (_, _, Freshness::Cached) => {}
+                    (0, _, Freshness::Fresh) => (rounds.answered, rounds.silent_since) = (true, None),
+                    (_, _, Freshness::Fresh) => {}
                 }
             }
             Event::Kept { hash, result: Ok(()) } => drop(rounds.bodies.insert(*hash)),
@@ -250,16 +251,18 @@ impl World {
 
     /// Once the agent has heard of it, and before it acts: when the next round may begin.
     pub(super) fn note_end(&mut self, event: &Event, actions: &[Action]) {
-        let Event::Exchanged { exchanged, .. } = event else { return };
+        let Event::Exchanged { outcome, .. } = event else { return };
         let goes_on = actions.iter().any(|action| matches!(action, Action::Exchange { source: 1.., .. }));
         if goes_on {
             return;
         }
         let rounds = &mut self.rounds;
-        let wait = match exchanged {
-            Exchanged::Unchanged | Exchanged::Offered(_) | Exchanged::Malformed { .. } => rounds.every * 9 / 10,
-            Exchanged::Empty | Exchanged::Failed(_) | Exchanged::NotAsked(_) => SOONEST,
-            Exchanged::Replaced => Duration::ZERO,
+        let wait = match outcome {
+            ExchangeOutcome::Unchanged | ExchangeOutcome::Offered(_) | ExchangeOutcome::Malformed { .. } => {
+                rounds.every * 9 / 10
+            }
+            ExchangeOutcome::Empty | ExchangeOutcome::Failed(_) | ExchangeOutcome::NotAsked(_) => SOONEST,
+            ExchangeOutcome::Replaced => Duration::ZERO,
         };
         rounds.not_before = if rounds.nudged { self.now } else { self.now + wait };
     }
@@ -302,7 +305,7 @@ impl World {
 
         self.rounds.places[0].away = false;
         let end = self.now + RETURN_WITHIN;
-        let first = Some(Serving { location: LOCATIONS[0].into(), trouble: None });
+        let first = Some(ActiveSource { location: LOCATIONS[0].into(), trouble: None });
         while self.agent.report().serving != first {
             assert!(self.now < end, "{}: the first does not serve again: {:#?}", self.seed, self.agent);
             self.let_time_pass();

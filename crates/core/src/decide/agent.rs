@@ -1,0 +1,509 @@
+//! The agent: every concern meets here. After each event it compares what is wanted with what is.
+
+use std::time::{Duration, Instant};
+
+use super::action::Action;
+use super::data::alert::AlertMemory;
+use super::data::collector::CollectorEvent;
+use super::data::hash::ConfigHash;
+use super::data::record::Record;
+use super::data::report::AgentReport;
+use super::data::source::ExchangeOutcome;
+use super::data::time::{Due, Moment};
+use super::event::Event;
+use super::notice::Notice;
+use super::params::Params;
+use super::{alert, check, collector, docker, export, poll, reporting, rollout, sample, sources, watchdog};
+/// The agent: every decision it will ever make, as state.
+#[derive(Debug)]
+pub struct Agent {
+    params: Params,
+    pub(super) collector: collector::Collector,
+    pub(super) rollout: rollout::Rollout,
+    poll: poll::Poll,
+    sources: sources::Sources,
+    /// The server's own wish for the time between polls.
+    interval: Option<Duration>,
+    reports: reporting::ReportSchedule,
+    sample: sample::SampleSchedule,
+    watchdog: watchdog::Watchdog,
+    pub(super) exports: export::ExportSchedule,
+    pub(super) docker: docker::Docker,
+    checks: check::Checks,
+    shutdown: Shutdown,
+    /// When the first signal to stop came.
+    first_stop: Option<Instant>,
+    alerts: alert::Alerts,
+}
+
+/// What a server may make of the time between polls: a typing error there must not cost a visit here.
+pub(super) const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// How long the end waits for an export, once before the collector is stopped or once after it.
+const LAST_EXPORT: Duration = Duration::from_secs(2);
+
+/// Two signals to stop that are closer than this are one: some send it to the process and then to its whole group.
+const ONE_STOP: Duration = Duration::from_millis(50);
+
+/// How far the end has come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Shutdown {
+    NotAsked,
+    /// Until then the last export has time to reach the collector, which is stopped after it.
+    ExportFirst(Instant),
+    /// Since then; only the collector still has deadlines.
+    StopCollector(Instant),
+    /// The collector has ended. Until then the last export has time to reach whoever else takes it.
+    ExportLast(Instant),
+    Done,
+}
+
+impl Agent {
+    /// Starts from what the disk holds. `orphan` is a collector that an earlier agent left running: it ends first.
+    pub fn new(params: Params, record: Record, orphan: Option<u32>, at: Moment) -> (Self, Vec<Action>) {
+        Self::resume(params, record, None, AlertMemory::default(), orphan, at)
+    }
+
+    /// The same, and what was known in an earlier life goes on: `served` is the location of the source that answered last.
+    pub fn resume(
+        params: Params,
+        record: Record,
+        served: Option<String>,
+        alerts: AlertMemory,
+        orphan: Option<u32>,
+        at: Moment,
+    ) -> (Self, Vec<Action>) {
+        let mut actions = Vec::new();
+        let answered = record.remote.is_some();
+        let (collector, rollout) = (
+            collector::Collector::new(orphan, params.stop_timeout, at.now, &mut actions),
+            rollout::Rollout::new(record, at, &mut actions),
+        );
+        let mut agent = Self {
+            collector,
+            rollout,
+            poll: poll::Poll::new(!params.sources.is_empty(), at.now),
+            sources: sources::Sources::new(params.sources.clone(), params.fallback_after, served, answered),
+            interval: None,
+            reports: reporting::ReportSchedule::new(params.report_every, at.now),
+            sample: sample::SampleSchedule::new(params.sample_every, at.now),
+            watchdog: watchdog::Watchdog::new(params.watchdog, at.now),
+            exports: export::ExportSchedule::new(params.export, at.now),
+            docker: docker::Docker::new(params.docker.clone(), at.now),
+            checks: check::Checks::new(&params.checks, at),
+            shutdown: Shutdown::NotAsked,
+            first_stop: None,
+            alerts: alert::Alerts::new(&params.alerts, &params.alert_labels, params.webhook_every),
+            params,
+        };
+        agent.alerts.restore(alerts, at, &mut actions);
+        agent.settle(at, &mut actions);
+        (agent, actions)
+    }
+
+    /// Takes one event, answers with what is to be done.
+    pub fn on(&mut self, event: Event, at: Moment) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let out = &mut actions;
+        match event {
+            Event::Due => {}
+            Event::Exchanged { source, freshness, outcome } => {
+                if let Some(ended) = self.sources.on_exchanged(source, freshness, outcome, out) {
+                    self.end_round(ended, at, out);
+                }
+            }
+            Event::BodyChecked { hash, whole } => {
+                let conditional = !self.rollout.needs_body();
+                if let Some(ended) = self.sources.on_body_checked(hash, whole, conditional, at.now) {
+                    self.end_round(ended, at, out);
+                }
+            }
+            Event::Nudged => self.poll.nudge(at.now),
+            Event::Kept { hash, result } => self.rollout.on_kept(hash, result, out),
+            Event::Validated { hash, verdict } => self.rollout.on_validated(hash, verdict, at, out),
+            Event::Recorded { generation, result } => self.rollout.on_recorded(generation, result, at, out),
+            Event::Collector(input) => {
+                if input == CollectorEvent::Restart {
+                    out.push(Action::Tell(Notice::RestartAsked));
+                }
+                self.collect(input, at, out);
+            }
+            Event::Reconfigured { params, sources_replaced, restart } => {
+                self.poll.reconfigure(!params.sources.is_empty(), at.now);
+                if sources_replaced {
+                    let answered = self.rollout.record().remote.is_some();
+                    self.sources.replace(params.sources.clone(), params.fallback_after, answered);
+                }
+                self.reports.reconfigure(params.report_every, at.now);
+                self.sample.reconfigure(params.sample_every, at.now);
+                self.exports.reconfigure(params.export, at.now);
+                self.checks.reconfigure(&params.checks, at);
+                self.collector.stop_timeout = params.stop_timeout;
+                let (rules, labels) = (&params.alerts, &params.alert_labels);
+                self.alerts.reconfigure(rules, labels, params.webhook_every, at, out);
+                self.docker.reconfigure(&params.docker, at.now);
+                self.params = *params;
+                if restart {
+                    self.collect(CollectorEvent::Restart, at, out);
+                }
+            }
+            Event::Interval(every) => {
+                self.interval = (!every.is_zero()).then(|| every.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL));
+            }
+            Event::Measured(snapshot) => {
+                self.exports.measured();
+                self.alerts.on_measured(&snapshot, at, out);
+            }
+            Event::ReportChanged => self.reports.changed(at.now),
+            Event::Reported(result) => {
+                if let Some((message, delay)) = self.reports.on_reported(result, at) {
+                    out.push(Action::Tell(Notice::ReportFailed { message, delay }));
+                }
+            }
+            Event::RollBack => {
+                let answer = self.rollout.roll_back(at.wall, out);
+                out.push(Action::Answer(answer));
+            }
+            Event::ClearRefused => {
+                let answer = self.rollout.clear_refused(out);
+                self.poll.nudge(at.now);
+                out.push(Action::Answer(Ok(answer)));
+            }
+            Event::Stop => match self.first_stop {
+                None => {
+                    self.first_stop = Some(at.now);
+                    out.push(Action::Tell(Notice::StopAsked));
+                    self.begin_to_end(at.now, out);
+                }
+                Some(first) if at.now < first + ONE_STOP => {}
+                Some(_) => {
+                    out.push(Action::Tell(Notice::StopAskedAgain));
+                    self.end_at_once(at, out);
+                }
+            },
+            Event::ExportQueued => self.exports.happened(at.now),
+            Event::Exported(result) => {
+                let notice = self.exports.on_exported(result, self.collector.is_healthy(), at);
+                out.extend(notice.map(Action::Tell));
+            }
+            Event::AlertsSent { result, clocks } => self.alerts.on_sent(result, clocks.as_ref(), at, out),
+            Event::Relabelled(labels) => self.alerts.relabel(labels),
+            Event::AlertsKept(result) => self.alerts.on_kept(result, at, out),
+            Event::Docker(input) => self.docker.on(input, at, out),
+            Event::Checked { generation, outcome } => self.checks.on_checked(generation, outcome, at, out),
+        }
+        self.settle(at, out);
+        actions
+    }
+
+    /// The latest time at which the agent wants to be asked again. There always is one.
+    pub fn deadline(&self) -> Instant {
+        let watchdog = self.watchdog.due();
+        let shutdown = match self.shutdown {
+            Shutdown::ExportFirst(until) | Shutdown::ExportLast(until) => Some(until),
+            Shutdown::StopCollector(since) => {
+                Some(self.collector.due().map_or(since + self.params.stop_timeout, |due| due.latest()))
+            }
+            Shutdown::NotAsked | Shutdown::Done => None,
+        };
+        if let Some(shutdown) = shutdown {
+            return watchdog.map_or(shutdown, |due| due.latest().min(shutdown));
+        }
+        [
+            self.collector.due(),
+            self.rollout.due(),
+            self.promotion_due(),
+            self.poll.due(),
+            self.reports.due(),
+            self.exports.due(self.collector.is_healthy()),
+            watchdog,
+            self.alerts.due(),
+            self.docker.due(),
+            self.docker.presence_due().filter(|_| self.collector.waits_for_engine()),
+            self.checks.due(),
+        ]
+        .into_iter()
+        .flatten()
+        .map(|due| due.latest())
+        .fold(self.sample.due().latest(), Instant::min)
+    }
+
+    /// Whether it was asked to stop.
+    pub fn is_ending(&self) -> bool {
+        self.shutdown != Shutdown::NotAsked
+    }
+
+    /// Whether the offered body of this config is still to be put on disk.
+    pub fn awaits_body(&self, hash: ConfigHash) -> bool {
+        self.rollout.awaits_body(hash)
+    }
+
+    /// What is true now, computed from the state.
+    pub fn report(&self) -> AgentReport {
+        let Agent { collector, rollout, poll, sources, reports, exports, alerts, checks, .. } = self;
+        let record = rollout.record();
+        let (status, message) = rollout.status();
+        AgentReport {
+            status,
+            message,
+            remote: record.remote,
+            effective: collector.running(),
+            last_good: record.last_good,
+            previous: record.previous,
+            candidate: rollout.on_trial(),
+            refused: record.refused.clone(),
+            collector: collector.report(),
+            serving: sources.shown().cloned(),
+            exchanges: poll.exchanges().clone(),
+            reports: reports.deliveries().clone(),
+            exports: exports.deliveries().clone(),
+            next_exchange: poll.due().map(|due| due.at),
+            alerts: alerts.report(),
+            checks: checks.reports(),
+        }
+    }
+
+    /// Compares what is wanted with what is, and does what has come due. One wake-up serves all of it.
+    fn settle(&mut self, at: Moment, out: &mut Vec<Action>) {
+        if self.shutdown == Shutdown::Done {
+            return;
+        }
+        if self.watchdog.begin(at.now) {
+            out.push(Action::SignOfLife);
+        }
+        if self.shutdown == Shutdown::NotAsked {
+            self.alerts.on_due(at, out);
+        }
+        self.alerts.keep(at.now, out);
+        if self.shutdown != Shutdown::NotAsked {
+            self.note_events(at.now, out);
+            self.settle_the_end(at, out);
+            return;
+        }
+        self.collector.want(self.rollout.wanted());
+        self.collect(CollectorEvent::Due, at, out);
+        if self.promotion_due().is_some_and(|due| due.reached(at.now)) {
+            self.rollout.promote(out);
+        }
+        self.rollout.on_due(at, out);
+        self.checks.begin(at, out);
+        if self.poll.begin(at.now) {
+            // A collector may be held because its config was lost or torn on disk.
+            let wanted = self.rollout.on_trial().or(self.rollout.record().last_good);
+            let lost = wanted.filter(|_| self.collector.is_held());
+            self.sources.begin(lost, !self.rollout.needs_body(), at.now, out);
+        }
+        if let Some(sources::Question { source, conditional }) = self.sources.take_question() {
+            out.push(Action::Exchange { source, report: Box::new(self.report()), conditional });
+        }
+        if self.reports.begin(at.now) {
+            out.push(Action::Report(Box::new(self.report())));
+        }
+        if self.sample.begin(at.now) {
+            out.push(Action::Sample);
+        }
+        self.docker.settle(at, out);
+        self.note_events(at.now, out);
+        if self.exports.begin(self.collector.is_healthy(), at.now) {
+            out.push(Action::Export);
+        }
+    }
+
+    /// The collector gets what it is to export before it is stopped, everybody else what also that had to tell.
+    fn settle_the_end(&mut self, at: Moment, out: &mut Vec<Action>) {
+        if let Shutdown::ExportFirst(until) = self.shutdown {
+            if at.now < until && self.exports_last(at.now, out) {
+                return;
+            }
+            self.shutdown = Shutdown::StopCollector(at.now);
+        }
+        if let Shutdown::StopCollector(_) = self.shutdown {
+            self.collector.want(None);
+            self.collect(CollectorEvent::Due, at, out);
+            if !self.collector.is_down() {
+                return;
+            }
+            self.note_events(at.now, out);
+            self.shutdown = Shutdown::ExportLast(at.now + LAST_EXPORT);
+        }
+        if let Shutdown::ExportLast(until) = self.shutdown {
+            if at.now < until && !self.exports.to_collector() && self.exports_last(at.now, out) {
+                return;
+            }
+            self.shutdown = Shutdown::Done;
+            out.push(Action::Quit);
+        }
+    }
+
+    /// Makes an export that cannot wait for its time, if there is one to be made. Whether one is out.
+    fn exports_last(&mut self, now: Instant, out: &mut Vec<Action>) -> bool {
+        if self.exports.begin_last(self.collector.is_healthy(), now) {
+            out.push(Action::Export);
+        }
+        self.exports.in_flight()
+    }
+
+    /// All sources that are asked for now have been asked.
+    fn end_round(&mut self, ended: ExchangeOutcome, at: Moment, out: &mut Vec<Action>) {
+        let every = self.interval.unwrap_or(self.params.poll_every);
+        self.poll.on_exchanged(&ended, every, self.collector.running(), at, out);
+        match ended {
+            ExchangeOutcome::Offered(hash) => self.rollout.on_offered(hash, out),
+            ExchangeOutcome::Malformed { hash, reason } => self.rollout.on_malformed(hash, reason, at, out),
+            ExchangeOutcome::Unchanged
+            | ExchangeOutcome::Empty
+            | ExchangeOutcome::Replaced
+            | ExchangeOutcome::Failed(_)
+            | ExchangeOutcome::NotAsked(_) => {}
+        }
+    }
+
+    /// What is told and is an event waits for an export.
+    fn note_events(&mut self, now: Instant, out: &[Action]) {
+        if out.iter().any(|action| matches!(action, Action::Tell(notice) if notice.event().is_some())) {
+            self.exports.happened(now);
+        }
+    }
+
+    fn begin_to_end(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.shutdown = match self.exports.to_collector() && self.collector.is_healthy() {
+            true => Shutdown::ExportFirst(now + LAST_EXPORT),
+            false => Shutdown::StopCollector(now),
+        };
+        out.push(Action::EndValidation);
+    }
+
+    /// Nothing is waited for any more but the kernel.
+    fn end_at_once(&mut self, at: Moment, out: &mut Vec<Action>) {
+        self.shutdown = match self.shutdown {
+            Shutdown::ExportFirst(_) => Shutdown::StopCollector(at.now),
+            Shutdown::ExportLast(_) => Shutdown::ExportLast(at.now),
+            other @ (Shutdown::NotAsked | Shutdown::StopCollector(_) | Shutdown::Done) => other,
+        };
+        self.collect(CollectorEvent::Hurry, at, out);
+    }
+
+    /// Gives an input to the collector's state and what comes of it to the rollout.
+    fn collect(&mut self, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) {
+        self.collector.on_trial = self.rollout.on_trial();
+        self.collector.engine = self.docker.presence(at.now);
+        if let Some(failed) = self.collector.on(input, at, out) {
+            self.rollout.on_failed(failed.config, failed.reason, at, out);
+            if self.shutdown == Shutdown::NotAsked {
+                self.collector.want(self.rollout.wanted());
+            }
+        }
+    }
+
+    /// When the candidate will have survived its probation, if nothing happens until then.
+    fn promotion_due(&self) -> Option<Due> {
+        let candidate = self.rollout.on_trial()?;
+        Some(Due::at(self.collector.healthy_since(candidate)? + self.params.probation))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::data::time::origin;
+    use crate::decide::{Additions, Child, EngineUse, Exit, ExportOutcome, ExportParams, Probe, Witness};
+    use std::time::SystemTime;
+
+    const EVERY: Duration = Duration::from_secs(60);
+    const AWAY: ExportParams = ExportParams { every: EVERY, to_collector: false, metrics: true };
+    const NEAR: ExportParams = ExportParams { every: EVERY, to_collector: true, metrics: true };
+
+    fn at(now: Instant) -> Moment {
+        Moment { now, wall: SystemTime::UNIX_EPOCH, dice: u64::MAX }
+    }
+
+    /// An agent whose collector is healthy and takes exports, or whose exports go elsewhere.
+    fn agent(params: ExportParams, t0: Instant) -> Agent {
+        const GOOD: ConfigHash = ConfigHash([1; 32]);
+        let second = Duration::from_secs(1);
+        let params = Params {
+            sources: std::sync::Arc::default(),
+            poll_every: EVERY,
+            stop_timeout: EVERY,
+            probation: EVERY,
+            report_every: None,
+            watchdog: None,
+            sample_every: EVERY,
+            export: Some(params),
+            ..Params::default()
+        };
+        let record = Record { last_good: Some(GOOD), ..Record::default() };
+        let (mut agent, actions) = Agent::new(params, record, None, at(t0));
+        assert!(
+            actions.contains(&Action::Spawn { config: GOOD, without_engine: false, without_additions: false }),
+            "{actions:?}"
+        );
+        let child =
+            Child { pid: 7, witness: Witness::HealthCheck, engine: EngineUse::Unused, additions: Additions::Unused };
+        agent.on(Event::Collector(CollectorEvent::Spawned(Ok(child))), at(t0));
+        let (mut now, mut told) = (t0, Vec::new());
+        while !agent.report().collector.healthy {
+            now += second / 10;
+            assert!(now < t0 + EVERY, "never probed");
+            if agent.on(Event::Due, at(now)).contains(&Action::Probe(7)) {
+                told = agent.on(Event::Collector(CollectorEvent::Probed { pid: 7, probe: Probe::Healthy }), at(now));
+            }
+        }
+        // What happened until now is told.
+        told.extend(agent.on(Event::Due, at(now + second * 2)));
+        assert!(told.contains(&Action::Export), "{told:?}");
+        agent.on(Event::Exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() })), at(now + second * 2));
+        agent
+    }
+
+    #[test]
+    fn the_collector_gets_the_last_of_it_before_it_is_stopped_and_has_two_seconds() {
+        let t0 = origin();
+        let (later, patience) = (t0 + EVERY / 2, Duration::from_secs(2));
+        let stop = || {
+            let mut agent = agent(NEAR, t0);
+            agent.on(Event::ExportQueued, at(later));
+            let actions = agent.on(Event::Stop, at(later));
+            assert!(actions.contains(&Action::Export) && !actions.contains(&Action::Terminate(7)), "{actions:?}");
+            agent
+        };
+        let taken = stop().on(Event::Exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() })), at(later));
+        assert!(taken.contains(&Action::Terminate(7)), "{taken:?}");
+
+        let mut stalled = stop();
+        assert_eq!(stalled.deadline(), later + patience);
+        let late = stalled.on(Event::Due, at(later + patience));
+        assert!(late.contains(&Action::Terminate(7)), "{late:?}");
+
+        let hurried = stop().on(Event::Stop, at(later + ONE_STOP));
+        assert!(hurried.contains(&Action::Kill(7)) || hurried.contains(&Action::Terminate(7)), "{hurried:?}");
+
+        // With nothing to tell the collector is stopped at once.
+        let quiet = agent(NEAR, t0).on(Event::Stop, at(t0 + EVERY / 2));
+        assert!(quiet.contains(&Action::Terminate(7)), "{quiet:?}");
+    }
+
+    #[test]
+    fn others_get_the_last_of_it_after_the_collector_has_ended() {
+        let t0 = origin();
+        let (later, patience) = (t0 + EVERY / 2, Duration::from_secs(2));
+        let stop = || {
+            let mut agent = agent(AWAY, t0);
+            let actions = agent.on(Event::Stop, at(later));
+            assert!(actions.contains(&Action::Terminate(7)) && !actions.contains(&Action::Export), "{actions:?}");
+            let exited =
+                agent.on(Event::Collector(CollectorEvent::Exited { pid: 7, exit: Exit::default() }), at(later));
+            assert!(exited.contains(&Action::Export) && !exited.contains(&Action::Quit), "{exited:?}");
+            agent
+        };
+        let taken = stop().on(Event::Exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() })), at(later));
+        assert_eq!(taken, [Action::Quit]);
+        let mut stalled = stop();
+        assert_eq!(stalled.deadline(), later + patience);
+        assert_eq!(stalled.on(Event::Due, at(later + patience)), [Action::Quit]);
+        let hurried = stop().on(Event::Stop, at(later + ONE_STOP));
+        assert_eq!(hurried, [Action::Tell(Notice::StopAskedAgain), Action::Quit]);
+    }
+}

@@ -1,0 +1,182 @@
+//! Tries a config without starting it: one exchange with the source, then the collector's own `validate`. For
+//! `otelet validate`, and for an agent that stands by.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use smol::LocalExecutor;
+
+use super::decisions::{ask, moment};
+use crate::collector::Launcher;
+use crate::observe::host::{self, Sample};
+use crate::os;
+use crate::settings::{ProtocolName, Settings};
+use crate::source::{self, Offer, Source};
+use crate::status::{self, Facts};
+use crate::store::Store;
+use otelet_config as config;
+use otelet_core::decide::{Action, Agent, Event, ExchangeOutcome, Freshness, Moment, Params, Record, Verdict};
+use otelet_core::units;
+use otelet_wire::status::{AgentState, ExportStatus, Losses};
+
+/// A temporary directory for the files that the collector reads.
+struct Workspace(PathBuf);
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Prints each step that works.
+///
+/// # Errors
+///
+/// The first step that does not, in words.
+// It needs its stack only until the agent's turn comes.
+#[inline(never)]
+pub fn run(settings: &Settings) -> Result<(), String> {
+    println!("settings: good");
+    let workspace = Workspace(std::env::temp_dir().join(format!("otelet-validate-{}", uuid::Uuid::now_v7())));
+    let source = Source::new(&settings.config, &workspace.0).map_err(|error| format!("source: {error}"))?;
+    let at = Moment { dice: 0, ..moment() };
+    let params = Params {
+        sources: source::locations(&settings.config).into(),
+        fallback_after: settings.config.fallback_after,
+        poll_every: settings.config.poll_every,
+        stop_timeout: settings.collector.stop_timeout,
+        probation: settings.collector.probation,
+        report_every: None,
+        watchdog: None,
+        sample_every: settings.host.sample_every,
+        export: None,
+        ..Params::default()
+    };
+    let (mut agent, actions) = Agent::new(params, Record::default(), None, at);
+    let empty = agent.report();
+    // The agent's own uid, if it has one: a server should not see another agent come and go.
+    let uid = Store::new(&settings.state_dir).known_uid().unwrap_or_default();
+    let facts = Facts {
+        instance_uid: &uid,
+        started: at.wall,
+        start: 0,
+        state: AgentState::Validating,
+        source: Some(source.describe()),
+        collector_path: settings.collector.path.display().to_string(),
+        collector_version: "",
+        effective_path: None,
+        losses: Losses::default(),
+        sample: &Sample::default(),
+        host: &host::identity(&settings.host.root),
+        attributes: &settings.attributes,
+        answer: None,
+        checks: Vec::new(),
+        serial: 0,
+        export: ExportStatus::default(),
+        docker: None,
+    };
+    let report =
+        source::Report { status: status::compute(&empty, facts, at), effective_config: None, components: None };
+    let body = match settings.config.protocol {
+        ProtocolName::KloudMate => kept_config(settings)?,
+        ProtocolName::Get | ProtocolName::OpAmp => match first_offer(&source, &report, &mut agent, actions, at)? {
+            Offer::Config { body } => body,
+            Offer::Empty | Offer::Unchanged => {
+                return Err(format!("source: {} offers an empty config", source.describe()));
+            }
+        },
+    };
+    let hash = otelet_config::hash(&body);
+    let origin = match settings.config.protocol {
+        ProtocolName::KloudMate => "not asked, since it announces a config only once; looking at".to_owned(),
+        ProtocolName::Get | ProtocolName::OpAmp => format!("{} offers", source.describe()),
+    };
+    println!("source: {origin} config {hash}, {} bytes", body.len());
+    config::inspect(&body).map_err(|refusal| format!("config: {refusal}"))?;
+
+    let store = Store::new(&workspace.0);
+    store.keep(hash, &body).map_err(|error| error.chain())?;
+    let launcher = Launcher {
+        settings: settings.collector.clone(),
+        identity: settings.attributes.clone(),
+        instance_uid: "validate".into(),
+        host: host::identity(&settings.host.root),
+        host_root: settings.host.root.clone(),
+        engine: settings.docker.socket.clone(),
+        marker: "validate".into(),
+        store,
+        runtime_dir: workspace.0.clone(),
+        inspected: Rc::default(),
+        children: Rc::new(RefCell::default()),
+        takes_exports: settings.export.to == Some(crate::settings::ExportTo::Collector),
+    };
+    let program = launcher.program().map_err(|why| format!("collector: {why}"))?;
+    let started = moment().now;
+    let verdict = os::block_on(async {
+        let executor = LocalExecutor::new();
+        let driver = executor.spawn(smol::process::driver());
+        let verdict = executor.run(async {
+            smol::future::yield_now().await;
+            match launcher.binary().await {
+                Ok(binary) => launcher.validate(hash, binary.capabilities).await,
+                Err(why) => Verdict::Unable(why),
+            }
+        });
+        let verdict = verdict.await;
+        drop(driver);
+        verdict
+    });
+    match verdict.map_err(|error| format!("collector: {error}"))? {
+        Verdict::Passed => {
+            println!("collector: {} takes it, asked for {}", program.display(), units::seconds(moment().now - started));
+            Ok(())
+        }
+        Verdict::Refused(why) => Err(format!("collector: {} refuses it: {why}", program.display())),
+        Verdict::Unable(why) => Err(format!("collector: cannot be asked: {why}")),
+    }
+}
+
+/// Asks the sources in the order of an agent that starts for the first time, until one answers.
+fn first_offer(
+    source: &Source,
+    report: &source::Report,
+    agent: &mut Agent,
+    mut actions: Vec<Action>,
+    at: Moment,
+) -> Result<Offer, String> {
+    loop {
+        let asked = actions.iter().find_map(|action| match action {
+            Action::Exchange { source, .. } => Some(*source),
+            _ => None,
+        });
+        let Some(index) = asked else {
+            let why = agent.report().exchanges.last_error.unwrap_or_else(|| "nobody is asked".into());
+            return Err(format!("source: {why}"));
+        };
+        match source.exchange(index, report, false) {
+            Ok((answer, _)) => return Ok(answer.offer),
+            Err(failure) => {
+                let outcome = ExchangeOutcome::Failed(failure);
+                actions = ask(agent, Event::Exchanged { source: index, freshness: Freshness::Fresh, outcome }, at);
+            }
+        }
+    }
+}
+
+/// The last good config, or the first config of a host on which KloudMate's agent ran before. KloudMate's service is not
+/// asked: it announces a config once, and the agent would miss it.
+fn kept_config(settings: &Settings) -> Result<Arc<[u8]>, String> {
+    let store = Store::new(&settings.state_dir);
+    let kept = store.load().0.record.last_good.and_then(|hash| store.verify(hash).ok());
+    let first = || {
+        let path = settings.config.kloudmate.as_ref().and_then(|own| own.first_config.clone());
+        let path = path.ok_or("source: KloudMate's service is not asked, and no config is kept yet")?;
+        std::fs::read(&path).map_err(|error| format!("source: {}: {error}", path.display()))
+    };
+    Ok(match kept {
+        Some(body) => body.into(),
+        None => first()?.into(),
+    })
+}

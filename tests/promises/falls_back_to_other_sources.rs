@@ -1,0 +1,107 @@
+//! While the first source is silent the others serve, in their order; when it is back it serves again. The status names
+//! the source that serves.
+
+use super::host::{Host, Signal, config, wait_until};
+use super::server::{Answer, Server};
+
+/// A host with a second server that offers this config.
+fn host_with_fallback(body: &str, after: &str) -> (Host, Server) {
+    let (host, second) = (Host::new(), Server::new());
+    second.offer(body);
+    host.set("config.fallback", &format!("[\"{}\"]", second.url()));
+    host.set("config.fallback_after", after);
+    (host, second)
+}
+
+#[test]
+fn a_source_that_has_never_answered_is_replaced_at_once() {
+    let spare = config("spare");
+    let (host, second) = host_with_fallback(&spare, "1h");
+    host.server.answer(Answer::status(503));
+
+    let agent = host.agent().start();
+
+    let status = agent.applied(&spare);
+    assert_eq!(status.config.source, Some(host.server.url()));
+    assert_eq!(status.config.serving, Some(second.url()));
+    assert!(status.config.source_trouble.unwrap().contains("answered 503"));
+    agent.logs(&format!("configs come from {} now: ", second.url()));
+}
+
+#[test]
+fn a_source_that_has_answered_before_may_be_silent_for_a_while() {
+    let (good, spare) = (config("good"), config("spare"));
+    let (host, second) = host_with_fallback(&spare, "1h");
+    let agent = host.agent_running(&good);
+
+    host.server.answer(Answer::status(503));
+    // A source that has never answered is given up at the first of these. More polls would take a backoff of minutes.
+    host.more_polls(3);
+
+    assert!(second.requests().is_empty());
+    assert_eq!(agent.applied_still(&good).config.serving, Some(host.server.url()));
+}
+
+#[test]
+fn the_time_of_silence_survives_a_restart_of_the_agent() {
+    let (good, spare) = (config("good"), config("spare"));
+    let (host, second) = host_with_fallback(&spare, "1h");
+    let mut agent = host.agent_running(&good);
+    agent.stop();
+    host.server.answer(Answer::status(503));
+
+    let _agent = host.agent().start();
+    host.more_polls(3);
+
+    assert!(second.requests().is_empty(), "a reboot during an outage is no reason to change the config");
+}
+
+#[test]
+fn the_first_serves_again_when_it_is_back() {
+    let (good, spare) = (config("good"), config("spare"));
+    let (host, second) = host_with_fallback(&spare, "0s");
+    let agent = host.agent_running(&good);
+    host.server.answer(Answer::status(503));
+    agent.applied(&spare);
+
+    host.server.offer(&*good);
+
+    let status = agent.applied(&good);
+    assert_eq!(status.config.serving, Some(host.server.url()));
+    assert_eq!(status.config.source_trouble, None);
+    agent.logs(&format!("configs come from {} again", host.server.url()));
+    let asked = second.requests().len();
+    host.more_polls(3);
+    assert_eq!(second.requests().len(), asked, "nobody asks the second any more");
+}
+
+#[test]
+fn a_file_can_replace_a_silent_server() {
+    let (host, spare) = (Host::new(), config("spare"));
+    let path = host.path("spare.yaml");
+    std::fs::write(&path, &spare).unwrap();
+    host.set("config.fallback", &format!("[{}]", path.display()));
+    host.server.answer(Answer::status(503));
+
+    let agent = host.agent().start();
+
+    agent.applied(&spare);
+    let edited = config("edited");
+    std::fs::write(host.path("new.yaml"), &edited).unwrap();
+    // On Windows the rename fails while the agent reads the file.
+    wait_until("the new file in place", || std::fs::rename(host.path("new.yaml"), &path).is_ok());
+    agent.applied(&edited);
+}
+
+#[test]
+fn when_no_source_answers_each_is_named() {
+    let (host, second) = host_with_fallback("", "0s");
+    host.server.answer(Answer::status(503));
+    second.answer(Answer::status(404));
+
+    let agent = host.agent().start();
+
+    let line = agent.logs("config poll failed");
+    assert!(line.contains("answered 503") && line.contains("answered 404"), "{line}");
+    agent.signal(Signal::TERM);
+}

@@ -1,8 +1,9 @@
-//! `otelet diagnose`: everything that support asks for in one archive, without secrets. Works whatever is wrong: what cannot
-//! be read or asked is said in the archive, in the place of what it would have been.
+//! `otelet diagnose`: all information for support in one archive, without secrets. It works in any state: the archive
+//! lists each part that could not be read, with the reason.
 //!
-//! Everything is gathered first, and with it every value that may be a secret: of the settings, of the environment, and of
-//! each config. Then all of it goes through one [`Redactor`], so that a secret of a config is also taken out of a log.
+//! Everything is gathered first, with every value that may be a secret: from the settings, from the environment, and
+//! from each config. Then all of it goes through one [`Redactor`], so that a secret of a config is also removed from a
+//! log.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -31,27 +32,27 @@ use otelet_config::redact::Redactor;
 use otelet_core::telemetry::HostIdentity;
 use otelet_core::units;
 
-/// The most that is read of one file, in bytes. Configs are not shown beyond it anyway.
-const MOST: u64 = 4 << 20;
+/// The largest file that is read, in bytes. Larger configs are not shown anyway.
+const MAX_SIZE: u64 = 4 << 20;
 
-/// The most files of one directory that are put in.
-const FILES: usize = 50;
+/// The most files of one directory.
+const MAX_FILES: usize = 50;
 
-/// The file that says what is not there, and why.
+/// The file that lists the missing parts, and why they are missing.
 const MISSING: &str = "missing.txt";
 
-/// How secrets are taken out of a file.
+/// How secrets are removed from a file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Form {
-    /// Lines: known values, and what reads like a secret.
+    /// Lines: known values, and texts that look like a secret.
     Lines,
-    /// YAML: also by the names of keys.
+    /// YAML: also the values of keys with secret names.
     Yaml,
-    /// JSON: the same, and what its texts say line by line.
+    /// JSON: as YAML, and each text as lines.
     Json,
 }
 
-/// A file of the archive, secrets included until the end.
+/// A file of the archive, before secrets are removed.
 #[derive(Debug)]
 struct Piece {
     name: String,
@@ -59,22 +60,21 @@ struct Piece {
     text: String,
 }
 
-/// Everything that was found.
 #[derive(Default)]
-struct Found {
+struct Contents {
     pieces: Vec<Piece>,
     secrets: Vec<String>,
     host: HostIdentity,
-    /// What could not be had, and why.
+    /// The missing parts, and why they are missing.
     missing: Vec<String>,
 }
 
-/// Writes the archive and says what is in it. Answers with the exit status.
+/// Writes the archive and prints its content. Returns the exit status.
 pub fn diagnose(invocation: &Invocation) -> u8 {
     let at = SystemTime::now();
-    let found = gather(&invocation.flags, &World::real());
-    let name = archive_name(&found.host.name, at);
-    let files = redacted(found);
+    let contents = gather(&invocation.flags, &World::real());
+    let name = archive_name(&contents.host.name, at);
+    let files = redacted(contents);
     let mut tar = Tar::new(&name, at);
     for (file, text) in &files {
         tar.add(file, text.as_bytes());
@@ -97,71 +97,72 @@ pub fn diagnose(invocation: &Invocation) -> u8 {
         text += "and lacks\n";
         text.extend(missing.lines().map(|why| format!("  {why}\n")));
     }
-    text += "Secrets that are known or read like one were taken out; look it through before you hand it on.\n";
+    text += "Known secrets, and texts that look like one, were removed; check the archive before you hand it on.\n";
     // A reader that has gone away is no reason to panic.
     let _ = io::stdout().write_all(text.as_bytes());
     exit::OK
 }
 
-// ---- What goes in --------------------------------------------------------------------------------------------------
+// ---- Gathering -----------------------------------------------------------------------------------------------------
 
-fn gather(flags: &Flags, world: &World) -> Found {
+fn gather(flags: &Flags, world: &World) -> Contents {
     let settings = settings::load(flags, world);
     let root = settings.as_ref().map_or(Path::new("/"), |settings| &settings.host.root);
-    let mut found = Found { secrets: secret_variables(|_| false), host: host::identity(root), ..Found::default() };
+    let mut contents =
+        Contents { secrets: secret_variables(|_| false), host: host::identity(root), ..Contents::default() };
     let file = settings::path(flags, world);
     let text = read(&file);
     let (state_dir, runtime_dir) = match &settings {
         Ok(settings) => (settings.state_dir.clone(), settings.runtime_dir.clone()),
         Err(_) => directories(flags, world, text.as_deref().unwrap_or_default()),
     };
-    let status = about_the_agent(&mut found, &runtime_dir);
-    of_the_host(&mut found, status.as_ref());
-    of_the_settings(&mut found, flags, world, &settings, text);
-    environment(&mut found);
-    on_disk(&mut found, &state_dir, &runtime_dir);
+    let status = add_agent(&mut contents, &runtime_dir);
+    add_host(&mut contents, status.as_ref());
+    add_settings(&mut contents, flags, world, &settings, text);
+    add_environment(&mut contents);
+    add_files(&mut contents, &state_dir, &runtime_dir);
     match &settings {
-        Ok(settings) => components(&mut found, settings, &state_dir),
-        Err(_) => found.lacks("components.yaml", "the settings do not say which collector to ask"),
+        Ok(settings) => add_components(&mut contents, settings, &state_dir),
+        Err(_) => contents.miss("components.yaml", "the settings do not say which collector to ask"),
     }
-    found
+    contents
 }
 
-impl Found {
+impl Contents {
     fn add(&mut self, name: &str, form: Form, text: impl Into<String>) {
         self.pieces.push(Piece { name: name.into(), form, text: text.into() });
     }
 
-    fn lacks(&mut self, name: &str, why: &str) {
+    fn miss(&mut self, name: &str, why: &str) {
         self.missing.push(format!("{name}: {why}"));
     }
 
-    fn add_or_lack(&mut self, name: &str, form: Form, text: Result<String, String>) {
+    fn add_result(&mut self, name: &str, form: Form, text: Result<String, String>) {
         match text {
             Ok(text) => self.add(name, form, text),
-            Err(why) => self.lacks(name, &why),
+            Err(why) => self.miss(name, &why),
         }
     }
 }
 
-/// The status and the last lines of the log: fresh if the agent runs, else what was written last.
-fn about_the_agent(found: &mut Found, runtime_dir: &Path) -> Option<Status> {
+/// The status and the last lines of the log. If the agent does not run, the status is the last one that it wrote.
+fn add_agent(contents: &mut Contents, runtime_dir: &Path) -> Option<Status> {
     match status::fresh(runtime_dir, |_| true) {
         Ok(_) => match status::request(runtime_dir, Verb::Diagnose) {
-            Ok(_) => logs(found, runtime_dir),
-            Err(why) => found.lacks("agent.log, collector.log", &why),
+            Ok(_) => add_logs(contents, runtime_dir),
+            Err(why) => contents.miss("agent.log, collector.log", &why),
         },
         Err(why) => {
-            found.lacks("agent.log, collector.log", &format!("{why}; see the log of the service manager"));
+            contents.miss("agent.log, collector.log", &format!("{why}; see the log of the service manager"));
         }
     }
-    found.add_or_lack("status.json", Form::Json, read(&status::path(runtime_dir)));
+    contents.add_result("status.json", Form::Json, read(&status::path(runtime_dir)));
     let status = status::read(runtime_dir).ok()?;
-    found.add("status.txt", Form::Lines, screen(&status, SystemTime::now(), None, false));
+    contents.add("status.txt", Form::Lines, screen(&status, SystemTime::now(), None, false));
     Some(status)
 }
 
-fn logs(found: &mut Found, runtime_dir: &Path) {
+fn add_logs(contents: &mut Contents, runtime_dir: &Path) {
     let path = Diagnosis::path(runtime_dir);
     let text = read(&path);
     let _ = fs::remove_file(&path);
@@ -170,15 +171,15 @@ fn logs(found: &mut Found, runtime_dir: &Path) {
     });
     match diagnosis {
         Ok(diagnosis) => {
-            found.add("agent.log", Form::Lines, diagnosis.agent_log);
-            found.add("collector.log", Form::Lines, diagnosis.collector_log);
+            contents.add("agent.log", Form::Lines, diagnosis.agent_log);
+            contents.add("collector.log", Form::Lines, diagnosis.collector_log);
         }
-        Err(why) => found.lacks("agent.log, collector.log", &why),
+        Err(why) => contents.miss("agent.log, collector.log", &why),
     }
 }
 
-fn of_the_host(found: &mut Found, status: Option<&Status>) {
-    let identity = found.host.clone();
+fn add_host(contents: &mut Contents, status: Option<&Status>) {
+    let identity = contents.host.clone();
     let mut text = format!(
         "otelet {}\ntaken at {}\nhost.name {}\nhost.id {}\nos.type {}\nos.version {}\nhost.arch {}\nkernel {}\n",
         env!("CARGO_PKG_VERSION"),
@@ -201,12 +202,12 @@ fn of_the_host(found: &mut Found, status: Option<&Status>) {
             status.collector.version,
         );
     }
-    found.add("about.txt", Form::Lines, text);
+    contents.add("about.txt", Form::Lines, text);
 }
 
-/// The settings in effect, and the file as it was written.
-fn of_the_settings(
-    found: &mut Found,
+/// The settings in effect, and the settings file.
+fn add_settings(
+    contents: &mut Contents,
     flags: &Flags,
     world: &World,
     settings: &Result<Settings, settings::SettingsError>,
@@ -218,19 +219,19 @@ fn of_the_settings(
     };
     let lines = match explained {
         Ok((explained, secrets)) => {
-            found.secrets.extend(secrets);
+            contents.secrets.extend(secrets);
             explained.iter().map(|one| format!("{one}\n")).collect()
         }
         Err(why) => format!("The settings cannot be used: {why}\n"),
     };
-    found.add("settings.txt", Form::Lines, lines);
+    contents.add("settings.txt", Form::Lines, lines);
     if let Ok(text) = &text {
-        found.secrets.extend(settings::secrets_in(text, world));
+        contents.secrets.extend(settings::secrets_in(text, world));
     }
-    found.add_or_lack("settings.yaml", Form::Yaml, text);
+    contents.add_result("settings.yaml", Form::Yaml, text);
 }
 
-/// Where to look when the settings cannot be used: as the flag says, else the variable, the file, the default.
+/// The directories to read if the settings cannot be used: from the flag, else the variable, the file, the default.
 fn directories(flags: &Flags, world: &World, text: &str) -> (PathBuf, PathBuf) {
     let file: BTreeMap<String, serde_yaml::Value> = serde_yaml::from_str(text).unwrap_or_default();
     let find = |key: &str, variable: &str, default: PathBuf| {
@@ -245,8 +246,8 @@ fn directories(flags: &Flags, world: &World, text: &str) -> (PathBuf, PathBuf) {
     )
 }
 
-/// Names only: which variables are set explains much, and their values are nobody's business.
-fn environment(found: &mut Found) {
+/// The names of relevant variables. Their values may be secret and are left out.
+fn add_environment(contents: &mut Contents) {
     let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
     let known = |name: &String| {
         ["OTELET_", "KM_", "OTEL_"].iter().any(|head| name.starts_with(head))
@@ -255,23 +256,27 @@ fn environment(found: &mut Found) {
     let mut names: Vec<_> = names.filter(known).collect();
     names.sort();
     let text: String = names.iter().map(|name| format!("{name}\n")).collect();
-    found.add("environment.txt", Form::Lines, format!("# Variables that are set where `otelet diagnose` ran.\n{text}"));
+    contents.add(
+        "environment.txt",
+        Form::Lines,
+        format!("# Variables that are set where `otelet diagnose` ran.\n{text}"),
+    );
 }
 
-/// The directories, the state, and every config that is still there.
-fn on_disk(found: &mut Found, state_dir: &Path, runtime_dir: &Path) {
+/// The lists of files, the state, and all configs on disk.
+fn add_files(contents: &mut Contents, state_dir: &Path, runtime_dir: &Path) {
     let configs = state_dir.join("configs");
     let mut text = String::new();
     for directory in [state_dir, &configs, runtime_dir] {
         text += &listing(directory);
     }
-    found.add("files.txt", Form::Lines, text);
-    found.add_or_lack("state.json", Form::Json, read(&state_dir.join("state.json")));
+    contents.add("files.txt", Form::Lines, text);
+    contents.add_result("state.json", Form::Json, read(&state_dir.join("state.json")));
     for directory in [&configs, runtime_dir] {
         let head = if directory == configs { "configs" } else { "runtime" };
         for path in yaml_files(directory) {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            found.add_or_lack(&format!("{head}/{name}"), Form::Yaml, read(&path));
+            contents.add_result(&format!("{head}/{name}"), Form::Yaml, read(&path));
         }
     }
 }
@@ -298,7 +303,7 @@ fn listing(directory: &Path) -> String {
     text
 }
 
-/// The newest of them, if there are very many.
+/// The YAML files of a directory. Of very many, only the newest are taken.
 fn yaml_files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut files: Vec<_> = entries
@@ -306,16 +311,16 @@ fn yaml_files(directory: &Path) -> Vec<PathBuf> {
         .map(|entry| (entry.metadata().and_then(|it| it.modified()).ok(), entry.path()))
         .collect();
     files.sort();
-    files.into_iter().rev().take(FILES).map(|(_, path)| path).collect()
+    files.into_iter().rev().take(MAX_FILES).map(|(_, path)| path).collect()
 }
 
-/// What the collector's binary has, and of which version it is. It says so itself.
-fn components(found: &mut Found, settings: &Settings, state_dir: &Path) {
+/// The components and the version of the collector, as its binary prints them.
+fn add_components(contents: &mut Contents, settings: &Settings, state_dir: &Path) {
     let launcher = Launcher {
         settings: settings.collector.clone(),
         identity: settings.attributes.clone(),
         instance_uid: "diagnose".into(),
-        host: found.host.clone(),
+        host: contents.host.clone(),
         host_root: settings.host.root.clone(),
         engine: settings.docker.socket.clone(),
         marker: "diagnose".into(),
@@ -337,13 +342,13 @@ fn components(found: &mut Found, settings: &Settings, state_dir: &Path) {
         drop(driver);
         said
     });
-    found.add_or_lack("components.yaml", Form::Lines, said.unwrap_or_else(|error| Err(error.to_string())));
+    contents.add_result("components.yaml", Form::Lines, said.unwrap_or_else(|error| Err(error.to_string())));
 }
 
-/// A file as text, and never more than a part of a large one.
+/// A file as text. Large files are refused.
 fn read(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
-    let read = os::open_regular(path).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes));
+    let read = os::open_regular(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes));
     read.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => format!("{}: there is none", path.display()),
         io::ErrorKind::PermissionDenied => {
@@ -351,17 +356,17 @@ fn read(path: &Path) -> Result<String, String> {
         }
         _ => format!("{}: {error}", path.display()),
     })?;
-    if bytes.len() as u64 > MOST {
-        return Err(format!("{}: more than {}", path.display(), units::format_size(MOST)));
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(format!("{}: more than {}", path.display(), units::format_size(MAX_SIZE)));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-// ---- How it comes out ----------------------------------------------------------------------------------------------
+// ---- Redaction and output ------------------------------------------------------------------------------------------
 
-/// Every file without secrets. Those of the configs are looked for in all of them.
-fn redacted(found: Found) -> Vec<(String, String)> {
-    let Found { pieces, mut secrets, missing, .. } = found;
+/// All files without secrets. A secret of one config is removed from all files.
+fn redacted(contents: Contents) -> Vec<(String, String)> {
+    let Contents { pieces, mut secrets, missing, .. } = contents;
     let first = Redactor::new(secrets.iter().map(String::as_str));
     for piece in pieces.iter().filter(|piece| piece.form == Form::Yaml) {
         secrets.extend(first.secrets_in(&piece.text));
@@ -386,7 +391,7 @@ fn redacted(found: Found) -> Vec<(String, String)> {
     files
 }
 
-/// JSON whose texts are taken for lines of a log. What is no JSON is taken for one as a whole.
+/// JSON with each text redacted as a log. A text that is no JSON is redacted as a log as a whole.
 fn texts_redacted(text: &str, redactor: &Redactor) -> String {
     fn walk(value: &mut Value, redactor: &Redactor) {
         match value {
@@ -405,7 +410,7 @@ fn texts_redacted(text: &str, redactor: &Redactor) -> String {
     }
 }
 
-/// `otelet-edge-7-20261125T160700Z`: what is no part of a file's name everywhere is left out.
+/// The name of the archive: `otelet-edge-7-20261125T160700Z`. Characters that some systems do not allow are left out.
 fn archive_name(host: &str, at: SystemTime) -> String {
     let fit = |c: &char| c.is_ascii_alphanumeric() || *c == '-' || *c == '.';
     let host: String = host.chars().filter(fit).take(40).collect();
@@ -416,7 +421,7 @@ fn archive_name(host: &str, at: SystemTime) -> String {
     }
 }
 
-/// Whole or not at all, for its owner only. Only a file that was named is replaced.
+/// Writes the archive whole or not at all, for its owner only. With `replace`, an existing file is replaced.
 fn write(path: &Path, bytes: &[u8], replace: bool) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", uuid::Uuid::now_v7()));
@@ -450,18 +455,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_of_one_file_is_taken_out_of_all_of_them() {
-        let mut found = Found { secrets: vec!["hunter2-known".into()], ..Found::default() };
-        found.add("configs/a.yaml", Form::Yaml, "a: {password: hunter3-config, site: north}\n");
-        found.add("collector.log", Form::Lines, "cannot use hunter3-config\nnor hunter2-known\n");
-        found.add(
+    fn a_secret_of_one_file_is_removed_from_all_files() {
+        let mut contents = Contents { secrets: vec!["hunter2-known".into()], ..Contents::default() };
+        contents.add("configs/a.yaml", Form::Yaml, "a: {password: hunter3-config, site: north}\n");
+        contents.add("collector.log", Form::Lines, "cannot use hunter3-config\nnor hunter2-known\n");
+        contents.add(
             "status.json",
             Form::Json,
             r#"{"config": {"message": "hunter3-config is wrong"}, "token": "x", "n": 1}"#,
         );
-        found.lacks("state.json", "hunter2-known is gone");
+        contents.miss("state.json", "hunter2-known is gone");
 
-        let files: BTreeMap<_, _> = redacted(found).into_iter().collect();
+        let files: BTreeMap<_, _> = redacted(contents).into_iter().collect();
 
         assert_eq!(files["configs/a.yaml"], "a: {password: <redacted>, site: north}\n");
         assert_eq!(files["collector.log"], "cannot use <redacted>\nnor <redacted>\n");
@@ -471,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_file_that_was_named_is_replaced_and_nobody_else_can_read_it() {
+    fn only_a_named_file_is_replaced_and_only_its_owner_can_read_it() {
         let path = std::env::temp_dir().join(format!("otelet-archive-{}", std::process::id()));
         let _ = fs::remove_file(&path);
 
@@ -490,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_an_archive_has_no_odd_letters() {
+    fn the_name_of_an_archive_has_only_safe_characters() {
         let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_795_456_620);
         assert_eq!(archive_name("edge-7", at), "otelet-edge-7-20261123T175700Z");
         assert_eq!(archive_name("../a b/ü", at), "otelet-ab-20261123T175700Z");

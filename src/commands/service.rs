@@ -1,7 +1,7 @@
 //! The agent as a Windows service: `otelet service ...` for people, `otelet run --service` for the service manager.
 //!
-//! Whether it is a service is never guessed: the command line that is registered says so. None of this is reached where the
-//! system has no [`ServiceManager`].
+//! The agent does not guess whether it runs as a service: the registered command line has `--service`. On systems
+//! without a [`ServiceManager`], nothing of this is used.
 
 mod configure;
 mod control;
@@ -24,25 +24,25 @@ Usage: otelet service install [--account=NAME | --keep] [--settings=PATH] [--fla
        otelet service uninstall [--purge]
        otelet service start | stop | restart | reload | status
 
-  install    Register the service, or register it anew: started with Windows, restarted when it fails. The flags are
-             those of `otelet run`. --account is the account that it runs as: LocalSystem if nothing is said, else
+  install    Register the service, or change its registration: it starts with Windows and restarts when it fails. The
+             flags are those of `otelet run`. --account is the account that it runs as: LocalSystem by default, else
              \"NT SERVICE\\otelet\", \"NT AUTHORITY\\LocalService\" or another one that has no password.
-             --keep leaves the account and the flags of one that is registered already, and whether it is disabled.
-  configure  Write these settings into the settings file, and leave the rest of it as it is; refuse what the agent would.
-             A comma in a value of an attribute is written twice. --undo takes the last time back.
-  uninstall  Stop the service and forget it. State and settings stay, unless --purge is given.
+             --keep keeps the account and the flags of a registered service, and leaves it disabled if it is.
+  configure  Write these settings into the settings file, without changing the rest of it. Settings that the agent would
+             refuse are not written. Write a comma inside a value of an attribute twice. --undo reverts the last change.
+  uninstall  Stop the service and remove it. State and settings stay, unless --purge is given.
   start      Start it, and wait until it runs.
   stop       Stop it, and wait until the collector has ended.
-  restart    Stop it if it runs, and start it. One that is disabled stays stopped.
-  reload     Have it read its settings again.
+  restart    Stop it if it runs, and start it. A disabled service stays stopped.
+  reload     Make it read its settings again.
   status     Print whether it runs; exit with 0 if it does, else with 1.
 ";
 
-/// Answers a command line with an exit status.
-type Answer = fn(Vec<OsString>) -> u8;
+/// Runs a command line and returns its exit status.
+type RunCommand = fn(Vec<OsString>) -> u8;
 
-/// Answers the command line: what concerns the service here, everything else by `answer`.
-pub fn serve(manager: ServiceManager, mut arguments: Vec<OsString>, answer: Answer) -> u8 {
+/// Runs the command line: commands about the service here, all others by `run_command`.
+pub fn serve(manager: ServiceManager, mut arguments: Vec<OsString>, run_command: RunCommand) -> u8 {
     if arguments.first().is_some_and(|first| first == "service") {
         return command(manager, arguments.split_off(1));
     }
@@ -51,25 +51,25 @@ pub fn serve(manager: ServiceManager, mut arguments: Vec<OsString>, answer: Answ
     if arguments.len() == before {
         let asked_for_help =
             arguments.iter().any(|argument| argument == "help" || argument == "--help" || argument == "-h");
-        let status = answer(arguments);
+        let status = run_command(arguments);
         if asked_for_help && status == exit::OK {
             println!("\nAs a service of Windows: otelet service help");
         }
         os::finish_log();
         return status;
     }
-    run_as_service(manager, answer, arguments)
+    run_as_service(manager, run_command, arguments)
 }
 
-fn run_as_service(manager: ServiceManager, answer: Answer, arguments: Vec<OsString>) -> u8 {
+fn run_as_service(manager: ServiceManager, run_command: RunCommand, arguments: Vec<OsString>) -> u8 {
     let body = move || {
         open_log(manager);
-        answer(arguments)
+        run_command(arguments)
     };
     match manager.run(NAME, body) {
         Ok(()) => exit::OK,
-        Err(error) if error.kind == ServiceErrorKind::NotTheManagers => {
-            eprintln!("otelet: --service is for the service manager, which did not start this; leave it out");
+        Err(error) if error.kind == ServiceErrorKind::NotStartedByManager => {
+            eprintln!("otelet: --service is for the service manager, which did not start this process; leave it out");
             exit::USAGE
         }
         Err(error) => {
@@ -79,11 +79,11 @@ fn run_as_service(manager: ServiceManager, answer: Answer, arguments: Vec<OsStri
     }
 }
 
-/// Has the log, and all else on stderr, go into a file: the stderr of a service leads nowhere.
+/// Sends the log, and all other output on stderr, to a file: a service has no stderr.
 fn open_log(manager: ServiceManager) {
     let path = control::log_path(manager);
-    let directory = path.parent().expect("it is in a directory of ours");
-    // There is nobody to be told; the service runs all the same.
+    let directory = path.parent().expect("it is in the data directory");
+    // An error cannot be reported anywhere; the service runs without a log.
     drop(os::private_dir(directory).and_then(|()| crate::log::into_file(&path)));
 }
 
@@ -99,18 +99,18 @@ fn command(manager: ServiceManager, mut arguments: Vec<OsString>) -> u8 {
     match &*verb {
         "install" => install(manager, arguments),
         "configure" => configure(manager, arguments),
-        "uninstall" => answer(register::uninstall(manager, purge)),
-        "start" => answer(control::start(manager)),
-        "stop" => answer(control::stop(manager)),
-        "restart" => answer(control::restart(manager)),
-        "reload" => answer(control::reload(manager)),
+        "uninstall" => print_result(register::uninstall(manager, purge)),
+        "start" => print_result(control::start(manager)),
+        "stop" => print_result(control::stop(manager)),
+        "restart" => print_result(control::restart(manager)),
+        "reload" => print_result(control::reload(manager)),
         "status" => match control::status(manager) {
-            Ok((text, true)) => answer(Ok(text)),
+            Ok((text, true)) => print_result(Ok(text)),
             Ok((text, false)) => {
                 println!("{text}");
                 exit::NO
             }
-            Err(why) => answer(Err(why)),
+            Err(why) => print_result(Err(why)),
         },
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
@@ -127,8 +127,8 @@ fn command(manager: ServiceManager, mut arguments: Vec<OsString>) -> u8 {
     }
 }
 
-fn answer(done: Result<String, String>) -> u8 {
-    match done {
+fn print_result(result: Result<String, String>) -> u8 {
+    match result {
         Ok(text) => {
             println!("{text}");
             exit::OK
@@ -153,25 +153,25 @@ fn install(manager: ServiceManager, mut arguments: Vec<OsString>) -> u8 {
     arguments.retain(|argument| argument != "--keep");
     let keep = arguments.len() < before;
     if keep && (account.is_some() || !arguments.is_empty()) {
-        eprintln!("otelet: --keep keeps account and flags, so that none can be given\n\n{USAGE}");
+        eprintln!("otelet: --keep keeps account and flags, so neither can be given\n\n{USAGE}");
         return exit::USAGE;
     }
-    // Flags that the service would refuse at each start are refused here.
+    // The service would refuse bad flags at each start, so they are refused here.
     let as_run = std::iter::once("run".into()).chain(arguments.iter().cloned());
     if let Err(error) = cli::parse(as_run) {
         eprintln!("otelet: {error}");
         return exit::USAGE;
     }
-    answer(register::install(manager, account.as_deref(), &arguments, keep))
+    print_result(register::install(manager, account.as_deref(), &arguments, keep))
 }
 
 fn configure(manager: ServiceManager, arguments: Vec<OsString>) -> u8 {
     let path = os::default_settings_path();
     if arguments.iter().any(|argument| argument == "--undo") {
-        return answer(configure::undo(&path));
+        return print_result(configure::undo(&path));
     }
     match cli::installer_args(arguments) {
-        Ok(given) => answer(configure::configure(&given, &path, &control::registered_flags(Some(manager)))),
+        Ok(given) => print_result(configure::configure(&given, &path, &control::registered_flags(Some(manager)))),
         Err(why) => {
             eprintln!("otelet: {why}");
             exit::USAGE
@@ -179,7 +179,7 @@ fn configure(manager: ServiceManager, arguments: Vec<OsString>) -> u8 {
     }
 }
 
-/// Whether settings that are given can be put into the settings file that is there; as far as this user may read it.
+/// Checks whether the given settings can be written into the settings file, as far as this user may read it.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
-//! Writes a tar archive: what any `tar` unpacks, no more. Pure.
+//! Writes a tar archive that any `tar` unpacks. Pure.
 //!
-//! The format is ustar, as in POSIX.1-1988 (pax(1), "ustar Interchange Format"): a block of 512 bytes for each file, its
-//! content filled up to whole blocks, and two empty blocks at the end.
+//! The format is ustar, as in POSIX.1-1988 (pax(1), "ustar Interchange Format"): a header of 512 bytes for each file,
+//! its content padded to whole blocks of 512 bytes, and two empty blocks at the end.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ const BLOCK: usize = 512;
 /// The longest name, in bytes.
 const NAME: usize = 100;
 
-/// The longest directory, in bytes: it has a field of its own, the prefix.
+/// The longest directory, in bytes. It has a field of its own, the prefix.
 const PREFIX: usize = 155;
 
 /// An archive that is being written.
@@ -22,13 +22,13 @@ pub struct Tar {
 }
 
 impl Tar {
-    /// An archive that unpacks into one directory, whose files are all of this time.
+    /// An archive that unpacks into one directory. All of its files get this time.
     pub fn new(directory: &str, written: SystemTime) -> Self {
         let written = written.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self { bytes: Vec::new(), directory: directory.into(), written }
     }
 
-    /// Adds a file. A name that is too long loses its middle.
+    /// Adds a file. A name that is too long is cut in its middle.
     pub fn add(&mut self, name: &str, content: &[u8]) {
         let mut header = [0; BLOCK];
         let mut put = |at: usize, field: &[u8]| header[at..at + field.len()].copy_from_slice(field);
@@ -49,7 +49,6 @@ impl Tar {
         self.bytes.resize(self.bytes.len().next_multiple_of(BLOCK), 0);
     }
 
-    /// The whole archive.
     pub fn finish(mut self) -> Vec<u8> {
         self.bytes.resize(self.bytes.len() + 2 * BLOCK, 0);
         self.bytes

@@ -1,4 +1,5 @@
-//! Where operating systems meet: the same function names in each file, and nothing else of the agent knows which one it is on.
+//! The operating systems: the same function names for each one. The rest of the agent does not know which one it runs
+//! on.
 
 mod service;
 #[cfg(unix)]
@@ -23,25 +24,25 @@ pub use service::{
 pub use system::*;
 pub use wait::{block_on, until};
 
-/// What a person or a service manager asks for by a signal. Windows has other ways to say the same.
+/// A request of a person or a service manager, sent as a signal. Windows has other means for the same requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// End in order; a second one ends at once. SIGTERM, SIGINT.
+    /// Stop in order; a second one stops at once. SIGTERM, SIGINT.
     Stop,
     /// Read the settings again and ask the source. SIGHUP.
     Reload,
     /// Look for a request, write the status. SIGUSR1.
     Poke,
-    /// A child has ended, perhaps not one of ours. SIGCHLD, as PID 1 only.
+    /// A child has ended, perhaps one that the agent did not start. SIGCHLD, as PID 1 only.
     ChildEnded,
 }
 
-/// Where the agent runs, or as what it asks KloudMate's server.
+/// The environment of the agent, or the one that it reports to KloudMate's server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
     /// On a host, as a service.
     Host,
-    /// In a container, which may look after its Docker host.
+    /// In a container, which may monitor its Docker host.
     Docker,
     /// In a pod on each node of a Kubernetes cluster.
     DaemonSet,
@@ -69,16 +70,14 @@ pub struct Launch {
     pub nice: Option<i32>,
     /// -1000 to 1000; the higher, the sooner the kernel ends it when memory is short.
     pub oom_score_adj: Option<i32>,
-    /// What holds its memory: a cgroup, a job.
+    /// The cgroup or job that limits its memory.
     pub group: Option<MemoryGroup>,
 }
 
 /// A user by number, with the primary group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct User {
-    /// User id.
     pub uid: u32,
-    /// Group id.
     pub gid: u32,
 }
 
@@ -87,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_start_of_a_process_is_found_and_a_missing_one_is_none() {
+    fn a_process_has_a_start_time_and_a_missing_one_has_none() {
         let own = process_start(std::process::id());
         assert!(own.is_some());
         assert_eq!(own, process_start(std::process::id()));

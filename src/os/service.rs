@@ -1,5 +1,5 @@
-//! Questions to a service manager and its answers, as types that each system has. `service_manager` says whether there is a
-//! manager that the agent registers with: only Windows has one.
+//! The requests to a service manager and its answers, as types for all systems. Only Windows has a manager that the
+//! agent registers with; elsewhere `service_manager` returns none.
 
 use std::io;
 use std::time::Duration;
@@ -9,31 +9,31 @@ use std::time::Duration;
 pub struct ServiceDefinition<'a> {
     /// The name that people see in a list.
     pub display_name: &'a str,
-    /// Program and arguments, quoted.
+    /// The program and its arguments, quoted.
     pub command_line: &'a str,
-    /// The account that it runs as. None leaves the one that it has; a new service gets LocalSystem.
+    /// The account that it runs as. None keeps the current one; a new service gets LocalSystem.
     pub account: Option<&'a str>,
-    /// Leaves a service disabled that is. A new service is started with the system in any case.
+    /// Keeps a disabled service disabled. A new service is always started with the system.
     pub keep_start: bool,
 }
 
 /// How a service is registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceConfig {
-    /// Program and arguments, quoted.
+    /// The program and its arguments, quoted.
     pub command_line: String,
     /// The account that it runs as.
     pub account: String,
-    /// Whether nobody can start it.
+    /// Whether it is disabled, so that it cannot be started.
     pub disabled: bool,
 }
 
 /// A property of a service beyond its command line.
 #[derive(Debug)]
 pub enum ServiceProperty<'a> {
-    /// A sentence for people.
     Description(&'a str),
-    /// Started again after these times when it fails. A failure counts as the first one again after `forget`.
+    /// It is restarted after these times when it fails. After `forget` without a failure, the next one is the first
+    /// again.
     Restarts {
         /// The time before each restart.
         after: &'a [Duration],
@@ -42,9 +42,9 @@ pub enum ServiceProperty<'a> {
     },
     /// Whether it is started some time after the system.
     DelayedStart(bool),
-    /// Restarted also when it ends by itself with an error, and not only when it is killed.
+    /// It is restarted also when it ends with an error, not only when it is killed.
     RestartAfterError,
-    /// The time that it has when the system goes down.
+    /// The time that it gets when the system shuts down.
     ShutdownTime(Duration),
     /// An identity that it shares with no other service.
     OwnIdentity,
@@ -53,41 +53,37 @@ pub enum ServiceProperty<'a> {
 /// The purpose that a service is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceAccess {
-    /// All of the below, a change and a removal.
+    /// All purposes below, and to change and remove it.
     All,
-    /// Start it and see how it is.
+    /// Start it and read its status.
     Start,
-    /// Stop it and see how it is.
+    /// Stop it and read its status.
     Stop,
-    /// Have it read its settings.
+    /// Make it read its settings again.
     Reload,
-    /// See how it is and how it is registered.
+    /// Read its status and its registration.
     Look,
-    /// See how it is registered.
+    /// Read its registration.
     Config,
 }
 
-/// How a service is.
+/// The status of a service.
 #[derive(Debug)]
 pub struct ServiceStatus {
-    /// Whether it runs.
     pub state: ServiceState,
-    /// Its process, if it runs.
+    /// The pid of its process, if it runs.
     pub pid: u32,
     /// Why it does not run.
     pub end: ServiceEnd,
 }
 
-/// Whether a service runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceState {
-    /// It runs.
     Running,
-    /// It does not run.
     Stopped,
-    /// It says that it starts.
+    /// It reports that it is starting.
     Starting,
-    /// It says that it stops.
+    /// It reports that it is stopping.
     Stopping,
     /// Paused, or on its way there.
     Other,
@@ -98,42 +94,39 @@ pub enum ServiceState {
 pub enum ServiceEnd {
     /// It was asked to stop, or ended without an error.
     Asked,
-    /// It was not started since the system was.
+    /// It was not started since the system started.
     NeverStarted,
-    /// It has ended with this status.
+    /// It ended with this exit status.
     ExitStatus(u32),
-    /// The system gives this error for it.
+    /// The system reports this error for it.
     Error(io::Error),
 }
 
-/// Why a service manager does not do what it is asked.
+/// Why a service manager refuses a request.
 #[derive(Debug)]
 pub struct ServiceError {
-    /// The kind, for whoever can do something about it.
+    /// The kind, for a caller that handles it.
     pub kind: ServiceErrorKind,
-    /// The error of the system, with its words.
+    /// The error of the system, with its message.
     pub cause: io::Error,
 }
 
-/// The refusals that a caller tells apart.
+/// The kinds of refusals that a caller distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceErrorKind {
     /// No service has this name.
     NotInstalled,
     /// A service has this name already.
     Exists,
-    /// It goes when the last program has closed it.
+    /// It is removed as soon as the last program closes it.
     BeingRemoved,
-    /// It runs already.
     AlreadyRunning,
-    /// It does not run.
     NotRunning,
-    /// Somebody else changes services, as the system does while it starts.
+    /// Another program changes services, as the system does while it starts.
     Busy,
     /// This process was not started by the service manager.
-    NotTheManagers,
+    NotStartedByManager,
     /// The user may not do it.
     Denied,
-    /// Something else.
     Other,
 }

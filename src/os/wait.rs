@@ -1,8 +1,8 @@
-//! The one wait of the agent: for times, for whatever the system can wait for, for other threads.
+//! The only wait of the agent: for times, for descriptors or handles, for other threads.
 //!
-//! The main thread waits in [`block_on`] and nowhere else. smol's own reactor would do too, but it hands itself to and
-//! fro between two threads at each timer: six more wake-ups a tick, on hosts where each one costs battery. What it sleeps in is
-//! one call of the system: `sleep` of its `sleep.rs`, with a `Bell` for other threads and a `Source` for each thing.
+//! The main thread waits in [`block_on`] and nowhere else. smol's own reactor would work too, but at each timer it
+//! moves between two threads: six more wake-ups a tick, on hosts where each one costs battery. The wait is one call of
+//! the system: `sleep` in `sleep.rs`, with a `Bell` for other threads and a `Source` for each descriptor or handle.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -21,26 +21,26 @@ thread_local! {
     static TIMERS: RefCell<Vec<Timer>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Something that somebody waits for.
+/// A source that a task waits for.
 struct Waiting {
     source: Source,
     ready: Rc<Cell<bool>>,
     waker: Waker,
 }
 
-/// A time that somebody waits for.
+/// A time that a task waits for.
 struct Timer {
     at: Instant,
-    /// Tells waits for the same time apart.
+    /// Identifies the wait: several tasks may wait for the same time.
     id: Rc<()>,
     waker: Waker,
 }
 
-/// Runs the future on this thread until it is done. One at a time, on the thread that is the agent's main one.
+/// Runs the future on this thread, the main one, until it is done. Only one future may run at a time.
 ///
 /// # Errors
 ///
-/// If the system gives no bell.
+/// If the system cannot make the bell.
 pub fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
     let wake = WakeUp::main()?;
     let waker = WakeUp::waker();
@@ -74,9 +74,8 @@ fn wait(bell: &Bell) -> io::Result<()> {
     Ok(())
 }
 
-/// Completes at this time.
 pub async fn until(at: Instant) {
-    /// Takes the time off the list when the wait is given up.
+    /// Removes the time from the list when the wait is dropped.
     struct Leave(Rc<()>);
     impl Drop for Leave {
         fn drop(&mut self) {
@@ -97,9 +96,9 @@ pub async fn until(at: Instant) {
     .await;
 }
 
-/// Completes when it is ready. Whoever has made the source keeps what is behind it for as long as this is waited for.
+/// Completes when the source is ready. The caller must keep its descriptor or handle open until then.
 pub(super) async fn ready(source: Source) {
-    /// Takes it off the list when the wait is given up.
+    /// Removes the source from the list when the wait is dropped.
     struct Leave(Rc<Cell<bool>>);
     impl Drop for Leave {
         fn drop(&mut self) {

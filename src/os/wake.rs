@@ -1,4 +1,4 @@
-//! The ends of the one wait of the agent: other threads ring, and signals are noted until a task takes them.
+//! The events that end the agent's wait: other threads ring a bell, and signals are noted until a task takes them.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -10,10 +10,10 @@ use std::thread::ThreadId;
 
 use super::system::sleep::Bell;
 
-/// Wakes the main thread from others: one bell for all of it.
+/// Wakes the main thread from other threads, with one bell for all of them.
 static WAKE: OnceLock<WakeUp> = OnceLock::new();
 
-/// One bit for each signal that has arrived and was not taken yet.
+/// One bit for each signal that has arrived and is not taken yet.
 static ARRIVED: AtomicU32 = AtomicU32::new(0);
 
 thread_local! {
@@ -24,16 +24,16 @@ thread_local! {
 pub(super) struct WakeUp {
     pub(super) bell: Bell,
     main: ThreadId,
-    /// Set while the main thread has something to do and need not be woken.
+    /// Set while the main thread has work and need not be woken.
     pub(super) pending: AtomicBool,
 }
 
 impl WakeUp {
-    /// The one of the main thread, which is the first that asks for it.
+    /// Makes the wake-up of the main thread, which calls this first.
     ///
     /// # Errors
     ///
-    /// If the system gives no bell.
+    /// If the system cannot make the bell.
     pub(super) fn main() -> io::Result<&'static Self> {
         let bell = Bell::new()?;
         Ok(WAKE.get_or_init(|| Self { bell, main: std::thread::current().id(), pending: AtomicBool::new(false) }))
@@ -58,8 +58,8 @@ impl Wake for MainWaker {
     }
 }
 
-/// Notes a signal by a number below 32, and wakes the main thread. A signal handler may call it: it touches an atomic, and
-/// does no more than the bell does.
+/// Notes a signal by a number below 32, and wakes the main thread. A signal handler may call it: it only changes an
+/// atomic and rings the bell.
 pub(super) fn note(number: u32) {
     ARRIVED.fetch_or(1 << number, Ordering::SeqCst);
     if let Some(wake) = WAKE.get() {
@@ -67,7 +67,7 @@ pub(super) fn note(number: u32) {
     }
 }
 
-/// Takes the signal that was noted with the lowest number, or waits for one. One task waits for them.
+/// Takes the noted signal with the lowest number, or waits for one. Only one task may wait.
 pub(super) async fn noted() -> u32 {
     poll_fn(|context| {
         TAKER.set(Some(context.waker().clone()));

@@ -1,11 +1,11 @@
-//! The config that is built into the agent: what a fresh install without a server runs.
+//! The config that is built into the agent. A fresh install without a server runs it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Offer;
 use crate::os::Environment;
 
-/// What [`BuiltIn::describe`] begins with, and so does the location that is remembered.
+/// The text that [`BuiltIn::describe`] begins with. The remembered location begins with it too.
 pub const BUILT_IN: &str = "built-in config";
 
 /// The config of one environment.
@@ -16,7 +16,6 @@ pub struct BuiltIn {
 }
 
 impl BuiltIn {
-    /// That of this environment.
     pub fn of(environment: Environment) -> Self {
         let (name, body) = match environment {
             Environment::Host => ("host", crate::os::BUILT_IN),
@@ -31,7 +30,7 @@ impl BuiltIn {
         Self { name, body, read: AtomicBool::new(false) }
     }
 
-    /// It changes only with the agent.
+    /// Offers the config once, and again if not `conditional`: it changes only with the agent.
     pub fn read(&self, conditional: bool) -> Offer {
         if self.read.swap(true, Ordering::SeqCst) && conditional {
             return Offer::Unchanged;
@@ -39,7 +38,7 @@ impl BuiltIn {
         Offer::of(self.body.into())
     }
 
-    /// What people are shown.
+    /// The location as logs and the status show it.
     pub fn describe(&self) -> String {
         format!("{BUILT_IN} for {}", self.name)
     }
@@ -50,14 +49,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_offered_once_and_is_good_to_look_at() {
+    fn the_built_in_config_is_offered_once_and_passes_inspection() {
         for (environment, extensions) in [
             (Environment::Host, &["file_storage"][..]),
             (Environment::DaemonSet, &["file_storage"]),
             (Environment::Deployment, &["file_storage", "k8s_observer"]),
         ] {
             let built_in = BuiltIn::of(environment);
-            let Offer::Config { body } = built_in.read(true) else { panic!("the first look brings it") };
+            let Offer::Config { body } = built_in.read(true) else { panic!("the first read offers it") };
             let inspected = otelet_config::inspect(&body).unwrap();
             assert_eq!(inspected.extensions, extensions);
             assert_eq!(built_in.read(true), Offer::Unchanged);
@@ -66,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn that_of_a_docker_host_can_go_on_without_the_engine() {
+    fn the_docker_config_keeps_its_other_receivers_without_the_engine() {
         let Offer::Config { body } = BuiltIn::of(Environment::Docker).read(true) else { panic!("offered") };
         let inspected = otelet_config::inspect(&body).unwrap();
         let [metrics] = &inspected.engine[..] else { panic!("{:?}", inspected.engine) };

@@ -8,33 +8,32 @@ use super::{Failure, FailureKind, Offer};
 use crate::http::{Stamp, read_regular, stamp};
 use otelet_core::units::format_size;
 
-/// How old a change must be for the file to count as known. Clocks of file systems tick slowly (Linux: up to 10 ms, FAT:
-/// 2 s), so a second change within the same tick would go unnoticed.
+/// How old a change must be for the file to count as known. Clocks of file systems tick slowly (Linux: up to 10 ms,
+/// FAT: 2 s), so a second change within the same tick would go unnoticed.
 const SETTLED: Duration = Duration::from_secs(3);
 
 /// The file that the settings name.
-pub struct Config {
+pub struct ConfigFile {
     path: PathBuf,
     max_size: u64,
-    /// What was read last, once it is old enough to be told from the next.
-    seen: Mutex<Option<Identity>>,
+    /// The version that was read last, once it is old enough to be told from the next one.
+    last_read: Mutex<Option<FileVersion>>,
 }
 
-/// What tells one config from the next without reading it.
+/// Tells one config from the next without reading it.
 #[derive(Debug, Clone, PartialEq)]
-struct Identity {
-    /// Where the links lead: in Kubernetes a new config is a new folder behind the link `..data`.
+struct FileVersion {
+    /// The path with all links followed: in Kubernetes a new config is a new folder behind the link `..data`.
     resolved: PathBuf,
     stamp: Stamp,
 }
 
-impl Config {
-    /// Any path will do; it need not exist yet.
+impl ConfigFile {
+    /// The path need not exist yet.
     pub fn new(path: PathBuf, max_size: u64) -> Self {
-        Self { path, max_size, seen: Mutex::default() }
+        Self { path, max_size, last_read: Mutex::default() }
     }
 
-    /// The path as the settings name it.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -45,37 +44,37 @@ impl Config {
     ///
     /// A [`Failure`] of the kind `missing`, `size` or `read`.
     pub fn read(&self, conditional: bool) -> Result<Offer, Failure> {
-        let mut seen = self.seen.lock().expect("no panic while it is held");
-        let before = self.identity()?;
-        if conditional && *seen == Some(before.clone()) {
+        let mut last_read = self.last_read.lock().expect("no panic while it is held");
+        let before = self.version()?;
+        if conditional && *last_read == Some(before.clone()) {
             return Ok(Offer::Unchanged);
         }
-        *seen = None;
+        *last_read = None;
         if before.stamp.len > self.max_size {
             let [size, limit] = [before.stamp.len, self.max_size].map(format_size);
             let why = format!("is {size}, larger than config.max_size {limit}");
             return Err(self.failure(FailureKind::Size, &why));
         }
         let body = read_regular(&before.resolved, self.max_size).map_err(|e| self.unreadable(&e))?;
-        if self.identity()? != before || body.len() as u64 != before.stamp.len {
+        if self.version()? != before || body.len() as u64 != before.stamp.len {
             return Err(self.failure(FailureKind::Read, "changed while it was read; waiting for its writer"));
         }
         let age = SystemTime::now().duration_since(before.stamp.modified);
         if age.is_ok_and(|age| age >= SETTLED) {
-            *seen = Some(before);
+            *last_read = Some(before);
         }
         Ok(Offer::of(body))
     }
 
-    /// Has the next look read the file, changed or not.
+    /// Makes the next [`read`](Self::read) read the file, changed or not.
     pub fn forget(&self) {
-        *self.seen.lock().expect("no panic while it is held") = None;
+        *self.last_read.lock().expect("no panic while it is held") = None;
     }
 
-    fn identity(&self) -> Result<Identity, Failure> {
+    fn version(&self) -> Result<FileVersion, Failure> {
         let resolved = self.path.canonicalize().map_err(|e| self.unreadable(&e))?;
         let stamp = stamp(&resolved).map_err(|e| self.unreadable(&e))?;
-        Ok(Identity { resolved, stamp })
+        Ok(FileVersion { resolved, stamp })
     }
 
     fn unreadable(&self, error: &std::io::Error) -> Failure {
@@ -117,7 +116,7 @@ mod tests {
         let dir = Dir::new();
         let path = dir.path("config.yaml");
         write_old(&path, "a: 1", 60);
-        let config = Config::new(path.clone(), 100);
+        let config = ConfigFile::new(path.clone(), 100);
 
         assert_eq!(body(config.read(true)), "a: 1");
         assert_eq!(config.read(true), Ok(Offer::Unchanged));
@@ -131,10 +130,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_written_just_now_is_read_again_since_its_time_cannot_tell() {
+    fn a_file_written_a_moment_ago_is_read_again() {
         let dir = Dir::new();
         let path = dir.path("config.yaml");
-        let config = Config::new(path.clone(), 100);
+        let config = ConfigFile::new(path.clone(), 100);
         fs::write(&path, "a: 1").unwrap();
         assert_eq!(body(config.read(true)), "a: 1");
         fs::write(&path, "a: 2").unwrap();
@@ -142,26 +141,26 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_leads_elsewhere_is_a_change_even_if_size_and_time_are_the_same() {
+    fn a_link_to_another_file_is_a_change_even_with_the_same_size_and_time() {
         let dir = Dir::new();
-        let identity = |name| {
+        let version = |name| {
             let path = dir.path(name);
             write_old(&path, "a: 1", 60);
             let file = fs::File::options().write(true).open(&path).unwrap();
             file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
-            Config::new(path, 100).identity().unwrap()
+            ConfigFile::new(path, 100).version().unwrap()
         };
-        let (one, two) = (identity("one"), identity("two"));
+        let (one, two) = (version("one"), version("two"));
         assert_eq!(one.stamp, two.stamp);
         assert_ne!(one, two);
-        assert_eq!(one, identity("one"));
+        assert_eq!(one, version("one"));
     }
 
     #[test]
-    fn what_cannot_be_read_is_named_with_the_way_out() {
+    fn an_unreadable_file_is_named_with_the_reason() {
         let dir = Dir::new();
         let path = dir.path("config.yaml");
-        let config = Config::new(path.clone(), 2048);
+        let config = ConfigFile::new(path.clone(), 2048);
         let shown = path.display();
 
         let missing = config.read(true).unwrap_err();
@@ -184,9 +183,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_end_is_no_file() {
+    fn an_endless_device_is_refused() {
         // On Windows there is no such path, which is a failure as well.
-        let failure = Config::new("/dev/zero".into(), 100).read(true).unwrap_err();
+        let failure = ConfigFile::new("/dev/zero".into(), 100).read(true).unwrap_err();
         assert!(["read", "missing"].contains(&failure.kind.word()), "{failure}");
     }
 }

@@ -1,8 +1,10 @@
-//! The inbox: the config that a server announced last, on disk before anything else is done with it.
+//! The inbox: the config that a server announced last. It is written to disk before the agent does anything else with
+//! it.
 //!
-//! For servers that announce a config once and keep no acknowledgement. An agent that is killed between the announcement
-//! and the first record of it finds it here at its next start, and one that has lost a body to a full disk need not ask
-//! for what nobody would send again. It stays until the next announcement takes its place.
+//! It is for servers that announce a config once and keep no acknowledgement. An agent that is killed between the
+//! announcement and its first record finds the config here at its next start. An agent that lost a body to a full disk
+//! takes it from here, since the server would not send it again. The file stays until the next announcement replaces
+//! it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,44 +13,43 @@ use crate::http::read_regular;
 use crate::store::{self, StoreError};
 use otelet_core::decide::ConfigHash;
 
-/// The most that is read of the file, in bytes: the largest body that the settings allow, and its first line.
-const LARGEST: u64 = (64 << 20) + 4096;
+/// The largest file that is read, in bytes: the largest body that the settings allow, and the first line.
+const MAX_FILE: u64 = (64 << 20) + 4096;
 
-/// The first line of the file, before the hash: what tells it from others, and this form from later ones.
-const HEAD: &str = "otelet inbox 1 ";
+/// The beginning of the first line, before the hash. It identifies the file and the version of its format.
+const MAGIC: &str = "otelet inbox 1 ";
 
-/// The file `inbox` in the state directory: a line with the body's SHA-256 and the server that it came from, then the body
-/// byte for byte.
+/// The file `inbox` in the state directory: a line with the body's SHA-256 and the server that it came from, then the
+/// body byte for byte.
 pub struct Inbox {
     path: PathBuf,
-    /// Who is asked, without secrets: what another server announced is not for this one's agents.
+    /// The URL of the server, without secrets. A config that another server announced is not used.
     server: String,
-    held: Mutex<Held>,
+    contents: Mutex<Contents>,
 }
 
 #[derive(Default)]
-struct Held {
-    /// What is in the file, or should be.
+struct Contents {
+    /// The hash of the body that is in the file, or should be.
     hash: Option<ConfigHash>,
-    /// The body itself, while the disk would not take it.
+    /// The body itself, if it could not be written.
     body: Option<Arc<[u8]>>,
 }
 
-/// A body with its hash.
 pub type Body = (ConfigHash, Arc<[u8]>);
 
-/// Why the file is of no use.
+/// Why the file cannot be used.
 enum Trouble {
-    /// The system's words.
+    /// The system's error message.
     Unreadable(String),
-    /// It was read, and is not what was written.
+    /// The content is not as the agent wrote it.
     Foreign(String),
 }
 
 impl Inbox {
-    /// Reads what is there. The second value says what was wrong with it, if anything was: never a reason not to start.
+    /// Opens the inbox. The second value says what was wrong with the file, if anything was: that never stops a start.
     pub fn open(state_dir: &Path, server: &str) -> (Self, Option<String>) {
-        let inbox = Self { path: state_dir.join("inbox"), server: one_line(server), held: Mutex::default() };
+        let inbox = Self { path: state_dir.join("inbox"), server: one_line(server), contents: Mutex::default() };
         let complaint = match inbox.read() {
             Ok(found) => {
                 inbox.lock().hash = found.map(|(hash, _)| hash);
@@ -60,47 +61,47 @@ impl Inbox {
         (inbox, complaint)
     }
 
-    /// Puts a body on disk, unless it is there already. When this returns, a power cut does not lose it any more.
+    /// Writes a body to disk, unless it is there already. Once this returns, a power cut does not lose it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Io`] if it cannot be made durable; it is then held in memory until the next one.
+    /// [`StoreError::Io`] if it cannot be made durable; the body is then kept in memory until the next one comes.
     pub fn put(&self, body: &Arc<[u8]>) -> Result<(), StoreError> {
         let hash = otelet_config::hash(body);
-        let mut held = self.lock();
-        if held.hash == Some(hash) && held.body.is_none() {
+        let mut contents = self.lock();
+        if contents.hash == Some(hash) && contents.body.is_none() {
             return Ok(());
         }
-        let head = format!("{HEAD}{} {}\n", hash.hex(), self.server);
+        let head = format!("{MAGIC}{} {}\n", hash.hex(), self.server);
         let written = store::write_durably(&self.path, &[head.as_bytes(), body].concat());
-        *held = Held { hash: Some(hash), body: written.is_err().then(|| body.clone()) };
+        *contents = Contents { hash: Some(hash), body: written.is_err().then(|| body.clone()) };
         written
     }
 
-    /// The body that was put last and its hash, if it is still whole. Reads the file: an exchange that began with other
-    /// settings may have written it since.
+    /// The last body and its hash, if the file is whole. The file is read each time: an exchange that began before a
+    /// reload of the settings may have written it since.
     pub fn last(&self) -> Option<Body> {
-        let mut held = self.lock();
-        if let (Some(hash), Some(body)) = (held.hash, &held.body) {
+        let mut contents = self.lock();
+        if let (Some(hash), Some(body)) = (contents.hash, &contents.body) {
             return Some((hash, body.clone()));
         }
         let found = self.read().ok().flatten();
-        // If it is gone, the next announcement is written whatever it is.
-        held.hash = found.as_ref().map(|(hash, _)| *hash);
+        // If the file is gone, the next announcement is written, even the same one.
+        contents.hash = found.as_ref().map(|(hash, _)| *hash);
         found
     }
 
-    /// `None` if there is no file, or one of another server.
+    /// `None` if there is no file, or if it is from another server.
     fn read(&self) -> Result<Option<Body>, Trouble> {
         let foreign = |why: &str| Trouble::Foreign(why.to_owned());
-        let bytes = match read_regular(&self.path, LARGEST) {
+        let bytes = match read_regular(&self.path, MAX_FILE) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Trouble::Unreadable(error.to_string())),
         };
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(|| foreign("it has no first line"))?;
         let head = std::str::from_utf8(&bytes[..end]).ok();
-        let head = head.and_then(|head| head.strip_prefix(HEAD)?.split_once(' '));
+        let head = head.and_then(|head| head.strip_prefix(MAGIC)?.split_once(' '));
         let head = head.and_then(|(hash, server)| Some((ConfigHash::from_hex(hash)?, server)));
         let (hash, server) = head.ok_or_else(|| foreign("its first line is not one of ours"))?;
         let body = &bytes[end + 1..];
@@ -118,8 +119,8 @@ impl Inbox {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().expect("no panic while it is held")
+    fn lock(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().expect("no panic while it is held")
     }
 }
 
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_is_there_after_a_restart_until_the_next_one() {
+    fn a_body_survives_a_restart_until_the_next_one_replaces_it() {
         let dir = Dir::new();
         let inbox = open(&dir);
         assert_eq!(inbox.last(), None);
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_again_is_not_written_again() {
+    fn the_same_body_is_written_once() {
         let dir = Dir::new();
         let inbox = open(&dir);
         inbox.put(&body("a")).unwrap();
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_empty_or_foreign_inbox_is_set_aside_and_no_reason_to_stop() {
+    fn a_torn_empty_or_foreign_inbox_is_set_aside_with_a_warning() {
         let dir = Dir::new();
         let path = dir.path("inbox");
         open(&dir).put(&body("receivers: {}")).unwrap();
@@ -186,7 +187,7 @@ mod tests {
         for content in cuts.chain([flipped, b"{}\n".to_vec(), vec![0xff; 100], [&whole[..], b"#"].concat()]) {
             fs::write(&path, &content).unwrap();
             let (inbox, complaint) = Inbox::open(&dir.path(""), SERVER);
-            let complaint = complaint.expect("it is said");
+            let complaint = complaint.expect("a warning");
             assert!(complaint.contains("inbox: cannot be used: "), "{complaint}");
             assert!(complaint.contains("set aside as") && dir.path("inbox.broken").exists(), "{complaint}");
             assert_eq!(inbox.last(), None);
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_server_announced_is_left_alone() {
+    fn the_inbox_of_another_server_is_not_used() {
         let dir = Dir::new();
         open(&dir).put(&body("theirs")).unwrap();
         let (other, complaint) = Inbox::open(&dir.path(""), "https://other.example/\r\n x");
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_takes_nothing_does_not_lose_it_while_the_agent_lives() {
+    fn a_body_that_cannot_be_written_is_kept_in_memory() {
         let dir = Dir::new();
         let inbox = open(&dir);
         // A directory in the way stands for a disk that is full.

@@ -1,10 +1,12 @@
-//! KloudMate's config check: one POST that is the poll, the heartbeat and the report at once.
+//! KloudMate's config check: one POST is the poll, the heartbeat and the report.
 //!
 //! The service announces a change once, with `restart_required: true` and the config, and keeps no acknowledgement. So
-//! what was announced is in the [`Inbox`] before this module hands it on. `restart_required: true` without a config is what
-//! a person gets who presses "restart": the collector is started anew, once, also if the service should go on saying so; an
-//! answer that says `false` or brings a config ends that announcement, and the next `true` is a new one. A config that is
-//! sent with `restart_required: false` announces nothing and is left alone, as by KloudMate's own agent.
+//! the config is written to the [`Inbox`] before this module hands it on.
+//!
+//! The service sends `restart_required: true` without a config when a person presses "restart". The collector is then
+//! restarted once, even if the service repeats the answer. An answer with `false` or with a config ends that
+//! announcement, and the next `true` is a new one. A config with `restart_required: false` is ignored, as in
+//! KloudMate's own agent.
 //!
 //! There is no last message at exit: its answer might be the only announcement of a config.
 
@@ -24,19 +26,19 @@ use crate::http::{self, Method, Request, Response, USER_AGENT, check_header, par
 use crate::os::Environment;
 use crate::settings::{PROXY_PASSWORD, Secret, WayOut};
 
-/// The URL stands in otelet's own settings, or in those of KloudMate's agent, where it is called `update-endpoint`.
+/// The URL is in otelet's own settings, or in the settings of KloudMate's agent as `update-endpoint`.
 pub(super) const WAY_OUT: WayOut = WayOut {
     url: "config.url or KM_UPDATE_ENDPOINT",
     credentials: &["api-key (KM_API_KEY)", "config.headers"],
     ..WayOut::CONFIG
 };
 
-/// As what the agent asks: decides what it says of itself, and which part of the answer is meant for it.
+/// The kind of agent that asks. It decides how the agent describes itself and which part of the answer it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
-    /// Where it runs, as KloudMate is told.
+    /// The environment that the agent reports to KloudMate.
     pub environment: Environment,
-    /// The name of the cluster; empty outside one.
+    /// The name of the cluster; empty outside of a cluster.
     pub cluster: String,
 }
 
@@ -50,7 +52,6 @@ impl Role {
     }
 }
 
-/// The protocol.
 pub struct KloudMate {
     url: String,
     /// The URL as it may be printed.
@@ -58,27 +59,27 @@ pub struct KloudMate {
     headers: Vec<(String, String)>,
     role: Role,
     inbox: Inbox,
-    /// The collector config that the host had before the agent came.
+    /// The path of the collector config that the host had before the agent was installed.
     first: Option<PathBuf>,
     max_size: u64,
-    state: Mutex<State>,
+    state: Mutex<KloudMateState>,
 }
 
 #[derive(Default)]
-struct State {
-    /// Whether what an earlier agent was given has been looked at.
+struct KloudMateState {
+    /// Whether the config of an earlier agent has been looked for.
     begun: bool,
-    /// Whether the body in the inbox was offered again without a word from the server since.
+    /// Whether the body in the inbox was offered again since the server's last answer.
     repeated: bool,
     /// Whether the last answer asked for a restart.
     restarting: bool,
 }
 
 impl KloudMate {
-    /// Checks all that can be checked without asking.
+    /// Checks everything that can be checked without asking.
     ///
-    /// `first` is the collector's config to offer while nothing else is known; it need not exist. Configs larger than
-    /// `max_size` are not read from there.
+    /// `first` is the path of a config to offer while no other is known; it need not exist. It is not read if it is
+    /// larger than `max_size`.
     ///
     /// # Errors
     ///
@@ -145,7 +146,7 @@ impl KloudMate {
                 let body: Arc<[u8]> = text.into_bytes().into();
                 if let Err(error) = self.inbox.put(&body) {
                     log::warn!(
-                        "{}; the announced config is lost if the agent ends before it is applied",
+                        "{}; the announced config is lost if the agent ends before the config is applied",
                         error.chain()
                     );
                 }
@@ -156,7 +157,7 @@ impl KloudMate {
         Ok(Answer { offer, orders: Orders { restart, ..Orders::default() } })
     }
 
-    /// What was announced to an earlier agent and has come to nothing yet.
+    /// The config that was announced to an earlier agent and neither applied nor refused.
     fn left_over(&self, report: &Report) -> Option<Arc<[u8]>> {
         let config = &report.status.config;
         let (hash, body) = self.inbox.last()?;
@@ -166,7 +167,7 @@ impl KloudMate {
         (!decided).then_some(body)
     }
 
-    /// The config that the host had before, if nothing else is known.
+    /// The config that the host had before the agent, if no other is known.
     fn first_config(&self, report: &Report) -> Option<Arc<[u8]>> {
         let config = &report.status.config;
         if config.remote_hash.is_some() || config.last_good_hash.is_some() || config.candidate_hash.is_some() {
@@ -187,17 +188,17 @@ impl KloudMate {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, KloudMateState> {
         self.state.lock().expect("no panic while it is held")
     }
 }
 
 impl Protocol for KloudMate {
-    /// The server has no form for "send it again", so `conditional` changes nothing here; see
+    /// The server cannot be asked to send a config again, so `conditional` changes nothing here; see
     /// [`waiting`](Protocol::waiting).
     fn request(&self, report: &Report, _conditional: bool) -> Result<Request, Failure> {
         let says = poll(report, &self.role);
-        let body = serde_json::to_vec(&says).expect("an object of texts and truths");
+        let body = serde_json::to_vec(&says).expect("an object of texts and booleans");
         Ok(Request { method: Method::Post, url: self.url.clone(), headers: self.headers.clone(), body })
     }
 
@@ -209,8 +210,8 @@ impl Protocol for KloudMate {
         WAY_OUT
     }
 
-    /// At the start: what was announced to an earlier agent, or the config that the host had before. Later, when the
-    /// agent has lost a body: the one announced last, in turn with asking the server.
+    /// At the start: the config that was announced to an earlier agent, or the one that the host had before the agent.
+    /// Later, when the agent has lost a body: the last announced body, in every second exchange.
     fn waiting(&self, report: &Report, conditional: bool) -> Option<Answer> {
         let mut state = self.lock();
         let body = if !std::mem::replace(&mut state.begun, true) {

@@ -1,32 +1,32 @@
-//! OpAMP over plain HTTP, as a client: one `POST` at a time, in which the agent says what has changed and the server
-//! answers with what it wants.
+//! OpAMP over plain HTTP, as a client: one `POST` at a time. The agent sends its changes, and the server answers with
+//! offers and commands.
 //!
-//! What the server has acknowledged is not said again, so that a poll with nothing new is 24 to 26 bytes; a report
-//! counts as acknowledged once a 200 that decodes has come. What the server asks for becomes an [`Offer`] and
-//! [`Orders`], and is done by others.
+//! Parts that the server has acknowledged are not sent again, so a poll with nothing new is 24 to 26 bytes. A message
+//! counts as acknowledged once a 200 that decodes has come. The answer becomes an [`Offer`] and [`Orders`] for the
+//! core.
 //!
-//! The rooms: `describe` what is said of agent, collector and host, `merge` how the files of a
-//! config become one body, `connection` which offered connection settings are taken and `moving` how, `state` what is
-//! remembered from one exchange to the next.
+//! The files: `describe` reports agent, collector and host; `merge` makes one body of the files of a config;
+//! `connection` checks offered connection settings and `moving` takes them into use; `state` is kept from one exchange
+//! to the next.
 //!
 //! # Several files
 //!
-//! An offered config is a map of files. One is handed on byte for byte, which is what nearly all servers send. Several
-//! are merged as the collector would merge several `--config`, into JSON, see `merge`. A map without files asks to stop the
-//! collector: that is refused, with FAILED, since no server may take telemetry down. A blank file is no config: it is
-//! acknowledged, and what runs goes on.
+//! An offered config is a map of files. Nearly all servers send one file, which is handed on byte for byte. Several
+//! files are merged into JSON as the collector would merge several `--config`, see `merge`. A map without files asks to
+//! stop the collector. That is refused with FAILED, since no server may take telemetry down. A blank file is no config:
+//! it is acknowledged, and the running config stays.
 //!
 //! # Two hashes
 //!
-//! The server knows a config by a hash of its own making, the agent by the SHA-256 of the body. The server's hash is
-//! claimed only while the report says that this very body was received last. So a config that got lost on the way to
-//! the disk, or that another source has replaced, is offered again without anybody's help.
+//! The server identifies a config by its own hash, the agent by the SHA-256 of the body. The agent reports the server's
+//! hash only while its status says that this body was received last. So the server offers a config again if it was lost
+//! on the way to the disk, or if another source has replaced it.
 //!
 //! # Connection settings
 //!
-//! Offered ones are judged, put on disk as a candidate, tried with a full report, and kept only if the server answers to
-//! that; else the ones before are back. While the server that they lead to does not answer for long, the one of
-//! `config.url` is asked now and then.
+//! Offered connection settings are checked, written to disk as a candidate, tried with a full report, and kept only if
+//! the server answers it. Otherwise the settings before them are used again. If the server that they lead to stays
+//! silent, the server of `config.url` is asked now and then.
 
 mod connection;
 mod describe;
@@ -43,11 +43,11 @@ use std::time::Duration;
 use prost::Message;
 use prost::bytes::Bytes;
 
-pub use connection::{Candidate, Connection, OpAmpState, Processed};
+pub use connection::{Candidate, Connection, OfferOutcome, OpAmpState};
 use describe::clip;
-use merge::Merged;
+use merge::MergeOutcome;
 use otelet_wire::opamp::{self as wire, AgentToServer, ServerToAgent};
-use state::{MOST_HASH, Parts, Received, Sent, State, Was, Way, hex, unhex};
+use state::{ClientState, Content, MAX_HASH, Parts, PendingMessage, Received, Route, hex, unhex};
 
 use super::url::Get;
 use super::{Answer, Failure, FailureKind, Offer, Orders, Protocol, Report, Validators, bad_status};
@@ -56,26 +56,25 @@ use crate::settings::{ConfigSettings, PROXY_PASSWORD, WayOut};
 use otelet_core::decide::ConfigHash;
 use otelet_core::units;
 
-/// The most exchanges that follow one another at once because the server wants something: taking new connection
-/// settings takes four.
-const CHAIN: u32 = 8;
+/// The most exchanges in a row without a pause because the server asks for something. Taking new connection settings
+/// needs four.
+const MAX_CHAIN: u32 = 8;
 
-/// The protocol.
 pub struct OpAmp {
-    /// Knows the headers of the settings and the token.
+    /// Adds the headers of the settings and the token.
     get: Get,
     url: String,
     max_size: u64,
     has_ca_file: bool,
     file: Option<PathBuf>,
-    state: Mutex<State>,
+    state: Mutex<ClientState>,
 }
 
 impl OpAmp {
-    /// Checks what can be checked without asking, and reads what was kept of earlier offers.
+    /// Checks everything that can be checked without asking, and reads the stored connection settings.
     ///
-    /// `file` is where connection settings are kept; without one, certificates are not taken. It is written before new
-    /// settings are used. A torn one is reported and forgotten.
+    /// `file` holds connection settings; without it, certificates are not taken. It is written before new settings are
+    /// used. A torn file is reported and ignored.
     ///
     /// # Errors
     ///
@@ -92,18 +91,19 @@ impl OpAmp {
             max_size: settings.max_size,
             has_ca_file: settings.ca_file.is_some(),
             file,
-            state: Mutex::new(State { full: true, ..State::default() }),
+            state: Mutex::new(ClientState { full: true, ..ClientState::default() }),
         };
         opamp.restore(opamp.read_file());
         Ok(opamp)
     }
 
-    /// What must survive a restart, beside [`validators`](Protocol::validators).
+    /// The state that must survive a restart, beside [`validators`](Protocol::validators).
     pub fn state(&self) -> OpAmpState {
         self.lock().kept.clone()
     }
 
-    /// Goes on from what [`state`](Self::state) gave for the same `config.url`. A candidate is verified at once.
+    /// Restores the result of [`state`](Self::state), if it is for the same `config.url`. A candidate is verified at
+    /// once.
     pub fn restore(&self, kept: OpAmpState) {
         let mut state = self.lock();
         state.kept = match kept.location == self.url {
@@ -114,13 +114,13 @@ impl OpAmp {
         state.left = true;
     }
 
-    /// Whether there is something that the server should hear now and not with the next poll. Never so after a failure:
-    /// then the next try is for others to time.
+    /// Whether the report should be sent now, before the next poll. Never after a failure: then the core times the next
+    /// try.
     pub fn has_news(&self, report: &Report) -> bool {
-        // The exchange that holds it has its own report.
+        // If an exchange holds the lock, it sends its own report.
         let Ok(mut state) = self.state.try_lock() else { return false };
         let state = &mut *state;
-        let may = state.well && state.out.is_none() && state.sent_at != report.status.written_at;
+        let may = state.well && state.pending.is_none() && state.sent_at != report.status.written_at;
         if !may || !state.has_arrived(report) {
             return false;
         }
@@ -130,12 +130,12 @@ impl OpAmp {
         parts.iter().any(Option::is_some)
     }
 
-    // ---- What is said ------------------------------------------------------------------------------------------
+    // ---- Requests ----------------------------------------------------------------------------------------------
 
     fn ask(&self, report: &Report, conditional: bool) -> Result<Request, Failure> {
         let mut state = self.lock();
         let state = &mut *state;
-        if let Some(sent) = state.out.take() {
+        if let Some(sent) = state.pending.take() {
             self.without_answer(state, &sent);
         }
         let mut request = self.get.request(report, false)?;
@@ -143,9 +143,9 @@ impl OpAmp {
             state.received = None;
         }
         let leave = state.kept.candidate.is_some() && !state.left;
-        let way = state.way();
-        if !leave && state.way != Some(way) {
-            // The server at its end may know nothing yet.
+        let route = state.route();
+        if !leave && state.route != Some(route) {
+            // The server of this route may know nothing yet.
             (state.full, state.known) = (true, Parts::default());
         }
         let (mut message, parts) = match leave {
@@ -156,24 +156,24 @@ impl OpAmp {
             message.agent_disconnect = Some(wire::Nothing {});
             message.connection_settings_status = state.connection_status();
         }
-        self.send(state, report, message, parts, way, &mut request);
+        self.send(state, report, message, parts, route, &mut request);
         Ok(request)
     }
 
-    /// Makes a request of a message, and remembers what was said.
+    /// Makes a request of a message, and remembers it until the answer.
     fn send(
         &self,
-        state: &mut State,
+        state: &mut ClientState,
         report: &Report,
         mut message: AgentToServer,
         parts: Parts,
-        way: Way,
+        route: Route,
         request: &mut Request,
     ) {
-        let connection = match way {
-            Way::Settings => Connection::default(),
-            Way::Kept => state.kept.connection.clone().unwrap_or_default(),
-            Way::Candidate => state.kept.candidate.as_ref().map(|it| it.connection.clone()).unwrap_or_default(),
+        let connection = match route {
+            Route::Settings => Connection::default(),
+            Route::Kept => state.kept.connection.clone().unwrap_or_default(),
+            Route::Candidate => state.kept.candidate.as_ref().map(|it| it.connection.clone()).unwrap_or_default(),
         };
         let way_out = way_out(&connection);
         state.sequence += 1;
@@ -189,14 +189,14 @@ impl OpAmp {
         }
         request.body = message.encode_to_vec();
         state.sent_at = report.status.written_at.clone();
-        state.out = Some(Sent {
+        state.pending = Some(PendingMessage {
             parts,
             full: state.full,
             listed_components: state.list_components,
             leave: message.agent_disconnect.is_some(),
             size: request.body.len(),
             uid,
-            way,
+            route,
             identity: connection.identity,
             shown: parse_url(&request.url).map(|url| public(&url)).unwrap_or_default(),
             way_out,
@@ -204,29 +204,29 @@ impl OpAmp {
         });
     }
 
-    /// The message before this one has got no answer.
-    fn without_answer(&self, state: &mut State, sent: &Sent) {
+    /// Notes that the message before this one got no answer.
+    fn without_answer(&self, state: &mut ClientState, sent: &PendingMessage) {
         if sent.leave {
             state.left = true;
             return;
         }
         state.well = false;
         state.failures = state.failures.saturating_add(1);
-        if sent.way == Way::Candidate {
+        if sent.route == Route::Candidate {
             self.try_again(state, sent.error.as_deref().unwrap_or("no answer"));
         }
     }
 
-    // ---- What is heard -----------------------------------------------------------------------------------------
+    // ---- Answers -----------------------------------------------------------------------------------------------
 
     fn read(&self, response: Response) -> Result<Answer, Failure> {
         let mut state = self.lock();
         let state = &mut *state;
-        let Some(sent) = state.out.take() else {
-            return Err(failure(FailureKind::Protocol, "an answer to no question".into()));
+        let Some(sent) = state.pending.take() else {
+            return Err(failure(FailureKind::Protocol, "an answer without a request".into()));
         };
         if sent.leave {
-            // Whatever it says: the next message goes by other settings.
+            // The content does not matter: the next message goes by other connection settings.
             state.left = true;
             return Ok(Answer { offer: Offer::Unchanged, orders: Orders { again: true, ..Orders::default() } });
         }
@@ -237,10 +237,10 @@ impl OpAmp {
             if !throttled {
                 state.failures = state.failures.saturating_add(1);
             }
-            match sent.way {
-                Way::Candidate if throttled => self.try_again(state, &failed.message),
-                Way::Candidate => self.give_up(state, &failed.message),
-                Way::Settings | Way::Kept => {}
+            match sent.route {
+                Route::Candidate if throttled => self.try_again(state, &failed.message),
+                Route::Candidate => self.give_up(state, &failed.message),
+                Route::Settings | Route::Kept => {}
             }
         }
         let answer = self.obey(state, &sent, heard?);
@@ -248,16 +248,22 @@ impl OpAmp {
         Ok(answer)
     }
 
-    /// The message of an answer, when it is one to what was sent and no refusal.
-    fn understand(&self, state: &mut State, sent: &Sent, response: Response) -> Result<ServerToAgent, Failure> {
+    /// The message of an answer, if it belongs to the request and is no refusal.
+    fn understand(
+        &self,
+        state: &mut ClientState,
+        sent: &PendingMessage,
+        response: Response,
+    ) -> Result<ServerToAgent, Failure> {
         let shown = &sent.shown;
         let advice = match response.status {
             200 => String::new(),
             413 => {
-                // Never that one again: the next is shorter.
+                // Never send this message again: the next one is shorter.
                 state.too_large = Some(sent.size);
                 let size = units::format_size(sent.size as u64);
-                let why = format!("{shown}: answered 413; {size} are too much for it, less will be said");
+                let why =
+                    format!("{shown}: answered 413; {size} is too large for it, the next message will be shorter");
                 return Err(failure(FailureKind::Status, why));
             }
             429 | 503 => {
@@ -274,7 +280,7 @@ impl OpAmp {
             return Err(bad_status(shown, response.status, &advice, None));
         }
         for (path, what, most) in
-            [(&[3, 1, 1][..], "config files", merge::MOST_FILES), (&[4, 2, 2, 1], "headers", connection::MOST_HEADERS)]
+            [(&[3, 1, 1][..], "config files", merge::MAX_FILES), (&[4, 2, 2, 1], "headers", connection::MAX_HEADERS)]
         {
             let found = wire::count(&response.body, path);
             if found > most {
@@ -289,7 +295,7 @@ impl OpAmp {
         let new = message.agent_identification.as_ref().map(|it| &it.new_instance_uid);
         let to = &message.instance_uid;
         let to_us = to[..] == sent.uid.as_bytes()[..] || Some(to) == new;
-        if !to_us && (!to.is_empty() || sent.way == Way::Candidate) {
+        if !to_us && (!to.is_empty() || sent.route == Route::Candidate) {
             return Err(failure(
                 FailureKind::Protocol,
                 format!("{shown}: answer is for another instance uid than {}", sent.uid),
@@ -301,8 +307,8 @@ impl OpAmp {
         }
     }
 
-    /// The server did not take the message.
-    fn refusal(&self, state: &mut State, sent: &Sent, error: &wire::ServerErrorResponse) -> Failure {
+    /// The failure that the server's error response means.
+    fn refusal(&self, state: &mut ClientState, sent: &PendingMessage, error: &wire::ServerErrorResponse) -> Failure {
         let words: String = clip(&error.error_message).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let (what, retry_after) = match error.kind() {
             wire::ErrorType::Unavailable => {
@@ -311,7 +317,7 @@ impl OpAmp {
                 ("is not available", Some(wait))
             }
             kind => {
-                // It would refuse the same again: what it was told counts as told.
+                // The server would refuse the same parts again, so they count as acknowledged.
                 state.acknowledge(sent);
                 (if kind == wire::ErrorType::BadRequest { "calls it a bad request" } else { "failed" }, None)
             }
@@ -320,8 +326,8 @@ impl OpAmp {
         Failure { retry_after, ..failure(FailureKind::Status, format!("{}: the server {what}{more}", sent.shown)) }
     }
 
-    /// Does what the server wants, in the order that the specification gives.
-    fn obey(&self, state: &mut State, sent: &Sent, message: ServerToAgent) -> Answer {
+    /// Follows the server's message, in the order that the specification gives.
+    fn obey(&self, state: &mut ClientState, sent: &PendingMessage, message: ServerToAgent) -> Answer {
         state.acknowledge(sent);
         state.well = true;
         (state.failures, state.throttled) = (0, 0);
@@ -329,9 +335,9 @@ impl OpAmp {
             state.server = message.capabilities;
         }
         let mut orders = Orders::default();
-        self.settle_way(state, sent, &mut orders);
+        self.settle_route(state, sent, &mut orders);
         let offer = match &message.command {
-            // Beside a command, nothing else counts.
+            // With a command, the specification ignores all other fields.
             Some(command) => {
                 orders.restart = command.kind == 0;
                 Offer::Unchanged
@@ -352,32 +358,34 @@ impl OpAmp {
             state.interval = interval;
             orders.poll_every = Some(interval);
         }
-        // A server that wants something each time is served at the pace of the polls.
+        // A server that asks for something in each answer is served at the pace of the polls.
         state.chain = if orders.again { state.chain + 1 } else { 0 };
-        orders.again &= state.chain <= CHAIN;
+        orders.again &= state.chain <= MAX_CHAIN;
         Answer { offer, orders }
     }
 
-    fn take_config(&self, state: &mut State, config: wire::AgentRemoteConfig) -> Offer {
+    fn take_config(&self, state: &mut ClientState, config: wire::AgentRemoteConfig) -> Offer {
         let hash = config.config_hash;
-        if hash.len() > MOST_HASH {
-            state.complain(format!("config_hash has {} bytes, the most kept is {MOST_HASH}; not taken", hash.len()));
+        if hash.len() > MAX_HASH {
+            state.complain(format!("config_hash has {} bytes, the most kept is {MAX_HASH}; not taken", hash.len()));
             return Offer::Unchanged;
         }
-        let merged = config.config.map_or(Merged::Blank, |map| merge::merge(&map, self.max_size));
-        let (was, offer) = match merged {
-            Merged::Body(body) => (Was::Body(otelet_config::hash(&body)), Offer::Config { body: body.into() }),
-            Merged::Blank => (Was::Blank, Offer::Unchanged),
-            Merged::Refused(why) => {
+        let merged = config.config.map_or(MergeOutcome::Blank, |map| merge::merge(&map, self.max_size));
+        let (content, offer) = match merged {
+            MergeOutcome::Body(body) => {
+                (Content::Body(otelet_config::hash(&body)), Offer::Config { body: body.into() })
+            }
+            MergeOutcome::Blank => (Content::Blank, Offer::Unchanged),
+            MergeOutcome::Refused(why) => {
                 state.complain(format!("{why}; not taken"));
-                (Was::Refused(why), Offer::Unchanged)
+                (Content::Refused(why), Offer::Unchanged)
             }
         };
-        state.received = Some(Received { hash, was });
+        state.received = Some(Received { hash, content });
         offer
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ClientState> {
         self.state.lock().expect("no panic while it is held")
     }
 }
@@ -391,35 +399,35 @@ impl Protocol for OpAmp {
         self.read(response)
     }
 
-    fn takes_leave(&self) -> bool {
+    fn has_goodbye(&self) -> bool {
         true
     }
 
-    /// Nothing, if the server does not answer anyway.
+    /// None if the server did not answer the last message.
     fn goodbye(&self, report: &Report) -> Option<Request> {
         let mut state = self.lock();
         let state = &mut *state;
-        if !state.well || state.out.is_some() {
+        if !state.well || state.pending.is_some() {
             return None;
         }
         let mut request = self.get.request(report, false).ok()?;
         let mut message = state.poll(report);
         message.agent_disconnect = Some(wire::Nothing {});
-        let way = if state.kept.connection.is_some() { Way::Kept } else { Way::Settings };
-        self.send(state, report, message, Parts::default(), way, &mut request);
+        let route = if state.kept.connection.is_some() { Route::Kept } else { Route::Settings };
+        self.send(state, report, message, Parts::default(), route, &mut request);
         Some(request)
     }
 
     fn identity(&self) -> Option<Identity> {
-        self.lock().out.as_ref()?.identity.clone()
+        self.lock().pending.as_ref()?.identity.clone()
     }
 
     fn way_out(&self) -> WayOut {
-        self.lock().out.as_ref().map_or(WayOut::CONFIG, |sent| sent.way_out)
+        self.lock().pending.as_ref().map_or(WayOut::CONFIG, |sent| sent.way_out)
     }
 
     fn unanswered(&self, failure: &Failure) {
-        if let Some(sent) = &mut self.lock().out {
+        if let Some(sent) = &mut self.lock().pending {
             sent.error = Some(failure.message.clone());
         }
     }
@@ -428,11 +436,13 @@ impl Protocol for OpAmp {
         self.has_news(report)
     }
 
-    /// The server's hash of the config received last, and ours, in the place of an ETag.
+    /// The server's hash and the agent's hash of the last config, stored as an ETag.
     fn validators(&self) -> Validators {
         let etag = match &self.lock().received {
-            Some(Received { hash, was: Was::Body(body) }) => Some(format!("opamp:{}:{}", hex(hash), body.hex())),
-            Some(Received { was: Was::Blank | Was::Refused(_), .. }) | None => None,
+            Some(Received { hash, content: Content::Body(body) }) => {
+                Some(format!("opamp:{}:{}", hex(hash), body.hex()))
+            }
+            Some(Received { content: Content::Blank | Content::Refused(_), .. }) | None => None,
         };
         Validators { etag, last_modified: None }
     }
@@ -440,13 +450,14 @@ impl Protocol for OpAmp {
     fn seed(&self, validators: Validators) {
         let read = |etag: &str| {
             let (hash, body) = etag.strip_prefix("opamp:")?.split_once(':')?;
-            Some(Received { hash: unhex(hash)?, was: Was::Body(ConfigHash::from_hex(body)?) })
+            Some(Received { hash: unhex(hash)?, content: Content::Body(ConfigHash::from_hex(body)?) })
         };
         self.lock().received = validators.etag.as_deref().and_then(read);
     }
 }
 
-/// The settings that a message by this connection is made from. The user cannot mend what the server has offered.
+/// The settings that a message by this connection is made from. The user cannot change settings that the server
+/// offered.
 fn way_out(connection: &Connection) -> WayOut {
     let settings = WayOut::CONFIG;
     WayOut {
@@ -459,7 +470,7 @@ fn way_out(connection: &Connection) -> WayOut {
     }
 }
 
-/// The content type of both directions.
+/// The content type of requests and answers.
 const PROTOBUF: &str = "application/x-protobuf";
 
 fn failure(kind: FailureKind, message: String) -> Failure {

@@ -1,4 +1,4 @@
-//! One place that configs come from: what is built in, a file, or a server that speaks one of the protocols.
+//! One place that configs come from: the built-in config, a file, or a server with one of the protocols.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -14,7 +14,6 @@ use otelet_config::signature;
 use otelet_config::signature::{AcceptedSignature, PublicKey};
 use otelet_core::decide::Freshness;
 
-/// One place that configs come from.
 pub(super) struct Origin {
     pub(super) kind: Kind,
     pub(super) key: Option<PublicKey>,
@@ -22,13 +21,13 @@ pub(super) struct Origin {
 
 pub(super) enum Kind {
     BuiltIn(builtin::BuiltIn),
-    File(file::Config),
+    File(file::ConfigFile),
     Server {
         client: Box<Client>,
         protocol: Box<dyn Protocol>,
         /// The URL as it may be printed.
         shown: String,
-        /// Where the signature of a plain config is.
+        /// The URL and the headers of the signature of a plain config.
         signature: Option<(String, Vec<(String, String)>)>,
     },
 }
@@ -47,7 +46,7 @@ impl Origin {
         };
         let url = match location {
             Location::File(path) => {
-                return Ok(Self { kind: Kind::File(file::Config::new(path.clone(), settings.max_size)), key });
+                return Ok(Self { kind: Kind::File(file::ConfigFile::new(path.clone(), settings.max_size)), key });
             }
             Location::Url(url) => url,
         };
@@ -55,13 +54,15 @@ impl Origin {
             settings.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
         let token = settings.bearer_token_file.clone();
         if key.is_some() && protocol != ProtocolName::Get {
-            let why = format!("signatures lie beside a file or URL; the protocol {protocol} has no place for them");
+            let why = format!(
+                "a signature is a file beside the config's file or URL; the protocol {protocol} has no place for it"
+            );
             return Err(bad_setting("config.public_key", why));
         }
         let signature = key.is_some().then(|| (signature::url_beside(url), headers.clone()));
         let protocol: Box<dyn Protocol> = match protocol {
             ProtocolName::Get => Box::new(url::Get::new(url, headers, token, way_out)?),
-            ProtocolName::KloudMate => Box::new(ask_kloudmate(url, headers, settings, state_dir)?),
+            ProtocolName::KloudMate => Box::new(new_kloudmate(url, headers, settings, state_dir)?),
             ProtocolName::OpAmp => Box::new(opamp::OpAmp::new(url, settings, Some(state_dir.join("opamp.json")))?),
         };
         let bad = |error: HttpError| way_out.failure(&error);
@@ -86,7 +87,7 @@ impl Origin {
         Ok((answer, Freshness::Fresh))
     }
 
-    /// Has the config of an answer verified, if there is one and a key to do that with.
+    /// Verifies the signature of the config of an answer, if there is a config and a key.
     pub(super) fn verify(
         &self,
         answer: &Answer,
@@ -105,11 +106,11 @@ impl Origin {
                 retry_after: None,
             })
         });
-        // The signature may come after the config: it is asked for again, whatever has not changed.
+        // The server may publish the signature after the config. So the next exchange reads both again.
         verified.map(Some).inspect_err(|_| self.forget())
     }
 
-    /// Fetches the detached signature beside the config. Nothing where there is none.
+    /// Fetches the detached signature beside the config; empty if there is none.
     fn signature(&self) -> Result<Vec<u8>, Failure> {
         match &self.kind {
             Kind::BuiltIn(_) => Ok(Vec::new()),
@@ -160,8 +161,8 @@ impl Origin {
     }
 }
 
-/// KloudMate's protocol, with what was announced to an earlier agent.
-fn ask_kloudmate(
+/// KloudMate's protocol, with the config that was announced to an earlier agent.
+fn new_kloudmate(
     url: &str,
     headers: Vec<(String, String)>,
     settings: &ConfigSettings,

@@ -1,7 +1,7 @@
-//! Sources in their order, signatures beside them, and what is remembered of either.
+//! The order of sources, their signatures, and the memory of both.
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::kloudmate::tests::report;
 use super::*;
@@ -25,30 +25,30 @@ fn source(dir: &Dir, yaml: &str) -> Source {
     source
 }
 
-/// The sources, and who decides which of them is asked.
-struct Asked {
+/// The sources, and the decision which of them is poller.
+struct Poller {
     source: Source,
-    decided: Sources,
+    order: Sources,
 }
 
-impl Asked {
+impl Poller {
     /// `answered` says whether the first has ever answered.
     fn new(source: Source, answered: bool) -> Self {
         let locations: Vec<_> = source.origins.iter().map(Origin::describe).collect();
-        Self { source, decided: Sources::new(locations.into(), Duration::from_secs(600), None, answered) }
+        Self { source, order: Sources::new(locations.into(), Duration::from_secs(600), None, answered) }
     }
 
-    /// All that are asked in one round, and the answer or the failure that it ends with.
+    /// Asks sources until the round ends, and returns its answer or failure.
     fn exchange(&mut self, conditional: bool) -> Result<Answer, Failure> {
-        self.decided.begin(None, conditional, Instant::now(), &mut Vec::new());
+        self.order.begin(None, conditional, Instant::now(), &mut Vec::new());
         loop {
-            let question = self.decided.take_question().expect("the round has no end yet");
+            let question = self.order.take_question().expect("the round has no end yet");
             let answer = self.source.exchange(question.source, &report(), question.conditional);
             let (freshness, outcome) = match &answer {
                 Ok((_, freshness)) => (*freshness, ExchangeOutcome::Unchanged),
                 Err(failure) => (Freshness::Fresh, ExchangeOutcome::Failed(failure.clone())),
             };
-            match self.decided.on_exchanged(question.source, freshness, outcome, &mut Vec::new()) {
+            match self.order.on_exchanged(question.source, freshness, outcome, &mut Vec::new()) {
                 Some(ExchangeOutcome::Failed(failure)) => return Err(failure),
                 Some(_) => return answer.map(|(answer, _)| answer),
                 None => {}
@@ -86,42 +86,42 @@ fn the_last_message_waits_for_the_answer_to_the_one_before() {
 }
 
 #[test]
-fn what_was_received_long_ago_is_no_answer_of_a_silent_server() {
+fn a_config_from_the_inbox_is_no_answer_of_a_silent_server() {
     let dir = Dir::new();
-    // Port 1 of loopback: nobody is there.
+    // Nothing listens on port 1 of loopback.
     let url = "http://127.0.0.1:1/agents/config-check";
     fs::write(dir.path("spare.yaml"), "spare").unwrap();
     inbox::Inbox::open(&dir.path(""), url).0.put(&b"announced"[..].into()).unwrap();
     let spare = dir.path("spare.yaml").display().to_string();
     let source = source(&dir, &format!("config: {{protocol: kloudmate, url: '{url}', fallback: ['{spare}']}}"));
-    let mut asked = Asked::new(source, false);
+    let mut poller = Poller::new(source, false);
 
-    assert_eq!(body(asked.exchange(true)), "announced");
+    assert_eq!(body(poller.exchange(true)), "announced");
 
-    assert_eq!(body(asked.exchange(true)), "spare", "the server has never answered");
-    assert_eq!(asked.decided.shown().unwrap().location, spare);
+    assert_eq!(body(poller.exchange(true)), "spare", "the server has never answered");
+    assert_eq!(poller.order.shown().unwrap().location, spare);
 }
 
 #[test]
-fn the_silence_of_a_server_goes_on_while_its_inbox_is_read() {
+fn reading_the_inbox_does_not_end_the_silence_of_a_server() {
     let dir = Dir::new();
     let url = "http://127.0.0.1:1/agents/config-check";
     inbox::Inbox::open(&dir.path(""), url).0.put(&b"announced"[..].into()).unwrap();
-    let mut asked = Asked::new(source(&dir, &format!("config: {{protocol: kloudmate, url: '{url}'}}")), true);
-    asked.exchange(true).unwrap();
-    asked.exchange(true).unwrap_err();
-    let since = asked.decided.silent_since();
+    let mut poller = Poller::new(source(&dir, &format!("config: {{protocol: kloudmate, url: '{url}'}}")), true);
+    poller.exchange(true).unwrap();
+    poller.exchange(true).unwrap_err();
+    let since = poller.order.silent_since();
     assert!(since.is_some());
 
     // The agent has lost the body and wants it again.
-    asked.exchange(true).unwrap_err();
-    asked.exchange(false).unwrap_err();
+    poller.exchange(true).unwrap_err();
+    poller.exchange(false).unwrap_err();
 
-    assert_eq!(asked.decided.silent_since(), since);
+    assert_eq!(poller.order.silent_since(), since);
 }
 
 #[test]
-fn a_signers_clock_that_is_ahead_is_noticed_where_this_hosts_is_right_and_forgotten_when_a_person_wants_it() {
+fn a_signature_from_the_future_is_refused_if_the_clock_is_right_and_clear_signed_forgets_its_time() {
     let dir = Dir::new();
     let path = dir.path("config.yaml");
     let sign = |signature: &str| fs::write(dir.path("config.yaml.minisig"), signature).unwrap();
@@ -139,7 +139,7 @@ fn a_signers_clock_that_is_ahead_is_noticed_where_this_hosts_is_right_and_forgot
     assert!(refused.message.contains("more than a day after this host's time of 2020-09-13T12:26:40Z"), "{refused}");
     assert_eq!(source.memory(0).signed, None);
 
-    // Nobody knows better.
+    // The clock is not known to be right.
     source.clock = || None;
     source.exchange(0, &report(), true).unwrap();
     sign(include_str!("../../crates/config/tests/signed/older.minisig"));
@@ -153,9 +153,9 @@ fn a_signers_clock_that_is_ahead_is_noticed_where_this_hosts_is_right_and_forgot
 }
 
 #[test]
-fn a_fallback_that_fails_is_looked_for_in_its_own_setting() {
+fn a_failed_fallback_names_its_own_setting() {
     let (dir, server) = (Dir::new(), Server::new());
-    // Port 1 of loopback: nobody is there.
+    // Nothing listens on port 1 of loopback.
     let yaml = format!("config: {{url: 'http://127.0.0.1:1/', fallback: ['{}']}}", server.url());
     let source = source(&dir, &yaml);
     for (answer, end) in [
@@ -172,7 +172,7 @@ fn a_fallback_that_fails_is_looked_for_in_its_own_setting() {
 }
 
 #[test]
-fn a_signature_that_is_redirected_names_the_url_of_its_config() {
+fn a_redirected_signature_names_the_url_of_its_config() {
     let (dir, server) = (Dir::new(), Server::new());
     let key = include_str!("../../crates/config/tests/signed/key.pub").trim();
     let source = source(&dir, &format!("config: {{url: '{}', public_key: {key}}}", server.url()));
@@ -196,7 +196,7 @@ fn a_blank_body_is_no_config() {
 }
 
 #[test]
-fn a_signature_lies_beside_its_config() {
+fn a_signature_file_is_beside_its_config() {
     assert_eq!(signature_path(Path::new("/srv/a.yaml")), Path::new("/srv/a.yaml.minisig"));
 }
 
@@ -215,7 +215,7 @@ fn validators_that_are_too_long_or_cannot_be_sent_are_not_kept() {
 }
 
 #[test]
-fn validators_survive_the_way_to_the_disk() {
+fn stored_validators_are_read_back() {
     let validators = Validators { etag: Some("W/\"7f3a\"".into()), last_modified: None };
     let json = serde_json::to_string(&validators).unwrap();
     assert_eq!(json, r#"{"etag":"W/\"7f3a\""}"#);

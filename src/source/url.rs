@@ -1,5 +1,5 @@
-//! A config by plain GET from a web server: any server that serves a file will do, and one that knows ETags answers an
-//! unchanged config with a 304 of some hundred bytes.
+//! A config by plain GET from a web server. Any server that serves a file will do; a server with ETags answers an
+//! unchanged config with a 304 of a few hundred bytes.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
@@ -8,13 +8,13 @@ use super::{Answer, Failure, FailureKind, Offer, Protocol, Report, Validators, b
 use crate::http::{self, Method, Request, Response, Stamp, USER_AGENT, check_header, parse_url, public};
 use crate::settings::{PROXY_PASSWORD, WayOut};
 
-/// What is asked for: YAML under its names, and anything else rather than nothing.
+/// The preferred content types: YAML under its three names, then anything else.
 const ACCEPT: &str = "application/yaml, text/yaml, application/x-yaml, */*;q=0.1";
 
-/// The most bytes of a file with a token; the largest in use, those of cloud identities, take about 4 KB.
+/// The largest token file, in bytes; the largest tokens in use, from cloud identities, take about 4 KB.
 const MAX_TOKEN: u64 = 8 * 1024;
 
-/// The protocol: stateless but for the validators of the last answer.
+/// The protocol. Its only state is the validators of the last answer and the token.
 pub struct Get {
     url: String,
     /// The URL as it may be printed.
@@ -22,20 +22,20 @@ pub struct Get {
     headers: Vec<(String, String)>,
     token_file: Option<PathBuf>,
     way_out: WayOut,
-    state: Mutex<State>,
+    state: Mutex<GetState>,
 }
 
 #[derive(Default)]
-struct State {
+struct GetState {
     validators: Validators,
-    /// Whether the request that is out may be answered with 304.
+    /// Whether the pending request may be answered with 304.
     conditional: bool,
-    /// The value of `Authorization`, and the state of the file that it came from.
+    /// The value of `Authorization`, and the stamp of the file that it came from.
     token: Option<(Stamp, String)>,
 }
 
 impl Get {
-    /// Checks all that can be checked without asking; the token's file may come later.
+    /// Checks everything that can be checked without asking; the token file need not exist yet.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl Get {
         let advice = match response.status {
             200 => {
                 let offer = Offer::of(response.body);
-                // With a blank body there is nothing that the next answer could be "unchanged" from.
+                // A 304 after a blank body would leave the agent without a config.
                 state.validators = match offer {
                     Offer::Config { .. } => {
                         Validators { etag: response.etag, last_modified: response.last_modified }.bounded()
@@ -95,7 +95,7 @@ impl Get {
                 return Ok(offer);
             }
             304 if state.conditional => return Ok(Offer::Unchanged),
-            304 => " although nothing was known to be unchanged; is there a cache between?".to_owned(),
+            304 => " although the request had no validator; is there a cache in between?".to_owned(),
             401 | 403 => self.way_out.wants_credentials(),
             404 | 410 => format!("; check {}", self.way_out.url),
             407 => PROXY_PASSWORD.to_owned(),
@@ -106,7 +106,7 @@ impl Get {
     }
 
     /// The value of `Authorization`, read again when the file has changed: tokens are short-lived.
-    fn authorization(&self, state: &mut State) -> Result<Option<String>, Failure> {
+    fn authorization(&self, state: &mut GetState) -> Result<Option<String>, Failure> {
         let Some(path) = &self.token_file else {
             return Ok(None);
         };
@@ -136,7 +136,7 @@ impl Get {
         Ok(Some(value))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, GetState> {
         self.state.lock().expect("no panic while it is held")
     }
 }
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_304_that_nobody_asked_for_is_a_failure() {
+    fn a_304_without_a_validator_in_the_request_is_a_failure() {
         let server = Server::new();
         server.answer(Answer::status(304));
         let failure = Plain::of(&server).exchange(true).unwrap_err();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn validators_are_seeded_sent_and_given_out() {
+    fn stored_validators_are_sent_and_returned() {
         let server = Server::new();
         server.answer(Answer::status(304));
         let plain = Plain::of(&server);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_white_space_is_empty_and_leaves_no_validators() {
+    fn a_blank_body_leaves_no_validators() {
         let server = Server::new();
         server.offer(" \n");
         let plain = Plain::of(&server);
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_the_settings_are_sent_and_replace_ours() {
+    fn headers_of_the_settings_are_sent_and_replace_the_agents() {
         let server = Server::new();
         server.offer("a: 1");
         let headers = [("X-Fleet", "edge"), ("user-agent", "theirs")];

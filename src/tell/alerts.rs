@@ -1,4 +1,4 @@
-//! What outlives the agent of its alerts, in `alerts.json` of the state directory, and what the status says of them.
+//! Alerts in `alerts.json` of the state directory, where they survive a restart, and alerts in the status.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,10 +16,10 @@ use otelet_core::telemetry::{Attributes, Value};
 use otelet_core::units;
 use otelet_wire::status::{AlertState, AlertStatus, WebhookStatus};
 
-/// The version of the file that is written, and the only one that is read.
+/// The version of the file. Other versions are not read.
 const VERSION: u32 = 1;
 
-/// An alert as the status has it.
+/// An alert as the status shows it.
 pub fn status_of(report: &AlertReport) -> AlertStatus {
     AlertStatus {
         name: report.name.clone(),
@@ -43,34 +43,33 @@ fn state(state: decide::AlertState) -> AlertState {
     }
 }
 
-/// Takes out of the status of an alert the secrets that the settings or a measurement may have brought.
+/// Redacts the status of an alert: the settings or a measurement may contain secrets.
 pub fn mask(alert: &mut AlertStatus, redactor: &Redactor) {
     for text in alert.attributes.values_mut().chain(&mut alert.summary) {
         *text = redactor.line(text);
     }
 }
 
-/// The deliveries to the webhook as the status has them.
+/// The deliveries to the webhook as the status shows them.
 pub fn webhook_status(deliveries: &Deliveries) -> WebhookStatus {
     WebhookStatus { sent: deliveries.sent, failed: deliveries.failed, last_error: deliveries.last_error.clone() }
 }
 
-/// Where the state directory has it.
 pub fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("alerts.json")
 }
 
-/// Puts what must survive on disk.
+/// Writes the alerts to disk.
 ///
 /// # Errors
 ///
-/// [`StoreError::Io`] if it cannot be made durable; the old one is then still there.
+/// [`StoreError::Io`] if the file cannot be made durable; the old one then stays.
 pub fn save(state_dir: &Path, memory: &AlertMemory) -> Result<(), StoreError> {
     let text = serde_json::to_vec_pretty(&AlertsFile::from(memory)).expect("maps with string keys and numbers only");
     store::write_durably(&path(state_dir), &text)
 }
 
-/// Reads what there is. What cannot be read is set aside and said in the second value, never an error.
+/// Reads the stored alerts. A file that cannot be read is set aside and described in the second value; it is no error.
 pub fn load(state_dir: &Path) -> (AlertMemory, Option<String>) {
     let path = path(state_dir);
     let bytes = match store::read_state(&path) {
@@ -97,7 +96,7 @@ pub fn load(state_dir: &Path) -> (AlertMemory, Option<String>) {
 struct AlertsFile {
     version: u32,
     firing: Vec<KeptAlert>,
-    /// What the webhook has not taken yet.
+    /// Resolved alerts that the webhook has not accepted yet.
     resolved: Vec<KeptAlert>,
 }
 
@@ -115,7 +114,7 @@ struct KeptAlert {
     above: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     below: Option<f64>,
-    /// Milliseconds between two measurements.
+    /// The time between two measurements, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     every: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -259,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn saved_alerts_are_read_back() {
         let dir = directory("back");
         let below = Alert { threshold: Threshold::Below(3.5), summary: None, ..alert() };
         let memory = AlertMemory {
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_there_is_nothing_and_what_is_torn_is_set_aside_and_said() {
+    fn a_missing_file_means_no_alerts_and_a_torn_one_is_set_aside_with_a_warning() {
         let dir = directory("torn");
         assert_eq!(load(&dir), (AlertMemory::default(), None));
         save(&dir, &AlertMemory { firing: vec![(alert(), None)], resolved: Vec::new() }).unwrap();
@@ -293,7 +292,7 @@ mod tests {
             let (memory, warning) = load(&dir);
 
             assert_eq!(memory, AlertMemory::default());
-            let warning = warning.expect("it is said");
+            let warning = warning.expect("a warning");
             assert!(warning.contains(why) && warning.ends_with("alerts start anew"), "{warning}");
             assert!(!path(&dir).exists());
         }

@@ -1,5 +1,5 @@
-//! A server that reports, alerts or exports are sent to by POST: the client, the headers, and the meaning of a failure. A
-//! message names the settings of the sender's own section.
+//! A server that gets reports, alerts or exports by POST: the client, the headers, and the meaning of a failure. The
+//! message of a failure names the settings of the sender's own section.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::http::{
 use crate::settings::{Secret, WayOut};
 use otelet_core::decide::Failure;
 
-/// Where a sender's requests go.
+/// The server of one sender.
 pub struct Destination {
     client: Client,
     headers: Vec<(String, String)>,
@@ -17,7 +17,7 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Makes it without asking anybody.
+    /// Makes the client and checks the headers. Sends nothing.
     ///
     /// # Errors
     ///
@@ -45,7 +45,7 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// A [`Failure`] if it can never be asked.
+    /// A [`Failure`] if the URL can never be used.
     pub fn check(&self, url: &str) -> Result<(), Failure> {
         parse_url(url).map(drop).map_err(|error| self.failure(&error.into()))
     }
@@ -54,29 +54,29 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// An [`HttpError`] if there is no answer that serves; [`failure`](Self::failure) says what it means.
+    /// An [`HttpError`] if there is no valid answer; [`failure`](Self::failure) explains it.
     pub fn post(&self, url: &str, body: Vec<u8>) -> Result<Response, HttpError> {
         self.client.send(&Request { method: Method::Post, url: url.to_owned(), headers: self.headers.clone(), body })
     }
 
-    /// The failure that an error means, with the settings to look at.
+    /// The failure for an error, with the settings to check.
     pub fn failure(&self, error: &HttpError) -> Failure {
         self.way_out.failure(error)
     }
 
-    /// Judges an answer for a sender that wants nothing but a status of 2xx.
+    /// Judges an answer for a sender that only needs a status of 2xx.
     ///
     /// # Errors
     ///
     /// A [`Failure`] for every other status.
-    pub fn taken(&self, url: &str, response: &Response) -> Result<(), Failure> {
+    pub fn check_status(&self, url: &str, response: &Response) -> Result<(), Failure> {
         match response.status {
             200..=299 => Ok(()),
             status => Err(self.refusal(url, status, response.retry_after)),
         }
     }
 
-    /// The failure that a status other than 2xx means.
+    /// The failure for a status other than 2xx.
     pub fn refusal(&self, url: &str, status: u16, retry_after: Option<Duration>) -> Failure {
         Failure { retry_after, ..self.failure(&HttpError::Status { url: Self::shown(url), status }) }
     }

@@ -1,4 +1,5 @@
-//! What the agent tells: OTLP, plain reports, alerts to a webhook, and the file in which alerts outlive a restart.
+//! Telemetry and messages that the agent sends: OTLP, plain reports, alerts to a webhook, and the file that stores
+//! alerts over a restart.
 
 pub mod alerts;
 mod destination;

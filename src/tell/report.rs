@@ -1,4 +1,4 @@
-//! Plain reports: everything that `otelet status --json` shows, and the config that runs, by POST to `report.url`.
+//! Plain reports: everything that `otelet status --json` shows, and the running config, by POST to `report.url`.
 
 use super::destination::Destination;
 use crate::settings::{Settings, WayOut};
@@ -15,14 +15,13 @@ const WAY_OUT: WayOut = WayOut {
     ..WayOut::CONFIG
 };
 
-/// Where reports go.
 pub struct Reporter {
     destination: Destination,
     url: String,
 }
 
 impl Reporter {
-    /// Makes it without asking the server. None if the settings name none.
+    /// Checks the settings without asking the server. None if they name no URL.
     ///
     /// # Errors
     ///
@@ -35,15 +34,15 @@ impl Reporter {
         Ok(Some(Self { destination, url: url.clone() }))
     }
 
-    /// Sends one, and blocks for up to `config.timeout`: it is called on a thread of its own.
+    /// Sends a report, and blocks for up to `config.timeout`: it is called on a thread of its own.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] if it was not taken: any status but 2xx.
+    /// A [`Failure`] if the server did not accept it: any status but 2xx.
     pub fn send(&self, report: &Report) -> Result<(), Failure> {
         let body = PlainReport { status: &report.status, effective_config: report.effective_config.as_deref() };
         let body = serde_json::to_vec(&body).expect("maps with string keys and numbers only");
         let response = self.destination.post(&self.url, body).map_err(|error| self.destination.failure(&error))?;
-        self.destination.taken(&self.url, &response)
+        self.destination.check_status(&self.url, &response)
     }
 }

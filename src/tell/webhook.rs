@@ -1,6 +1,6 @@
-//! Alerts by POST to `webhook.url`, as Alertmanager's API v2 takes them.
+//! Alerts by POST to `webhook.url`, in the form of Alertmanager's API v2.
 //!
-//! When an alert ends is decided by the receiver's clock: what its answers tell of that is handed on.
+//! The receiver's clock decides when an alert ends. So the time in its answers is handed on.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -14,7 +14,7 @@ use otelet_config::redact::Redactor;
 use otelet_core::decide::{AlertMessage, Clocks, Failure};
 use otelet_core::units::rfc3339;
 
-/// The most that is read of an answer, in bytes: a receiver has nothing to tell but a status.
+/// The most that is read of an answer, in bytes: only the status matters.
 const LARGEST_ANSWER: u64 = 64 * 1024;
 
 /// The settings that alerts are sent by.
@@ -27,14 +27,13 @@ const WAY_OUT: WayOut = WayOut {
     ..WayOut::CONFIG
 };
 
-/// Where alerts go.
 pub struct Webhook {
     destination: Destination,
     url: String,
 }
 
 impl Webhook {
-    /// Makes it without asking the receiver. None if the settings name none.
+    /// Checks the settings without asking the receiver. None if they name no URL.
     ///
     /// # Errors
     ///
@@ -47,8 +46,8 @@ impl Webhook {
         Ok(Some(Self { destination, url: url.clone() }))
     }
 
-    /// Sends a batch, and blocks for up to `config.timeout`: it is called on a thread of its own. Answers whether it was taken,
-    /// which any status but 2xx denies, and with the receiver's clock, if that is told.
+    /// Sends a batch, and blocks for up to `config.timeout`: it is called on a thread of its own. Returns whether the
+    /// receiver accepted it with a status of 2xx, and the receiver's clock, if the answer has a date.
     pub fn send(&self, batch: &[AlertMessage], redactor: &Redactor) -> (Result<(), Failure>, Option<Clocks>) {
         let response = match self.destination.post(&self.url, encode(batch, redactor)) {
             Ok(response) => response,
@@ -56,7 +55,7 @@ impl Webhook {
         };
         let ours = SystemTime::now();
         let clocks = response.date.map(|theirs| Clocks { server: Destination::shown(&self.url), theirs, ours });
-        (self.destination.taken(&self.url, &response), clocks)
+        (self.destination.check_status(&self.url, &response), clocks)
     }
 }
 
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_what_alertmanager_reads_without_secrets() {
+    fn a_batch_is_json_for_alertmanager_without_secrets() {
         let json = String::from_utf8(encode(&batch(), &Redactor::new(["hunter2-token"]))).unwrap();
 
         assert_eq!(
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_of_the_receiver_is_told_however_it_answers() {
+    fn the_clock_of_the_receiver_is_read_from_good_and_bad_answers() {
         let server = Server::new();
         let webhook = webhook(&server);
         let theirs = at(1_700_000_000);
@@ -131,7 +130,7 @@ mod tests {
             server.answer(Answer::Status(status, vec![("Date".into(), httpdate::fmt_http_date(theirs))], Vec::new()));
             let before = SystemTime::now();
             let (result, clocks) = webhook.send(&batch(), &Redactor::default());
-            let clocks = clocks.expect("it has a date");
+            let clocks = clocks.expect("the answer has a date");
             assert_eq!((result.is_ok(), clocks.theirs), (status == 200, theirs));
             assert!(before <= clocks.ours && clocks.ours <= SystemTime::now());
             assert_eq!(clocks.server, server.at("/alerts"));
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_taken_says_what_to_look_at() {
+    fn a_refused_batch_names_the_settings_to_check() {
         let server = Server::new();
         let webhook = webhook(&server);
         server.answer(Answer::Status(503, vec![("Retry-After".into(), "7".into())], Vec::new()));
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_can_never_be_sent_is_named_as_the_settings_have_it() {
+    fn a_header_that_can_never_be_sent_is_named_by_its_setting() {
         let world = World {
             var: Box::new(|_| None),
             read: Box::new(|_| Ok(b"webhook: {url: 'http://a/', headers: {Connection: close}}".to_vec())),

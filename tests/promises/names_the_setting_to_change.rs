@@ -11,7 +11,7 @@ const REPORT: &str = "report not taken: ";
 const ALERT: &str = "alerts not taken by the webhook: ";
 const EXPORT: &str = "export failed: ";
 const REFUSED: &str = "export refused: ";
-const TAKEN: &str = "export taken, but whether part of it was rejected is not known: ";
+const TAKEN: &str = "export accepted, but it is unknown whether part of it was rejected: ";
 
 fn reporting() -> (Host, Server) {
     let (host, server) = (Host::new(), Server::new());

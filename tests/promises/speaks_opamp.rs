@@ -487,7 +487,7 @@ fn a_refused_message_is_not_sent_again() {
     let first = server.hears_after(before, "a smaller message", |_| true);
     assert!(first.has("agentDescription") && !first.has("effectiveConfig"));
     assert!(first.bytes() < 3000);
-    agent.logs("are too much for it, less will be said");
+    agent.logs("is too large for it, the next message will be shorter");
 
     // The server has not counted that message and asks for the full state, as it may.
     server.tell(json!({"do": "bad_request"}));

@@ -1,4 +1,4 @@
-//! `otelet service configure`: settings written for an installer, and taken back.
+//! `otelet service configure`: writes settings for an installer, and reverts the last change.
 
 use std::fs;
 use std::io::{self, Write};
@@ -9,16 +9,16 @@ use crate::settings::installer_args::InstallerArgs;
 use crate::settings::{Flags, World, load};
 use otelet_core::text::chain;
 
-/// The comments of a settings file that nobody has written yet.
+/// The comments at the beginning of a new settings file.
 const COMMENTS: &str = include_str!("../../../targets/windows/otelet.yaml");
 
-/// Where the settings are that were there before, for somebody who wants them back. Empty, if there were none.
-fn before(settings: &Path) -> PathBuf {
+/// The path of the settings before the last change, for `--undo`. The file is empty if there were none.
+fn backup(settings: &Path) -> PathBuf {
     settings.with_extension("yaml.old")
 }
 
-/// Whether settings that are given can be put into the settings file that is there; as far as this user may read it.
-/// `flags` are the ones that the service is registered with.
+/// Checks whether the given settings can be written into the settings file, as far as this user may read it. `flags`
+/// are the flags of the registered service.
 ///
 /// # Errors
 ///
@@ -31,12 +31,12 @@ pub fn judge(given: &InstallerArgs, path: &Path, flags: &str) -> Result<(), Stri
     }
 }
 
-/// Writes the settings that are given.
+/// Writes the given settings.
 pub fn configure(given: &InstallerArgs, path: &Path, flags: &str) -> Result<String, String> {
-    // The settings from before an earlier change must not come back with this one.
-    match fs::remove_file(before(path)) {
+    // `--undo` reverts the last change only, so an older backup goes.
+    match fs::remove_file(backup(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(format!("{}: cannot be removed: {error}", before(path).display()));
+            return Err(format!("{}: cannot be removed: {error}", backup(path).display()));
         }
         _ => {}
     }
@@ -49,15 +49,15 @@ pub fn configure(given: &InstallerArgs, path: &Path, flags: &str) -> Result<Stri
     Ok(format!("settings are in {}", path.display()))
 }
 
-/// The text that is there, and the one that will be, which the service can use.
+/// The current text of the file, and the new one, which the service can use.
 fn plan(given: &InstallerArgs, path: &Path, flags: &str) -> Result<(Option<String>, String), String> {
-    // A flag of the service is stronger than its settings: what is given would be written, and not be.
+    // A flag of the service overrides its settings: the given settings would be written but have no effect.
     let stronger = |flag: &String| flags.contains(flag.as_str());
     if let Some(flag) = given.flags().chain([String::from("--settings")]).find(stronger)
         && !given.is_empty()
     {
         return Err(format!(
-            "the service has flags of its own, of which {flag} is stronger than what is given:{flags}; \
+            "the service has flags of its own, and {flag} overrides the given settings:{flags}; \
              `otelet service install` registers it without them"
         ));
     }
@@ -67,7 +67,7 @@ fn plan(given: &InstallerArgs, path: &Path, flags: &str) -> Result<(Option<Strin
         Err(error) => return Err(format!("{}: {error}", path.display())),
     };
     let text = given.put_into(there.as_deref().unwrap_or(COMMENTS))?;
-    // The whole of it, as the service will read it.
+    // Check the whole file, as the service will read it.
     let written = text.clone().into_bytes();
     let settings = path.to_owned();
     let mut world = World::real();
@@ -79,7 +79,7 @@ fn plan(given: &InstallerArgs, path: &Path, flags: &str) -> Result<(Option<Strin
     Ok((there, text))
 }
 
-/// Writes them whole or not at all, keeps what was before, and who may read them.
+/// Writes the file whole or not at all. The old file is kept as a backup, and its permissions stay.
 fn write(path: &Path, text: &str, there: bool) -> io::Result<()> {
     let data = path.parent().ok_or(io::ErrorKind::InvalidFilename)?;
     os::private_dir(data)?;
@@ -92,25 +92,25 @@ fn write(path: &Path, text: &str, there: bool) -> io::Result<()> {
     file.sync_all()?;
     drop(file);
     if !there {
-        os::private_file(&before(path))?;
+        os::private_file(&backup(path))?;
         return os::rename_durably(&new, path);
     }
-    os::replace_file(path, &new, &before(path))
+    os::replace_file(path, &new, &backup(path))
 }
 
-/// Puts back what was there before the last change.
+/// Restores the file from before the last change.
 pub fn undo(path: &Path) -> Result<String, String> {
-    let before = before(path);
+    let backup = backup(path);
     let wrong = |error: io::Error| format!("{}: {error}", path.display());
-    match fs::metadata(&before) {
+    match fs::metadata(&backup) {
         Err(_) => return Ok(format!("{} was not changed", path.display())),
         Ok(is) if is.len() == 0 => {
             fs::remove_file(path).map_err(wrong)?;
-            fs::remove_file(&before).map_err(wrong)?;
-            // If there is nothing else in it, it was made for them.
+            fs::remove_file(&backup).map_err(wrong)?;
+            // If the directory is empty, it was made for the settings.
             path.parent().map(fs::remove_dir);
         }
-        Ok(_) => os::rename_durably(&before, path).map_err(wrong)?,
+        Ok(_) => os::rename_durably(&backup, path).map_err(wrong)?,
     }
     Ok(format!("{} is as it was before", path.display()))
 }
@@ -125,13 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_written_whole_and_the_last_time_can_be_taken_back() {
+    fn settings_are_written_whole_and_the_last_change_can_be_reverted() {
         let dir = std::env::temp_dir().join(format!("otelet setup ü {}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         let path = dir.join("otelet.yaml");
         let read = || fs::read_to_string(&path).unwrap();
 
-        // The first time makes the directory, and takes it along.
+        // The first change makes the directory, and its undo removes it.
         configure(&given("--log-level=debug"), &path, "").unwrap();
         assert_eq!(read(), format!("{COMMENTS}log_level: \"debug\"\n"));
         undo(&path).unwrap();
@@ -143,8 +143,8 @@ mod tests {
         undo(&path).unwrap();
         assert!(read().ends_with("log_level: \"debug\"\n"), "{}", read());
 
-        // A refusal, or settings that are there already, change nothing: there is nothing to take back.
-        // A user to run as means something on Unix.
+        // Refused settings, and settings that are there already, change nothing: there is nothing to revert.
+        // `collector.run_as` is refused on Windows only.
         let refused = os::SENSELESS.iter().any(|(key, _)| *key == "collector.run_as");
         let run_as = refused.then_some("--collector-run-as=me");
         for flag in ["--log-level=loud"].into_iter().chain(run_as).chain(["--log-level=debug"]) {

@@ -1,4 +1,4 @@
-//! The service as it is: started, stopped, asked for, and how it was registered.
+//! The registered service: start, stop, restart, reload, and status.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -11,17 +11,16 @@ use crate::os::{
 /// The name of the service, for the service manager and for people.
 pub const NAME: &str = "otelet";
 
-/// Stands between the program and the flags of a service.
+/// The text between the program and the flags of a service's command line.
 pub const VERB: &str = " run --service";
 
-/// How long a service may take to start, and to stop: the latter is more than any `collector.stop_timeout`.
+/// The time limits for a start and for a stop. The second is longer than any `collector.stop_timeout`.
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(660);
 
-/// Time between looks at a service that is on its way.
+/// The time between two checks of a service that starts or stops.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Where a service logs to.
 pub fn log_path(manager: ServiceManager) -> PathBuf {
     manager.data_dir().join("log").join("otelet.log")
 }
@@ -33,17 +32,17 @@ pub fn start(manager: ServiceManager) -> Result<String, String> {
     loop {
         match service.start() {
             Err(error) if error.kind == ServiceErrorKind::AlreadyRunning => break,
-            // While the system starts.
+            // The manager is busy while the system starts.
             Err(error) if error.kind == ServiceErrorKind::Busy && Instant::now() < limit => std::thread::sleep(LOOK),
             started => break started.map_err(explain)?,
         }
     }
-    let status = settled(manager, &service, START_LIMIT)?;
+    let status = wait_until_settled(manager, &service, START_LIMIT)?;
     match status.state {
         ServiceState::Running => Ok(format!("service {NAME} runs: pid {}", status.pid)),
         _ => {
             let log = log_path(manager);
-            Err(format!("service {NAME} has ended at once: {}; see {}", how(&status.end), log.display()))
+            Err(format!("service {NAME} has ended at once: {}; see {}", end_reason(&status.end), log.display()))
         }
     }
 }
@@ -56,11 +55,11 @@ pub fn stop(manager: ServiceManager) -> Result<String, String> {
 }
 
 pub fn stop_and_wait(manager: ServiceManager, service: &Service) -> Result<(), String> {
-    // One that is just starting takes no controls.
-    if settled(manager, service, START_LIMIT)?.state == ServiceState::Running {
+    // A service that is starting accepts no controls.
+    if wait_until_settled(manager, service, START_LIMIT)?.state == ServiceState::Running {
         match service.stop() {
             Err(error) if error.kind == ServiceErrorKind::NotRunning => {}
-            told => told.map_err(explain)?,
+            stopped => stopped.map_err(explain)?,
         }
     }
     let limit = Instant::now() + STOP_LIMIT;
@@ -76,8 +75,8 @@ pub fn stop_and_wait(manager: ServiceManager, service: &Service) -> Result<(), S
     }
 }
 
-/// Waits until the service is in a state that lasts.
-fn settled(manager: ServiceManager, service: &Service, limit: Duration) -> Result<ServiceStatus, String> {
+/// Waits until the service runs or is stopped.
+fn wait_until_settled(manager: ServiceManager, service: &Service, limit: Duration) -> Result<ServiceStatus, String> {
     let limit = Instant::now() + limit;
     loop {
         let status = service.status().map_err(explain)?;
@@ -101,14 +100,14 @@ pub fn restart(manager: ServiceManager) -> Result<String, String> {
     start(manager)
 }
 
-/// Has it read its settings again.
+/// Makes it read its settings again.
 pub fn reload(manager: ServiceManager) -> Result<String, String> {
     let service = manager.open(NAME, ServiceAccess::Reload).map_err(explain)?;
     service.reload().map_err(explain)?;
-    Ok(format!("service {NAME} reads its settings again; what it finds is in {}", log_path(manager).display()))
+    Ok(format!("service {NAME} reads its settings again; see the result in {}", log_path(manager).display()))
 }
 
-/// Whether it runs, and as what, in words and as a yes or no.
+/// A description of the service, and whether it runs.
 pub fn status(manager: ServiceManager) -> Result<(String, bool), String> {
     let service = manager.open(NAME, ServiceAccess::Look).map_err(explain)?;
     let status = service.status().map_err(explain)?;
@@ -116,11 +115,11 @@ pub fn status(manager: ServiceManager) -> Result<(String, bool), String> {
         service.config().map_or_else(explain, |config| format!("{}\nas {}", config.command_line, config.account));
     Ok(match status.state {
         ServiceState::Running => (format!("service {NAME} runs: pid {}\n{line}", status.pid), true),
-        state => (format!("service {NAME} is {}: {}\n{line}", word(state), how(&status.end)), false),
+        state => (format!("service {NAME} is {}: {}\n{line}", word(state), end_reason(&status.end)), false),
     })
 }
 
-/// How the service is registered. None where there is none, or where it cannot be asked for.
+/// The registration of the service. None if there is no service, or if it cannot be read.
 pub fn registered(manager: ServiceManager) -> Option<ServiceConfig> {
     manager.open(NAME, ServiceAccess::Config).ok()?.config().ok()
 }
@@ -130,26 +129,28 @@ pub fn registered_flags(manager: Option<ServiceManager>) -> String {
     manager.and_then(registered).map(|config| flags_of(&config).to_owned()).unwrap_or_default()
 }
 
-/// The flags of a service as they stand in its command line, with the space before them.
+/// The flags in the command line of a service, with the space before them.
 pub fn flags_of(config: &ServiceConfig) -> &str {
     config.command_line.split_once(VERB).map_or("", |(_, flags)| flags)
 }
 
-/// Why the service manager does not do it, and the way out.
+/// The reason why the service manager refused a request, and the way out.
 pub fn explain(ServiceError { kind, cause }: ServiceError) -> String {
     match kind {
         ServiceErrorKind::NotInstalled => format!("service {NAME} is not installed; `otelet service install` does it"),
         ServiceErrorKind::BeingRemoved => {
-            format!("service {NAME} is being removed; close what shows it, such as the list of services, and try again")
+            format!(
+                "service {NAME} is being removed; close the programs that show it, such as the list of services, and try again"
+            )
         }
         ServiceErrorKind::Denied => {
-            format!("the service manager does not let you: {cause}; run this as an administrator")
+            format!("the service manager denies it: {cause}; run this as an administrator")
         }
         ServiceErrorKind::Exists
         | ServiceErrorKind::AlreadyRunning
         | ServiceErrorKind::NotRunning
         | ServiceErrorKind::Busy
-        | ServiceErrorKind::NotTheManagers
+        | ServiceErrorKind::NotStartedByManager
         | ServiceErrorKind::Other => format!("the service manager says: {cause}"),
     }
 }
@@ -164,11 +165,11 @@ fn word(state: ServiceState) -> &'static str {
     }
 }
 
-/// Why it does not run.
-fn how(end: &ServiceEnd) -> String {
+/// Why a service does not run.
+fn end_reason(end: &ServiceEnd) -> String {
     match end {
         ServiceEnd::Asked => "asked to".into(),
-        ServiceEnd::NeverStarted => "not started since the system was".into(),
+        ServiceEnd::NeverStarted => "not started since the system started".into(),
         ServiceEnd::ExitStatus(code) => format!("exit status {code}"),
         ServiceEnd::Error(error) => error.to_string(),
     }
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_the_way_out_and_an_end_its_reason() {
+    fn a_refusal_names_the_way_out_and_an_end_its_reason() {
         let says = |kind| explain(ServiceError { kind, cause: std::io::Error::other("no") });
         assert_eq!(
             says(ServiceErrorKind::NotInstalled),
@@ -201,15 +202,12 @@ mod tests {
         );
         assert_eq!(
             says(ServiceErrorKind::BeingRemoved),
-            "service otelet is being removed; close what shows it, such as the list of services, and try again"
+            "service otelet is being removed; close the programs that show it, such as the list of services, and try again"
         );
-        assert_eq!(
-            says(ServiceErrorKind::Denied),
-            "the service manager does not let you: no; run this as an administrator"
-        );
+        assert_eq!(says(ServiceErrorKind::Denied), "the service manager denies it: no; run this as an administrator");
         assert_eq!(says(ServiceErrorKind::NotRunning), "the service manager says: no");
-        assert_eq!(how(&ServiceEnd::ExitStatus(78)), "exit status 78");
-        assert_eq!(how(&ServiceEnd::NeverStarted), "not started since the system was");
-        assert_eq!(how(&ServiceEnd::Asked), "asked to");
+        assert_eq!(end_reason(&ServiceEnd::ExitStatus(78)), "exit status 78");
+        assert_eq!(end_reason(&ServiceEnd::NeverStarted), "not started since the system started");
+        assert_eq!(end_reason(&ServiceEnd::Asked), "asked to");
     }
 }

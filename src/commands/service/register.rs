@@ -1,4 +1,4 @@
-//! The service registered, registered anew, and removed with everything that the agent has kept.
+//! Registers the service, changes its registration, and removes it, on request with all files of the agent.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,16 +11,16 @@ use crate::os::{self, Service, ServiceAccess, ServiceDefinition, ServiceErrorKin
 const DISPLAY: &str = "otelet, the OpenTelemetry Collector's agent";
 const DESCRIPTION: &str = "Keeps an OpenTelemetry Collector running on its newest good configuration.";
 
-/// Time before each restart of a service that has failed; the last one is kept to.
+/// The time before each restart of a failed service. The last one is used for all further restarts.
 const RESTARTS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(60)];
 
-/// A day without a failure: the next one is the first.
+/// The time without a failure after which the next one counts as the first.
 const FORGET: Duration = Duration::from_secs(24 * 3600);
 
-/// The time that a system which goes down gives the service.
+/// The time that the service gets when the system shuts down.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(120);
 
-/// Registers the service, or registers it anew.
+/// Registers the service, or changes its registration.
 pub fn install(
     manager: ServiceManager,
     account: Option<&str>,
@@ -42,7 +42,7 @@ pub fn install(
     let definition = ServiceDefinition {
         display_name: DISPLAY,
         command_line: &line,
-        // Said in any case: without it, one that was installed before would keep the account that it has, as an upgrade wants.
+        // None keeps the account of an installed service, which is right for an upgrade only.
         account: account.or((!keep).then_some("LocalSystem")),
         keep_start,
     };
@@ -51,7 +51,7 @@ pub fn install(
         Err(error) if error.kind == ServiceErrorKind::Exists => {
             let service = manager.open(NAME, ServiceAccess::All).map_err(explain)?;
             service.change(&definition).map_err(explain)?;
-            (service, "installed anew; what runs goes on as before until it is restarted")
+            (service, "installed anew; a running service changes only when it is restarted")
         }
         Err(error) => return Err(explain(error)),
     };
@@ -78,22 +78,22 @@ fn settings_in(flags: &[OsString]) -> String {
 fn describe(service: &Service, started: bool) -> Result<(), String> {
     service.set(&ServiceProperty::Description(DESCRIPTION)).map_err(explain)?;
     service.set(&ServiceProperty::Restarts { after: &RESTARTS, forget: FORGET }).map_err(explain)?;
-    // An older Windows does not know all of these, which is no reason not to install the service.
+    // An older Windows does not know all of these; the service is installed without them.
     for (what, property) in [
-        // Windows takes it of a service that is started with it, and of no other.
+        // Windows allows this only for a service that starts with the system.
         ("the delayed start", ServiceProperty::DelayedStart(started)),
         ("a restart after an error", ServiceProperty::RestartAfterError),
         ("time at a shutdown", ServiceProperty::ShutdownTime(SHUTDOWN_TIME)),
         ("an identity of its own", ServiceProperty::OwnIdentity),
     ] {
         if let Err(error) = service.set(&property) {
-            eprintln!("otelet: the service manager does not take {what}: {}", error.cause);
+            eprintln!("otelet: the service manager does not accept {what}: {}", error.cause);
         }
     }
     Ok(())
 }
 
-/// An argument as `CommandLineToArgvW` and the C library take it apart.
+/// An argument, quoted for `CommandLineToArgvW` and the C library.
 pub fn quoted(argument: &str) -> String {
     if !argument.is_empty() && !argument.contains([' ', '\t', '"']) {
         return argument.into();
@@ -103,7 +103,7 @@ pub fn quoted(argument: &str) -> String {
     for letter in argument.chars() {
         match letter {
             '\\' => backslashes += 1,
-            // Backslashes in front of a quote are doubled, and one more is for the quote.
+            // Backslashes before a quote are doubled, and the quote gets one more.
             '"' => {
                 text.extend(std::iter::repeat_n('\\', backslashes + 1));
                 backslashes = 0;
@@ -116,10 +116,10 @@ pub fn quoted(argument: &str) -> String {
     text + "\""
 }
 
-/// Stops the service and removes it, with `purge` also everything that the agent has kept.
+/// Stops the service and removes it. `purge` also removes all files of the agent.
 pub fn uninstall(manager: ServiceManager, purge: bool) -> Result<String, String> {
     match manager.open(NAME, ServiceAccess::All) {
-        // Somebody has removed it before: what is left goes all the same.
+        // The service was removed before: its files are still removed.
         Err(_) if purge && registered(manager).is_none() => {}
         service => {
             let service = service.map_err(explain)?;
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_argument_is_quoted_so_that_it_is_taken_apart_as_it_was() {
+    fn a_quoted_argument_is_split_back_into_the_same_argument() {
         assert_eq!(quoted("--settings=x.yaml"), "--settings=x.yaml");
         assert_eq!(quoted(r"C:\Program Files\otelet\otelet.exe"), r#""C:\Program Files\otelet\otelet.exe""#);
         assert_eq!(quoted(r"C:\a b\"), r#""C:\a b\\""#);

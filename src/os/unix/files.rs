@@ -1,4 +1,4 @@
-//! Files and directories: where they are, for whom, and that what is written stays written.
+//! Files and directories: default paths, permissions, and durable writes.
 
 use std::fs::{self, File};
 use std::io;
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use crate::os::{Environment, User};
 
-/// Where the settings are looked for.
+/// The default path of the settings file.
 pub fn default_settings_path() -> PathBuf {
     "/etc/otelet/otelet.yaml".into()
 }
 
-/// Where this process runs, by what container engines and Kubernetes leave to be seen. In a pod nothing tells a
-/// DaemonSet from a Deployment.
+/// The environment of this process, by the marks of container engines and Kubernetes. In a pod, a DaemonSet cannot be
+/// told from a Deployment.
 pub fn environment() -> Environment {
     let service_account = Path::new("/var/run/secrets/kubernetes.io");
     if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && service_account.exists() {
@@ -23,50 +23,50 @@ pub fn environment() -> Environment {
     if marks.iter().any(|mark| Path::new(mark).exists()) { Environment::Docker } else { Environment::Host }
 }
 
-/// Makes a directory for the collector alone, whoever it runs as.
+/// Makes a directory that only the collector's user can use.
 ///
 /// # Errors
 ///
-/// As the kernel says.
+/// The error of the kernel.
 pub fn directory_for(path: &Path, user: Option<User>) -> io::Result<()> {
     private_dir(path)?;
     let_read(path, user)
 }
 
-/// Where the last good config is kept.
+/// The default directory for the last good config.
 pub fn default_state_dir() -> PathBuf {
     "/var/lib/otelet".into()
 }
 
-/// Where the status is written.
+/// The default directory for the status.
 pub fn default_runtime_dir() -> PathBuf {
     "/run/otelet".into()
 }
 
-/// Makes the directory and those above it, for nobody but the agent.
+/// Makes the directory and its parents, for the agent only.
 ///
 /// # Errors
 ///
-/// As the kernel says.
+/// The error of the kernel.
 pub fn private_dir(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Lets the collector, if it runs as somebody else, pass through the directory to the one file that it is given.
+/// Gives a file or directory to the collector's user, if it is another than the agent's.
 ///
 /// # Errors
 ///
-/// As the kernel says.
+/// The error of the kernel.
 pub fn let_read(path: &Path, user: Option<User>) -> io::Result<()> {
     let Some(User { uid, gid }) = user else { return Ok(()) };
     std::os::unix::fs::chown(path, Some(uid), Some(gid))
 }
 
-/// Lets others pass through the directory, though not list it.
+/// Lets other users pass through the directory without listing it.
 ///
 /// # Errors
 ///
-/// As the kernel says.
+/// The error of the kernel.
 pub fn let_pass(directory: &Path, user: Option<User>) -> io::Result<()> {
     if user.is_none() {
         return Ok(());
@@ -75,11 +75,11 @@ pub fn let_pass(directory: &Path, user: Option<User>) -> io::Result<()> {
     fs::set_permissions(directory, fs::Permissions::from_mode(mode | 0o011))
 }
 
-/// A file for nobody but the agent, new or emptied.
+/// A file for the agent only, new or emptied.
 ///
 /// # Errors
 ///
-/// As the kernel says.
+/// The error of the kernel.
 pub fn private_file(path: &Path) -> io::Result<File> {
     fs::OpenOptions::new()
         .write(true)
@@ -90,20 +90,20 @@ pub fn private_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// A file for nobody but the agent, which must not be there yet.
+/// A new file for the agent only; it must not exist yet.
 ///
 /// # Errors
 ///
-/// As the kernel says.
+/// The error of the kernel.
 pub fn new_private_file(path: &Path) -> io::Result<File> {
     fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Replaces a file by another one, with the mode of that one. The file is kept as `before`.
+/// Replaces a file by `new`, with the mode of `new`. The old file is kept as `before`.
 ///
 /// # Errors
 ///
-/// As the kernel says.
+/// The error of the kernel.
 pub fn replace_file(path: &Path, new: &Path, before: &Path) -> io::Result<()> {
     match fs::remove_file(before) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -117,11 +117,11 @@ pub fn replace_file(path: &Path, new: &Path, before: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::AlreadyExists`] if there is one, beside what the kernel says.
+/// [`io::ErrorKind::AlreadyExists`] if `to` exists, or the error of the kernel.
 pub fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Not every file system can; then there is a moment between the look and the renaming.
+        // Some file systems cannot do this. Then another file may appear between the check and the rename.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => match fs::symlink_metadata(to) {
             Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
             Err(_) => fs::rename(from, to),
@@ -130,35 +130,35 @@ pub fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Who may do what with a file, and whose it is: `0600 uid 0`.
+/// The mode and the owner of a file: `0600 uid 0`.
 pub fn describe_mode(metadata: &fs::Metadata) -> String {
     use std::os::unix::fs::MetadataExt;
     format!("{:04o} uid {}", metadata.mode() & 0o7777, metadata.uid())
 }
 
-/// Renames a file, over another one if there is one. It is durable when the directory was synced.
+/// Renames a file, over an existing one too. It is durable once the directory is synced.
 ///
 /// # Errors
 ///
-/// As the kernel says.
+/// The error of the kernel.
 pub fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
-/// Renames a file that need not be on disk, over another one if there is one.
+/// Renames a file that need not be durable, over an existing one too.
 ///
 /// # Errors
 ///
-/// As the kernel says.
+/// The error of the kernel.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
-/// Its mode keeps others off a directory that the agent has made; whoever made it himself knows why.
+/// Does nothing here: the agent makes its directories with a private mode, and a person's own mode is respected.
 ///
 /// # Errors
 ///
-/// None here.
+/// Never on Unix.
 pub fn keep_private(_: &Path) -> io::Result<Option<String>> {
     Ok(None)
 }
@@ -167,13 +167,13 @@ pub fn keep_private(_: &Path) -> io::Result<Option<String>> {
 ///
 /// # Errors
 ///
-/// As the kernel says.
+/// The error of the kernel.
 pub fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Holds the file for this process alone, until it ends. The lock takes the place of stdin, which the agent never reads:
-/// that keeps the number of descriptors down.
+/// Locks the file for this process until it ends. The lock takes the descriptor of stdin, which the agent never reads,
+/// to save one descriptor.
 ///
 /// # Errors
 ///
@@ -185,18 +185,18 @@ pub fn lock(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a regular file for reading, or the one that a link leads to. It never waits, not even for the writer of a FIFO
-/// that takes the file's place between the look and the opening.
+/// Opens a regular file for reading, also through a link. It never waits, not even if a FIFO replaces the file between
+/// the check and the opening.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::Other`] for anything but a regular file, beside what the kernel says.
+/// [`io::ErrorKind::Other`] for anything but a regular file, or the error of the kernel.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let regular = |metadata: fs::Metadata| match metadata.is_file() {
         true => Ok(()),
         false => Err(io::Error::other("not a regular file")),
     };
-    // The look before spares devices, some of which do something when they are merely opened.
+    // The check before spares devices: some of them act when they are opened.
     regular(fs::metadata(path)?)?;
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     let file = fs::OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fifo_that_takes_the_place_of_a_file_is_not_waited_for() {
+    fn a_fifo_that_replaces_a_file_does_not_block() {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
 
         let dir = std::env::temp_dir().join(format!("otelet-open-{}", std::process::id()));

@@ -1,9 +1,9 @@
-//! What tells this host from others, and whether its clock is right.
+//! The identity of this host, and whether its clock is right.
 
 use std::fs;
 use std::time::SystemTime;
 
-/// What tells this host from others, for as long as it lives: the machine id, or what there is instead. Empty if nothing.
+/// An identifier that this host keeps: the machine id, or the serial number of the device. Empty if there is none.
 pub fn host_fingerprint() -> String {
     ["/etc/machine-id", "/var/lib/dbus/machine-id", "/proc/device-tree/serial-number"]
         .iter()
@@ -21,13 +21,13 @@ pub fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
-/// The time, where the kernel says that something keeps its clock right: NTP, PTP, a person with `adjtimex`. Source:
+/// The time, if the kernel says that its clock is synchronised: by NTP, by PTP, or by a person with `adjtimex`. Source:
 /// adjtimex(2), which returns `TIME_ERROR` while the clock is not synchronised.
 pub fn right_time() -> Option<SystemTime> {
     const TIME_ERROR: libc::c_long = 5;
-    // The kernel's `struct timex` has 208 bytes at the most; zero in its first field, `modes`, means: only tell.
+    // The kernel's `struct timex` has 208 bytes at the most; zero in its first field, `modes`, means: only read.
     let mut timex = [0_u64; 64];
-    // SAFETY: the kernel writes its structure and no more to the pointer, which is to a larger and aligned array.
+    // SAFETY: the kernel writes only its structure to the pointer, and the array is larger and aligned.
     let state = unsafe { libc::syscall(libc::SYS_adjtimex, timex.as_mut_ptr()) };
     (0..TIME_ERROR).contains(&state).then(SystemTime::now)
 }
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_says_what_adjtimex_says() {
+    fn the_clock_is_right_if_adjtimex_says_so() {
         // `adjtimex --print` and `timedatectl` read the same; here libc's own structure does.
         // SAFETY: zeros are valid in all fields of the structure, which the kernel fills.
         let state = unsafe {

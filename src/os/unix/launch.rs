@@ -1,27 +1,23 @@
-//! What a child is given on its way: its process group and its end with the agent, a user, limits.
+//! The preparation of a child: a process group of its own, its end with the agent, a user, limits.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 
 use crate::os::{Launch, User};
 
-/// What keeps a child's memory within its limit: a cgroup, opened for writing at `cgroup.procs`.
-pub type MemoryGroup = File;
-
-/// What has to be done with a child as soon as there is one: nothing, it was all done on its way.
+/// The work on a child right after its start. On Unix there is none: all of it is done before exec.
 #[derive(Debug)]
 pub struct Adoption;
 
 impl Adoption {
-    /// The child is there.
     pub fn adopt(self, _: u32) {}
 }
 
-/// Makes the command's child a leader of its own process group that ends with the agent, as `launch` wants it.
+/// Prepares the command's child: it leads its own process group, ends with the agent, and gets the properties of
+/// `launch`.
 ///
-/// The signal at the agent's death follows the *thread* that starts the child: call `spawn` on the main thread only.
+/// The kernel sends the signal when the *thread* that started the child ends: call `spawn` on the main thread only.
 pub fn prepare(command: &mut Command, launch: Launch) -> Adoption {
     let agent = rustix::process::getpid();
     let oom_score_adj = launch.oom_score_adj.map(|score| score.to_string());
@@ -30,7 +26,7 @@ pub fn prepare(command: &mut Command, launch: Launch) -> Adoption {
     unsafe {
         command.pre_exec(move || {
             if let Some(cgroup) = &launch.group {
-                // "0" is whoever writes it.
+                // "0" is the process that writes it.
                 rustix::io::write(cgroup, b"0")?;
             }
             if let Some(score) = &oom_score_adj {
@@ -48,7 +44,7 @@ pub fn prepare(command: &mut Command, launch: Launch) -> Adoption {
                 rustix::thread::set_thread_gid(Gid::from_raw(user.gid))?;
                 rustix::thread::set_thread_uid(Uid::from_raw(user.uid))?;
             }
-            // Last, since a change of user clears it. SIGTERM lets the collector drain what it holds.
+            // Last, since a change of user clears it. SIGTERM lets the collector send its pending telemetry.
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
             if rustix::process::getppid() != Some(agent) {
                 return Err(rustix::io::Errno::CHILD.into());
@@ -59,11 +55,11 @@ pub fn prepare(command: &mut Command, launch: Launch) -> Adoption {
     Adoption
 }
 
-/// `name`, `name:group` or numbers, looked up in `/etc/passwd` and `/etc/group`.
+/// A user from `name`, `name:group` or numbers, by `/etc/passwd` and `/etc/group`.
 ///
 /// # Errors
 ///
-/// In words, if there is no such user or group.
+/// A message, if there is no such user or group.
 pub fn user(text: &str) -> Result<User, String> {
     let (name, group) = text.split_once(':').map_or((text, None), |(name, group)| (name, Some(group)));
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
@@ -98,32 +94,12 @@ pub fn user(text: &str) -> Result<User, String> {
     Ok(User { uid, gid })
 }
 
-/// Makes a cgroup (v2) below the agent's own with this memory limit in bytes, and opens it for a child to enter.
-///
-/// # Errors
-///
-/// In words, where there is no cgroup v2 or the agent may not make one: the limit is then only advised by GOMEMLIMIT.
-pub fn memory_group(limit: u64) -> Result<MemoryGroup, String> {
-    let own = fs::read_to_string("/proc/self/cgroup").map_err(|error| format!("/proc/self/cgroup: {error}"))?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::")).ok_or("no cgroup v2 here")?;
-    let parent = Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/'));
-    if !parent.join("cgroup.controllers").exists() {
-        return Err("no cgroup v2 is mounted at /sys/fs/cgroup".into());
-    }
-    let group = parent.join("otelet-collector");
-    fs::create_dir_all(&group).map_err(|error| format!("{}: {error}", group.display()))?;
-    let max = group.join("memory.max");
-    fs::write(&max, limit.to_string()).map_err(|error| format!("{}: {error}", max.display()))?;
-    let procs = group.join("cgroup.procs");
-    fs::OpenOptions::new().write(true).open(&procs).map_err(|error| format!("{}: {error}", procs.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_known_by_name_or_number() {
+    fn a_user_is_found_by_name_or_number() {
         assert_eq!(user("root"), Ok(User { uid: 0, gid: 0 }));
         assert_eq!(user("0"), Ok(User { uid: 0, gid: 0 }));
         assert_eq!(user("4242:17"), Ok(User { uid: 4242, gid: 17 }));

@@ -4,39 +4,39 @@ use std::alloc::{GlobalAlloc, Layout, System};
 
 use dlmalloc::GlobalDlmalloc;
 
-/// Where everything is allocated. In a block of its own for each size, as musl keeps it, what is free in one is of no use to
-/// another; dlmalloc joins it, and the agent does with two thirds of the memory.
+/// The allocator of the agent. musl's allocator has separate blocks for each size, so free memory in one cannot serve
+/// another size. dlmalloc joins free memory, and the agent needs only two thirds as much.
 #[global_allocator]
 static HEAP: Heap = Heap;
 
 struct Heap;
 
-/// What is as large as this, in bytes, is left to libc: it takes it from the kernel, and gives it back at once when a large
-/// config or a buffer is done with. dlmalloc would keep it for as long as anything smaller lies behind it.
+/// Pieces from this size on, in bytes, are left to libc: it takes them from the kernel and returns them at once, for
+/// example after a large config. dlmalloc would keep such a piece for as long as a smaller one lies behind it.
 const LARGE: usize = 128 * 1024;
 
-// SAFETY: both are allocators, and the size, which is the same at both ends, says which one a piece is of.
+// SAFETY: both are allocators. The size of a piece decides which one it is from, and is the same when it is freed.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: what is asked of this allocator is asked of that one.
+        // SAFETY: the caller's promises to this allocator are passed on to the other one.
         unsafe { if layout.size() < LARGE { GlobalDlmalloc.alloc(layout) } else { System.alloc(layout) } }
     }
 
     unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
-        // SAFETY: it was allocated with this layout, and so by the one that is chosen again.
+        // SAFETY: the piece was allocated with this layout, so by the allocator that the size selects again.
         unsafe {
             if layout.size() < LARGE { GlobalDlmalloc.dealloc(piece, layout) } else { System.dealloc(piece, layout) }
         }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as above. What comes from the kernel is zero without being touched.
+        // SAFETY: as in `alloc`. Memory from the kernel is zero without being touched.
         unsafe { if layout.size() < LARGE { GlobalDlmalloc.alloc_zeroed(layout) } else { System.alloc_zeroed(layout) } }
     }
 
     unsafe fn realloc(&self, piece: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: as above; one that changes sides is allocated there, copied, and given back here. Its new layout is
-        // valid because the caller promises that for `size`.
+        // SAFETY: as above. A piece that changes allocators is allocated in the new one, copied, and freed in the old
+        // one. The new layout is valid because the caller promises that for `size`.
         unsafe {
             match (layout.size() < LARGE, size < LARGE) {
                 (true, true) => GlobalDlmalloc.realloc(piece, layout, size),
@@ -57,7 +57,7 @@ unsafe impl GlobalAlloc for Heap {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn what_grows_and_shrinks_over_the_limit_keeps_what_is_in_it() {
+    fn a_piece_that_changes_allocators_keeps_its_content() {
         let mut bytes = Vec::new();
         for step in 0_usize..12 {
             bytes.resize((super::LARGE >> 6) << step, step as u8);

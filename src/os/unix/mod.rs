@@ -1,5 +1,6 @@
-//! Unix, which here means Linux first. One room for each thing that is asked of the kernel.
+//! Unix, mainly Linux. One file for each use of the kernel.
 
+mod cgroup;
 mod files;
 mod host;
 mod launch;
@@ -15,6 +16,7 @@ mod sockets;
 mod wait;
 mod watch;
 
+pub use cgroup::*;
 pub use files::*;
 pub use host::*;
 pub use launch::*;
@@ -31,14 +33,14 @@ pub use watch::Watch;
 /// Children as futures, by pidfd where the kernel has it.
 pub use smol::process::{Child, Command, driver};
 
-/// What a Collector does on a host until it is told otherwise.
+/// The built-in config for a host.
 pub const BUILT_IN: &str = include_str!("../../../targets/linux/collector.yaml");
 
-/// What is passed beside it where the Collector takes that: nothing here.
+/// The additional built-in config, for Collectors that accept it. There is none for Unix.
 pub const BUILT_IN_MORE: &str = "";
 
-/// Settings that have no meaning here, and why.
+/// Settings that have no meaning on this system, and why.
 pub const SENSELESS: &[(&str, &str)] = &[];
 
-/// Whether a collector can say how it is by `sd_notify`.
+/// Whether a collector can report its health by `sd_notify`.
 pub const HAS_SD_NOTIFY: bool = true;

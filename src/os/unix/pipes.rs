@@ -1,4 +1,4 @@
-//! What is read from a child, and the log that is written without waiting for its reader.
+//! The output of a child, and the agent's log, which is written without waiting for its reader.
 
 use std::fs::File;
 use std::io;
@@ -9,15 +9,15 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::readable;
 
-/// The reading side of what a child prints. stdout and stderr share it, so that the order is kept.
+/// The reading end of a child's output. stdout and stderr share it, so that the order is kept.
 #[derive(Debug)]
 pub struct Output(OwnedFd);
 
-/// A pipe: what the agent reads, and what the child writes.
+/// A pipe: the end that the agent reads, and the end that the child writes.
 ///
 /// # Errors
 ///
-/// If the kernel gives none.
+/// If the kernel cannot make one.
 pub fn output() -> io::Result<(Output, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&read, true)?;
@@ -29,7 +29,7 @@ impl Output {
     ///
     /// # Errors
     ///
-    /// As the kernel says.
+    /// The error of the kernel.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match rustix::io::read(&self.0, &mut *buffer) {
@@ -40,13 +40,13 @@ impl Output {
         }
     }
 
-    /// What is there now, without waiting: the last words of a child that has ended.
+    /// Reads the available bytes without waiting: the last words of a child that has ended.
     pub fn read_now(&self, buffer: &mut [u8]) -> usize {
         rustix::io::read(&self.0, buffer).unwrap_or(0)
     }
 }
 
-/// Columns and rows of the terminal that stdout is, if it is one and says so.
+/// Columns and rows of the terminal of stdout. None if stdout is no terminal or does not report its size.
 pub fn terminal() -> Option<(usize, usize)> {
     let stdout = io::stdout();
     let size = rustix::termios::tcgetwinsize(&stdout).ok()?;
@@ -75,14 +75,14 @@ pub fn write_log(bytes: &[u8]) -> bool {
     true
 }
 
-/// Waits for the reader of the log: not here, where no line is kept for later.
+/// Does nothing here: on Unix no line of the log waits for its reader.
 pub fn finish_log() {}
 
-/// Has what is printed to stdout and stderr go into a file, from now on.
+/// Redirects stdout and stderr into a file.
 ///
 /// # Errors
 ///
-/// As the kernel says.
+/// The error of the kernel.
 pub fn stderr_into(file: &File) -> io::Result<()> {
     rustix::stdio::dup2_stdout(file)?;
     Ok(rustix::stdio::dup2_stderr(file)?)

@@ -1,4 +1,4 @@
-//! Processes: those of others found and told apart, ended and waited for. How a child is made is in `launch`.
+//! Processes: found, identified, ended and waited for. `launch` starts children.
 
 use std::fs;
 use std::io;
@@ -9,13 +9,14 @@ use rustix::process::{Pid, PidfdFlags};
 use super::readable;
 use crate::os::until;
 
-/// Whether the agent is the first process, as in a container: then it also reaps strangers.
+/// Whether the agent is the first process, as in a container. Then it also reaps the children of others.
 pub fn is_pid_1() -> bool {
     std::process::id() == 1
 }
 
-/// Reaps children that are not ours, which only PID 1 gets. `ours` are left to whoever waits for them: one of them that
-/// has ended and was not taken yet hides those behind it, so call this again when it was.
+/// Reaps children that the agent did not start, which only PID 1 gets. The processes in `ours` are left to the tasks
+/// that wait for them. One of them that has ended but is not reaped yet hides the next ones: call this again after it
+/// is reaped.
 pub fn reap_strangers(ours: &[u32]) {
     loop {
         // SAFETY: the kernel fills the structure that it is given; zeros are valid in all of its fields.
@@ -37,7 +38,7 @@ pub fn reap_strangers(ours: &[u32]) {
 pub fn terminate(pid: u32) {
     if let Ok(pid) = pid_of(pid) {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        // A stopped process takes the signal only when it goes on.
+        // A stopped process gets the signal only after it continues.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::CONT);
     }
 }
@@ -50,36 +51,38 @@ pub fn kill_group(pid: u32) {
     }
 }
 
-/// Ends what a collector that has ended left in its process group.
+/// Ends the processes that a collector left behind in its process group.
 pub fn sweep_group(pid: u32) {
     if let Ok(pid) = pid_of(pid) {
         let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
     }
 }
 
-/// When the process started, in clock ticks since boot: with the pid, a name that is not used twice. Source: the 22nd
-/// field of `/proc/PID/stat` (proc(5)). None if there is no such process, or only its remains.
+/// The start of the process, in clock ticks since boot. Together with the pid it identifies a process. Source: the 22nd
+/// field of `/proc/PID/stat` (proc(5)). None if there is no such process, or if it is a zombie.
 pub fn process_start(pid: u32) -> Option<u64> {
     let (state, fields) = process_stat(pid)?;
     if state == 'Z' { None } else { fields.split_whitespace().nth(18)?.parse().ok() }
 }
 
-/// Whether the process was stopped by a signal, which no health check of its own can tell.
+/// Whether the process is stopped by a signal. Its own health check cannot report that.
 pub fn is_stopped(pid: u32) -> bool {
     process_stat(pid).is_some_and(|(state, _)| matches!(state, 'T' | 't'))
 }
 
-/// State, and the fields after it. The name before them may hold anything, spaces and brackets too.
+/// The state, and the fields after it. The name before them may contain any character, also spaces and brackets.
 fn process_stat(pid: u32) -> Option<(char, String)> {
-    // That of its first thread says the same of both. Of itself a process under an emulator (an image for another processor)
-    // is told something else by the file of the process, and others could not tell that it is the one that wrote the status.
+    // The file of the first thread has the same facts for both. Under an emulator (an image for another processor) a
+    // process reads something else about itself in `/proc/PID/stat`. Then others could not tell that it wrote the
+    // status.
     let stat = fs::read_to_string(format!("/proc/{pid}/task/{pid}/stat")).ok()?;
     let rest = stat.rsplit_once(") ")?.1;
     Some((rest.chars().next()?, rest.get(2..)?.to_owned()))
 }
 
-/// Leaders of process groups that carry this in their environment, but are not children of this process: what an earlier
-/// agent left. Source: `/proc/PID/environ`, which only shows processes of the same user, or all of them to root.
+/// Leaders of process groups that have this marker in their environment and are not children of this process: an
+/// earlier agent left them. Source: `/proc/PID/environ`, which shows processes of the same user only, or all of them to
+/// root.
 pub fn find_marked(marker: &str) -> Vec<u32> {
     let own = std::process::id().to_string();
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
@@ -97,7 +100,7 @@ pub fn find_marked(marker: &str) -> Vec<u32> {
     .collect()
 }
 
-/// Completes when a process that is not our child has ended.
+/// Completes when a process that is no child of the agent has ended.
 pub async fn gone(pid: u32) {
     let fd = pid_of(pid).ok().and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
     match fd {
@@ -125,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_number_ever_means_a_group_or_everybody() {
+    fn a_number_that_would_mean_a_group_of_processes_is_refused() {
         for pid in [0, 1, u32::MAX, i32::MAX as u32 + 1] {
             assert!(pid_of(pid).is_err(), "{pid}");
         }

@@ -1,20 +1,20 @@
-//! Where programs are and what they are called; why one does not run, in words: before it is started, and after the kernel
-//! said no.
+//! Programs: their places and names, and the reason why one cannot run, before its start and after the kernel refused
+//! it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// Where a Collector is looked for, in words.
+/// The places where a Collector is looked for, as a message names them.
 pub const COLLECTOR_PLACES: &str = "on PATH";
 
-/// Directories besides those on PATH that a Collector is looked for in: none, as packages install into these.
+/// More directories in which a Collector is looked for, beside PATH. None here: packages install into PATH.
 pub fn collector_directories() -> Vec<PathBuf> {
     Vec::new()
 }
 
-/// The name by which a program is asked for.
+/// The name of a program, as PATH is searched for it.
 pub fn program_name(name: &OsStr) -> OsString {
     name.to_owned()
 }
@@ -24,12 +24,12 @@ pub fn is_program(path: &Path) -> bool {
     path.is_file()
 }
 
-/// Whether a collector has said, in its last words, that a port could not be had: `bind: address already in use`.
+/// Whether the last words of a collector say that a port is taken: `bind: address already in use`.
 pub fn says_port_is_taken(words: &str) -> bool {
     words.contains("in use")
 }
 
-/// What is wrong with a program that the kernel would not start, in words.
+/// The reason why the kernel did not start a program, as a message.
 pub fn describe_spawn_error(program: &Path, error: &io::Error) -> String {
     let name = program.display();
     match error.kind() {
@@ -48,10 +48,10 @@ pub fn describe_spawn_error(program: &Path, error: &io::Error) -> String {
     }
 }
 
-/// What is wrong with a program whose first bytes say that the kernel would not run it.
+/// The reason why the kernel would not run a program, by its first bytes. None if it can run.
 ///
-/// Asked before it is started, because std does that by `execvp`, and glibc's has a shell read what the kernel refuses: a
-/// binary for another architecture, or half a download, would be taken for a script. musl's does not.
+/// This is checked before the start, because std starts it by `execvp`. glibc's `execvp` runs a file that the kernel
+/// refuses as a shell script: also a binary for another architecture, or half a download. musl's does not.
 pub fn foreign(program: &Path) -> Option<String> {
     let mut start = [0; 2];
     let read = File::open(program).and_then(|mut file| file.read(&mut start)).ok()?;
@@ -63,7 +63,7 @@ pub fn foreign(program: &Path) -> Option<String> {
                 "aarch64" | "armv8l" => &["aarch64", "arm"],
                 "riscv64" => &["riscv64"],
                 arm if arm.starts_with("arm") => &["arm"],
-                // Not known well enough to judge.
+                // The programs that this processor runs are not known here.
                 _ => return None,
             };
             known.contains(&&*machine) || is_emulated(program)
@@ -84,7 +84,7 @@ fn is_emulated(program: &Path) -> bool {
     entries.flatten().any(|entry| fs::read_to_string(entry.path()).is_ok_and(|text| takes(&text, &head)))
 }
 
-/// Whether what the kernel says of an emulator fits the first bytes of a program: magic and mask in hexadecimal digits.
+/// Whether an entry of the kernel for an emulator matches the first bytes of a program: magic and mask are hexadecimal.
 fn takes(entry: &str, head: &[u8]) -> bool {
     let field = |name: &str| entry.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let bytes = |text: &str| -> Option<Vec<u8>> {
@@ -125,11 +125,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_emulator_takes_what_its_magic_fits_under_its_mask() {
+    fn an_emulator_runs_programs_that_match_its_magic_and_mask() {
         let qemu_arm = "enabled\ninterpreter /usr/bin/qemu-arm-static\nflags: F\noffset 0\n\
             magic 7f454c4601010100000000000000000002002800\nmask ffffffffffffff00fffffffffffffffffeffffff\n";
         let mut arm = *b"\x7fELF\x01\x01\x01\x00\0\0\0\0\0\0\0\0\x03\x00\x28\x00";
-        assert!(takes(qemu_arm, &arm), "its mask takes shared objects too");
+        assert!(takes(qemu_arm, &arm), "its mask matches shared objects too");
         assert!(!takes(&qemu_arm.replace("enabled", "disabled"), &arm));
         arm[18] = 0xb7;
         assert!(!takes(qemu_arm, &arm), "ARM64");

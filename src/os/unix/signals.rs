@@ -1,4 +1,4 @@
-//! Signals: caught by a handler that only notes them, handed out one by one to a task.
+//! Signals: a handler notes them, and a task takes them one by one.
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ const SIGNAL_TABLE: [(i32, Signal); 5] = [
     (signal_hook::consts::SIGCHLD, Signal::ChildEnded),
 ];
 
-/// Takes over the signals above. Those that arrive before [`block_on`](crate::os::block_on) runs are not lost.
+/// Handles the signals above. A signal that arrives before [`block_on`](crate::os::block_on) runs is not lost.
 ///
 /// # Errors
 ///
@@ -27,7 +27,7 @@ pub fn catch_signals() -> io::Result<()> {
         if signal == Signal::ChildEnded && !is_pid_1() {
             continue;
         }
-        // SAFETY: the handler touches an atomic and writes to an eventfd: both are async-signal-safe.
+        // SAFETY: the handler changes an atomic and writes to an eventfd: both are async-signal-safe.
         unsafe {
             signal_hook::low_level::register(number, move || note(bit))?;
         }
@@ -47,18 +47,18 @@ pub fn flag_stop(flag: &Arc<AtomicBool>) -> io::Result<()> {
     Ok(())
 }
 
-/// The next signal. One task waits for them.
+/// The next signal. Only one task may wait.
 pub async fn signal() -> Signal {
     SIGNAL_TABLE[noted().await as usize].1
 }
 
-/// Has a running agent look for a request and write its status.
+/// Makes a running agent look for a request and write its status.
 ///
 /// # Errors
 ///
-/// If the process is gone or belongs to somebody else.
+/// If the process is gone or belongs to another user.
 pub fn poke(pid: u32) -> io::Result<()> {
-    // In a container the agent is 1, a number that is never given to whoever ends whole groups.
+    // In a container the agent is PID 1, which `pid_of` refuses because it also serves `kill_group`.
     let agent = if pid == 1 { rustix::process::Pid::INIT } else { pid_of(pid)? };
     Ok(rustix::process::kill_process(agent, rustix::process::Signal::USR1)?)
 }

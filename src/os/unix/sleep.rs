@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 
-/// An eventfd: a signal handler may ring it, since to do so is only a write.
+/// An eventfd. A signal handler may ring it, since that is only a write.
 pub(in crate::os) struct Bell(OwnedFd);
 
 impl Bell {
@@ -20,15 +20,15 @@ impl Bell {
     }
 }
 
-/// A descriptor that is waited for. Only `ready_for` makes one.
+/// A descriptor to wait for. Only `ready_for` makes one.
 #[derive(Clone, Copy)]
 pub(in crate::os) struct Source {
     pub(super) fd: RawFd,
     pub(super) flags: PollFlags,
 }
 
-/// Sleeps until something is ready, this time has passed, a signal has arrived or the bell rings. Answers with what is ready, by its
-/// place, in order.
+/// Sleeps until a source is ready, this time has passed, a signal has arrived or the bell rings. Returns the indices of
+/// the ready sources, in order.
 pub(in crate::os) fn sleep(
     bell: &Bell,
     sources: impl ExactSizeIterator<Item = Source>,
@@ -38,7 +38,7 @@ pub(in crate::os) fn sleep(
     let mut fds = Vec::with_capacity(sources.len() + 1);
     fds.push(PollFd::new(&bell.0, PollFlags::IN));
     for source in sources {
-        // SAFETY: whoever waits in `ready_for` borrows the descriptor for as long as its source is waited for.
+        // SAFETY: the caller of `ready_for` borrows the descriptor for as long as its source is in the list.
         let fd = unsafe { BorrowedFd::borrow_raw(source.fd) };
         fds.push(PollFd::from_borrowed_fd(fd, source.flags));
     }
@@ -51,7 +51,7 @@ pub(in crate::os) fn sleep(
             ready
                 .extend(fds[1..].iter().enumerate().filter(|(_, fd)| !fd.revents().is_empty()).map(|(index, _)| index));
         }
-        // A signal: its handler has rung.
+        // The handler of the signal has rung the bell.
         Err(rustix::io::Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }

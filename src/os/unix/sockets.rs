@@ -1,4 +1,5 @@
-//! Sockets on which nothing waits: a question to a health check, a container engine, messages of `sd_notify`.
+//! Sockets that never block a thread: requests to a health check and to a container engine, and messages of
+//! `sd_notify`.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -15,11 +16,11 @@ use super::readable;
 use super::wait::ready_for;
 use crate::os::User;
 
-/// A connection on which nothing waits: connects, sends, and reads the first bytes of the answer, as a task.
+/// Connects, sends a request, and reads the first bytes of the answer, as a task that never blocks.
 ///
 /// # Errors
 ///
-/// As the kernel says; [`io::ErrorKind::ConnectionReset`] when the other side closes without an answer.
+/// The error of the kernel; [`io::ErrorKind::ConnectionReset`] if the other side closes without an answer.
 pub async fn ask(address: SocketAddr, request: &[u8], answer: &mut [u8]) -> io::Result<usize> {
     let family = if address.is_ipv4() { rustix::net::AddressFamily::INET } else { rustix::net::AddressFamily::INET6 };
     let flags = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
@@ -42,16 +43,16 @@ pub async fn ask(address: SocketAddr, request: &[u8], answer: &mut [u8]) -> io::
     }
 }
 
-/// A connection to a socket in the file system, on which nothing waits.
+/// A connection to a socket in the file system that never blocks.
 #[derive(Debug)]
 pub struct LocalStream(UnixStream);
 
 impl LocalStream {
-    /// Connects now or not at all: a full queue of the other side is an error too.
+    /// Connects without waiting: a full queue of the other side is an error.
     ///
     /// # Errors
     ///
-    /// As the kernel says; a path over 107 bytes is not possible.
+    /// The error of the kernel; a path over 107 bytes is not possible.
     pub fn connect(path: &Path) -> io::Result<Self> {
         let address = rustix::net::SocketAddrUnix::new(path)?;
         let flags = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
@@ -65,7 +66,7 @@ impl LocalStream {
     ///
     /// # Errors
     ///
-    /// As the kernel says.
+    /// The error of the kernel.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match (&self.0).read(buffer) {
@@ -80,23 +81,23 @@ impl LocalStream {
     ///
     /// # Errors
     ///
-    /// As the kernel says.
+    /// The error of the kernel.
     pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
         (&self.0).write_all(bytes)
     }
 
-    /// The same connection for a thread that may wait, but not beyond this time.
+    /// The same connection for a thread that may wait until this time.
     ///
     /// # Errors
     ///
-    /// As the kernel says.
+    /// The error of the kernel.
     pub fn until(self, deadline: Instant) -> io::Result<PatientStream> {
         self.0.set_nonblocking(false)?;
         Ok(PatientStream { stream: self.0, deadline })
     }
 }
 
-/// A connection on which a thread waits, but not beyond a time.
+/// A connection on which a thread waits until a deadline.
 #[derive(Debug)]
 pub struct PatientStream {
     stream: UnixStream,
@@ -109,7 +110,7 @@ impl Read for PatientStream {
         if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        // Less than a microsecond would mean for ever.
+        // A time of less than a microsecond would mean no limit.
         self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         match self.stream.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::ErrorKind::TimedOut.into()),
@@ -126,11 +127,11 @@ pub struct NotifySocket {
 }
 
 impl NotifySocket {
-    /// Makes the socket, in place of one that an earlier agent left. `owner` may write to it.
+    /// Makes the socket and replaces one that an earlier agent left. `owner` may write to it.
     ///
     /// # Errors
     ///
-    /// As the kernel says; a path over 107 bytes is not possible.
+    /// The error of the kernel; a path over 107 bytes is not possible.
     pub fn new(path: &Path, owner: Option<User>) -> io::Result<Self> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -145,11 +146,11 @@ impl NotifySocket {
         Ok(Self { socket, path: path.into() })
     }
 
-    /// The next message.
+    /// Waits for the next message.
     ///
     /// # Errors
     ///
-    /// As the kernel says.
+    /// The error of the kernel.
     pub async fn receive(&self) -> io::Result<String> {
         let mut buffer = [0; 512];
         loop {

@@ -7,7 +7,7 @@ use rustix::event::PollFlags;
 use super::sleep::Source;
 use crate::os::wait::ready;
 
-/// Completes when the descriptor can be read, or has been closed by its other side.
+/// Completes when the descriptor can be read, or when the other side has closed it.
 pub async fn readable(fd: &impl AsFd) {
     ready_for(fd.as_fd(), PollFlags::IN).await;
 }

@@ -1,5 +1,5 @@
-//! Watches a file for changes, through every symbolic link on the way to it: Kubernetes swaps the link `..data`, two hops
-//! away from the file, and touches nothing else.
+//! Watches a file for changes, with every symbolic link on its path: Kubernetes replaces only the link `..data`, two
+//! links away from the file.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,7 +13,7 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 /// The longest chain of links that is followed, as in the kernel.
 const LINKS: usize = 40;
 
-/// An inotify instance on all directories in which a change can mean another content of the file.
+/// An inotify instance on all directories in which a change can mean another content of a file.
 #[derive(Debug)]
 pub struct Watch {
     fd: OwnedFd,
@@ -22,11 +22,11 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch some files. One that does not exist yet is watched for by its nearest existing directory.
+    /// Begins to watch files. For a file that does not exist yet, its nearest existing directory is watched.
     ///
     /// # Errors
     ///
-    /// If the kernel gives no inotify instance or watch (`fs.inotify.max_user_instances`, `max_user_watches`).
+    /// If the kernel cannot make an inotify instance or watch (`fs.inotify.max_user_instances`, `max_user_watches`).
     pub fn new(paths: Vec<PathBuf>) -> io::Result<Self> {
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let mut watch = Self { fd, paths, places: Vec::new() };
@@ -34,11 +34,11 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Completes when the file may have changed.
+    /// Completes when a file may have changed.
     ///
     /// # Errors
     ///
-    /// As the kernel says.
+    /// The error of the kernel.
     pub async fn changed(&mut self) -> io::Result<()> {
         loop {
             super::readable(&self.fd).await;
@@ -49,7 +49,7 @@ impl Watch {
         }
     }
 
-    /// Watches each directory on the way anew: a swapped link leads to other ones.
+    /// Watches each directory on the paths again: a replaced link leads to other ones.
     fn arm(&mut self) -> io::Result<()> {
         let flags = WatchFlags::CLOSE_WRITE
             | WatchFlags::CREATE
@@ -64,14 +64,14 @@ impl Watch {
         for (directory, name) in self.paths.iter().flat_map(|path| steps(path)) {
             match inotify::add_watch(&self.fd, &directory, flags) {
                 Ok(id) => places.push((id, directory, name.as_bytes().to_vec())),
-                // Gone in this moment, or not ours to see: the steps before it are watched.
+                // It has just gone, or the agent may not read it: the directories before it are watched.
                 Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::ACCESS) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         for (id, _, _) in &self.places {
             if !places.iter().any(|(kept, _, _)| kept == id) {
-                // Already gone with its directory, perhaps.
+                // The watch may be gone with its directory.
                 let _ = inotify::remove_watch(&self.fd, *id);
             }
         }
@@ -79,7 +79,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Reads all events. Whether one of them concerns a name on the way to the file.
+    /// Reads all events. Returns whether one of them is about a name on the path to a file.
     fn drain(&mut self) -> io::Result<bool> {
         let mut buffer = [std::mem::MaybeUninit::uninit(); 2048];
         let mut reader = inotify::Reader::new(&self.fd, &mut buffer);
@@ -89,13 +89,12 @@ impl Watch {
                 Ok(event) => {
                     let name = event.file_name().map(|name| name.to_bytes().to_vec());
                     concerned |= match name {
-                        // A file being created is not complete yet: its CLOSE_WRITE follows. A link or a hard link is
-                        // complete at once, and only a look can tell; reading it early costs one refused offer less
-                        // than missing it.
+                        // A new regular file is not complete yet: its CLOSE_WRITE follows. A link is complete at once.
+                        // Only a look at the entry tells the two apart.
                         Some(name) => self.places.iter().any(|(id, directory, step)| {
                             *id == event.wd() && *step == name && !is_fresh_file(event.events(), directory, &name)
                         }),
-                        // The directory itself, or an overflow of the queue: look at everything.
+                        // The directory itself, or an overflow of the queue: anything may have changed.
                         None => true,
                     };
                 }
@@ -113,9 +112,9 @@ fn is_fresh_file(events: inotify::ReadFlags, directory: &Path, name: &[u8]) -> b
         && fs::symlink_metadata(directory.join(OsStr::from_bytes(name))).is_ok_and(|it| it.is_file())
 }
 
-/// Each directory that is looked into on the way to the file, with the name that is looked up there: links are followed as
-/// the kernel does. Only directories that are asked for a link or for the file itself matter, and those in which the
-/// first missing part would appear.
+/// The directories on the path to the file, each with the name that is looked up there. Links are followed as in the
+/// kernel. Only directories that contain a link or the file itself are listed, and the one in which the first missing
+/// part would appear.
 fn steps(path: &Path) -> Vec<(PathBuf, std::ffi::OsString)> {
     let mut steps = Vec::new();
     let mut ahead: Vec<std::ffi::OsString> = Vec::new();
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn each_link_on_the_way_is_watched() {
+    fn each_link_on_the_path_is_watched() {
         let root = std::env::temp_dir().join(format!("otelet-watch-{}", std::process::id()));
         let root = root.as_path();
         fs::create_dir_all(root.join("..2026_01")).expect("a temporary directory");

@@ -1,4 +1,4 @@
-//! Files and directories: where they are, for whom, and that what is written stays written.
+//! Files and directories: default paths, permissions, and durable writes.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -28,48 +28,47 @@ use super::host::registry;
 use super::pipes::is;
 use crate::os::User;
 
-/// Everything that the agent keeps is below this: `%ProgramData%\otelet`. The registry has the same for everybody, whatever
-/// variables a process was given.
+/// The directory for all files of the agent: `%ProgramData%\otelet`. It is read from the registry, which is the same
+/// for all users; the variables of a process may differ.
 pub(super) fn data_dir() -> PathBuf {
     let known = registry(r"SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList", "ProgramData").map(PathBuf::from);
     let known = known.filter(|path| path.is_absolute());
     known.unwrap_or_else(|| r"C:\ProgramData".into()).join("otelet")
 }
 
-/// Where the settings are looked for.
+/// The default path of the settings file.
 pub fn default_settings_path() -> PathBuf {
     data_dir().join("otelet.yaml")
 }
 
-/// Where this process runs.
 pub fn environment() -> crate::os::Environment {
     crate::os::Environment::Host
 }
 
-/// Makes a directory for the collector alone, which runs as the agent does.
+/// Makes a directory for the collector, which runs as the agent's user.
 ///
 /// # Errors
 ///
-/// As Windows says.
+/// The error of Windows.
 pub fn directory_for(path: &Path, _: Option<User>) -> io::Result<()> {
     private_dir(path)
 }
 
-/// Where the last good config is kept.
+/// The default directory for the last good config.
 pub fn default_state_dir() -> PathBuf {
     data_dir().join("state")
 }
 
-/// Where the status is written.
+/// The default directory for the status.
 pub fn default_runtime_dir() -> PathBuf {
     data_dir().join("run")
 }
 
-/// Makes the directory and those above it, for nobody but the agent, administrators and the system.
+/// Makes the directory and its parents, for the agent, administrators and the system only.
 ///
 /// # Errors
 ///
-/// As Windows says.
+/// The error of Windows.
 pub fn private_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -86,11 +85,11 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Those whom everybody is among: Everyone, Authenticated Users, Users, Guests, Anonymous.
+/// Groups that contain everybody: Everyone, Authenticated Users, Users, Guests, Anonymous.
 const CROWDS: [&str; 5] = ["S-1-1-0", "S-1-5-11", "S-1-5-32-545", "S-1-5-32-546", "S-1-5-7"];
 
-/// Those who can do everything anyway: the system, administrators, TrustedInstaller; and words for the owner, who is
-/// looked at himself.
+/// Accounts that can do everything anyway: the system, administrators, TrustedInstaller. The last two stand for the
+/// owner, who is checked separately.
 const TRUSTED: [&str; 5] = [
     "S-1-5-18",
     "S-1-5-32-544",
@@ -99,7 +98,7 @@ const TRUSTED: [&str; 5] = [
     "S-1-3-4",
 ];
 
-/// What changes a directory, or what is in it.
+/// The rights that allow to change a directory or its content.
 const CHANGES: u32 = GENERIC_ALL
     | GENERIC_WRITE
     | FILE_WRITE_DATA
@@ -109,13 +108,13 @@ const CHANGES: u32 = GENERIC_ALL
     | WRITE_DAC
     | WRITE_OWNER;
 
-/// Sees that nobody can plant a config in this directory, nor everybody read one: below `%ProgramData%` anybody may make
-/// directories. What is wrong with the agent's own one is put right, and said; with another one it is said only, since it
-/// may be there for others too.
+/// Checks that no other user can put a config into this directory, and that not everybody can read one: below
+/// `%ProgramData%` all users may make directories. Wrong permissions of the agent's own directory are corrected and
+/// reported. For another directory they are only reported, since other programs may need them.
 ///
 /// # Errors
 ///
-/// If it belongs to somebody else, or cannot be put right.
+/// If the directory belongs to another user, or cannot be corrected.
 pub fn keep_private(directory: &Path) -> io::Result<Option<String>> {
     let own = own_sid()?;
     let (owner, others) = access(directory, &own)?;
@@ -141,7 +140,7 @@ pub fn keep_private(directory: &Path) -> io::Result<Option<String>> {
     Ok(Some(format!("{name}: was open to {others}; now it is for administrators, the system and the agent")))
 }
 
-/// Keeps everybody off a directory but those for whom the agent makes one.
+/// Gives a directory the permissions of one that the agent makes.
 fn close(directory: &Path) -> io::Result<()> {
     let private = Private::new()?;
     let (mut present, mut defaulted, mut list) = (0, 0, null_mut());
@@ -157,12 +156,13 @@ fn close(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// The owner, and who beside the trusted ones may change what is there, or read it as everybody may.
+/// The owner, and the accounts that are not trusted but may change the content, or that contain everybody and may read
+/// it.
 fn access(directory: &Path, own: &str) -> io::Result<(String, Vec<String>)> {
     let path = wide_path(directory)?;
     let (mut owner, mut list, mut descriptor) = (null_mut(), null_mut::<ACL>(), null_mut());
     let what = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
-    // SAFETY: what the function gives is in the descriptor, which is freed when all of it was read.
+    // SAFETY: the results are inside the descriptor, which is freed after they are read.
     unsafe {
         let code = GetNamedSecurityInfoW(
             path.as_ptr(),
@@ -187,13 +187,13 @@ fn access(directory: &Path, own: &str) -> io::Result<(String, Vec<String>)> {
 ///
 /// The list is null or a valid one.
 unsafe fn others(list: *const ACL, own: &str) -> io::Result<Vec<String>> {
-    /// Of winnt.h.
+    // Source: winnt.h.
     const ACCESS_ALLOWED: u8 = 0;
     if list.is_null() {
         return Ok(vec!["everybody".into()]);
     }
     let mut others = Vec::new();
-    // SAFETY: the list is valid, and so are the entries below its count. One that allows has its SID at its end.
+    // SAFETY: the list and its entries below the count are valid. An entry that allows access has its SID at its end.
     unsafe {
         for index in 0..(*list).AceCount {
             let mut entry = null_mut();
@@ -213,38 +213,38 @@ unsafe fn others(list: *const ACL, own: &str) -> io::Result<Vec<String>> {
     Ok(others)
 }
 
-/// The collector runs as the agent does: it can read what the agent can.
+/// Does nothing here: the collector runs as the agent's user and can read the same files.
 ///
 /// # Errors
 ///
-/// None here.
+/// Never on Windows.
 pub fn let_read(_: &Path, _: Option<User>) -> io::Result<()> {
     Ok(())
 }
 
-/// The same for a directory.
+/// Does nothing here, as [`let_read`].
 ///
 /// # Errors
 ///
-/// None here.
+/// Never on Windows.
 pub fn let_pass(_: &Path, _: Option<User>) -> io::Result<()> {
     Ok(())
 }
 
-/// A file for nobody but the agent, administrators and the system, new or emptied.
+/// A file for the agent, administrators and the system only, new or emptied.
 ///
 /// # Errors
 ///
-/// As Windows says.
+/// The error of Windows.
 pub fn private_file(path: &Path) -> io::Result<File> {
     create(path, CREATE_ALWAYS)
 }
 
-/// The same, which must not be there yet.
+/// A new file for the agent, administrators and the system only; it must not exist yet.
 ///
 /// # Errors
 ///
-/// As Windows says.
+/// The error of Windows.
 pub fn new_private_file(path: &Path) -> io::Result<File> {
     create(path, CREATE_NEW)
 }
@@ -267,29 +267,29 @@ fn create(path: &Path, how: u32) -> io::Result<File> {
     Ok(File::from(handle))
 }
 
-/// Renames a file, over another one if there is one, and returns when that is on disk.
+/// Renames a file, over an existing one too, and returns when that is on disk.
 ///
-/// Somebody may have the file open in this moment, an antivirus or a backup: it is tried for up to 0.3 s. Called on threads
-/// that may wait.
+/// Another program may have the file open, such as an antivirus or a backup: the rename is tried for up to 0.3 s. Call
+/// it on threads that may wait.
 ///
 /// # Errors
 ///
-/// As Windows says.
+/// The error of Windows.
 pub fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     while_in_use(Duration::from_millis(20), || move_file(from, to, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH))
 }
 
-/// The same for what need not be on disk, on the main thread: whoever reads the file has done so after a moment, and it is
-/// tried for 15 ms at the most.
+/// Renames a file that need not be durable, on the main thread. A reader of the file needs it only for a moment, so the
+/// rename is tried for 15 ms at the most.
 ///
 /// # Errors
 ///
-/// As Windows says.
+/// The error of Windows.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     while_in_use(Duration::from_millis(1), || fs::rename(from, to))
 }
 
-/// Tries again while somebody else has the file, after longer and longer pauses.
+/// Tries again while another program has the file open, after growing pauses.
 fn while_in_use(pause: Duration, mut rename: impl FnMut() -> io::Result<()>) -> io::Result<()> {
     const TRIES: u32 = 5;
     for number in 1..=TRIES {
@@ -303,11 +303,11 @@ fn while_in_use(pause: Duration, mut rename: impl FnMut() -> io::Result<()>) -> 
     rename()
 }
 
-/// Replaces a file by another one, which everybody may use that could use the file. It is kept as `before`.
+/// Replaces a file by `new`, which gets the permissions of the file. The old file is kept as `before`.
 ///
 /// # Errors
 ///
-/// As Windows says.
+/// The error of Windows.
 pub fn replace_file(path: &Path, new: &Path, before: &Path) -> io::Result<()> {
     let (path, new, before) = (wide_path(path)?, wide_path(new)?, wide_path(before)?);
     // SAFETY: the paths end with NUL, and the reserved pointers are null.
@@ -318,7 +318,7 @@ pub fn replace_file(path: &Path, new: &Path, before: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::AlreadyExists`] if there is one, beside what Windows says.
+/// [`io::ErrorKind::AlreadyExists`] if `to` exists, or the error of Windows.
 pub fn rename_to_new(from: &Path, to: &Path) -> io::Result<()> {
     move_file(from, to, MOVEFILE_WRITE_THROUGH)
 }
@@ -329,21 +329,21 @@ fn move_file(from: &Path, to: &Path, flags: u32) -> io::Result<()> {
     done(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), flags) })
 }
 
-/// What sort of file it is, by its attributes: `attributes 0x20`. Who may do what with it is not in the metadata here.
+/// The attributes of a file: `attributes 0x20`. On Windows, its permissions are not in the metadata.
 pub fn describe_mode(metadata: &fs::Metadata) -> String {
     format!("attributes {:#x}", metadata.file_attributes())
 }
 
-/// A rename is durable when [`rename_durably`] returns.
+/// Does nothing here: a rename is durable when [`rename_durably`] returns.
 ///
 /// # Errors
 ///
-/// None here.
+/// Never on Windows.
 pub fn sync_dir(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Holds the file for this process alone, until it ends.
+/// Locks the file for this process until it ends.
 ///
 /// # Errors
 ///
@@ -352,7 +352,7 @@ pub fn lock(path: &Path) -> io::Result<()> {
     let file = create(path, OPEN_ALWAYS)?;
     match file.try_lock() {
         Ok(()) => {
-            // Closing it would give it up.
+            // Closing the file would release the lock.
             std::mem::forget(file);
             Ok(())
         }
@@ -361,11 +361,11 @@ pub fn lock(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens a regular file for reading, or the one that a link leads to: no device, no pipe.
+/// Opens a regular file for reading, also through a link. Devices and pipes are refused.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::Other`] for anything but a regular file, beside what Windows says.
+/// [`io::ErrorKind::Other`] for anything but a regular file, or the error of Windows.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let irregular = || io::Error::other("not a regular file");
     if !fs::metadata(path)?.is_file() {
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_may_be_long_and_is_replaced_whole() {
+    fn a_file_with_a_long_path_is_replaced_whole() {
         let dir = place("long");
         let deep = (0..12).fold(dir.clone(), |path, number| path.join(format!("a directory with number {number}")));
         assert!(deep.as_os_str().len() > 260);
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_can_use_is_said() {
+    fn a_directory_open_to_everybody_is_reported() {
         let dir = place("open");
         assert_eq!(keep_private(&dir).unwrap(), None);
         let open = Private::of("D:P(A;OICI;FA;;;WD)").unwrap();

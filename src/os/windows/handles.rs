@@ -1,4 +1,4 @@
-//! What other files here are made of: events, wide text, and who may use what the agent makes.
+//! Shared helpers: handles, events, wide text, and the permissions of objects that the agent makes.
 
 use std::ffi::OsStr;
 use std::io;
@@ -16,18 +16,19 @@ use windows_sys::Win32::Security::{
 };
 use windows_sys::Win32::System::Threading::{CreateEventW, GetCurrentProcess, OpenProcessToken};
 
-/// Text as Windows takes it, with its NUL.
+/// Text in UTF-16 for Windows, with a NUL at its end.
 pub(super) fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
     text.as_ref().encode_wide().chain([0]).collect()
 }
 
-/// Text that Windows gave, up to its NUL.
+/// Text from Windows, up to its NUL.
 pub(super) fn narrow(text: &[u16]) -> String {
     let end = text.iter().position(|unit| *unit == 0).unwrap_or(text.len());
     String::from_utf16_lossy(&text[..end])
 }
 
-/// A path as Windows takes it, also where it has more than 260 characters: then with `\\?\` in front, which takes no `/`.
+/// A path for Windows. One that may exceed 260 characters gets `\\?\` in front and is made absolute: `\\?\` allows no
+/// `/`.
 pub(super) fn wide_path(path: &Path) -> io::Result<Vec<u16>> {
     // `MAX_PATH` less a file name of eight and three, which a directory must leave room for.
     const SHORT: usize = 248;
@@ -41,41 +42,41 @@ pub(super) fn wide_path(path: &Path) -> io::Result<Vec<u16>> {
     Ok(prefix.encode_utf16().chain(rest.iter().copied()).chain([0]).collect())
 }
 
-/// A handle that a function has given.
+/// Takes over a handle that a function has returned.
 ///
 /// # Errors
 ///
-/// What Windows says, where it gave none.
+/// The error of Windows, if it returned none.
 pub(super) fn owned(handle: HANDLE) -> io::Result<OwnedHandle> {
     if handle.is_null() || handle == INVALID_HANDLE_VALUE {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the caller has it from a function that gives it away, and nobody else closes it.
+    // SAFETY: the caller has the handle from a function that passes ownership, and nothing else closes it.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
 }
 
-/// An event without a name. One that is not `manual` is reset by whoever waits for it.
+/// An event without a name. Unless it is `manual`, a wait that it ends resets it.
 pub(super) fn event(manual: bool) -> io::Result<OwnedHandle> {
     // SAFETY: the pointers may be null: no attributes, no name.
     owned(unsafe { CreateEventW(null(), manual.into(), 0, null()) })
 }
 
-/// What a function that answers with a BOOL has said.
+/// The result of a function that returns a BOOL.
 pub(super) fn done(answer: i32) -> io::Result<()> {
     if answer == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Who may use an object: the system, the administrators, and the user that the agent runs as. Nothing is inherited from
-/// above; what is made in a directory inherits from it.
+/// Permissions for the system, the administrators, and the user that the agent runs as. They inherit nothing from the
+/// parent; files in a directory inherit from it.
 pub(super) struct Private(PSECURITY_DESCRIPTOR);
 
 impl Private {
-    /// For the one who runs the agent.
+    /// The permissions for the user of this process.
     pub(super) fn new() -> io::Result<Self> {
         Self::of(&format!("D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;FA;;;{})", own_sid()?))
     }
 
-    /// By its text. Source: Security Descriptor String Format.
+    /// Permissions from text. Source: Security Descriptor String Format.
     pub(super) fn of(text: &str) -> io::Result<Self> {
         let mut descriptor = null_mut();
         let text = wide(text);
@@ -91,7 +92,7 @@ impl Private {
         Ok(Self(descriptor))
     }
 
-    /// As functions take it that make something. It must not outlive this.
+    /// The attributes for functions that make an object. They must not outlive this value.
     pub(super) fn attributes(&self) -> SECURITY_ATTRIBUTES {
         SECURITY_ATTRIBUTES {
             nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
@@ -107,7 +108,7 @@ impl Private {
 
 impl Drop for Private {
     fn drop(&mut self) {
-        // SAFETY: it came from a function whose result is freed by this one.
+        // SAFETY: the descriptor came from a function whose result must be freed by `LocalFree`.
         unsafe { LocalFree(self.0) };
     }
 }
@@ -118,11 +119,11 @@ pub(super) fn own_sid() -> io::Result<String> {
     // SAFETY: the pseudo handle of this process is always valid.
     done(unsafe { OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &mut token) })?;
     let token = owned(token)?;
-    // TOKEN_USER and the SID behind it, which has 68 bytes at the most; of u64 for the alignment.
+    // TOKEN_USER and the SID behind it, which has 68 bytes at the most; u64 gives the alignment.
     let mut buffer = [0_u64; 32];
     let mut length = 0;
     use std::os::windows::io::AsRawHandle;
-    // SAFETY: the buffer is as large as is said.
+    // SAFETY: the length is that of the buffer.
     done(unsafe {
         GetTokenInformation(
             token.as_raw_handle(),

@@ -1,4 +1,4 @@
-//! What tells this host from others, and what `src/host/windows.rs` makes its samples of.
+//! The identity of this host, and the measurements for the samples of `src/observe/host`.
 
 use std::io;
 use std::path::Path;
@@ -27,18 +27,18 @@ use super::handles::{done, narrow, wide};
 use super::process::{open, ticks, times};
 use std::os::windows::io::AsRawHandle;
 
-/// What tells this host from others, for as long as Windows is not installed anew. Empty if nothing does.
+/// An identifier that this host keeps until Windows is reinstalled. Empty if there is none.
 pub fn host_fingerprint() -> String {
     registry(r"SOFTWARE\Microsoft\Cryptography", "MachineGuid").unwrap_or_default()
 }
 
-/// A text of the machine's part of the registry, with the variables in it replaced.
+/// A text from the machine's part of the registry, with its variables expanded.
 pub(super) fn registry(key: &str, name: &str) -> Option<String> {
     let (key, name) = (wide(key), wide(name));
     let mut text = [0_u16; 256];
     let mut size = size_of_val(&text) as u32;
     let flags = RRF_RT_REG_SZ | RRF_SUBKEY_WOW6464KEY;
-    // SAFETY: the texts end with NUL, and the buffer is as large as is said.
+    // SAFETY: the texts end with NUL, and the size is that of the buffer.
     let code = unsafe {
         RegGetValueW(
             HKEY_LOCAL_MACHINE,
@@ -56,56 +56,58 @@ pub(super) fn registry(key: &str, name: &str) -> Option<String> {
 /// The version of Windows: `10.0.20348`.
 pub fn kernel_release() -> String {
     let mut info = OSVERSIONINFOW { dwOSVersionInfoSize: size_of::<OSVERSIONINFOW>() as u32, ..Default::default() };
-    // SAFETY: the structure says how large it is. Unlike others, this function tells the truth to programs without a manifest.
+    // SAFETY: the structure contains its size.
+    // Other functions report an older version to programs without a manifest; this one does not.
     unsafe { RtlGetVersion(&mut info) };
     format!("{}.{}.{}", info.dwMajorVersion, info.dwMinorVersion, info.dwBuildNumber)
 }
 
-/// The name of the host, and that of its Windows: `Windows Server 2022 Datacenter (10.0.20348)`.
+/// The names of the host and of its Windows: `Windows Server 2022 Datacenter (10.0.20348)`.
 pub fn name_and_version() -> (String, String) {
     let mut name = [0_u16; 256];
     let mut length = name.len() as u32;
-    // SAFETY: the buffer is as large as is said.
+    // SAFETY: the length is that of the buffer.
     unsafe { GetComputerNameExW(ComputerNamePhysicalDnsHostname, name.as_mut_ptr(), &mut length) };
     let product = registry(r"SOFTWARE\Microsoft\Windows NT\CurrentVersion", "ProductName");
     (narrow(&name), format!("{} ({})", product.unwrap_or_else(|| "Windows".into()), kernel_release()))
 }
 
-/// Nobody here says whether the clock is right without being asked over the network.
+/// Always none: Windows cannot say whether its clock is right without asking over the network.
 pub fn right_time() -> Option<SystemTime> {
     None
 }
 
-/// The time of all processors: idle, in the kernel, outside of it.
+/// The time of all processors: idle, in the kernel, in user mode.
 pub fn cpu_times() -> Option<[Duration; 3]> {
     let [mut idle, mut kernel, mut user] = [FILETIME::default(); 3];
     // SAFETY: the pointers are to values that live until the call returns.
     done(unsafe { GetSystemTimes(&mut idle, &mut kernel, &mut user) }).ok()?;
     let [idle, kernel, user] = [idle, kernel, user].map(ticks);
-    // What Windows calls time in the kernel has the idle time in it.
+    // Windows counts the idle time as time in the kernel.
     Some([idle, kernel.saturating_sub(idle), user].map(|ticks| Duration::from_nanos(ticks.saturating_mul(100))))
 }
 
-/// Physical memory, what of it can be had, the page files and what of them is in use, in bytes.
+/// Physical memory and its available part, page files and their used part, in bytes.
 pub fn memory() -> Option<[u64; 4]> {
     let mut status = MEMORYSTATUSEX { dwLength: size_of::<MEMORYSTATUSEX>() as u32, ..Default::default() };
-    // SAFETY: the structure says how large it is.
+    // SAFETY: the structure contains its size.
     done(unsafe { GlobalMemoryStatusEx(&mut status) }).ok()?;
     let (swap, swapped) = page_files(&status).unwrap_or_default();
     Some([status.ullTotalPhys, status.ullAvailPhys, swap, swapped])
 }
 
-/// What may be promised beyond physical memory, and what of that is: Windows counts promises, not what is on disk.
+/// The memory that can be committed beyond physical memory, and its committed part: Windows counts commitments, not
+/// bytes on disk.
 fn page_files(status: &MEMORYSTATUSEX) -> Option<(u64, u64)> {
     let mut info = PERFORMANCE_INFORMATION { cb: size_of::<PERFORMANCE_INFORMATION>() as u32, ..Default::default() };
-    // SAFETY: the structure says how large it is.
+    // SAFETY: the structure contains its size.
     done(unsafe { GetPerformanceInfo(&mut info, info.cb) }).ok()?;
     let bytes = |pages: usize| (pages as u64).saturating_mul(info.PageSize as u64);
     let size = bytes(info.CommitLimit).saturating_sub(status.ullTotalPhys);
     Some((size, bytes(info.CommitTotal).saturating_sub(status.ullTotalPhys).min(size)))
 }
 
-/// Since the host was started.
+/// The time since the host was started.
 pub fn uptime() -> Duration {
     // SAFETY: no arguments.
     Duration::from_millis(unsafe { GetTickCount64() })
@@ -114,21 +116,21 @@ pub fn uptime() -> Duration {
 /// A volume of a fixed drive.
 #[derive(Debug)]
 pub struct Volume {
-    /// `C:\`
+    /// The root, such as `C:\`.
     pub root: String,
-    /// `NTFS`
+    /// The file system, such as `NTFS`.
     pub kind: String,
-    /// What it holds, in bytes.
+    /// The size, in bytes.
     pub total: u64,
-    /// What is free for the agent, and in all, in bytes.
+    /// The space that is free for the agent, and all free space, in bytes.
     pub free: [u64; 2],
     /// Whether nothing can be written to it.
     pub read_only: bool,
 }
 
-/// The volumes that have a letter and are on fixed drives. A share may hang, a floppy takes seconds: they are not asked.
+/// The volumes with a letter on fixed drives. Other drives are not read: a share may hang, and a floppy takes seconds.
 pub fn volumes() -> Vec<Volume> {
-    /// Of winbase.h and winnt.h.
+    // Source: winbase.h and winnt.h.
     const DRIVE_FIXED: u32 = 3;
     const FILE_READ_ONLY_VOLUME: u32 = 0x0008_0000;
     // SAFETY: no arguments.
@@ -139,7 +141,8 @@ pub fn volumes() -> Vec<Volume> {
             let path = wide(Path::new(&root));
             let (mut free, mut total, mut in_all, mut flags) = (0, 0, 0, 0);
             let mut kind = [0_u16; 64];
-            // SAFETY: the path ends with NUL, the other pointers are to values that live until the calls return, or null.
+            // SAFETY: the path ends with NUL, the other pointers are to values that live until the calls return, or
+            // null.
             unsafe {
                 if GetDriveTypeW(path.as_ptr()) != DRIVE_FIXED {
                     return None;
@@ -154,30 +157,28 @@ pub fn volumes() -> Vec<Volume> {
         .collect()
 }
 
-/// What has gone over an interface; receive first, transmit second.
+/// The traffic of an interface since its start: received first, transmitted second.
 #[derive(Debug)]
 pub struct Traffic {
-    /// `Ethernet`
+    /// The alias, such as `Ethernet`.
     pub name: String,
-    /// In bytes.
     pub bytes: [u64; 2],
-    /// Unicast and others.
     pub packets: [u64; 2],
-    /// Packets that were not right.
+    /// Packets with errors.
     pub errors: [u64; 2],
-    /// Packets that were right, but not taken.
+    /// Packets without errors that were discarded.
     pub dropped: [u64; 2],
 }
 
-/// The interfaces that stand for something outside of this host, each once: Windows lists each filter above one as well.
+/// The interfaces to the outside of this host, each once: Windows also lists each filter above an interface.
 pub fn interfaces() -> Vec<Traffic> {
-    /// Of ipifcons.h.
+    // Source: ipifcons.h.
     const LOOPBACK: u32 = 24;
     const TUNNEL: u32 = 131;
-    /// `FilterInterface` in `InterfaceAndOperStatusFlags`.
+    // `FilterInterface` in `InterfaceAndOperStatusFlags`.
     const FILTER: u8 = 1 << 1;
     let mut table: *mut MIB_IF_TABLE2 = null_mut();
-    // SAFETY: the table is as long as it says, and freed when all of it was read.
+    // SAFETY: the table has as many rows as it says, and is freed after all of them are read.
     unsafe {
         if GetIfTable2(&mut table) != ERROR_SUCCESS {
             return Vec::new();
@@ -199,35 +200,33 @@ pub fn interfaces() -> Vec<Traffic> {
     }
 }
 
-/// What a process takes.
+/// The resources that a process uses.
 #[derive(Debug)]
 pub struct Usage {
-    /// When it started.
     pub start: SystemTime,
-    /// Time outside of the kernel, and in it.
+    /// Time in user mode, and in the kernel.
     pub cpu: [Duration; 2],
     /// Its working set, in bytes.
     pub resident: u64,
-    /// What it was promised for itself alone, in bytes.
+    /// The private memory that it has committed, in bytes.
     pub committed: u64,
-    /// Open handles.
     pub handles: Option<u64>,
 }
 
-/// Looks at a process.
+/// Measures a process.
 ///
 /// # Errors
 ///
-/// If there is none, or it is not ours to see.
+/// If there is no such process, or the agent may not read it.
 pub fn usage(pid: u32) -> io::Result<Usage> {
-    /// From 1601 to 1970, in units of 100 ns.
+    // From 1601 to 1970, in units of 100 ns.
     const TO_1970: u64 = 116_444_736_000_000_000;
     let process = open(pid, PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_VM_READ)?;
     let [start, kernel, user] = times(&process).ok_or_else(io::Error::last_os_error)?;
     let mut memory = PROCESS_MEMORY_COUNTERS_EX::default();
     let mut handles = 0;
     let size = size_of_val(&memory) as u32;
-    // SAFETY: the handle is open, and the structures are as large as is said: the longer form of the first is allowed.
+    // SAFETY: the handle is open, and the size is that of the structure: the function accepts this longer form too.
     let counted = unsafe {
         done(GetProcessMemoryInfo(process.as_raw_handle(), (&raw mut memory).cast(), size))?;
         GetProcessHandleCount(process.as_raw_handle(), &mut handles) != 0
@@ -247,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_host_and_this_process_are_seen() {
+    fn this_host_and_this_process_are_measured() {
         assert!(!host_fingerprint().is_empty() && kernel_release().starts_with(|c: char| c.is_ascii_digit()));
         let [total, available, swap, swapped] = memory().unwrap();
         assert!(available < total && swapped <= swap, "{available} of {total}, {swapped} of {swap}");

@@ -1,4 +1,4 @@
-//! The service manager that started the agent: told what sd_notify(3) tells systemd, in its own terms.
+//! Messages to the service manager that started the agent: those of sd_notify(3), translated to Windows' own states.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,16 +16,16 @@ use super::handles::{done, wide};
 use super::signals::arrived;
 use crate::os::Signal;
 
-/// How long the start may take between two signs of life.
+/// The longest time between two messages during the start.
 const START_HINT: Duration = Duration::from_secs(30);
 
-/// What the service manager knows. None where it did not start the agent.
-static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+/// The status that the service manager knows. None if it did not start the agent.
+static REPORTED: Mutex<Option<ReportedStatus>> = Mutex::new(None);
 
-/// A system that goes down says so twice.
-static STOP_SAID: AtomicBool = AtomicBool::new(false);
+/// Whether a stop was noted: a system that shuts down sends two controls.
+static STOP_NOTED: AtomicBool = AtomicBool::new(false);
 
-struct Known {
+struct ReportedStatus {
     /// A SERVICE_STATUS_HANDLE, which need not be closed.
     handle: usize,
     state: u32,
@@ -33,32 +33,38 @@ struct Known {
     hint: Duration,
 }
 
-/// Begins to tell the service manager, and to hear it. On the thread that it has started for the service.
+/// Registers the handler for controls and reports the start. Call it on the thread that the service manager has
+/// started.
 ///
 /// # Errors
 ///
-/// As Windows says.
-pub(super) fn meet_manager(name: &str) -> std::io::Result<()> {
+/// The error of Windows.
+pub(super) fn register_handler(name: &str) -> std::io::Result<()> {
     let name = wide(name);
     // SAFETY: the name ends with NUL, and the handler is a function of this program.
     let handle = unsafe { RegisterServiceCtrlHandlerExW(name.as_ptr(), Some(handler), std::ptr::null()) };
     done(i32::from(!handle.is_null()))?;
-    if let Ok(mut known) = KNOWN.lock() {
-        *known = Some(Known { handle: handle as usize, state: SERVICE_START_PENDING, checkpoint: 1, hint: START_HINT });
+    if let Ok(mut status) = REPORTED.lock() {
+        *status = Some(ReportedStatus {
+            handle: handle as usize,
+            state: SERVICE_START_PENDING,
+            checkpoint: 1,
+            hint: START_HINT,
+        });
     }
     tell(|_| {});
     Ok(())
 }
 
-/// Tells the service manager that the agent has ended, and how. It may end the process at once.
-pub(super) fn take_leave(status: u8) {
+/// Reports the end of the agent with its exit status. Windows may then end the process at once.
+pub(super) fn report_end(status: u8) {
     tell_with(status, |known| {
         (known.state, known.checkpoint, known.hint) = (SERVICE_STOPPED, 0, Duration::ZERO);
     });
 }
 
-/// Tells the service manager something, if there is one: `READY=1`, `STOPPING=1` with the time that it may take. Whatever
-/// else is said while a start or a stop is under way shows that it goes on.
+/// Sends a message to the service manager, if there is one: `READY=1`, `STOPPING=1` with the time that it may take. Any
+/// other message during a start or a stop counts as progress.
 pub fn tell_manager(message: &str) {
     tell(|known| {
         for line in message.lines() {
@@ -71,17 +77,17 @@ pub fn tell_manager(message: &str) {
                 Some(_) | None => {}
             }
         }
-        // Between two states that last, each message moves it.
+        // During a start or a stop, a higher checkpoint means progress.
         known.checkpoint = if known.state == SERVICE_RUNNING { 0 } else { known.checkpoint + 1 };
     });
 }
 
-fn tell(change: impl FnOnce(&mut Known)) {
+fn tell(change: impl FnOnce(&mut ReportedStatus)) {
     tell_with(0, change);
 }
 
-fn tell_with(exit: u8, change: impl FnOnce(&mut Known)) {
-    let Ok(mut known) = KNOWN.lock() else { return };
+fn tell_with(exit: u8, change: impl FnOnce(&mut ReportedStatus)) {
+    let Ok(mut known) = REPORTED.lock() else { return };
     let Some(known) = &mut *known else { return };
     if known.state == SERVICE_STOPPED {
         return;
@@ -102,18 +108,18 @@ fn tell_with(exit: u8, change: impl FnOnce(&mut Known)) {
         dwCheckPoint: known.checkpoint,
         dwWaitHint: u32::try_from(known.hint.as_millis()).unwrap_or(u32::MAX),
     };
-    // SAFETY: the handle is the service's, the structure lives until the call returns.
+    // SAFETY: the handle is the service's, and the structure lives until the call returns.
     let told = done(unsafe { SetServiceStatus(known.handle as SERVICE_STATUS_HANDLE, &status) });
     if let Err(error) = told {
-        log::debug!("the service manager does not take state {}: {error}", known.state);
+        log::debug!("the service manager does not accept state {}: {error}", known.state);
     }
 }
 
-/// Called by Windows on the thread of the dispatcher. It only notes.
+/// Windows calls this on the thread of the dispatcher. It only notes signals.
 unsafe extern "system" fn handler(control: u32, _: u32, _: *mut core::ffi::c_void, _: *mut core::ffi::c_void) -> u32 {
     match control {
         SERVICE_CONTROL_STOP | SERVICE_CONTROL_PRESHUTDOWN | SERVICE_CONTROL_SHUTDOWN => {
-            if !STOP_SAID.swap(true, Ordering::SeqCst) {
+            if !STOP_NOTED.swap(true, Ordering::SeqCst) {
                 arrived(Signal::Stop);
             }
         }
@@ -124,12 +130,12 @@ unsafe extern "system" fn handler(control: u32, _: u32, _: *mut core::ffi::c_voi
     NO_ERROR
 }
 
-/// What systemd wants to know of a reload. Nobody asks here.
+/// Always 0: only systemd needs this time.
 pub fn monotonic_microseconds() -> u64 {
     0
 }
 
-/// How long the service manager waits for a sign of life: it does not.
+/// Always none: Windows' service manager has no watchdog.
 pub fn watchdog_limit() -> Option<Duration> {
     None
 }

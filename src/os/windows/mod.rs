@@ -1,4 +1,4 @@
-//! Windows. One room for each thing that is asked of it, with the names that `unix` has.
+//! Windows. One file for each use of the system, with the same names as in `unix`.
 
 mod console;
 mod files;
@@ -28,18 +28,18 @@ pub use signals::*;
 pub use sockets::*;
 pub use watch::Watch;
 
-/// What a Collector does on a host until it is told otherwise.
+/// The built-in config for a host.
 pub const BUILT_IN: &str = include_str!("../../../targets/windows/collector.yaml");
 
-/// What is passed beside it where the Collector takes that: larger distributions have receivers for more of Windows.
+/// The additional built-in config, for Collectors that accept it: larger distributions have more receivers for Windows.
 pub const BUILT_IN_MORE: &str = include_str!("../../../targets/windows/more.yaml");
 
-/// Settings that have no meaning here, and why.
+/// Settings that have no meaning on this system, and why.
 pub const SENSELESS: &[(&str, &str)] = &[
     ("collector.run_as", "is for Unix; on Windows the collector runs as the agent does: give the service an account"),
     ("collector.oom_score_adj", "is for Linux; Windows kills nobody when memory is short"),
     ("host.root", "is for an agent in a container on Linux; Windows is seen as it is"),
 ];
 
-/// Whether a collector can say how it is by `sd_notify`.
+/// Whether a collector can report its health by `sd_notify`.
 pub const HAS_SD_NOTIFY: bool = false;

@@ -1,4 +1,4 @@
-//! What is read from a child, and the log that is written without waiting for its reader.
+//! The output of a child, and the agent's log, which is written without waiting for its reader.
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
@@ -25,31 +25,35 @@ use windows_sys::Win32::System::Pipes::{CreateNamedPipeW, PIPE_REJECT_REMOTE_CLI
 use super::handles::{event, owned, wide};
 use super::wait::ready;
 
-/// What is read at once, and what the pipe holds, in bytes.
+/// The most that is read at once, in bytes.
 const PIECE: usize = 8 * 1024;
-const HELD: u32 = 64 * 1024;
 
-/// The reading side of what a child prints. stdout and stderr share it, so that the order is kept.
+/// The buffer of a pipe, in bytes.
+const PIPE_BUFFER: u32 = 64 * 1024;
+
+/// The reading end of a child's output. stdout and stderr share it, so that the order is kept.
 #[derive(Debug)]
-pub struct Output(Reading);
+pub struct Output(PipeReader);
 
-/// A pipe: what the agent reads, and what the child writes.
+/// A pipe: the end that the agent reads, and the end that the child writes.
 ///
 /// # Errors
 ///
-/// If Windows gives none.
+/// If Windows cannot make one.
 pub fn output() -> io::Result<(Output, OwnedHandle)> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    // An anonymous pipe cannot be read without waiting. The number is for the case that somebody has taken a name.
+    // An anonymous pipe cannot be read without waiting. The random number avoids a name that another program has taken.
     let (pid, number) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let name = format!(r"\\.\pipe\otelet-{pid}-{number}-{:x}", fastrand::u64(..));
     let path = wide(&name);
     let flags = PIPE_ACCESS_INBOUND | FILE_FLAG_OVERLAPPED | FILE_FLAG_FIRST_PIPE_INSTANCE;
-    // SAFETY: the name ends with NUL. Without attributes only the same user, administrators and the system may write.
-    let read =
-        owned(unsafe { CreateNamedPipeW(path.as_ptr(), flags, PIPE_REJECT_REMOTE_CLIENTS, 1, 0, HELD, 0, null()) })?;
+    // SAFETY: the name ends with NUL.
+    // Without attributes, only the same user, administrators and the system may write.
+    let read = owned(unsafe {
+        CreateNamedPipeW(path.as_ptr(), flags, PIPE_REJECT_REMOTE_CLIENTS, 1, 0, PIPE_BUFFER, 0, null())
+    })?;
     let write = OpenOptions::new().write(true).open(name)?;
-    Ok((Output(Reading::of(read)?), write.into()))
+    Ok((Output(PipeReader::of(read)?), write.into()))
 }
 
 impl Output {
@@ -57,20 +61,20 @@ impl Output {
     ///
     /// # Errors
     ///
-    /// As Windows says.
+    /// The error of Windows.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer).await
     }
 
-    /// What is there now, without waiting: the last words of a child that has ended.
+    /// Reads the available bytes without waiting: the last words of a child that has ended.
     pub fn read_now(&self, buffer: &mut [u8]) -> usize {
         self.0.read_now(buffer).ok().flatten().unwrap_or(0)
     }
 }
 
-/// A pipe that is read piece by piece. The piece belongs to it: a wait that is given up leaves Windows something to write to.
+/// A pipe that is read piece by piece. It owns the buffer: Windows may write to it after a wait is dropped.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct PipeReader {
     pipe: OwnedHandle,
     event: OwnedHandle,
     piece: RefCell<Box<Piece>>,
@@ -79,9 +83,9 @@ pub(super) struct Reading {
 struct Piece {
     overlapped: OVERLAPPED,
     bytes: [u8; PIECE],
-    /// Whether Windows writes to it.
+    /// Whether Windows is writing to it.
     pending: bool,
-    /// What of it was not handed out yet.
+    /// The bytes that are not returned yet.
     left: std::ops::Range<usize>,
 }
 
@@ -91,8 +95,8 @@ impl std::fmt::Debug for Piece {
     }
 }
 
-impl Reading {
-    /// Reads from a pipe that was opened for this.
+impl PipeReader {
+    /// A reader of a pipe that was opened as overlapped.
     pub(super) fn of(pipe: OwnedHandle) -> io::Result<Self> {
         let event = event(true)?;
         let overlapped = OVERLAPPED { hEvent: event.as_raw_handle(), ..OVERLAPPED::default() };
@@ -104,7 +108,7 @@ impl Reading {
         self.pipe.as_raw_handle()
     }
 
-    /// Set when something has come.
+    /// The event that is set when bytes have come.
     pub(super) fn event(&self) -> HANDLE {
         self.event.as_raw_handle()
     }
@@ -118,12 +122,12 @@ impl Reading {
         }
     }
 
-    /// What is there, without waiting; 0 is the end, and nothing that there is nothing yet.
+    /// Reads the available bytes without waiting. 0 is the end; none means that there are no bytes yet.
     pub(super) fn read_now(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let piece = &mut **self.piece.borrow_mut();
         if piece.left.is_empty() {
             if !piece.pending {
-                // SAFETY: the piece is on the heap and stays there until the reading has ended, see `drop`.
+                // SAFETY: the piece is on the heap and stays there until the read has ended, see `drop`.
                 let begun = unsafe {
                     ReadFile(self.raw(), piece.bytes.as_mut_ptr(), PIECE as u32, null_mut(), &mut piece.overlapped)
                 };
@@ -135,7 +139,7 @@ impl Reading {
                 piece.pending = true;
             }
             let mut length = 0;
-            // SAFETY: the structure is the one that the reading was begun with.
+            // SAFETY: the read was begun with this structure.
             let ended = unsafe { GetOverlappedResult(self.raw(), &piece.overlapped, &mut length, 0) };
             match io::Error::last_os_error() {
                 _ if ended != 0 => {}
@@ -155,12 +159,13 @@ impl Reading {
     }
 }
 
-impl Drop for Reading {
+impl Drop for PipeReader {
     fn drop(&mut self) {
         let piece = self.piece.get_mut();
         if piece.pending {
             let mut length = 0;
-            // SAFETY: the reading is under way. Once it is cancelled, Windows has done with the piece, and says so.
+            // SAFETY: a read is pending. After it is cancelled, the second call waits until Windows no longer uses the
+            // piece.
             unsafe {
                 CancelIoEx(self.pipe.as_raw_handle(), &piece.overlapped);
                 GetOverlappedResult(self.pipe.as_raw_handle(), &piece.overlapped, &mut length, 1);
@@ -169,7 +174,7 @@ impl Drop for Reading {
     }
 }
 
-/// A writer that has gone is the end and no error.
+/// The end of a pipe: a writer that has gone is no error.
 fn end(error: io::Error) -> io::Result<Option<usize>> {
     let gone = [ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_PIPE_NOT_CONNECTED];
     if gone.iter().any(|code| is(&error, *code)) { Ok(Some(0)) } else { Err(error) }
@@ -179,7 +184,7 @@ pub(super) fn is(error: &io::Error, code: u32) -> bool {
     error.raw_os_error() == Some(code as i32)
 }
 
-/// Columns and rows of the terminal that stdout is, if it is one. From then on it understands escape sequences.
+/// Columns and rows of the terminal of stdout. None if stdout is no terminal. It also turns on escape sequences.
 pub fn terminal() -> Option<(usize, usize)> {
     let stdout = io::stdout();
     let (handle, mut mode) = (stdout.as_raw_handle(), 0);
@@ -198,22 +203,21 @@ pub fn terminal() -> Option<(usize, usize)> {
 
 // ---- The log -------------------------------------------------------------------------------------------------------
 
-/// What waits for a slow reader of the log at the most, in bytes.
-const WAITING_AT_MOST: usize = 64 * 1024;
+/// The most bytes of the log that wait for a slow reader.
+const MAX_QUEUED: usize = 64 * 1024;
 
-/// How long the end waits for that reader.
+/// The time that the end of the agent waits for that reader.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Has what is printed to stdout and stderr go into a file, from now on. The one before is let go: Windows puts no file in
-/// place of one that is open.
+/// Redirects stdout and stderr into a file. The file before it is closed, since Windows cannot replace an open file.
 ///
 /// # Errors
 ///
-/// As Windows says.
+/// The error of Windows.
 pub fn stderr_into(file: &File) -> io::Result<()> {
     static OPEN: Mutex<Option<File>> = Mutex::new(None);
     let copy = file.try_clone()?;
-    // SAFETY: the handle stays open until another one has taken its place.
+    // SAFETY: the handle stays open until another one replaces it.
     unsafe {
         SetStdHandle(STD_ERROR_HANDLE, copy.as_raw_handle());
         SetStdHandle(STD_OUTPUT_HANDLE, copy.as_raw_handle());
@@ -225,24 +229,25 @@ pub fn stderr_into(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// What waits to be written, and by whom.
+/// The lines that wait to be written.
 static QUEUE: Mutex<Queue> = Mutex::new(Queue { bytes: Vec::new(), writing: false, alone: true });
 static QUEUED: Condvar = Condvar::new();
 
 struct Queue {
     bytes: Vec<u8>,
     writing: bool,
-    /// Nobody but the caller writes.
+    /// There is no writing thread: the caller writes.
     alone: bool,
 }
 
-/// Writes to the agent's stderr, but never waits for its reader: one that stalls, or a person who selects text in the
-/// console, must not stall supervision. Returns whether all of it was written, or will be.
+/// Writes to the agent's stderr without waiting for its reader: a reader that stalls, or a person who selects text in
+/// the console, must not stall supervision. Returns whether all of it is written or will be.
 ///
-/// A file takes it at once. Whatever else there is gets it from a thread of its own, which Windows needs for that.
+/// A file is written at once. For pipes and consoles there is a writing thread, since Windows cannot write to them
+/// without waiting.
 pub fn write_log(bytes: &[u8]) -> bool {
     let stderr = io::stderr();
-    // SAFETY: a handle, open or not.
+    // SAFETY: the function accepts any handle, open or not.
     if stderr.as_raw_handle().is_null() || unsafe { GetFileType(stderr.as_raw_handle()) } == FILE_TYPE_DISK {
         return stderr.lock().write_all(bytes).is_ok();
     }
@@ -257,7 +262,7 @@ pub fn write_log(bytes: &[u8]) -> bool {
     if queue.alone {
         return stderr.lock().write_all(bytes).is_ok();
     }
-    if queue.bytes.len() + bytes.len() > WAITING_AT_MOST {
+    if queue.bytes.len() + bytes.len() > MAX_QUEUED {
         return false;
     }
     queue.bytes.extend_from_slice(bytes);
@@ -265,7 +270,7 @@ pub fn write_log(bytes: &[u8]) -> bool {
     true
 }
 
-/// Stack of the thread that writes the log, in bytes.
+/// The stack of the writing thread, in bytes.
 const STACK: usize = 64 * 1024;
 
 fn write_queued() {
@@ -291,7 +296,7 @@ fn write_queued() {
     }
 }
 
-/// Waits, but not long, for the reader of the log. What is said from now on is written by whoever says it.
+/// Waits for the reader of the log for a short time. After that, each caller of [`write_log`] writes by itself.
 pub fn finish_log() {
     let limit = Instant::now() + LAST_LINES;
     let Ok(mut queue) = QUEUE.lock() else { return };

@@ -1,4 +1,4 @@
-//! Processes: told apart, asked to end, ended and waited for. Each child that is looked after is in a job of its own.
+//! Processes: identified, asked to end, ended and waited for. Each supervised child is in a job of its own.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,29 +25,32 @@ use super::console::has_terminal;
 use super::handles::{done, owned};
 use super::wait::ready;
 
-/// What a process that was ended by force says with its exit code, so that it is not taken for one that ended well.
+/// The exit code of a process that the agent has killed, so that it is not taken for success.
 const KILLED: u32 = 137;
 
-/// The jobs of the children that are looked after, by the pid of the first process in each.
+/// A limit on memory for the job of a child, in bytes.
+pub type MemoryGroup = u64;
+
+/// The jobs of the supervised children, by the pid of the child.
 static JOBS: Mutex<BTreeMap<u32, OwnedHandle>> = Mutex::new(BTreeMap::new());
 
-/// Whether the agent is the first process, which it never is.
+/// Always false: Windows has no PID 1.
 pub fn is_pid_1() -> bool {
     false
 }
 
-/// Windows has no zombies.
+/// Does nothing here: Windows has no zombies.
 pub fn reap_strangers(_: &[u32]) {}
 
-/// Puts the agent into a job that ends all of its processes when the last handle to it is closed, which is when the agent
-/// has ended, however it did. What it starts is in the job from its first moment.
+/// Puts the agent into a job that ends all of its processes when the last handle to the job is closed. That happens
+/// when the agent ends for any reason. A child of the agent is in the job from its start.
 pub(super) fn die_together() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let joined = job(None).and_then(|job| {
             // SAFETY: both handles are open; the one of the own process is always valid.
             done(unsafe { AssignProcessToJobObject(job.as_raw_handle(), GetCurrentProcess()) })?;
-            // Closing it would be the end.
+            // Closing the handle would end this process.
             std::mem::forget(job);
             Ok(())
         });
@@ -57,9 +60,9 @@ pub(super) fn die_together() {
     });
 }
 
-/// A job whose processes end with its last handle, and have no more memory than this together, in bytes.
+/// A job whose processes end with its last handle. Together they have no more than `memory` bytes.
 pub(super) fn job(memory: Option<u64>) -> io::Result<OwnedHandle> {
-    // SAFETY: neither attributes nor a name.
+    // SAFETY: both pointers may be null: no attributes, no name.
     let job = owned(unsafe { CreateJobObjectW(null(), null()) })?;
     let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
     limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
@@ -67,7 +70,7 @@ pub(super) fn job(memory: Option<u64>) -> io::Result<OwnedHandle> {
         limits.BasicLimitInformation.LimitFlags |= JOB_OBJECT_LIMIT_JOB_MEMORY;
         limits.JobMemoryLimit = usize::try_from(bytes).unwrap_or(usize::MAX);
     }
-    // SAFETY: the structure is the one that the class names.
+    // SAFETY: the structure is the one of this information class.
     done(unsafe {
         SetInformationJobObject(
             job.as_raw_handle(),
@@ -79,7 +82,16 @@ pub(super) fn job(memory: Option<u64>) -> io::Result<OwnedHandle> {
     Ok(job)
 }
 
-/// Puts a child that was started just now into its job.
+/// A limit for the job of a child, in bytes.
+///
+/// # Errors
+///
+/// Never on Windows.
+pub fn memory_group(limit: u64) -> Result<MemoryGroup, String> {
+    Ok(limit)
+}
+
+/// Puts a child that has just started into its job.
 pub(super) fn put_into(job: OwnedHandle, pid: u32) -> io::Result<()> {
     let process = open(pid, PROCESS_SET_QUOTA | PROCESS_TERMINATE)?;
     // SAFETY: both handles are open.
@@ -92,29 +104,30 @@ fn jobs<T>(job: impl FnOnce(&mut BTreeMap<u32, OwnedHandle>) -> T) -> T {
     job(&mut JOBS.lock().expect("no panic while it is held"))
 }
 
-/// Asks the process to end, in the way of the console: Go's programs take both events for an interrupt.
+/// Asks the process to end by a console event: Go's programs treat both events as an interrupt.
 ///
-/// A child of an agent with a terminal is on it, in a process group of its own, and gets ^BREAK. Otherwise it has a
-/// console of its own, which the agent enters for a moment to press ^C there.
+/// With a terminal, the child is on it in a process group of its own, and gets ^BREAK. Without one, the child has a
+/// console of its own; the agent attaches to it for a moment and sends ^C.
 pub fn terminate(pid: u32) {
     let asked = if has_terminal() {
-        // SAFETY: numbers only.
+        // SAFETY: the arguments are numbers.
         done(unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, pid) })
     } else {
-        press_ctrl_c(pid)
+        send_ctrl_c(pid)
     };
     if let Err(error) = asked {
         log::warn!("process {pid} cannot be asked to end: {error}; it is killed when its time is over");
     }
 }
 
-/// Presses ^C on the console of another process.
-fn press_ctrl_c(pid: u32) -> io::Result<()> {
+/// Sends ^C to the console of another process.
+fn send_ctrl_c(pid: u32) -> io::Result<()> {
     const STANDARD: [u32; 3] = [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE];
-    // SAFETY: numbers and handles that stay open only. To enter a console is to be given its handles for one's own.
+    // SAFETY: the arguments are numbers, and handles that stay open.
+    // To attach to a console replaces the standard handles, so they are restored.
     unsafe {
         let own = STANDARD.map(|which| GetStdHandle(which));
-        // What a parent without a console leaves under wine would be in the way.
+        // Under wine, a parent without a console leaves one behind, and the attach would fail.
         FreeConsole();
         let asked = done(AttachConsole(pid)).and_then(|()| {
             let asked = done(GenerateConsoleCtrlEvent(CTRL_C_EVENT, 0));
@@ -142,7 +155,7 @@ pub fn kill_group(pid: u32) {
     }
 }
 
-/// Ends what a collector that has ended left in its job.
+/// Ends the processes that a collector left behind in its job.
 pub fn sweep_group(pid: u32) {
     if let Some(job) = jobs(|jobs| jobs.remove(&pid)) {
         // SAFETY: the handle is open.
@@ -150,8 +163,8 @@ pub fn sweep_group(pid: u32) {
     }
 }
 
-/// When the process started, in units of 100 ns since 1601: with the pid, a name that is not used twice. None if there is
-/// no such process, or only its remains.
+/// The start of the process, in units of 100 ns since 1601. Together with the pid it identifies a process. None if
+/// there is no such process, or if it has ended.
 pub fn process_start(pid: u32) -> Option<u64> {
     let process = open(pid, PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_SYNCHRONIZE).ok()?;
     // SAFETY: the handle is open.
@@ -159,7 +172,7 @@ pub fn process_start(pid: u32) -> Option<u64> {
     runs.then(|| Some(times(&process)?[0])).flatten()
 }
 
-/// Start, time in the kernel and time outside of it, in units of 100 ns.
+/// The start, the time in the kernel and the time in user mode, in units of 100 ns.
 pub(super) fn times(process: &OwnedHandle) -> Option<[u64; 3]> {
     let [mut start, mut end, mut kernel, mut user] = [FILETIME::default(); 4];
     // SAFETY: the handle is open, the pointers are to values that live until the call returns.
@@ -171,17 +184,17 @@ pub(super) fn ticks(time: FILETIME) -> u64 {
     u64::from(time.dwHighDateTime) << 32 | u64::from(time.dwLowDateTime)
 }
 
-/// Nothing stops a process here so that it could not tell.
+/// Always false: Windows has no signal that stops a process.
 pub fn is_stopped(_: u32) -> bool {
     false
 }
 
-/// What an earlier agent left: nothing, since its job has ended it.
+/// Always empty: the job of an earlier agent has ended its collector.
 pub fn find_marked(_: &str) -> Vec<u32> {
     Vec::new()
 }
 
-/// Completes when a process that is not our child has ended.
+/// Completes when a process that is no child of the agent has ended.
 pub async fn gone(pid: u32) {
     if let Ok(process) = open(pid, PROCESS_SYNCHRONIZE) {
         ready(&process).await;
@@ -189,6 +202,6 @@ pub async fn gone(pid: u32) {
 }
 
 pub(super) fn open(pid: u32, access: u32) -> io::Result<OwnedHandle> {
-    // SAFETY: numbers only.
+    // SAFETY: the arguments are numbers.
     owned(unsafe { OpenProcess(access, 0, pid) })
 }

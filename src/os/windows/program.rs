@@ -1,4 +1,4 @@
-//! Where programs are and what they are called; why one does not run, in words.
+//! Programs: their places and names, and the reason why one cannot run.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -9,18 +9,18 @@ use windows_sys::Win32::Foundation::{ERROR_BAD_EXE_FORMAT, ERROR_EXE_MACHINE_TYP
 
 use super::pipes::is;
 
-/// Where a Collector is looked for, in words.
+/// The places where a Collector is looked for, as a message names them.
 pub const COLLECTOR_PLACES: &str = r"on PATH or in %ProgramFiles%\OpenTelemetry Collector";
 
-/// Directories besides those on PATH that a Collector is looked for in: its installer uses this one, and leaves PATH alone.
-/// Source: `windows-installer.wxs` of opentelemetry-collector-releases. Like PATH, the variable is whoever's who starts the
-/// agent; only administrators write there.
+/// More directories in which a Collector is looked for, beside PATH: its installer uses this one and does not change
+/// PATH. Source: `windows-installer.wxs` of opentelemetry-collector-releases. Like PATH, the variable comes from the
+/// user who starts the agent. Only administrators can write to the directory.
 pub fn collector_directories() -> Vec<PathBuf> {
     let programs = std::env::var_os("ProgramFiles").map(PathBuf::from).filter(|path| path.is_absolute());
     programs.map(|path| path.join("OpenTelemetry Collector")).into_iter().collect()
 }
 
-/// The name by which a program is asked for: `otelcol` for `otelcol.exe` and `OtelCol.EXE`.
+/// The name of a program without its extension: `otelcol` for `otelcol.exe` and `OtelCol.EXE`.
 pub fn program_name(name: &OsStr) -> OsString {
     let lower = name.to_ascii_lowercase();
     match Path::new(&lower).extension() {
@@ -29,18 +29,19 @@ pub fn program_name(name: &OsStr) -> OsString {
     }
 }
 
-/// Whether a file is a program by its name: what has `otelcol` in front may be a config of it, too.
+/// Whether a file is a program by its extension: a config of the Collector may also begin with `otelcol`.
 pub fn is_program(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("exe")) && path.is_file()
 }
 
-/// Whether a collector has said, in its last words, that a port could not be had. Go prints Windows' own words behind
-/// `bind: `, in the language of the system; what goes wrong with a port of loopback that was free is that somebody has it.
+/// Whether the last words of a collector say that a port is taken. Behind `bind: `, Go prints Windows' message in the
+/// language of the system. The port is on loopback and was free before, so any error there means that another program
+/// has taken it.
 pub fn says_port_is_taken(words: &str) -> bool {
     words.contains(": bind: ")
 }
 
-/// What is wrong with a program that Windows would not start, in words.
+/// The reason why Windows did not start a program, as a message.
 pub fn describe_spawn_error(program: &Path, error: &io::Error) -> String {
     let name = program.display();
     match error.kind() {
@@ -56,7 +57,7 @@ pub fn describe_spawn_error(program: &Path, error: &io::Error) -> String {
     }
 }
 
-/// Windows says by itself what it does not run.
+/// Always none: Windows itself refuses a program that it cannot run.
 pub fn foreign(_: &Path) -> Option<String> {
     None
 }
@@ -86,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_machine_of_this_very_program_is_known() {
+    fn the_machine_of_this_program_is_read() {
         let own = std::env::current_exe().unwrap();
         assert_eq!(machine(&own).as_deref(), Some(std::env::consts::ARCH));
         let error = io::Error::from_raw_os_error(ERROR_BAD_EXE_FORMAT as i32);
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_asked_for_without_its_extension_in_any_case() {
+    fn a_program_name_has_no_extension_and_ignores_case() {
         for name in ["otelcol", "otelcol.exe", "OtelCol.EXE"] {
             assert_eq!(program_name(name.as_ref()), "otelcol");
         }
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_taken_in_whatever_language_windows_says_it() {
+    fn a_taken_port_is_recognized_in_any_language() {
         for words in [
             "Only one usage of each socket address (protocol/network address/port) is normally permitted.",
             "Normalerweise darf jede Socketadresse nur jeweils einmal verwendet werden.",

@@ -15,7 +15,7 @@ use windows_sys::Win32::System::Services::*;
 
 use super::files::data_dir;
 use super::handles::{done, narrow, wide};
-use super::manager::{meet_manager, take_leave};
+use super::manager::{register_handler, report_end};
 use crate::os::{
     ServiceAccess, ServiceConfig, ServiceDefinition, ServiceEnd, ServiceError, ServiceErrorKind, ServiceProperty,
     ServiceState, ServiceStatus,
@@ -25,7 +25,7 @@ use crate::os::{
 #[derive(Debug, Clone, Copy)]
 pub struct ServiceManager(());
 
-/// The service manager, which each Windows has.
+/// The service manager. Each Windows has one.
 pub fn service_manager() -> Option<ServiceManager> {
     Some(ServiceManager(()))
 }
@@ -33,20 +33,20 @@ pub fn service_manager() -> Option<ServiceManager> {
 /// The name of a service, and the agent's work as one.
 type Body = (&'static str, Box<dyn FnOnce() -> u8 + Send>);
 
-/// Run once the service manager has started its thread.
+/// The work that starts once the service manager has started its thread.
 static BODY: Mutex<Option<Body>> = Mutex::new(None);
 
 impl ServiceManager {
-    /// Where a service keeps everything.
+    /// The directory for all files of a service.
     pub fn data_dir(&self) -> PathBuf {
         data_dir()
     }
 
-    /// Runs this process as a service, whose exit status `body` answers with. Returns when it has ended.
+    /// Runs this process as a service. `body` returns its exit status. Returns when the service has ended.
     ///
     /// # Errors
     ///
-    /// [`ServiceErrorKind::NotTheManagers`] if the service manager has not started this process.
+    /// [`ServiceErrorKind::NotStartedByManager`] if the service manager has not started this process.
     pub fn run(&self, name: &'static str, body: impl FnOnce() -> u8 + Send + 'static) -> Result<(), ServiceError> {
         if let Ok(mut kept) = BODY.lock() {
             *kept = Some((name, Box::new(body)));
@@ -56,7 +56,8 @@ impl ServiceManager {
             SERVICE_TABLE_ENTRYW { lpServiceName: name.as_mut_ptr(), lpServiceProc: Some(service_main) },
             SERVICE_TABLE_ENTRYW { lpServiceName: null_mut(), lpServiceProc: None },
         ];
-        // SAFETY: the table ends with an empty entry and lives until the call returns, which is when the service has ended.
+        // SAFETY: the table ends with an empty entry and lives until the call returns, which is when the service has
+        // ended.
         Ok(done(unsafe { StartServiceCtrlDispatcherW(table.as_ptr()) })?)
     }
 
@@ -64,7 +65,7 @@ impl ServiceManager {
     ///
     /// # Errors
     ///
-    /// [`ServiceErrorKind::NotInstalled`] if there is none, beside what Windows says.
+    /// [`ServiceErrorKind::NotInstalled`] if there is none, or the error of Windows.
     pub fn open(&self, name: &str, access: ServiceAccess) -> Result<Service, ServiceError> {
         let access = match access {
             ServiceAccess::All => SERVICE_ALL_ACCESS,
@@ -83,7 +84,7 @@ impl ServiceManager {
     ///
     /// # Errors
     ///
-    /// [`ServiceErrorKind::Exists`] if there is one, beside what Windows says.
+    /// [`ServiceErrorKind::Exists`] if there is one, or the error of Windows.
     pub fn create(&self, name: &str, definition: &ServiceDefinition<'_>) -> Result<Service, ServiceError> {
         let manager = connect(SC_MANAGER_CONNECT | SC_MANAGER_CREATE_SERVICE)?;
         let (name, texts) = (wide(name), Texts::of(definition));
@@ -109,13 +110,13 @@ impl ServiceManager {
     }
 }
 
-/// Called by Windows on a thread of its own, which becomes the agent's one thread.
+/// Windows calls this on a thread of its own, which becomes the agent's main thread.
 unsafe extern "system" fn service_main(_: u32, _: *mut windows_sys::core::PWSTR) {
     let Some((name, body)) = BODY.lock().ok().and_then(|mut kept| kept.take()) else { return };
-    if meet_manager(name).is_err() {
+    if register_handler(name).is_err() {
         return;
     }
-    take_leave(body());
+    report_end(body());
 }
 
 /// A service that was opened.
@@ -123,11 +124,11 @@ unsafe extern "system" fn service_main(_: u32, _: *mut windows_sys::core::PWSTR)
 pub struct Service(Handle);
 
 impl Service {
-    /// Registers it anew. A service that runs goes on as it was.
+    /// Changes the registration. A running service is not affected.
     ///
     /// # Errors
     ///
-    /// As Windows says.
+    /// The error of Windows.
     pub fn change(&self, definition: &ServiceDefinition<'_>) -> Result<(), ServiceError> {
         let texts = Texts::of(definition);
         let start = if definition.keep_start { SERVICE_NO_CHANGE } else { SERVICE_AUTO_START };
@@ -153,7 +154,7 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// As Windows says: an older one does not know all of them.
+    /// The error of Windows. An older one does not know all properties.
     pub fn set(&self, property: &ServiceProperty<'_>) -> Result<(), ServiceError> {
         match property {
             ServiceProperty::Description(text) => {
@@ -197,16 +198,16 @@ impl Service {
         Ok(done(unsafe { ChangeServiceConfig2W(self.0.0, what, std::ptr::from_ref(value).cast()) })?)
     }
 
-    /// How it is registered.
+    /// The registration of the service.
     ///
     /// # Errors
     ///
-    /// As Windows says.
+    /// The error of Windows.
     pub fn config(&self) -> Result<ServiceConfig, ServiceError> {
-        // As large as Windows lets it be; of u64 for the alignment.
+        // The largest size that Windows allows; u64 gives the alignment.
         let mut buffer = vec![0_u64; 1024];
         let mut needed = 0;
-        // SAFETY: the handle is open, the buffer as large as is said, and the text that the structure points to is in it.
+        // SAFETY: the handle is open, the size is that of the buffer, and the texts of the structure are in the buffer.
         unsafe {
             let config = buffer.as_mut_ptr().cast::<QUERY_SERVICE_CONFIGW>();
             done(QueryServiceConfigW(self.0.0, config, 8 * 1024, &mut needed))?;
@@ -222,15 +223,15 @@ impl Service {
         }
     }
 
-    /// How it is.
+    /// The status of the service.
     ///
     /// # Errors
     ///
-    /// As Windows says.
+    /// The error of Windows.
     pub fn status(&self) -> Result<ServiceStatus, ServiceError> {
         let mut status = SERVICE_STATUS_PROCESS::default();
         let (size, mut needed) = (size_of_val(&status) as u32, 0);
-        // SAFETY: the handle is open, the buffer as large as is said.
+        // SAFETY: the handle is open, and the size is that of the structure.
         done(unsafe {
             QueryServiceStatusEx(self.0.0, SC_STATUS_PROCESS_INFO, (&raw mut status).cast(), size, &mut needed)
         })?;
@@ -250,30 +251,30 @@ impl Service {
         Ok(ServiceStatus { state, pid: status.dwProcessId, end })
     }
 
-    /// Asks for a start, and does not wait for it.
+    /// Requests a start without waiting for it.
     ///
     /// # Errors
     ///
-    /// [`ServiceErrorKind::AlreadyRunning`] or [`ServiceErrorKind::Busy`], beside what Windows says.
+    /// [`ServiceErrorKind::AlreadyRunning`], [`ServiceErrorKind::Busy`], or the error of Windows.
     pub fn start(&self) -> Result<(), ServiceError> {
         // SAFETY: the handle is open; no arguments.
         Ok(done(unsafe { StartServiceW(self.0.0, 0, null()) })?)
     }
 
-    /// Asks for a stop, and does not wait for it.
+    /// Requests a stop without waiting for it.
     ///
     /// # Errors
     ///
-    /// [`ServiceErrorKind::NotRunning`], beside what Windows says.
+    /// [`ServiceErrorKind::NotRunning`], or the error of Windows.
     pub fn stop(&self) -> Result<(), ServiceError> {
         self.control(SERVICE_CONTROL_STOP)
     }
 
-    /// Has it read its settings again.
+    /// Makes the service read its settings again.
     ///
     /// # Errors
     ///
-    /// As Windows says.
+    /// The error of Windows.
     pub fn reload(&self) -> Result<(), ServiceError> {
         self.control(SERVICE_CONTROL_PARAMCHANGE)
     }
@@ -284,11 +285,11 @@ impl Service {
         Ok(done(unsafe { ControlService(self.0.0, control, &mut status) })?)
     }
 
-    /// Removes it, when the last program has closed it.
+    /// Removes the service as soon as the last program closes it.
     ///
     /// # Errors
     ///
-    /// As Windows says.
+    /// The error of Windows.
     pub fn delete(&self) -> Result<(), ServiceError> {
         // SAFETY: the handle is open.
         Ok(done(unsafe { DeleteService(self.0.0) })?)
@@ -307,17 +308,17 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // SAFETY: it is open, and nobody uses it after this.
+        // SAFETY: the handle is open, and nothing uses it after this.
         unsafe { CloseServiceHandle(self.0) };
     }
 }
 
 fn connect(access: u32) -> io::Result<Handle> {
-    // SAFETY: this machine, its usual database.
+    // SAFETY: both pointers may be null: this machine, its default database.
     Handle::of(unsafe { OpenSCManagerW(null(), null(), access) })
 }
 
-/// A definition as Windows takes it.
+/// The texts of a definition in UTF-16.
 struct Texts {
     display_name: Vec<u16>,
     command_line: Vec<u16>,
@@ -333,7 +334,7 @@ impl Texts {
         }
     }
 
-    /// Null where the account is to stay.
+    /// The account, or null to keep the current one.
     fn account(&self) -> *const u16 {
         self.account.as_ref().map_or(null(), |name| name.as_ptr())
     }
@@ -352,7 +353,7 @@ impl From<io::Error> for ServiceError {
             ERROR_SERVICE_ALREADY_RUNNING => ServiceErrorKind::AlreadyRunning,
             ERROR_SERVICE_NOT_ACTIVE => ServiceErrorKind::NotRunning,
             ERROR_SERVICE_DATABASE_LOCKED => ServiceErrorKind::Busy,
-            ERROR_FAILED_SERVICE_CONTROLLER_CONNECT => ServiceErrorKind::NotTheManagers,
+            ERROR_FAILED_SERVICE_CONTROLLER_CONNECT => ServiceErrorKind::NotStartedByManager,
             _ if cause.kind() == io::ErrorKind::PermissionDenied => ServiceErrorKind::Denied,
             _ => ServiceErrorKind::Other,
         };

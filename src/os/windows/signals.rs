@@ -1,5 +1,5 @@
-//! What takes the place of signals: the console's ^C, the service manager's controls, and events by which other processes
-//! of the system, of administrators or of the same user ask for something.
+//! The replacement of signals: the console's ^C, the service manager's controls, and events that other processes of the
+//! system, of administrators or of the same user can set.
 
 use std::cell::RefCell;
 use std::io;
@@ -21,15 +21,14 @@ use crate::os::Signal;
 use crate::os::wake::{note, noted};
 
 thread_local! {
-    /// The events by which others ask.
-    static ASKED: RefCell<Vec<(Signal, OwnedHandle)>> = const { RefCell::new(Vec::new()) };
+    /// The events that other processes set.
+    static EVENTS: RefCell<Vec<(Signal, OwnedHandle)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The signals that can arrive, and the names of the events by which other processes send them. A signal is noted by its
-/// place here.
+/// The signals, and the names of the events by which other processes send them. A signal is noted by its index here.
 const NAMES: [(Signal, &str); 3] = [(Signal::Stop, "stop"), (Signal::Reload, "reload"), (Signal::Poke, "poke")];
 
-/// Begins to listen. What arrives before [`block_on`](crate::os::block_on) runs is not lost.
+/// Handles the signals above. A signal that arrives before [`block_on`](crate::os::block_on) runs is not lost.
 ///
 /// # Errors
 ///
@@ -37,17 +36,18 @@ const NAMES: [(Signal, &str); 3] = [(Signal::Stop, "stop"), (Signal::Reload, "re
 pub fn catch_signals() -> io::Result<()> {
     super::die_together();
     has_terminal();
-    // SAFETY: the handler is a function of this program. An ignored ^C, which a parent may have left, would be inherited.
+    // SAFETY: the handler is a function of this program.
+    // The first call undoes an ignored ^C that a parent may have passed on.
     unsafe {
         SetConsoleCtrlHandler(None, 0);
         done(SetConsoleCtrlHandler(Some(handler), 1))?;
     }
-    ASKED.set(NAMES.iter().filter_map(|(signal, name)| Some((*signal, asking_event(name)?))).collect());
+    EVENTS.set(NAMES.iter().filter_map(|(signal, name)| Some((*signal, own_event(name)?))).collect());
     Ok(())
 }
 
-/// An event of ours. One that somebody else has made under this name would be his to set.
-fn asking_event(name: &str) -> Option<OwnedHandle> {
+/// A new event with the agent's permissions. If another program has made one with this name, it is not used.
+fn own_event(name: &str) -> Option<OwnedHandle> {
     let path = event_name(std::process::id(), name);
     let made = Private::new().and_then(|private| {
         let (attributes, text) = (private.attributes(), wide(&path));
@@ -56,17 +56,17 @@ fn asking_event(name: &str) -> Option<OwnedHandle> {
         let handle = owned(handle)?;
         if error == ERROR_ALREADY_EXISTS { Err(io::ErrorKind::AlreadyExists.into()) } else { Ok(handle) }
     });
-    made.inspect_err(|error| log::warn!("{path}: cannot be made: {error}; requests to {name} are not heard")).ok()
+    made.inspect_err(|error| log::warn!("{path}: cannot be made: {error}; requests to {name} do not work")).ok()
 }
 
 fn event_name(pid: u32, name: &str) -> String {
     format!(r"Global\otelet-{pid}-{name}")
 }
 
-/// Called by Windows on a thread of its own.
+/// Windows calls this on a thread of its own.
 unsafe extern "system" fn handler(event: u32) -> i32 {
     if !has_terminal() {
-        // It was sent to the collector, whose console the agent was on at the moment.
+        // The agent sent it to the collector, while it was attached to the collector's console.
         return 1;
     }
     arrived(Signal::Stop);
@@ -101,11 +101,11 @@ pub fn flag_stop(flag: &Arc<AtomicBool>) -> io::Result<()> {
     done(unsafe { SetConsoleCtrlHandler(Some(handler), 1) })
 }
 
-/// The next signal. One task waits for them.
+/// The next signal. Only one task may wait.
 pub async fn signal() -> Signal {
     let noted = async { NAMES[noted().await as usize].0 };
-    // The events outlive the wait: nobody takes them from the list.
-    let events: Vec<(Signal, std::os::windows::io::BorrowedHandle<'static>)> = ASKED.with_borrow(|asked| {
+    // The events outlive the wait: they are never removed from the list.
+    let events: Vec<(Signal, std::os::windows::io::BorrowedHandle<'static>)> = EVENTS.with_borrow(|asked| {
         // SAFETY: as above; the list ends with the thread, and so does the wait.
         let borrow =
             |handle: &OwnedHandle| unsafe { std::os::windows::io::BorrowedHandle::borrow_raw(handle.as_raw_handle()) };
@@ -121,11 +121,11 @@ pub async fn signal() -> Signal {
     noted.or(asked(Signal::Stop)).or(asked(Signal::Reload)).or(asked(Signal::Poke)).await
 }
 
-/// Has a running agent look for a request and write its status.
+/// Makes a running agent look for a request and write its status.
 ///
 /// # Errors
 ///
-/// If the process is gone or belongs to somebody else.
+/// If the process is gone or belongs to another user.
 pub fn poke(pid: u32) -> io::Result<()> {
     send(pid, Signal::Poke)
 }
@@ -134,7 +134,7 @@ pub fn poke(pid: u32) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// If the process is gone or belongs to somebody else.
+/// If the process is gone or belongs to another user.
 pub fn send(pid: u32, signal: Signal) -> io::Result<()> {
     let name = NAMES.iter().find(|(known, _)| *known == signal).ok_or(io::ErrorKind::Unsupported)?.1;
     let name = wide(event_name(pid, name));

@@ -1,4 +1,4 @@
-//! Connections on which nothing waits: a question to a health check, and a container engine on its named pipe.
+//! Connections that never block a thread: requests to a health check, and to a container engine on its named pipe.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -20,21 +20,21 @@ use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED
 use windows_sys::Win32::System::Threading::WaitForSingleObject;
 
 use super::handles::event;
-use super::pipes::{Reading, is};
+use super::pipes::{PipeReader, is};
 use super::wait::ready;
 use crate::os::User;
 
-/// A connection on which nothing waits: connects, sends, and reads the first bytes of the answer, as a task.
+/// Connects, sends a request, and reads the first bytes of the answer, as a task that never blocks.
 ///
 /// # Errors
 ///
-/// As Windows says; [`io::ErrorKind::ConnectionReset`] when the other side closes without an answer.
+/// The error of Windows; [`io::ErrorKind::ConnectionReset`] if the other side closes without an answer.
 pub async fn ask(address: SocketAddr, request: &[u8], answer: &mut [u8]) -> io::Result<usize> {
     let socket = socket(address)?;
-    // SAFETY: nobody else has the socket.
+    // SAFETY: nothing else owns the socket.
     let mut stream = unsafe { TcpStream::from_raw_socket(socket as _) };
     let event = event(true)?;
-    // It also makes the socket one on which nothing waits.
+    // `WSAEventSelect` also makes the socket non-blocking.
     let mask = (FD_CONNECT | FD_READ | FD_CLOSE) as i32;
     // SAFETY: both are open.
     wsa(unsafe { WSAEventSelect(socket, event.as_raw_handle() as _, mask) })?;
@@ -67,14 +67,14 @@ pub async fn ask(address: SocketAddr, request: &[u8], answer: &mut [u8]) -> io::
     }
 }
 
-/// The place of the outcome of a connect in `WSANETWORKEVENTS`. Source: winsock2.h.
+/// The index of the result of a connect in `WSANETWORKEVENTS`. Source: winsock2.h.
 const FD_CONNECT_BIT: usize = 4;
 
 fn socket(address: SocketAddr) -> io::Result<SOCKET> {
     let family = if address.is_ipv4() { AF_INET } else { AF_INET6 };
     let flags = WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT;
     let mut data = WSADATA::default();
-    // SAFETY: it counts how often it was called; the process ends with it still in use.
+    // SAFETY: `WSAStartup` may be called often, and need not be undone before the process ends.
     let socket = unsafe {
         match WSAStartup(0x0202, &mut data) {
             0 => WSASocketW(family.into(), SOCK_STREAM, IPPROTO_TCP, null(), 0, flags),
@@ -85,7 +85,7 @@ fn socket(address: SocketAddr) -> io::Result<SOCKET> {
 }
 
 fn begin_to_connect(socket: SOCKET, address: SocketAddr) -> io::Result<()> {
-    // SAFETY: the structures live until the call returns, and their sizes are theirs.
+    // SAFETY: the structures live until the call returns, and the sizes are their own.
     wsa(unsafe {
         match address {
             SocketAddr::V4(address) => {
@@ -121,21 +121,21 @@ fn last() -> io::Error {
     io::Error::from_raw_os_error(unsafe { WSAGetLastError() })
 }
 
-/// A connection to a named pipe, on which nothing waits: `\\.\pipe\docker_engine`.
+/// A connection to a named pipe, such as `\\.\pipe\docker_engine`, that never blocks.
 #[derive(Debug)]
-pub struct LocalStream(Reading);
+pub struct LocalStream(PipeReader);
 
-/// How long a pipe may take for a few bytes.
+/// The time limit for sending a few bytes to a pipe.
 const SEND_LIMIT: Duration = Duration::from_millis(100);
 
 impl LocalStream {
-    /// Connects now or not at all: a pipe without room for one more is an error too.
+    /// Connects without waiting: a pipe without a free instance is an error.
     ///
     /// # Errors
     ///
-    /// As Windows says.
+    /// The error of Windows.
     pub fn connect(path: &Path) -> io::Result<Self> {
-        // Whoever listens may learn who the agent is, but not act in its name.
+        // The server of the pipe may identify the agent's user, but not impersonate it.
         let opened = std::fs::OpenOptions::new()
             .read(true)
             .write(true)
@@ -146,14 +146,14 @@ impl LocalStream {
             true => io::ErrorKind::WouldBlock.into(),
             false => error,
         })?;
-        Ok(Self(Reading::of(pipe.into())?))
+        Ok(Self(PipeReader::of(pipe.into())?))
     }
 
     /// Waits for bytes, as a task; 0 is the end.
     ///
     /// # Errors
     ///
-    /// As Windows says.
+    /// The error of Windows.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer).await
     }
@@ -162,26 +162,26 @@ impl LocalStream {
     ///
     /// # Errors
     ///
-    /// As Windows says; [`io::ErrorKind::TimedOut`] where they do not fit, and nobody reads.
+    /// The error of Windows; [`io::ErrorKind::TimedOut`] if they do not fit and the server does not read.
     pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
         write(&self.0, bytes, SEND_LIMIT)
     }
 
-    /// The same connection for a thread that may wait, but not beyond this time.
+    /// The same connection for a thread that may wait until this time.
     ///
     /// # Errors
     ///
-    /// None here.
+    /// Never on Windows.
     pub fn until(self, deadline: Instant) -> io::Result<PatientStream> {
         Ok(PatientStream { stream: self.0, deadline })
     }
 }
 
-fn write(pipe: &Reading, bytes: &[u8], limit: Duration) -> io::Result<()> {
+fn write(pipe: &PipeReader, bytes: &[u8], limit: Duration) -> io::Result<()> {
     let event = event(true)?;
     let mut overlapped = OVERLAPPED { hEvent: event.as_raw_handle(), ..OVERLAPPED::default() };
     let mut written = 0;
-    // SAFETY: bytes and structure live until Windows has done with them: it is waited for below, whatever happens.
+    // SAFETY: bytes and structure live until Windows no longer uses them: the last call waits for that in any case.
     unsafe {
         let begun = WriteFile(pipe.raw(), bytes.as_ptr(), bytes.len() as u32, null_mut(), &mut overlapped);
         if begun == 0 {
@@ -204,10 +204,10 @@ fn write(pipe: &Reading, bytes: &[u8], limit: Duration) -> io::Result<()> {
     }
 }
 
-/// A connection on which a thread waits, but not beyond a time.
+/// A connection on which a thread waits until a deadline.
 #[derive(Debug)]
 pub struct PatientStream {
-    stream: Reading,
+    stream: PipeReader,
     deadline: Instant,
 }
 
@@ -228,12 +228,12 @@ impl Read for PatientStream {
     }
 }
 
-/// Nothing speaks `sd_notify` here.
+/// A type without values: Windows has no `sd_notify`.
 #[derive(Debug)]
 pub struct NotifySocket(std::convert::Infallible);
 
 impl NotifySocket {
-    /// There is none.
+    /// Always fails.
     ///
     /// # Errors
     ///

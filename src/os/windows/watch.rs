@@ -1,4 +1,4 @@
-//! Watches files for changes. Windows tells of changes in a directory; which file it was is seen by looking.
+//! Watches files for changes. Windows reports a change in a directory; a check of the files shows which one it was.
 
 use std::io;
 use std::os::windows::io::BorrowedHandle;
@@ -15,27 +15,27 @@ use windows_sys::Win32::Storage::FileSystem::{
 use super::handles::{done, wide_path};
 use super::wait::ready;
 
-/// A watch on all directories in which a change can mean another content of the files.
+/// A watch on all directories in which a change can mean another content of a file.
 #[derive(Debug)]
 pub struct Watch {
     paths: Vec<PathBuf>,
-    seen: Vec<Look>,
+    last: Vec<FileState>,
     places: Vec<Place>,
 }
 
-/// What a look at a file shows: time of change and size; nothing if it is not there.
-type Look = Option<(SystemTime, u64)>;
+/// The time of change and the size of a file; none if there is no file.
+type FileState = Option<(SystemTime, u64)>;
 
 impl Watch {
-    /// Begins to watch some files. One that does not exist yet is watched for by its nearest existing directory.
+    /// Begins to watch files. For a file that does not exist yet, its nearest existing directory is watched.
     ///
     /// # Errors
     ///
-    /// If Windows watches none of the directories.
+    /// If none of the directories can be watched.
     pub fn new(paths: Vec<PathBuf>) -> io::Result<Self> {
-        let mut watch = Self { seen: Vec::new(), paths, places: Vec::new() };
+        let mut watch = Self { last: Vec::new(), paths, places: Vec::new() };
         watch.arm()?;
-        watch.seen = watch.look();
+        watch.last = watch.look();
         Ok(watch)
     }
 
@@ -43,7 +43,7 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// As Windows says.
+    /// The error of Windows.
     pub async fn changed(&mut self) -> io::Result<()> {
         loop {
             let mut any: std::pin::Pin<Box<dyn Future<Output = usize>>> = Box::pin(std::future::pending());
@@ -54,22 +54,23 @@ impl Watch {
                 }));
             }
             let index = any.await;
-            // SAFETY: the handle is open and was signalled. A directory that is gone is found to be so when armed anew.
+            // SAFETY: the handle is open and was signalled.
+            // An error means that the directory is gone, which `arm` handles.
             let _ = done(unsafe { FindNextChangeNotification(self.places[index].handle) });
             let seen = self.look();
-            if seen != self.seen {
-                self.seen = seen;
+            if seen != self.last {
+                self.last = seen;
                 self.arm()?;
                 return Ok(());
             }
-            // A directory on the way may have come or gone.
+            // A directory on a path may have come or gone.
             if self.places.iter().map(|place| &place.directory).ne(self.directories().iter()) {
                 self.arm()?;
             }
         }
     }
 
-    fn look(&self) -> Vec<Look> {
+    fn look(&self) -> Vec<FileState> {
         let look = |path: &PathBuf| {
             let metadata = std::fs::metadata(path).ok()?;
             Some((metadata.modified().ok()?, metadata.len()))
@@ -77,7 +78,8 @@ impl Watch {
         self.paths.iter().map(look).collect()
     }
 
-    /// The directories to watch, each once: where a file is, where the file is that a link leads to, or where it would be.
+    /// The directories to watch, each once: the directory of a file, of the target of a link, or of a file that is
+    /// missing.
     fn directories(&self) -> Vec<PathBuf> {
         let mut directories = Vec::new();
         for path in &self.paths {
@@ -111,7 +113,7 @@ impl Watch {
     }
 }
 
-/// A directory of which Windows says that something in it has changed.
+/// A watched directory.
 #[derive(Debug)]
 struct Place {
     directory: PathBuf,
@@ -131,14 +133,14 @@ impl Place {
     }
 
     fn handle(&self) -> BorrowedHandle<'_> {
-        // SAFETY: it is open for as long as this lives.
+        // SAFETY: the handle is open for as long as this value exists.
         unsafe { BorrowedHandle::borrow_raw(self.handle) }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // SAFETY: it is open, and nobody uses it after this.
+        // SAFETY: the handle is open, and nothing uses it after this.
         unsafe { FindCloseChangeNotification(self.handle) };
     }
 }

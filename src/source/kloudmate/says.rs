@@ -1,4 +1,4 @@
-//! What the agent says of itself with each poll. Pure.
+//! The request: how the agent describes itself with each poll. Pure.
 
 use otelet_wire::kloudmate::Poll;
 
@@ -7,10 +7,9 @@ use crate::os::Environment;
 use crate::source::Report;
 use otelet_wire::status::{AgentState, RemoteConfigStatus};
 
-/// The most of an error that is reported, in bytes.
-pub(super) const LONGEST_ERROR: usize = 2048;
+/// The longest error message that is reported, in bytes.
+pub(super) const MAX_ERROR: usize = 2048;
 
-/// Makes the request.
 pub(super) fn poll<'a>(report: &'a Report, role: &'a Role) -> Poll<'a> {
     let (status, host) = (&report.status, &report.status.host);
     let platform = match host.os_type.as_str() {
@@ -43,16 +42,15 @@ pub(super) fn poll<'a>(report: &'a Report, role: &'a Role) -> Poll<'a> {
     }
 }
 
-/// What is wrong, in one text: the config that was refused and why, why the last poll failed, and why the collector
-/// does not run or is not well.
-///
-/// A failed poll is worth a word since its answer may have been an announcement, which nobody repeats by himself.
+/// Everything that is wrong, in one text: why a config was refused, why the last poll failed, and why the collector
+/// does not run or is not healthy.
 fn trouble(report: &Report) -> String {
     let (config, collector) = (&report.status.config, &report.status.collector);
     let mut parts: Vec<String> = Vec::new();
     if config.remote_config_status == RemoteConfigStatus::Failed {
         parts.push(format!("config refused: {}", config.message));
     }
+    // The answer to a failed poll may have been an announcement. The service does not repeat it, but a person can.
     parts.extend(report.status.exchanges.last_error.iter().map(|why| format!("last poll failed: {why}")));
     if let Some(trouble) = &collector.trouble {
         parts.push(format!("collector {}: {trouble}", collector.state));
@@ -61,6 +59,6 @@ fn trouble(report: &Report) -> String {
         parts.push(format!("collector exited: {}{words}{}", exit.how, exit.last_words));
     }
     let mut text = parts.join("; ");
-    text.truncate(text.floor_char_boundary(LONGEST_ERROR));
+    text.truncate(text.floor_char_boundary(MAX_ERROR));
     text
 }

@@ -1,9 +1,9 @@
-//! What is sent, what is understood, and what is never lost.
+//! KloudMate's protocol: requests, answers, and configs that survive a restart.
 
 use std::fs;
 use std::time::Duration;
 
-use super::says::LONGEST_ERROR;
+use super::says::MAX_ERROR;
 use super::*;
 use crate::http::test_server::{Answer as Scripted, Server};
 use crate::http::tests::{Dir, settings};
@@ -16,7 +16,7 @@ fn role(environment: Environment) -> Role {
     Role { environment, cluster: String::new() }
 }
 
-/// An agent that has just been started on a host where all is well and nothing is known yet.
+/// The report of an agent that has just started on a healthy host and has no config yet.
 pub(in crate::source) fn report() -> Report {
     let status = Status {
         agent: AgentStatus {
@@ -61,7 +61,7 @@ impl Site {
         self.agent_as(role(Environment::Host))
     }
 
-    /// An agent that was just started.
+    /// An agent that has just started.
     fn agent_as(&self, role: Role) -> KloudMate {
         let url = self.server.at("/agents/config-check");
         let (inbox, complaint) = Inbox::open(&self.dir.path(""), &url);
@@ -120,7 +120,7 @@ fn the_request_has_all_nine_keys_and_the_raw_key() {
 }
 
 #[test]
-fn what_is_not_known_is_empty_and_what_differs_by_role_does() {
+fn unknown_fields_are_empty_and_the_role_decides_platform_and_hostname() {
     let site = Site::new();
     let said = |role: Role, report: &Report| {
         let request = site.agent_as(role).request(report, false).unwrap();
@@ -151,7 +151,7 @@ fn no_key_means_no_header() {
 }
 
 #[test]
-fn what_can_never_be_sent_is_refused_without_its_secrets() {
+fn settings_that_can_never_work_are_refused_without_their_secrets() {
     let with = |url: &str, name: &str, value: &str, key: &str| {
         let dir = Dir::new();
         let (inbox, _) = Inbox::open(&dir.path(""), "x");
@@ -179,7 +179,7 @@ fn what_can_never_be_sent_is_refused_without_its_secrets() {
 }
 
 #[test]
-fn an_announced_config_is_handed_on_byte_for_byte_and_is_on_disk_by_then() {
+fn an_announced_config_is_on_disk_before_it_is_handed_on_byte_for_byte() {
     let site = Site::new();
     let body = "{\"b\": {\"max\": 10485760, \"x\": 1e3,  \"f\":1.10},\n \"a\": [\"\u{fc}\\n\\u0041\", null, {}]}";
     site.answers(&format!(" {{\"config\" : {body} , \"k\": 1, \"restart_required\": true}} "));
@@ -192,7 +192,7 @@ fn an_announced_config_is_handed_on_byte_for_byte_and_is_on_disk_by_then() {
 }
 
 #[test]
-fn both_answers_are_understood_in_all_their_forms() {
+fn answers_are_read_in_all_their_forms() {
     for (answer, announced) in [
         (NOTHING, Instruction::Nothing),
         ("{}", Instruction::Nothing),
@@ -287,7 +287,7 @@ fn only_200_is_an_answer() {
 }
 
 #[test]
-fn what_is_wrong_is_reported() {
+fn refusals_failed_polls_and_collector_trouble_are_reported() {
     let site = Site::new();
     let agent = site.agent();
     let said = |report: &Report| {
@@ -313,7 +313,7 @@ fn what_is_wrong_is_reported() {
     report.status.collector.last_exit = Some(ExitStatus { how, at, last_words });
     let exited = said(&report);
     assert!(exited.starts_with("collector exited: code 1: \u{fc}\u{fc}"), "{exited}");
-    assert!((LONGEST_ERROR - 1..=LONGEST_ERROR).contains(&exited.len()));
+    assert!((MAX_ERROR - 1..=MAX_ERROR).contains(&exited.len()));
 }
 
 fn again(body: &str) -> Result<Answer, Failure> {
@@ -321,7 +321,7 @@ fn again(body: &str) -> Result<Answer, Failure> {
 }
 
 #[test]
-fn what_an_earlier_agent_was_given_is_offered_by_the_next_without_asking() {
+fn a_config_announced_to_an_earlier_agent_is_offered_at_the_next_start() {
     let site = Site::new();
     site.answers("{\"restart_required\": true, \"config\": {\"a\": 1}}");
     assert_eq!(site.exchange(&site.agent(), &report()), offered("{\"a\": 1}"));
@@ -345,7 +345,7 @@ fn what_an_earlier_agent_was_given_is_offered_by_the_next_without_asking() {
 }
 
 #[test]
-fn a_body_that_the_agent_has_lost_is_offered_again_in_turn_with_asking() {
+fn a_lost_body_is_offered_again_in_every_second_exchange() {
     let site = Site::new();
     let agent = site.agent();
     site.answers("{\"restart_required\": true, \"config\": {\"a\": 1}}");
@@ -360,7 +360,7 @@ fn a_body_that_the_agent_has_lost_is_offered_again_in_turn_with_asking() {
 }
 
 #[test]
-fn the_collectors_own_config_is_tried_first_while_nothing_else_is_known() {
+fn the_collectors_own_config_is_tried_first_while_no_other_is_known() {
     let site = Site::new();
     site.answers(NOTHING);
     assert_eq!(site.exchange(&site.agent(), &report()), Ok(Offer::Unchanged.into()), "there is none");
@@ -380,7 +380,7 @@ fn the_collectors_own_config_is_tried_first_while_nothing_else_is_known() {
 }
 
 #[test]
-fn json_that_is_no_yaml_is_written_so_that_it_is() {
+fn json_that_is_no_yaml_is_rewritten_as_yaml() {
     for (json, yaml) in [
         ("{\"a\\/b\" \n : \"\\\\/ \\\" : x\"}", "{\"a/b\": \"\\\\/ \\\" : x\"}"),
         ("{\"a\":\"\\ud83d\\ude00 \\u00e9\"}", "{\"a\":\"\u{1f600} \\u00e9\"}"),
@@ -395,7 +395,7 @@ fn json_that_is_no_yaml_is_written_so_that_it_is() {
 }
 
 #[test]
-fn half_a_character_is_none_as_in_kloudmates_own_agent() {
+fn a_lone_surrogate_is_replaced_as_in_kloudmates_own_agent() {
     for (json, yaml) in [
         ("{\"a\":\"\\uD83D\"}", "{\"a\":\"\\ufffd\"}"),
         ("{\"a\":\"\\ud41d\\ude00.\"}", "{\"a\":\"\\ud41d\\ufffd.\"}"),

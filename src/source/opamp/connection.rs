@@ -1,8 +1,9 @@
-//! Connection settings that a server offers for OpAMP itself: judged here, tried and kept by [`super::OpAmp`].
+//! Connection settings that a server offers for OpAMP itself. This file checks them; [`super::OpAmp`] tries and keeps
+//! them.
 //!
-//! They come on top of the settings of the user and may only be as strict or stricter: no http:// after https://, no CA,
-//! no proxy, no switch that weakens TLS. A field that is not offered stays as it is, but for the client certificate:
-//! without one, that of the user's settings counts again, if there is one.
+//! They are added to the settings of the user and may not be weaker: no http:// after https://, no CA, no proxy, no
+//! switch that weakens TLS. A field that is not offered keeps its value, except the client certificate: without one in
+//! the offer, the certificate of the user's settings is used again, if there is one.
 
 use std::time::Duration;
 
@@ -11,105 +12,102 @@ use serde::{Deserialize, Serialize};
 use super::wire::{OfferStatus, OpAmpConnectionSettings, TlsConnectionSettings};
 use crate::http::{Identity, check_header, parse_url};
 
-/// The most headers, and the most bytes that they may have with their values.
-pub const MOST_HEADERS: usize = 32;
-const MOST_HEADER_BYTES: usize = 16 * 1024;
+/// The most headers, and the most bytes of their names and values together.
+pub const MAX_HEADERS: usize = 32;
+const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// The longest URL, in bytes.
-const MOST_URL: usize = 2048;
+const MAX_URL: usize = 2048;
 
 /// The most bytes of a certificate with its chain, and of its key.
-const MOST_PEM: usize = 64 * 1024;
+const MAX_PEM: usize = 64 * 1024;
 
-/// The longest interval that is believed, in seconds: what `config.poll_every` allows.
-const LONGEST_INTERVAL: u64 = 24 * 60 * 60;
+/// The longest interval that is taken, in seconds. It is the limit of `config.poll_every`.
+const MAX_INTERVAL: u64 = 24 * 60 * 60;
 
-/// Headers that are the agent's own business.
-const OURS: [&str; 3] = ["content-type", "opamp-instance-uid", "accept"];
+/// Headers that only the agent sets.
+const OWN_HEADERS: [&str; 3] = ["content-type", "opamp-instance-uid", "accept"];
 
-/// What survives a restart of the agent. It may hold secrets, so it is never printed.
+/// The state that survives a restart of the agent. It may hold secrets, so it is never printed.
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OpAmpState {
-    /// `config.url`: settings that another server offered are forgotten.
+    /// The `config.url` of this state. With another one, the state is not used.
     pub location: String,
-    /// Settings that have been verified.
+    /// Verified settings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<Connection>,
-    /// Settings that are to be verified yet.
+    /// Settings that are not verified yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<Candidate>,
-    /// What became of the last offer.
+    /// The last offer and its outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub offer: Option<Processed>,
+    pub offer: Option<OfferOutcome>,
 }
 
-/// Settings on their way to be kept.
+/// Offered settings that are being tried.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
-    /// Which.
     pub connection: Connection,
-    /// How often they were tried without a clear answer.
+    /// The number of tries without a clear answer.
     pub tries: u32,
 }
 
-/// What became of an offer.
+/// The outcome of an offer.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct Processed {
-    /// The server's hash, in hex, as far as it is compared: see [`super::OpAmp`].
+pub struct OfferOutcome {
+    /// The server's hash in hex, or a hash of the offer if the server gave none. Offers with the same key are the same.
     pub key: String,
-    /// The server's hash as it came.
+    /// The server's hash, byte for byte.
     pub hash: Vec<u8>,
-    /// An [`OfferStatus`].
+    /// The number of a [`OfferStatus`].
     pub status: i32,
-    /// Why it failed.
     pub message: String,
 }
 
-impl Processed {
-    /// Says what became of it in the end.
+impl OfferOutcome {
     pub fn turn(&mut self, status: OfferStatus, message: impl Into<String>) {
         (self.status, self.message) = (status.into(), message.into());
     }
 }
 
-/// What differs from the settings of the user.
+/// The differences from the settings of the user.
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Connection {
     /// Another server, `http://` or `https://`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// More headers; they replace those of the same name.
+    /// More headers; they replace headers of the same name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
     /// A client certificate and its key, in PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
-    /// Time between polls, in seconds; 0 for that of the settings.
+    /// Time between polls, in seconds; 0 for the time of the settings.
     pub poll_every: u64,
 }
 
 impl Connection {
-    /// Whether a server is spoken to in the same way, however often.
-    pub fn leads_the_same_way_as(&self, other: &Self) -> bool {
+    /// Whether requests go to the same server in the same way. The time between polls may differ.
+    pub fn takes_same_route_as(&self, other: &Self) -> bool {
         let poll_every = other.poll_every;
         Self { poll_every, ..self.clone() } == *other
     }
 
-    /// The interval between polls; zero for that of the settings.
+    /// The time between polls; zero for the time of the settings.
     pub fn interval(&self) -> Duration {
-        Duration::from_secs(self.poll_every.min(LONGEST_INTERVAL))
+        Duration::from_secs(self.poll_every.min(MAX_INTERVAL))
     }
 }
 
-/// Lays an offer over what is in use.
+/// Applies an offer to the current settings.
 ///
-/// `base_url` is the user's own URL, `has_ca_file` whether the user trusts a CA of their own.
+/// `base_url` is `config.url`. `has_ca_file` says whether `config.ca_file` is set.
 ///
 /// # Errors
 ///
-/// In words, when a field of it cannot be taken. Values are not repeated, they may be secrets.
+/// The reason, if a field cannot be taken. It contains no values, since they may be secrets.
 pub fn judge(
     offer: &OpAmpConnectionSettings,
     current: &Connection,
@@ -126,8 +124,8 @@ pub fn judge(
     let current_url = current.url.as_deref().unwrap_or(base_url);
     if !offer.destination_endpoint.is_empty() {
         let url = as_http(&offer.destination_endpoint);
-        if url.len() > MOST_URL {
-            return Err(format!("destination_endpoint: is {} bytes, the most taken is {MOST_URL}", url.len()));
+        if url.len() > MAX_URL {
+            return Err(format!("destination_endpoint: is {} bytes, the most taken is {MAX_URL}", url.len()));
         }
         if parse_url(&url).is_err() {
             return Err("destination_endpoint: must be an http:// or https:// URL without user and password".into());
@@ -141,11 +139,11 @@ pub fn judge(
     if let Some(headers) = &offer.headers {
         let pairs: Vec<_> = headers.headers.iter().map(|header| (header.key.clone(), header.value.clone())).collect();
         let bytes: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
-        if bytes > MOST_HEADER_BYTES {
-            return Err(format!("headers: are {bytes} bytes, the most taken is {MOST_HEADER_BYTES}"));
+        if bytes > MAX_HEADER_BYTES {
+            return Err(format!("headers: are {bytes} bytes, the most taken is {MAX_HEADER_BYTES}"));
         }
         for (key, value) in &pairs {
-            if check_header(key, value).is_err() || OURS.iter().any(|ours| key.eq_ignore_ascii_case(ours)) {
+            if check_header(key, value).is_err() || OWN_HEADERS.iter().any(|ours| key.eq_ignore_ascii_case(ours)) {
                 return Err(format!("headers: {key:.40?} cannot be set, or its value cannot be sent"));
             }
         }
@@ -156,11 +154,11 @@ pub fn judge(
         Some(certificate) => {
             let pem = |what: &str, bytes: &[u8]| match std::str::from_utf8(bytes) {
                 _ if bytes.is_empty() => Err(format!("certificate.{what}: is missing")),
-                Ok(text) if text.len() <= MOST_PEM => Ok(text.to_owned()),
-                _ => Err(format!("certificate.{what}: is no PEM of at most {MOST_PEM} bytes")),
+                Ok(text) if text.len() <= MAX_PEM => Ok(text.to_owned()),
+                _ => Err(format!("certificate.{what}: is no PEM of at most {MAX_PEM} bytes")),
             };
             if !is_https(url) {
-                return Err("certificate: is of use with https:// only".into());
+                return Err("certificate: needs an https:// URL".into());
             }
             let identity =
                 Identity { cert: pem("cert", &certificate.cert)?, key: pem("private_key", &certificate.private_key)? };
@@ -171,13 +169,13 @@ pub fn judge(
     Ok(connection)
 }
 
-/// Takes what asks for no less than the agent does anyway, and for nothing that it cannot do.
+/// Accepts TLS settings only if they are no weaker than the agent's and change nothing.
 fn judge_tls(tls: &TlsConnectionSettings, has_ca_file: bool) -> Result<(), String> {
     let version = |text: &str, good: &[&str]| text.is_empty() || good.contains(&text.trim_start_matches("TLSv"));
     let why = if tls.insecure_skip_verify {
         "insecure_skip_verify: the server's certificate is always verified"
     } else if !tls.ca_pem_contents.is_empty() {
-        "ca_pem_contents: whom to trust is said in config.ca_file only"
+        "ca_pem_contents: trusted CAs are set in config.ca_file only"
     } else if tls.include_system_ca_certs_pool && has_ca_file {
         "include_system_ca_certs_pool: only the CAs of config.ca_file are trusted"
     } else if !version(&tls.min_version, &["1.0", "1.1", "1.2"]) {
@@ -192,7 +190,7 @@ fn judge_tls(tls: &TlsConnectionSettings, has_ca_file: bool) -> Result<(), Strin
     Err(format!("tls.{why}"))
 }
 
-/// The same server over plain HTTP: one URL serves both transports.
+/// The URL for plain HTTP: a WebSocket URL leads to the same server.
 fn as_http(url: &str) -> String {
     for (scheme, instead) in [("ws://", "http://"), ("wss://", "https://")] {
         if let Some(rest) = url.strip_prefix(scheme) {
@@ -230,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_offered_stays_as_it_is() {
+    fn fields_that_are_not_offered_keep_their_values() {
         let current = Connection {
             url: Some("https://two.example".into()),
             headers: vec![("Authorization".into(), "Bearer a".into())],
@@ -239,7 +237,7 @@ mod tests {
         };
         let offer = OpAmpConnectionSettings { heartbeat_interval_seconds: 10, ..Default::default() };
         let judged = judge(&offer, &current, HTTPS, false).unwrap_or_default();
-        assert!(judged.leads_the_same_way_as(&current));
+        assert!(judged.takes_same_route_as(&current));
         assert_eq!(judged.interval(), Duration::from_secs(10));
 
         let offer = OpAmpConnectionSettings { headers: Some(headers(&[])), ..Default::default() };
@@ -261,7 +259,7 @@ mod tests {
             (HTTP, "ftp://one.example", "must be an http:// or https:// URL"),
             (HTTP, "https://user:s3cret@one.example", "must be an http:// or https:// URL"),
             (HTTP, "one.example:4320", "must be an http:// or https:// URL"),
-            (HTTP, &format!("http://{}", "a".repeat(MOST_URL)), "bytes, the most taken is 2048"),
+            (HTTP, &format!("http://{}", "a".repeat(MAX_URL)), "bytes, the most taken is 2048"),
         ] {
             let refused = to(base, url).unwrap_err();
             assert!(refused.starts_with("destination_endpoint: ") && refused.contains(why), "{refused}");
@@ -270,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_checked_and_their_values_not_repeated() {
+    fn headers_are_checked_and_their_values_not_printed() {
         let offered = judged(HTTP, |offer| offer.headers = Some(headers(&[("Authorization", "Bearer a")])));
         assert_eq!(offered.unwrap_or_default().headers, [("Authorization".to_owned(), "Bearer a".to_owned())]);
         for pair in [("X Key", "s3cret"), ("X", "s3cret\r\nY: z"), ("Content-Type", "s3cret"), ("content-length", "1")]
@@ -278,7 +276,7 @@ mod tests {
             let why = refused(HTTP, |offer| offer.headers = Some(headers(&[pair])));
             assert!(why.starts_with("headers: ") && !why.contains("s3cret"), "{why}");
         }
-        let large = "x".repeat(MOST_HEADER_BYTES);
+        let large = "x".repeat(MAX_HEADER_BYTES);
         let why = refused(HTTP, |offer| offer.headers = Some(headers(&[("X", &large)])));
         assert_eq!(why, "headers: are 16385 bytes, the most taken is 16384");
     }
@@ -318,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_comes_with_its_key_and_replaces_the_one_before() {
+    fn a_certificate_needs_its_key_and_replaces_the_one_before() {
         let made = rcgen::generate_simple_self_signed(vec!["agent.example".into()]).unwrap();
         let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
         let offer = |cert: &str, key: &str| {
@@ -337,12 +335,12 @@ mod tests {
             ("", &key, "certificate.cert: is missing"),
             ("no PEM", &key, "certificate: "),
             (&cert, &other.signing_key.serialize_pem(), "certificate: "),
-            (&"x".repeat(MOST_PEM + 1), &key, "certificate.cert: is no PEM of at most"),
+            (&"x".repeat(MAX_PEM + 1), &key, "certificate.cert: is no PEM of at most"),
         ] {
             let refused = judge(&offer(cert, key), &Connection::default(), HTTPS, false).map(|_| ()).unwrap_err();
             assert!(refused.starts_with(why), "{refused}");
         }
         let plain = judge(&offer(&cert, &key), &Connection::default(), HTTP, false).map(|_| ()).unwrap_err();
-        assert_eq!(plain, "certificate: is of use with https:// only");
+        assert_eq!(plain, "certificate: needs an https:// URL");
     }
 }

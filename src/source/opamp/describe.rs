@@ -1,5 +1,5 @@
-//! Says what is known of the agent, its collector and its host in OpAMP's messages. The same facts give the same bytes,
-//! however often they are said: what changes all the time (memory, load, a clock that drifts) is left out or held fast.
+//! Describes the agent, its collector and its host in OpAMP's messages. The same facts always give the same bytes:
+//! values that change all the time (memory, load, a drifting clock) are left out or fixed at their first value.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,16 +18,16 @@ use otelet_core::units::parse_rfc3339;
 use otelet_wire::status::{RemoteConfigStatus, Status};
 
 /// The longest error message that is sent, in bytes: the collector's last words take up to 1 KiB.
-const MOST_ERROR: usize = 2048;
+const MAX_ERROR: usize = 2048;
 
-/// The most that the list of components may take, in bytes; that of the largest distribution is 120 KB of text.
-const MOST_COMPONENTS: usize = 8 << 20;
+/// The most bytes that the parsed list of components may take; the list of the largest distribution is 120 KB of text.
+const MAX_COMPONENTS: usize = 8 << 20;
 
-/// The part of the host's memory in use, in percent, from which on the host is not well, and below which it is again.
+/// The host is unhealthy from this share of its memory in use, in percent, and healthy again below the second.
 const MEMORY_FULL: u64 = 95;
 const MEMORY_FREE: u64 = 90;
 
-/// Who the agent is: to OpAMP, agent and collector are one.
+/// The description of the agent. To OpAMP, agent and collector are one.
 pub fn description(status: &Status, uid: Uuid) -> AgentDescription {
     let (host, attributes) = (&status.host, &status.agent.attributes);
     let name = Path::new(&status.collector.path).file_stem().map(|name| name.to_string_lossy()).unwrap_or_default();
@@ -52,7 +52,7 @@ pub fn description(status: &Status, uid: Uuid) -> AgentDescription {
         ("agent.name", "otelet"),
         ("agent.version", &status.agent.version),
     ]);
-    // What the user calls the host counts more than what the host calls itself.
+    // An attribute of the settings replaces one that the host reports.
     non_identifying.retain(|pair| !attributes.contains_key(&pair.key));
     let ours = |key: &str| identifying.iter().any(|pair| pair.key == key);
     let given = attributes.iter().filter(|(key, _)| !ours(key));
@@ -60,12 +60,13 @@ pub fn description(status: &Status, uid: Uuid) -> AgentDescription {
     AgentDescription { identifying, non_identifying }
 }
 
-/// How the agent is, with the times since when. It remembers them, since the report's own drift with the clock.
+/// The health of the agent, with the time of each change. The times are remembered here, because the times in the
+/// status drift with the clock.
 #[derive(Debug, Default)]
 pub struct Health {
-    /// Since when a part has the status that it has: healthy, status, last error.
+    /// For each component: healthy, status, last error, and since when.
     seen: BTreeMap<&'static str, (bool, String, String, u64)>,
-    /// Since when the collector runs, by its process.
+    /// The pid of the collector and the time of its start.
     started: Option<(u32, u64)>,
     memory_full: bool,
 }
@@ -128,7 +129,8 @@ impl Health {
         }
     }
 
-    /// The one thing that a host without memory to spare cannot say later. The margin keeps it from being said often.
+    /// Reports a host that runs out of memory, since it may be unable to report anything later. The margin between the
+    /// two limits keeps the reports rare.
     fn host(&mut self, status: &Status) -> (&'static str, bool, &'static str, String, u64) {
         if let (Some(used), Some(total @ 1..)) = (status.host.memory_used_bytes, status.host.memory_total_bytes) {
             let limit = if self.memory_full { MEMORY_FREE } else { MEMORY_FULL };
@@ -141,7 +143,7 @@ impl Health {
     }
 }
 
-/// The config that runs. One file without a name, or none.
+/// The running config: one file without a name, or none.
 pub fn effective_config(text: Option<&str>) -> EffectiveConfig {
     let mut config_map = BTreeMap::new();
     if let Some(text) = text {
@@ -152,12 +154,12 @@ pub fn effective_config(text: Option<&str>) -> EffectiveConfig {
     EffectiveConfig { config_map: Some(AgentConfigMap { config_map }) }
 }
 
-/// What the collector is made of, from what its `components` prints. Empty if that cannot be read.
+/// The components of the collector, from the output of its `components`. Empty if the output cannot be read.
 ///
-/// The names of the metadata are those of the specification's own example.
+/// The names of the metadata are from the specification's own example.
 pub fn components(printed: &str) -> BTreeMap<String, ComponentDetails> {
     let mut kinds = BTreeMap::new();
-    let Ok(Value::Object(all)) = merge::parse(printed, &mut { MOST_COMPONENTS }) else { return kinds };
+    let Ok(Value::Object(all)) = merge::parse(printed, &mut { MAX_COMPONENTS }) else { return kinds };
     // Maps are filled one by one: collecting them would link a sort of 12 KiB.
     for (kind, items) in all {
         let mut details = ComponentDetails::default();
@@ -175,23 +177,23 @@ pub fn components(printed: &str) -> BTreeMap<String, ComponentDetails> {
     kinds
 }
 
-/// The same status as OpAMP numbers it.
+/// The status as a number of OpAMP.
 pub fn remote_config_status(status: RemoteConfigStatus) -> wire::OfferStatus {
     match status {
         RemoteConfigStatus::Applied => wire::OfferStatus::Applied,
         RemoteConfigStatus::Applying => wire::OfferStatus::Applying,
         RemoteConfigStatus::Failed => wire::OfferStatus::Failed,
-        // What this agent says of itself is never unknown to it.
+        // `Unknown` comes only from reading a status that a newer agent wrote.
         RemoteConfigStatus::Unset | RemoteConfigStatus::Unknown => wire::OfferStatus::Unset,
     }
 }
 
-/// As much of a message as is sent.
+/// The part of an error message that is sent.
 pub fn clip(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MOST_ERROR)]
+    &text[..text.floor_char_boundary(MAX_ERROR)]
 }
 
-/// Nanoseconds since 1970 of a time as [`otelet_core::units::rfc3339`] writes it; 0 if it is none.
+/// Nanoseconds since 1970 of a time that [`otelet_core::units::rfc3339`] wrote; 0 for other texts.
 fn unix_nanos(time: &str) -> u64 {
     let time = parse_rfc3339(time).and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
     time.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
@@ -241,7 +243,7 @@ mod tests {
         assert_eq!(value(&non_identifying, "agent.name"), Some("otelet"));
         assert_eq!(value(&non_identifying, "agent.version"), Some("1.2.3"));
         assert_eq!(non_identifying.iter().filter(|pair| pair.key == "host.name").count(), 1);
-        assert_eq!(value(&non_identifying, "host.id"), None, "what is not known is not said");
+        assert_eq!(value(&non_identifying, "host.id"), None, "unknown attributes are left out");
 
         status.agent.attributes.insert("service.name".into(), "edge".into());
         let AgentDescription { identifying, non_identifying } = description(&status, uid);
@@ -275,12 +277,12 @@ mod tests {
         let collector = &whole.components["collector"];
         assert_eq!(collector.start_time_unix_nano, 0, "0 if it is not running");
         assert_eq!(collector.last_error, "collector is waiting; last exit: code 1: no such port");
-        assert_eq!(whole.components["config"].last_error.len(), MOST_ERROR);
+        assert_eq!(whole.components["config"].last_error.len(), MAX_ERROR);
         assert_eq!(whole.components["host"].last_error, "more than 90 % of memory is in use");
     }
 
     #[test]
-    fn what_changes_all_the_time_changes_nothing_in_health() {
+    fn drifting_times_and_memory_do_not_change_the_health() {
         let mut status = status();
         let mut health = Health::default();
         let first = health.of(&status);
@@ -303,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_is_nearly_full_is_said_once() {
+    fn memory_that_is_nearly_full_is_reported_until_it_is_clearly_free() {
         let mut status = status();
         let mut health = Health::default();
         let mut healthy = |used| {
@@ -314,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn components_are_read_from_what_the_collector_prints() {
+    fn components_are_read_from_the_collectors_output() {
         let printed = "buildinfo:\n    command: otelcol\n    version: 0.149.0\n\
             receivers:\n    - name: otlp\n      module: go.opentelemetry.io/collector/receiver/otlpreceiver v0.149.0\n      \
             stability:\n        logs: Stable\nconnectors: []\n\
@@ -329,7 +331,7 @@ mod tests {
         assert!(components["providers"].sub_components.contains_key("env"));
         assert!(super::components("{").is_empty());
         assert!(super::components("- a").is_empty());
-        assert!(super::components(&format!("a: {}", "x".repeat(MOST_COMPONENTS))).is_empty());
+        assert!(super::components(&format!("a: {}", "x".repeat(MAX_COMPONENTS))).is_empty());
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Makes one body of the files that a server offers, as the collector would of several `--config`.
 //!
-//! A single file is handed on byte for byte. Several are merged in the order of their names, the one without a name
-//! last: mappings deeply, everything else replaced by what comes later. Only then is the body written anew, as JSON, which
-//! is YAML: comments go, anchors and merge keys are expanded, and an unquoted number with a leading zero becomes a text.
+//! A single file is handed on byte for byte. Several files are merged in the order of their names; the file without a
+//! name is last. Mappings are merged deeply, other values are replaced by later ones. The result is written as JSON,
+//! which is YAML: comments are lost, anchors and merge keys are expanded, and an unquoted number with a leading zero
+//! becomes a text.
 
 use std::fmt;
 
@@ -12,61 +13,59 @@ use serde_json::{Map, Value};
 use super::wire::AgentConfigMap;
 use otelet_config::{self as config, Refusal};
 
-/// The most files that one config may have.
-pub const MOST_FILES: usize = 64;
+/// The most files of one config.
+pub const MAX_FILES: usize = 64;
 
-/// What one node costs beside its text, in bytes: aliases make many of few.
-const NODE: usize = 64;
+/// The size of one node beside its text, in bytes. It is counted because a few aliases can expand to many nodes.
+const NODE_SIZE: usize = 64;
 
-/// The most that the merged nodes may take, in bytes: the largest that a config of 4 MiB in many lines needs.
-const BUDGET: usize = 16 << 20;
+/// The most bytes that the merged nodes may take: enough for a config of 4 MiB in many lines.
+const MAX_MERGED: usize = 16 << 20;
 
-/// What the files amount to.
+/// The outcome of merging files.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Merged {
-    /// A config.
+pub enum MergeOutcome {
     Body(Vec<u8>),
-    /// Nothing but blank files: there is no remote config, which is no reason to stop anything.
+    /// Only blank files: there is no remote config. The collector keeps running.
     Blank,
-    /// It cannot be made into one; the text is what the config's author reads.
+    /// The files cannot be merged, with the reason for the author of the config.
     Refused(String),
 }
 
-/// Merges the files of a config.
-pub fn merge(map: &AgentConfigMap, max_size: u64) -> Merged {
+pub fn merge(map: &AgentConfigMap, max_size: u64) -> MergeOutcome {
     if map.config_map.is_empty() {
         let why = "the config has no files, which asks to stop the collector; it goes on as before";
-        return Merged::Refused(why.into());
+        return MergeOutcome::Refused(why.into());
     }
     if let Some((name, file)) = map.config_map.iter().find(|(_, file)| !file.role.is_empty()) {
-        return Merged::Refused(format!(
+        return MergeOutcome::Refused(format!(
             "config file {name:?} has the role {:?}; only files that are configs of the collector are taken, those \
              without a role",
             file.role
         ));
     }
     let blank = |body: &[u8]| body.trim_ascii().is_empty();
-    // The map is sorted, but it has the one without a name first.
+    // The map is sorted, so the file without a name is first.
     let mut files: Vec<_> = map.config_map.iter().filter(|(_, file)| !blank(&file.body)).collect();
     if files.first().is_some_and(|(name, _)| name.is_empty()) {
         files.rotate_left(1);
     }
     match files[..] {
-        [] => Merged::Blank,
-        [(_, file)] => Merged::Body(file.body.to_vec()),
+        [] => MergeOutcome::Blank,
+        [(_, file)] => MergeOutcome::Body(file.body.to_vec()),
         _ => {
             let mut merged = Map::new();
-            let mut budget = BUDGET;
+            let mut budget = MAX_MERGED;
             for (name, file) in files {
                 match read(&file.body, &mut budget) {
                     Ok(mapping) => lay_over(&mut merged, mapping),
-                    Err(why) => return Merged::Refused(format!("config file {name:?}: {why}")),
+                    Err(why) => return MergeOutcome::Refused(format!("config file {name:?}: {why}")),
                 }
             }
             let text = serde_json::to_vec_pretty(&merged).expect("maps with string keys and numbers only");
             match text.len() as u64 <= max_size {
-                true => Merged::Body(text),
-                false => Merged::Refused(format!(
+                true => MergeOutcome::Body(text),
+                false => MergeOutcome::Refused(format!(
                     "the config files merged are {} bytes, the most taken is config.max_size {max_size}",
                     text.len()
                 )),
@@ -75,7 +74,7 @@ pub fn merge(map: &AgentConfigMap, max_size: u64) -> Merged {
     }
 }
 
-/// Reads one file as a mapping, whatever its size is after its aliases are expanded.
+/// Reads one file as a mapping, with its aliases expanded, within the budget of bytes.
 fn read(body: &[u8], budget: &mut usize) -> Result<Map<String, Value>, String> {
     match config::inspect(body) {
         // Pipelines may be in another file.
@@ -91,16 +90,16 @@ fn read(body: &[u8], budget: &mut usize) -> Result<Map<String, Value>, String> {
     }
 }
 
-/// Reads YAML with merge keys, as long as what it comes to stays within the budget of bytes.
+/// Reads YAML with merge keys, as long as the result stays within the budget of bytes.
 ///
 /// # Errors
 ///
-/// The parser's words, or what has no place in JSON: tags, infinite numbers, keys that are no scalars.
+/// The parser's message, or a value that JSON cannot hold: a tag, an infinite number, a key that is no scalar.
 pub(super) fn parse(text: &str, budget: &mut usize) -> Result<Value, String> {
     Bounded(budget).deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| error.to_string())
 }
 
-/// As the collector does it: mappings are merged, everything else is replaced, by null as well.
+/// Merges as the collector does: mappings are merged, other values are replaced, also by null.
 fn lay_over(below: &mut Map<String, Value>, above: Map<String, Value>) {
     for (key, value) in above {
         match (below.get_mut(&key), value) {
@@ -112,7 +111,7 @@ fn lay_over(below: &mut Map<String, Value>, above: Map<String, Value>) {
     }
 }
 
-/// Puts what `<<` stands for where it has no namesake. Of several mappings the first counts.
+/// Replaces `<<` by the entries of its mappings whose keys are not there yet. Of several mappings the first wins.
 fn expand(mapping: &mut Map<String, Value>) -> Result<(), &'static str> {
     let Some(merged) = mapping.remove("<<") else { return Ok(()) };
     for merged in if let Value::Array(several) = merged { several } else { vec![merged] } {
@@ -124,12 +123,12 @@ fn expand(mapping: &mut Map<String, Value>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Reads a value and stops when it has become too large.
+/// Reads a value and stops when it becomes too large.
 struct Bounded<'a>(&'a mut usize);
 
 impl Bounded<'_> {
     fn take<E: serde::de::Error>(self, value: impl Into<Value>, text: usize) -> Result<Value, E> {
-        match self.0.checked_sub(NODE + text) {
+        match self.0.checked_sub(NODE_SIZE + text) {
             Some(left) => *self.0 = left,
             None => return Err(E::custom("its aliases make it too large; write out less, or use one file")),
         }
@@ -222,33 +221,33 @@ mod tests {
         AgentConfigMap { config_map: files.iter().map(|(name, body)| (name.to_string(), file(body))).collect() }
     }
 
-    fn text(merged: Merged) -> String {
+    fn text(merged: MergeOutcome) -> String {
         match merged {
-            Merged::Body(body) => String::from_utf8(body).unwrap(),
+            MergeOutcome::Body(body) => String::from_utf8(body).unwrap(),
             other => panic!("{other:?}"),
         }
     }
 
-    fn refused(merged: Merged) -> String {
+    fn refused(merged: MergeOutcome) -> String {
         match merged {
-            Merged::Refused(why) => why,
+            MergeOutcome::Refused(why) => why,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn one_file_is_handed_on_byte_for_byte_whatever_its_name_and_content() {
+    fn one_file_is_handed_on_byte_for_byte_with_any_name_and_content() {
         for name in ["", "collector.yaml"] {
             let body = "# a comment\r\na: &x 0644\nb: *x \n";
             assert_eq!(text(merge(&files(&[(name, body), ("blank", " \n")]), MAX)), body);
         }
-        assert_eq!(text(merge(&files(&[("", "{ not yaml")]), MAX)), "{ not yaml", "that is for others to judge");
+        assert_eq!(text(merge(&files(&[("", "{ not yaml")]), MAX)), "{ not yaml", "it is checked later");
     }
 
     #[test]
     fn blank_files_are_no_config_and_no_files_are_refused() {
-        assert_eq!(merge(&files(&[("", "")]), MAX), Merged::Blank);
-        assert_eq!(merge(&files(&[("", " \n"), ("a", "")]), MAX), Merged::Blank);
+        assert_eq!(merge(&files(&[("", "")]), MAX), MergeOutcome::Blank);
+        assert_eq!(merge(&files(&[("", " \n"), ("a", "")]), MAX), MergeOutcome::Blank);
         assert!(refused(merge(&files(&[]), MAX)).contains("it goes on as before"));
     }
 
@@ -275,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_look_like_something_else_stay_texts() {
+    fn texts_that_look_like_other_types_stay_texts() {
         let body = "a: '0123'\nb: 'true'\nc: ${env:X}\nd: \"1.0\"\ne: yes\ng: 1.5\nh: 0x1F\ni: ~\n";
         let merged = text(merge(&files(&[("a", body), ("b", "z: 1")]), MAX));
         let expected = serde_yaml::from_str::<Value>(&format!("{body}z: 1\n")).unwrap();
@@ -294,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_merged_is_refused_with_the_name_of_the_file() {
+    fn a_file_that_cannot_be_merged_is_refused_by_name() {
         let bomb = {
             let leaf = "x".repeat(1000);
             let mut text = format!("a0: &a0 [{}]\n", [&*leaf; 9].join(", "));

@@ -1,4 +1,4 @@
-//! What is known of the server and what it knows, and the messages that follow from that.
+//! The state of the client: the parts that the server knows, its capabilities and offers, and the messages that follow.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,24 +8,24 @@ use uuid::Uuid;
 
 use super::connection::{Connection, OpAmpState};
 use super::describe::{self, Health, clip};
-use super::wire::{self, AgentToServer, OfferStatus as Is};
+use super::wire::{self, AgentToServer, OfferStatus};
 use super::{Orders, Report};
 use crate::http::Identity;
 use crate::settings::WayOut;
 use otelet_core::decide::ConfigHash;
 
-/// The longest hash of a server that is echoed, in bytes; a SHA-512 in hex has 128.
-pub(super) const MOST_HASH: usize = 256;
+/// The longest hash that is taken from a server, in bytes; a SHA-512 in hex has 128.
+pub(super) const MAX_HASH: usize = 256;
 
-/// The shortest wait that a throttling server is given if it does not say how long. Source: the specification's
-/// recommended least retry interval.
+/// The shortest wait for a server that throttles without saying how long. Source: the specification's recommended least
+/// retry interval.
 pub(super) const THROTTLE: Duration = Duration::from_secs(30);
 
-/// After so many failures in a row, and again after as many, the server of `config.url` is asked instead of the one
-/// that connection settings lead to.
-pub(super) const LOST: u32 = 6;
+/// After this many failures in a row, and again after as many, the server of `config.url` is asked instead of the
+/// server that connection settings lead to.
+pub(super) const FAILURES_BEFORE_CONFIG_URL: u32 = 6;
 
-/// The parts of the state that are left out while they do not change.
+/// The parts of a message that are left out while they do not change.
 #[derive(Clone, Copy)]
 pub(super) enum Part {
     Description,
@@ -36,103 +36,102 @@ pub(super) enum Part {
     Connection,
 }
 
-/// Fingerprints of parts.
+/// The hash of each part of a message, by [`Part`].
 pub(super) type Parts = [Option<ConfigHash>; 6];
 
 #[derive(Default)]
-pub(super) struct State {
-    /// Of the last message.
+pub(super) struct ClientState {
+    /// The number of the last message.
     pub(super) sequence: u64,
-    /// A uid that the report does not show yet.
+    /// An instance uid that the report does not show yet.
     pub(super) uid: Option<Uuid>,
-    /// What the server knows.
+    /// The parts that the server has acknowledged.
     pub(super) known: Parts,
-    /// The server is to be told everything.
+    /// The next message has all parts.
     pub(super) full: bool,
     /// The server wants the list of components, not only its hash.
     pub(super) list_components: bool,
     /// A message of this size was too large for the server.
     pub(super) too_large: Option<usize>,
-    /// The server's capabilities; 0 as long as it has not said them.
+    /// The server's capabilities; 0 until it reports them.
     pub(super) server: u64,
-    /// The config received last.
     pub(super) received: Option<Received>,
     pub(super) health: Health,
-    /// The hashes of these texts.
+    /// Texts and their hashes, so that a text is hashed once.
     pub(super) effective: Option<(Arc<str>, ConfigHash)>,
     pub(super) components: Option<(Arc<str>, ConfigHash)>,
     pub(super) kept: OpAmpState,
-    /// What of that is on disk.
+    /// The copy of `kept` that is on disk.
     pub(super) saved: OpAmpState,
-    /// The server was told that the agent leaves it for new connection settings.
+    /// The old server knows that the agent changes to new connection settings.
     pub(super) left: bool,
-    /// The message that has no answer yet.
-    pub(super) out: Option<Sent>,
-    /// The last exchange brought an answer that serves.
+    /// The message that waits for its answer.
+    pub(super) pending: Option<PendingMessage>,
+    /// The last exchange got a valid answer.
     pub(super) well: bool,
-    /// By which settings it came.
-    pub(super) way: Option<Way>,
-    /// Exchanges in a row without an answer that serves, throttled ones not counted.
+    /// The connection settings by which the last valid answer came.
+    pub(super) route: Option<Route>,
+    /// Exchanges in a row without a valid answer; throttled ones are not counted.
     pub(super) failures: u32,
     pub(super) throttled: u32,
-    /// Exchanges in a row that the server asked for.
+    /// Exchanges in a row that the server asked for at once.
     pub(super) chain: u32,
-    /// The interval that the agent was ordered last; zero is its own.
+    /// The time between polls that the server ordered last; zero for the time of the settings.
     pub(super) interval: Duration,
-    /// When the last message was made, as the report had it.
+    /// The `written_at` of the report in the last message.
     pub(super) sent_at: String,
-    /// The last complaint about the server, which is not repeated.
+    /// The last logged complaint about the server; it is not repeated.
     pub(super) complaint: String,
 }
 
-/// A config that the server offered, and what it was.
+/// A config that the server offered.
 pub(super) struct Received {
-    /// The server's.
+    /// The server's own hash.
     pub(super) hash: Vec<u8>,
-    pub(super) was: Was,
+    pub(super) content: Content,
 }
 
 #[derive(Clone, PartialEq)]
-pub(super) enum Was {
-    /// A body, handed on to be judged.
+pub(super) enum Content {
+    /// A body for the core, by its SHA-256.
     Body(ConfigHash),
-    /// Nothing but blank files.
+    /// Only blank files.
     Blank,
-    /// Something that is no body, for a reason.
+    /// Files that make no body, with the reason.
     Refused(String),
 }
 
-/// A message on its way.
-pub(super) struct Sent {
+/// A message that waits for its answer.
+pub(super) struct PendingMessage {
     pub(super) parts: Parts,
     pub(super) full: bool,
     pub(super) listed_components: bool,
     pub(super) leave: bool,
     pub(super) size: usize,
     pub(super) uid: Uuid,
-    pub(super) way: Way,
+    pub(super) route: Route,
     pub(super) identity: Option<Identity>,
     /// The URL as it may be printed.
     pub(super) shown: String,
-    /// The settings that it was made from.
+    /// The settings that the request was made from.
     pub(super) way_out: WayOut,
     /// Why no answer came.
     pub(super) error: Option<String>,
 }
 
-/// Which connection settings a message goes by.
+/// The connection settings that a message goes by.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Way {
-    /// Those of the user.
+pub(super) enum Route {
+    /// The settings of the user.
     Settings,
-    /// Those that a server offered and that have proved right.
+    /// Settings that a server offered and that are verified.
     Kept,
-    /// Those that are to be verified.
+    /// Settings that are being tried.
     Candidate,
 }
 
-impl State {
-    /// A message with nothing new.
+impl ClientState {
+    /// A message without any part.
     pub(super) fn poll(&mut self, report: &Report) -> AgentToServer {
         let more = if report.components.is_some() { wire::REPORTS_AVAILABLE_COMPONENTS } else { 0 };
         AgentToServer {
@@ -142,7 +141,7 @@ impl State {
         }
     }
 
-    /// A message with all that the server does not know, and the fingerprints of that.
+    /// A message with all parts that the server does not know, and their hashes.
     pub(super) fn compose(&mut self, report: &Report, conditional: bool) -> (AgentToServer, Parts) {
         let mut parts = Parts::default();
         let mut message = self.poll(report);
@@ -187,7 +186,7 @@ impl State {
         (message, parts)
     }
 
-    /// Makes a message smaller than the one that was too large. What is left out counts as said.
+    /// Makes a message smaller than the one that was too large. Parts that are left out count as sent.
     pub(super) fn shrink(&self, message: &mut AgentToServer) {
         let Some(too_large) = self.too_large else { return };
         let less: [fn(&mut AgentToServer); 6] = [
@@ -214,7 +213,7 @@ impl State {
         })
     }
 
-    /// Who the agent is: what the server says counts even if the agent could not keep it.
+    /// The instance uid. One that the server gave is used even if the agent could not store it.
     pub(super) fn uid(&mut self, report: &Report) -> Uuid {
         let said = Uuid::parse_str(&report.status.agent.instance_uid).ok().filter(|uid| !uid.is_nil());
         match self.uid.or(said) {
@@ -223,44 +222,48 @@ impl State {
         }
     }
 
-    /// Whether the report bears out that the config received last has arrived.
+    /// Whether the report shows that the core has received the last config.
     pub(super) fn has_arrived(&self, report: &Report) -> bool {
         match &self.received {
-            Some(Received { was: Was::Body(hash), .. }) => {
+            Some(Received { content: Content::Body(hash), .. }) => {
                 report.status.config.remote_hash.as_deref() == Some(&*hash.hex())
             }
-            Some(Received { was: Was::Blank | Was::Refused(_), .. }) | None => true,
+            Some(Received { content: Content::Blank | Content::Refused(_), .. }) | None => true,
         }
     }
 
-    /// The way that the next message goes.
-    pub(super) fn way(&self) -> Way {
+    /// The connection settings for the next message.
+    pub(super) fn route(&self) -> Route {
         let kept = match &self.kept.connection {
-            Some(connection) if !(moves(connection) && self.failures > 0 && self.failures.is_multiple_of(LOST)) => {
-                Way::Kept
+            Some(connection)
+                if !(moves(connection)
+                    && self.failures > 0
+                    && self.failures.is_multiple_of(FAILURES_BEFORE_CONFIG_URL)) =>
+            {
+                Route::Kept
             }
-            _ => Way::Settings,
+            _ => Route::Settings,
         };
         match &self.kept.candidate {
-            Some(_) if self.left => Way::Candidate,
+            Some(_) if self.left => Route::Candidate,
             _ => kept,
         }
     }
 
-    /// The server knows what it was told.
-    pub(super) fn acknowledge(&mut self, sent: &Sent) {
+    /// Notes that the server knows the parts of this message.
+    pub(super) fn acknowledge(&mut self, sent: &PendingMessage) {
         for (known, told) in self.known.iter_mut().zip(sent.parts) {
             *known = told.or(*known);
         }
-        self.way = Some(sent.way);
+        self.route = Some(sent.route);
         self.full &= !sent.full;
         self.list_components &= !sent.listed_components;
     }
 
-    pub(super) fn take_flags(&mut self, sent: &Sent, flags: u64, orders: &mut Orders) {
+    pub(super) fn take_flags(&mut self, sent: &PendingMessage, flags: u64, orders: &mut Orders) {
         if flags & wire::REPORT_FULL_STATE != 0 {
             self.full = true;
-            // It has just got all there is, and wants it again: then with the next poll.
+            // A server that has just got the full state and asks again gets it with the next poll.
             orders.again |= !sent.full;
         }
         if flags & wire::REPORT_AVAILABLE_COMPONENTS != 0 && self.components.is_some() {
@@ -269,7 +272,7 @@ impl State {
         }
     }
 
-    pub(super) fn take_uid(&mut self, new: &[u8], sent: &Sent, orders: &mut Orders) {
+    pub(super) fn take_uid(&mut self, new: &[u8], sent: &PendingMessage, orders: &mut Orders) {
         match Uuid::from_slice(new) {
             Ok(uid) if uid == sent.uid => {}
             Ok(uid) if !uid.is_nil() => {
@@ -283,14 +286,14 @@ impl State {
         }
     }
 
-    /// How long to leave a server alone that does not say it.
+    /// The wait for a server that throttles without saying how long: it doubles each time, up to 16 times the shortest.
     pub(super) fn throttle(&mut self) -> Duration {
         let wait = THROTTLE * (1 << self.throttled.min(4));
         self.throttled += 1;
         wait
     }
 
-    pub(super) fn turn_offer(&mut self, status: Is, message: &str) {
+    pub(super) fn turn_offer(&mut self, status: OfferStatus, message: &str) {
         if let Some(offer) = &mut self.kept.offer {
             offer.turn(status, clip(message));
         }
@@ -304,7 +307,7 @@ impl State {
     }
 }
 
-/// What became of the config received last. An empty hash has the server offer it again.
+/// The status of the last config. An empty hash makes the server offer it again.
 pub(super) fn remote_status(
     received: Option<&Received>,
     report: &Report,
@@ -312,19 +315,22 @@ pub(super) fn remote_status(
 ) -> wire::RemoteConfigStatus {
     let config = &report.status.config;
     let (hash, status, message) = match received {
-        None => (&[][..], Is::Unset, String::new()),
-        Some(Received { hash, was }) => {
-            let (status, message) = match was {
-                Was::Body(_) => (describe::remote_config_status(config.remote_config_status), config.message.clone()),
-                Was::Blank => (Is::Applied, String::new()),
-                Was::Refused(why) => (Is::Failed, why.clone()),
+        None => (&[][..], OfferStatus::Unset, String::new()),
+        Some(Received { hash, content }) => {
+            let (status, message) = match content {
+                Content::Body(_) => {
+                    (describe::remote_config_status(config.remote_config_status), config.message.clone())
+                }
+                Content::Blank => (OfferStatus::Applied, String::new()),
+                Content::Refused(why) => (OfferStatus::Failed, why.clone()),
             };
             (&hash[..], status, message)
         }
     };
-    // The bad one keeps its hash, or the server would offer it for ever; what runs instead is said in words here, and
-    // in full as the effective config.
-    let runs = config.effective_hash.as_deref().filter(|_| status == Is::Failed).and_then(|hash| hash.get(..8));
+    // The refused config keeps its hash, or the server would offer it for ever. The message names the config that runs
+    // instead; the effective config has its text.
+    let runs =
+        config.effective_hash.as_deref().filter(|_| status == OfferStatus::Failed).and_then(|hash| hash.get(..8));
     let error_message = match runs {
         Some(runs) => format!("{}; config {runs} runs", clip(&message)),
         None => clip(&message).to_owned(),
@@ -337,7 +343,7 @@ pub(super) fn listed(text: &str) -> wire::AvailableComponents {
     wire::AvailableComponents { components: describe::components(text), hash: Vec::new() }
 }
 
-/// The hash of what a text means, made anew only for another text.
+/// The hash of the content that `means` makes of a text, computed anew only for another text.
 pub(super) fn hash_of(
     known: &mut Option<(Arc<str>, ConfigHash)>,
     text: &Arc<str>,
@@ -358,7 +364,7 @@ pub(super) fn print(message: &impl Message) -> ConfigHash {
 }
 
 pub(super) fn moves(connection: &Connection) -> bool {
-    !connection.leads_the_same_way_as(&Connection::default())
+    !connection.takes_same_route_as(&Connection::default())
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

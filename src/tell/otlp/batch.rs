@@ -1,7 +1,7 @@
 //! Writes the requests of OTLP in protobuf, straight into one buffer of the right size. Pure.
 //!
-//! Metrics and logs have the same three layers around what is told (resource, scope, the things), with the same field
-//! numbers, so that one function writes both. The things are told apart by [`otelet_wire::otlp`], which reads them back in tests.
+//! Requests for metrics and for logs have the same three layers (resource, scope, metrics or records) with the same
+//! field numbers, so that one function writes both. In tests, [`otelet_wire::otlp`] reads them back.
 
 use std::time::SystemTime;
 
@@ -12,24 +12,24 @@ use otelet_core::telemetry::{Attributes, EventRecord, Kind, Metric, Number, Seve
 use otelet_wire::otlp::{CUMULATIVE, LogRecord, Resource, Scope};
 use otelet_wire::{AnyValue, KeyValue};
 
-/// Who tells: the resource and the scope, encoded once.
+/// Encodes requests. It holds the resource and the scope, encoded once.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Teller {
+pub struct Encoder {
     resource: Vec<u8>,
     scope: Vec<u8>,
 }
 
-impl Teller {
-    /// With these attributes of the resource, each name once.
+impl Encoder {
+    /// An encoder for a resource with these attributes; each name must occur once.
     pub fn new(resource: &[(String, String)]) -> Self {
         let attributes = resource.iter().map(|(key, value)| pair(key, &Value::Text(value.clone().into())));
         let scope = Scope { name: "otelet".into(), version: env!("CARGO_PKG_VERSION").into() };
         Self { resource: Resource { attributes: attributes.collect() }.encode_to_vec(), scope: scope.encode_to_vec() }
     }
 
-    /// A request that holds things of so many bytes, up to where these follow.
-    fn request(&self, things: usize) -> Vec<u8> {
-        let scoped = field_len(self.scope.len()) + things;
+    /// The beginning of a request, up to where `content` bytes of metrics or records follow.
+    fn request(&self, content: usize) -> Vec<u8> {
+        let scoped = field_len(self.scope.len()) + content;
         let resourced = field_len(self.resource.len()) + field_len(scoped);
         let mut out = Vec::with_capacity(field_len(resourced));
         head(&mut out, 1, resourced);
@@ -39,16 +39,16 @@ impl Teller {
         out
     }
 
-    /// A request of log records, each of them encoded.
+    /// A request of encoded log records.
     pub fn logs<'a>(&self, records: impl Iterator<Item = &'a [u8]> + Clone) -> Vec<u8> {
         let mut out = self.request(records.clone().map(|record| field_len(record.len())).sum());
         records.for_each(|record| bytes(&mut out, 2, record));
         out
     }
 
-    /// A request of metrics. All points of one metric become one metric, in the order in which they are given.
+    /// A request of metrics. The points of one metric are joined, in the order in which they are given.
     pub fn metrics(&self, mut points: Vec<DataPoint<'_>>) -> Vec<u8> {
-        // A stable sort, so that the order of time stays.
+        // A stable sort keeps the order of time.
         points.sort_by_key(|point| std::ptr::from_ref(point.metric).addr());
         let same = |one: &DataPoint<'_>, other: &DataPoint<'_>| std::ptr::eq(one.metric, other.metric);
         let metrics = || points.chunk_by(same).map(|points| (points, metric_len(points)));
@@ -67,29 +67,27 @@ impl Teller {
     }
 }
 
-/// One point on its way out.
+/// One point of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct DataPoint<'a> {
-    /// Of which metric.
     pub metric: &'static Metric,
-    /// As [`attributes`] encodes them.
+    /// The result of [`attributes`].
     pub attributes: &'a [u8],
-    /// In nanoseconds since 1970, 0 if not known.
+    /// Nanoseconds since 1970; 0 if not known.
     pub start: u64,
-    /// Likewise.
+    /// Nanoseconds since 1970; 0 if not known.
     pub time: u64,
-    /// The value.
     pub value: Number,
 }
 
 impl DataPoint<'_> {
-    /// What it takes in a request, in bytes.
+    /// The size of this point in a request, in bytes.
     pub fn cost(&self) -> usize {
         field_len(self.len())
     }
 
     fn len(&self) -> usize {
-        // Three fields of one byte and eight, one of them left out if it is not known.
+        // Three fields of nine bytes each: start, time and value. An unknown start is left out.
         self.attributes.len() + if self.start == 0 { 18 } else { 27 }
     }
 
@@ -115,13 +113,13 @@ impl DataPoint<'_> {
     }
 }
 
-/// What a metric takes in a request beside its points, in bytes, at the most.
+/// The most bytes of a metric in a request beside its points.
 pub fn metric_cost(metric: &Metric) -> usize {
-    // Keys, lengths and flags.
+    // 32 bytes are for keys, lengths and flags.
     metric.name.len() + metric.help.len() + metric.unit.len() + 32
 }
 
-/// What a sum has beside its points: cumulative, and monotonic if it is.
+/// The fields of a sum beside its points: cumulative, and monotonic for a counter.
 fn flags(kind: Kind) -> &'static [u8] {
     const FLAGS: [u8; 4] = [key(2, VARINT), CUMULATIVE as u8, key(3, VARINT), 1];
     match kind {
@@ -139,7 +137,7 @@ fn metric_len(points: &[DataPoint<'_>]) -> (usize, usize) {
     (texts.iter().sum::<usize>() + field_len(data), data)
 }
 
-/// The attributes of a data point: field 7 of it, as often as there are attributes.
+/// The attributes of a data point, encoded: field 7, once for each attribute.
 pub fn attributes(attributes: &Attributes) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in attributes {
@@ -148,7 +146,7 @@ pub fn attributes(attributes: &Attributes) -> Vec<u8> {
     out
 }
 
-/// A log record, encoded. `public` takes the secrets out of its texts.
+/// A log record, encoded. `public` redacts its texts.
 pub fn record(record: &EventRecord, public: impl Fn(&str) -> String, observed: SystemTime) -> Vec<u8> {
     let (severity_number, severity_text) = match record.severity {
         Severity::Info => (9, "INFO"),
@@ -174,7 +172,7 @@ pub fn record(record: &EventRecord, public: impl Fn(&str) -> String, observed: S
     message.encode_to_vec()
 }
 
-/// Nanoseconds since 1970; 0 for a clock that is before it.
+/// Nanoseconds since 1970; 0 for earlier times.
 pub fn nanos(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     since.as_nanos().try_into().unwrap_or(u64::MAX)
@@ -188,7 +186,7 @@ fn pair(key: &str, value: &Value) -> KeyValue {
     KeyValue { key: key.into(), value: Some(value) }
 }
 
-/// The wire types of protobuf that are used.
+/// Wire types of protobuf.
 const VARINT: u8 = 0;
 const FIXED64: u8 = 1;
 const LENGTH: u8 = 2;
@@ -198,7 +196,7 @@ const fn key(field: u8, wire_type: u8) -> u8 {
     field << 3 | wire_type
 }
 
-/// The length of a field below 16 that holds so many bytes, with its key and its length.
+/// The length of a field below 16 with this many bytes of content, including its key and length.
 fn field_len(content: usize) -> usize {
     1 + encoded_len_varint(content as u64) + content
 }
@@ -248,9 +246,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_what_prost_would_write() {
-        let teller = Teller::new(&[("service.name".into(), "otelet".into()), ("site".into(), "norð".into())]);
-        // More than 127 bytes, so that lengths of two bytes are met.
+    fn a_request_of_metrics_is_read_back_by_prost() {
+        let encoder = Encoder::new(&[("service.name".into(), "otelet".into()), ("site".into(), "norð".into())]);
+        // More than 127 bytes, so that some lengths take two bytes.
         let attributes = attributes(&vec![
             ("state".into(), Value::from("used")),
             ("cpu".into(), Value::from(-3)),
@@ -266,10 +264,10 @@ mod tests {
         let metrics = [&GAUGE, &SUM, &LEVEL].map(metric_cost);
         let limit = points.iter().map(DataPoint::cost).sum::<usize>() + metrics.iter().sum::<usize>();
 
-        let written = teller.metrics(points);
+        let written = encoder.metrics(points);
 
         let read = MetricsRequest::decode(&*written).unwrap();
-        assert_eq!(read.encoded_len(), written.len(), "every byte is known to it");
+        assert_eq!(read.encoded_len(), written.len(), "prost reads every byte");
         assert!(written.len() <= limit + 200, "{} bytes, reckoned with {limit}", written.len());
         let scoped = &read.resource_metrics[0].scope_metrics[0];
         assert_eq!(read.resource_metrics[0].resource.as_ref().unwrap().attributes[1].key, "site");
@@ -303,7 +301,7 @@ mod tests {
         };
         let encoded = record(&told, |text| text.replace("7f3a", "***"), at + Duration::from_nanos(1));
 
-        let request = Teller::new(&[]).logs([&*encoded, &*encoded].into_iter());
+        let request = Encoder::new(&[]).logs([&*encoded, &*encoded].into_iter());
 
         let read = LogsRequest::decode(&*request).unwrap();
         assert_eq!(read.encoded_len(), request.len());

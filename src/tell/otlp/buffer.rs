@@ -1,9 +1,10 @@
-//! What was measured and what happened, kept until somebody has taken it: in bounded memory, oldest dropped first, each
-//! loss counted.
+//! Points and records, kept until the server has accepted them: in bounded memory, the oldest are dropped first, each
+//! loss is counted.
 //!
-//! A snapshot is kept as the numbers of its series and their values: a series (metric, attributes, start) is kept once for
-//! all snapshots that have it. Of 500 snapshots of 60 points, each point takes 8 bytes where OTLP takes 81: a test has the
-//! numbers. What is counted is what is asked of the allocator; 8 MiB of it were 9.4 MiB of memory (x86_64, glibc).
+//! A snapshot is kept as numbers of series with values. A series (metric, attributes, start) is kept once for all
+//! snapshots that have it. With 500 snapshots of 60 points, each point takes 8 bytes where OTLP takes 81: a test has
+//! the numbers. The limit counts the bytes requested from the allocator; 8 MiB of them were 9.4 MiB of memory (x86_64,
+//! glibc).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -12,52 +13,50 @@ use std::time::SystemTime;
 use prost::bytes::Buf as _;
 use prost::encoding::{decode_varint, encode_varint};
 
-use super::batch::{self, DataPoint, Teller};
+use super::batch::{self, DataPoint, Encoder};
 use otelet_core::telemetry::{Metric, Number, Point};
 use otelet_wire::status::ExportLosses;
 
-/// The most bytes of one request, unless a single snapshot takes more.
+/// The largest request, in bytes, unless a single snapshot takes more.
 pub const BATCH: usize = 256 * 1024;
 
-/// What a kept snapshot or record takes beside its bytes, with what the allocator adds.
+/// The size of a kept snapshot or record beside its content, including the allocator's overhead, in bytes.
 const ITEM: usize = 64;
 
-/// The same for a series: its entry here, and its place in a tree.
+/// The same for a series: its entry in the table, and its node in a tree.
 const SERIES: usize = 144;
 
-/// The two things that are told.
+/// The two kinds of telemetry that are exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// Points.
     Metrics,
-    /// Records.
     Logs,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was taken, but for so many points or records.
+    /// The server accepted it.
     Taken {
-        /// Points or records.
+        /// The number of points or records that the server rejected.
         rejected: u64,
     },
-    /// It will never be taken.
+    /// The server will never accept it.
     Refused,
-    /// It may be taken another time.
+    /// The server may accept it later.
     Kept,
 }
 
-/// A request, ready to be sent.
+/// A request to send.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// In protobuf.
+    /// The request, in protobuf.
     pub body: Vec<u8>,
-    /// Points or records in it.
-    pub things: u64,
+    /// The number of points or records in it.
+    pub count: u64,
 }
 
-/// What waits.
+/// Points and records that wait to be exported.
 #[derive(Debug)]
 pub struct Buffer {
     limit: usize,
@@ -72,28 +71,28 @@ pub struct Buffer {
 #[derive(Debug, Default)]
 struct Queue {
     items: VecDeque<Item>,
-    /// Points or records in them.
-    things: u64,
-    /// The first item that is not in the batch that is out.
-    out: Option<u64>,
-    /// What was dropped of the batch that is out: lost only if that is not taken.
-    dropped_out: u64,
+    /// The number of points or records in them.
+    count: u64,
+    /// The first item after the batch that is being sent.
+    batch_end: Option<u64>,
+    /// Points or records that were dropped from the batch that is being sent. They are lost only if it is not accepted.
+    dropped_from_batch: u64,
 }
 
 #[derive(Debug)]
 struct Item {
-    /// Counts up over both queues.
+    /// A number that counts up over both queues.
     number: u64,
-    /// Of a snapshot, in nanoseconds since 1970.
+    /// The time of a snapshot, in nanoseconds since 1970.
     time: u64,
-    /// Points, or 1.
-    things: u32,
+    /// The number of points, or 1 for a record.
+    count: u32,
     /// A packed snapshot or an encoded record.
     bytes: Box<[u8]>,
 }
 
 impl Buffer {
-    /// Empty, and never larger than so many bytes.
+    /// An empty buffer with a limit in bytes.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -106,7 +105,7 @@ impl Buffer {
         }
     }
 
-    /// The settings may have changed the limit.
+    /// Changes the limit.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
         self.make_room();
@@ -114,15 +113,15 @@ impl Buffer {
 
     /// Keeps the points of one time.
     pub fn keep_points<'a>(&mut self, at: SystemTime, points: impl Iterator<Item = &'a Point>) {
-        let (mut packed, mut things, mut last) = (Vec::new(), 0, 0);
+        let (mut packed, mut count, mut last) = (Vec::new(), 0, 0);
         for point in points {
             let (series, grown) = self.series.take(point);
             self.used += grown;
             pack(&mut packed, last, series, point.value);
-            (last, things) = (series, things + 1);
+            (last, count) = (series, count + 1);
         }
-        if things > 0 {
-            self.keep(Signal::Metrics, batch::nanos(at), things, packed);
+        if count > 0 {
+            self.keep(Signal::Metrics, batch::nanos(at), count, packed);
         }
     }
 
@@ -131,17 +130,17 @@ impl Buffer {
         self.keep(Signal::Logs, 0, 1, record);
     }
 
-    fn keep(&mut self, signal: Signal, time: u64, things: u32, bytes: Vec<u8>) {
-        let item = Item { number: self.next, time, things, bytes: bytes.into() };
+    fn keep(&mut self, signal: Signal, time: u64, count: u32, bytes: Vec<u8>) {
+        let item = Item { number: self.next, time, count, bytes: bytes.into() };
         self.next += 1;
         self.used += ITEM + item.bytes.len();
         let queue = self.queue(signal);
         queue.items.push_back(item);
-        queue.things += u64::from(things);
+        queue.count += u64::from(count);
         self.make_room();
     }
 
-    /// Drops the oldest until the rest fits.
+    /// Drops the oldest items until the rest fits.
     fn make_room(&mut self) {
         while self.used > self.limit {
             let number = |queue: &Queue| queue.items.front().map(|item| item.number);
@@ -157,22 +156,23 @@ impl Buffer {
                     }
                 }
             };
-            let item = self.pop(signal).expect("just seen");
+            let item = self.pop(signal).expect("this queue is not empty");
             let queue = self.queue(signal);
-            match queue.out {
-                Some(end) if item.number < end => queue.dropped_out += u64::from(item.things),
-                Some(_) | None => self.count_dropped(signal, u64::from(item.things)),
+            match queue.batch_end {
+                Some(end) if item.number < end => queue.dropped_from_batch += u64::from(item.count),
+                Some(_) | None => self.count_dropped(signal, u64::from(item.count)),
             }
         }
     }
 
-    /// The next request, made of the oldest that is kept; none if nothing is. It stays kept until [`settle`](Self::settle).
-    pub fn batch(&mut self, signal: Signal, teller: &Teller) -> Option<Batch> {
-        let (body, things, end) = match signal {
+    /// The next request, made of the oldest items; none if the buffer is empty. The items stay until
+    /// [`settle`](Self::settle).
+    pub fn batch(&mut self, signal: Signal, encoder: &Encoder) -> Option<Batch> {
+        let (body, count, end) = match signal {
             Signal::Metrics => {
                 let (points, end) = self.points()?;
-                let things = points.len() as u64;
-                (teller.metrics(points), things, end)
+                let count = points.len() as u64;
+                (encoder.metrics(points), count, end)
             }
             Signal::Logs => {
                 let mut left = BATCH;
@@ -181,14 +181,14 @@ impl Buffer {
                     left = left.saturating_sub(item.bytes.len() + 8);
                     first || left > 0
                 };
-                let things = self.logs.items.iter().take_while(fits).count();
-                let end = self.logs.items.get(things.checked_sub(1)?)?.number + 1;
-                (teller.logs(self.logs.items.iter().take(things).map(|item| &*item.bytes)), things as u64, end)
+                let count = self.logs.items.iter().take_while(fits).count();
+                let end = self.logs.items.get(count.checked_sub(1)?)?.number + 1;
+                (encoder.logs(self.logs.items.iter().take(count).map(|item| &*item.bytes)), count as u64, end)
             }
         };
         let queue = self.queue(signal);
-        (queue.out, queue.dropped_out) = (Some(end), 0);
-        Some(Batch { body, things })
+        (queue.batch_end, queue.dropped_from_batch) = (Some(end), 0);
+        Some(Batch { body, count })
     }
 
     /// The points of the oldest snapshots that fit into one request, and the first number beyond them.
@@ -214,14 +214,14 @@ impl Buffer {
         Some((points, end?))
     }
 
-    /// Says what became of the batch that was made last.
-    pub fn settle(&mut self, signal: Signal, things: u64, outcome: Outcome) {
+    /// Removes or keeps the last batch, depending on its outcome.
+    pub fn settle(&mut self, signal: Signal, count: u64, outcome: Outcome) {
         let queue = self.queue(signal);
-        let (end, dropped) = (queue.out.take().unwrap_or(0), std::mem::take(&mut queue.dropped_out));
+        let (end, dropped) = (queue.batch_end.take().unwrap_or(0), std::mem::take(&mut queue.dropped_from_batch));
         let refused = match outcome {
             Outcome::Kept => return self.count_dropped(signal, dropped),
-            Outcome::Taken { rejected } => rejected.min(things),
-            Outcome::Refused => things,
+            Outcome::Taken { rejected } => rejected.min(count),
+            Outcome::Refused => count,
         };
         match signal {
             Signal::Metrics => self.losses.refused_points += refused,
@@ -232,35 +232,34 @@ impl Buffer {
         }
     }
 
-    /// Forgets what nobody can take; that is not a loss.
+    /// Forgets a signal that has no destination. That is not counted as a loss.
     pub fn discard(&mut self, signal: Signal) {
         while self.pop(signal).is_some() {}
     }
 
-    /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.metrics.items.is_empty() && self.logs.items.is_empty()
     }
 
-    /// Bytes in use, of all that is kept.
+    /// The bytes in use.
     pub fn used(&self) -> usize {
         self.used
     }
 
-    /// Points and records that wait.
+    /// The numbers of points and of records that wait.
     pub fn waiting(&self) -> (u64, u64) {
-        (self.metrics.things, self.logs.things)
+        (self.metrics.count, self.logs.count)
     }
 
-    /// What was lost so far.
+    /// All losses so far.
     pub fn losses(&self) -> ExportLosses {
         self.losses
     }
 
-    fn count_dropped(&mut self, signal: Signal, things: u64) {
+    fn count_dropped(&mut self, signal: Signal, count: u64) {
         match signal {
-            Signal::Metrics => self.losses.dropped_points += things,
-            Signal::Logs => self.losses.dropped_records += things,
+            Signal::Metrics => self.losses.dropped_points += count,
+            Signal::Logs => self.losses.dropped_records += count,
         }
     }
 
@@ -274,9 +273,9 @@ impl Buffer {
     fn pop(&mut self, signal: Signal) -> Option<Item> {
         let queue = self.queue(signal);
         let item = queue.items.pop_front()?;
-        queue.things -= u64::from(item.things);
+        queue.count -= u64::from(item.count);
         if queue.items.is_empty() {
-            // An outage is over: its room is given back.
+            // After an outage, the memory for its items is given back.
             queue.items.shrink_to(16);
         }
         self.used -= ITEM + item.bytes.len();
@@ -289,12 +288,12 @@ impl Buffer {
     }
 }
 
-/// What several points have in common.
+/// A metric with its attributes and start, shared by points.
 #[derive(Debug)]
 struct Series {
     metric: &'static Metric,
     start: u64,
-    /// As [`batch::attributes`] encodes them.
+    /// The result of [`batch::attributes`].
     attributes: Box<[u8]>,
 }
 
@@ -328,17 +327,17 @@ impl Ord for Series {
     }
 }
 
-/// The series of all snapshots that are kept, by number. One that no snapshot has any more is forgotten.
+/// The series of all kept snapshots, by number. A series is removed with its last snapshot.
 #[derive(Debug, Default)]
 struct SeriesTable {
     numbers: BTreeMap<Arc<Series>, u32>,
-    /// With the number of points that are kept of it.
+    /// Each series with the number of its kept points.
     entries: Vec<Option<(Arc<Series>, u32)>>,
     free: Vec<u32>,
 }
 
 impl SeriesTable {
-    /// The number of a point's series, which is used once more; and by how much this table grew.
+    /// Counts one more point of its series. Returns the number of the series, and the bytes by which the table grew.
     fn take(&mut self, point: &Point) -> (u32, usize) {
         let start = point.start.map_or(0, batch::nanos);
         let attributes = batch::attributes(&point.attributes).into();
@@ -359,7 +358,7 @@ impl SeriesTable {
         (number, grown)
     }
 
-    /// One point less. Answers with what this frees.
+    /// Counts one point less. Returns the bytes that this frees.
     fn release(&mut self, number: u32) -> usize {
         let entry = &mut self.entries[number as usize];
         let (series, uses) = entry.as_mut().expect("a point that is kept has a series");
@@ -382,7 +381,7 @@ impl SeriesTable {
     }
 }
 
-/// Adds a point: the step from the number of the series before it, and the value.
+/// Adds a point: the difference to the series number before it, and the value.
 fn pack(packed: &mut Vec<u8>, last: u32, series: u32, value: Number) {
     let step = zigzag(i64::from(series) - i64::from(last)) << 1;
     match value {
@@ -399,23 +398,23 @@ fn pack(packed: &mut Vec<u8>, last: u32, series: u32, value: Number) {
 
 /// The points that [`pack`] packed.
 fn unpack(mut packed: &[u8]) -> impl Iterator<Item = (u32, Number)> {
-    const OURS: &str = "it was packed here";
+    const PACKED: &str = "`pack` wrote it";
     let mut series = 0;
     std::iter::from_fn(move || {
         if packed.is_empty() {
             return None;
         }
-        let step = decode_varint(&mut packed).expect(OURS);
+        let step = decode_varint(&mut packed).expect(PACKED);
         series += unzigzag(step >> 1);
         let value = match step & 1 {
-            0 => Number::Int(unzigzag(decode_varint(&mut packed).expect(OURS))),
+            0 => Number::Int(unzigzag(decode_varint(&mut packed).expect(PACKED))),
             _ => Number::Double(packed.get_f64_le()),
         };
         Some((series as u32, value))
     })
 }
 
-/// Small numbers of either sign as small numbers.
+/// Maps small numbers of either sign to small numbers without sign.
 fn zigzag(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)) as u64
 }
@@ -477,8 +476,8 @@ mod tests {
         batch::record(&record, str::to_owned, at(1))
     }
 
-    fn teller() -> Teller {
-        Teller::new(&[("service.name".into(), "otelet".into())])
+    fn encoder() -> Encoder {
+        Encoder::new(&[("service.name".into(), "otelet".into())])
     }
 
     /// The points of one metric in a request.
@@ -491,13 +490,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_comes_out_once_with_its_own_time() {
+    fn kept_points_are_sent_once_with_their_own_times() {
         let mut buffer = Buffer::new(1 << 20);
         (10..13).for_each(|second| keep(&mut buffer, second));
 
-        let batch = buffer.batch(Signal::Metrics, &teller()).unwrap();
+        let batch = buffer.batch(Signal::Metrics, &encoder()).unwrap();
 
-        assert_eq!(batch.things, 9);
+        assert_eq!(batch.count, 9);
         let loads = sent(&batch.body, "load");
         let loads: Vec<_> = loads.iter().map(|point| (point.time_unix_nano / 1_000_000_000, point.as_double)).collect();
         assert_eq!(loads, [(10, Some(1.0)), (11, Some(1.1)), (12, Some(1.2))]);
@@ -507,31 +506,31 @@ mod tests {
         assert_eq!(bytes[0].start_time_unix_nano, 1_000_000_000);
         assert_eq!(bytes[0].attributes[0].value.as_ref().unwrap().string_value.as_deref(), Some("eth0"));
 
-        // What comes while it is out is not part of it.
+        // A point that is kept during the export is not part of the batch.
         keep(&mut buffer, 13);
-        buffer.settle(Signal::Metrics, batch.things, Outcome::Taken { rejected: 0 });
-        let rest = buffer.batch(Signal::Metrics, &teller()).unwrap();
+        buffer.settle(Signal::Metrics, batch.count, Outcome::Taken { rejected: 0 });
+        let rest = buffer.batch(Signal::Metrics, &encoder()).unwrap();
         assert_eq!(sent(&rest.body, "load").len(), 1);
-        buffer.settle(Signal::Metrics, rest.things, Outcome::Taken { rejected: 2 });
+        buffer.settle(Signal::Metrics, rest.count, Outcome::Taken { rejected: 2 });
         assert!(buffer.is_empty());
         assert_eq!(buffer.used(), 0, "nothing is left behind, no series either");
         assert_eq!(buffer.losses(), ExportLosses { refused_points: 2, ..ExportLosses::default() });
     }
 
     #[test]
-    fn a_batch_that_was_not_taken_is_sent_again_and_one_that_never_will_be_is_counted() {
+    fn a_kept_batch_is_sent_again_and_a_refused_one_is_counted() {
         let mut buffer = Buffer::new(1 << 20);
         keep(&mut buffer, 10);
-        let first = buffer.batch(Signal::Metrics, &teller()).unwrap();
-        buffer.settle(Signal::Metrics, first.things, Outcome::Kept);
-        assert_eq!(buffer.batch(Signal::Metrics, &teller()), Some(first.clone()));
-        buffer.settle(Signal::Metrics, first.things, Outcome::Refused);
-        assert_eq!(buffer.batch(Signal::Metrics, &teller()), None);
+        let first = buffer.batch(Signal::Metrics, &encoder()).unwrap();
+        buffer.settle(Signal::Metrics, first.count, Outcome::Kept);
+        assert_eq!(buffer.batch(Signal::Metrics, &encoder()), Some(first.clone()));
+        buffer.settle(Signal::Metrics, first.count, Outcome::Refused);
+        assert_eq!(buffer.batch(Signal::Metrics, &encoder()), None);
         assert_eq!(buffer.losses(), ExportLosses { refused_points: 3, ..ExportLosses::default() });
     }
 
     #[test]
-    fn the_oldest_makes_room_and_is_counted_unless_it_was_just_taken() {
+    fn the_oldest_items_are_dropped_and_counted_unless_they_were_accepted() {
         let mut buffer = Buffer::new(2_000);
         for second in 0..200 {
             keep(&mut buffer, second);
@@ -543,40 +542,40 @@ mod tests {
         assert_eq!((points + losses.dropped_points, records + losses.dropped_records), (600, 200));
         assert!(points > 3 && records > 1, "{points} points and {records} records wait");
 
-        let out = buffer.batch(Signal::Metrics, &teller()).unwrap();
+        let out = buffer.batch(Signal::Metrics, &encoder()).unwrap();
         let newest = sent(&out.body, "load").last().unwrap().time_unix_nano;
         assert_eq!(newest, 199_000_000_000);
-        // All of it is overtaken while it is out, and then it turns out that it arrived.
+        // The whole batch is dropped during the export, and then it turns out that it arrived.
         (200..300).for_each(|second| keep(&mut buffer, second));
         let dropped = buffer.losses().dropped_points;
-        buffer.settle(Signal::Metrics, out.things, Outcome::Taken { rejected: 0 });
+        buffer.settle(Signal::Metrics, out.count, Outcome::Taken { rejected: 0 });
         assert_eq!(buffer.losses().dropped_points, dropped);
-        assert_eq!(dropped + buffer.waiting().0 + out.things, 900);
+        assert_eq!(dropped + buffer.waiting().0 + out.count, 900);
 
-        // And the same when it did not.
-        let out = buffer.batch(Signal::Metrics, &teller()).unwrap();
+        // The same, but the batch did not arrive.
+        let out = buffer.batch(Signal::Metrics, &encoder()).unwrap();
         (300..400).for_each(|second| keep(&mut buffer, second));
-        buffer.settle(Signal::Metrics, out.things, Outcome::Kept);
+        buffer.settle(Signal::Metrics, out.count, Outcome::Kept);
         assert_eq!(buffer.losses().dropped_points + buffer.waiting().0 + points, 1200);
     }
 
     #[test]
-    fn a_long_outage_is_sent_in_pieces() {
+    fn a_long_outage_is_sent_in_several_batches() {
         let mut buffer = Buffer::new(1 << 20);
         (0..4_000).for_each(|second| keep(&mut buffer, second));
         (0..3_000).for_each(|_| buffer.keep_record(record(&"x".repeat(100))));
         let mut times = Vec::new();
-        while let Some(batch) = buffer.batch(Signal::Metrics, &teller()) {
+        while let Some(batch) = buffer.batch(Signal::Metrics, &encoder()) {
             assert!(batch.body.len() <= BATCH + 1024, "{} bytes", batch.body.len());
             times.extend(sent(&batch.body, "load").iter().map(|point| point.time_unix_nano / 1_000_000_000));
-            buffer.settle(Signal::Metrics, batch.things, Outcome::Taken { rejected: 0 });
+            buffer.settle(Signal::Metrics, batch.count, Outcome::Taken { rejected: 0 });
         }
         assert_eq!(times, (0..4_000).collect::<Vec<_>>());
         let mut records = 0;
-        while let Some(batch) = buffer.batch(Signal::Logs, &teller()) {
+        while let Some(batch) = buffer.batch(Signal::Logs, &encoder()) {
             assert!(batch.body.len() <= BATCH + 1024, "{} bytes", batch.body.len());
-            records += batch.things;
-            buffer.settle(Signal::Logs, batch.things, Outcome::Taken { rejected: 0 });
+            records += batch.count;
+            buffer.settle(Signal::Logs, batch.count, Outcome::Taken { rejected: 0 });
         }
         assert_eq!(records, 3_000);
         assert_eq!(buffer.used(), 0);
@@ -596,7 +595,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_of_a_host_takes_a_twentieth_of_what_is_sent() {
+    fn a_snapshot_of_a_host_takes_less_than_a_tenth_of_its_request() {
         // 60 series of 20 attribute sets, as a small host has.
         let snapshot: Vec<Point> = (0..60)
             .map(|number: i64| {
@@ -609,9 +608,9 @@ mod tests {
         let mut buffer = Buffer::new(1 << 20);
         (0..500).for_each(|second| buffer.keep_points(at(second), snapshot.iter()));
         let (kept, mut sent) = (buffer.used(), 0);
-        while let Some(batch) = buffer.batch(Signal::Metrics, &teller()) {
+        while let Some(batch) = buffer.batch(Signal::Metrics, &encoder()) {
             sent += batch.body.len();
-            buffer.settle(Signal::Metrics, batch.things, Outcome::Taken { rejected: 0 });
+            buffer.settle(Signal::Metrics, batch.count, Outcome::Taken { rejected: 0 });
         }
         println!("{kept} bytes kept, {sent} sent: {} a point kept", kept as f64 / 30_000.0);
         assert_eq!(buffer.losses(), ExportLosses::default());

@@ -1,7 +1,8 @@
-//! Metrics and events by OTLP/HTTP in protobuf: kept in a bounded buffer, sent in batches, each thing once as far as can be known.
+//! Metrics and events by OTLP/HTTP in protobuf: kept in a bounded buffer and sent in batches, each point and record
+//! once as far as the agent can know.
 //!
-//! The rooms: `batch` writes requests, `buffer` keeps what was not taken yet, `own` says what
-//! the agent tells of itself.
+//! The files: `batch` writes requests, `buffer` keeps points and records until they are accepted, `own` describes the
+//! agent itself.
 
 mod batch;
 mod buffer;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 
-pub use batch::{Teller, record};
+pub use batch::{Encoder, record};
 pub use buffer::{Buffer, Outcome, Signal};
 
 use super::destination::Destination;
@@ -21,10 +22,10 @@ use crate::http::{HttpError, HttpSettings, Response};
 use crate::settings::{ExportTo, Settings, Target, WayOut};
 use otelet_core::decide::{ExportOutcome, Failure};
 
-/// How long the collector may take to answer, as OTLP's exporters have it.
+/// The time limit for an answer of the collector, as in the Collector's own OTLP exporters.
 const COLLECTOR_LIMIT: Duration = Duration::from_secs(10);
 
-/// The most of an answer that is read from the collector, in bytes: it says no more than what it rejected.
+/// The most that is read of an answer of the collector, in bytes: it only says how much was rejected.
 const ANSWER_LIMIT: u64 = 64 * 1024;
 
 /// The settings that exports to a URL are sent by.
@@ -37,36 +38,33 @@ const BY_URL: WayOut = WayOut {
     ..WayOut::CONFIG
 };
 
-/// The same to the collector: where it listens is read out of its config.
+/// The settings for exports to the collector: its address is read from its config.
 const BY_COLLECTOR: WayOut =
     WayOut { url: "the otlp receiver in the collector's config", target: Target::Elsewhere, max_size: None, ..BY_URL };
 
-/// Where the two signals go; none where there is nobody for one.
+/// The URLs for the two signals; none if nothing takes that signal.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Targets {
-    /// A URL.
     pub metrics: Option<String>,
-    /// A URL.
     pub logs: Option<String>,
 }
 
 impl Targets {
-    /// Below an endpoint that has no slash at its end.
+    /// The URLs below an endpoint, which has no slash at its end.
     pub fn below(endpoint: &str) -> Self {
         Self { metrics: Some(format!("{endpoint}/v1/metrics")), logs: Some(format!("{endpoint}/v1/logs")) }
     }
 }
 
-/// Sends what is kept.
 pub struct Exporter {
     destination: Destination,
-    teller: Teller,
-    /// Whether it was said that an answer was too large to be read.
-    said_too_large: AtomicBool,
+    encoder: Encoder,
+    /// Whether the warning about an answer that was too large was logged.
+    warned_too_large: AtomicBool,
 }
 
 impl Exporter {
-    /// Makes it without asking anybody. None if nothing is to be exported.
+    /// Checks the settings without asking the server. None if nothing is to be exported.
     ///
     /// # Errors
     ///
@@ -75,7 +73,7 @@ impl Exporter {
         let (http, way_out) = match &settings.export.to {
             None => return Ok(None),
             Some(ExportTo::Url(_)) => (settings.config.http(), BY_URL),
-            // It is here: no proxy, and no certificate, is needed on the way.
+            // The collector is on this host, so the way to it needs no proxy and no certificate.
             Some(ExportTo::Collector) => (
                 HttpSettings {
                     timeout: COLLECTOR_LIMIT,
@@ -94,48 +92,49 @@ impl Exporter {
         if let Some(ExportTo::Url(url)) = &settings.export.to {
             destination.check(url)?;
         }
-        Ok(Some(Self { destination, teller: Teller::new(resource), said_too_large: AtomicBool::new(false) }))
+        Ok(Some(Self { destination, encoder: Encoder::new(resource), warned_too_large: AtomicBool::new(false) }))
     }
 
-    /// Sends one batch of records and one of points, and blocks meanwhile: it is called on a thread of its own.
+    /// Sends one batch of records and one of points. It blocks, so it is called on a thread of its own.
     ///
     /// # Errors
     ///
-    /// Why one of them was not taken, and how long the other side wants to be left alone. It stays kept.
+    /// The reason why a batch was not accepted, and the wait that the server asks for. The batch stays in the buffer.
     pub fn export(&self, buffer: &Mutex<Buffer>, targets: &Targets) -> Result<ExportOutcome, Failure> {
-        let lock = || buffer.lock().expect("nobody panics who holds it");
+        let lock = || buffer.lock().expect("no panic while it is held");
         let (mut delivered, mut failed) = (ExportOutcome::default(), None);
         for (signal, target) in [(Signal::Logs, &targets.logs), (Signal::Metrics, &targets.metrics)] {
             let Some(url) = target else {
                 lock().discard(signal);
                 continue;
             };
-            let Some(batch) = lock().batch(signal, &self.teller) else { continue };
-            let things = batch.things;
+            let Some(batch) = lock().batch(signal, &self.encoder) else { continue };
+            let count = batch.count;
             let judged = match self.destination.post(url, batch.body) {
                 Ok(response) => self.judge(signal, url, &response),
                 Err(error @ HttpError::TooLarge { .. }) => {
-                    // Only the body of a success is read at all: the batch was taken, and would be doubled by another try.
-                    if !self.said_too_large.swap(true, Ordering::Relaxed) {
+                    // Only the body of a success is read at all. So the batch was accepted, and another try would send
+                    // it twice.
+                    if !self.warned_too_large.swap(true, Ordering::Relaxed) {
                         let message = self.destination.failure(&error).message;
-                        log::warn!("export taken, but whether part of it was rejected is not known: {message}");
+                        log::warn!("export accepted, but it is unknown whether part of it was rejected: {message}");
                     }
                     Ok((Outcome::Taken { rejected: 0 }, None))
                 }
                 Err(error) => {
-                    lock().settle(signal, things, Outcome::Kept);
+                    lock().settle(signal, count, Outcome::Kept);
                     return Err(self.destination.failure(&error));
                 }
             };
             match judged {
                 Ok((outcome, trouble)) => {
-                    lock().settle(signal, things, outcome);
+                    lock().settle(signal, count, outcome);
                     delivered.sent += 1;
                     delivered.trouble = delivered.trouble.or(trouble);
                 }
                 Err(why) => {
-                    lock().settle(signal, things, Outcome::Kept);
-                    // Who wants to be left alone is; else the other signal may have better luck.
+                    lock().settle(signal, count, Outcome::Kept);
+                    // A server that asks for a wait gets it. Otherwise the other signal is still tried.
                     if why.retry_after.is_some() {
                         return Err(why);
                     }
@@ -152,22 +151,22 @@ impl Exporter {
         }
     }
 
-    /// What an answer means for its batch, by OTLP's rules, and what is to be said of it.
+    /// The outcome of a batch by OTLP's rules, and a message if something was rejected or refused.
     fn judge(&self, signal: Signal, url: &str, response: &Response) -> Result<(Outcome, Option<String>), Failure> {
         let refusal = || self.destination.refusal(url, response.status, response.retry_after);
         match response.status {
             200..=299 => {
-                // One that answers in JSON, or in prose, has taken it all the same.
+                // An answer in JSON or plain text means accepted as well.
                 let partial =
                     otelet_wire::otlp::Response::decode(&*response.body).ok().and_then(|it| it.partial_success);
                 let rejected = partial.as_ref().map_or(0, |partial| partial.rejected.max(0) as u64);
-                let things = match signal {
+                let noun = match signal {
                     Signal::Metrics => "points",
                     Signal::Logs => "records",
                 };
                 let trouble = partial.filter(|_| rejected > 0).map(|partial| {
                     let why: String = partial.error_message.chars().take(300).collect();
-                    format!("{url}: {rejected} {things} were rejected: {why}")
+                    format!("{url}: {rejected} {noun} were rejected: {why}")
                 });
                 Ok((Outcome::Taken { rejected }, trouble))
             }

@@ -1,4 +1,4 @@
-//! What the agent tells of itself: how often what happened, as metrics, and what happened, as log records. Pure.
+//! The agent's own telemetry: counts of its notices as metrics, and the notices themselves as log records. Pure.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use otelet_wire::status::Losses;
 
 use otelet_wire::status::ExportLosses;
 
-/// What has been counted since the agent started.
+/// Counts since the agent started.
 #[derive(Debug, Default)]
 pub struct Counts {
     failures: BTreeMap<&'static str, u64>,
@@ -18,14 +18,13 @@ pub struct Counts {
     refusals: u64,
     restarts: BTreeMap<&'static str, u64>,
     time_to_healthy: Option<Duration>,
-    /// The config of the last start.
+    /// The config of the collector's last start.
     started: Option<ConfigHash>,
-    /// Why the collector is about to be started again.
+    /// The reason for the next start of the collector.
     cause: Option<&'static str>,
 }
 
 impl Counts {
-    /// Counts what is told.
     pub fn take(&mut self, notice: &Notice) {
         match notice {
             Notice::Applied { .. } => self.rollout("applied"),
@@ -85,8 +84,8 @@ impl Counts {
         }
     }
 
-    /// The log record of what is told, if it is an event for the log of the host. What happens to the collector happens
-    /// on the config that it was started with last, unless the notice has another.
+    /// The log record of a notice, if it is an event for the log of the host. A notice about the collector that names
+    /// no config gets the config of the last start.
     pub fn record(&self, notice: &Notice, at: SystemTime) -> Option<EventRecord> {
         let event = notice.event()?;
         let severity = match notice.level() {
@@ -117,7 +116,7 @@ impl Counts {
         *self.rollouts.entry(outcome).or_default() += 1;
     }
 
-    /// All of it as points; sums count since `started`.
+    /// All counts as points; sums count since `started`.
     pub fn points(&self, report: &AgentReport, losses: &Losses, started: SystemTime, now: SystemTime) -> Vec<Point> {
         let start = Some(started);
         let sum = |metric, value: u64| Point::new(metric, value).since(start);
@@ -200,7 +199,7 @@ mod tests {
             Notice::PortStolen,
             start(B),
             exit(),
-            // Back from a trial: it is the crash that caused it.
+            // After a rollback: the crash was the cause.
             start(A),
         ] {
             counts.take(&notice);
@@ -222,7 +221,7 @@ mod tests {
         assert_eq!(record.attributes[0].1, Value::from(B.hex()));
         assert_eq!(record.attributes[1].1, Value::from(A.hex()));
         let again = Notice::StillRefused { hash: A };
-        assert_eq!(counts.record(&again, SystemTime::UNIX_EPOCH), None, "said once, when it was refused");
+        assert_eq!(counts.record(&again, SystemTime::UNIX_EPOCH), None, "an event only when it is refused first");
         counts.take(&start(A));
         let hung = Notice::CollectorHung { why: "no answer".into() };
         let record = counts.record(&hung, SystemTime::UNIX_EPOCH).unwrap();
@@ -230,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_the_source_is_an_event_with_its_location_and_a_failure_is_counted_by_its_kind() {
+    fn a_change_of_the_source_is_an_event_and_failures_are_counted_by_kind() {
         let mut counts = Counts::default();
         let location = "http://10.0.0.5/site-12.yaml".to_owned();
         let turned = Notice::FallbackServes { location: location.clone(), trouble: "answered 503".into() };
@@ -243,7 +242,11 @@ mod tests {
             let (why, delay, running) = ("answered 503".to_owned(), Duration::ZERO, None);
             counts.take(&Notice::ExchangeFailed { why, kind, delay, running, news: false });
         }
-        assert_eq!(counts.failures, BTreeMap::from([("status", 1)]), "one that asked nobody is no failure of a source");
+        assert_eq!(
+            counts.failures,
+            BTreeMap::from([("status", 1)]),
+            "an exchange without a request is no failure of a source"
+        );
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Answers that no server should give.
+//! Answers that a server should not give.
 
 use super::*;
 
 #[test]
-fn maps_and_lists_without_end_are_not_even_decoded() {
+fn too_many_files_or_headers_are_refused_before_decoding() {
     let bench = Bench::settled();
     let many: Vec<_> = (0..65).map(|number| number.to_string()).collect();
     let files: Vec<_> = many.iter().map(|name| (&**name, "a: 1")).collect();
@@ -19,12 +19,12 @@ fn maps_and_lists_without_end_are_not_even_decoded() {
 }
 
 #[test]
-fn an_answer_to_no_question_is_a_failure() {
+fn an_answer_without_a_request_is_a_failure() {
     let bench = Bench::new();
     assert_eq!(bench.respond(200, Vec::new()).unwrap_err().kind.word(), "protocol");
 }
 
-/// Answers to begin with when they are damaged at random.
+/// Good answers, to be damaged at random.
 fn seeds() -> Vec<Vec<u8>> {
     let error = ServerErrorResponse {
         kind: 2,
@@ -51,7 +51,6 @@ fn seeds() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// On the stack that an exchange has.
 #[test]
 fn damaged_answers_are_failures_or_do_no_harm() {
     let work = || {
@@ -80,9 +79,10 @@ fn damaged_answers_are_failures_or_do_no_harm() {
         }
         understood
     };
+    // The stack of an exchange.
     let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(work).unwrap();
     let understood = thread.join().unwrap();
-    assert!((1000..19_000).contains(&understood), "{understood}: both kinds must come about");
+    assert!((1000..19_000).contains(&understood), "{understood}: both kinds must occur");
 }
 
 #[test]

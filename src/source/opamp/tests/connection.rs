@@ -1,16 +1,16 @@
-//! Connection settings.
+//! Offered connection settings: tried, kept, given up.
 
 use super::*;
 
 #[test]
-fn an_interval_alone_is_taken_at_once_and_zero_is_back_to_our_own() {
+fn an_interval_alone_is_taken_at_once_and_zero_restores_the_settings() {
     let bench = Bench::settled();
     let (_, answer) = bench.exchange(connection(b"c1", |it| it.heartbeat_interval_seconds = 7));
     assert_eq!(answer.orders.poll_every, Some(Duration::from_secs(7)));
 
     let (asked, answer) = bench.exchange(connection(b"c1", |it| it.heartbeat_interval_seconds = 9));
     let said = asked.connection_settings_status.unwrap();
-    assert_eq!((said.status(), &*said.last_connection_settings_hash), (Is::Applied, &b"c1"[..]));
+    assert_eq!((said.status(), &*said.last_connection_settings_hash), (OfferStatus::Applied, &b"c1"[..]));
     assert_eq!(answer, Offer::Unchanged.into(), "the same hash is not looked at again");
 
     let (_, answer) = bench.exchange(connection(b"c2", |_| ()));
@@ -37,7 +37,7 @@ fn another_server_is_tried_with_a_full_report_before_it_is_kept() {
     let (request, leaving) = bench.request(true);
     assert_eq!(request.url, URL);
     assert!(leaving.agent_disconnect.is_some());
-    assert_eq!(leaving.connection_settings_status.unwrap().status(), Is::Applying);
+    assert_eq!(leaving.connection_settings_status.unwrap().status(), OfferStatus::Applying);
     assert!(bench.hear(offer(b"h", &[("", BODY)])).unwrap().orders.again);
 
     let (request, first) = bench.request(true);
@@ -51,7 +51,7 @@ fn another_server_is_tried_with_a_full_report_before_it_is_kept() {
 
     let (request, asked) = bench.request(true);
     assert_eq!(request.url, two);
-    assert_eq!(asked.connection_settings_status.unwrap().status(), Is::Applied);
+    assert_eq!(asked.connection_settings_status.unwrap().status(), OfferStatus::Applied);
     assert!(asked.agent_description.is_none());
     bench.hear(ServerToAgent::default()).unwrap();
 
@@ -76,7 +76,7 @@ fn settings_that_do_not_work_are_given_up_and_reported() {
     let refusals: [Refusal; 3] = [
         |bench| bench.respond(401, Vec::new()),
         |bench| bench.respond(200, b"<html>".to_vec()),
-        // Without an instance uid it may be anybody.
+        // Without an instance uid, any server may have answered.
         |bench| bench.respond(200, Vec::new()),
     ];
     for refuse in refusals {
@@ -88,13 +88,13 @@ fn settings_that_do_not_work_are_given_up_and_reported() {
         assert_eq!(request.url, URL);
         assert!(is_full(&asked), "the server before was told goodbye");
         let said = asked.connection_settings_status.unwrap();
-        assert_eq!((said.status(), said.error_message), (Is::Failed, failure.message));
+        assert_eq!((said.status(), said.error_message), (OfferStatus::Failed, failure.message));
         assert!(!bench.hear(connection(b"c1", |_| ())).unwrap().orders.again, "not tried again");
     }
 }
 
 #[test]
-fn what_the_server_offered_is_not_blamed_on_the_settings() {
+fn a_failure_of_offered_settings_does_not_blame_the_users_settings() {
     for (status, way_out) in [
         (401, "check config.headers and config.bearer_token_file"),
         (404, "check the destination_endpoint that the server offered, an OpAMP server is often at /v1/opamp"),
@@ -118,7 +118,7 @@ fn what_the_server_offered_is_not_blamed_on_the_settings() {
 }
 
 #[test]
-fn headers_that_the_server_offered_are_named() {
+fn a_refusal_names_the_headers_that_the_server_offered() {
     let bench = Bench::with(URL, "", None);
     bench.exchange(ServerToAgent::default());
     let header = wire::Header { key: "Authorization".into(), value: "hunter2".into() };
@@ -149,11 +149,11 @@ fn settings_without_a_clear_answer_are_tried_a_few_times() {
     let (request, asked) = bench.request(true);
     assert_eq!(request.url, URL);
     let said = asked.connection_settings_status.unwrap();
-    assert_eq!((said.status(), &*said.error_message), (Is::Failed, "http://two.example/v1: answered 503"));
+    assert_eq!((said.status(), &*said.error_message), (OfferStatus::Failed, "http://two.example/v1: answered 503"));
 }
 
 #[test]
-fn a_candidate_survives_the_agent_and_is_tried_at_the_next_start() {
+fn a_candidate_survives_a_restart_and_is_tried_at_the_next_start() {
     let dir = Dir::new();
     let file = dir.path("opamp.json");
     drop(trying(Some(file.clone())));
@@ -163,7 +163,7 @@ fn a_candidate_survives_the_agent_and_is_tried_at_the_next_start() {
     let (request, asked) = bench.request(true);
     assert_eq!(request.url, "http://two.example/v1");
     assert!(is_full(&asked) && asked.agent_disconnect.is_none());
-    assert_eq!(asked.connection_settings_status.unwrap().status(), Is::Applying);
+    assert_eq!(asked.connection_settings_status.unwrap().status(), OfferStatus::Applying);
 
     for torn in ["", "{", "[]", "null", "{\"location\": 1}"] {
         std::fs::write(&file, torn).unwrap();
@@ -180,12 +180,12 @@ fn settings_that_cannot_be_kept_are_not_used() {
     let (request, asked) = bench.request(true);
     assert_eq!(request.url, URL);
     let said = asked.connection_settings_status.unwrap();
-    assert_eq!(said.status(), Is::Failed);
+    assert_eq!(said.status(), OfferStatus::Failed);
     assert!(said.error_message.starts_with("cannot be kept: "), "{}", said.error_message);
 }
 
 #[test]
-fn a_certificate_needs_a_place_to_be_kept_and_is_shown_from_then_on() {
+fn a_certificate_needs_a_state_file_and_is_used_from_then_on() {
     let made = rcgen::generate_simple_self_signed(vec!["agent.example".into()]).unwrap();
     let certificate = wire::TlsCertificate {
         cert: made.cert.pem().into_bytes(),
@@ -213,7 +213,7 @@ fn a_certificate_needs_a_place_to_be_kept_and_is_shown_from_then_on() {
 }
 
 #[test]
-fn refused_settings_and_those_of_others_are_reported_as_failed() {
+fn refused_settings_and_settings_for_other_protocols_are_reported_as_failed() {
     let bench = Bench::settled();
     let (_, answer) = bench.exchange(connection(b"c1", |it| it.destination_endpoint = "ftp://x".into()));
     assert!(answer.orders.again);
@@ -222,14 +222,14 @@ fn refused_settings_and_those_of_others_are_reported_as_failed() {
         ..ServerToAgent::default()
     });
     let said = asked.connection_settings_status.unwrap();
-    assert_eq!((said.status(), &*said.last_connection_settings_hash), (Is::Failed, &b"c1"[..]));
+    assert_eq!((said.status(), &*said.last_connection_settings_hash), (OfferStatus::Failed, &b"c1"[..]));
     let said = bench.ask().connection_settings_status.unwrap();
     assert_eq!(said.last_connection_settings_hash, b"c2");
     assert_eq!(said.error_message, "only settings for OpAMP itself are taken");
 }
 
 #[test]
-fn a_server_without_hashes_is_known_by_what_it_offers() {
+fn an_offer_without_a_hash_is_recognized_by_its_content() {
     let bench = Bench::settled();
     let (_, answer) = bench.exchange(connection(b"", |it| it.heartbeat_interval_seconds = 7));
     assert!(answer.orders.again);
@@ -240,7 +240,7 @@ fn a_server_without_hashes_is_known_by_what_it_offers() {
 }
 
 #[test]
-fn when_an_offered_server_is_gone_for_long_the_one_of_the_settings_is_asked() {
+fn the_server_of_config_url_is_asked_while_an_offered_server_is_silent() {
     let bench = trying(None);
     bench.exchange(ServerToAgent::default());
     bench.exchange(ServerToAgent::default());

@@ -1,5 +1,4 @@
-//! The state machine against answers made up here: what is said, what an answer comes to, and what is done with an
-//! answer that no server should give.
+//! The OpAMP client against invented answers, good and bad.
 
 mod bad_answers;
 mod connection;
@@ -15,7 +14,7 @@ use ureq::http::HeaderMap;
 use uuid::Uuid;
 
 use super::state::*;
-use super::wire::OfferStatus as Is;
+use super::wire::OfferStatus;
 use super::wire::{
     AgentConfigFile, AgentConfigMap, AgentIdentification, AgentRemoteConfig, ConnectionSettingsOffers, Header, Headers,
     OpAmpConnectionSettings, RetryInfo, ServerErrorResponse, ServerToAgentCommand,
@@ -24,17 +23,16 @@ use super::*;
 use crate::http::tests::Dir;
 use crate::settings::{self, World};
 use otelet_wire::status::{
-    AgentState, AgentStatus, CollectorState, CollectorStatus, ConfigStatus, HostStatus, RemoteConfigStatus,
-    Status as Report_,
+    AgentState, AgentStatus, CollectorState, CollectorStatus, ConfigStatus, HostStatus, RemoteConfigStatus, Status,
 };
 
 const URL: &str = "http://one.example:4320/v1/opamp";
 const UID: Uuid = Uuid::from_u128(0x0195_0000_0000_7000_8000_0000_0000_0001);
 const BODY: &str = "receivers: {}\n";
 
-/// An agent whose collector runs, and to which nothing was offered.
-pub(super) fn status() -> Report_ {
-    Report_ {
+/// The status of an agent with a running collector and without an offer.
+pub(super) fn status() -> Status {
+    Status {
         agent: AgentStatus {
             version: "1.2.3".into(),
             pid: 1,
@@ -63,7 +61,7 @@ pub(super) fn status() -> Report_ {
         },
         serial: 1,
         written_at: "2026-11-23T17:30:00Z".into(),
-        ..Report_::default()
+        ..Status::default()
     }
 }
 
@@ -74,7 +72,7 @@ fn config_settings(yaml: &str) -> ConfigSettings {
     settings::load(&Default::default(), &world).unwrap_or_else(|error| panic!("{error}")).config
 }
 
-/// An agent and what it knows of itself.
+/// An OpAMP client and the report that it sends.
 struct Bench {
     opamp: OpAmp,
     report: Report,
@@ -91,7 +89,7 @@ impl Bench {
         Self { opamp, report }
     }
 
-    /// One that has said all there is to say.
+    /// A client whose server has acknowledged all parts.
     fn settled() -> Self {
         let bench = Self::new();
         bench.ask();
@@ -116,7 +114,7 @@ impl Bench {
     }
 
     fn hear(&self, message: ServerToAgent) -> Result<Answer, Failure> {
-        let uid = self.opamp.lock().out.as_ref().unwrap().uid;
+        let uid = self.opamp.lock().pending.as_ref().unwrap().uid;
         self.respond(200, ServerToAgent { instance_uid: uid.as_bytes().to_vec(), ..message }.encode_to_vec())
     }
 
@@ -125,7 +123,7 @@ impl Bench {
         (asked, self.hear(message).unwrap())
     }
 
-    /// The core has taken what was offered.
+    /// The core has received this body.
     fn received(&mut self, body: &str, status: RemoteConfigStatus) {
         let config = &mut self.report.status.config;
         config.remote_hash = Some(otelet_config::hash(body.as_bytes()).hex());

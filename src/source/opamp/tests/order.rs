@@ -1,9 +1,9 @@
-//! The order of work.
+//! The order in which the fields of an answer are followed.
 
 use super::*;
 
 #[test]
-fn an_error_is_a_failure_whatever_else_the_answer_holds() {
+fn an_answer_with_an_error_is_a_failure() {
     let bench = Bench::settled();
     bench.ask();
     let error = ServerErrorResponse { kind: 0, error_message: "no\nidea".into(), retry_info: None };
@@ -14,7 +14,7 @@ fn an_error_is_a_failure_whatever_else_the_answer_holds() {
 }
 
 #[test]
-fn beside_a_command_nothing_else_counts() {
+fn other_fields_beside_a_command_are_ignored() {
     let bench = Bench::settled();
     let identification = AgentIdentification { new_instance_uid: Uuid::from_u128(9).as_bytes().to_vec() };
     let message = ServerToAgent {
@@ -32,7 +32,7 @@ fn beside_a_command_nothing_else_counts() {
 }
 
 #[test]
-fn the_full_state_is_reported_when_asked_for_and_once_is_enough() {
+fn the_full_state_is_reported_once_for_each_request() {
     let bench = Bench::settled();
     let (_, answer) = bench.exchange(flags(wire::REPORT_FULL_STATE));
     assert!(answer.orders.again);
@@ -45,7 +45,7 @@ fn the_full_state_is_reported_when_asked_for_and_once_is_enough() {
 }
 
 #[test]
-fn a_new_uid_is_adopted_at_once_and_the_full_state_said_under_it() {
+fn a_new_uid_is_used_at_once_with_the_full_state() {
     let mut bench = Bench::settled();
     let new = Uuid::from_u128(0x0195_0000_0000_7000_8000_0000_0000_0002);
     let identification = AgentIdentification { new_instance_uid: new.as_bytes().to_vec() };
@@ -71,7 +71,7 @@ fn a_new_uid_is_adopted_at_once_and_the_full_state_said_under_it() {
 }
 
 #[test]
-fn an_answer_to_somebody_else_is_a_failure() {
+fn an_answer_for_another_agent_is_a_failure() {
     let bench = Bench::settled();
     bench.ask();
     let message = ServerToAgent { instance_uid: vec![1; 16], ..offer(b"h", &[("", BODY)]) };
@@ -83,7 +83,7 @@ fn an_answer_to_somebody_else_is_a_failure() {
 }
 
 #[test]
-fn a_server_that_always_wants_something_is_served_at_the_pace_of_the_polls() {
+fn a_server_that_always_asks_for_something_is_served_at_the_pace_of_the_polls() {
     let bench = Bench::settled();
     let mut at_once = 0;
     for number in 1..100u128 {
@@ -91,5 +91,5 @@ fn a_server_that_always_wants_something_is_served_at_the_pace_of_the_polls() {
         let message = ServerToAgent { agent_identification: Some(identification), ..ServerToAgent::default() };
         at_once += u32::from(bench.exchange(message).1.orders.again);
     }
-    assert_eq!(at_once, CHAIN);
+    assert_eq!(at_once, MAX_CHAIN);
 }

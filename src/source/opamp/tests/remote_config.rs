@@ -1,17 +1,17 @@
-//! Remote config.
+//! Remote configs and their reported status.
 
 use super::*;
 
 #[test]
-fn an_offer_is_handed_on_and_its_hash_reported_with_what_became_of_it() {
+fn an_offer_is_handed_on_and_its_hash_reported_with_its_status() {
     let mut bench = Bench::settled();
     let (_, answer) = bench.exchange(offer(b"h1", &[("", BODY)]));
     assert_eq!(body(&answer), Some(BODY.as_bytes()));
 
     for (ours, status, message) in [
-        (RemoteConfigStatus::Applying, Is::Applying, ""),
-        (RemoteConfigStatus::Applied, Is::Applied, ""),
-        (RemoteConfigStatus::Failed, Is::Failed, "no such receiver"),
+        (RemoteConfigStatus::Applying, OfferStatus::Applying, ""),
+        (RemoteConfigStatus::Applied, OfferStatus::Applied, ""),
+        (RemoteConfigStatus::Failed, OfferStatus::Failed, "no such receiver"),
     ] {
         bench.received(BODY, ours);
         bench.report.status.config.message = message.into();
@@ -35,7 +35,7 @@ fn after_a_rollback_the_bad_hash_stays_reported_as_failed() {
 
     let said = bench.ask().remote_config_status.unwrap();
 
-    assert_eq!((said.status(), &*said.last_remote_config_hash), (Is::Failed, &b"bad"[..]));
+    assert_eq!((said.status(), &*said.last_remote_config_hash), (OfferStatus::Failed, &b"bad"[..]));
     let runs = &otelet_config::hash(BODY.as_bytes()).hex()[..8];
     assert_eq!(said.error_message, format!("died in its probation; config {runs} runs"));
 }
@@ -46,13 +46,13 @@ fn a_blank_file_is_no_config_and_no_file_is_refused() {
     let (_, answer) = bench.exchange(offer(b"h0", &[("", "")]));
     assert_eq!(answer, Offer::Unchanged.into());
     let said = bench.exchange(ServerToAgent::default()).0.remote_config_status.unwrap();
-    assert_eq!((said.status(), &*said.last_remote_config_hash), (Is::Applied, &b"h0"[..]));
+    assert_eq!((said.status(), &*said.last_remote_config_hash), (OfferStatus::Applied, &b"h0"[..]));
 
     bench.report.status.config.effective_hash = Some(otelet_config::hash(BODY.as_bytes()).hex());
     let (_, answer) = bench.exchange(offer(b"h2", &[]));
     assert_eq!(answer, Offer::Unchanged.into());
     let said = bench.exchange(ServerToAgent::default()).0.remote_config_status.unwrap();
-    assert_eq!((said.status(), &*said.last_remote_config_hash), (Is::Failed, &b"h2"[..]));
+    assert_eq!((said.status(), &*said.last_remote_config_hash), (OfferStatus::Failed, &b"h2"[..]));
     assert!(said.error_message.contains("it goes on as before"), "{}", said.error_message);
     assert!(is_bare(&bench.ask()), "refused once");
 }
@@ -67,7 +67,7 @@ fn several_files_are_merged_in_order() {
     let (_, answer) = bench.exchange(offer(b"h2", &[("a", "{"), ("b", "b: 1")]));
     assert_eq!(answer, Offer::Unchanged.into());
     let said = bench.ask().remote_config_status.unwrap();
-    assert_eq!(said.status(), Is::Failed);
+    assert_eq!(said.status(), OfferStatus::Failed);
     assert!(said.error_message.starts_with("config file \"a\": config is not well-formed YAML"));
 }
 
@@ -90,7 +90,7 @@ fn a_config_that_got_lost_is_offered_again() {
 }
 
 #[test]
-fn a_body_that_is_needed_is_asked_for_with_an_empty_hash() {
+fn a_missing_body_is_requested_with_an_empty_hash() {
     let mut bench = Bench::settled();
     bench.exchange(offer(b"h1", &[("", BODY)]));
     bench.received(BODY, RemoteConfigStatus::Applied);
@@ -107,7 +107,7 @@ fn a_body_that_is_needed_is_asked_for_with_an_empty_hash() {
 }
 
 #[test]
-fn the_hash_survives_a_restart_in_the_place_of_an_etag() {
+fn the_hash_survives_a_restart_as_an_etag() {
     let bench = Bench::settled();
     bench.exchange(offer(b"\x00\xffh1", &[("", BODY)]));
     let kept = bench.opamp.validators();
@@ -117,7 +117,7 @@ fn the_hash_survives_a_restart_in_the_place_of_an_etag() {
     bench.opamp.seed(kept);
     bench.received(BODY, RemoteConfigStatus::Applied);
     let said = bench.ask().remote_config_status.unwrap();
-    assert_eq!((said.status(), &*said.last_remote_config_hash), (Is::Applied, &b"\x00\xffh1"[..]));
+    assert_eq!((said.status(), &*said.last_remote_config_hash), (OfferStatus::Applied, &b"\x00\xffh1"[..]));
 
     let bench = Bench::new();
     for etag in ["\"7f3a\"", "opamp:", "opamp:zz:00", "opamp:é:"] {
@@ -127,11 +127,11 @@ fn the_hash_survives_a_restart_in_the_place_of_an_etag() {
 }
 
 #[test]
-fn the_longest_hash_can_be_kept_and_a_longer_one_is_not_taken() {
+fn the_longest_hash_is_stored_and_a_longer_one_is_not_taken() {
     let bench = Bench::settled();
-    bench.exchange(offer(&[0xff; MOST_HASH], &[("", BODY)]));
+    bench.exchange(offer(&[0xff; MAX_HASH], &[("", BODY)]));
     let kept = bench.opamp.validators();
     assert_eq!(kept.clone().bounded(), kept);
-    let (_, answer) = bench.exchange(offer(&[0xff; MOST_HASH + 1], &[("", "b: 2")]));
+    let (_, answer) = bench.exchange(offer(&[0xff; MAX_HASH + 1], &[("", "b: 2")]));
     assert_eq!(answer, Offer::Unchanged.into());
 }

@@ -1,9 +1,9 @@
-//! What is said.
+//! The content of messages.
 
 use super::*;
 
 #[test]
-fn the_first_message_says_everything_and_the_next_ones_nothing() {
+fn the_first_message_has_all_parts_and_the_next_ones_have_none() {
     let bench = Bench::new();
     let (request, first) = bench.request(true);
     assert!(is_full(&first));
@@ -57,7 +57,7 @@ fn golden_bytes_of_an_answer_with_fields_of_a_later_version_are_understood() {
 }
 
 #[test]
-fn only_what_has_changed_is_said_and_only_until_it_is_acknowledged() {
+fn changed_parts_are_sent_until_they_are_acknowledged() {
     let mut bench = Bench::settled();
     bench.report.effective_config = Some("b: 2\n".into());
     bench.report.status.collector.version = "0.150.0".into();
@@ -66,7 +66,7 @@ fn only_what_has_changed_is_said_and_only_until_it_is_acknowledged() {
     assert!(asked.effective_config.is_some() && asked.agent_description.is_some());
     assert!(asked.health.is_none() && asked.remote_config_status.is_none());
 
-    // No answer at all, answers that are none, and errors leave it unsaid.
+    // Errors and answers that do not decode acknowledge nothing.
     for (status, body) in [(500, vec![]), (204, vec![]), (200, b"<html>".to_vec()), (429, vec![])] {
         bench.ask();
         assert!(bench.respond(status, body).is_err());
@@ -101,7 +101,7 @@ fn an_idle_collector_has_an_empty_effective_config() {
 }
 
 #[test]
-fn what_the_server_cannot_take_is_not_sent() {
+fn parts_that_the_server_cannot_take_are_not_sent() {
     let mut bench = Bench::new();
     bench.exchange(ServerToAgent { capabilities: 0x1, ..ServerToAgent::default() });
     bench.report.effective_config = Some("b: 2\n".into());
@@ -115,7 +115,7 @@ fn what_the_server_cannot_take_is_not_sent() {
 }
 
 #[test]
-fn components_are_said_by_their_hash_and_listed_when_the_server_asks() {
+fn components_are_reported_by_hash_and_listed_on_request() {
     let mut bench = Bench::settled();
     let printed = "receivers:\n    - name: otlp\n      module: example.com/otlp v1\n";
     bench.report.components = Some(printed.into());
@@ -141,7 +141,7 @@ fn components_are_said_by_their_hash_and_listed_when_the_server_asks() {
 }
 
 #[test]
-fn news_is_what_the_server_does_not_know_and_never_follows_a_failure() {
+fn a_change_is_news_unless_the_last_exchange_failed() {
     let mut bench = Bench::settled();
     bench.later();
     assert!(!bench.opamp.has_news(&bench.report));
@@ -161,7 +161,7 @@ fn news_is_what_the_server_does_not_know_and_never_follows_a_failure() {
 }
 
 #[test]
-fn headers_and_the_token_of_the_settings_are_sent_and_ours_cannot_be_replaced() {
+fn headers_of_the_settings_are_sent_and_cannot_replace_the_agents_own() {
     let yaml = "config: {headers: {X-Fleet: edge, content-type: text/plain, Accept: any}}";
     let bench = Bench::with(URL, yaml, None);
     let headers = bench.request(true).0.headers;
@@ -180,9 +180,9 @@ fn headers_and_the_token_of_the_settings_are_sent_and_ours_cannot_be_replaced() 
 }
 
 #[test]
-fn the_last_message_says_goodbye_if_the_server_listens() {
+fn the_last_message_says_goodbye_if_the_server_answers() {
     let bench = Bench::new();
-    assert!(bench.opamp.goodbye(&bench.report).is_none(), "nobody was met");
+    assert!(bench.opamp.goodbye(&bench.report).is_none(), "no server has answered yet");
     bench.exchange(ServerToAgent::default());
 
     let last = bench.opamp.goodbye(&bench.report).unwrap();

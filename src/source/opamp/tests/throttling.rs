@@ -1,9 +1,9 @@
-//! Throttling and errors.
+//! Servers that throttle, refuse or fail.
 
 use super::*;
 
 #[test]
-fn an_unavailable_server_is_left_alone_as_long_as_it_says_or_ever_longer() {
+fn an_unavailable_server_gets_the_wait_that_it_names_or_a_growing_one() {
     let bench = Bench::settled();
     let unavailable = |nanos| {
         let retry_info = Some(RetryInfo { retry_after_nanoseconds: nanos }).filter(|_| nanos > 0);
@@ -32,7 +32,7 @@ fn an_unavailable_server_is_left_alone_as_long_as_it_says_or_ever_longer() {
 }
 
 #[test]
-fn what_the_server_called_a_bad_request_is_not_sent_again() {
+fn parts_of_a_bad_request_are_not_sent_again() {
     for kind in [0, 1] {
         let bench = Bench::new();
         assert!(is_full(&bench.ask()));
@@ -43,7 +43,7 @@ fn what_the_server_called_a_bad_request_is_not_sent_again() {
 }
 
 #[test]
-fn after_a_413_less_is_said_and_never_that_again() {
+fn after_a_413_messages_are_shorter() {
     let mut bench = Bench::settled();
     bench.report.effective_config = Some("x".repeat(5000).into());
     bench.report.status.collector.version = "2".into();
@@ -52,20 +52,20 @@ fn after_a_413_less_is_said_and_never_that_again() {
     let failure = bench.respond(413, Vec::new()).unwrap_err();
 
     assert!(
-        failure.message.starts_with(&format!("{URL}: answered 413; {too_large}B are too much for it")),
+        failure.message.starts_with(&format!("{URL}: answered 413; {too_large}B is too large for it")),
         "{failure}"
     );
     let (asked, _) = bench.exchange(ServerToAgent::default());
     assert!(asked.effective_config.is_none() && asked.agent_description.is_some());
-    assert!(is_bare(&bench.ask()), "it counts as said");
+    assert!(is_bare(&bench.ask()), "it counts as sent");
     bench.hear(flags(wire::REPORT_FULL_STATE)).unwrap();
     let (asked, _) = bench.exchange(ServerToAgent::default());
     assert!(asked.effective_config.is_none() && asked.health.is_some());
 
     bench.report.effective_config = Some("a: 1\n".into());
-    assert!(bench.ask().effective_config.is_some(), "a smaller one is said");
+    assert!(bench.ask().effective_config.is_some(), "a smaller one is sent");
 
-    // A server to which everything is too large still gets polls.
+    // A server that finds every message too large still gets polls.
     let bench = Bench::new();
     for _ in 0..8 {
         bench.ask();

@@ -1,5 +1,5 @@
-//! Paces what the agent does with a Docker engine: watches its events, comes back when the stream breaks, and looks at its
-//! containers after news and when their usage is due.
+//! Paces the work with a Docker engine: opens its stream of events, again after it broke, and lists the containers
+//! after a change and when their usage is due.
 
 use std::time::{Duration, Instant};
 
@@ -9,36 +9,36 @@ use super::data::docker::{EngineEvent, EngineSettings, EngineTask};
 use super::data::time::{Due, Moment};
 use super::notice::Notice;
 
-/// The base and the cap of the backoff after a stream that broke or could not be opened. An engine takes some seconds to
-/// restart; a socket that is not there costs few wake-ups.
+/// The base and the cap of the backoff after the stream broke or could not be opened. An engine takes some seconds to
+/// restart; a missing socket must not cost many wake-ups.
 const BASE: Duration = Duration::from_millis(500);
 const CAP: Duration = Duration::from_secs(30);
 
 /// The least time between two tries.
 const LEAST: Duration = Duration::from_millis(100);
 
-/// A stream that lasted this long was a good one: the backoff starts anew.
+/// The backoff starts anew after a stream that lasted this long.
 const LASTED: Duration = Duration::from_secs(10);
 
-/// Events come in flocks: one look this long after the first of them sees them all.
+/// Events come in groups. One listing, this long after the first event, covers them all.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// The least time between two looks, however many events there are.
+/// The least time between two listings, however many events come.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 
-/// A collector is started anew with what reads the engine when the engine has been there for this long: one that comes up
-/// takes connections before it is ready, and may go again.
+/// A collector is started anew with its Docker receivers when the engine has been there for this long. An engine that
+/// comes up accepts connections before it is ready, and may go away again.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// How long after an event its position is on disk at the latest: a crash repeats the events of that time.
+/// The position in the stream is on disk this long after an event. A crash repeats the events of that time.
 const KEEP_AFTER: Duration = Duration::from_secs(10);
 
-/// Whether the engine is there, for a collector that reads it too.
+/// Whether the engine is there, for the start of a collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// Nobody wants to know.
+    /// No engine is watched.
     Unwanted,
-    /// Nobody knows yet.
+    /// The first attempt to reach it has not ended.
     Unknown,
     /// It was lost, or was never found.
     Away,
@@ -48,32 +48,32 @@ pub enum Presence {
     There,
 }
 
-/// The stream of events.
+/// The state of the stream of events.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Stream {
-    /// Nobody wants it.
+    /// No engine is watched.
     Unwanted,
-    /// Not open; tried again then.
+    /// Not open. The next try is at this time.
     Away(Instant),
     /// Being opened.
     Opening,
-    /// Open since then.
+    /// Open since this time.
     Open(Instant),
 }
 
-/// Everything that is decided about an engine.
+/// The state of the work with the engine.
 #[derive(Debug)]
 pub struct Docker {
-    /// None: no engine is watched.
+    /// None if no engine is watched.
     wanted: Option<EngineSettings>,
     stream: Stream,
     failures: u32,
-    /// What was said of the engine last, until it is well again.
+    /// The last failure that was announced; none while the engine answers.
     said: Option<String>,
     looking: bool,
-    /// When a look is wanted for what has changed.
+    /// The time of a listing because of a change.
     look_at: Option<Instant>,
-    /// Not before this.
+    /// The earliest time of the next listing.
     look_after: Instant,
     usage_at: Option<Instant>,
     keeping: bool,
@@ -81,7 +81,7 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// The stream is opened at once, if it is wanted.
+    /// Plans to open the stream at once, if an engine is to be watched.
     pub fn new(wanted: Option<EngineSettings>, now: Instant) -> Self {
         Self {
             stream: if wanted.is_some() { Stream::Away(now) } else { Stream::Unwanted },
@@ -97,7 +97,7 @@ impl Docker {
         }
     }
 
-    /// The settings may have changed. Whoever runs the stream has ended it if they did.
+    /// Applies new settings. The program around the decisions has ended the stream if they changed.
     pub fn reconfigure(&mut self, wanted: &Option<EngineSettings>, now: Instant) {
         if *wanted != self.wanted {
             let (keeping, keep_at) = (self.keeping, self.keep_at);
@@ -105,7 +105,7 @@ impl Docker {
         }
     }
 
-    /// Takes what the engine did.
+    /// Handles an event of the engine.
     pub fn on(&mut self, input: EngineEvent, at: Moment, out: &mut Vec<Action>) {
         if self.stream == Stream::Unwanted && !matches!(input, EngineEvent::PositionKept(_)) {
             return;
@@ -147,7 +147,7 @@ impl Docker {
         }
     }
 
-    /// Does what has come due.
+    /// Does every task that is due.
     pub fn settle(&mut self, at: Moment, out: &mut Vec<Action>) {
         match self.stream {
             Stream::Away(next) if at.now >= next => {
@@ -180,7 +180,7 @@ impl Docker {
         self.wanted.as_ref().map_or(Duration::ZERO, |wanted| wanted.usage_every)
     }
 
-    /// A look rides on a wake-up that comes anyway. More slack than a quarter would have it ride on every one.
+    /// A listing is done on a wake-up that comes anyway. With more slack than a quarter, each wake-up would do one.
     fn slack(&self) -> Duration {
         self.usage_every() / 4
     }
@@ -203,7 +203,7 @@ impl Docker {
         }
     }
 
-    /// When it will have been there for a while, if it stays.
+    /// The time at which the engine counts as settled, if it stays.
     pub fn presence_due(&self) -> Option<Due> {
         match self.stream {
             Stream::Open(since) => Some(Due::at(since + SETTLED)),
@@ -216,7 +216,7 @@ impl Docker {
         matches!(self.stream, Stream::Open(_))
     }
 
-    /// When something is to be done next.
+    /// The time of the next task.
     pub fn due(&self) -> Option<Due> {
         let tried = match self.stream {
             Stream::Away(next) => Some(Due::at(next)),

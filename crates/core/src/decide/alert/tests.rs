@@ -1,4 +1,4 @@
-//! Rules met by values that a test makes up.
+//! Tests of rules with made-up values.
 
 use super::labels::all_labels;
 use super::*;
@@ -51,7 +51,7 @@ impl Bench {
         Moment { now: self.t0 + passed, wall: WALL + passed, dice: u64::MAX / 2 }
     }
 
-    /// What these values say so many seconds later: `fires` and `resolved`, with the value.
+    /// The lines of the log after these values, so many seconds later.
     fn after(&mut self, seconds: u64, points: Vec<Point>) -> Vec<String> {
         self.seconds += seconds;
         let at = self.at();
@@ -463,7 +463,8 @@ fn numbers_are_short_enough_to_read() {
 }
 
 impl Bench {
-    /// The batch that is out was taken by a receiver whose clock is so many seconds ahead. What is told of that.
+    /// A receiver whose clock is so many seconds ahead accepts the batch that is under way. Returns the lines of the
+    /// log.
     fn taken_by_one_ahead(&mut self, ahead: u64) -> Vec<String> {
         let at = self.at();
         let theirs = at.wall + Duration::from_secs(ahead);
@@ -512,7 +513,7 @@ fn a_receiver_whose_clock_is_ahead_is_told_again_in_its_own_time() {
     bench.seconds += 60;
     assert_eq!(bench.sends()[0].starts_at, theirs[0].starts_at);
 
-    // The clock of this host is put right.
+    // The clock of this host is corrected.
     assert_eq!(bench.taken_by_one_ahead(0), NOTHING);
     assert_eq!(bench.sends()[0].starts_at, ours[0].starts_at);
 }

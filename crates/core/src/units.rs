@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lasts_is_said_in_two_units() {
+    fn lengths_of_time_print_in_two_units() {
         let shown = |seconds| two_units(Duration::from_secs(seconds));
         assert_eq!([shown(0), shown(41), shown(750), shown(3_600)], ["0s", "41s", "12m 30s", "1h"]);
         assert_eq!([shown(273_600 + 59), shown(86_400 + 59)], ["3d 4h", "1d"]);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn a_malformed_time_is_refused() {
         for text in ["", "s", "fast", "-1s", "+1s", "1.2.3s", "1 s", "1d", "30S", ".s", "99999999999999999999s"] {
             assert!(parse_time(text).is_err(), "{text}");
         }
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused() {
+    fn a_malformed_size_is_refused() {
         for text in ["", "MiB", "-1", "4mib", "4 MiB", "4KB", "1.5", "0.3KiB", "99999999TiB", "4MiBs"] {
             assert!(parse_size(text).is_err(), "{text}");
         }

@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn the_collector_gets_the_last_of_it_before_it_is_stopped_and_has_two_seconds() {
+    fn the_collector_gets_the_last_export_before_its_stop_within_two_seconds() {
         let t0 = origin();
         let (later, patience) = (t0 + EVERY / 2, Duration::from_secs(2));
         let stop = || {
@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn others_get_the_last_of_it_after_the_collector_has_ended() {
+    fn a_server_gets_the_last_export_after_the_collector_has_ended() {
         let t0 = origin();
         let (later, patience) = (t0 + EVERY / 2, Duration::from_secs(2));
         let stop = || {

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn around_is_within_a_tenth_and_by_chance() {
+    fn around_is_random_within_a_tenth() {
         let t0 = origin();
         for time in [30, 600] {
             let time = Duration::from_secs(time);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_frequent_comes_together() {
+    fn tasks_with_the_same_interval_share_a_wake_up() {
         let t0 = origin();
         let [one, other] = [u64::MAX / 5, u64::MAX].map(|dice| around(t0, Duration::from_secs(30), dice));
         assert!(one.latest() < other.latest() && other.reached(one.latest()));

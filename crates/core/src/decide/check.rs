@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_comes_within_seconds_and_the_next_after_its_interval_give_or_take_a_tenth() {
+    fn the_first_check_comes_within_seconds_and_the_next_within_a_tenth_of_the_interval() {
         for dice in 0..200 {
             let t0 = origin();
             let mut checks = Checks::new(&[tcp("a")].into(), moment(t0, dice));
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_a_few_are_under_way_and_who_waits_is_next() {
+    fn four_checks_run_at_once_and_the_longest_waiting_is_next() {
         let t0 = origin();
         let names: Vec<CheckPlan> = (0..6).map(|number| tcp(&number.to_string())).collect();
         let mut checks = Checks::new(&names.into(), moment(t0, 7));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stalls_has_failed_once_is_not_started_again_and_leaves_its_place_to_others() {
+    fn a_stalled_check_fails_once_and_leaves_its_place_to_others() {
         let t0 = origin();
         let names: Vec<CheckPlan> = (0..5).map(|number| tcp(&number.to_string())).collect();
         let mut checks = Checks::new(&names.into(), moment(t0, 7));
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn only_changes_are_told() {
+    fn only_changes_between_good_and_bad_are_announced() {
         let t0 = origin();
         let mut checks = Checks::new(&[tcp("db")].into(), moment(t0, 7));
         let mut now = t0;
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn results_of_settings_that_are_gone_count_for_nothing_and_what_is_unchanged_goes_on() {
+    fn results_of_earlier_settings_are_ignored_and_unchanged_checks_continue() {
         let t0 = origin();
         let mut checks = Checks::new(&[tcp("a"), tcp("b")].into(), moment(t0, 7));
         begin(&mut checks, t0 + FIRST_WITHIN);

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_differ_by_less_than_half_a_minute_are_alike() {
+    fn clocks_that_differ_by_less_than_half_a_minute_count_as_equal() {
         let mut clock = ServerClock::default();
         assert!(!clock.learn(&clocks(1_000, 1_029)));
         assert!(!clock.learn(&clocks(1_029, 1_000)));
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_put_right_is_noticed() {
+    fn a_corrected_clock_is_noticed() {
         let mut clock = ServerClock::default();
         assert!(clock.learn(&clocks(1_000_000, 1_000)));
         assert_eq!(clock.ahead(), -999_000);

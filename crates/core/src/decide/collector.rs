@@ -439,7 +439,7 @@ impl Collector {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of one phase")]
+    #[expect(clippy::too_many_arguments, reason = "the parts of one phase")]
     fn stopping(
         &mut self,
         pid: u32,
@@ -614,7 +614,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_that_fails_is_held_against_its_config_only_if_the_engine_was_surely_there() {
+    fn a_failed_start_counts_against_its_config_only_if_the_engine_was_there() {
         use Presence::{Away, Coming, There, Unknown, Unwanted};
         let t0 = crate::decide::data::time::origin();
         for (before, after, without, guilty) in [
@@ -663,7 +663,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_without_the_engine_is_started_anew_when_that_is_back_for_good() {
+    fn a_collector_without_the_engine_is_started_anew_when_the_engine_is_back() {
         let t0 = crate::decide::data::time::origin();
         let (mut collector, _) = started(Presence::Away, t0);
         assert!(collector.waits_for_engine());

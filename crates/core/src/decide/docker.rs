@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_that_is_away_is_tried_less_and_less_often_and_said_once() {
+    fn an_absent_engine_is_tried_ever_less_often_and_announced_once() {
         let mut now = origin();
         let mut docker = Docker::new(wanted(EVERY), now);
         let (mut delays, mut said) = (Vec::new(), Vec::new());
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_takes_and_drops_connections_is_backed_off_from_as_well() {
+    fn an_engine_that_drops_connections_is_tried_ever_less_often() {
         let mut now = origin();
         let mut docker = Docker::new(wanted(EVERY), now);
         for _ in 0..8 {
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_is_there_when_it_has_been_there_for_a_while_and_away_when_it_is_known_to_be() {
+    fn an_engine_counts_as_there_after_five_seconds_and_as_away_after_a_failure() {
         let t0 = origin();
         let mut docker = Docker::new(wanted(EVERY), t0);
         assert_eq!(docker.presence(t0), Presence::Unknown, "nobody has looked");
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flock_of_events_is_one_look_and_looks_keep_their_distance() {
+    fn many_events_make_one_listing_and_listings_keep_their_distance() {
         let t0 = origin();
         let mut docker = watching(t0);
         for _ in 0..100 {
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_rides_on_a_wake_up_in_the_last_quarter_of_its_time() {
+    fn usage_is_read_on_a_wake_up_in_the_last_quarter_of_its_time() {
         let t0 = origin();
         let mut docker = watching(t0);
         assert_eq!(docker.due().expect("planned").latest(), t0 + EVERY);
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn with_no_usage_wanted_only_news_is_looked_at() {
+    fn without_usage_only_changes_cause_a_listing() {
         let t0 = origin();
         let mut docker = Docker::new(wanted(Duration::ZERO), t0);
         settled(&mut docker, t0);
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_wants_no_engine_gets_one() {
+    fn no_engine_is_watched_without_settings() {
         let t0 = origin();
         let mut docker = Docker::new(None, t0);
         given(&mut docker, EngineEvent::Changed, t0);

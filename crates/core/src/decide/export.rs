@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn after_an_outage_one_follows_the_other() {
+    fn after_an_outage_exports_follow_each_other_at_once() {
         let t0 = origin();
         let mut exports = ExportSchedule::new(Some(AWAY), t0);
         exports.measured();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wished_delay_is_kept_within_reason() {
+    fn retry_after_is_obeyed_within_limits() {
         let t0 = origin();
         let mut exports = ExportSchedule::new(Some(AWAY), t0);
         for (wished, kept) in [(7, Duration::from_secs(7)), (0, LEAST), (86_400, LONGEST)] {
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_that_is_down_is_waited_for_without_a_failure() {
+    fn exports_wait_for_a_stopped_collector_without_a_failure() {
         let t0 = origin();
         let mut exports = ExportSchedule::new(Some(NEAR), t0);
         exports.happened(t0);
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_told_once() {
+    fn each_refusal_is_announced_once() {
         let t0 = origin();
         let mut exports = ExportSchedule::new(Some(AWAY), t0);
         let refused = || Ok(ExportOutcome { sent: 1, more: false, trouble: Some("answered 400".into()) });
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn where_metrics_are_not_wanted_only_events_are_exported() {
+    fn without_metrics_only_events_are_exported() {
         let t0 = origin();
         let mut exports = ExportSchedule::new(Some(ExportParams { metrics: false, ..AWAY }), t0);
         exports.measured();
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_wants_none_gets_any() {
+    fn no_exports_without_settings() {
         let t0 = origin();
         let mut exports = ExportSchedule::new(None, t0);
         exports.measured();

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn probes_come_soon_while_it_matters_and_seldom_when_all_is_well() {
+    fn probes_are_frequent_on_trial_and_after_a_miss_and_rare_otherwise() {
         let t0 = origin();
         let mut health = Health::new(t0);
         assert_eq!(health.due(), Due::at(t0 + FIRST));

@@ -23,7 +23,7 @@ pub enum Level {
 
 /// One line of the log, and perhaps an exported event.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs, reason = "the fields are what the sentences below say")]
+#[expect(missing_docs, reason = "the fields are what the sentences below say")]
 pub enum Notice {
     OrphanFound { pid: u32 },
     CollectorStarted { pid: u32, config: ConfigHash, witness: Witness },

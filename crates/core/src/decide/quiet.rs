@@ -180,7 +180,7 @@ fn lived(params: Params, seed: u64, minutes: u32) -> Quiet {
 /// A turn has up to three wake-ups: one at its time, one for the collector's answer, and one for the results of the
 /// tasks begun in it. There are four or five turns a minute.
 #[test]
-fn what_is_done_again_and_again_is_done_together() {
+fn repeated_tasks_share_their_wake_ups() {
     let (mut all, mut many, mut sum) = (0, 0, 0);
     for seed in 0..SEEDS {
         let quiet = lived(params(), seed, MINUTES);

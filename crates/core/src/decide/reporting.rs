@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flock_of_changes_is_one_report_a_second_later() {
+    fn many_changes_make_one_report_a_second_later() {
         let t0 = origin();
         let mut reports = ReportSchedule::new(Some(EVERY), t0);
         assert!(reports.begin(t0 + SETTLE));
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_takes_none_is_left_alone_for_longer_and_longer() {
+    fn failed_reports_back_off_to_five_minutes() {
         let t0 = origin();
         let mut reports = ReportSchedule::new(Some(EVERY), t0);
         let mut now = t0 + SETTLE;
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_wants_none_gets_any() {
+    fn no_reports_without_a_url() {
         let t0 = origin();
         let mut reports = ReportSchedule::new(None, t0);
         reports.changed(t0);

@@ -48,7 +48,7 @@ mod tests {
     const EVERY: Duration = Duration::from_secs(16);
 
     #[test]
-    fn a_sample_rides_on_a_wake_up_that_comes_anyway_and_forces_one_only_at_its_latest() {
+    fn a_sample_uses_other_wake_ups_and_forces_one_only_at_its_latest_time() {
         let t0 = origin();
         let mut sampling = SampleSchedule::new(EVERY, t0);
 
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shorter_time_is_kept_at_once_and_a_longer_one_from_the_next_sample_on() {
+    fn a_shorter_interval_holds_at_once_and_a_longer_one_after_the_next_sample() {
         let t0 = origin();
         let mut sampling = SampleSchedule::new(EVERY, t0);
         sampling.begin(t0);

@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_asked_at_once_while_the_first_has_never_answered() {
+    fn the_others_are_asked_at_once_while_the_first_has_never_answered() {
         let mut sources = sources(3, false);
         let answers = [silent("no a"), silent("no b"), ExchangeOutcome::Offered(HASH)];
 
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_has_answered_may_be_silent_for_so_long() {
+    fn a_first_source_that_has_answered_may_be_silent_for_a_while() {
         let t0 = origin();
         let mut sources = sources(2, true);
         let answers = [silent("no a"), ExchangeOutcome::Unchanged];
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_serves_again_with_its_first_answer_and_is_asked_for_the_config_itself() {
+    fn the_first_source_serves_again_with_its_first_answer() {
         let t0 = origin();
         let mut sources = sources(2, false);
         round(&mut sources, t0, &[silent("no a"), ExchangeOutcome::Offered(HASH)]);
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn when_nobody_answers_all_are_named_and_the_first_says_when_it_wants_to_be_asked() {
+    fn when_no_source_answers_all_failures_are_named() {
         let mut sources = sources(2, false);
         let retry_after = Some(Duration::from_secs(7));
         let first = Failure { retry_after, ..Failure::new(FailureKind::Status, "no a") };
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_long_ago_does_not_end_a_silence() {
+    fn a_cached_answer_does_not_end_a_silence() {
         let t0 = origin();
         let mut sources = sources(2, true);
         round(&mut sources, t0, &[silent("no a"), ExchangeOutcome::Unchanged]);
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exchange_that_never_began_is_no_silence_and_a_replaced_source_says_nothing() {
+    fn an_exchange_that_never_began_is_no_silence_of_the_source() {
         let mut sources = sources(2, true);
         for ended in
             [ExchangeOutcome::NotAsked(Failure::new(FailureKind::Thread, "no thread")), ExchangeOutcome::Replaced]
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_config_is_asked_for_itself() {
+    fn a_torn_config_is_asked_for_unconditionally() {
         for (whole, wanted) in [(true, true), (false, false)] {
             let (mut sources, mut out) = (sources(1, true), Vec::new());
             sources.begin(Some(HASH), true, origin(), &mut out);
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_that_served_last_is_known_after_a_restart_and_after_a_change_of_the_settings() {
+    fn the_serving_source_is_known_after_a_restart_and_new_settings() {
         let served = || Some("b".to_owned());
         let locations: Arc<[String]> = ["a", "b"].map(String::from).into();
         let answers = [silent("no a"), ExchangeOutcome::Unchanged];

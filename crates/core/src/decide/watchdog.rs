@@ -44,7 +44,7 @@ mod tests {
     use crate::decide::data::time::origin;
 
     #[test]
-    fn two_signs_are_never_further_apart_than_half_the_limit() {
+    fn signs_of_life_are_at_most_half_the_limit_apart() {
         let (t0, limit) = (origin(), Duration::from_secs(60));
         let mut watchdog = Watchdog::new(Some(limit), t0);
         assert!(watchdog.begin(t0));
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_does_not_wait_costs_a_wake_up() {
+    fn no_wake_ups_without_a_watchdog() {
         let t0 = origin();
         let mut watchdog = Watchdog::new(None, t0);
         assert!(!watchdog.begin(t0 + Duration::from_secs(3600)));

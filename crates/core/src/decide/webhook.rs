@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_takes_none_is_left_alone_for_longer_and_longer_whatever_changes() {
+    fn failures_back_off_and_changes_do_not_hurry_the_next_try() {
         let t0 = origin();
         let mut webhook = WebhookSchedule::new(Some(EVERY));
         let (mut now, mut delays, mut news) = (t0, Vec::new(), 0);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_fades_only_after_several_turns_were_missed_and_never_before_it_began() {
+    fn an_alert_ends_by_itself_after_four_intervals_and_never_before_its_start() {
         let webhook = WebhookSchedule::new(Some(EVERY));
         assert_eq!(webhook.fades_after(), EVERY * 4);
         let since = SystemTime::UNIX_EPOCH + EVERY * 1_000;
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_webhook_nothing_is_ever_due() {
+    fn no_messages_without_a_webhook() {
         let t0 = origin();
         let mut webhook = WebhookSchedule::new(None);
         webhook.changed(t0);

@@ -6,7 +6,7 @@ use super::point::Attributes;
 
 /// The severity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "the names are those of OpenTelemetry's log data model")]
+#[expect(missing_docs, reason = "the names are those of OpenTelemetry's log data model")]
 pub enum Severity {
     Info,
     Warn,

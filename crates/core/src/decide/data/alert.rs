@@ -43,7 +43,7 @@ pub enum Threshold {
 
 /// The severity of an alert, in the words of the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the words are the user's")]
+#[expect(missing_docs, reason = "the words are the user's")]
 pub enum AlertSeverity {
     Info,
     Warning,

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use otelet_core::decide::{Agent, Moment, Params, Record};
-use otelet::observe::host::{self, Sample};
+use otelet_core::telemetry::HostIdentity;
+use otelet::observe::host::Sample;
 use otelet::source::Report;
 use otelet::status::{self, Facts};
 use otelet_wire::status::{AgentState, Losses};
@@ -41,7 +42,7 @@ pub fn report() -> Report {
         effective_path: None,
         losses: Losses::default(),
         sample: &Sample::default(),
-        host: &host::Identity::default(),
+        host: &HostIdentity::default(),
         attributes: &[],
         answer: None,
         checks: Vec::new(),

@@ -4,7 +4,7 @@ mod nearest;
 
 pub use nearest::{clip, nearest};
 
-/// An error and its causes, in one line.
+/// The error and its causes, joined by colons into one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,8 +1,8 @@
-//! Times and sizes as people write them: `1m30s`, `4MiB`. Parsers and printers; nothing here does I/O.
+//! Times and sizes as people write them: `1m30s`, `4MiB`. Parsers and printers without I/O.
 
 use std::time::{Duration, SystemTime};
 
-/// Why a text is not a time or a size. It never repeats the text, which may come from a secret.
+/// The reason why a text is not a time or a size. It never repeats the text, which may come from a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UnitError(&'static str);
@@ -141,7 +141,7 @@ fn with_fraction(whole: u64, part: u32, unit: u32) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// A time as people say it in a log: three digits are enough. `50ms`, `4.2s`, `41s`, `12m30s`.
+/// Prints a time for a log, where three digits are enough: `50ms`, `4.2s`, `41s`, `12m30s`.
 pub fn seconds(time: Duration) -> String {
     let rounded = match time.as_millis() {
         0..1_000 => Duration::from_millis(time.as_millis() as u64),
@@ -151,8 +151,8 @@ pub fn seconds(time: Duration) -> String {
     format_time(rounded)
 }
 
-/// A time of the wall clock in UTC, to the second, as RFC 3339 has it: `2026-11-23T17:57:00Z`. What is before 1970 is
-/// shown as 1970: a broken clock is no reason to fail.
+/// Prints a time of the wall clock in UTC, to the second, as in RFC 3339: `2026-11-23T17:57:00Z`. A time before 1970
+/// prints as 1970: a broken clock is no reason to fail.
 pub fn rfc3339(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let (days, second) = (seconds / 86_400, seconds % 86_400);
@@ -169,8 +169,8 @@ pub fn rfc3339(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Reads a time as RFC 3339 has it, with any number of digits of a second and any offset. None if it is none, or lies
-/// before 1970: Docker says `0001-01-01T00:00:00Z` for never.
+/// Reads a time as in RFC 3339, with any number of digits of a second and any offset. None if the text is no such time
+/// or lies before 1970: Docker writes `0001-01-01T00:00:00Z` for never.
 pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     fn number(text: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -206,7 +206,7 @@ pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     Some(SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds as u32))
 }
 
-/// A time as people say it of what lasts: `3d 4h`, `12m 30s`, `41s`. What is below the second unit is cut off.
+/// Prints a length of time in two units: `3d 4h`, `12m 30s`, `41s`. Smaller units are cut off.
 pub fn two_units(time: Duration) -> String {
     let seconds = time.as_secs();
     let parts = [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lasts_is_said_in_two_units() {
+    fn lengths_of_time_print_in_two_units() {
         let shown = |seconds| two_units(Duration::from_secs(seconds));
         assert_eq!([shown(0), shown(41), shown(750), shown(3_600)], ["0s", "41s", "12m 30s", "1h"]);
         assert_eq!([shown(273_600 + 59), shown(86_400 + 59)], ["3d 4h", "1d"]);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn a_malformed_time_is_refused() {
         for text in ["", "s", "fast", "-1s", "+1s", "1.2.3s", "1 s", "1d", "30S", ".s", "99999999999999999999s"] {
             assert!(parse_time(text).is_err(), "{text}");
         }
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused() {
+    fn a_malformed_size_is_refused() {
         for text in ["", "MiB", "-1", "4mib", "4 MiB", "4KB", "1.5", "0.3KiB", "99999999TiB", "4MiBs"] {
             assert!(parse_size(text).is_err(), "{text}");
         }

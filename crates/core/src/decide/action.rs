@@ -1,4 +1,4 @@
-//! Everything that the agent can ask for.
+//! Everything that the agent can ask the program around it to do.
 
 use super::data::alert::AlertMemory;
 use super::data::docker::EngineTask;
@@ -8,73 +8,73 @@ use super::data::record::Record;
 use super::data::report::AgentReport;
 use super::notice::Notice;
 
-/// What is to be done.
+/// A task for the program around the decisions.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Ask a source; answered by `Event::Exchanged`.
     Exchange {
-        /// Which, counted from the first of `Params::sources`.
+        /// The source, counted from the first of `Params::sources`.
         source: usize,
-        /// What the source is told.
+        /// The report that the source gets.
         report: Box<AgentReport>,
-        /// Whether "unchanged" is an answer that serves.
+        /// Whether the source may answer "unchanged".
         conditional: bool,
     },
-    /// Look whether the body of a kept config is whole; answered by `Event::BodyChecked`.
+    /// Check whether the body of a kept config is whole; answered by `Event::BodyChecked`.
     CheckBody(ConfigHash),
-    /// Send a plain report; answered by `Event::Reported`.
+    /// Send a plain report to `report.url`; answered by `Event::Reported`.
     Report(Box<AgentReport>),
-    /// Put the offered body on disk; answered by `Event::Kept`.
+    /// Write the offered body to disk; answered by `Event::Kept`.
     Keep(ConfigHash),
     /// Have the collector validate a kept body; answered by `Event::Validated`.
     Validate(ConfigHash),
     /// End a validation that is running; its answer still comes.
     EndValidation,
-    /// Put the record on disk; answered by `Event::Recorded`.
+    /// Write the record to disk; answered by `Event::Recorded`.
     Record {
-        /// Counts up; a later write holds all that an earlier one did.
+        /// Counts up. A later write holds everything that an earlier one did.
         generation: u64,
-        /// What to write.
+        /// The whole record.
         record: Record,
     },
     /// Start the collector; answered by `CollectorEvent::Spawned`.
     Spawn {
-        /// On which config.
+        /// The config to run on.
         config: ConfigHash,
-        /// Without what reads a Docker engine in it.
+        /// Whether to leave out the receivers that read a Docker engine.
         without_engine: bool,
-        /// Without what can be passed beside it.
+        /// Whether to leave out the file that can be passed beside the config.
         without_additions: bool,
     },
-    /// Ask the collector to end.
+    /// Ask the collector with this process id to end.
     Terminate(u32),
-    /// End the collector and its process group now.
+    /// Kill the collector and its process group now.
     Kill(u32),
-    /// Look at the collector's health; answered by `CollectorEvent::Probed`.
+    /// Probe the collector's health; answered by `CollectorEvent::Probed`.
     Probe(u32),
-    /// Take a sample of the host.
+    /// Take a sample of the host; answered by `Event::Measured`.
     Sample,
-    /// Give the service manager a sign of life.
+    /// Tell the service manager that the agent is alive.
     SignOfLife,
-    /// Log it, and keep it for reports.
+    /// Write this line to the log, and export it as an event if it is one.
     Tell(Notice),
-    /// Tell the person who asked what became of it.
+    /// Answer the person who asked for a rollback or for cleared refusals.
     Answer(Result<String, String>),
-    /// Nothing is left to do: end the process.
+    /// End the process: nothing is left to do.
     Quit,
-    /// Export a batch of what waits; answered by `Event::Exported`.
+    /// Export a batch of the waiting points and records; answered by `Event::Exported`.
     Export,
     /// Send a batch of alerts to the webhook; answered by `Event::AlertsSent`.
     SendAlerts(Vec<AlertMessage>),
-    /// Put what must survive of the alerts on disk; answered by `Event::AlertsKept`.
+    /// Write the memory of the alerts to disk; answered by `Event::AlertsKept`.
     KeepAlerts(AlertMemory),
-    /// Do something with the Docker engine.
+    /// Do this task with the Docker engine.
     Docker(EngineTask),
-    /// Do one of the checks; answered by `Event::Checked`.
+    /// Run one of the checks; answered by `Event::Checked`.
     Check {
-        /// Which one, in the settings.
+        /// The index of the check in the settings.
         index: usize,
-        /// A number that no check of other settings has.
+        /// A number that no other check has, also after the settings changed.
         generation: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! The agent: every concern meets here. After each event it compares what is wanted with what is.
+//! The agent: every concern meets here. After each event it compares the wanted state with the actual one.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use super::event::Event;
 use super::notice::Notice;
 use super::params::Params;
 use super::{alert, check, collector, docker, export, poll, reporting, rollout, sample, sources, watchdog};
-/// The agent: every decision it will ever make, as state.
+/// The agent: the state behind every decision.
 #[derive(Debug)]
 pub struct Agent {
     params: Params,
@@ -22,7 +22,7 @@ pub struct Agent {
     pub(super) rollout: rollout::Rollout,
     poll: poll::Poll,
     sources: sources::Sources,
-    /// The server's own wish for the time between polls.
+    /// The time between polls that the server has set.
     interval: Option<Duration>,
     reports: reporting::ReportSchedule,
     sample: sample::SampleSchedule,
@@ -31,42 +31,44 @@ pub struct Agent {
     pub(super) docker: docker::Docker,
     checks: check::Checks,
     shutdown: Shutdown,
-    /// When the first signal to stop came.
+    /// The time of the first signal to stop.
     first_stop: Option<Instant>,
     alerts: alert::Alerts,
 }
 
-/// What a server may make of the time between polls: a typing error there must not cost a visit here.
+/// The limits of a time between polls that a server sets. A typing error there must not require a visit here.
 pub(super) const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// How long the end waits for an export, once before the collector is stopped or once after it.
+/// How long a shutdown waits for the last export, either before the collector is stopped or after it.
 const LAST_EXPORT: Duration = Duration::from_secs(2);
 
-/// Two signals to stop that are closer than this are one: some send it to the process and then to its whole group.
+/// Two signals to stop within this time count as one: some service managers signal the process and then its whole
+/// group.
 const ONE_STOP: Duration = Duration::from_millis(50);
 
-/// How far the end has come.
+/// The steps of a shutdown, in order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Shutdown {
     NotAsked,
-    /// Until then the last export has time to reach the collector, which is stopped after it.
+    /// The last export may take until this time to reach the collector, which is stopped after it.
     ExportFirst(Instant),
-    /// Since then; only the collector still has deadlines.
+    /// The collector is being stopped, since this time. Only the collector still has deadlines.
     StopCollector(Instant),
-    /// The collector has ended. Until then the last export has time to reach whoever else takes it.
+    /// The collector has ended. The last export may take until this time to reach its server.
     ExportLast(Instant),
     Done,
 }
 
 impl Agent {
-    /// Starts from what the disk holds. `orphan` is a collector that an earlier agent left running: it ends first.
+    /// Starts from the record on disk. `orphan` is a collector that an earlier agent left running; it is stopped first.
     pub fn new(params: Params, record: Record, orphan: Option<u32>, at: Moment) -> (Self, Vec<Action>) {
         Self::resume(params, record, None, AlertMemory::default(), orphan, at)
     }
 
-    /// The same, and what was known in an earlier life goes on: `served` is the location of the source that answered last.
+    /// Starts likewise, and continues with the memory of an earlier agent: `served` is the location of the source that
+    /// answered last.
     pub fn resume(
         params: Params,
         record: Record,
@@ -103,7 +105,7 @@ impl Agent {
         (agent, actions)
     }
 
-    /// Takes one event, answers with what is to be done.
+    /// Takes one event and returns the actions that follow from it.
     pub fn on(&mut self, event: Event, at: Moment) -> Vec<Action> {
         let mut actions = Vec::new();
         let out = &mut actions;
@@ -198,7 +200,7 @@ impl Agent {
         actions
     }
 
-    /// The latest time at which the agent wants to be asked again. There always is one.
+    /// The time at which the agent needs an [`Event::Due`] at the latest. There always is one.
     pub fn deadline(&self) -> Instant {
         let watchdog = self.watchdog.due();
         let shutdown = match self.shutdown {
@@ -235,12 +237,12 @@ impl Agent {
         self.shutdown != Shutdown::NotAsked
     }
 
-    /// Whether the offered body of this config is still to be put on disk.
+    /// Whether the offered body of this config still has to be written to disk.
     pub fn awaits_body(&self, hash: ConfigHash) -> bool {
         self.rollout.awaits_body(hash)
     }
 
-    /// What is true now, computed from the state.
+    /// Computes the report from the present state.
     pub fn report(&self) -> AgentReport {
         let Agent { collector, rollout, poll, sources, reports, exports, alerts, checks, .. } = self;
         let record = rollout.record();
@@ -265,7 +267,7 @@ impl Agent {
         }
     }
 
-    /// Compares what is wanted with what is, and does what has come due. One wake-up serves all of it.
+    /// Compares the wanted state with the actual one, and does every task that is due. One wake-up serves all of them.
     fn settle(&mut self, at: Moment, out: &mut Vec<Action>) {
         if self.shutdown == Shutdown::Done {
             return;
@@ -311,7 +313,7 @@ impl Agent {
         }
     }
 
-    /// The collector gets what it is to export before it is stopped, everybody else what also that had to tell.
+    /// Exports to the collector come before its stop. Exports to a server come after it, so that they include its end.
     fn settle_the_end(&mut self, at: Moment, out: &mut Vec<Action>) {
         if let Shutdown::ExportFirst(until) = self.shutdown {
             if at.now < until && self.exports_last(at.now, out) {
@@ -337,7 +339,7 @@ impl Agent {
         }
     }
 
-    /// Makes an export that cannot wait for its time, if there is one to be made. Whether one is out.
+    /// Begins an export regardless of its time, if anything waits. Returns whether an export is under way.
     fn exports_last(&mut self, now: Instant, out: &mut Vec<Action>) -> bool {
         if self.exports.begin_last(self.collector.is_healthy(), now) {
             out.push(Action::Export);
@@ -345,7 +347,7 @@ impl Agent {
         self.exports.in_flight()
     }
 
-    /// All sources that are asked for now have been asked.
+    /// The round of questions to the sources has ended.
     fn end_round(&mut self, ended: ExchangeOutcome, at: Moment, out: &mut Vec<Action>) {
         let every = self.interval.unwrap_or(self.params.poll_every);
         self.poll.on_exchanged(&ended, every, self.collector.running(), at, out);
@@ -360,7 +362,7 @@ impl Agent {
         }
     }
 
-    /// What is told and is an event waits for an export.
+    /// Notices that are events wait for an export.
     fn note_events(&mut self, now: Instant, out: &[Action]) {
         if out.iter().any(|action| matches!(action, Action::Tell(notice) if notice.event().is_some())) {
             self.exports.happened(now);
@@ -375,7 +377,7 @@ impl Agent {
         out.push(Action::EndValidation);
     }
 
-    /// Nothing is waited for any more but the kernel.
+    /// From here on the agent waits only for the kernel to end the collector.
     fn end_at_once(&mut self, at: Moment, out: &mut Vec<Action>) {
         self.shutdown = match self.shutdown {
             Shutdown::ExportFirst(_) => Shutdown::StopCollector(at.now),
@@ -385,7 +387,7 @@ impl Agent {
         self.collect(CollectorEvent::Hurry, at, out);
     }
 
-    /// Gives an input to the collector's state and what comes of it to the rollout.
+    /// Gives an event to the collector, and a failed run that follows from it to the rollout.
     fn collect(&mut self, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) {
         self.collector.on_trial = self.rollout.on_trial();
         self.collector.engine = self.docker.presence(at.now);
@@ -397,7 +399,7 @@ impl Agent {
         }
     }
 
-    /// When the candidate will have survived its probation, if nothing happens until then.
+    /// The time at which the candidate will have survived its probation if it stays healthy.
     fn promotion_due(&self) -> Option<Due> {
         let candidate = self.rollout.on_trial()?;
         Some(Due::at(self.collector.healthy_since(candidate)? + self.params.probation))
@@ -419,7 +421,7 @@ mod tests {
         Moment { now, wall: SystemTime::UNIX_EPOCH, dice: u64::MAX }
     }
 
-    /// An agent whose collector is healthy and takes exports, or whose exports go elsewhere.
+    /// An agent whose collector is healthy; its exports go to the collector or to a server.
     fn agent(params: ExportParams, t0: Instant) -> Agent {
         const GOOD: ConfigHash = ConfigHash([1; 32]);
         let second = Duration::from_secs(1);
@@ -451,7 +453,7 @@ mod tests {
                 told = agent.on(Event::Collector(CollectorEvent::Probed { pid: 7, probe: Probe::Healthy }), at(now));
             }
         }
-        // What happened until now is told.
+        // Everything that happened until now is exported.
         told.extend(agent.on(Event::Due, at(now + second * 2)));
         assert!(told.contains(&Action::Export), "{told:?}");
         agent.on(Event::Exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() })), at(now + second * 2));
@@ -459,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn the_collector_gets_the_last_of_it_before_it_is_stopped_and_has_two_seconds() {
+    fn the_collector_gets_the_last_export_before_its_stop_within_two_seconds() {
         let t0 = origin();
         let (later, patience) = (t0 + EVERY / 2, Duration::from_secs(2));
         let stop = || {
@@ -480,13 +482,13 @@ mod tests {
         let hurried = stop().on(Event::Stop, at(later + ONE_STOP));
         assert!(hurried.contains(&Action::Kill(7)) || hurried.contains(&Action::Terminate(7)), "{hurried:?}");
 
-        // With nothing to tell the collector is stopped at once.
+        // With nothing to export the collector is stopped at once.
         let quiet = agent(NEAR, t0).on(Event::Stop, at(t0 + EVERY / 2));
         assert!(quiet.contains(&Action::Terminate(7)), "{quiet:?}");
     }
 
     #[test]
-    fn others_get_the_last_of_it_after_the_collector_has_ended() {
+    fn a_server_gets_the_last_export_after_the_collector_has_ended() {
         let t0 = origin();
         let (later, patience) = (t0 + EVERY / 2, Duration::from_secs(2));
         let stop = || {

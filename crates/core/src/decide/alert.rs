@@ -1,8 +1,8 @@
-//! Holds what is measured against the thresholds of the settings: an alert fires when a series has been bad for long enough, and is
-//! resolved when it is good again, or measured no longer.
+//! Compares measurements with the thresholds of the settings. An alert fires when a series has been bad for long
+//! enough. It is resolved when the series is good again, or is no longer measured.
 //!
-//! A series is what has one set of attributes, and each is an alert of its own. One that is good costs nothing, unless its rate is
-//! looked at. The wall clock is kept for people and decides nothing.
+//! A series is one set of attributes of a metric, and each bad series is an alert of its own. A good series takes no
+//! memory unless its rate is compared. The wall clock is kept for people and decides nothing.
 
 mod labels;
 mod rule;
@@ -24,31 +24,31 @@ use super::notice::Notice;
 use super::webhook::WebhookSchedule;
 use crate::telemetry::Snapshot;
 
-/// The most resolved alerts that wait for a webhook to take them.
+/// The most resolved alerts that wait for the webhook.
 pub const MOST_RESOLVED: usize = 256;
 
-/// Nobody waits for the end of what is gone.
+/// The end of a series that is gone is not urgent.
 const GONE_SLACK: Duration = Duration::from_secs(60);
 
-/// The base and the cap of the backoff after the state could not be written.
+/// The base and the cap of the backoff after a failed write of the memory.
 const BASE: Duration = Duration::from_secs(5);
 const CAP: Duration = Duration::from_secs(300);
 
-/// All alerts.
+/// All rules, their series, and the resolved alerts that wait for the webhook.
 #[derive(Debug)]
 pub struct Alerts {
     rules: Vec<Rule>,
-    /// Labels that every alert of this host has.
+    /// The labels of the host, which every alert has.
     labels: Vec<(String, String)>,
     webhook: WebhookSchedule,
     resolved: Vec<(u64, ResolvedAlert)>,
-    /// The number of the last resolved one.
+    /// The number of the last resolved alert.
     number: u64,
     dropped: u64,
     writing: MemoryWrite,
 }
 
-/// Whether the disk knows.
+/// The state of the write to disk.
 #[derive(Debug, Default)]
 struct MemoryWrite {
     dirty: bool,
@@ -58,7 +58,7 @@ struct MemoryWrite {
 }
 
 impl Alerts {
-    /// None of them fires yet.
+    /// Starts without any firing alert.
     pub fn new(rules: &[AlertSettings], labels: &[(String, String)], webhook_every: Option<Duration>) -> Self {
         Self {
             rules: rules.iter().cloned().map(Rule::new).collect(),
@@ -71,7 +71,8 @@ impl Alerts {
         }
     }
 
-    /// Goes on with what fired in an earlier life: it is not said again, and keeps its start and its labels.
+    /// Continues with the alerts of an earlier agent. They keep their start and their labels and are not announced
+    /// again.
     pub fn restore(&mut self, memory: AlertMemory, at: Moment, out: &mut Vec<Action>) {
         self.writing.dirty |= !memory.resolved.is_empty() && !self.webhook.is_wanted();
         for resolved in memory.resolved {
@@ -101,7 +102,7 @@ impl Alerts {
         self.webhook.changed(at.now);
     }
 
-    /// The settings may have changed. What an alert of the same name still looks at goes on.
+    /// Applies new settings. An alert continues if its rule still watches the same series.
     pub fn reconfigure(
         &mut self,
         rules: &[AlertSettings],
@@ -125,13 +126,13 @@ impl Alerts {
             let why = if new.is_some() { "its settings have changed" } else { "it is no longer in the settings" };
             let mut ended = Vec::new();
             match new {
-                // Whatever it is judged by from now on, the numbers are the same.
+                // The measurements stay the same, only the judgement may change.
                 Some(new) if new.looks_at_the_same(&rule.settings) => {
                     (new.round, new.looked, new.worst) = (rule.round, rule.looked, rule.worst);
                     for mut series in rule.series {
                         match series.state {
                             SeriesState::Firing(alert) if !new.fits(&alert) => ended.push(alert),
-                            // It was bad for that long by another threshold.
+                            // It was pending by another threshold.
                             SeriesState::Pending { .. } if new.settings.threshold != rule.settings.threshold => {
                                 series.state = SeriesState::Good;
                                 new.series.push(series);
@@ -153,12 +154,12 @@ impl Alerts {
         }
     }
 
-    /// The host is known by another name. What fires keeps its labels.
+    /// Sets new labels of the host. Alerts that fire keep the labels that they have.
     pub fn relabel(&mut self, labels: Vec<(String, String)>) {
         self.labels = labels;
     }
 
-    /// Looks at what was measured.
+    /// Compares new measurements with the rules.
     pub fn on_measured(&mut self, snapshot: &Snapshot, at: Moment, out: &mut Vec<Action>) {
         let mut news = Vec::new();
         for rule in &mut self.rules {
@@ -169,7 +170,7 @@ impl Alerts {
         }
     }
 
-    /// Takes what became of a batch at the webhook, whose answer may have told what its clock shows.
+    /// Handles the webhook's answer to a batch, or its failure. The answer may show the receiver's clock.
     pub fn on_sent(&mut self, result: Result<(), Failure>, clocks: Option<&Clocks>, at: Moment, out: &mut Vec<Action>) {
         let wrong_times = self.webhook.learn(clocks, out);
         if wrong_times && self.webhook.send_again(at.now) {
@@ -187,7 +188,7 @@ impl Alerts {
         }
     }
 
-    /// Takes what became of a write.
+    /// Handles the end of a write to disk.
     pub fn on_kept(&mut self, result: Result<(), String>, at: Moment, out: &mut Vec<Action>) {
         self.writing.in_flight = false;
         match result {
@@ -204,7 +205,7 @@ impl Alerts {
         }
     }
 
-    /// Does what has come due, but for what is written.
+    /// Does every task that is due, except writing.
     pub fn on_due(&mut self, at: Moment, out: &mut Vec<Action>) {
         let mut news = Vec::new();
         for rule in &mut self.rules {
@@ -218,7 +219,7 @@ impl Alerts {
         }
     }
 
-    /// Has the disk told, if it does not know and nothing is on its way there.
+    /// Writes the memory to disk if it has changed and no write is under way.
     pub fn keep(&mut self, now: Instant, out: &mut Vec<Action>) {
         let writing = &mut self.writing;
         if writing.dirty && !writing.in_flight && writing.not_before.is_none_or(|time| now >= time) {
@@ -227,14 +228,14 @@ impl Alerts {
         }
     }
 
-    /// The next time at which something is due.
+    /// The time of the next task.
     pub fn due(&self) -> Option<Due> {
         let gone = self.firing().map(|(series, _)| Due { at: series.gone_at(), slack: GONE_SLACK });
         let write = self.writing.not_before.filter(|_| self.writing.dirty && !self.writing.in_flight).map(Due::at);
         gone.chain(write).chain(self.webhook.due()).min_by_key(Due::latest)
     }
 
-    /// What is known.
+    /// The report on all rules.
     pub fn report(&self) -> AlertsReport {
         AlertsReport {
             alerts: self.rules.iter().flat_map(Rule::report).collect(),
@@ -244,7 +245,7 @@ impl Alerts {
         }
     }
 
-    /// What must survive.
+    /// The memory that survives a restart.
     pub fn memory(&self) -> AlertMemory {
         AlertMemory {
             firing: self.firing().map(|(series, alert)| (alert.clone(), series.gap)).collect(),
@@ -266,7 +267,7 @@ impl Alerts {
     fn tell(&mut self, news: Transition, at: Moment, out: &mut Vec<Action>) {
         match news {
             Transition::Fired { alert, lasted } => {
-                // It fires again before anybody heard that it had been resolved.
+                // It fires again before the webhook got the resolution.
                 self.resolved.retain(|(_, resolved)| resolved.alert.labels != alert.labels);
                 out.push(Action::Tell(Notice::AlertFired { alert, lasted }));
             }

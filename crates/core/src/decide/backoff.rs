@@ -4,43 +4,43 @@ use std::time::{Duration, Instant};
 
 use super::data::time::Due;
 
-/// How long before its own time something that is done again and again is done on another wake-up, at the most. A collector that
-/// is well is probed as seldom as this, so that there mostly is one.
+/// A repeated task may be done this much before its time, on another wake-up. A healthy collector is probed at least
+/// this often, so there mostly is such a wake-up.
 const RIDE: Duration = Duration::from_secs(16);
 
-/// How much later it may be done if nobody waits for it, at the most.
+/// A task that nobody waits for may be done this much after its time.
 const LATER: Duration = Duration::from_secs(10);
 
-/// A random time between zero and `base * 2^attempt`, that ceiling being at most `cap`. Attempts count from 0.
+/// A random time between zero and `base * 2^attempt`, but no more than `cap`. Attempts count from 0.
 ///
-/// Full jitter gives the least load of all forms of jitter; whoever needs a least time adds it outside.
+/// Full jitter gives the least load of all forms of jitter. A caller that needs a least time adds it.
 pub fn full_jitter(attempt: u32, base: Duration, cap: Duration, dice: u64) -> Duration {
-    // 2^20 of any base that is used here is far beyond any cap.
+    // 2^20 times any base in use is far beyond any cap.
     let ceiling = base.saturating_mul(1 << attempt.min(20)).min(cap);
     ceiling.mul_f64(fraction(dice))
 }
 
-/// About this time after `since`: at the latest at a time by chance within a tenth of it, so that agents started together drift
-/// apart, and sooner, but no more than a tenth, on a wake-up that comes anyway. What has the same `time` so comes together:
-/// whose latest time is the first takes the others along.
+/// The time of a task that repeats after about `time`. Its latest moment is random within a tenth of `time`, so that
+/// agents that were started together drift apart. Its earliest moment is up to a tenth sooner, on a wake-up that comes
+/// anyway. So tasks with the same `time` are done together: the wake-up for the first one does the others as well.
 pub fn around(since: Instant, time: Duration, dice: u64) -> Due {
     let chance = (time / 5).mul_f64(fraction(dice));
     let slack = chance.min(RIDE);
     Due { at: since + time - time / 10 + (chance - slack), slack }
 }
 
-/// The same of what nobody waits for: it may come a little later, if there is no such wake-up sooner.
+/// The same for a task that nobody waits for: it may be done a little later, if no other wake-up comes sooner.
 pub fn around_or_later(since: Instant, time: Duration, dice: u64) -> Due {
     let due = around(since, time, dice);
     Due { slack: due.slack + patience(time), ..due }
 }
 
-/// How much later than after this time something may be done that nobody waits for.
+/// How much later a task may be done that nobody waits for.
 pub fn patience(time: Duration) -> Duration {
     (time / 6).min(LATER)
 }
 
-/// A number in [0, 1) from the upper 53 bits, which is what an `f64` holds.
+/// A number in [0, 1) from the upper 53 bits, the precision of an `f64`.
 fn fraction(dice: u64) -> f64 {
     (dice >> 11) as f64 / (1_u64 << 53) as f64
 }
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn around_is_within_a_tenth_and_by_chance() {
+    fn around_is_random_within_a_tenth() {
         let t0 = origin();
         for time in [30, 600] {
             let time = Duration::from_secs(time);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_frequent_comes_together() {
+    fn tasks_with_the_same_interval_share_a_wake_up() {
         let t0 = origin();
         let [one, other] = [u64::MAX / 5, u64::MAX].map(|dice| around(t0, Duration::from_secs(30), dice));
         assert!(one.latest() < other.latest() && other.reached(one.latest()));

@@ -1,5 +1,5 @@
-//! Paces the checks and keeps what came of them. A check that does not come back counts as failed and is not started
-//! again before it has come back: what stalls piles nothing up, and takes no turn from the others.
+//! Paces the checks and keeps their results. A check that does not return counts as failed and is not started again
+//! before it returns. So a stalled check occupies one thread at most and delays no other check.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,29 +10,29 @@ use super::data::check::{CheckOutcome, CheckPlan, CheckReport, CheckResult};
 use super::data::time::{Due, Moment};
 use super::notice::Notice;
 
-/// The most checks that are under way at once, stalled ones aside: each may have a thread.
+/// The most checks under way at once, not counting stalled ones: each may have a thread.
 pub const MOST_AT_ONCE: usize = 4;
 
-/// What a check may take beyond its timeout before it counts as stalled: a program that was killed has to be gone, and
-/// the system's resolver knows no timeout.
+/// A check may take this much beyond its timeout before it counts as stalled: a killed program has to be gone, and the
+/// system's resolver knows no timeout.
 pub const GRACE: Duration = Duration::from_secs(2);
 
-/// The first checks after a start are made within this time, by chance and together.
+/// The first checks after a start are made within this time, together at a random moment.
 pub const FIRST_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct Check {
-    /// Numbers are used once: a result for another one is of settings that are gone.
+    /// Numbers are never used again: a result with an unknown number belongs to earlier settings.
     generation: u64,
     plan: CheckPlan,
     next: Due,
-    /// Since when it is under way.
+    /// The time since which it is under way.
     running: Option<Instant>,
     stalled: bool,
     last: Option<CheckResult>,
 }
 
-/// All checks.
+/// All checks of the settings.
 #[derive(Debug)]
 pub struct Checks {
     checks: Vec<Check>,
@@ -40,14 +40,14 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// Plans the first of each.
+    /// Plans the first run of each check.
     pub fn new(plans: &Arc<[CheckPlan]>, at: Moment) -> Self {
         let mut checks = Self { checks: Vec::new(), generations: 0 };
         checks.reconfigure(plans, at);
         checks
     }
 
-    /// The settings were read again: what they say unchanged goes on, the rest begins anew.
+    /// Applies new settings. Unchanged checks continue, the others begin anew.
     pub fn reconfigure(&mut self, plans: &Arc<[CheckPlan]>, at: Moment) {
         let mut old = std::mem::take(&mut self.checks);
         for plan in plans.iter() {
@@ -74,7 +74,7 @@ impl Checks {
         }
     }
 
-    /// Starts what is due as far as there is room, and takes note of what has stalled.
+    /// Starts the checks that are due, as far as there is room, and notes the stalled ones.
     pub fn begin(&mut self, at: Moment, out: &mut Vec<Action>) {
         for check in &mut self.checks {
             if stall(check).is_some_and(|due| due.reached(at.now)) {
@@ -85,7 +85,7 @@ impl Checks {
             }
         }
         let mut room = MOST_AT_ONCE.saturating_sub(self.under_way());
-        // Who has waited longest comes first.
+        // The check that has waited longest is the first.
         let mut due: Vec<usize> = (0..self.checks.len())
             .filter(|index| self.checks[*index].running.is_none() && self.checks[*index].next.reached(at.now))
             .collect();
@@ -101,18 +101,18 @@ impl Checks {
         }
     }
 
-    /// A check came back.
+    /// Handles the end of a check.
     pub fn on_checked(&mut self, generation: u64, outcome: CheckOutcome, at: Moment, out: &mut Vec<Action>) {
         let known = self.checks.iter_mut().find(|check| check.generation == generation);
         let Some(check) = known.filter(|check| check.running.is_some()) else { return };
         let started = check.running.take().unwrap_or(at.now);
         check.stalled = false;
-        // Planned from its start, so that a slow check is not a seldom one.
+        // The next run counts from the start of this one, so that a slow check is not made less often.
         check.next = backoff::around(started, check.plan.every, mixed(at.dice, generation));
         take(check, outcome.result, Some(outcome.took), at, out);
     }
 
-    /// When something is to be done. Nothing, for a check that waits for room: a result makes room.
+    /// The time of the next task. A check that waits for room has none: a result makes room.
     pub fn due(&self) -> Option<Due> {
         let room = self.under_way() < MOST_AT_ONCE;
         let due = |check: &Check| match check.running {
@@ -122,7 +122,7 @@ impl Checks {
         self.checks.iter().filter_map(due).min_by_key(Due::latest)
     }
 
-    /// All of them, as they are shown.
+    /// The reports on all checks, in the order of the settings.
     pub fn reports(&self) -> Vec<CheckReport> {
         let seen = |check: &Check| CheckReport {
             name: check.plan.name.clone(),
@@ -137,13 +137,13 @@ impl Checks {
     }
 }
 
-/// When a check that is under way counts as stalled, if it does not yet.
+/// The time at which a check under way counts as stalled; none if it does already.
 fn stall(check: &Check) -> Option<Due> {
     let started = check.running.filter(|_| !check.stalled)?;
     Some(Due { at: started + check.plan.timeout + GRACE, slack: GRACE })
 }
 
-/// Keeps a result, and tells of it if it is news.
+/// Keeps a result, and announces a change between good and bad.
 fn take(check: &mut Check, result: Result<String, String>, took: Option<Duration>, at: Moment, out: &mut Vec<Action>) {
     let ok = result.is_ok();
     let message = result.unwrap_or_else(|why| why);
@@ -161,7 +161,7 @@ fn take(check: &mut Check, result: Result<String, String>, took: Option<Duration
     check.last = Some(CheckResult { ok, since, at: at.wall, took, message });
 }
 
-/// Other dice for each number, though they are thrown once.
+/// Makes other random numbers of the same one, one for each check.
 fn mixed(dice: u64, number: u64) -> u64 {
     // Fibonacci hashing spreads neighbours.
     (dice ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_comes_within_seconds_and_the_next_after_its_interval_give_or_take_a_tenth() {
+    fn the_first_check_comes_within_seconds_and_the_next_within_a_tenth_of_the_interval() {
         for dice in 0..200 {
             let t0 = origin();
             let mut checks = Checks::new(&[tcp("a")].into(), moment(t0, dice));
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_a_few_are_under_way_and_who_waits_is_next() {
+    fn four_checks_run_at_once_and_the_longest_waiting_is_next() {
         let t0 = origin();
         let names: Vec<CheckPlan> = (0..6).map(|number| tcp(&number.to_string())).collect();
         let mut checks = Checks::new(&names.into(), moment(t0, 7));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stalls_has_failed_once_is_not_started_again_and_leaves_its_place_to_others() {
+    fn a_stalled_check_fails_once_and_leaves_its_place_to_others() {
         let t0 = origin();
         let names: Vec<CheckPlan> = (0..5).map(|number| tcp(&number.to_string())).collect();
         let mut checks = Checks::new(&names.into(), moment(t0, 7));
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn only_changes_are_told() {
+    fn only_changes_between_good_and_bad_are_announced() {
         let t0 = origin();
         let mut checks = Checks::new(&[tcp("db")].into(), moment(t0, 7));
         let mut now = t0;
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn results_of_settings_that_are_gone_count_for_nothing_and_what_is_unchanged_goes_on() {
+    fn results_of_earlier_settings_are_ignored_and_unchanged_checks_continue() {
         let t0 = origin();
         let mut checks = Checks::new(&[tcp("a"), tcp("b")].into(), moment(t0, 7));
         begin(&mut checks, t0 + FIRST_WITHIN);

@@ -1,22 +1,23 @@
-//! Whose clock is right: a server judges times by its own clock, and that of an edge host is often wrong. So a server is told
-//! times by its own clock, as far as its answers show that.
+//! Converts times to a server's clock. A server judges times by its own clock, and the clock of an edge host is often
+//! wrong. So it gets times by its own clock, as far as its answers show that.
 
 use std::time::{Duration, SystemTime};
 
 use super::data::clock::Clocks;
 
-/// Clocks that differ by less, in seconds, count as alike: an answer takes its time, and its date has no fractions.
+/// Clocks that differ by fewer seconds count as equal: an answer takes its time, and its date has no fractions.
 const ALIKE: u64 = 30;
 
-/// What is known of a server's clock.
+/// A server's clock, as its answers show it.
 #[derive(Debug, Default)]
 pub struct ServerClock {
-    /// How far it is ahead of ours, in seconds. None unless its answers told otherwise.
+    /// The seconds that it is ahead of ours; zero until its answers show otherwise.
     ahead: i64,
 }
 
 impl ServerClock {
-    /// Learns from an answer. Whether the server's clock is another than was thought: times that it was told are wrong then.
+    /// Learns from an answer. Returns whether the clock differs from the earlier estimate: times that were sent are
+    /// wrong then.
     pub fn learn(&mut self, clocks: &Clocks) -> bool {
         let (ours, theirs) = (since_1970(clocks.ours), since_1970(clocks.theirs));
         let ahead = if ours.abs_diff(theirs) < ALIKE { 0 } else { theirs - ours };
@@ -27,12 +28,12 @@ impl ServerClock {
         true
     }
 
-    /// How far it is ahead of ours, in seconds.
+    /// The seconds that it is ahead of ours.
     pub fn ahead(&self) -> i64 {
         self.ahead
     }
 
-    /// A time by our clock, in the server's.
+    /// Converts a time of our clock to the server's.
     pub fn theirs(&self, ours: SystemTime) -> SystemTime {
         let seconds = Duration::from_secs(self.ahead.unsigned_abs());
         let shifted = if self.ahead < 0 { ours.checked_sub(seconds) } else { ours.checked_add(seconds) };
@@ -58,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_differ_by_less_than_half_a_minute_are_alike() {
+    fn clocks_that_differ_by_less_than_half_a_minute_count_as_equal() {
         let mut clock = ServerClock::default();
         assert!(!clock.learn(&clocks(1_000, 1_029)));
         assert!(!clock.learn(&clocks(1_029, 1_000)));
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_put_right_is_noticed() {
+    fn a_corrected_clock_is_noticed() {
         let mut clock = ServerClock::default();
         assert!(clock.learn(&clocks(1_000_000, 1_000)));
         assert_eq!(clock.ahead(), -999_000);

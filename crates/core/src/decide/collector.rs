@@ -1,6 +1,7 @@
-//! Keeps one collector alive: when it is started, probed, stopped and killed, and never two at a time.
+//! Keeps one collector alive: starts, probes, stops and kills it, and never runs two at a time.
 //!
-//! What should run is set by [`Collector::want`]; what happens comes in as [`CollectorEvent`]. Each phase meets each input below.
+//! [`Collector::want`] sets the config that should run. A [`CollectorEvent`] reports what happened. Each phase has a
+//! function below that handles each event.
 
 use std::time::{Duration, Instant};
 
@@ -16,101 +17,102 @@ use super::docker::Presence;
 use super::health::{Finding, Health};
 use super::notice::Notice;
 
-/// The least time between two starts, and the delay of a restart after the first crash.
+/// The least time between two starts.
 pub const FIRST_DELAY: Duration = Duration::from_millis(50);
 
 /// The longest delay of a restart.
 pub const CAP: Duration = Duration::from_secs(60);
 
-/// A run at least this long makes the next delay the first again.
+/// After a run of at least this length the delays begin anew.
 const STABLE: Duration = Duration::from_secs(60);
 
 /// Time between attempts to start a collector that cannot be started.
 const HELD: Duration = Duration::from_secs(8);
 
-/// The kernel may hold a killed process for a while: ask again after this long.
+/// The kernel may hold a killed process for a while. The next kill follows after this time.
 const KILL_AGAIN: Duration = Duration::from_secs(5);
 
-/// Starts in a row that may fail because somebody took the port that the agent had picked, before it counts as a crash.
+/// This many starts in a row may fail because another program took the port that the agent had picked. The next one
+/// counts as a crash.
 const STOLEN_PORTS: u32 = 3;
 
-/// What the collector is doing.
+/// The phase of the collector.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Phase {
-    /// Nothing runs and nothing is wanted.
+    /// Nothing runs, and nothing should.
     Idle,
-    /// It cannot be started; tried again now and then.
+    /// It cannot be started. The next attempt follows after a while.
     Held {
-        /// When it is tried again.
+        /// The time of the next attempt.
         retry: Due,
-        /// Why it cannot be started.
+        /// The reason why it cannot be started.
         reason: String,
     },
     /// It will be started.
     Waiting {
-        /// When.
+        /// The time of the start.
         until: Instant,
     },
     /// It is being started.
     Starting {
-        /// With which config.
+        /// The config of this start.
         config: ConfigHash,
     },
-    /// It runs.
+    /// It is running.
     Up(Run),
     /// It was asked to end.
     Stopping {
-        /// Its process.
+        /// The process id.
         pid: u32,
-        /// With which config it ran; unknown of one that an earlier agent left.
+        /// The config that it ran on; unknown for a collector of an earlier agent.
         config: Option<ConfigHash>,
-        /// When it is killed if it has not ended by then.
+        /// The time at which it is killed if it still runs.
         kill_at: Instant,
-        /// Whether it had to be ended because it hung.
+        /// The reason, if it had to be ended because it hung.
         hung: Option<String>,
     },
 }
 
-/// A collector that runs.
+/// A running collector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
-    /// Its process.
+    /// The process id.
     pub pid: u32,
-    /// With which config.
+    /// The config that it runs on.
     pub config: ConfigHash,
-    /// Since when.
+    /// The time of its start.
     pub since: Instant,
-    /// What vouches for its health.
+    /// The source of its health.
     pub witness: Witness,
-    /// What became of that which reads a Docker engine.
+    /// Whether it reads a Docker engine.
     pub engine: EngineUse,
-    /// Whether it was given what can be passed beside its config.
+    /// Whether it was given `more.yaml`.
     pub additions: Additions,
-    /// What is known of its health.
+    /// The results of its probes so far.
     pub health: Health,
 }
 
-/// A run that ended badly, for whoever chose its config.
+/// A run that ended badly, for the rollout, which chose its config.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunFailure {
-    /// The config that it ran on.
+    /// The config of the run.
     pub config: ConfigHash,
-    /// Why, in the collector's words where there are any.
+    /// The reason, in the collector's words if there are any.
     pub reason: String,
 }
 
-/// The collector, as the agent knows it.
+/// The collector: its phase, the config that should run, and the history of its crashes.
 #[derive(Debug)]
 pub struct Collector {
     /// Time between asking it to stop and killing it.
     pub stop_timeout: Duration,
-    /// The config that is being tried, judged more strictly.
+    /// The config in its probation, which is judged more strictly.
     pub on_trial: Option<ConfigHash>,
-    /// Whether a Docker engine is there.
+    /// Whether the Docker engine is there.
     pub engine: Presence,
-    /// The same when the last collector was started.
+    /// Whether the Docker engine was there at the last start.
     engine_at_start: Presence,
-    /// Whether the next one is started without additions.
+    /// Whether the next start leaves out `more.yaml`.
     without_additions: bool,
     phase: Phase,
     wanted: Option<ConfigHash>,
@@ -123,7 +125,7 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Nothing runs yet, but perhaps an `orphan` of an earlier agent, which is asked to end.
+    /// Starts without a collector. An `orphan` of an earlier agent is asked to end.
     pub fn new(orphan: Option<u32>, stop_timeout: Duration, now: Instant, out: &mut Vec<Action>) -> Self {
         let phase = match orphan {
             Some(pid) => {
@@ -150,12 +152,12 @@ impl Collector {
         }
     }
 
-    /// Says which config should run; takes effect with the next input.
+    /// Sets the config that should run; takes effect with the next event.
     pub fn want(&mut self, config: Option<ConfigHash>) {
         self.wanted = config;
     }
 
-    /// Takes one input. Answers with a run that ended badly, if one did.
+    /// Handles one event. Returns the run that ended badly, if one did.
     pub fn on(&mut self, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) -> Option<RunFailure> {
         let phase = std::mem::replace(&mut self.phase, Phase::Idle);
         let (phase, failed) = match phase {
@@ -172,7 +174,7 @@ impl Collector {
         failed
     }
 
-    /// When it next wants an [`CollectorEvent::Due`].
+    /// The time at which it needs a [`CollectorEvent::Due`].
     pub fn due(&self) -> Option<Due> {
         match &self.phase {
             Phase::Idle | Phase::Starting { .. } => None,
@@ -183,7 +185,7 @@ impl Collector {
         }
     }
 
-    /// What it is doing.
+    /// The present phase.
     pub fn phase(&self) -> &Phase {
         &self.phase
     }
@@ -196,12 +198,12 @@ impl Collector {
         }
     }
 
-    /// Whether it could not be started.
+    /// Whether it cannot be started.
     pub fn is_held(&self) -> bool {
         matches!(self.phase, Phase::Held { .. })
     }
 
-    /// The config that it runs on.
+    /// The config that it runs on, also while it is stopping.
     pub fn running(&self) -> Option<ConfigHash> {
         match self.phase {
             Phase::Up(Run { config, .. }) => Some(config),
@@ -210,7 +212,7 @@ impl Collector {
         }
     }
 
-    /// Since when it has been healthy on this config, if it is.
+    /// The time since which it has been healthy on this config; none if it is not.
     pub fn healthy_since(&self, on: ConfigHash) -> Option<Instant> {
         match &self.phase {
             Phase::Up(run) if run.config == on && run.health.is_healthy() => run.health.healthy_since(),
@@ -223,27 +225,27 @@ impl Collector {
         }
     }
 
-    /// Whether it is up and was well when it was looked at last.
+    /// Whether it is up and its last probe was good.
     pub fn is_healthy(&self) -> bool {
         matches!(&self.phase, Phase::Up(run) if run.health.is_healthy())
     }
 
-    /// Whether what reads a Docker engine is left out until there is one.
+    /// Whether it runs without its Docker receivers.
     pub fn waits_for_engine(&self) -> bool {
         matches!(&self.phase, Phase::Up(Run { engine: EngineUse::LeftOut, .. }))
     }
 
-    /// Starts after an end that nobody asked for.
+    /// The number of starts after an end that was not asked for.
     pub fn restarts(&self) -> u64 {
         self.restarts
     }
 
-    /// The last end that nobody asked for.
+    /// The last end that was not asked for.
     pub fn last_exit(&self) -> Option<&LastExit> {
         self.last_exit.as_ref()
     }
 
-    /// The report on it.
+    /// The report on the collector.
     pub fn report(&self) -> CollectorReport {
         let (state, pid, since, witness, healthy, trouble) = match &self.phase {
             Phase::Idle => (CollectorState::Idle, None, None, None, false, None),
@@ -272,7 +274,7 @@ impl Collector {
             CollectorEvent::Due | CollectorEvent::Restart => {
                 self.waiting(self.earliest(at.now), CollectorEvent::Due, at, out)
             }
-            // Only an answer to a spawn of ours could come, and there is none out.
+            // The others only answer a start or concern a process, and there is none.
             CollectorEvent::Spawned(_)
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Probed { .. }
@@ -300,7 +302,7 @@ impl Collector {
         match input {
             CollectorEvent::Due | CollectorEvent::Restart => match self.wanted {
                 None => Phase::Idle,
-                // Another config than the one that crashed does not wait for its sins.
+                // Another config than the crashed one need not wait.
                 Some(config) if self.crashed.is_some_and(|crashed| crashed != config) => {
                     self.forgive();
                     self.waiting(self.earliest(at.now), CollectorEvent::Due, at, out)
@@ -349,7 +351,7 @@ impl Collector {
                 }
                 (Phase::Held { retry: Due { at: at.now + HELD, slack: HELD }, reason }, None)
             }
-            // What is wanted is looked at again when the start has been answered.
+            // The wanted config is compared again when the start has been answered.
             CollectorEvent::Due
             | CollectorEvent::Restart
             | CollectorEvent::Exited { .. }
@@ -386,7 +388,7 @@ impl Collector {
             CollectorEvent::Probed { pid, probe } if pid == run.pid => self.up_probed(run, probe, at, out),
             CollectorEvent::Exited { pid, exit } if pid == run.pid => self.crash(run, exit, at, out),
             CollectorEvent::Restart => (self.stop(run, None, at.now, out), None),
-            // Of an earlier run, or nothing that concerns a collector which is up.
+            // These concern an earlier run, or no collector that is up.
             CollectorEvent::Probed { .. } | CollectorEvent::Exited { .. } | CollectorEvent::Spawned(_) => {
                 (Phase::Up(run), None)
             }
@@ -429,7 +431,7 @@ impl Collector {
                 self.last_exit = Some(LastExit { how: reason.clone(), last_words: String::new(), at: at.wall });
                 (self.stop(run, Some(reason.clone()), at.now, out), Some(RunFailure { config, reason }))
             }
-            // It answers: away from a trial that is reported, and left to recover.
+            // It still answers. A config on trial fails by this; any other collector may recover.
             Finding::Sick(reason) => {
                 let failed = on_trial.then(|| RunFailure { config, reason: format!("unhealthy: {reason}") });
                 (Phase::Up(run), failed)
@@ -437,7 +439,7 @@ impl Collector {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of one phase")]
+    #[expect(clippy::too_many_arguments, reason = "the parts of one phase")]
     fn stopping(
         &mut self,
         pid: u32,
@@ -475,7 +477,8 @@ impl Collector {
         }
     }
 
-    /// An end that nobody asked for, whatever its code: a fatal error of a component ends the real one with 0.
+    /// Handles an end that was not asked for, whatever the exit code: the Collector ends with 0 after a fatal error of
+    /// a component.
     fn crash(&mut self, run: Run, exit: Exit, at: Moment, out: &mut Vec<Action>) -> (Phase, Option<RunFailure>) {
         let config = run.config;
         if exit.stolen_port && self.stolen_ports < STOLEN_PORTS {
@@ -483,7 +486,7 @@ impl Collector {
             out.push(Action::Tell(Notice::PortStolen));
             return (Phase::Waiting { until: self.earliest(at.now) }, None);
         }
-        // The engine was not there, or may not have been: that says nothing of this config.
+        // The engine was or may have been absent, so this end says nothing about the config.
         let absent = |presence| matches!(presence, Presence::Away | Presence::Unknown);
         let bereft = run.engine == EngineUse::Read
             && (absent(self.engine) || absent(self.engine_at_start) || self.engine_at_start == Presence::Coming)
@@ -503,14 +506,14 @@ impl Collector {
             true => format!("collector exited: {how} after {}", crate::units::seconds(lived)),
             false => last_words,
         };
-        // With additions the config itself has not failed yet: the next start tells which of the two it was.
+        // With additions the config has not failed yet: the next start shows which of the two did.
         let guilty = !self.blames_additions(&run, out);
         (self.wait(at, out), guilty.then_some(RunFailure { config, reason }))
     }
 
-    /// Whether the end of this run is put down to its additions. To be valid is not to work: a collector that ends before it
-    /// was healthy is started again without them. If that one does no better, something else was to blame, and the next has
-    /// them again.
+    /// Decides whether the additions caused the end of this run. A valid file may still not work, so a collector that
+    /// ends before it was healthy is started again without the additions. If that start fails too, the cause lies
+    /// elsewhere, and the next one has the additions again.
     fn blames_additions(&mut self, run: &Run, out: &mut Vec<Action>) -> bool {
         if run.health.healthy_since().is_some() {
             return false;
@@ -526,7 +529,7 @@ impl Collector {
         run.additions == Additions::Given
     }
 
-    /// Waits for the next start: at once after the first failure, longer after each further one.
+    /// Waits for the next start: none after the first failure, longer after each further one.
     fn wait(&mut self, at: Moment, out: &mut Vec<Action>) -> Phase {
         let attempt = self.crashes.saturating_sub(1);
         let delay = match attempt {
@@ -591,7 +594,7 @@ mod tests {
         Moment { now, wall: SystemTime::UNIX_EPOCH, dice: 0 }
     }
 
-    /// A collector that reads the engine if it may, started while that is as said. Answers whether it was to do without.
+    /// Starts a collector while the engine is in this state. Returns whether its Docker receivers were left out.
     fn started(engine: Presence, now: Instant) -> (Collector, bool) {
         let mut collector = Collector::new(None, Duration::from_secs(35), now, &mut Vec::new());
         collector.engine = engine;
@@ -611,7 +614,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_that_fails_is_held_against_its_config_only_if_the_engine_was_surely_there() {
+    fn a_failed_start_counts_against_its_config_only_if_the_engine_was_there() {
         use Presence::{Away, Coming, There, Unknown, Unwanted};
         let t0 = crate::decide::data::time::origin();
         for (before, after, without, guilty) in [
@@ -621,7 +624,7 @@ mod tests {
             (Unknown, Coming, false, false),
             (Coming, There, false, false),
             (There, Away, false, false),
-            // It did not ask for the engine.
+            // It was started without its Docker receivers.
             (Away, Away, true, true),
         ] {
             let (mut collector, is_without) = started(before, t0);
@@ -660,7 +663,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_without_the_engine_is_started_anew_when_that_is_back_for_good() {
+    fn a_collector_without_the_engine_is_started_anew_when_the_engine_is_back() {
         let t0 = crate::decide::data::time::origin();
         let (mut collector, _) = started(Presence::Away, t0);
         assert!(collector.waits_for_engine());

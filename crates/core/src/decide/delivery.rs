@@ -1,5 +1,5 @@
-//! Paces what is sent again and again: reports, exports, batches of alerts. One is out at a time; after a failure the next
-//! waits for longer and longer, and changes do not hurry it then.
+//! Paces repeated deliveries: reports, exports, batches of alerts. One is under way at a time. After each failure the
+//! next try waits longer, and a change does not shorten that wait.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
@@ -9,24 +9,24 @@ use super::data::delivery::Deliveries;
 use super::data::failure::Failure;
 use super::data::time::{Due, Moment};
 
-/// The base and the cap of the backoff after a delivery that was not taken, and the least time to the next try.
+/// The base and the cap of the backoff after a failed delivery, and the least time to the next try.
 const BASE: Duration = Duration::from_secs(5);
 const CAP: Duration = Duration::from_secs(300);
 const LEAST: Duration = Duration::from_secs(1);
 
-/// How one kind of delivery is paced.
+/// The pace of one kind of delivery.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pace {
-    /// Changes come in flocks: this long after the first of them one delivery tells them all.
+    /// Changes come in groups. One delivery, this long after the first change, covers them all.
     pub settle: Duration,
-    /// The times to the next try that a server may ask for: a typing error there must not cost a visit here.
+    /// The limits of a delay that a server asks for. A typing error there must not require a visit here.
     pub wishes: RangeInclusive<Duration>,
 }
 
-/// A server may put off the next try by as much as the backoff does, and no more.
+/// Limits for a server that may delay the next try as long as the backoff does, and no longer.
 pub const LIKE_BACKOFF: RangeInclusive<Duration> = LEAST..=CAP;
 
-/// When the next one is sent.
+/// The time of the next delivery and the counts of the earlier ones.
 #[derive(Debug)]
 pub struct Delivery {
     pace: Pace,
@@ -38,35 +38,35 @@ pub struct Delivery {
     deliveries: Deliveries,
 }
 
-/// What follows from a failure.
+/// The plan after a failure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Retry {
-    /// Why.
+    /// The reason of the failure.
     pub message: String,
-    /// How long it takes until the next try.
+    /// Time to the next try.
     pub delay: Duration,
-    /// Whether the last one failed otherwise, or did not fail.
+    /// Whether the one before succeeded or failed for another reason.
     pub is_news: bool,
 }
 
 impl Delivery {
-    /// Nothing has been sent yet.
+    /// Starts without any delivery.
     pub fn new(pace: Pace, next: Option<Due>) -> Self {
         let deliveries = Deliveries::default();
         Self { pace, next, in_flight: false, hurried: false, failures: 0, deliveries }
     }
 
-    /// The settings changed: earlier failures say nothing any more.
+    /// Applies changed settings: earlier failures no longer count.
     pub fn restart(&mut self, next: Option<Due>) {
         (self.next, self.failures) = (next, 0);
     }
 
-    /// There is somebody again who takes it: earlier failures say nothing any more.
+    /// Forgets earlier failures, because the receiver is there again.
     pub fn forgive(&mut self) {
         self.failures = 0;
     }
 
-    /// Something has changed that is to be told soon. While nobody takes deliveries this does not hurry them.
+    /// Plans a delivery soon, because something changed. After a failure this does not shorten the wait.
     pub fn hurry(&mut self, now: Instant) {
         self.hurried = true;
         let soon = now + self.pace.settle;
@@ -77,22 +77,22 @@ impl Delivery {
         }
     }
 
-    /// The next one is due at once.
+    /// Plans the next delivery for now.
     pub fn at_once(&mut self, now: Instant) {
         self.next = Some(Due::at(now));
     }
 
-    /// There is nothing to send until something changes.
+    /// Plans no delivery until something changes.
     pub fn rest(&mut self) {
         self.next = None;
     }
 
-    /// Whether one may be begun now.
+    /// Whether one can begin now.
     pub fn is_due(&self, now: Instant) -> bool {
         self.due().is_some_and(|due| due.reached(now))
     }
 
-    /// Begins one if it is due. Whether it was.
+    /// Begins a delivery if one is due. Returns whether it did.
     pub fn begin(&mut self, now: Instant) -> bool {
         let due = self.is_due(now);
         if due {
@@ -101,12 +101,13 @@ impl Delivery {
         due
     }
 
-    /// The one that was out has come back; nobody wants to hear what became of it.
+    /// Ends the delivery that is under way without counting it.
     pub fn landed(&mut self) {
         self.in_flight = false;
     }
 
-    /// So many were taken, but for what `trouble` says. The next is due in the usual time, or soon if something changed.
+    /// Counts a success, apart from a refused part in `trouble`. The next delivery is due in the usual time, or soon if
+    /// something changed.
     pub fn taken(&mut self, sent: u64, trouble: Option<String>, every: Duration, at: Moment) {
         (self.in_flight, self.failures) = (false, 0);
         self.deliveries.sent += sent;
@@ -117,7 +118,7 @@ impl Delivery {
         });
     }
 
-    /// It was not taken.
+    /// Counts a failure and plans the next try.
     pub fn failed(&mut self, failure: Failure, at: Moment) -> Retry {
         let Failure { message, retry_after, .. } = failure;
         let jittered = backoff::full_jitter(self.failures, BASE, CAP, at.dice).max(LEAST);
@@ -131,22 +132,22 @@ impl Delivery {
         Retry { is_news: last_error.as_ref() != Some(&message), message, delay }
     }
 
-    /// When the next one is due; none while one is out.
+    /// The time of the next delivery; none while one is under way.
     pub fn due(&self) -> Option<Due> {
         self.next.filter(|_| !self.in_flight)
     }
 
-    /// Whether one is out.
+    /// Whether one is under way.
     pub fn in_flight(&self) -> bool {
         self.in_flight
     }
 
-    /// Failures in a row.
+    /// The number of failures in a row.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// Deliveries so far.
+    /// The deliveries so far.
     pub fn deliveries(&self) -> &Deliveries {
         &self.deliveries
     }

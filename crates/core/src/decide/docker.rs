@@ -1,5 +1,5 @@
-//! Paces what the agent does with a Docker engine: watches its events, comes back when the stream breaks, and looks at its
-//! containers after news and when their usage is due.
+//! Paces the work with a Docker engine: opens its stream of events, again after it broke, and lists the containers
+//! after a change and when their usage is due.
 
 use std::time::{Duration, Instant};
 
@@ -9,36 +9,36 @@ use super::data::docker::{EngineEvent, EngineSettings, EngineTask};
 use super::data::time::{Due, Moment};
 use super::notice::Notice;
 
-/// The base and the cap of the backoff after a stream that broke or could not be opened. An engine takes some seconds to
-/// restart; a socket that is not there costs few wake-ups.
+/// The base and the cap of the backoff after the stream broke or could not be opened. An engine takes some seconds to
+/// restart; a missing socket must not cost many wake-ups.
 const BASE: Duration = Duration::from_millis(500);
 const CAP: Duration = Duration::from_secs(30);
 
 /// The least time between two tries.
 const LEAST: Duration = Duration::from_millis(100);
 
-/// A stream that lasted this long was a good one: the backoff starts anew.
+/// The backoff starts anew after a stream that lasted this long.
 const LASTED: Duration = Duration::from_secs(10);
 
-/// Events come in flocks: one look this long after the first of them sees them all.
+/// Events come in groups. One listing, this long after the first event, covers them all.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// The least time between two looks, however many events there are.
+/// The least time between two listings, however many events come.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 
-/// A collector is started anew with what reads the engine when the engine has been there for this long: one that comes up
-/// takes connections before it is ready, and may go again.
+/// A collector is started anew with its Docker receivers when the engine has been there for this long. An engine that
+/// comes up accepts connections before it is ready, and may go away again.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// How long after an event its position is on disk at the latest: a crash repeats the events of that time.
+/// The position in the stream is on disk this long after an event. A crash repeats the events of that time.
 const KEEP_AFTER: Duration = Duration::from_secs(10);
 
-/// Whether the engine is there, for a collector that reads it too.
+/// Whether the engine is there, for the start of a collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// Nobody wants to know.
+    /// No engine is watched.
     Unwanted,
-    /// Nobody knows yet.
+    /// The first attempt to reach it has not ended.
     Unknown,
     /// It was lost, or was never found.
     Away,
@@ -48,32 +48,32 @@ pub enum Presence {
     There,
 }
 
-/// The stream of events.
+/// The state of the stream of events.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Stream {
-    /// Nobody wants it.
+    /// No engine is watched.
     Unwanted,
-    /// Not open; tried again then.
+    /// Not open. The next try is at this time.
     Away(Instant),
     /// Being opened.
     Opening,
-    /// Open since then.
+    /// Open since this time.
     Open(Instant),
 }
 
-/// Everything that is decided about an engine.
+/// The state of the work with the engine.
 #[derive(Debug)]
 pub struct Docker {
-    /// None: no engine is watched.
+    /// None if no engine is watched.
     wanted: Option<EngineSettings>,
     stream: Stream,
     failures: u32,
-    /// What was said of the engine last, until it is well again.
+    /// The last failure that was announced; none while the engine answers.
     said: Option<String>,
     looking: bool,
-    /// When a look is wanted for what has changed.
+    /// The time of a listing because of a change.
     look_at: Option<Instant>,
-    /// Not before this.
+    /// The earliest time of the next listing.
     look_after: Instant,
     usage_at: Option<Instant>,
     keeping: bool,
@@ -81,7 +81,7 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// The stream is opened at once, if it is wanted.
+    /// Plans to open the stream at once, if an engine is to be watched.
     pub fn new(wanted: Option<EngineSettings>, now: Instant) -> Self {
         Self {
             stream: if wanted.is_some() { Stream::Away(now) } else { Stream::Unwanted },
@@ -97,7 +97,7 @@ impl Docker {
         }
     }
 
-    /// The settings may have changed. Whoever runs the stream has ended it if they did.
+    /// Applies new settings. The program around the decisions has ended the stream if they changed.
     pub fn reconfigure(&mut self, wanted: &Option<EngineSettings>, now: Instant) {
         if *wanted != self.wanted {
             let (keeping, keep_at) = (self.keeping, self.keep_at);
@@ -105,7 +105,7 @@ impl Docker {
         }
     }
 
-    /// Takes what the engine did.
+    /// Handles an event of the engine.
     pub fn on(&mut self, input: EngineEvent, at: Moment, out: &mut Vec<Action>) {
         if self.stream == Stream::Unwanted && !matches!(input, EngineEvent::PositionKept(_)) {
             return;
@@ -147,7 +147,7 @@ impl Docker {
         }
     }
 
-    /// Does what has come due.
+    /// Does every task that is due.
     pub fn settle(&mut self, at: Moment, out: &mut Vec<Action>) {
         match self.stream {
             Stream::Away(next) if at.now >= next => {
@@ -180,7 +180,7 @@ impl Docker {
         self.wanted.as_ref().map_or(Duration::ZERO, |wanted| wanted.usage_every)
     }
 
-    /// A look rides on a wake-up that comes anyway. More slack than a quarter would have it ride on every one.
+    /// A listing is done on a wake-up that comes anyway. With more slack than a quarter, each wake-up would do one.
     fn slack(&self) -> Duration {
         self.usage_every() / 4
     }
@@ -203,7 +203,7 @@ impl Docker {
         }
     }
 
-    /// When it will have been there for a while, if it stays.
+    /// The time at which the engine counts as settled, if it stays.
     pub fn presence_due(&self) -> Option<Due> {
         match self.stream {
             Stream::Open(since) => Some(Due::at(since + SETTLED)),
@@ -216,7 +216,7 @@ impl Docker {
         matches!(self.stream, Stream::Open(_))
     }
 
-    /// When something is to be done next.
+    /// The time of the next task.
     pub fn due(&self) -> Option<Due> {
         let tried = match self.stream {
             Stream::Away(next) => Some(Due::at(next)),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_that_is_away_is_tried_less_and_less_often_and_said_once() {
+    fn an_absent_engine_is_tried_ever_less_often_and_announced_once() {
         let mut now = origin();
         let mut docker = Docker::new(wanted(EVERY), now);
         let (mut delays, mut said) = (Vec::new(), Vec::new());
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_takes_and_drops_connections_is_backed_off_from_as_well() {
+    fn an_engine_that_drops_connections_is_tried_ever_less_often() {
         let mut now = origin();
         let mut docker = Docker::new(wanted(EVERY), now);
         for _ in 0..8 {
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_is_there_when_it_has_been_there_for_a_while_and_away_when_it_is_known_to_be() {
+    fn an_engine_counts_as_there_after_five_seconds_and_as_away_after_a_failure() {
         let t0 = origin();
         let mut docker = Docker::new(wanted(EVERY), t0);
         assert_eq!(docker.presence(t0), Presence::Unknown, "nobody has looked");
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flock_of_events_is_one_look_and_looks_keep_their_distance() {
+    fn many_events_make_one_listing_and_listings_keep_their_distance() {
         let t0 = origin();
         let mut docker = watching(t0);
         for _ in 0..100 {
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_rides_on_a_wake_up_in_the_last_quarter_of_its_time() {
+    fn usage_is_read_on_a_wake_up_in_the_last_quarter_of_its_time() {
         let t0 = origin();
         let mut docker = watching(t0);
         assert_eq!(docker.due().expect("planned").latest(), t0 + EVERY);
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn with_no_usage_wanted_only_news_is_looked_at() {
+    fn without_usage_only_changes_cause_a_listing() {
         let t0 = origin();
         let mut docker = Docker::new(wanted(Duration::ZERO), t0);
         settled(&mut docker, t0);
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_wants_no_engine_gets_one() {
+    fn no_engine_is_watched_without_settings() {
         let t0 = origin();
         let mut docker = Docker::new(None, t0);
         given(&mut docker, EngineEvent::Changed, t0);

@@ -15,97 +15,98 @@ use super::data::source::{ExchangeOutcome, Freshness};
 use super::params::Params;
 use crate::telemetry::Snapshot;
 
-/// What happened.
+/// An occurrence outside the decisions: the result of an action, the end of a wait, or the wish of a person or a
+/// server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A deadline was reached; also harmless at any other time.
+    /// A deadline was reached. Harmless at any other time.
     Due,
     /// An exchange with a source ended.
     Exchanged {
-        /// Which, as in `Action::Exchange`.
+        /// The source, as in `Action::Exchange`.
         source: usize,
-        /// When an answer was heard.
+        /// Whether the source was asked or an earlier answer was used.
         freshness: Freshness,
-        /// How.
+        /// The answer or the failure.
         outcome: ExchangeOutcome,
     },
-    /// The store has looked at the body of a kept config.
+    /// The store has checked the body of a kept config.
     BodyChecked {
-        /// Which config.
+        /// The config, as in `Action::CheckBody`.
         hash: ConfigHash,
-        /// Whether it is there as it was received.
+        /// Whether the body on disk has the hash of the config.
         whole: bool,
     },
-    /// The source may have changed, or a person wants it asked: ask at once.
+    /// Ask the source at once: it may have changed, or a person asked for it.
     Nudged,
-    /// The body of an offered config is on disk, or could not be put there.
+    /// The body of an offered config was written to disk, or the write failed.
     Kept {
-        /// Which config.
+        /// The config, as in `Action::Keep`.
         hash: ConfigHash,
-        /// The reason, when it failed.
+        /// The reason of a failed write.
         result: Result<(), String>,
     },
     /// The collector's own `validate` ended.
     Validated {
-        /// Which config.
+        /// The config, as in `Action::Validate`.
         hash: ConfigHash,
-        /// What it said.
+        /// The verdict on the config.
         verdict: Verdict,
     },
-    /// A record is on disk, or could not be put there.
+    /// The record was written to disk, or the write failed.
     Recorded {
-        /// Which write, as numbered in `Action::Record`.
+        /// The number of the write, as in `Action::Record`.
         generation: u64,
-        /// The reason, when it failed.
+        /// The reason of a failed write.
         result: Result<(), String>,
     },
-    /// Something happened to the collector.
+    /// An event of the collector's process.
     Collector(CollectorEvent),
     /// The settings were read again.
     Reconfigured {
-        /// What decisions depend on.
+        /// The new settings.
         params: Box<Params>,
-        /// The sources are other ones, if only by a header: what is known of the old ones does not hold for them.
+        /// Whether the sources changed, even by a header alone. Knowledge about the old ones is then void.
         sources_replaced: bool,
-        /// The collector must be started anew to see the change.
+        /// Whether only a new start lets the collector see the change.
         restart: bool,
     },
-    /// The server wants to be asked this often; zero gives the settings their say again.
+    /// The server sets the time between polls; zero returns to the time of the settings.
     Interval(Duration),
-    /// Something was measured.
+    /// The host, a container or a check was measured.
     Measured(Arc<Snapshot>),
-    /// Something that reports tell has changed.
+    /// A part of the plain report has changed.
     ReportChanged,
-    /// A plain report was taken, or was not.
+    /// A plain report was accepted, or failed.
     Reported(Result<(), Failure>),
-    /// A person wants the config before the last good one.
+    /// A person asks for the config before the last good one.
     RollBack,
-    /// A person wants refused configs to be tried again.
+    /// A person asks that refused configs may be tried again.
     ClearRefused,
-    /// A signal to stop came: the first asks to end in order, a second one to end at once.
+    /// A signal to stop came. The first one stops in order, a second one at once.
     Stop,
-    /// Something happened elsewhere that is exported.
+    /// An event from outside the decisions waits for an export.
     ExportQueued,
     /// An export ended, or failed.
     Exported(Result<ExportOutcome, Failure>),
-    /// A batch of alerts was taken, or was not.
+    /// The webhook accepted a batch of alerts, or the sending failed.
     AlertsSent {
-        /// The reason, when it was not.
+        /// The reason of a failure.
         result: Result<(), Failure>,
-        /// The clock of the receiver, if it answered and told it.
+        /// The clock of the receiver, if its answer had a date.
         clocks: Option<Clocks>,
     },
-    /// Alerts that fire from now on have these labels of the host.
+    /// The labels of the host have changed, for alerts that fire from now on.
     Relabelled(Vec<(String, String)>),
-    /// What must survive of the alerts is on disk, or could not be put there: the reason.
+    /// The memory of the alerts was written to disk, or the write failed for this reason.
     AlertsKept(Result<(), String>),
-    /// A Docker engine did something.
+    /// An event of the Docker engine, or the end of a task with it.
     Docker(EngineEvent),
-    /// A check came back.
+    /// A check ended.
     Checked {
-        /// As in `Action::Check`.
+        /// The number, as in `Action::Check`.
         generation: u64,
-        /// What came of it.
+        /// The result and the time it took.
         outcome: CheckOutcome,
     },
 }

@@ -1,5 +1,5 @@
-//! Paces the exports: every so often what was measured, soon what happened, backing off while nobody takes it. One is out
-//! at a time. To the collector only while it is healthy: until then things are kept, and that is no failure.
+//! Paces the exports: measurements at an interval, events soon, less often after failures. One is under way at a time.
+//! The collector gets exports only while it is healthy; until then they wait, which is no failure.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -12,36 +12,37 @@ use super::data::time::{Due, Moment};
 use super::delivery::{Delivery, Pace};
 use super::notice::Notice;
 
-/// Events come in flocks: this long after the first of them one export tells them all.
+/// Events come in groups. One export, this long after the first event, covers them all.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// The least and the most time to the next try that a server may ask for: a typing error there must not cost a visit here.
+/// The limits of a delay that a server asks for. A typing error there must not require a visit here.
 const LEAST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// A collector that ends takes the connection with it, before anybody knows: one failure there is no news.
+/// An ending collector breaks the connection before the agent learns of its end. So this many failures are not
+/// announced.
 const QUIET_FAILURES: u32 = 1;
 
-/// The most refusals that are told, each once: they come with each export, and are counted anyway.
+/// The most refusals that are announced, each once. They come with each export and are counted anyway.
 const MOST_REFUSALS: usize = 8;
 
-/// When the next export is made.
+/// The time of the next export, and whether anything waits for it.
 #[derive(Debug)]
 pub struct ExportSchedule {
     params: Option<ExportParams>,
     delivery: Delivery,
     /// Whether anything waits.
     waiting: bool,
-    /// Whether the last failure was told.
+    /// Whether the last failure was announced.
     told: bool,
-    /// What was refused, as it was told.
+    /// The refusals that were announced.
     refusals: BTreeSet<String>,
-    /// Whether there was somebody to take it when that was asked last.
+    /// Whether the receiver was there at the last look.
     ready: bool,
 }
 
 impl ExportSchedule {
-    /// Nothing waits yet.
+    /// Starts with nothing waiting.
     pub fn new(params: Option<ExportParams>, now: Instant) -> Self {
         let pace = Pace { settle: SETTLE, wishes: LEAST..=LONGEST };
         Self {
@@ -54,7 +55,7 @@ impl ExportSchedule {
         }
     }
 
-    /// The settings may have changed where they go, or how often.
+    /// Applies new settings: another receiver or another interval.
     pub fn reconfigure(&mut self, params: Option<ExportParams>, now: Instant) {
         if self.params != params {
             self.params = params;
@@ -65,12 +66,12 @@ impl ExportSchedule {
         }
     }
 
-    /// Something was measured.
+    /// New measurements wait, if metrics are exported.
     pub fn measured(&mut self) {
         self.waiting |= self.params.is_some_and(|params| params.metrics);
     }
 
-    /// Something happened. While nobody takes exports this does not hurry them.
+    /// A new event waits. After a failure this does not shorten the wait.
     pub fn happened(&mut self, now: Instant) {
         if self.params.is_some() {
             self.waiting = true;
@@ -78,11 +79,11 @@ impl ExportSchedule {
         }
     }
 
-    /// Whether to make one now. `healthy` is the collector.
+    /// Begins an export if one is due; `healthy` is the state of the collector. Returns whether it did.
     pub fn begin(&mut self, healthy: bool, now: Instant) -> bool {
         let ready = self.can_be_taken(healthy);
         if ready && !self.ready {
-            // There is somebody again: what was kept need not wait for the end of a backoff.
+            // The receiver is there again, so the waiting data need not wait for the end of a backoff.
             self.delivery.forgive();
             if self.waiting && self.to_collector() {
                 self.delivery.at_once(now);
@@ -94,7 +95,7 @@ impl ExportSchedule {
         begun
     }
 
-    /// Whether to make one now although it is not due: there will be no later one.
+    /// Begins an export although it is not due, because the agent ends.
     pub fn begin_last(&mut self, healthy: bool, now: Instant) -> bool {
         if self.delivery.failures() == 0 {
             self.delivery.at_once(now);
@@ -103,7 +104,7 @@ impl ExportSchedule {
         false
     }
 
-    /// Takes what became of one. Answers with what is to be told of it.
+    /// Handles the end of an export. Returns the notice about it, if any.
     pub fn on_exported(&mut self, result: Result<ExportOutcome, Failure>, healthy: bool, at: Moment) -> Option<Notice> {
         self.delivery.landed();
         let params = self.params?;
@@ -123,7 +124,7 @@ impl ExportSchedule {
                     None => back.then_some(Notice::ExportBack),
                 }
             }
-            // It was not there any more, which the state of the collector tells by itself.
+            // The collector was gone, which other notices say.
             Err(_) if params.to_collector && !healthy => {
                 self.waiting = true;
                 self.delivery.at_once(at.now);
@@ -140,22 +141,22 @@ impl ExportSchedule {
         }
     }
 
-    /// When the next one is due; none while one is out, nothing waits, or nobody could take it.
+    /// The time of the next export; none while one is under way, nothing waits, or the receiver is absent.
     pub fn due(&self, healthy: bool) -> Option<Due> {
         self.delivery.due().filter(|_| self.waiting && self.can_be_taken(healthy))
     }
 
-    /// Whether one is out.
+    /// Whether one is under way.
     pub fn in_flight(&self) -> bool {
         self.delivery.in_flight()
     }
 
-    /// Whether they go to the collector that is looked after.
+    /// Whether exports go to the collector of this agent.
     pub fn to_collector(&self) -> bool {
         self.params.is_some_and(|params| params.to_collector)
     }
 
-    /// Exports so far.
+    /// The exports so far.
     pub fn deliveries(&self) -> &Deliveries {
         self.delivery.deliveries()
     }
@@ -165,7 +166,7 @@ impl ExportSchedule {
     }
 }
 
-/// When the first one is made.
+/// The time of the first export.
 fn first(params: Option<ExportParams>, now: Instant) -> Option<Due> {
     let every = params?.every;
     Some(Due { at: now + every, slack: backoff::patience(every) })
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn after_an_outage_one_follows_the_other() {
+    fn after_an_outage_exports_follow_each_other_at_once() {
         let t0 = origin();
         let mut exports = ExportSchedule::new(Some(AWAY), t0);
         exports.measured();
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wished_delay_is_kept_within_reason() {
+    fn retry_after_is_obeyed_within_limits() {
         let t0 = origin();
         let mut exports = ExportSchedule::new(Some(AWAY), t0);
         for (wished, kept) in [(7, Duration::from_secs(7)), (0, LEAST), (86_400, LONGEST)] {
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_that_is_down_is_waited_for_without_a_failure() {
+    fn exports_wait_for_a_stopped_collector_without_a_failure() {
         let t0 = origin();
         let mut exports = ExportSchedule::new(Some(NEAR), t0);
         exports.happened(t0);
@@ -258,11 +259,11 @@ mod tests {
         assert_eq!(exports.due(false), None, "no wake-up is spent on it");
         assert!(exports.begin(true, t0 + EVERY), "as soon as it is healthy");
 
-        // It ends while the export is out.
+        // It ends while the export is under way.
         assert_eq!(exports.on_exported(failure(), false, at(t0 + EVERY)), None);
         assert_eq!(exports.deliveries().failed, 0);
         assert!(!exports.begin(false, t0 + EVERY));
-        // It comes back, ends before that is known, and comes back again.
+        // It comes back, ends before the agent learns of that, and comes back again.
         assert!(exports.begin(true, t0 + EVERY * 2));
         assert_eq!(exports.on_exported(failure(), true, at(t0 + EVERY * 2)), None, "said by the collector's end");
         assert!(!exports.begin(false, t0 + EVERY * 2));
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_told_once() {
+    fn each_refusal_is_announced_once() {
         let t0 = origin();
         let mut exports = ExportSchedule::new(Some(AWAY), t0);
         let refused = || Ok(ExportOutcome { sent: 1, more: false, trouble: Some("answered 400".into()) });
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn where_metrics_are_not_wanted_only_events_are_exported() {
+    fn without_metrics_only_events_are_exported() {
         let t0 = origin();
         let mut exports = ExportSchedule::new(Some(ExportParams { metrics: false, ..AWAY }), t0);
         exports.measured();
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_wants_none_gets_any() {
+    fn no_exports_without_settings() {
         let t0 = origin();
         let mut exports = ExportSchedule::new(None, t0);
         exports.measured();

@@ -1,41 +1,41 @@
-//! Judges probes of the collector's health: what one probe means depends on those before it.
+//! Judges probes of the collector's health: the meaning of one probe depends on those before it.
 
 use std::time::{Duration, Instant};
 
 use super::data::collector::Probe;
 use super::data::time::{Due, Moment};
 
-/// Probes in a row without an answer after which a collector counts as hung. One or two are seen around a reload of a
+/// A collector counts as hung after this many probes in a row without an answer. One or two occur around a reload of a
 /// real collector.
 const MISSES: u32 = 3;
 
-/// How long a collector may take from its start to its first healthy answer.
+/// The most time from the start of a collector to its first healthy answer.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// Time from the start to the first probe; it doubles until [`SOON`] while the collector is starting.
+/// Time from the start to the first probe. It doubles up to [`SOON`] while the collector is starting.
 const FIRST: Duration = Duration::from_millis(50);
 
-/// Time between probes while it matters: during a start, a probation, and after a miss.
+/// Time between probes during a start, a probation, and after a miss.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Least time between probes of a collector that has been well. With the slack it shares the wake-ups of polls.
+/// Least time between probes of a healthy collector. With the slack they share the wake-ups of polls.
 const CALM: Duration = Duration::from_secs(8);
 
-/// How long an answer to a probe is waited for by the agent itself; whoever probes gives up earlier.
+/// A probe without an answer after this time is lost. The prober itself gives up earlier.
 const LOST: Duration = Duration::from_secs(10);
 
-/// What follows from a probe.
+/// The finding after a probe.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Finding {
-    /// Nothing to do.
+    /// Nothing has to be done.
     Fine,
-    /// The collector does nothing any more, or never began to: start it anew.
+    /// The collector does not work any more, or never did: start it anew.
     Hung(String),
-    /// It answers, and has said several times that it is not well. Only a config on trial is judged by this.
+    /// It answers, but has been unhealthy several times in a row. Only a config on trial fails by this.
     Sick(String),
 }
 
-/// What is known of the health of one run of the collector.
+/// The health of one run of the collector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Health {
     started: Instant,
@@ -48,7 +48,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// A collector that has just been started.
+    /// Starts with a collector that has just been started.
     pub fn new(now: Instant) -> Self {
         Self {
             started: now,
@@ -61,7 +61,7 @@ impl Health {
         }
     }
 
-    /// Whether a probe is to be made now. One is out at a time.
+    /// Begins a probe if one is due and none is under way. Returns whether it did.
     pub fn begin(&mut self, now: Instant) -> bool {
         let due = self.asked.is_none() && self.next.reached(now);
         if due {
@@ -70,7 +70,7 @@ impl Health {
         due
     }
 
-    /// Takes what a probe saw. `on_trial` makes the next one come soon.
+    /// Handles the result of a probe. With `on_trial` the next one comes soon.
     pub fn on_probe(&mut self, probe: Probe, on_trial: bool, at: Moment) -> Finding {
         self.asked = None;
         let finding = match probe {
@@ -99,12 +99,12 @@ impl Health {
         finding
     }
 
-    /// A probe that is never answered counts as silence.
+    /// Whether a probe was never answered, which counts as silence.
     pub fn lost(&self, now: Instant) -> bool {
         self.asked.is_some_and(|asked| now >= asked + LOST)
     }
 
-    /// When the next probe, or the end of waiting for one, is due.
+    /// The time of the next probe, or of the end of waiting for one.
     pub fn due(&self) -> Due {
         match self.asked {
             Some(asked) => Due::at(asked + LOST),
@@ -112,17 +112,17 @@ impl Health {
         }
     }
 
-    /// Since when it has been healthy without a doubt that counts.
+    /// The time since which it has been healthy, apart from forgiven misses.
     pub fn healthy_since(&self) -> Option<Instant> {
         self.healthy_since
     }
 
-    /// Whether the last thing heard was good.
+    /// Whether the last probe was good.
     pub fn is_healthy(&self) -> bool {
         self.healthy_since.is_some() && self.misses == 0
     }
 
-    /// What the last probe complained of.
+    /// The complaint of the last probe.
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
     }
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn probes_come_soon_while_it_matters_and_seldom_when_all_is_well() {
+    fn probes_are_frequent_on_trial_and_after_a_miss_and_rare_otherwise() {
         let t0 = origin();
         let mut health = Health::new(t0);
         assert_eq!(health.due(), Due::at(t0 + FIRST));

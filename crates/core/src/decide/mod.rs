@@ -15,7 +15,7 @@
 //!    and events are, `alert` compares measurements with thresholds, `webhook` decides when the webhook gets alerts, `docker`
 //!    when containers are listed, `check` when checks are made, `sample` when the host is sampled, `watchdog` when the
 //!    service manager gets a sign of life.
-//! 5. `agent`: [`Agent`] joins them. After each event it compares the state that is wanted with the state that is.
+//! 5. `agent`: [`Agent`] joins them. After each event it compares the wanted state with the actual one.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 

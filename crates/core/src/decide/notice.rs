@@ -1,4 +1,4 @@
-//! What the agent says in its log: what happened, and what comes next.
+//! The lines of the agent's log: each says what happened and what comes next.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,20 +10,20 @@ use super::data::failure::FailureKind;
 use super::data::hash::ConfigHash;
 use crate::units::{rfc3339, seconds};
 
-/// How much it matters.
+/// The level of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Something changed that belongs in a timeline.
+    /// A change that belongs in a timeline.
     Info,
-    /// Something failed, and the agent is dealing with it.
+    /// A failure that the agent is dealing with.
     Warn,
-    /// Only for whoever looks closely.
+    /// A detail for a close look.
     Debug,
 }
 
-/// One thing worth saying.
+/// One line of the log, and perhaps an exported event.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs, reason = "the fields are what the sentences below say")]
+#[expect(missing_docs, reason = "the fields are what the sentences below say")]
 pub enum Notice {
     OrphanFound { pid: u32 },
     CollectorStarted { pid: u32, config: ConfigHash, witness: Witness },
@@ -76,7 +76,7 @@ pub enum Notice {
 }
 
 impl Notice {
-    /// How much it matters.
+    /// The level at which it is logged.
     pub fn level(&self) -> Level {
         match self {
             Self::CollectorStarted { .. }
@@ -124,7 +124,7 @@ impl Notice {
             | Self::AlertFired { .. }
             | Self::AlertsNotKept { .. }
             | Self::AlertsNotTaken { .. } => Level::Warn,
-            // A server that is away for a month is one line, not a million.
+            // A failure that repeats for a month is one line, not a million.
             Self::ExchangeFailed { news, .. } | Self::EngineLost { news, .. } => {
                 if *news {
                     Level::Warn
@@ -135,7 +135,7 @@ impl Notice {
         }
     }
 
-    /// What kind of event this is for whoever keeps the log of the host; none if it is a step on the way to one.
+    /// The name of the exported event; none for a step on the way to one.
     pub fn event(&self) -> Option<&'static str> {
         Some(match self {
             Self::OrphanFound { .. } => "otelet.collector.orphaned",
@@ -155,7 +155,7 @@ impl Notice {
             Self::Lost { .. } => "otelet.config.lost",
             Self::CannotValidate { .. } => "otelet.config.not_validated",
             Self::CannotRecord { .. } | Self::AlertsNotKept { .. } => "otelet.state.not_written",
-            // Once for each time that it is lost: all other failures are counted.
+            // The first failure is an event; later ones are only counted.
             Self::ExchangeFailed { news: true, .. } => "otelet.source.lost",
             Self::SourceBack { .. } => "otelet.source.back",
             Self::FallbackServes { .. } => "otelet.source.fallback",
@@ -182,10 +182,10 @@ impl Notice {
             | Self::StopAskedAgain
             | Self::ClocksDiffer { .. }
             | Self::AlertsNotTaken { .. }
-            // These come with more than their line, see `Runner::record_alert`.
+            // These events carry attributes, see `Runner::record_alert`.
             | Self::AlertFired { .. }
             | Self::AlertResolved { .. }
-            // It would be refused, too.
+            // The export of this event would be refused, too.
             | Self::ExportRefused { .. } => return None,
         })
     }

@@ -8,35 +8,36 @@ use super::data::check::CheckPlan;
 use super::data::docker::EngineSettings;
 use super::data::export::ExportParams;
 
-/// What the settings say that decisions depend on.
+/// The settings that decisions depend on.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Params {
-    /// Where configs come from, in order and without secrets: without any the last good config simply runs.
+    /// The locations of the config sources, in order and without secrets. Without any, the last good config simply
+    /// runs.
     pub sources: Arc<[String]>,
-    /// How long the first of them may be silent before the others are asked.
+    /// How long the first source may be silent before the others are asked.
     pub fallback_after: Duration,
-    /// Time between polls.
+    /// Time between polls, unless a server sets another.
     pub poll_every: Duration,
     /// Time between asking the collector to stop and killing it.
     pub stop_timeout: Duration,
     /// How long a new config must stay healthy to become the last good one.
     pub probation: Duration,
-    /// Time between plain reports, if somebody wants them.
+    /// Time between plain reports; none without `report.url`.
     pub report_every: Option<Duration>,
-    /// How long a service manager waits for a sign of life.
+    /// How long the service manager waits for a sign of life; none without a watchdog.
     pub watchdog: Option<Duration>,
     /// The most time between two samples of the host.
     pub sample_every: Duration,
-    /// What the settings say of exports, if there are any.
+    /// The settings of exports; none if nothing is exported.
     pub export: Option<ExportParams>,
-    /// The thresholds.
+    /// The rules of the alerts: a metric, a threshold and a time each.
     pub alerts: Vec<AlertSettings>,
     /// Labels that each alert of this host has.
     pub alert_labels: Vec<(String, String)>,
-    /// Time between repetitions to the webhook, if there is one.
+    /// Time between repetitions to the webhook; none without `webhook.url`.
     pub webhook_every: Option<Duration>,
-    /// The Docker engine that is watched.
+    /// The Docker engine to watch; none if no engine is watched.
     pub docker: Option<EngineSettings>,
-    /// The checks.
+    /// The checks, in the order of the settings.
     pub checks: Arc<[CheckPlan]>,
 }

@@ -1,4 +1,5 @@
-//! Decides when the source is asked: jittered while it answers, backing off while it does not, never twice at a time.
+//! Decides when the source is asked: at a jittered interval while it answers, less often while it does not, never twice
+//! at a time.
 
 use std::time::{Duration, Instant};
 
@@ -16,21 +17,21 @@ const BASE: Duration = Duration::from_secs(2);
 /// The least time to the next try after a failed exchange.
 const LEAST: Duration = Duration::from_millis(500);
 
-/// The longest time between tries, unless polls are further apart than that anyway.
+/// The longest time between tries, unless the polls are further apart.
 const CAP: Duration = Duration::from_secs(300);
 
-/// A server that asks for more than this is not obeyed: a typing error there must not cost a visit here.
+/// The longest delay that a server may ask for. A typing error there must not require a visit here.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// Why a poll brought nothing.
+/// The reason why a poll brought no config.
 struct PollFailure<'a> {
     message: &'a str,
-    /// None where no source has failed.
+    /// None if no source has failed.
     kind: Option<FailureKind>,
     retry_after: Option<Duration>,
 }
 
-/// When the source is asked next.
+/// The time of the next exchange, and the earlier ones.
 #[derive(Debug)]
 pub struct Poll {
     next: Option<Due>,
@@ -41,7 +42,7 @@ pub struct Poll {
 }
 
 impl Poll {
-    /// The first exchange is due at once.
+    /// Starts with an exchange due at once.
     pub fn new(has_source: bool, now: Instant) -> Self {
         Self {
             next: has_source.then_some(Due::at(now)),
@@ -52,7 +53,7 @@ impl Poll {
         }
     }
 
-    /// Whether to ask now.
+    /// Begins an exchange if one is due. Returns whether it did.
     pub fn begin(&mut self, now: Instant) -> bool {
         let due = !self.in_flight && self.next.is_some_and(|next| next.reached(now));
         if due {
@@ -62,19 +63,19 @@ impl Poll {
         due
     }
 
-    /// Ask at once, or right after the exchange that is out.
+    /// Plans an exchange at once, or right after the one that is under way.
     pub fn nudge(&mut self, now: Instant) {
         self.nudged = true;
         self.next = self.next.map(|_| Due::at(now));
     }
 
-    /// The settings may have brought or taken the source; a changed one is asked at once.
+    /// Applies new settings: a changed source is asked at once.
     pub fn reconfigure(&mut self, has_source: bool, now: Instant) {
         self.next = has_source.then_some(Due::at(now));
         self.nudged = has_source;
     }
 
-    /// Takes the end of an exchange and plans the next.
+    /// Handles the end of an exchange and plans the next.
     pub fn on_exchanged(
         &mut self,
         outcome: &ExchangeOutcome,
@@ -112,12 +113,12 @@ impl Poll {
         }
     }
 
-    /// When the next exchange is due. None while one is out: its end is an event.
+    /// The time of the next exchange; none while one is under way, since its end is an event.
     pub fn due(&self) -> Option<Due> {
         self.next.filter(|_| !self.in_flight)
     }
 
-    /// Exchanges so far.
+    /// The exchanges so far.
     pub fn exchanges(&self) -> &Exchanges {
         &self.exchanges
     }
@@ -145,10 +146,10 @@ impl Poll {
         let wished = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
         let delay = match wished {
             Duration::ZERO => jittered.max(LEAST),
-            // A little later than asked, so that all agents do not come back in the same second.
+            // A little later than asked, so that not all agents come back in the same second.
             _ => wished + backoff::full_jitter(0, BASE, BASE, at.dice),
         };
-        // The first failure is news, and so is a new reason; the same again and again is not.
+        // The first failure and each new reason are news; a repetition is not.
         let news = self.exchanges.last_error.as_deref() != Some(message);
         out.push(Action::Tell(Notice::ExchangeFailed { why: message.into(), kind, delay, running, news }));
         self.failures = self.failures.saturating_add(1);

@@ -1,5 +1,5 @@
-//! Counts what a quiet host's agent wakes up for, with all switched on that it can watch and tell, over made-up hours. What is
-//! counted is what `tests/promises/stays_small.rs` sees of the kernel's count, without its waits for what runs beside it.
+//! Counts the wake-ups of an agent on a quiet host, with everything switched on, over made-up hours.
+//! `tests/promises/stays_small.rs` counts the same in the kernel, with the wake-ups for the test's own processes.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,9 +10,9 @@ use crate::telemetry::{Kind, Metric, Point, Snapshot};
 
 const SEEDS: u64 = 200;
 const MINUTES: u32 = 31;
-/// In the first minute the collector is started.
+/// The collector is started in the first minute.
 const SETTLED: usize = 1;
-/// As promised in the README.
+/// The number that the README promises.
 const WAKE_UPS_A_MINUTE: u64 = 15;
 
 static USAGE: Metric =
@@ -55,16 +55,16 @@ fn params() -> Params {
     }
 }
 
-/// The agent, and what would wake it.
+/// An agent, and the events that will wake it.
 struct Quiet {
     random: u64,
     now: Instant,
     agent: Agent,
-    /// The ends of what was begun in one turn come together, answers of the collector by themselves.
+    /// The results of tasks begun in one turn come together; the answers of the collector come alone.
     ends: Vec<Event>,
     answers: Vec<Event>,
     begun: Instant,
-    /// When it woke, and when it asked the source.
+    /// The times of its wake-ups, and those of its polls.
     woke: Vec<Instant>,
     polled: Vec<Instant>,
 }
@@ -92,7 +92,7 @@ impl Quiet {
         events.into_iter().for_each(|event| self.feed(event));
     }
 
-    /// Sleeps until the next deadline, and lives through all that comes of it.
+    /// Sleeps until the next deadline, and handles everything that follows.
     fn turn(&mut self) {
         self.now = self.agent.deadline().max(self.now);
         self.wake(vec![Event::Due]);
@@ -129,7 +129,7 @@ impl Quiet {
             }
             Action::Docker(EngineTask::List { .. }) => self.ends.push(Event::Docker(EngineEvent::Listed)),
             Action::Docker(EngineTask::OpenStream) => {
-                // Where it has come to is kept soon, since nothing is known of this engine.
+                // The position in the stream is written soon, since this engine is new.
                 self.answers.push(Event::Docker(EngineEvent::StreamOpened(String::new())));
                 self.answers.push(Event::Docker(EngineEvent::Changed));
             }
@@ -167,7 +167,7 @@ impl Quiet {
     }
 }
 
-/// Lives through this many minutes.
+/// Simulates this many minutes.
 fn lived(params: Params, seed: u64, minutes: u32) -> Quiet {
     let mut quiet = Quiet::new(params, seed);
     let end = quiet.begun + Duration::from_secs(60) * minutes;
@@ -177,10 +177,10 @@ fn lived(params: Params, seed: u64, minutes: u32) -> Quiet {
     quiet
 }
 
-/// A turn has up to three wake-ups: one for its time, one for the collector's answer, and one for the ends of all that was begun in
-/// it. Four or five turns make a minute.
+/// A turn has up to three wake-ups: one at its time, one for the collector's answer, and one for the results of the
+/// tasks begun in it. There are four or five turns a minute.
 #[test]
-fn what_is_done_again_and_again_is_done_together() {
+fn repeated_tasks_share_their_wake_ups() {
     let (mut all, mut many, mut sum) = (0, 0, 0);
     for seed in 0..SEEDS {
         let quiet = lived(params(), seed, MINUTES);
@@ -198,7 +198,7 @@ fn what_is_done_again_and_again_is_done_together() {
     assert!(sum <= all as u64 * 11, "{sum} wake-ups in {all} minutes");
 }
 
-/// What is done together on one host must not be done at the same time on all of them.
+/// Tasks done together on one host must not be done at the same time on all hosts.
 #[test]
 fn agents_that_were_started_together_drift_apart() {
     for poll_every in [30, 600] {

@@ -1,4 +1,4 @@
-//! Paces the plain reports: soon after something changed, else now and then, backing off while nobody takes them.
+//! Paces the plain reports: soon after a change, else at an interval, less often after failures.
 
 use std::time::{Duration, Instant};
 
@@ -7,25 +7,25 @@ use super::data::failure::Failure;
 use super::data::time::{Due, Moment};
 use super::delivery::{self, Delivery, Pace};
 
-/// Changes come in flocks: this long after the first of them one report tells them all.
+/// Changes come in groups. One report, this long after the first change, covers them all.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// When the next report is sent.
+/// The time of the next report.
 #[derive(Debug)]
 pub struct ReportSchedule {
-    /// None if nobody wants reports.
+    /// None if no reports are wanted.
     every: Option<Duration>,
     delivery: Delivery,
 }
 
 impl ReportSchedule {
-    /// The first report is due soon after the start.
+    /// Starts with a report due soon.
     pub fn new(every: Option<Duration>, now: Instant) -> Self {
         let pace = Pace { settle: SETTLE, wishes: delivery::LIKE_BACKOFF };
         Self { every, delivery: Delivery::new(pace, first(every, now)) }
     }
 
-    /// The settings may have changed who wants them, or how often.
+    /// Applies new settings: another receiver or another interval.
     pub fn reconfigure(&mut self, every: Option<Duration>, now: Instant) {
         if self.every != every {
             self.every = every;
@@ -33,19 +33,19 @@ impl ReportSchedule {
         }
     }
 
-    /// Something that a report tells has changed. While nobody takes reports this does not hurry them.
+    /// Plans a report soon, because its content has changed. After a failure this does not shorten the wait.
     pub fn changed(&mut self, now: Instant) {
         if self.every.is_some() {
             self.delivery.hurry(now);
         }
     }
 
-    /// Whether to send one now.
+    /// Begins a report if one is due. Returns whether it did.
     pub fn begin(&mut self, now: Instant) -> bool {
         self.delivery.begin(now)
     }
 
-    /// Takes what became of a report. Answers with the delay of the next when this failure is news.
+    /// Handles the end of a report. Returns the reason and the delay of the next try if the failure is news.
     pub fn on_reported(&mut self, result: Result<(), Failure>, at: Moment) -> Option<(String, Duration)> {
         self.delivery.landed();
         let every = self.every?;
@@ -61,12 +61,12 @@ impl ReportSchedule {
         }
     }
 
-    /// When the next one is due; none while one is out.
+    /// The time of the next report; none while one is under way.
     pub fn due(&self) -> Option<Due> {
         self.delivery.due()
     }
 
-    /// Reports so far.
+    /// The reports so far.
     pub fn deliveries(&self) -> &Deliveries {
         self.delivery.deliveries()
     }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flock_of_changes_is_one_report_a_second_later() {
+    fn many_changes_make_one_report_a_second_later() {
         let t0 = origin();
         let mut reports = ReportSchedule::new(Some(EVERY), t0);
         assert!(reports.begin(t0 + SETTLE));
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_takes_none_is_left_alone_for_longer_and_longer() {
+    fn failed_reports_back_off_to_five_minutes() {
         let t0 = origin();
         let mut reports = ReportSchedule::new(Some(EVERY), t0);
         let mut now = t0 + SETTLE;
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_wants_none_gets_any() {
+    fn no_reports_without_a_url() {
         let t0 = origin();
         let mut reports = ReportSchedule::new(None, t0);
         reports.changed(t0);

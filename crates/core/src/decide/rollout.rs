@@ -1,7 +1,8 @@
-//! Decides which configuration runs: offered, kept, validated, recorded, tried, and only then the last good one.
+//! Decides which configuration runs. A config is offered, kept, validated, recorded and tried; only then is it the last
+//! good one.
 //!
-//! A check (keep, validate, record) and a trial are independent: while one config is in its probation a newer one is
-//! already checked, and the newest offer always wins.
+//! A check (keep, validate, record) and a trial are independent: while one config is in its probation, a newer one is
+//! already checked. The newest offer always wins.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,26 +14,26 @@ use super::data::report::RemoteConfigStatus;
 use super::data::time::{Due, Moment};
 use super::notice::Notice;
 
-/// Refusal configs that are remembered; the oldest is forgotten first.
+/// The most refused configs that are remembered; the oldest is forgotten first.
 const REMEMBERED: usize = 32;
 
-/// A config refused this often is not tried again because another one was offered in between, only when a person asks:
-/// two servers that disagree must not make the collector change back and forth for ever.
+/// A config refused this often is tried again only when a person asks. Fewer refusals are lifted when another config is
+/// offered in between. Two servers that disagree must not make the collector change back and forth for ever.
 const FINAL: u32 = 3;
 
-/// Starts of the agent with the same config still in its probation, after which that config is suspected of them.
+/// After this many starts of the agent with the same config in its probation, that config is suspected of causing them.
 const ATTEMPTS: u32 = 3;
 
-/// The base of the backoff for what the host would not do: write a file, run a validation.
+/// The base of the backoff for work that the host refuses: writing a file, running a validation.
 const RETRY_BASE: Duration = Duration::from_secs(4);
 
-/// Its cap for a validation: a collector that is installed at last does not wait long for its first config.
+/// Its cap for a validation: once a collector is installed, its first config must not wait long.
 const VALIDATE_CAP: Duration = Duration::from_secs(16);
 
-/// Its cap for writes: a full disk is not helped by more of them.
+/// Its cap for writes: further attempts do not help a full disk.
 const WRITE_CAP: Duration = Duration::from_secs(120);
 
-/// How far the check of an offered config has come.
+/// The progress of the check of an offered config.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Check {
     Idle,
@@ -42,7 +43,7 @@ enum Check {
         hash: ConfigHash,
         generation: u64,
     },
-    /// The host would not do it; tried again.
+    /// The host could not do it. The next try is at this time.
     Retrying {
         hash: ConfigHash,
         at: Instant,
@@ -56,7 +57,7 @@ struct Trouble {
     message: String,
 }
 
-/// What a person asks for while no agent runs: back to the config before, or refused configs forgotten.
+/// Does a rollback, or clears the refusals, while no agent runs.
 pub fn on_disk(record: Record, roll_back: bool, wall: SystemTime) -> (Record, Result<String, String>) {
     let mut rollout = Rollout::idle(record);
     let mut out = Vec::new();
@@ -64,7 +65,7 @@ pub fn on_disk(record: Record, roll_back: bool, wall: SystemTime) -> (Record, Re
     (rollout.record, answer)
 }
 
-/// Which configuration runs, and how it came to that.
+/// The record, the check and the trial of configs.
 #[derive(Debug)]
 pub struct Rollout {
     record: Record,
@@ -75,7 +76,7 @@ pub struct Rollout {
     tries: u32,
     trouble: Option<Trouble>,
     needs_body: bool,
-    /// The candidate found at start waits for its count of attempts to be on disk.
+    /// Whether the candidate found at start waits for its count of attempts to be on disk.
     resuming: bool,
     generation: u64,
     writing: bool,
@@ -86,7 +87,7 @@ pub struct Rollout {
 }
 
 impl Rollout {
-    /// Goes on from what the disk holds. A candidate found there goes on with its trial, but not for ever.
+    /// Continues from the record on disk. A candidate found there continues its trial, but only so often.
     pub fn new(record: Record, at: Moment, out: &mut Vec<Action>) -> Self {
         let mut rollout = Self::idle(record);
         if let Some(candidate) = &mut rollout.record.candidate {
@@ -135,17 +136,17 @@ impl Rollout {
         self.trial.map(|candidate| candidate.hash)
     }
 
-    /// Whether the source must be asked for the body itself: what it was last asked for was lost.
+    /// Whether "unchanged" is no usable answer, because the body was lost.
     pub fn needs_body(&self) -> bool {
         self.needs_body
     }
 
-    /// What is on disk, or will be.
+    /// The record that is on disk or will be.
     pub fn record(&self) -> &Record {
         &self.record
     }
 
-    /// The config that is being checked or waits for it.
+    /// The config that is being checked or waits for its check.
     pub fn checking(&self) -> Option<ConfigHash> {
         self.next.or(match self.check {
             Check::Idle => None,
@@ -156,7 +157,7 @@ impl Rollout {
         })
     }
 
-    /// Whether the body of this config is still to be put on disk.
+    /// Whether the body of this config still has to be written to disk.
     pub fn awaits_body(&self, hash: ConfigHash) -> bool {
         self.next == Some(hash) || self.check == Check::Keeping(hash)
     }
@@ -166,12 +167,12 @@ impl Rollout {
         self.trouble.as_ref().filter(|trouble| trouble.hash == hash).map(|trouble| trouble.message.as_str())
     }
 
-    /// Why this config is not tried.
+    /// The refusal of this config, if it must not be tried now.
     pub fn barred(&self, hash: ConfigHash) -> Option<&Refusal> {
         self.record.refused.iter().find(|refused| refused.hash == hash && refused.barred)
     }
 
-    /// The status of the config received last, and why it failed.
+    /// The status of the config received last, and the reason if it failed.
     pub fn status(&self) -> (RemoteConfigStatus, String) {
         let Some(remote) = self.record.remote else {
             return (RemoteConfigStatus::Unset, String::new());
@@ -188,7 +189,7 @@ impl Rollout {
         (RemoteConfigStatus::Applying, String::new())
     }
 
-    /// When it next wants to be asked.
+    /// The time of the next task.
     pub fn due(&self) -> Option<Due> {
         let retry = match self.check {
             Check::Retrying { at, .. } => Some(at),
@@ -197,7 +198,7 @@ impl Rollout {
         retry.into_iter().chain(self.rewrite).min().map(Due::at)
     }
 
-    /// The source offers a config that passed the agent's own checks.
+    /// Handles the offer of a config that passed the agent's own checks.
     pub fn on_offered(&mut self, hash: ConfigHash, out: &mut Vec<Action>) {
         self.needs_body = false;
         self.received(hash, out);
@@ -210,7 +211,7 @@ impl Rollout {
         } else if self.on_trial() == Some(hash) || self.checking() == Some(hash) {
             self.next = None;
         } else {
-            // The same again because the host could not hold it is not news.
+            // An offer repeated because the host could not keep it is not news.
             if self.trouble(hash).is_none() {
                 out.push(Action::Tell(Notice::ConfigOffered { hash }));
             }
@@ -219,7 +220,7 @@ impl Rollout {
         }
     }
 
-    /// The source offers something that the collector need not even be shown.
+    /// Handles the offer of a body that fails the agent's own checks.
     pub fn on_malformed(&mut self, hash: ConfigHash, reason: String, at: Moment, out: &mut Vec<Action>) {
         self.needs_body = false;
         self.received(hash, out);
@@ -232,7 +233,7 @@ impl Rollout {
         }
     }
 
-    /// The body is on disk, or is not.
+    /// Handles the end of writing a body.
     pub fn on_kept(&mut self, hash: ConfigHash, result: Result<(), String>, out: &mut Vec<Action>) {
         if self.check != Check::Keeping(hash) {
             return;
@@ -247,13 +248,13 @@ impl Rollout {
         }
     }
 
-    /// The collector has said what it thinks of it.
+    /// Handles the verdict of the collector.
     pub fn on_validated(&mut self, hash: ConfigHash, verdict: Verdict, at: Moment, out: &mut Vec<Action>) {
         if self.check != Check::Validating(hash) {
             return;
         }
         match verdict {
-            // Its body may be swept away by now, so not even a refusal says anything.
+            // Its body may be deleted by now, so even a refusal means nothing.
             _ if self.superseded(hash) => self.drop_check(out),
             Verdict::Refused(reason) => {
                 self.check = Check::Idle;
@@ -280,7 +281,7 @@ impl Rollout {
         }
     }
 
-    /// A record is on disk, or is not.
+    /// Handles the end of writing the record.
     pub fn on_recorded(&mut self, generation: u64, result: Result<(), String>, at: Moment, out: &mut Vec<Action>) {
         self.writing = false;
         match &result {
@@ -299,7 +300,8 @@ impl Rollout {
         {
             self.check = Check::Idle;
             match result {
-                // What was found on disk at start needs no second permission to be tried.
+                // A candidate found on disk at the start was recorded before, so its trial goes on even if this write
+                // failed.
                 Err(why) if !self.resuming => {
                     self.record.candidate = self.trial;
                     self.lose(hash, format!("cannot record config {hash} as candidate: {why}"), out);
@@ -317,7 +319,7 @@ impl Rollout {
         }
     }
 
-    /// A run on this config ended badly.
+    /// Handles a run on this config that ended badly.
     pub fn on_failed(&mut self, config: ConfigHash, reason: String, at: Moment, out: &mut Vec<Action>) {
         if self.on_trial() != Some(config) {
             return;
@@ -328,8 +330,8 @@ impl Rollout {
                 out.push(Action::Tell(Notice::RolledBack { from: config, to: good, reason: reason.clone() }));
                 self.refuse(config, reason, at.wall, out);
             }
-            // With nothing to go back to, trying again is the only way to telemetry: the host may have been the
-            // reason (an engine that is not up yet), and nobody may come to say so.
+            // Without an earlier config, trying again is the only way to telemetry. The host may have been the cause,
+            // such as an engine that is not up yet, and nobody may come to say so.
             None => {
                 if self.trouble(config).is_none() {
                     out.push(Action::Tell(Notice::NothingToReturnTo { hash: config }));
@@ -339,7 +341,7 @@ impl Rollout {
         }
     }
 
-    /// The candidate has survived its probation.
+    /// Makes the candidate the last good config after its probation.
     pub fn promote(&mut self, out: &mut Vec<Action>) {
         let Some(hash) = self.on_trial() else { return };
         self.record.previous = self.record.last_good.filter(|good| *good != hash).or(self.record.previous);
@@ -351,7 +353,7 @@ impl Rollout {
         self.write(out);
     }
 
-    /// What has come due: a retry of a check or of a write.
+    /// Does every task that is due: the next try of a validation or of a write.
     pub fn on_due(&mut self, at: Moment, out: &mut Vec<Action>) {
         if let Check::Retrying { hash, at: due } = self.check
             && at.now >= due
@@ -368,7 +370,7 @@ impl Rollout {
         }
     }
 
-    /// A person wants the config before: out of a trial the last good one, else the one before that.
+    /// Goes back to an earlier config for a person: from a trial to the last good one, else to the one before that.
     pub fn roll_back(&mut self, wall: SystemTime, out: &mut Vec<Action>) -> Result<String, String> {
         let (from, to) = match (self.record.candidate.or(self.trial), self.record.last_good, self.record.previous) {
             (Some(candidate), Some(good), _) => (candidate.hash, good),
@@ -388,7 +390,7 @@ impl Rollout {
         Ok(format!("config {from} is refused from now on, config {to} runs; `otelet rollback --clear` lifts that"))
     }
 
-    /// A person wants refused configs to be tried again.
+    /// Clears the refusals for a person, so that these configs are tried when offered again.
     pub fn clear_refused(&mut self, out: &mut Vec<Action>) -> String {
         let number = self.record.refused.iter().filter(|refused| refused.barred).count();
         self.record.refused.clear();
@@ -399,7 +401,7 @@ impl Rollout {
         format!("{number} refused configs may be tried again when they are offered")
     }
 
-    /// Remembers what was received, and what that lifts.
+    /// Remembers the config received last, and lifts the refusals of others.
     fn received(&mut self, hash: ConfigHash, out: &mut Vec<Action>) {
         for refused in &mut self.record.refused {
             refused.barred &= refused.hash == hash || refused.times >= FINAL;
@@ -410,7 +412,7 @@ impl Rollout {
         }
     }
 
-    /// The source is back at the last good config: a candidate is no longer wanted by anybody.
+    /// The source offers the last good config again, so the candidate is dropped.
     fn withdraw(&mut self, good: ConfigHash, out: &mut Vec<Action>) {
         if let Some(candidate) = self.record.candidate.or(self.trial) {
             self.abandon();
@@ -419,7 +421,7 @@ impl Rollout {
         }
     }
 
-    /// Ends the trial that runs and the one that was about to. Whether there was any.
+    /// Ends the present trial and the one that was about to begin. Returns whether there was any.
     fn abandon(&mut self) -> bool {
         if let Check::Recording { .. } = self.check {
             self.check = Check::Idle;
@@ -429,7 +431,7 @@ impl Rollout {
         self.record.candidate.take().or(trial).is_some()
     }
 
-    /// Ends the trial that runs; a newer candidate that is just being recorded stays.
+    /// Ends the present trial; a newer candidate that is just being recorded stays.
     fn end_trial(&mut self) {
         if let Some(trial) = self.trial.take() {
             self.record.candidate = self.record.candidate.filter(|candidate| candidate.hash != trial.hash);
@@ -459,7 +461,8 @@ impl Rollout {
         }
     }
 
-    /// The host would not hold the config: the body is gone, ask for it again. Nothing is said about the config.
+    /// The host could not keep the config. The body is gone, so the source is asked for it again. The config is not
+    /// refused.
     fn lose(&mut self, hash: ConfigHash, message: String, out: &mut Vec<Action>) {
         if self.trouble(hash).is_none() {
             out.push(Action::Tell(Notice::Lost { message: message.clone() }));
@@ -476,7 +479,7 @@ impl Rollout {
         }
     }
 
-    /// Whether the source has offered something else since the check of this config began.
+    /// Whether the source has offered another config since this check began, or this one is barred by now.
     fn superseded(&self, hash: ConfigHash) -> bool {
         self.record.remote != Some(hash) || self.barred(hash).is_some()
     }
@@ -486,7 +489,7 @@ impl Rollout {
         self.advance(out);
     }
 
-    /// Begins the check that waits, if nothing is being checked. A retry gives way to a newer offer.
+    /// Begins the check that waits, if none is under way. A waiting retry gives way to a newer offer.
     fn advance(&mut self, out: &mut Vec<Action>) {
         match self.check {
             Check::Idle | Check::Retrying { .. } => {
@@ -500,7 +503,7 @@ impl Rollout {
         }
     }
 
-    /// Has the record written, now or when the write that is out has ended.
+    /// Writes the record, now or when the write under way has ended.
     fn write(&mut self, out: &mut Vec<Action>) {
         self.generation += 1;
         self.rewrite = None;

@@ -1,31 +1,31 @@
-//! Paces the samples of the host: often enough to see, seldom enough not to wake the host for them.
+//! Paces the samples of the host: often enough to be useful, without extra wake-ups where possible.
 
 use std::time::{Duration, Instant};
 
 use super::data::time::Due;
 
-/// When the host is sampled next.
+/// The time of the next sample.
 #[derive(Debug)]
 pub struct SampleSchedule {
-    /// The most time between two samples. Half of it is waited for another reason to wake up, so that a sample rides on a
-    /// poll or a probe.
+    /// The most time between two samples. From half of it on, a sample is taken on any other wake-up, such as a poll or
+    /// a probe.
     every: Duration,
     next: Instant,
 }
 
 impl SampleSchedule {
-    /// The first sample is taken at once: CPU times need two to compare.
+    /// Starts with a sample due at once: CPU times need two samples to compare.
     pub fn new(every: Duration, now: Instant) -> Self {
         Self { every, next: now }
     }
 
-    /// The settings may have changed. A sample that would come later than they say now comes sooner.
+    /// Applies a new interval. If it is shorter, the next sample comes sooner.
     pub fn reconfigure(&mut self, every: Duration, now: Instant) {
         self.every = every;
         self.next = self.next.min(now + every / 2);
     }
 
-    /// Whether a sample is to be taken now; the next is then planned.
+    /// Begins a sample if one is due, and plans the next. Returns whether it did.
     pub fn begin(&mut self, now: Instant) -> bool {
         let due = self.due().reached(now);
         if due {
@@ -34,7 +34,7 @@ impl SampleSchedule {
         due
     }
 
-    /// When the next sample is due.
+    /// The time of the next sample.
     pub fn due(&self) -> Due {
         Due { at: self.next, slack: self.every / 2 }
     }
@@ -48,7 +48,7 @@ mod tests {
     const EVERY: Duration = Duration::from_secs(16);
 
     #[test]
-    fn a_sample_rides_on_a_wake_up_that_comes_anyway_and_forces_one_only_at_its_latest() {
+    fn a_sample_uses_other_wake_ups_and_forces_one_only_at_its_latest_time() {
         let t0 = origin();
         let mut sampling = SampleSchedule::new(EVERY, t0);
 
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shorter_time_is_kept_at_once_and_a_longer_one_from_the_next_sample_on() {
+    fn a_shorter_interval_holds_at_once_and_a_longer_one_after_the_next_sample() {
         let t0 = origin();
         let mut sampling = SampleSchedule::new(EVERY, t0);
         sampling.begin(t0);

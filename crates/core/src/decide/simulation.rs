@@ -1,38 +1,57 @@
 //! Replays thousands of made-up histories against the agent, from seeds, without a clock or a process.
 //!
-//! Each history is a world with a disk, a config server and collectors of all characters, disturbed at random: crashes,
-//! hangs, stolen ports, lost disks, a missing binary, a server that is away or changes its mind, people who roll back,
-//! and the agent itself killed at any moment. What must hold in all of them:
+//! Each history is a world with a disk, config sources, a Docker engine, a webhook and collectors of every character.
+//! Random disturbances hit it: crashes, hangs, stolen ports, full disks, a missing binary, silent sources, changed
+//! offers, rollbacks by a person, and kills of the agent itself. "Soon" below means within a bounded made-up time.
+//! These invariants hold in every history:
+//!
+//! The collector:
 //!
 //! 1. At most one collector is alive, over the life of many agents.
-//! 2. The agent is never without a deadline, none is further away than an hour, and acting on it moves it on.
-//! 3. A config becomes the last good one only after it was healthy throughout its probation.
-//! 4. A refused config is not tried again until something else was offered or a person asks.
-//! 5. Within a bounded made-up time after the last disturbance the newest good config runs, and says so.
-//! 6. Two starts are never closer to each other than the first delay.
-//! 7. Every exchange carries a report, and the report is true: what it calls effective is what runs.
-//! 8. Asked to stop, the agent stops its collector first, and leaves nothing.
-//! 9. What was decided is on disk within a bounded made-up time after the disk works again.
-//! 10. A service manager gets a sign of life at least each half of the time that it waits for one.
-//! 11. At most one export is out, none goes to a collector that does not run, and nothing waits for ever.
-//! 12. An alert fires only after its value was bad throughout the time that the settings say, and fired and resolved alternate, over
-//!     the life of many agents; when all is well again it is resolved within a bounded time, and the webhook has heard of it.
-//! 13. There is one stream of a Docker engine's events and one look at its containers at a time, no look without the
-//!     stream, and the stream is open again within a bounded made-up time after the engine is back.
-//!     A config that reads the engine is never refused or rolled back for want of it.
-//! 14. No check is under way twice, and no more than a few are that have not stalled.
-//! 15. The host is sampled at least as often as the settings say, also when they change.
-//! 16. A collector that ended at its start with additions is started without them next, and one without them with them:
-//!     so one that comes up only without them is up in the end, and one that never comes up has them again.
-//!     A config is never refused or rolled back for what its additions did.
-//! 17. Two signals to stop within 50 ms are one, which gives the collector its time; two further apart end it at once.
-//! 18. A webhook that told what its clock shows is told times by that clock.
-//! 19. One source is asked at a time, and the first before all others. Another is asked only after all before it were silent in the
-//!     same round, while the first has never answered or was silent for the time of the settings. No round begins earlier
-//!     than a poll after an answer, or half a second after a failure, unless somebody wants it.
-//! 20. While the first is silent, the config of the first other one that answers is reached within a bounded made-up time; the
-//!     first serves again with the first poll that it answers, and its config is reached.
-//! 21. A config whose body was torn or lost runs again within a bounded made-up time while its source offers it.
+//! 2. Two starts are at least the first delay apart.
+//! 3. A collector that ends at its start with additions is started without them next, and one without them is started
+//!    with them next. So a collector that works only without additions runs in the end. A config is never refused or
+//!    rolled back because of its additions.
+//! 4. An agent that is asked to stop stops its collector first and leaves no process behind.
+//! 5. Two signals to stop within 50 ms count as one, and the collector gets its time to end. Two signals further apart
+//!    end it at once.
+//!
+//! Configs:
+//!
+//! 6. A config becomes the last good one only after it was healthy throughout its probation.
+//! 7. A refused config is not tried again until another one is offered or a person asks.
+//! 8. Soon after the last disturbance the newest good config runs, and the report says so.
+//! 9. A config whose body is torn or lost runs again soon, while its source offers it.
+//! 10. One source is asked at a time, and each round begins with the first. Another source is asked only after all
+//!     before it failed in the same round, and only while the first has never answered or was silent for the time of
+//!     the settings. A round begins no earlier than one poll interval after an answer, or half a second after a
+//!     failure, unless a person or a server asks for it.
+//! 11. While the first source is silent, the config of the first other source that answers runs soon. The first source
+//!     serves again with the first poll that it answers, and its config runs soon.
+//!
+//! Reports and the disk:
+//!
+//! 12. Every exchange carries a report, and the report is true: the config that it calls effective is running.
+//! 13. Each decision is on disk soon after the disk works again.
+//!
+//! Time:
+//!
+//! 14. The agent always has a deadline, at most an hour away, and acting on it moves it on.
+//! 15. A service manager gets a sign of life at least twice within the time for which it waits for one.
+//! 16. The host is sampled at least as often as the settings say, also after they change.
+//!
+//! Exports, alerts, checks and the Docker engine:
+//!
+//! 17. At most one export is under way, none goes to a collector that does not run, and a waiting event is exported
+//!     soon.
+//! 18. An alert fires only after its value was bad for the whole time of the settings. Firing and resolution alternate,
+//!     over the life of many agents. Soon after the value is good again the alert is resolved, and the webhook knows
+//!     it.
+//! 19. A webhook that shows its clock gets times by that clock.
+//! 20. No check is under way twice, and only a few checks that have not stalled are under way together.
+//! 21. One stream of the engine's events is open at a time, and one listing is under way at a time, never without the
+//!     stream. The stream is open again soon after the engine is back. A config that reads the engine is never refused
+//!     or rolled back because the engine is away.
 
 mod outside;
 mod places;
@@ -49,22 +68,22 @@ use places::{FALLBACK_AFTER, Rounds};
 const SEEDS: u64 = 2_000;
 const STEPS: u32 = 300;
 
-/// Longest way back: a poll that was put off, the backoff of a crash, the stop timeout, a probation.
+/// The longest recovery: a delayed poll, the backoff of a crash, the stop timeout and a probation.
 const BACK_WITHIN: Duration = Duration::from_secs(20 * 60);
 
-/// At least this often the host is sampled.
+/// The most time between two samples of the host.
 const SAMPLE_EVERY: Duration = Duration::from_secs(16);
-/// The longest backoff, an attempt before it that fails and one after it that does not.
+/// The longest backoff, a failed attempt before it and a successful one after it.
 const ENGINE_BACK_WITHIN: Duration = Duration::from_secs(40);
 
 const POLL_EVERY: Duration = Duration::from_secs(30);
 
 const PROBATION: Duration = Duration::from_secs(30);
 
-/// What our clock shows at the beginning.
+/// The time of our clock at the beginning.
 const BEGUN: Duration = Duration::from_secs(1_000_000_000);
 
-/// Clocks that differ by less count as alike.
+/// Clocks that differ by less count as equal.
 const ALIKE: Duration = Duration::from_secs(30);
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(35);
@@ -92,7 +111,7 @@ fn every_history_keeps_the_promises() {
     }
 }
 
-/// What a config does to a collector. Chosen by its first byte, so that it is the same each time.
+/// The behaviour of a collector on a config, chosen by the first byte of its hash, so that it is the same each time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Character {
     Good,
@@ -121,33 +140,33 @@ fn character(hash: ConfigHash) -> Character {
     }
 }
 
-/// Whether it reads the Docker engine: then it does not start while that is away.
+/// Whether the config has a Docker receiver: its collector does not start while the engine is away.
 fn reads_engine(hash: ConfigHash) -> bool {
     hash.0[0].is_multiple_of(2)
 }
 
-/// How a collector ends that finds no engine.
+/// The end of a collector that finds no engine.
 const NO_ENGINE: &str = "no such socket";
 
-/// Whether a file can be passed beside it.
+/// Whether additions can be passed beside the config.
 fn has_additions(hash: ConfigHash) -> bool {
     hash.0[0] % 4 != 2
 }
 
-/// How a collector ends that cannot bear its additions.
+/// The end of a collector whose additions are bad.
 const BAD_ADDITIONS: &str = "cannot bear the additions";
 
 struct Process {
     config: Option<ConfigHash>,
     since: Instant,
-    /// Since when each probe was answered well.
+    /// The time since which each probe was good.
     well_since: Option<Instant>,
     ignores_terminate: bool,
     stopped: bool,
-    /// It will not come up.
+    /// Whether it will end before it is healthy.
     doomed: bool,
     additions: Additions,
-    /// The agent knows that it was healthy.
+    /// Whether the agent knows that it was healthy.
     known_healthy: bool,
 }
 
@@ -160,13 +179,13 @@ struct World {
     disk: Record,
     disk_full: bool,
     engine_away: bool,
-    /// The engine's stream is open, or being opened.
+    /// Whether the engine's stream is open or being opened.
     stream: bool,
     rounds: Rounds,
     binary_missing: bool,
-    /// A collector that is given additions ends at its start.
+    /// Whether a collector with additions ends at its start.
     deadly_additions: bool,
-    /// Whether the collector had additions that was started last and ended at its start.
+    /// Whether the last collector had additions, if it ended at its start.
     ended_at_start: Option<bool>,
     processes: BTreeMap<u32, Process>,
     next_pid: u32,
@@ -174,29 +193,29 @@ struct World {
     last_spawn: Option<Instant>,
     last_sign: Instant,
     checking: BTreeMap<u64, Instant>,
-    /// When the host is to be sampled at the latest.
+    /// The latest time of the next sample.
     sample_by: Instant,
     sample_every: Duration,
     stopping: bool,
-    /// Until then a collector that was asked to end is not killed.
+    /// Until this time a collector that was asked to end must not be killed.
     gentle_until: Option<Instant>,
     last_good: Option<ConfigHash>,
-    /// Told by the agent, and not lifted since by another offer or a person.
+    /// Configs that the agent refused, and that no other offer and no person has cleared since.
     refused: BTreeSet<ConfigHash>,
     person: bool,
     quit: bool,
     quiet: bool,
-    /// What is measured, by series: the value, and whether it is measured at all.
+    /// The value of each series, and whether it is measured at all.
     gauges: [(f64, bool); 2],
-    /// Since when each value that the agent saw was bad.
+    /// The time since which each value seen by the agent has been bad.
     bad_since: [Option<Instant>; 2],
     kept_alerts: AlertMemory,
-    /// Series that fire, as far as the log says.
+    /// The series that fire according to the log.
     firing: BTreeSet<i64>,
-    /// Those that the webhook thinks fire.
+    /// The alerts that fire according to the webhook.
     heard: BTreeSet<String>,
     webhook_away: bool,
-    /// How far the receiver's clock is ahead of ours, in seconds, and what it told the agent of that.
+    /// The seconds that the receiver's clock is ahead of ours, and the number that its answers showed the agent.
     receiver_ahead: i64,
     told_ahead: Option<i64>,
 }
@@ -265,7 +284,7 @@ impl World {
         Duration::from_millis(self.below(most))
     }
 
-    /// One thing happens: mostly what was going to happen next, sometimes a disturbance.
+    /// One step: mostly the next pending event, sometimes a disturbance.
     fn step(&mut self) {
         match self.below(10) {
             0 => self.disturb(),
@@ -398,7 +417,7 @@ impl World {
         }
     }
 
-    /// The agent dies as by SIGKILL; another one starts from the disk. Its collector lives on if it can.
+    /// Kills the agent as by SIGKILL and starts another one from the disk. Its collector may live on.
     fn kill_agent(&mut self) {
         self.pending.retain(|(_, event)| matches!(event, Event::Collector(CollectorEvent::Exited { .. })));
         let orphan = self.processes.keys().next().copied();
@@ -406,9 +425,9 @@ impl World {
         (self.sample_by, self.sample_every) = (self.now, SAMPLE_EVERY);
         let ((record, served), alerts) = (self.load(), self.kept_alerts.clone());
         let (agent, actions) = Agent::resume(self.params(), record, served, alerts, orphan, self.moment(dice));
-        // What the disk did not take before the end is not known to have fired.
+        // The next agent knows only the firing alerts that are on disk.
         self.firing = self.kept_alerts.firing.iter().map(|(alert, _)| series_number(&alert.attributes)).collect();
-        // The webhook forgets by itself what nobody repeats.
+        // The webhook forgets alerts that are not repeated.
         let (firing, resolved) = (&self.kept_alerts.firing, &self.kept_alerts.resolved);
         let known = firing.iter().map(|(alert, _)| alert).chain(resolved.iter().map(|it| &it.alert));
         let known: Vec<String> = known.map(|alert| format!("{:?}", alert.labels)).collect();
@@ -417,9 +436,9 @@ impl World {
         self.stream = false;
         (self.ended_at_start, self.told_ahead) = (None, None);
         self.last_good = self.agent.rollout.record().last_good;
-        // It knows of refusals only what its disk took.
+        // The next agent knows only the refusals that are on disk.
         self.refused.retain(|hash| self.disk.refused.iter().any(|refused| refused.hash == *hash));
-        // A new agent knows nothing of the starts of the one before.
+        // The next agent does not know the earlier starts.
         self.last_spawn = None;
         self.last_sign = self.now;
         self.checking.clear();
@@ -463,7 +482,8 @@ impl World {
         assert!(self.stopping || self.now <= self.sample_by, "{}: no sample for too long", self.seed);
     }
 
-    /// Whether it had additions, if it ended at its start and there were any for it; not if there is another reason.
+    /// Whether it had additions, if it ended at its start, additions exist for its config, and no other cause is
+    /// possible.
     fn ended_with_additions(&self, pid: u32, process: &Process, exit: &Exit) -> Option<bool> {
         let unasked = matches!(self.agent.collector.phase(), Phase::Up(run) if run.pid == pid);
         let excused = exit.stolen_port || process.config.is_none_or(reads_engine);
@@ -479,7 +499,7 @@ impl World {
         SystemTime::UNIX_EPOCH + BEGUN + (self.now - self.begun)
     }
 
-    /// Whether the receiver's answers have a date. A clock that nobody can know is as ours.
+    /// Whether the receiver's answers have a date. Without one its clock equals ours, since nobody can know it.
     fn tells_date(&self) -> bool {
         !self.seed.is_multiple_of(4)
     }
@@ -518,7 +538,7 @@ impl World {
             }
             Event::Docker(EngineEvent::StreamLost(_)) => {
                 self.stream = false;
-                // There was one stream, and it has one end.
+                // One stream has one end.
                 self.pending.retain(|(_, event)| !matches!(event, Event::Docker(EngineEvent::StreamLost(_))));
             }
             _ => {}
@@ -544,7 +564,7 @@ impl World {
         self.person = false;
     }
 
-    /// No more disturbances: everything must come right by itself.
+    /// Ends the disturbances: the agent must recover by itself.
     fn calm_down(&mut self) {
         self.quiet = true;
         (self.binary_missing, self.disk_full) = (false, false);
@@ -560,7 +580,7 @@ impl World {
             assert!(self.now < end, "{}: never on disk: {:#?}", self.seed, self.agent);
             self.let_time_pass();
         }
-        // A new config that nobody has tried, so that nothing that happened can be held against it.
+        // A new config that was never tried, so that no earlier failure counts against it.
         let newest = hash(200);
         self.calm_places();
         let end = self.now + BACK_WITHIN;
@@ -595,7 +615,7 @@ impl World {
         let end = self.now + Duration::from_secs(120);
         self.stopping = true;
         if self.below(2) == 0 {
-            // Only one that does not end by itself shows whether it was given its time.
+            // Only a collector that ignores the request to end shows whether it was given its time.
             self.processes.values_mut().for_each(|process| process.ignores_terminate = true);
         }
         let is_up = matches!(self.agent.collector.phase(), Phase::Up(_));
@@ -608,7 +628,7 @@ impl World {
         }
     }
 
-    /// Often a second signal comes: as close to the first as some send it to the process and to its group, or later.
+    /// Often sends a second signal: within the time in which two count as one, or later.
     fn stop_again(&mut self) {
         let gap = match self.below(4) {
             0 => return,
@@ -652,14 +672,14 @@ impl World {
     }
 }
 
-/// Whether this config runs well, and the report says so.
+/// Whether this config runs well and the report says so.
 fn is_back(agent: &Agent, config: ConfigHash) -> bool {
     let report = agent.report();
     let well = report.collector.healthy && !report.collector.without_engine;
     report.status == RemoteConfigStatus::Applied && report.effective == Some(config) && well
 }
 
-/// From this value on a gauge is bad, and for how long it must be.
+/// Values of a gauge above this are bad; the alert fires after this time.
 const BAD: f64 = 10.0;
 const LASTING: Duration = Duration::from_secs(40);
 
@@ -693,7 +713,7 @@ fn series_number(attributes: &crate::telemetry::Attributes) -> i64 {
     }
 }
 
-/// More than may be under way at once.
+/// More checks than may be under way at once.
 fn checks() -> std::sync::Arc<[CheckPlan]> {
     let check = |number: u64| CheckPlan {
         name: number.to_string(),
@@ -732,7 +752,7 @@ fn hash(number: u8) -> ConfigHash {
     ConfigHash([number; 32])
 }
 
-/// SplitMix64: tiny, and good enough to choose what happens next.
+/// SplitMix64: tiny, and good enough for these choices.
 pub(super) fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;

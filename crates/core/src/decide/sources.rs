@@ -1,7 +1,7 @@
-//! Decides which source is asked: the first one first, the others in their order while it is silent, one at a time.
+//! Decides which source is asked: first the first one, then the others in order while it is silent, one at a time.
 //!
-//! The first has always the say: each round of questions begins with it, so it serves again with its first answer. The others
-//! are asked in the same round, when the first has never answered on this host or has been silent for `config.fallback_after`.
+//! Each round of questions begins with the first source, so it serves again with its first answer. The others are asked
+//! in the same round if the first has never answered on this host, or has been silent for `config.fallback_after`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,31 +12,31 @@ use super::data::hash::ConfigHash;
 use super::data::source::{ActiveSource, ExchangeOutcome, Freshness};
 use super::notice::Notice;
 
-/// What is to be asked now.
+/// A question to a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question {
-    /// Which source, counted from the first.
+    /// The source, counted from the first.
     pub source: usize,
-    /// Whether "unchanged" is an answer that serves.
+    /// Whether the source may answer "unchanged".
     pub conditional: bool,
 }
 
-/// Which source serves, and how far the round of questions has come.
+/// The source that serves, and the progress of the round of questions.
 #[derive(Debug)]
 pub struct Sources {
-    /// In the order of the settings, without secrets.
+    /// The locations in the order of the settings, without secrets.
     locations: Arc<[String]>,
-    /// How long the first may be silent.
+    /// How long the first source may be silent.
     patience: Duration,
-    /// The one that answered last.
+    /// The index of the source that answered last.
     serving: usize,
-    /// Its location, which may be that of other settings.
+    /// The location of that source, which may be from earlier settings.
     served: Option<String>,
-    /// Whether the first has ever answered, in this life of the agent or an earlier one.
+    /// Whether the first source has ever answered, to this agent or an earlier one.
     answered: bool,
-    /// Since when the first has not answered.
+    /// The time since which the first source has not answered.
     silent_since: Option<Instant>,
-    /// Why the first did not answer when another one did.
+    /// The reason why the first source did not answer when another one did.
     trouble: Option<String>,
     round: Round,
     shown: Option<ActiveSource>,
@@ -45,24 +45,24 @@ pub struct Sources {
 #[derive(Debug)]
 enum Round {
     Idle,
-    /// First the store looks whether this config, which cannot be started, is whole.
+    /// The store checks first whether this config, which cannot be started, is whole on disk.
     Looking(ConfigHash),
     Next(Question, RoundProgress),
     Asking(RoundProgress),
 }
 
-/// What a round remembers.
+/// The memory of a round.
 #[derive(Debug)]
 struct RoundProgress {
     begun: Instant,
     conditional: bool,
-    /// Of those that were asked before.
+    /// The failures of the sources that were asked before in this round.
     failure: Option<Failure>,
 }
 
 impl Sources {
-    /// `served` is the location of the source that answered last, in an earlier life of the agent; `answered` says whether
-    /// any has.
+    /// `served` is the location of the source that answered an earlier agent last; `answered` says whether any ever
+    /// did.
     pub fn new(locations: Arc<[String]>, patience: Duration, served: Option<String>, answered: bool) -> Self {
         let mut sources = Self {
             locations,
@@ -79,14 +79,15 @@ impl Sources {
         sources
     }
 
-    /// The sources were replaced by others. An exchange with one of the old ones may still be out.
+    /// Replaces the sources. An exchange with an old one may still be under way.
     pub fn replace(&mut self, locations: Arc<[String]>, patience: Duration, answered: bool) {
         (self.locations, self.patience, self.answered) = (locations, patience, answered);
         (self.silent_since, self.trouble) = (None, None);
         self.find_served();
     }
 
-    /// Begins a round. `lost` is a config that cannot be started, perhaps because its body is lost: that is looked at first.
+    /// Begins a round. `lost` is a config that cannot be started, perhaps because its body is lost: the store checks
+    /// that first.
     pub fn begin(&mut self, lost: Option<ConfigHash>, conditional: bool, now: Instant, out: &mut Vec<Action>) {
         match lost {
             Some(hash) => {
@@ -97,7 +98,7 @@ impl Sources {
         }
     }
 
-    /// The store has looked at a body. Answers with the end of the round, if nobody is left to be asked.
+    /// Handles the store's check of a body. Returns the end of the round, if no source is left to ask.
     pub fn on_body_checked(
         &mut self,
         hash: ConfigHash,
@@ -112,7 +113,7 @@ impl Sources {
             self.round = Round::Idle;
             return Some(ExchangeOutcome::Replaced);
         }
-        // The source has the body still.
+        // The source still has the body: if ours is torn, ask for it unconditionally.
         self.ask_first(conditional && whole, now);
         None
     }
@@ -131,7 +132,7 @@ impl Sources {
         }
     }
 
-    /// Takes the end of an exchange. Answers with the end of the round, unless another source is asked now.
+    /// Handles the end of an exchange. Returns the end of the round, unless another source is asked now.
     pub fn on_exchanged(
         &mut self,
         source: usize,
@@ -155,7 +156,7 @@ impl Sources {
                 self.served = self.locations.get(source).cloned();
                 match (source, freshness) {
                     (0, Freshness::Fresh) => (self.answered, self.silent_since, self.trouble) = (true, None, None),
-                    // It says nothing of whether the server answers now.
+                    // An answer from an earlier exchange does not show that the server answers now.
                     (0, Freshness::Cached) => {}
                     (_, Freshness::Fresh | Freshness::Cached) => {
                         self.trouble = asked.failure.map(|failure| failure.message)
@@ -176,7 +177,7 @@ impl Sources {
                 }
                 ExchangeOutcome::Failed(failure)
             }
-            // Nobody has been silent.
+            // The source was not asked, so it has not been silent.
             ExchangeOutcome::NotAsked(failure) if asked.failure.is_none() => {
                 return Some(ExchangeOutcome::NotAsked(failure));
             }
@@ -192,7 +193,7 @@ impl Sources {
         self.shown.as_ref()
     }
 
-    /// Since when the first has not answered.
+    /// The time since which the first source has not answered.
     pub fn silent_since(&self) -> Option<Instant> {
         self.silent_since
     }
@@ -206,12 +207,12 @@ impl Sources {
     }
 
     fn ask(&mut self, source: usize, asked: RoundProgress) {
-        // One that did not serve before is asked for its config itself: its "unchanged" would say nothing.
+        // A source that did not serve before must send its config: its "unchanged" would refer to another one.
         let conditional = asked.conditional && source == self.serving;
         self.round = Round::Next(Question { source, conditional }, asked);
     }
 
-    /// Says once that another one serves.
+    /// Announces a change of the serving source.
     fn show(&mut self, out: &mut Vec<Action>) {
         let Some(location) = self.locations.get(self.serving).cloned() else { return };
         let trouble = self.trouble.clone().filter(|_| self.serving > 0);
@@ -230,7 +231,7 @@ impl Sources {
     }
 }
 
-/// One failure for all that were asked: the first has the say on when it wants to be asked again.
+/// Joins the failures of a round. The first source determines when it is asked again.
 fn joined(before: Option<Failure>, failure: Failure) -> Failure {
     match before {
         Some(before) => Failure { message: format!("{}; {}", before.message, failure.message), ..before },
@@ -257,7 +258,7 @@ mod tests {
         ExchangeOutcome::Failed(Failure::new(FailureKind::Status, why))
     }
 
-    /// A round in which each source answers with this. Answers with who was asked, conditionally or not, and the end.
+    /// Runs a round with these answers. Returns the sources asked, conditionally or not, the end and the actions.
     fn round(
         sources: &mut Sources,
         now: Instant,
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_asked_at_once_while_the_first_has_never_answered() {
+    fn the_others_are_asked_at_once_while_the_first_has_never_answered() {
         let mut sources = sources(3, false);
         let answers = [silent("no a"), silent("no b"), ExchangeOutcome::Offered(HASH)];
 
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_has_answered_may_be_silent_for_so_long() {
+    fn a_first_source_that_has_answered_may_be_silent_for_a_while() {
         let t0 = origin();
         let mut sources = sources(2, true);
         let answers = [silent("no a"), ExchangeOutcome::Unchanged];
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_serves_again_with_its_first_answer_and_is_asked_for_the_config_itself() {
+    fn the_first_source_serves_again_with_its_first_answer() {
         let t0 = origin();
         let mut sources = sources(2, false);
         round(&mut sources, t0, &[silent("no a"), ExchangeOutcome::Offered(HASH)]);
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn when_nobody_answers_all_are_named_and_the_first_says_when_it_wants_to_be_asked() {
+    fn when_no_source_answers_all_failures_are_named() {
         let mut sources = sources(2, false);
         let retry_after = Some(Duration::from_secs(7));
         let first = Failure { retry_after, ..Failure::new(FailureKind::Status, "no a") };
@@ -331,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_long_ago_does_not_end_a_silence() {
+    fn a_cached_answer_does_not_end_a_silence() {
         let t0 = origin();
         let mut sources = sources(2, true);
         round(&mut sources, t0, &[silent("no a"), ExchangeOutcome::Unchanged]);
@@ -346,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exchange_that_never_began_is_no_silence_and_a_replaced_source_says_nothing() {
+    fn an_exchange_that_never_began_is_no_silence_of_the_source() {
         let mut sources = sources(2, true);
         for ended in
             [ExchangeOutcome::NotAsked(Failure::new(FailureKind::Thread, "no thread")), ExchangeOutcome::Replaced]
@@ -358,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_config_is_asked_for_itself() {
+    fn a_torn_config_is_asked_for_unconditionally() {
         for (whole, wanted) in [(true, true), (false, false)] {
             let (mut sources, mut out) = (sources(1, true), Vec::new());
             sources.begin(Some(HASH), true, origin(), &mut out);
@@ -372,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_that_served_last_is_known_after_a_restart_and_after_a_change_of_the_settings() {
+    fn the_serving_source_is_known_after_a_restart_and_new_settings() {
         let served = || Some("b".to_owned());
         let locations: Arc<[String]> = ["a", "b"].map(String::from).into();
         let answers = [silent("no a"), ExchangeOutcome::Unchanged];

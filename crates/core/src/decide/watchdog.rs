@@ -4,21 +4,21 @@ use std::time::{Duration, Instant};
 
 use super::data::time::Due;
 
-/// When the next sign of life is given.
+/// The time of the next sign of life.
 #[derive(Debug)]
 pub struct Watchdog {
-    /// How long the manager waits for one. None: nobody waits.
+    /// How long the service manager waits for one; none if it does not watch the agent.
     limit: Option<Duration>,
     next: Instant,
 }
 
 impl Watchdog {
-    /// The first is due at once.
+    /// Starts with a sign due at once.
     pub fn new(limit: Option<Duration>, now: Instant) -> Self {
         Self { limit, next: now }
     }
 
-    /// Whether to give one now.
+    /// Gives a sign if one is due. Returns whether it did.
     pub fn begin(&mut self, now: Instant) -> bool {
         let due = self.due().is_some_and(|due| due.reached(now));
         if due {
@@ -27,8 +27,8 @@ impl Watchdog {
         due
     }
 
-    /// When the next one is due: from a quarter of the limit on, at half of it at the latest, as sd_watchdog_enabled(3)
-    /// recommends. In between it rides on whatever wakes the agent.
+    /// The time of the next sign: from a quarter of the limit on, and at half of it at the latest, as
+    /// sd_watchdog_enabled(3) recommends. In between, any wake-up gives it.
     pub fn due(&self) -> Option<Due> {
         self.limit.map(|_| Due { at: self.next, slack: self.quarter() })
     }
@@ -44,7 +44,7 @@ mod tests {
     use crate::decide::data::time::origin;
 
     #[test]
-    fn two_signs_are_never_further_apart_than_half_the_limit() {
+    fn signs_of_life_are_at_most_half_the_limit_apart() {
         let (t0, limit) = (origin(), Duration::from_secs(60));
         let mut watchdog = Watchdog::new(Some(limit), t0);
         assert!(watchdog.begin(t0));
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_does_not_wait_costs_a_wake_up() {
+    fn no_wake_ups_without_a_watchdog() {
         let t0 = origin();
         let mut watchdog = Watchdog::new(None, t0);
         assert!(!watchdog.begin(t0 + Duration::from_secs(3600)));

@@ -1,4 +1,5 @@
-//! When alerts are sent to the webhook: at once when one fires or is resolved, and now and then while any fires.
+//! Decides when alerts are sent to the webhook: at once when one fires or is resolved, and at an interval while any
+//! fires.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,10 @@ use super::data::time::{Due, Moment};
 use super::delivery::{self, Delivery, Pace};
 use super::notice::Notice;
 
-/// An alert that is not repeated for so many turns is over, even if nobody is left to say so.
+/// The receiver ends an alert that was not repeated for this many intervals, even if the agent is gone.
 const FADES_AFTER_TURNS: u32 = 4;
 
-/// When the next batch is sent.
+/// The time of the next batch, and the receiver's clock.
 #[derive(Debug)]
 pub struct WebhookSchedule {
     /// None if there is no webhook.
@@ -29,20 +30,20 @@ pub struct WebhookSchedule {
 }
 
 impl WebhookSchedule {
-    /// There is nothing to send yet.
+    /// Starts with nothing to send.
     pub fn new(every: Option<Duration>) -> Self {
         let pace = Pace { settle: Duration::ZERO, wishes: delivery::LIKE_BACKOFF };
         Self { every, delivery: Delivery::new(pace, None), last: 0, clock: ServerClock::default(), corrected: false }
     }
 
-    /// There may be another webhook, which has not heard of anything.
+    /// Applies new settings. Another webhook needs all alerts.
     pub fn reconfigure(&mut self, every: Option<Duration>, now: Instant) {
         self.every = every;
         self.delivery.restart(None);
         self.changed(now);
     }
 
-    /// An alert has fired or was resolved. While nobody takes them this does not hurry them.
+    /// Plans a batch, because an alert fired or was resolved. After a failure this does not shorten the wait.
     pub fn changed(&mut self, now: Instant) {
         if self.every.is_some() {
             self.delivery.hurry(now);
@@ -54,12 +55,12 @@ impl WebhookSchedule {
         self.every.is_some()
     }
 
-    /// How long after it was sent last an alert is over by itself.
+    /// The time after which an alert ends by itself unless it is repeated.
     pub fn fades_after(&self) -> Duration {
         self.every.unwrap_or_default() * FADES_AFTER_TURNS
     }
 
-    /// Whether to send a batch now. `last` is the number of the last resolved alert in it.
+    /// Begins a batch if one is due; `last` is the number of the last resolved alert in it. Returns whether it did.
     pub fn begin(&mut self, now: Instant, anything: bool, last: u64) -> bool {
         if !anything && self.delivery.is_due(now) {
             self.delivery.rest();
@@ -71,12 +72,13 @@ impl WebhookSchedule {
         begun
     }
 
-    /// The number of the last resolved alert that is on its way.
+    /// The number of the last resolved alert in the batch that is under way.
     pub fn in_flight(&self) -> Option<u64> {
         self.delivery.in_flight().then_some(self.last)
     }
 
-    /// Learns the receiver's clock from an answer. Whether it is another than was thought: what was sent had wrong times then.
+    /// Learns the receiver's clock from an answer. Returns whether it differs from the earlier estimate: the times of
+    /// that batch were wrong then.
     pub fn learn(&mut self, clocks: Option<&Clocks>, out: &mut Vec<Action>) -> bool {
         let news = clocks.filter(|clocks| self.clock.learn(clocks));
         if let Some(Clocks { server, .. }) = news.filter(|_| self.clock.ahead() != 0) {
@@ -87,9 +89,9 @@ impl WebhookSchedule {
         news.is_some()
     }
 
-    /// Has a batch that had wrong times sent again at once, whatever came of it. Whether it is.
+    /// Plans a batch at once, because the last one had wrong times. Returns whether it did.
     pub fn send_again(&mut self, now: Instant) -> bool {
-        // Once: a clock that jumps with each answer must not have the same sent again and again.
+        // Only once: a clock that jumps with each answer must not cause batch after batch.
         self.corrected = !self.corrected && self.every.is_some();
         if self.corrected {
             self.delivery.landed();
@@ -98,13 +100,13 @@ impl WebhookSchedule {
         self.corrected
     }
 
-    /// The same by the receiver's clock, as far as it is known.
+    /// Converts the times of a message to the receiver's clock, as far as it is known.
     pub fn in_their_time(&self, message: AlertMessage) -> AlertMessage {
         let (starts_at, ends_at) = (self.clock.theirs(message.starts_at), self.clock.theirs(message.ends_at));
         AlertMessage { starts_at, ends_at, ..message }
     }
 
-    /// Takes what became of a batch. Answers with the delay of the next when this failure is news.
+    /// Handles the end of a batch. Returns the reason and the delay of the next try if the failure is news.
     pub fn on_sent(&mut self, result: Result<(), Failure>, more: bool, at: Moment) -> Option<(String, Duration)> {
         self.delivery.landed();
         let every = self.every?;
@@ -123,12 +125,12 @@ impl WebhookSchedule {
         }
     }
 
-    /// When the next one is due; none while one is out.
+    /// The time of the next batch; none while one is under way.
     pub fn due(&self) -> Option<Due> {
         self.delivery.due()
     }
 
-    /// Batches so far.
+    /// The batches so far.
     pub fn deliveries(&self) -> &Deliveries {
         self.delivery.deliveries()
     }
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_takes_none_is_left_alone_for_longer_and_longer_whatever_changes() {
+    fn failures_back_off_and_changes_do_not_hurry_the_next_try() {
         let t0 = origin();
         let mut webhook = WebhookSchedule::new(Some(EVERY));
         let (mut now, mut delays, mut news) = (t0, Vec::new(), 0);
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_fades_only_after_several_turns_were_missed_and_never_before_it_began() {
+    fn an_alert_ends_by_itself_after_four_intervals_and_never_before_its_start() {
         let webhook = WebhookSchedule::new(Some(EVERY));
         assert_eq!(webhook.fades_after(), EVERY * 4);
         let since = SystemTime::UNIX_EPOCH + EVERY * 1_000;
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_webhook_nothing_is_ever_due() {
+    fn no_messages_without_a_webhook() {
         let t0 = origin();
         let mut webhook = WebhookSchedule::new(None);
         webhook.changed(t0);

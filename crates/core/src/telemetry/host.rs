@@ -1,5 +1,5 @@
-//! The metrics of the host: the names, units and attributes are those of the Collector's `hostmetrics` receiver (v0.149),
-//! so that dashboards and alerts written for it serve. What that receiver does not have is called `otelet.*`.
+//! The metrics of the host. Names, units and attributes are those of the Collector's `hostmetrics` receiver (v0.149),
+//! so that dashboards and alerts written for it work. Metrics that this receiver lacks are called `otelet.*`.
 
 table! {
     Host:

@@ -1,6 +1,6 @@
 //! The description of a metric, and the macro that makes a table of them.
 
-/// Makes a constant of each row and the table of all of them.
+/// Makes a constant of each row, and the table of all rows.
 macro_rules! table {
     ($owner:ident: $($row:ident = $name:literal, $unit:literal, $kind:ident $(, $by:ident)?, $help:literal;)*) => {
         $(
@@ -29,41 +29,41 @@ macro_rules! owner {
     };
 }
 
-/// A metric: one row of a table of this room, from which `docs/metrics.md` is made.
+/// A metric: one row of a table of this folder. `docs/metrics.md` is made from these rows.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Metric {
-    /// `system.memory.usage`
+    /// The name, such as `system.memory.usage`.
     pub name: &'static str,
-    /// In UCUM: `By`, `s`, `1`, `{restart}`.
+    /// The unit in UCUM: `By`, `s`, `1`, `{restart}`.
     pub unit: &'static str,
-    /// How its values add up.
+    /// Whether a value is a sum, and whether that sum may fall.
     pub kind: Kind,
-    /// Whose metric it is: `export.metrics: agent` exports those of the agent alone.
+    /// The owner: `export.metrics: agent` exports only metrics that the agent owns.
     pub owner: Owner,
-    /// One sentence, with the names of its attributes.
+    /// One sentence for `docs/metrics.md`, with the names of the attributes.
     pub help: &'static str,
 }
 
-/// Whose metric a row is.
+/// The owner of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
-    /// The agent's and the collector's own, what the agent found out about its checks and its cgroup.
+    /// The agent: metrics of itself and the collector, of its cgroup, and the results of its checks.
     Agent,
-    /// The host's.
+    /// The host that the agent runs on.
     Host,
-    /// A container's.
+    /// A container on this host.
     Containers,
-    /// The host or server that a check asks.
+    /// The server that a check asks.
     Checks,
 }
 
-/// How the values of a metric add up.
+/// The kind of a metric, as in OpenTelemetry's data model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// They do not.
+    /// A value of the moment.
     Gauge,
-    /// Each is a sum since a start, and never falls.
+    /// A sum since a start that never falls.
     Counter,
-    /// Each is a sum that may fall as well.
+    /// A sum that may also fall.
     UpDownCounter,
 }

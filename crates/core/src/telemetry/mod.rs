@@ -1,4 +1,4 @@
-//! What the agent measures and what it has to tell, before it is encoded: points and records. Pure data, in the words of
+//! The measurements and events of the agent before they are encoded: points and records. Pure data, in the words of
 //! OpenTelemetry's semantic conventions.
 
 #[macro_use]
@@ -17,7 +17,7 @@ pub use metric::{Kind, Metric, Owner};
 pub use point::{Attributes, Number, Point, Snapshot, Value};
 pub use record::{EventRecord, Severity};
 
-/// Every metric there is, table by table.
+/// Every metric, table by table.
 pub fn metrics() -> impl Iterator<Item = &'static Metric> {
     let tables: [&'static [Metric]; 4] = [host::METRICS, agent::METRICS, containers::METRICS, checks::METRICS];
     tables.into_iter().flatten()

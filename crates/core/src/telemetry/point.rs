@@ -5,17 +5,17 @@ use std::time::SystemTime;
 
 use super::metric::Metric;
 
-/// A value.
+/// A measured number. OTLP encodes whole numbers and others differently.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Number {
     /// A whole number.
     Int(i64),
-    /// Any other.
+    /// A number with a fraction.
     Double(f64),
 }
 
 impl Number {
-    /// As a fraction, for comparisons.
+    /// The number as a fraction, for comparisons.
     pub fn as_f64(self) -> f64 {
         match self {
             Self::Int(value) => value as f64,
@@ -25,7 +25,7 @@ impl Number {
 }
 
 impl From<u64> for Number {
-    /// What is too large for OTLP is the largest that it knows.
+    /// A number above the largest that OTLP can hold becomes that largest one.
     fn from(value: u64) -> Self {
         Self::Int(value.try_into().unwrap_or(i64::MAX))
     }
@@ -37,10 +37,10 @@ impl From<f64> for Number {
     }
 }
 
-/// The value of an attribute.
+/// The value of an attribute. OTLP has more types; the agent needs two.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// Text.
+    /// A piece of text.
     Text(Cow<'static, str>),
     /// A whole number.
     Int(i64),
@@ -64,46 +64,46 @@ impl From<i64> for Value {
     }
 }
 
-/// Names and values, each name once.
+/// The attributes of a series or an event: names and values, each name once.
 pub type Attributes = Vec<(Cow<'static, str>, Value)>;
 
-/// One value of one series.
+/// One measured value of one series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
-    /// Which metric.
+    /// The metric, a row of one of the tables.
     pub metric: &'static Metric,
-    /// Which series of it.
+    /// The attributes that tell this series from others of the same metric.
     pub attributes: Attributes,
-    /// Since when a sum counts; none for a gauge, or when it is not known.
+    /// The time from which a sum counts; none for a gauge, or if the time is unknown.
     pub start: Option<SystemTime>,
-    /// The value.
+    /// The number that was measured.
     pub value: Number,
 }
 
 impl Point {
-    /// A point of a gauge, or of a sum whose start is not known.
+    /// A point of a gauge, or of a sum whose start is unknown.
     pub fn new(metric: &'static Metric, value: impl Into<Number>) -> Self {
         Self { metric, attributes: Vec::new(), start: None, value: value.into() }
     }
 
-    /// With one more attribute.
+    /// Adds an attribute.
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.attributes.push((name.into(), value.into()));
         self
     }
 
-    /// With the start of its sum.
+    /// Sets the start of the sum.
     pub fn since(mut self, start: Option<SystemTime>) -> Self {
         self.start = start;
         self
     }
 }
 
-/// What was measured at one time.
+/// All values that were measured at one time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
-    /// When.
+    /// The time of the measurement, by the wall clock.
     pub at: SystemTime,
-    /// What.
+    /// The values, in no order.
     pub points: Vec<Point>,
 }

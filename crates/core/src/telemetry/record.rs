@@ -4,26 +4,26 @@ use std::time::SystemTime;
 
 use super::point::Attributes;
 
-/// How much an event matters.
+/// The severity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "the names are those of OpenTelemetry's log data model")]
+#[expect(missing_docs, reason = "the names are those of OpenTelemetry's log data model")]
 pub enum Severity {
     Info,
     Warn,
     Error,
 }
 
-/// Something that happened.
+/// An event that is exported.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventRecord {
-    /// When.
+    /// The time of the event, by the wall clock.
     pub at: SystemTime,
-    /// How much it matters.
+    /// The severity, one of the three that the agent uses.
     pub severity: Severity,
-    /// What kind of event: `otelet.config.applied`.
+    /// The name of the event, such as `otelet.config.applied`.
     pub event: &'static str,
     /// One line for people.
     pub body: String,
-    /// What is known of it.
+    /// The details, such as the hash of the config.
     pub attributes: Attributes,
 }

@@ -1,6 +1,6 @@
-//! The known word that somebody most likely meant. Pure.
+//! Finds the known word nearest to a misspelt one.
 
-/// The known word that `word` was most likely meant to be: few letters off, or the same after a `.` or `-`.
+/// The known word that was most likely meant by `word`: it differs by few letters, or is the same after a `.` or `-`.
 pub fn nearest<S: AsRef<str>>(word: &str, known: impl IntoIterator<Item = S>) -> Option<S> {
     let word = word.to_ascii_lowercase();
     let tail = word.trim_start_matches('-');
@@ -30,8 +30,8 @@ pub fn clip(text: &str) -> String {
     clipped
 }
 
-/// Letters to insert, remove, replace or swap with their neighbour to make one word the other; more than `most` is
-/// not counted out.
+/// The least number of letters to insert, remove, replace or swap with a neighbour to turn one word into the other. Any
+/// result above `most` means "more than `most`".
 fn distance(one: &str, other: &str, most: usize) -> usize {
     let (a, b) = (one.as_bytes(), other.as_bytes());
     if a.len().abs_diff(b.len()) > most {

@@ -1,12 +1,12 @@
-//! The labels of an alert.
+//! The labels of an alert, named as in Prometheus.
 
 use crate::decide::data::alert::{AlertSettings, text};
 use crate::telemetry::Attributes;
 
-/// The labels of an alert: those of the host, of the settings and of the series. Names are as Prometheus has them, sorted.
+/// The labels of the host, of the settings and of the series, sorted by name, with names valid in Prometheus.
 ///
-/// An attribute whose label is taken already becomes `exported_NAME`, as Prometheus does it; two attributes that make the same label are
-/// joined by a semicolon, as OpenTelemetry does it.
+/// An attribute whose label exists already becomes `exported_NAME`, as in Prometheus. Two attributes that make the same
+/// label are joined by a semicolon, as in OpenTelemetry.
 pub(super) fn all_labels(
     rule: &AlertSettings,
     host: &[(String, String)],
@@ -35,11 +35,11 @@ pub(super) fn all_labels(
             .and_modify(|known| *known = format!("{known};{value}"))
             .or_insert_with(|| value.into_owned());
     }
-    // An empty label is no label to Alertmanager.
+    // Alertmanager treats an empty label as absent.
     labels.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
 
-/// The name of an attribute as Prometheus has it: letters, digits and `_`, and no digit first.
+/// The name of an attribute as a Prometheus label: letters, digits and `_`, and no digit first.
 fn label_name(name: &str) -> String {
     let mut label: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     if !label.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {

@@ -1,4 +1,4 @@
-//! One rule of the settings, and the series that are looked at for it.
+//! One rule of the settings and its series.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,28 +8,28 @@ use crate::decide::data::alert::{Alert, AlertReport, AlertSettings, AlertState, 
 use crate::decide::data::time::Moment;
 use crate::telemetry::{Attributes, Kind, Point, Snapshot};
 
-/// The most series that one alert keeps in mind.
+/// The most series that a rule keeps in memory.
 pub const MOST_SERIES: usize = 64;
 
-/// The least time after which a series that nobody has measured is gone.
+/// A series that is not measured for this long is gone; a rarely measured one is given longer.
 pub const GONE_AFTER: Duration = Duration::from_secs(300);
 
-/// So many snapshots that hold the metric but not the series mean that the series is gone.
+/// A series is gone after this many snapshots with its metric but without the series.
 const MISSES: u32 = 3;
 
-/// Values closer to each other than this make no rate.
+/// A rate needs values at least this far apart.
 const SHORTEST_RATE: Duration = Duration::from_millis(50);
 
-/// One of the settings, and the series that are looked at for it.
+/// One rule of the settings and its series.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) settings: AlertSettings,
     pub(super) series: Vec<Series>,
-    /// Counts the snapshots that hold the metric.
+    /// The number of snapshots so far that hold the metric.
     pub(super) round: u64,
-    /// When the last of them came, and how long after the one before.
+    /// The time of the last such snapshot, and the time since the one before.
     pub(super) looked: Option<(Instant, Duration)>,
-    /// Of the series in it. None as well once that is long ago.
+    /// The worst value in the last such snapshot; none if that was long ago.
     pub(super) worst: Option<f64>,
     pub(super) overlooked: usize,
 }
@@ -38,20 +38,20 @@ pub(super) struct Rule {
 pub(super) struct Series {
     pub(super) attributes: Attributes,
     pub(super) state: SeriesState,
-    /// Where the rate is counted from.
+    /// The earlier value from which the rate is computed.
     pub(super) base: Option<(Instant, f64)>,
-    /// When it was measured last, in which round, and how long after the time before.
+    /// The time and the round of the last measurement, and the time since the one before.
     pub(super) measured: Instant,
     pub(super) round: u64,
     pub(super) gap: Option<Duration>,
-    /// Snapshots since then which hold the metric but not this series.
+    /// The number of snapshots since then with the metric but without this series.
     pub(super) misses: u32,
 }
 
 #[derive(Debug)]
 pub(super) enum SeriesState {
     Good,
-    /// Bad, but not for long enough.
+    /// The value is bad, but not yet for long enough.
     Pending {
         since: Instant,
         wall: SystemTime,
@@ -60,7 +60,7 @@ pub(super) enum SeriesState {
     Firing(Box<Alert>),
 }
 
-/// What came of a look at a value.
+/// A change of state that is announced.
 pub(super) enum Transition {
     Fired { alert: Box<Alert>, lasted: Duration },
     Resolved(Box<Alert>, Cow<'static, str>),
@@ -76,7 +76,7 @@ impl Rule {
         of(&self.settings) == of(other)
     }
 
-    /// Whether this is still what fired. A new severity or label makes another alert of it.
+    /// Whether this alert is still one of this rule. Another severity or label makes it another alert.
     pub(super) fn fits(&self, alert: &Alert) -> bool {
         self.settings.metric == alert.metric
             && self.settings.severity == alert.severity
@@ -124,7 +124,7 @@ impl Rule {
         }
     }
 
-    /// Looks at one series.
+    /// Compares one series with the threshold.
     fn take(&mut self, point: &Point, value: f64, labels: &[(String, String)], at: Moment, news: &mut Vec<Transition>) {
         let index = self.series.iter().position(|series| same(&series.attributes, &point.attributes));
         let needed = index.is_some() || self.settings.rate || self.settings.threshold.is_exceeded(value);
@@ -173,7 +173,7 @@ impl Rule {
             }
             !gone
         });
-        // What nobody measures any more is not good for ever.
+        // A value that is no longer measured must not count as good for ever.
         if self.looked.is_some_and(|(last, gap)| now >= gone_at(last, Some(gap))) {
             (self.worst, self.overlooked) = (None, 0);
         }
@@ -226,12 +226,12 @@ impl Rule {
 impl Series {
     fn seen(&mut self, round: u64, now: Instant) {
         let gap = now.saturating_duration_since(self.measured);
-        // One that was late once is not held to be late for ever.
+        // Half of the earlier gap, so that one late measurement is forgotten after a while.
         self.gap = Some(self.gap.map_or(gap, |before| gap.max(before / 2)));
         (self.round, self.measured, self.misses) = (round, now, 0);
     }
 
-    /// The change per second since the last look. A counter that fell has begun anew.
+    /// The change per second since the last value. None for a counter that fell: it has begun anew.
     fn rate(&mut self, value: f64, kind: Kind, now: Instant) -> Option<f64> {
         let Some((then, before)) = self.base else {
             self.base = Some((now, value));
@@ -308,20 +308,21 @@ impl Series {
         news.push(Transition::Fired { alert, lasted });
     }
 
-    /// A snapshot may hold some series of a metric only, such as one check, so misses count only after some of its own turns.
+    /// A snapshot may hold only some series of a metric, such as one check. So misses count only after several of the
+    /// series' own intervals.
     fn is_gone(&self, now: Instant) -> bool {
         let unseen = now.saturating_duration_since(self.measured);
         let missed = self.misses >= MISSES && self.gap.is_some_and(|gap| unseen >= gap * MISSES);
         missed || now >= self.gone_at()
     }
 
-    /// When it is gone, if no snapshot says so earlier.
+    /// The time at which it is gone if no snapshot shows it earlier.
     pub(super) fn gone_at(&self) -> Instant {
         gone_at(self.measured, self.gap)
     }
 }
 
-/// When that is gone which was measured last at this time, and so long after the time before.
+/// The time at which a series is gone, from its last measurement and the gap before that.
 fn gone_at(measured: Instant, gap: Option<Duration>) -> Instant {
     measured + GONE_AFTER.max(gap.unwrap_or_default() * 4)
 }
@@ -330,7 +331,7 @@ fn same(one: &Attributes, other: &Attributes) -> bool {
     one == other || (one.len() == other.len() && one.iter().all(|pair| other.contains(pair)))
 }
 
-/// What is written down to the second, so that it reads the same after a restart.
+/// Cuts a time to the second, so that it reads the same after a restart.
 pub(super) fn whole_second(time: SystemTime) -> SystemTime {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())

@@ -1,4 +1,4 @@
-//! Rules met by values that a test makes up.
+//! Tests of rules with made-up values.
 
 use super::labels::all_labels;
 use super::*;
@@ -51,7 +51,7 @@ impl Bench {
         Moment { now: self.t0 + passed, wall: WALL + passed, dice: u64::MAX / 2 }
     }
 
-    /// What these values say so many seconds later: `fires` and `resolved`, with the value.
+    /// The lines of the log after these values, so many seconds later.
     fn after(&mut self, seconds: u64, points: Vec<Point>) -> Vec<String> {
         self.seconds += seconds;
         let at = self.at();
@@ -98,7 +98,7 @@ fn said(actions: &[Action]) -> Vec<String> {
 const NOTHING: [String; 0] = [];
 
 #[test]
-fn it_fires_after_it_was_bad_for_long_enough_and_not_a_moment_before() {
+fn an_alert_fires_after_its_time_and_not_a_moment_before() {
     let mut bench = Bench::new(&[rule()]);
     assert_eq!(bench.load(0, 9.0), NOTHING);
     assert_eq!(bench.alerts.report().alerts[0].state, AlertState::Pending);
@@ -113,7 +113,7 @@ fn it_fires_after_it_was_bad_for_long_enough_and_not_a_moment_before() {
 }
 
 #[test]
-fn a_good_value_in_between_begins_the_time_anew() {
+fn a_good_value_in_between_restarts_the_time() {
     let mut bench = Bench::new(&[rule()]);
     bench.load(0, 9.0);
     bench.load(50, 8.0);
@@ -123,7 +123,7 @@ fn a_good_value_in_between_begins_the_time_anew() {
 }
 
 #[test]
-fn it_is_resolved_only_where_the_settings_say_it_is_good_again() {
+fn an_alert_is_resolved_only_at_the_value_of_the_settings() {
     let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
     assert_eq!(bench.load(0, 9.0), ["alert busy (warning) fires: load is 9, above 8"]);
     assert_eq!(bench.load(16, 5.01), NOTHING);
@@ -136,7 +136,7 @@ fn it_is_resolved_only_where_the_settings_say_it_is_good_again() {
 }
 
 #[test]
-fn below_is_the_other_way_round() {
+fn a_threshold_below_works_the_other_way_round() {
     let below = AlertSettings { threshold: Threshold::Below(1.0), resolve_at: 2.0, lasting: Duration::ZERO, ..rule() };
     let mut bench = Bench::new(&[below]);
     assert_eq!(bench.load(0, 1.0), NOTHING);
@@ -146,7 +146,7 @@ fn below_is_the_other_way_round() {
 }
 
 #[test]
-fn each_series_that_has_the_attributes_is_an_alert_of_its_own() {
+fn each_series_with_the_attributes_is_an_alert_of_its_own() {
     let rule = AlertSettings {
         conditions: vec![("state".into(), "used".into()), ("cpu".into(), "1".into())],
         lasting: Duration::ZERO,
@@ -202,7 +202,7 @@ fn a_gauge_may_fall_at_a_rate() {
 }
 
 #[test]
-fn what_is_no_longer_measured_is_resolved_after_a_while_and_says_so() {
+fn an_alert_on_an_unmeasured_series_is_resolved_with_that_reason() {
     let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
     let two = |bad: f64| vec![Point::new(&LOAD, bad).with("d", "a"), Point::new(&LOAD, 1.0).with("d", "b")];
     bench.after(0, two(9.0));
@@ -218,7 +218,7 @@ fn what_is_no_longer_measured_is_resolved_after_a_while_and_says_so() {
 }
 
 #[test]
-fn a_snapshot_of_something_else_proves_nothing_and_time_does() {
+fn a_series_ends_by_time_and_not_by_snapshots_of_other_metrics() {
     let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
     bench.load(0, 9.0);
     for _ in 0..29 {
@@ -231,7 +231,7 @@ fn a_snapshot_of_something_else_proves_nothing_and_time_does() {
 }
 
 #[test]
-fn a_series_that_is_measured_seldom_is_not_gone_because_others_are_measured_often() {
+fn a_rarely_measured_series_is_not_gone_when_others_are_measured_often() {
     let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
     let seldom = || vec![Point::new(&LOAD, 9.0).with("check", "seldom")];
     let often = || vec![Point::new(&LOAD, 1.0).with("check", "often")];
@@ -245,7 +245,7 @@ fn a_series_that_is_measured_seldom_is_not_gone_because_others_are_measured_ofte
 }
 
 #[test]
-fn one_that_was_bad_and_vanished_does_not_fire() {
+fn a_pending_series_that_vanished_does_not_fire() {
     let mut bench = Bench::new(&[rule()]);
     bench.load(0, 9.0);
     bench.load(10, 9.0);
@@ -255,7 +255,7 @@ fn one_that_was_bad_and_vanished_does_not_fire() {
 }
 
 #[test]
-fn no_more_than_so_many_series_are_kept_in_mind_and_the_rest_is_counted() {
+fn series_above_the_limit_are_counted_and_ignored() {
     let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
     let point = |number: usize, value: f64| Point::new(&LOAD, value).with("n", number as i64);
     let good = (0..1_000).map(|number| point(number, 1.0));
@@ -270,7 +270,7 @@ fn no_more_than_so_many_series_are_kept_in_mind_and_the_rest_is_counted() {
 }
 
 #[test]
-fn a_value_that_is_no_number_is_not_looked_at() {
+fn an_infinite_or_undefined_value_is_ignored() {
     let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
     assert_eq!(bench.load(0, f64::INFINITY), NOTHING);
     assert_eq!(bench.load(1, f64::NAN), NOTHING);
@@ -278,7 +278,7 @@ fn a_value_that_is_no_number_is_not_looked_at() {
 }
 
 #[test]
-fn what_nobody_measures_any_more_is_not_good_for_ever() {
+fn an_unmeasured_metric_is_not_good_for_ever() {
     let mut bench = Bench::new(&[rule()]);
     let state = |bench: &Bench| bench.alerts.report().alerts[0].state;
     bench.load(0, 1.0);
@@ -292,7 +292,7 @@ fn what_nobody_measures_any_more_is_not_good_for_ever() {
 }
 
 #[test]
-fn it_goes_on_firing_over_a_restart_with_its_start_and_labels_and_says_nothing() {
+fn an_alert_survives_a_restart_with_its_start_and_labels() {
     let rule = AlertSettings { lasting: Duration::ZERO, ..rule() };
     let mut bench = Bench::new(std::slice::from_ref(&rule));
     bench.load(7, 9.0);
@@ -319,7 +319,7 @@ fn it_goes_on_firing_over_a_restart_with_its_start_and_labels_and_says_nothing()
 }
 
 #[test]
-fn what_the_settings_no_longer_hold_is_resolved() {
+fn an_alert_without_its_rule_is_resolved() {
     let quick = AlertSettings { lasting: Duration::ZERO, ..rule() };
     let changes: [(&str, Vec<AlertSettings>); 4] = [
         ("it is no longer in the settings", vec![]),
@@ -344,7 +344,7 @@ fn what_the_settings_no_longer_hold_is_resolved() {
 }
 
 #[test]
-fn another_threshold_is_no_other_alert() {
+fn a_new_threshold_does_not_end_a_firing_alert() {
     let quick = AlertSettings { lasting: Duration::ZERO, ..rule() };
     let mut bench = Bench::new(std::slice::from_ref(&quick));
     bench.load(0, 9.0);
@@ -359,7 +359,7 @@ fn another_threshold_is_no_other_alert() {
 }
 
 #[test]
-fn a_resolved_one_is_sent_until_it_was_taken_once() {
+fn a_resolved_alert_is_sent_until_it_is_accepted_once() {
     let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
     bench.load(0, 9.0);
     assert_eq!(bench.sends().len(), 1);
@@ -384,7 +384,7 @@ fn a_resolved_one_is_sent_until_it_was_taken_once() {
 }
 
 #[test]
-fn one_that_fires_again_takes_back_what_nobody_heard() {
+fn an_alert_that_fires_again_drops_its_unsent_resolution() {
     let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
     bench.load(0, 9.0);
     bench.load(10, 1.0);
@@ -395,7 +395,7 @@ fn one_that_fires_again_takes_back_what_nobody_heard() {
 }
 
 #[test]
-fn a_receiver_that_is_away_for_long_costs_a_bounded_memory() {
+fn a_receiver_away_for_long_costs_bounded_memory() {
     let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
     for number in 0..MOST_RESOLVED as i64 + 5 {
         bench.after(1, vec![Point::new(&LOAD, 9.0).with("n", number)]);
@@ -406,7 +406,7 @@ fn a_receiver_that_is_away_for_long_costs_a_bounded_memory() {
 }
 
 #[test]
-fn it_is_written_once_for_each_change_and_again_after_a_failure() {
+fn each_change_is_written_once_and_again_after_a_failure() {
     let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
     let writes = |bench: &mut Bench| {
         let mut out = Vec::new();
@@ -434,7 +434,7 @@ fn it_is_written_once_for_each_change_and_again_after_a_failure() {
 }
 
 #[test]
-fn labels_are_as_prometheus_has_them() {
+fn labels_are_named_as_in_prometheus() {
     let rule = AlertSettings {
         labels: vec![("team".into(), "edge".into()), ("device".into(), "mine".into()), ("empty".into(), String::new())],
         ..rule()
@@ -463,7 +463,8 @@ fn numbers_are_short_enough_to_read() {
 }
 
 impl Bench {
-    /// The batch that is out was taken by a receiver whose clock is so many seconds ahead. What is told of that.
+    /// A receiver whose clock is so many seconds ahead accepts the batch that is under way. Returns the lines of the
+    /// log.
     fn taken_by_one_ahead(&mut self, ahead: u64) -> Vec<String> {
         let at = self.at();
         let theirs = at.wall + Duration::from_secs(ahead);
@@ -481,7 +482,7 @@ impl Bench {
 const WEEK: u64 = 7 * 24 * 3600;
 
 #[test]
-fn a_receiver_whose_clock_is_alike_is_told_once_and_in_our_time() {
+fn a_receiver_with_an_equal_clock_gets_one_batch_in_our_time() {
     let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
     bench.load(0, 9.0);
     assert_eq!(bench.sends()[0].starts_at, WALL);
@@ -493,7 +494,7 @@ fn a_receiver_whose_clock_is_alike_is_told_once_and_in_our_time() {
 }
 
 #[test]
-fn a_receiver_whose_clock_is_ahead_is_told_again_in_its_own_time() {
+fn a_receiver_with_a_clock_ahead_gets_the_batch_again_in_its_time() {
     let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
     bench.load(0, 9.0);
     let ours = bench.sends();
@@ -512,13 +513,13 @@ fn a_receiver_whose_clock_is_ahead_is_told_again_in_its_own_time() {
     bench.seconds += 60;
     assert_eq!(bench.sends()[0].starts_at, theirs[0].starts_at);
 
-    // The clock of this host is put right.
+    // The clock of this host is corrected.
     assert_eq!(bench.taken_by_one_ahead(0), NOTHING);
     assert_eq!(bench.sends()[0].starts_at, ours[0].starts_at);
 }
 
 #[test]
-fn a_clock_that_jumps_with_each_answer_has_the_same_sent_twice_and_no_more() {
+fn a_receiver_clock_that_jumps_causes_one_correction_only() {
     let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
     bench.load(0, 9.0);
     let mut sent = 0;
@@ -531,7 +532,7 @@ fn a_clock_that_jumps_with_each_answer_has_the_same_sent_twice_and_no_more() {
 }
 
 #[test]
-fn a_resolved_one_that_was_told_in_the_wrong_time_waits_for_the_right_one() {
+fn a_resolution_sent_with_wrong_times_is_sent_again() {
     let mut bench = Bench::new(&[AlertSettings { lasting: Duration::ZERO, ..rule() }]);
     bench.load(0, 9.0);
     bench.load(10, 1.0);

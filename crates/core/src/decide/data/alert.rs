@@ -1,4 +1,4 @@
-//! Alerts: their settings, those that fire or did, and how they are shown.
+//! The data of alerts: their settings, the alerts that fire or fired, and their report.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,43 +7,43 @@ use std::time::{Duration, SystemTime};
 use super::delivery::Deliveries;
 use crate::telemetry::{Attributes, Value};
 
-/// One of `alerts`.
+/// The rule of one alert, an entry of `alerts` in the settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertSettings {
-    /// Unlike that of any other alert.
+    /// The name of the alert; no other one has it.
     pub name: String,
-    /// The name of a metric.
+    /// The name of the metric that is compared.
     pub metric: String,
-    /// Attributes that a series must have.
+    /// Attributes that a series must have; all series without any.
     pub conditions: Vec<(String, String)>,
-    /// Whether the change per second is looked at.
+    /// Whether the change per second is compared instead of the value.
     pub rate: bool,
-    /// When it is bad.
+    /// The limit beyond which a value is bad.
     pub threshold: Threshold,
-    /// The value at which it is good again: not above it, or not below it.
+    /// A firing alert is resolved when the value is no longer above this (or below it, for a threshold below).
     pub resolve_at: f64,
-    /// How long it must have been bad.
+    /// How long a value must be bad before the alert fires.
     pub lasting: Duration,
-    /// How bad it is.
+    /// The severity, also a label of the alert.
     pub severity: AlertSeverity,
-    /// A sentence.
+    /// A sentence for the person who gets the alert.
     pub summary: Option<String>,
-    /// Labels for whoever routes it.
+    /// Further labels, by which the receiver routes the alert.
     pub labels: Vec<(String, String)>,
 }
 
-/// When a value is bad.
+/// The limit beyond which a value is bad.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Threshold {
-    /// Above this.
+    /// Values above this are bad.
     Above(f64),
-    /// Below this.
+    /// Values below this are bad.
     Below(f64),
 }
 
-/// How bad an alert is.
+/// The severity of an alert, in the words of the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the words are the user's")]
+#[expect(missing_docs, reason = "the words are the user's")]
 pub enum AlertSeverity {
     Info,
     Warning,
@@ -60,7 +60,7 @@ impl AlertSeverity {
         }
     }
 
-    /// Reads what [`word`](Self::word) wrote.
+    /// Reads a word of [`word`](Self::word).
     pub fn from_word(word: &str) -> Option<Self> {
         [Self::Info, Self::Warning, Self::Critical].into_iter().find(|severity| severity.word() == word)
     }
@@ -109,26 +109,26 @@ impl fmt::Display for AlertSeverity {
     }
 }
 
-/// An alert that fires, or did.
+/// An alert that fires or fired: one series of a rule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alert {
-    /// As the settings call it.
+    /// The name of its rule in the settings.
     pub name: String,
-    /// Which metric is bad.
+    /// The metric of the bad value.
     pub metric: String,
-    /// Which series of it.
+    /// The attributes of the series.
     pub attributes: Attributes,
-    /// What it is known by at the receiver: the same from its first to its last hour, whatever the settings become.
+    /// The labels by which the receiver knows it. They stay the same while it fires, even if the settings change.
     pub labels: Vec<(String, String)>,
-    /// How bad it is.
+    /// The severity, as its rule had it when the alert fired.
     pub severity: AlertSeverity,
-    /// What the settings say about it.
+    /// The sentence of its rule.
     pub summary: Option<String>,
-    /// When it fired, to the second.
+    /// The time at which it fired, by the wall clock, to the second.
     pub since: SystemTime,
-    /// The value that was seen last, or its change per second.
+    /// The last value, or its change per second.
     pub value: f64,
-    /// When it is bad.
+    /// The limit that the value broke.
     pub threshold: Threshold,
 }
 
@@ -145,30 +145,30 @@ impl fmt::Display for Alert {
     }
 }
 
-/// An alert that no longer fires, for whoever has not heard of it yet.
+/// An alert that no longer fires. It is kept until the webhook has accepted it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResolvedAlert {
-    /// As it was when it fired last.
+    /// The alert with its last value.
     pub alert: Alert,
-    /// When it was resolved, to the second.
+    /// The time at which it was resolved, by the wall clock, to the second.
     pub at: SystemTime,
 }
 
-/// What must survive the agent.
+/// The part of the alerts that survives a restart of the agent.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AlertMemory {
-    /// What fires, and how often it is measured, as far as that is known.
+    /// The firing alerts, each with the time between measurements as far as known.
     pub firing: Vec<(Alert, Option<Duration>)>,
-    /// What the webhook has not taken yet, oldest first.
+    /// The resolved alerts that the webhook has not accepted yet, oldest first.
     pub resolved: Vec<ResolvedAlert>,
 }
 
 /// The state of an alert, or of one of its series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlertState {
-    /// Nothing was measured.
+    /// No value was measured.
     Unmeasured,
-    /// The value is good.
+    /// The last value is good.
     Good,
     /// The value is bad, but not yet for long enough.
     Pending,
@@ -176,43 +176,43 @@ pub enum AlertState {
     Firing,
 }
 
-/// What is known of one alert of the settings or one series of it.
+/// The report on one rule of the settings, or on one series of it that is bad.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertReport {
-    /// As the settings call it.
+    /// The name of the rule.
     pub name: String,
-    /// Which metric is looked at.
+    /// The metric that is compared.
     pub metric: String,
-    /// How its value is.
+    /// The state of the series; of all series if none is bad.
     pub state: AlertState,
-    /// How bad it is.
+    /// The severity of the rule.
     pub severity: AlertSeverity,
-    /// Since when it is pending or fires.
+    /// The time since which it is pending or fires.
     pub since: Option<SystemTime>,
-    /// The last value; the worst of all series if they are good.
+    /// The last value; the worst of all series if none is bad.
     pub value: Option<f64>,
-    /// When it is bad.
+    /// The limit beyond which a value is bad.
     pub threshold: Threshold,
-    /// Which series; empty if all are good.
+    /// The attributes of the series; empty if no series is bad.
     pub attributes: Attributes,
-    /// What the settings say about it.
+    /// The sentence of the rule.
     pub summary: Option<String>,
 }
 
-/// Everything that reports tell of alerts.
+/// The report on all alerts.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AlertsReport {
-    /// In the order of the settings.
+    /// One or more entries for each rule, in the order of the settings.
     pub alerts: Vec<AlertReport>,
-    /// What became of them at the webhook.
+    /// The batches sent to the webhook.
     pub messages: Deliveries,
-    /// Series that are not looked at, because an alert has too many.
+    /// The number of series that are ignored because their rule has too many.
     pub overlooked: u64,
-    /// ResolvedAlert alerts that the webhook never took, because too many others came after them.
+    /// The number of resolved alerts that the webhook never got because too many others followed.
     pub dropped: u64,
 }
 
-/// A number for people: at most six digits that matter.
+/// Prints a number for people, with at most six significant digits.
 pub fn rounded(value: f64) -> String {
     if value == value.trunc() || value == 0.0 {
         return format!("{value}");
@@ -221,7 +221,7 @@ pub fn rounded(value: f64) -> String {
     format!("{value:.digits$}").trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// An attribute's value as text.
+/// The value of an attribute as text.
 pub fn text(value: &Value) -> Cow<'_, str> {
     match value {
         Value::Text(text) => Cow::Borrowed(text),

@@ -2,31 +2,31 @@
 
 use std::time::{Duration, SystemTime};
 
-/// A check, as far as decisions depend on it.
+/// The plan of a check: the part of its settings that decisions depend on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckPlan {
-    /// Unlike that of any other check.
+    /// The name of the check; no other one has it.
     pub name: String,
-    /// Which kind it is.
+    /// The kind, for status and metrics.
     pub kind: CheckKind,
-    /// Time between two checks.
+    /// Time between the starts of two checks.
     pub every: Duration,
-    /// A check that takes longer has failed.
+    /// The limit of one check. A longer one has failed.
     pub timeout: Duration,
-    /// A hash of everything that the settings say of it: with another one it is another check.
+    /// A hash of all settings of the check. Another hash means another check.
     pub fingerprint: u64,
 }
 
 /// The kinds of checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckKind {
-    /// A GET.
+    /// Sends a GET request.
     Http,
-    /// A connection.
+    /// Opens a TCP connection.
     Tcp,
-    /// A look-up of a name.
+    /// Looks up a name.
     Dns,
-    /// A program.
+    /// Runs a program.
     Exec,
 }
 
@@ -42,37 +42,37 @@ impl CheckKind {
     }
 }
 
-/// What came of a check.
+/// The outcome of a check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckOutcome {
-    /// Whether it is good, and what there is to say: with secrets taken out.
+    /// Good or bad, with a message that has its secrets removed.
     pub result: Result<String, String>,
-    /// How long it took.
+    /// The duration of the check.
     pub took: Duration,
 }
 
-/// A check as it is shown.
+/// The report on a check, for status and the plain report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckReport {
-    /// What it is called.
+    /// The name of the check.
     pub name: String,
-    /// Which kind it is.
+    /// The kind of the check.
     pub kind: CheckKind,
-    /// What is known; nothing before the first result.
+    /// The last result; none before the first one.
     pub last: Option<CheckResult>,
 }
 
 /// The last result of a check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckResult {
-    /// Whether it was good.
+    /// Whether the check was good.
     pub ok: bool,
-    /// Since when it is as it is.
+    /// The time since which it has been good, or bad.
     pub since: SystemTime,
-    /// When it came.
+    /// The time of this result.
     pub at: SystemTime,
-    /// How long the check took; not known of one that has not come back.
+    /// The duration; unknown for a check that has not returned.
     pub took: Option<Duration>,
-    /// What there is to say.
+    /// The message of the outcome.
     pub message: String,
 }

@@ -1,14 +1,14 @@
-//! Two clocks, read at the same moment.
+//! The clocks of a server and of this host.
 
 use std::time::SystemTime;
 
-/// Two clocks, read at the same moment.
+/// The clocks of a server and of this host, read at the same moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clocks {
-    /// The server that was asked, for people.
+    /// The server, for the log.
     pub server: String,
-    /// Its clock, by the `Date` of its answer.
+    /// The server's clock, from the `Date` of its answer.
     pub theirs: SystemTime,
-    /// Ours, when the answer came.
+    /// The clock of this host when the answer came.
     pub ours: SystemTime,
 }

@@ -1,108 +1,108 @@
-//! The collector as a process: how it was started, how it is, how it ended.
+//! The collector as a process: its start, its health and its end.
 
 use std::fmt;
 use std::time::SystemTime;
 
-/// A collector that has been started.
+/// A collector process that has been started.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Child {
-    /// Its process, also its process group.
+    /// The process id, also that of its process group.
     pub pid: u32,
-    /// What vouches for its health.
+    /// The source of its health.
     pub witness: Witness,
-    /// What became of that which reads a Docker engine in its config.
+    /// Whether its config reads a Docker engine.
     pub engine: EngineUse,
-    /// Whether it was given what can be passed beside its config.
+    /// Whether it was given `more.yaml`.
     pub additions: Additions,
 }
 
-/// Whether a collector was given the file that can be passed beside the built-in config, `more.yaml`.
+/// Whether a collector was given `more.yaml`, the file that can be passed beside the built-in config.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Additions {
-    /// There is none for its config, or the collector finds it invalid.
+    /// There is no such file for its config, or the collector finds it invalid.
     Unused,
-    /// It was given the file.
+    /// The file was passed.
     Given,
-    /// It was started without the file.
+    /// The file was left out at this start.
     LeftOut,
 }
 
-/// What becomes of that which reads a Docker engine in a config. A collector that is started while the engine is away does
-/// not come up with it; one that is up stays up.
+/// Whether a collector reads a Docker engine. A collector with a Docker receiver does not start while the engine is
+/// away; once up, it survives the loss of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EngineUse {
-    /// There is nothing of the kind, or nothing that could be left out.
+    /// The config has no Docker receiver, or none that could be left out.
     Unused,
-    /// It is used.
+    /// The Docker receivers are part of the config.
     Read,
-    /// It was left out.
+    /// The Docker receivers were left out at this start.
     LeftOut,
 }
 
-/// Why a collector could not be started.
+/// The failure to start a collector at all.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpawnFailure {
-    /// For people.
+    /// The reason, for people.
     pub reason: String,
 }
 
-/// How a collector ended.
+/// The end of a collector process.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Exit {
-    /// For people: `code 1` or `signal 9`.
+    /// The exit status for people: `code 1` or `signal 9`.
     pub how: String,
-    /// The last of what it printed, made short.
+    /// The last lines of its output, shortened.
     pub last_words: String,
-    /// It ended because the port that the agent picked for it was taken.
+    /// Whether it ended because another program took the port that the agent had picked for it.
     pub stolen_port: bool,
 }
 
-/// The last end that nobody asked for.
+/// The last end of a collector that was not asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LastExit {
-    /// How it ended, or why it was ended.
+    /// The exit status, or the reason for which the agent ended it.
     pub how: String,
-    /// The last of what it printed.
+    /// The last lines of its output.
     pub last_words: String,
-    /// When.
+    /// The time of the end, by the wall clock.
     pub at: SystemTime,
 }
 
-/// What happens to the collector.
+/// An event of the collector, or a wish about it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CollectorEvent {
-    /// Time has passed, or what is wanted has changed.
+    /// Time has passed, or the wanted config has changed.
     Due,
     /// The answer to `Action::Spawn`.
     Spawned(Result<Child, SpawnFailure>),
     /// A process ended.
     Exited {
-        /// Which.
+        /// The process id, which may be that of an earlier collector.
         pid: u32,
-        /// How.
+        /// The exit status and the last output.
         exit: Exit,
     },
     /// A probe ended.
     Probed {
-        /// Of which process.
+        /// The process that was probed.
         pid: u32,
-        /// What it saw.
+        /// The result.
         probe: Probe,
     },
-    /// Start it anew: the server wants that, or its arguments or environment have changed.
+    /// Start it anew: the server asks for it, or its arguments or environment have changed.
     Restart,
-    /// Whatever is ending ends now.
+    /// End it now, without waiting for an end in order.
     Hurry,
 }
 
-/// What vouches for the collector's health.
+/// The source of the collector's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Witness {
     /// Its `health_check` extension answers 200.
     HealthCheck,
     /// It sends `READY=1` and `WATCHDOG=1` to the agent's notify socket.
     SdNotify,
-    /// Nothing better than the process being alive and not stopped.
+    /// Only the process itself: it is alive and not stopped.
     Alive,
 }
 
@@ -116,13 +116,13 @@ impl fmt::Display for Witness {
     }
 }
 
-/// What one probe saw.
+/// The result of one probe.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Probe {
-    /// The witness vouches for it.
+    /// The collector is healthy.
     Healthy,
-    /// The collector answers, and says that it is not well.
+    /// The collector answers that it is unhealthy, for this reason.
     Unhealthy(String),
-    /// No answer: refused, timed out, or the process is stopped.
+    /// No answer, for this reason: refused, timed out, or the process is stopped.
     Silent(String),
 }

@@ -1,12 +1,12 @@
 //! The counts of deliveries.
 
-/// Deliveries so far.
+/// The deliveries to one receiver since the start of the agent.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Deliveries {
-    /// Taken by the other side.
+    /// The number that the receiver accepted.
     pub sent: u64,
-    /// Not taken. What they said is in a later one.
+    /// The number that failed. Their contents are part of a later delivery.
     pub failed: u64,
-    /// Why the last one failed, or what of it was refused; none once one was taken whole.
+    /// The reason of the last failure or refusal; none after a delivery was accepted whole.
     pub last_error: Option<String>,
 }

@@ -1,42 +1,42 @@
-//! The Docker engine: which is watched, what it reports, and what is to be done with it.
+//! The Docker engine: its settings, its events and the tasks with it.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Which engine is watched, and how.
+/// The settings of the Docker engine that is watched.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineSettings {
-    /// Its socket.
+    /// The path of its socket.
     pub socket: PathBuf,
-    /// The most time between two looks at the usage, zero being never.
+    /// The most time between two readings of the usage; zero means never.
     pub usage_every: Duration,
 }
 
-/// What the engine did.
+/// An event of the engine, or the end of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub enum EngineEvent {
-    /// The stream is open; in words, by whom.
+    /// The stream of events is open. The text names the engine and its version.
     StreamOpened(String),
-    /// The stream broke, or could not be opened.
+    /// The stream broke or could not be opened, for this reason.
     StreamLost(String),
-    /// A container changed.
+    /// A container has changed.
     Changed,
-    /// A look ended, well or not.
+    /// The containers were listed, or the listing failed.
     Listed,
-    /// The position among the events is on disk, or could not be put there.
+    /// The position in the stream was written to disk, or the write failed for this reason.
     PositionKept(Result<(), String>),
 }
 
-/// What is to be done with the engine.
+/// A task with the engine.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum EngineTask {
     /// Open the stream of events; answered by [`EngineEvent::StreamOpened`] and at its end by [`EngineEvent::StreamLost`].
     OpenStream,
     /// List the containers; answered by [`EngineEvent::Listed`].
     List {
-        /// Read the usage of each as well.
+        /// Whether to read the usage of each container as well.
         usage: bool,
     },
-    /// Put the position among the events on disk; answered by [`EngineEvent::PositionKept`].
+    /// Write the position in the stream to disk; answered by [`EngineEvent::PositionKept`].
     KeepPosition,
 }

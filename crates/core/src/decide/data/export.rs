@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-/// What the settings say of exports.
+/// The settings of exports.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ExportParams {
-    /// Time between two of them.
+    /// Time between two exports.
     pub every: Duration,
-    /// Whether they go to the collector that is looked after.
+    /// Whether exports go to the collector of this agent.
     pub to_collector: bool,
-    /// Whether metrics are among them: events always are.
+    /// Whether metrics are exported; events always are.
     pub metrics: bool,
 }
 
-/// What an export brought.
+/// The result of an export that was answered.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ExportOutcome {
-    /// Batches that were answered.
+    /// The number of batches that were answered.
     pub sent: u64,
-    /// Whether there is more to be sent.
+    /// Whether more is waiting.
     pub more: bool,
-    /// What the other side would not have, and why. It is lost.
+    /// The reason of a refusal. The refused part is lost.
     pub trouble: Option<String>,
 }

@@ -1,59 +1,59 @@
-//! Why something that was sent or asked did not come about: an exchange, a report, an export, a batch of alerts.
+//! The failure of something that was sent or asked: an exchange, a report, an export, a batch of alerts.
 
 use std::time::Duration;
 
-/// An attempt that failed, as the events of the core carry it.
+/// A failed attempt, as events carry it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// What happened and the way out, without secrets.
+    /// The cause and the way out, without secrets.
     pub message: String,
-    /// What it is counted as.
+    /// The cause by which it is counted.
     pub kind: FailureKind,
-    /// How long the server wants to be left alone; at most a day.
+    /// The time for which the server asked to be left alone; at most a day.
     pub retry_after: Option<Duration>,
 }
 
 impl Failure {
-    /// A failure after which nobody asked to be left alone.
+    /// A failure without a wish of the server.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self { message: message.into(), kind, retry_after: None }
     }
 }
 
-/// A failure by its cause. `otelet.exchange.failures` counts by these words.
+/// The cause of a failure. `otelet.exchange.failures` counts by these words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// A setting, or a file that it names, cannot be used.
+    /// A setting, or a file that it names, is unusable.
     Settings,
-    /// The name of the host is not known.
+    /// The name of the host cannot be resolved.
     Resolve,
-    /// No connection.
+    /// No connection was made.
     Connect,
-    /// TLS did not come about.
+    /// The TLS handshake failed.
     Tls,
-    /// No answer in time.
+    /// No answer came in time.
     Timeout,
-    /// An answer with a status that does not serve.
+    /// The status of the answer is an error.
     Status,
-    /// A body that is too large.
+    /// The body is too large.
     Size,
-    /// A redirect that is not followed.
+    /// The server redirects to a place that is not followed.
     Redirect,
-    /// An answer that breaks the rules of its protocol.
+    /// The answer breaks the rules of its protocol.
     Protocol,
-    /// A config without a good signature.
+    /// The config has no valid signature.
     Signature,
-    /// A file that is not there.
+    /// The file does not exist.
     Missing,
-    /// A file that cannot be read.
+    /// The file cannot be read.
     Read,
-    /// The host gave the agent no thread to try it on.
+    /// The host gave the agent no thread for the attempt.
     Thread,
 }
 
 impl FailureKind {
-    /// The word that is counted.
+    /// The word by which it is counted.
     pub fn word(self) -> &'static str {
         match self {
             Self::Settings => "settings",

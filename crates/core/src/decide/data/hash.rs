@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// SHA-256 of a configuration's body, byte for byte as it was offered.
+/// SHA-256 of a configuration's body as it was offered.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConfigHash(pub [u8; 32]);
 
@@ -12,7 +12,7 @@ impl ConfigHash {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Reads what [`hex`](Self::hex) wrote.
+    /// Reads the digits of [`hex`](Self::hex).
     pub fn from_hex(text: &str) -> Option<Self> {
         if text.len() != 64 || !text.is_ascii() {
             return None;

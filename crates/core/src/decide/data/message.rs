@@ -1,24 +1,24 @@
-//! An alert as a receiver of the webhook is told of it.
+//! The message about an alert that the webhook gets.
 
 use std::time::SystemTime;
 
 use super::alert::{Alert, rounded};
 
-/// An alert as a receiver is told of it.
+/// An alert as the webhook's receiver gets it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertMessage {
-    /// What it is known by.
+    /// The labels by which the receiver knows the alert.
     pub labels: Vec<(String, String)>,
-    /// What is said about it.
+    /// Texts for people, by name.
     pub annotations: Vec<(&'static str, String)>,
-    /// When it fired, by the receiver's clock.
+    /// The time at which it fired, by the receiver's clock.
     pub starts_at: SystemTime,
-    /// When it was resolved, or will be if it is not repeated.
+    /// The time at which it was resolved, or at which it ends unless it is repeated.
     pub ends_at: SystemTime,
 }
 
 impl AlertMessage {
-    /// Of this alert.
+    /// Describes this alert.
     pub fn new(alert: &Alert, ends_at: SystemTime) -> Self {
         let description = format!("{alert}, bad is {}", alert.threshold);
         Self {
@@ -33,7 +33,7 @@ impl AlertMessage {
                 ("threshold", alert.threshold.to_string()),
             ],
             starts_at: alert.since,
-            // A clock that was put back must not make it end before it starts: nobody would take that.
+            // If the clock of this host was set back, the end must not lie before the start: no receiver accepts that.
             ends_at: ends_at.max(alert.since),
         }
     }

@@ -4,14 +4,14 @@ use std::time::SystemTime;
 
 use super::hash::ConfigHash;
 
-/// What the disk holds of all this: everything that must survive the agent.
+/// The part of the rollout that survives the agent, as the disk holds it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Record {
-    /// The hash last received from the source, whatever became of it.
+    /// The hash last received from the source, valid or not.
     pub remote: Option<ConfigHash>,
     /// The newest config that survived its probation.
     pub last_good: Option<ConfigHash>,
-    /// The one before, for a rollback by a person.
+    /// The last good config before that, for a rollback by a person.
     pub previous: Option<ConfigHash>,
     /// A validated config that has not survived its probation yet.
     pub candidate: Option<Candidate>,
@@ -22,34 +22,34 @@ pub struct Record {
 /// A config on its way to be the last good one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
-    /// Which.
+    /// The hash of the config.
     pub hash: ConfigHash,
-    /// Starts of the agent that found it unproven.
+    /// The number of starts of the agent that found it still in its probation.
     pub attempts: u32,
 }
 
-/// A config that was refused.
+/// A config that was refused or rolled back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
-    /// Which.
+    /// The hash of the config.
     pub hash: ConfigHash,
-    /// Why, in the collector's own words where there are any.
+    /// The reason, in the collector's own words if there are any.
     pub reason: String,
-    /// When, by the wall clock.
+    /// The time of the last refusal, by the wall clock.
     pub at: SystemTime,
-    /// How often.
+    /// The number of refusals.
     pub times: u32,
-    /// Whether it is still not to be tried: another offer in between lifts that.
+    /// Whether it must not be tried now. An offer of another config lifts this.
     pub barred: bool,
 }
 
-/// What the collector's `validate` said.
+/// The verdict of the collector's `validate`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// Exit code 0.
+    /// The config is valid: exit code 0.
     Passed,
-    /// It will not run on this.
+    /// The config is invalid, for this reason.
     Refused(String),
-    /// It could not be asked; says nothing about the config.
+    /// The collector could not be asked, for this reason, which says nothing about the config.
     Unable(String),
 }

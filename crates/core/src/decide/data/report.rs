@@ -1,4 +1,4 @@
-//! The report: the state of the agent, computed when it is asked for and never stored beside that state.
+//! The report: computed from the state of the agent on demand, never stored beside it.
 
 use std::time::Instant;
 
@@ -10,92 +10,92 @@ use super::hash::ConfigHash;
 use super::record::Refusal;
 use super::source::{ActiveSource, Exchanges};
 
-/// Remote config status, in OpAMP's words.
+/// The remote config status, in OpAMP's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemoteConfigStatus {
-    /// Nothing was ever received.
+    /// No config was ever received.
     Unset,
-    /// What was received last is being checked or tried.
+    /// The config received last is being checked or tried.
     Applying,
-    /// What was received last runs and has survived its probation.
+    /// The config received last runs and has survived its probation.
     Applied,
-    /// What was received last does not run, for a reason.
+    /// The config received last does not run; the report has the reason.
     Failed,
 }
 
 /// The state of the collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CollectorState {
-    /// There is no config to run.
+    /// No config is there to run.
     Idle,
-    /// It cannot be started.
+    /// The collector cannot be started.
     Held,
-    /// It is started again after a while.
+    /// The collector waits for its next start.
     Waiting,
-    /// It is being started.
+    /// The collector is being started.
     Starting,
-    /// It runs.
+    /// The collector runs, healthy or not.
     Up,
-    /// It was asked to end.
+    /// The collector was asked to end.
     Stopping,
 }
 
-/// What every exchange carries, and what `otelet status` shows.
+/// The report of the agent on itself: each exchange carries it, and `otelet status` shows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentReport {
-    /// What became of the config received last.
+    /// The status of the config received last.
     pub status: RemoteConfigStatus,
-    /// Why it failed, else empty.
+    /// The reason of a failed status, else empty.
     pub message: String,
-    /// The hash received last.
+    /// The hash of the config received last.
     pub remote: Option<ConfigHash>,
     /// The config that the collector runs on.
     pub effective: Option<ConfigHash>,
     /// The newest config that survived its probation.
     pub last_good: Option<ConfigHash>,
-    /// The one before.
+    /// The last good config before that.
     pub previous: Option<ConfigHash>,
     /// The config in its probation.
     pub candidate: Option<ConfigHash>,
-    /// Configs that were refused, oldest first.
+    /// The refused configs, oldest first.
     pub refused: Vec<Refusal>,
-    /// The collector.
+    /// The report on the collector.
     pub collector: CollectorReport,
     /// The source that answered last.
     pub serving: Option<ActiveSource>,
-    /// Exchanges so far.
+    /// The exchanges since the start of the agent.
     pub exchanges: Exchanges,
-    /// Plain reports so far.
+    /// The plain reports since the start of the agent.
     pub reports: Deliveries,
-    /// Exports so far.
+    /// The exports since the start of the agent.
     pub exports: Deliveries,
-    /// When the next exchange is due, unless one is out.
+    /// The time of the next exchange; none while one is under way.
     pub next_exchange: Option<Instant>,
-    /// What is held against thresholds.
+    /// The report on the alerts.
     pub alerts: AlertsReport,
-    /// The checks that the settings name.
+    /// The reports on the checks, in the order of the settings.
     pub checks: Vec<CheckReport>,
 }
 
-/// What is known of the collector.
+/// The report on the collector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CollectorReport {
-    /// The state that it is in.
+    /// The phase that it is in.
     pub state: CollectorState,
-    /// Its process.
+    /// The process id, if a process is running.
     pub pid: Option<u32>,
-    /// Since when it runs.
+    /// The time of its start, while it is up.
     pub since: Option<Instant>,
-    /// What vouches for its health.
+    /// The source of its health, while it is up.
     pub witness: Option<Witness>,
-    /// Whether it is up and the witness vouches for it.
+    /// Whether it is up and its last probe was good.
     pub healthy: bool,
-    /// What the last probe complained of, or why it cannot be started.
+    /// The complaint of the last probe, or the reason why it cannot be started.
     pub trouble: Option<String>,
-    /// Whether it runs without what reads a Docker engine in its config, until there is one.
+    /// Whether its Docker receivers are left out until the engine is back.
     pub without_engine: bool,
-    /// Starts after an end that nobody asked for.
+    /// The number of starts after an end that was not asked for.
     pub restarts: u64,
-    /// The last end that nobody asked for.
+    /// The last end that was not asked for.
     pub last_exit: Option<LastExit>,
 }

@@ -5,59 +5,59 @@ use std::time::SystemTime;
 use super::failure::Failure;
 use super::hash::ConfigHash;
 
-/// When an answer was heard.
+/// The age of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// In this exchange.
+    /// The source was asked and answered now.
     Fresh,
-    /// In an earlier one: nobody was asked.
+    /// The answer came in an earlier exchange; the source was not asked again.
     Cached,
 }
 
-/// How an exchange ended.
+/// The end of an exchange.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ExchangeOutcome {
-    /// Nothing new.
+    /// The config has not changed.
     Unchanged,
-    /// An empty body, which is never a reason to stop anything.
+    /// The body is empty, which is never a reason to stop a collector.
     Empty,
     /// A config that passed the agent's own checks.
     Offered(ConfigHash),
-    /// A body that the collector need not even be shown.
+    /// A body that fails the agent's own checks. The collector is not asked about it.
     Malformed {
-        /// Its hash.
+        /// The hash of the body.
         hash: ConfigHash,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
-    /// Of a source that was replaced while it was asked: no news of the new one.
+    /// The source was replaced by new settings while it was asked.
     Replaced,
-    /// No answer that serves.
+    /// No usable answer came.
     Failed(Failure),
-    /// It could not even begin, which says nothing of the source.
+    /// The exchange could not begin, which says nothing about the source.
     NotAsked(Failure),
 }
 
-/// Exchanges so far, by what came of them.
+/// The exchanges since the start of the agent, by outcome.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Exchanges {
-    /// A body came.
+    /// The number of bodies received.
     pub offered: u64,
-    /// Nothing new.
+    /// The number of answers "unchanged".
     pub unchanged: u64,
-    /// No answer that serves, or an empty body.
+    /// The number of failures and empty bodies.
     pub failed: u64,
-    /// Why the last one failed; none once one has succeeded.
+    /// The reason of the last failure; none after a success.
     pub last_error: Option<String>,
-    /// When the last good answer came.
+    /// The time of the last success, by the wall clock.
     pub last_success: Option<SystemTime>,
 }
 
 /// The source that answered last.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ActiveSource {
-    /// Where it is, without secrets.
+    /// The location without secrets.
     pub location: String,
-    /// Why the first does not serve, if this is another one.
+    /// The reason why the first source does not serve, if this is another one.
     pub trouble: Option<String>,
 }

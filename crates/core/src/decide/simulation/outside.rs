@@ -1,4 +1,4 @@
-//! What the world does with the agent's actions: disk, server, processes, engine and receivers, all made up.
+//! The world's reaction to the agent's actions: a made-up disk, server, engine, receiver and processes.
 
 use super::*;
 
@@ -144,7 +144,8 @@ impl World {
         }
     }
 
-    /// What fires has not ended, and what was resolved has, by the clock of a receiver that told what it shows.
+    /// Checks a batch against the clock of a receiver that has shown it: firing alerts have not ended, and none begins
+    /// in the future.
     fn check_times(&self, batch: &[AlertMessage]) {
         let theirs = self.receivers_wall();
         for one in batch.iter().filter(|_| self.told_ahead == Some(self.receiver_ahead)) {
@@ -168,7 +169,7 @@ impl World {
         }
     }
 
-    /// Has the agent see what there is to be measured. It comes as an event of its own, right behind.
+    /// Measures the gauges. The result follows as an event of its own.
     fn measure(&mut self) {
         let mut points = Vec::new();
         for (number, (value, measured)) in self.gauges.iter().enumerate() {
@@ -180,7 +181,7 @@ impl World {
         self.pending.push((self.now, Event::Measured(std::sync::Arc::new(snapshot))));
     }
 
-    /// Mostly it comes back in time, sometimes much later, sometimes never.
+    /// Most checks return in time, some much later, some never.
     fn check(&mut self, generation: u64) {
         assert!(!self.checking.contains_key(&generation), "{}: check {generation} is under way twice", self.seed);
         let patience = CHECK_TIMEOUT + check::GRACE;
@@ -228,7 +229,7 @@ impl World {
             (true, false) => EngineUse::Read,
             (true, true) => EngineUse::LeftOut,
         };
-        // What the agent does not know yet will reach it in this moment.
+        // An event that is still pending will reach the agent in this moment.
         let lacks_engine = engine == EngineUse::Read && self.engine_away && !self.agent.docker.is_watching();
         let additions = match (has_additions(config), without_additions) {
             (false, _) => Additions::Unused,
@@ -287,7 +288,7 @@ impl World {
         }
     }
 
-    /// The process ends after a while, unless it is about to end earlier anyway.
+    /// The process ends after this time, unless it is about to end earlier anyway.
     pub(super) fn end(&mut self, pid: u32, how: &str, after: Duration) {
         let time = self.now + after;
         let known = self
@@ -325,7 +326,7 @@ impl World {
             Probe::Healthy => {
                 process.well_since.get_or_insert(now);
             }
-            // One or two misses are forgiven, so they do not end what counts as well here.
+            // One or two misses are forgiven, so they do not end the healthy time here either.
             Probe::Silent(_) | Probe::Unhealthy(_) => {}
         }
         probe

@@ -1,48 +1,50 @@
-//! The places that configs come from: they fall silent, come back and change their minds, and what may be asked of them.
+//! The made-up config sources: they fall silent, come back and change their offers. Also checks which of them may be
+//! asked.
 
 use super::*;
 use crate::decide::ActiveSource;
 
-/// How long the first may be silent.
+/// How long the first source may be silent.
 pub(super) const FALLBACK_AFTER: Duration = Duration::from_secs(120);
 
-/// The first is asked with each poll. An exchange with it takes 3 seconds at most, and one that was out before it as well.
+/// The first source is asked with each poll. An exchange with it takes 3 seconds at most, and so does one that was
+/// under way before.
 const RETURN_WITHIN: Duration = Duration::from_secs(33 + 6);
 
-/// After a failure nothing is asked earlier, unless a server says so.
+/// The least time to the next round after a failure, unless a server asks for another.
 const SOONEST: Duration = Duration::from_millis(500);
 
 const LOCATIONS: [&str; 3] = ["first", "second", "third"];
 
-/// Where configs come from.
+/// A config source.
 pub(super) struct Place {
     pub(super) offers: Option<ConfigHash>,
     pub(super) away: bool,
-    /// What it gave this agent last: to that it answers "unchanged".
+    /// The config that it gave this agent last, for which it answers "unchanged".
     given: Option<ConfigHash>,
 }
 
-/// Questions and answers as somebody sees them who knows nothing of the decisions.
+/// Questions and answers as an observer sees them who does not know the decisions.
 pub(super) struct Rounds {
     pub(super) places: [Place; 3],
-    /// The settings name so many of them.
+    /// The number of sources in the settings.
     pub(super) number: usize,
-    /// The time between polls that the server or the settings want.
+    /// The time between polls of the server or the settings.
     every: Duration,
-    /// The first has answered on this host.
+    /// Whether the first source has answered on this host.
     answered: bool,
     silent_since: Option<Instant>,
     begun: Instant,
-    /// The one that was asked last in this round, in vain.
+    /// The source that failed last in this round.
     silent: Option<usize>,
-    /// No round begins earlier.
+    /// The earliest time of the next round.
     not_before: Instant,
     nudged: bool,
     looking: bool,
-    /// Who answered last, here and on disk, with what.
+    /// The source that answered last; on disk, with its config.
     served: Option<usize>,
     on_disk: Option<(usize, Option<ConfigHash>)>,
-    /// What is on disk as it was received.
+    /// The configs whose bodies are whole on disk.
     pub(super) bodies: BTreeSet<ConfigHash>,
 }
 
@@ -80,14 +82,14 @@ impl Rounds {
         (self.nudged, self.silent) = (false, None);
     }
 
-    /// The disk has taken a record, and who answered last with it.
+    /// The disk has stored a record, with the source that answered last.
     pub(super) fn record(&mut self) {
         self.on_disk = self.served.map(|index| (index, self.places[index].given));
     }
 }
 
 impl World {
-    /// Some place changes its mind or its state, mostly the first.
+    /// Some source changes its offer or falls silent or comes back, mostly the first.
     pub(super) fn disturb_places(&mut self) {
         let index = [0, 0, 1, 2][self.below(4) as usize];
         let offer = hash(self.below(12) as u8);
@@ -114,13 +116,13 @@ impl World {
     fn forget_sources(&mut self, answered: bool) {
         let rounds = &mut self.rounds;
         (rounds.answered, rounds.silent_since) = (answered, None);
-        // Only what was said with the config that came last is known again.
+        // Only the config received last is known again, with its source.
         for (index, place) in rounds.places.iter_mut().enumerate() {
             place.given = place.given.filter(|_| rounds.served == Some(index) && index < rounds.number);
         }
     }
 
-    /// What an agent finds that starts from this disk: only whole bodies count, as in the store.
+    /// The record and the source that the next agent finds on disk: only whole bodies count, as in the store.
     pub(super) fn load(&mut self) -> (Record, Option<String>) {
         let rounds = &mut self.rounds;
         let whole = |hash: &ConfigHash| rounds.bodies.contains(hash);
@@ -141,12 +143,12 @@ impl World {
         (rounds.nudged, rounds.looking, rounds.not_before, rounds.every) = (false, false, self.now, POLL_EVERY);
         let served = rounds.served.map(|index| LOCATIONS[index].to_owned());
         self.forget_sources(record.remote.is_some());
-        // A torn body is set aside, so that the next agent does not find it either.
+        // A torn body is set aside, so the agent after the next does not find it either.
         self.disk = record.clone();
         (record, served)
     }
 
-    /// The body of a config gets lost or torn.
+    /// The body of a config is lost or torn.
     pub(super) fn tear(&mut self) {
         let record = self.agent.rollout.record();
         let hashes = [record.last_good, self.agent.rollout.on_trial(), record.previous, record.remote];
@@ -193,7 +195,7 @@ impl World {
     fn answer(&mut self, source: usize, conditional: bool) -> (Freshness, ExchangeOutcome) {
         let Place { offers, away, given } = self.rounds.places[source];
         if away {
-            // What was announced once may be kept, and is offered again to an agent that has lost it.
+            // An announced config may be cached: an agent that lost it gets it again without a question to the server.
             if let (0, false, Some(hash), 0) = (source, conditional, given, self.below(4)) {
                 return (Freshness::Cached, ExchangeOutcome::Offered(hash));
             }
@@ -212,7 +214,7 @@ impl World {
         (Freshness::Fresh, outcome)
     }
 
-    /// Before the agent hears of it.
+    /// Takes note of an event before the agent handles it.
     pub(super) fn note_event(&mut self, event: &Event) {
         let rounds = &mut self.rounds;
         match event {
@@ -222,7 +224,7 @@ impl World {
             Event::Exchanged { source, freshness, outcome } => {
                 if let ExchangeOutcome::Offered(hash) | ExchangeOutcome::Malformed { hash, .. } = outcome {
                     rounds.places[*source].given = Some(*hash);
-                    // The body of a config that is to run again is put back on its way in.
+                    // The body of a config that is to run again is restored when it arrives.
                     let (rollout, record) = (&self.agent.rollout, self.agent.rollout.record());
                     let trusted = [rollout.on_trial(), record.last_good, record.previous].contains(&Some(*hash));
                     if trusted && !self.disk_full {
@@ -249,7 +251,7 @@ impl World {
         }
     }
 
-    /// Once the agent has heard of it, and before it acts: when the next round may begin.
+    /// Takes note of an event after the agent handled it and before it acts: the earliest time of the next round.
     pub(super) fn note_end(&mut self, event: &Event, actions: &[Action]) {
         let Event::Exchanged { outcome, .. } = event else { return };
         let goes_on = actions.iter().any(|action| matches!(action, Action::Exchange { source: 1.., .. }));
@@ -267,7 +269,7 @@ impl World {
         rounds.not_before = if rounds.nudged { self.now } else { self.now + wait };
     }
 
-    /// All sources of the settings are there, and offer nothing that was ever tried.
+    /// Makes all sources answer, each with a config that was never tried.
     pub(super) fn calm_places(&mut self) {
         self.rounds.places.iter_mut().for_each(|place| place.away = false);
         if self.rounds.number < LOCATIONS.len() {
@@ -282,7 +284,7 @@ impl World {
         }
     }
 
-    /// A collector that ends on a torn config comes back: the source has the body still.
+    /// A collector that ended on a torn config runs again: the source still has the body.
     pub(super) fn lose_the_body(&mut self) {
         let newest = hash(200);
         self.rounds.bodies.remove(&newest);
@@ -294,7 +296,7 @@ impl World {
         self.wait_for(newest, "its body was torn and not fetched again");
     }
 
-    /// While the first is silent the next that answers serves, and the first again with its first answer.
+    /// While the first source is silent the next one that answers serves. The first serves again with its first answer.
     pub(super) fn first_falls_silent(&mut self) {
         let away = if self.seed % 4 == 1 { &[0][..] } else { &[0, 1] };
         away.iter().for_each(|index| self.rounds.places[*index].away = true);

@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use log::{Level, LevelFilter};
 
@@ -274,32 +274,6 @@ impl Tail {
         let cut = bytes.len() == self.limit;
         let start = bytes.iter().position(|byte| *byte == b'\n').filter(|_| cut).map_or(0, |end| end + 1);
         String::from_utf8_lossy(&bytes[start..]).into_owned()
-    }
-}
-
-/// Limits a log line to one a minute, for events that may come thousands of times.
-#[derive(Debug)]
-pub struct OnceAMinute(Mutex<Option<Instant>>);
-
-impl OnceAMinute {
-    pub const fn new() -> Self {
-        Self(Mutex::new(None))
-    }
-
-    /// Whether to write the line now.
-    pub fn now(&self, now: Instant) -> bool {
-        let Ok(mut last) = self.0.lock() else { return false };
-        let due = last.is_none_or(|last| now >= last + Duration::from_secs(60));
-        if due {
-            *last = Some(now);
-        }
-        due
-    }
-}
-
-impl Default for OnceAMinute {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

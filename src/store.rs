@@ -35,7 +35,7 @@ pub(crate) use files::set_aside;
 use files::{read, write_synced};
 pub use files::{write_atomically, write_durably};
 use form::{IdentityFile, StateFile};
-pub use memory::{MAX_VALIDATOR, Signed, SourceMemory, Validators};
+pub use memory::{MAX_VALIDATOR, NewestSignature, SourceMemory, Validators};
 use otelet_config::Capabilities;
 use otelet_core::decide::{ConfigHash, Record};
 

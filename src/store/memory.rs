@@ -15,25 +15,25 @@ pub struct SourceMemory {
     pub validators: Validators,
     /// The newest signed config that was accepted, from whomever.
     #[serde(default)]
-    pub signed: Option<Signed>,
+    pub signed: Option<NewestSignature>,
 }
 
 /// The newest signed config that was accepted, as it is on disk.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Signed {
+pub struct NewestSignature {
     /// When it was signed, in Unix seconds.
     pub(crate) at: u64,
     /// SHA-256 of its body, in hex.
     hash: String,
 }
 
-impl From<AcceptedSignature> for Signed {
+impl From<AcceptedSignature> for NewestSignature {
     fn from(accepted: AcceptedSignature) -> Self {
         Self { at: accepted.signed_at, hash: accepted.hash.hex() }
     }
 }
 
-impl Signed {
+impl NewestSignature {
     pub(crate) fn accepted(&self) -> Option<AcceptedSignature> {
         Some(AcceptedSignature { signed_at: self.at, hash: ConfigHash::from_hex(&self.hash)? })
     }

@@ -15,6 +15,7 @@
 //! A file is written to a temporary name, synced, renamed, and the directory synced: after a power cut there is the old
 //! one or the new one. Nothing found here is ever a reason not to start.
 
+mod error;
 mod files;
 mod form;
 mod memory;
@@ -27,16 +28,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::os;
+pub use error::StoreError;
 pub(crate) use files::set_aside;
 use files::{read, write_synced};
 pub use files::{write_atomically, write_durably};
 use form::{IdentityFile, StateFile};
-pub use memory::{MAX_VALIDATOR, NewestSignature, SourceMemory, Validators};
-use otelet_config::Capabilities;
+pub use memory::{Binary, MAX_VALIDATOR, Memory, NewestSignature, SourceMemory, Validators};
 use otelet_core::decide::{ConfigHash, Record};
 
 /// The most that is read of a state file, in bytes; a larger one is foreign.
@@ -47,80 +47,6 @@ const LARGEST_BODY: u64 = 64 * 1024 * 1024;
 
 /// Bodies that are safe from being swept out because they came last.
 const RECENT: usize = 3;
-
-/// Torn files that are kept for a person to look at.
-const BROKEN_KEPT: usize = 4;
-
-/// What is wrong with the state directory.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Another agent runs on it.
-    #[error(
-        "{path}: another agent is running on this state directory; stop it, or give this one a state_dir of its own"
-    )]
-    InUse {
-        /// The lock.
-        path: PathBuf,
-    },
-    /// A file or directory cannot be read or written.
-    #[error("{path}: cannot {what}")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// What was tried.
-        what: &'static str,
-        /// Why not.
-        #[source]
-        cause: io::Error,
-    },
-    /// What is read is not what was written.
-    #[error("{path}: {size} bytes, the most read is {limit}")]
-    TooLarge {
-        /// Which.
-        path: PathBuf,
-        /// Its size, in bytes.
-        size: u64,
-        /// The limit, in bytes.
-        limit: u64,
-    },
-    /// A body whose hash is not its name.
-    #[error("{path}: is not what was written there: its SHA-256 is {found}")]
-    Torn {
-        /// Which.
-        path: PathBuf,
-        /// The hash of what is there.
-        found: ConfigHash,
-    },
-}
-
-impl StoreError {
-    /// The message with its causes, in one line.
-    pub fn chain(&self) -> String {
-        otelet_core::text::chain(self)
-    }
-}
-
-/// What the state directory holds beside the decisions.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Memory {
-    /// What decisions go on from.
-    pub record: Record,
-    /// What the source wants to be remembered.
-    pub source: SourceMemory,
-    /// What is known of the collector's binary.
-    pub binary: Option<Binary>,
-}
-
-/// What is known of a collector's binary, so that a start without network need not ask it again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Binary {
-    /// Path, size and time of change: what tells it from another.
-    pub stamp: String,
-    /// As it prints it itself, `0.149.0`; empty if it does not.
-    pub version: String,
-    /// Which of the extensions it has that can vouch for its health.
-    pub capabilities: Capabilities,
-}
 
 /// The state directory.
 #[derive(Debug, Clone)]

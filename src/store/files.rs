@@ -5,8 +5,11 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{BROKEN_KEPT, StoreError};
+use super::error::StoreError;
 use crate::os;
+
+/// Torn files that are kept for a person to look at.
+pub(super) const BROKEN_KEPT: usize = 4;
 
 /// Reads a file of at most this many bytes.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {

@@ -4,8 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::memory::SourceMemory;
-use super::{Binary, Memory};
+use super::memory::{Binary, Memory, SourceMemory};
 use otelet_core::decide::{Candidate, ConfigHash, Record, Refusal};
 
 /// `instance_uid`, as it is on disk.

@@ -2,8 +2,31 @@
 
 use serde::{Deserialize, Serialize};
 
+use otelet_config::Capabilities;
 use otelet_config::signature::AcceptedSignature;
-use otelet_core::decide::ConfigHash;
+use otelet_core::decide::{ConfigHash, Record};
+
+/// What the state directory holds beside the decisions.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Memory {
+    /// What decisions go on from.
+    pub record: Record,
+    /// What the source wants to be remembered.
+    pub source: SourceMemory,
+    /// What is known of the collector's binary.
+    pub binary: Option<Binary>,
+}
+
+/// What is known of a collector's binary, so that a start without network need not ask it again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Binary {
+    /// Path, size and time of change: what tells it from another.
+    pub stamp: String,
+    /// As it prints it itself, `0.149.0`; empty if it does not.
+    pub version: String,
+    /// Which of the extensions it has that can vouch for its health.
+    pub capabilities: Capabilities,
+}
 
 /// What a source wants to be remembered, with the location that it is about.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

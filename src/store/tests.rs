@@ -114,7 +114,7 @@ fn torn_empty_and_foreign_files_are_never_an_error() {
     }
     let broken =
         fs::read_dir(&dir.0).expect("ours").flatten().filter(|it| it.file_name().to_string_lossy().contains("broken"));
-    assert!(broken.count() <= BROKEN_KEPT, "no more than a few are kept");
+    assert!(broken.count() <= files::BROKEN_KEPT, "no more than a few are kept");
 }
 
 #[test]

@@ -5,44 +5,30 @@ use std::path::PathBuf;
 
 use otelet_core::decide::ConfigHash;
 
-/// What is wrong with the state directory.
+/// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another agent runs on it.
+    /// Another agent uses it.
     #[error(
         "{path}: another agent is running on this state directory; stop it, or give this one a state_dir of its own"
     )]
-    InUse {
-        /// The lock.
-        path: PathBuf,
-    },
+    InUse { path: PathBuf },
     /// A file or directory cannot be read or written.
     #[error("{path}: cannot {what}")]
     Io {
-        /// Which.
         path: PathBuf,
-        /// What was tried.
         what: &'static str,
-        /// Why not.
         #[source]
         cause: io::Error,
     },
-    /// What is read is not what was written.
+    /// A file is larger than any that the agent writes.
     #[error("{path}: {size} bytes, the most read is {limit}")]
-    TooLarge {
-        /// Which.
-        path: PathBuf,
-        /// Its size, in bytes.
-        size: u64,
-        /// The limit, in bytes.
-        limit: u64,
-    },
-    /// A body whose hash is not its name.
+    TooLarge { path: PathBuf, size: u64, limit: u64 },
+    /// The hash of a body differs from its name.
     #[error("{path}: is not what was written there: its SHA-256 is {found}")]
     Torn {
-        /// Which.
         path: PathBuf,
-        /// The hash of what is there.
+        /// The hash of the content.
         found: ConfigHash,
     },
 }

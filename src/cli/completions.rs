@@ -2,7 +2,7 @@
 
 use super::command::COMMANDS;
 use super::flags;
-use crate::settings::schema::{Row, Takes};
+use crate::settings::schema::{Row, ValueKind};
 
 /// Completions for bash, for a file in `/usr/share/bash-completion/completions`.
 pub fn bash() -> String {
@@ -10,9 +10,9 @@ pub fn bash() -> String {
     let mut flags = Vec::new();
     let (mut words, mut files) = (String::new(), Vec::new());
     for (flag, row) in rows() {
-        flags.push(if row.takes == Takes::Nothing { flag.clone() } else { format!("{flag}=") });
+        flags.push(if row.takes == ValueKind::Nothing { flag.clone() } else { format!("{flag}=") });
         match row.takes {
-            Takes::Choice(choice) => {
+            ValueKind::Choice(choice) => {
                 let choice = choice.replace('|', " ");
                 words += &format!("    {flag}) COMPREPLY=($(compgen -W '{choice}' -- \"$word\")) ;;\n");
             }
@@ -52,8 +52,8 @@ pub fn zsh() -> String {
     let mut text = "#compdef otelet\n# Completion of otelet for zsh.\n_arguments \\\n".to_owned();
     for (flag, row) in rows() {
         let (value, action) = match row.takes {
-            Takes::Nothing => (String::new(), String::new()),
-            Takes::Choice(choice) => ("=-".to_owned(), format!(":value:({})", choice.replace('|', " "))),
+            ValueKind::Nothing => (String::new(), String::new()),
+            ValueKind::Choice(choice) => ("=-".to_owned(), format!(":value:({})", choice.replace('|', " "))),
             _ if is_path(row) => ("=-".to_owned(), ":file:_files".to_owned()),
             _ => ("=-".to_owned(), format!(":{}:", row.value().replace(':', "\\:"))),
         };
@@ -76,8 +76,8 @@ pub fn fish() -> String {
     for (flag, row) in rows() {
         let name = flag.trim_start_matches("--");
         let value = match row.takes {
-            Takes::Nothing => String::new(),
-            Takes::Choice(choice) => format!(" -x -a {}", quoted_for_fish(&choice.replace('|', " "))),
+            ValueKind::Nothing => String::new(),
+            ValueKind::Choice(choice) => format!(" -x -a {}", quoted_for_fish(&choice.replace('|', " "))),
             _ if is_path(row) => " -r -F".to_owned(),
             _ => " -x".to_owned(),
         };
@@ -92,7 +92,7 @@ fn rows() -> impl Iterator<Item = (String, &'static Row)> {
 }
 
 fn is_path(row: &Row) -> bool {
-    row.takes == Takes::Text("PATH")
+    row.takes == ValueKind::Text("PATH")
 }
 
 /// The help up to its first full stop: a list has no room for more.

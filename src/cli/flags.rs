@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::command::{Command, EVERY, READS_SETTINGS};
 use super::invocation::Invocation;
 use crate::settings::schema::Row;
-use crate::settings::schema::Takes::{Nothing, Text};
+use crate::settings::schema::ValueKind::{Nothing, Text};
 use crate::settings::schema::flag;
 use crate::settings::{SCHEMA, SETTINGS_FILE};
 

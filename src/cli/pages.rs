@@ -2,7 +2,7 @@
 
 use super::command::COMMANDS;
 use super::flags::rows;
-use crate::settings::schema::{Kind, Row, Takes};
+use crate::settings::schema::{Kind, Row, ValueKind};
 use crate::settings::{SCHEMA, kloudmate_help};
 
 /// The output of `otelet help`, at most 100 columns wide.
@@ -18,7 +18,7 @@ pub fn help() -> String {
         let Some(flag) = flag_with_value(row) else {
             continue;
         };
-        let group = (row.section(), row.takes == Takes::Nothing);
+        let group = (row.section(), row.takes == ValueKind::Nothing);
         if section.replace(group) != Some(group) {
             text += "\n";
         }
@@ -86,7 +86,7 @@ pub fn man() -> String {
 /// The settings as a Markdown table, for docs/settings.md.
 pub fn settings_reference() -> String {
     let mut text = "| key | flag | environment | default | meaning |\n|---|---|---|---|---|\n".to_owned();
-    for row in rows().filter(|row| row.takes != Takes::Nothing) {
+    for row in rows().filter(|row| row.takes != ValueKind::Nothing) {
         let key = if SCHEMA.row(row.key).is_some() { row.key } else { "" };
         let limits = row.limits().map_or(String::new(), |limits| format!(" From {limits}."));
         let cells = [
@@ -104,7 +104,7 @@ pub fn settings_reference() -> String {
 /// The flag with its placeholder, such as `--config-url=URL`.
 fn flag_with_value(row: &Row) -> Option<String> {
     let flag = row.flag()?;
-    Some(if row.takes == Takes::Nothing { flag } else { format!("{flag}={}", row.value()) })
+    Some(if row.takes == ValueKind::Nothing { flag } else { format!("{flag}={}", row.value()) })
 }
 
 /// A row of help: its name on the left, its meaning on the right.

@@ -19,7 +19,7 @@ use super::{Settings, path};
 
 /// One setting in effect, for `otelet diagnose`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Explained {
+pub struct EffectiveSetting {
     /// The key in the settings file.
     pub key: String,
     /// The value, or `<set>` if it is or may be a secret.
@@ -28,7 +28,7 @@ pub struct Explained {
     pub from: String,
 }
 
-impl fmt::Display for Explained {
+impl fmt::Display for EffectiveSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}  # {}", self.key, self.value, self.from)
     }
@@ -43,7 +43,7 @@ pub fn explain(
     flags: &Flags,
     world: &World,
     settings: &Settings,
-) -> Result<(Vec<Explained>, Vec<String>), SettingsError> {
+) -> Result<(Vec<EffectiveSetting>, Vec<String>), SettingsError> {
     let file = File::read(SCHEMA, path(flags, world), world)?;
     let layers = Layers { flags, world, file };
     let mut found = Explanation { layers: &layers, explained: Vec::new(), secrets: settings.secrets() };
@@ -95,7 +95,7 @@ fn collect(value: &serde_yaml::Value, secret: bool, world: &World, secrets: &mut
 
 struct Explanation<'a> {
     layers: &'a Layers<'a>,
-    explained: Vec<Explained>,
+    explained: Vec<EffectiveSetting>,
     secrets: Vec<String>,
 }
 
@@ -112,7 +112,7 @@ impl Explanation<'_> {
             None if row.default.is_empty() => return Ok(()),
             None => (row.default.to_owned(), "default".into()),
         };
-        self.explained.push(Explained { key: row.key.into(), value, from });
+        self.explained.push(EffectiveSetting { key: row.key.into(), value, from });
         Ok(())
     }
 
@@ -150,7 +150,7 @@ impl Explanation<'_> {
             Node::Maps(_) => return Ok(()),
         };
         let from = self.layers.file.place(key).to_string();
-        self.explained.push(Explained { key: key.into(), value, from });
+        self.explained.push(EffectiveSetting { key: key.into(), value, from });
         Ok(())
     }
 
@@ -183,7 +183,7 @@ impl Explanation<'_> {
 }
 
 /// Adds the settings that were adopted from KloudMate's agent.
-fn adopted(settings: &Settings, layers: &Layers, explained: &mut Vec<Explained>) {
+fn adopted(settings: &Settings, layers: &Layers, explained: &mut Vec<EffectiveSetting>) {
     let Settings { config, log_level, .. } = settings;
     let url = match &config.url {
         Some(Location::Url(url)) => url.split('?').next().unwrap_or_default().to_owned(),
@@ -201,7 +201,7 @@ fn adopted(settings: &Settings, layers: &Layers, explained: &mut Vec<Explained>)
         if layers.is_set(key) || value.is_empty() || known.is_some_and(|at| explained[at].value == value) {
             continue;
         }
-        let taken_over = Explained { key: key.into(), value, from: "taken over from KloudMate's agent".into() };
+        let taken_over = EffectiveSetting { key: key.into(), value, from: "taken over from KloudMate's agent".into() };
         match known {
             Some(at) => explained[at] = taken_over,
             None => explained.push(taken_over),

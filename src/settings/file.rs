@@ -8,7 +8,7 @@ use serde::de::Deserializer;
 use super::error::{Place, SettingsError};
 use super::node::Node;
 use super::schema::Schema;
-use super::walk::{Refuse, Walk};
+use super::walk::{RefuseVisitor, Walk};
 use super::world::{LARGEST_FILE, World};
 use crate::os;
 
@@ -67,7 +67,7 @@ impl File {
         if let Err(e) = walk.through(first) {
             return Err(self.refusal(&walk, &e));
         }
-        match documents.next().map(|second| second.deserialize_any(Refuse)) {
+        match documents.next().map(|second| second.deserialize_any(RefuseVisitor)) {
             Some(Err(e)) => {
                 let problem = "a second document; the settings are one document, without \"---\" in between";
                 Err(SettingsError::new(self.spot(&e, ""), problem.to_owned()))

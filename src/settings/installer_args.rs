@@ -14,7 +14,7 @@ use super::flags::Flags;
 use super::load;
 use super::location::Location;
 use super::node::{Node, item, join};
-use super::schema::Takes;
+use super::schema::ValueKind;
 use super::sections::SCHEMA;
 use super::world::World;
 
@@ -93,7 +93,7 @@ impl InstallerArgs {
         for (key, value) in self.flags.iter() {
             let row = SCHEMA.row(key).ok_or_else(|| format!("{key} is not one of otelet's own settings"))?;
             let is_name = key == "collector.path" && Path::new(value).components().count() == 1;
-            if row.takes == Takes::Text("PATH") && !is_name && !Path::new(value).is_absolute() {
+            if row.takes == ValueKind::Text("PATH") && !is_name && !Path::new(value).is_absolute() {
                 return Err(relative(key, value).replace("neither a URL nor an", "no"));
             }
             if key == "config.url" && matches!(&settings.config.url, Some(Location::File(path)) if !path.is_absolute())

@@ -13,7 +13,7 @@ use super::file::File;
 use super::flags::Flags;
 use super::location::{Location, location};
 use super::node::{Node, item, join};
-use super::schema::{Row, Takes};
+use super::schema::{Row, ValueKind};
 use super::secret::Secret;
 use super::way_out::credentials;
 use super::world::World;
@@ -147,7 +147,7 @@ impl Layers<'_> {
         self.required(key, |text| {
             let time = units::parse_time(text).map_err(|e| e.to_string())?;
             match row.takes {
-                Takes::Time(least, most) if time < least || time > most => Err(outside(row)),
+                ValueKind::Time(least, most) if time < least || time > most => Err(outside(row)),
                 _ => Ok(time),
             }
         })
@@ -162,7 +162,7 @@ impl Layers<'_> {
         self.optional(key, |text| {
             let number: i32 = text.parse().map_err(|_| outside(row))?;
             match row.takes {
-                Takes::Number(least, most) if !(least..=most).contains(&number.into()) => Err(outside(row)),
+                ValueKind::Number(least, most) if !(least..=most).contains(&number.into()) => Err(outside(row)),
                 _ => Ok(number),
             }
         })
@@ -283,7 +283,7 @@ pub(crate) fn size_of(row: &'static Row) -> impl Fn(&str) -> Result<u64, String>
     move |text| {
         let size = units::parse_size(text).map_err(|e| e.to_string())?;
         match row.takes {
-            Takes::Size(least, most) if size < least || size > most => Err(outside(row)),
+            ValueKind::Size(least, most) if size < least || size > most => Err(outside(row)),
             _ => Ok(size),
         }
     }

@@ -39,7 +39,7 @@ use sections::{alerts, checks};
 pub use way_out::{PROXY_PASSWORD, Target, WayOut};
 
 pub use error::{Place, SettingsError};
-pub use explain::{Explained, explain, secrets_in};
+pub use explain::{EffectiveSetting, explain, secrets_in};
 pub use flags::Flags;
 pub use location::Location;
 pub use secret::Secret;

@@ -11,7 +11,7 @@ pub struct Row {
     /// The key in the settings file, such as `config.poll_every`. A flag that is no setting has a key of the same form.
     pub key: &'static str,
     /// The kind of value, with its limits.
-    pub takes: Takes,
+    pub takes: ValueKind,
     /// The default, as help shows it. Empty if there is none.
     pub default: &'static str,
     /// One or two sentences, without the default.
@@ -22,7 +22,7 @@ pub struct Row {
 
 /// The kind of value of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Takes {
+pub enum ValueKind {
     /// No value: the flag alone is enough.
     Nothing,
     /// Any text. Help shows this placeholder.
@@ -41,7 +41,7 @@ pub enum Takes {
     Map,
 }
 
-use Takes::{Choice, List, Map, Nothing, Number, Size, Text, Time};
+use ValueKind::{Choice, List, Map, Nothing, Number, Size, Text, Time};
 
 /// The places where a row may be set.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -171,19 +171,19 @@ pub(crate) const fn hours(count: u64) -> Duration {
     Duration::from_secs(count * 3600)
 }
 
-pub(crate) const fn setting(key: &'static str, takes: Takes, default: &'static str, help: &'static str) -> Row {
+pub(crate) const fn setting(key: &'static str, takes: ValueKind, default: &'static str, help: &'static str) -> Row {
     Row { key, takes, default, help, kind: Kind::Setting }
 }
 
-pub(crate) const fn file_only(key: &'static str, takes: Takes, help: &'static str) -> Row {
+pub(crate) const fn file_only(key: &'static str, takes: ValueKind, help: &'static str) -> Row {
     Row { key, takes, default: "", help, kind: Kind::File }
 }
 
 /// A key of the maps in a list. Only the settings file has such keys.
-pub(crate) const fn column(key: &'static str, takes: Takes, default: &'static str, help: &'static str) -> Row {
+pub(crate) const fn column(key: &'static str, takes: ValueKind, default: &'static str, help: &'static str) -> Row {
     Row { key, takes, default, help, kind: Kind::File }
 }
 
-pub(crate) const fn flag(key: &'static str, takes: Takes, default: &'static str, help: &'static str) -> Row {
+pub(crate) const fn flag(key: &'static str, takes: ValueKind, default: &'static str, help: &'static str) -> Row {
     Row { key, takes, default, help, kind: Kind::Flag }
 }

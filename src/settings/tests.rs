@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
-use super::schema::{Kind, Row, Takes};
+use super::schema::{Kind, Row, ValueKind};
 use super::world::LARGEST_FILE;
 use super::*;
 use crate::{cli, exit};
@@ -63,14 +63,14 @@ fn sample(row: &Row) -> &'static str {
         // KloudMate and a pod would need further settings.
         ("config.protocol", _) => "opamp",
         ("config.role", _) => "docker",
-        (_, Takes::Time(..)) => "7s",
-        (_, Takes::Size(..)) => "20MiB",
-        (_, Takes::Number(..)) => "7",
-        (_, Takes::Choice(words)) => words.rsplit('|').next().unwrap(),
-        (_, Takes::Text(_)) => "some:thing",
-        (_, Takes::List) => "[a]",
-        (_, Takes::Map) => "{a: b}",
-        (_, Takes::Nothing) => unreachable!(),
+        (_, ValueKind::Time(..)) => "7s",
+        (_, ValueKind::Size(..)) => "20MiB",
+        (_, ValueKind::Number(..)) => "7",
+        (_, ValueKind::Choice(words)) => words.rsplit('|').next().unwrap(),
+        (_, ValueKind::Text(_)) => "some:thing",
+        (_, ValueKind::List) => "[a]",
+        (_, ValueKind::Map) => "{a: b}",
+        (_, ValueKind::Nothing) => unreachable!(),
     }
 }
 
@@ -708,7 +708,7 @@ fn each_word_of_a_choice_is_the_value_of_that_name() {
         other => panic!("{other} is a choice that this test does not read"),
     };
     for row in SCHEMA.rows() {
-        let Takes::Choice(words) = row.takes else { continue };
+        let ValueKind::Choice(words) = row.takes else { continue };
         for word in words.split('|') {
             let yaml = match row.key.rsplit_once('.') {
                 Some(("alerts[]", key)) => {

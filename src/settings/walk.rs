@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use otelet_core::text::nearest;
 
 use super::node::{Node, item, join};
-use super::schema::{Row, Schema, Takes, without_numbers};
+use super::schema::{Row, Schema, ValueKind, without_numbers};
 use super::world::LARGEST_FILE;
 
 /// One reading of the settings file.
@@ -54,9 +54,9 @@ impl<'a> Walk<'a> {
 }
 
 /// Refuses any value, so that the error has the place of that value.
-pub(crate) struct Refuse;
+pub(crate) struct RefuseVisitor;
 
-impl Visitor<'_> for Refuse {
+impl Visitor<'_> for RefuseVisitor {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -74,7 +74,7 @@ impl<'de> DeserializeSeed<'de> for Section<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        if self.walk.enter(self.key) { d.deserialize_any(Refuse) } else { d.deserialize_any(self) }
+        if self.walk.enter(self.key) { d.deserialize_any(RefuseVisitor) } else { d.deserialize_any(self) }
     }
 }
 
@@ -202,17 +202,17 @@ impl<'de> DeserializeSeed<'de> for Value<'_, '_> {
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Node, D::Error> {
         let key = self.key;
         match self.row.takes {
-            Takes::List | Takes::Map if self.walk.enter(key) => {
-                d.deserialize_any(Refuse).map(|()| Node::List(Vec::new()))
+            ValueKind::List | ValueKind::Map if self.walk.enter(key) => {
+                d.deserialize_any(RefuseVisitor).map(|()| Node::List(Vec::new()))
             }
-            Takes::List => d.deserialize_any(Items(self)).map(Node::List),
-            Takes::Map => d.deserialize_any(Entries(self)).map(Node::Map),
-            Takes::Nothing
-            | Takes::Text(_)
-            | Takes::Choice(_)
-            | Takes::Time(..)
-            | Takes::Size(..)
-            | Takes::Number(..) => Scalar { walk: self.walk, key }.deserialize(d).map(Node::Text),
+            ValueKind::List => d.deserialize_any(Items(self)).map(Node::List),
+            ValueKind::Map => d.deserialize_any(Entries(self)).map(Node::Map),
+            ValueKind::Nothing
+            | ValueKind::Text(_)
+            | ValueKind::Choice(_)
+            | ValueKind::Time(..)
+            | ValueKind::Size(..)
+            | ValueKind::Number(..) => Scalar { walk: self.walk, key }.deserialize(d).map(Node::Text),
         }
     }
 }
@@ -277,7 +277,7 @@ impl<'de> DeserializeSeed<'de> for Scalar<'_, '_> {
 
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<String, D::Error> {
         if self.walk.enter(self.key) {
-            return d.deserialize_any(Refuse).map(|()| String::new());
+            return d.deserialize_any(RefuseVisitor).map(|()| String::new());
         }
         d.deserialize_option(self)
     }

@@ -7,7 +7,7 @@ use otelet_core::text::{clip, nearest};
 use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
 use crate::settings::node::join;
-use crate::settings::schema::Takes::{Choice, Map, Text, Time};
+use crate::settings::schema::ValueKind::{Choice, Map, Text, Time};
 use crate::settings::schema::{Row, column, hours, ms};
 
 #[rustfmt::skip] // A row is a line.

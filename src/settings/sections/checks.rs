@@ -11,7 +11,7 @@ use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
 use crate::settings::location::url;
 use crate::settings::node::join;
-use crate::settings::schema::Takes::{List, Map, Text, Time};
+use crate::settings::schema::ValueKind::{List, Map, Text, Time};
 use crate::settings::schema::{Row, column, hours, ms, secs};
 use crate::settings::secret::Secret;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::settings::error::SettingsError;
 use crate::settings::layers::{Layers, size_of};
-use crate::settings::schema::Takes::{Choice, List, Map, Number, Size, Text, Time};
+use crate::settings::schema::ValueKind::{Choice, List, Map, Number, Size, Text, Time};
 use crate::settings::schema::{KIB, MIB, Row, file_only, hours, ms, secs, setting};
 use crate::settings::secret::Secret;
 

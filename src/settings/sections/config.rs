@@ -13,7 +13,7 @@ use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
 use crate::settings::layers::Raw;
 use crate::settings::location::{Location, location};
-use crate::settings::schema::Takes::{Choice, List, Map, Size, Text, Time};
+use crate::settings::schema::ValueKind::{Choice, List, Map, Size, Text, Time};
 use crate::settings::schema::{KIB, MIB, Row, file_only, hours, ms, secs, setting};
 use crate::settings::secret::Secret;
 use crate::settings::way_out::credentials;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
 use crate::settings::location::url;
-use crate::settings::schema::Takes::{Choice, Map, Size, Text, Time};
+use crate::settings::schema::ValueKind::{Choice, Map, Size, Text, Time};
 use crate::settings::schema::{KIB, MIB, Row, file_only, hours, ms, setting};
 use crate::settings::secret::Secret;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::os;
 use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
-use crate::settings::schema::Takes::{Choice, Map, Text, Time};
+use crate::settings::schema::ValueKind::{Choice, Map, Text, Time};
 use crate::settings::schema::{Row, file_only, flag, hours, ms, setting};
 
 #[rustfmt::skip] // A row is a line.

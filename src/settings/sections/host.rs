@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
-use crate::settings::schema::Takes::{Text, Time};
+use crate::settings::schema::ValueKind::{Text, Time};
 use crate::settings::schema::{Row, hours, ms, setting};
 
 #[rustfmt::skip] // A row is a line.

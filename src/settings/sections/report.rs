@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
 use crate::settings::location::Location;
-use crate::settings::schema::Takes::{Map, Text, Time};
+use crate::settings::schema::ValueKind::{Map, Text, Time};
 use crate::settings::schema::{Row, file_only, hours, secs, setting};
 use crate::settings::secret::Secret;
 

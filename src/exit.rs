@@ -1,4 +1,4 @@
-//! Exit statuses. The numbers from 64 are those of sysexits(3).
+//! Exit statuses. The numbers from 64 follow sysexits(3).
 
 /// Asked to stop, or the answer is yes.
 pub const OK: u8 = 0;
@@ -8,7 +8,7 @@ pub const NO: u8 = 1;
 pub const USAGE: u8 = 64;
 /// A bug in the agent: `EX_SOFTWARE`.
 pub const BUG: u8 = 70;
-/// Neither of the directories for the state can be made: `EX_CANTCREAT`.
+/// Neither directory for the state can be made: `EX_CANTCREAT`.
 pub const CANNOT_CREATE: u8 = 73;
-/// Bad settings: `EX_CONFIG`.
+/// The settings cannot be used: `EX_CONFIG`.
 pub const SETTINGS: u8 = 78;

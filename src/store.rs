@@ -1,20 +1,21 @@
-//! The state directory: who the agent is, which configs it knows, and what became of them.
+//! The state directory: the identity of the agent, its configs and their state.
 //!
 //! ```text
-//! instance_uid         who this agent is (JSON: the uid, and a fingerprint of the host it was made on)
-//! state.json           last good, previous, candidate and refused configs by hash; what the source said last
-//! state.json.old       the one before, read when the newer one is torn
-//! configs/HASH.yaml    the bodies, byte for byte; HASH is their SHA-256, so a torn one is noticed
-//! inbox                a config that KloudMate's service announced, and will not announce again (`source::inbox`)
-//! opamp.json           connection settings that an OpAMP server gave (`source::opamp`)
-//! alerts.json          which alerts fire, and what the webhook has not heard of yet (`alerts`)
+//! instance_uid         the identity of the agent (JSON: the uid, and a fingerprint of the host where it was made)
+//! state.json           last good, previous, candidate and refused configs by hash; the source's validators
+//! state.json.old       the previous state.json, read if the newer one is torn
+//! configs/HASH.yaml    the bodies, byte for byte; HASH is the SHA-256, so a torn body is noticed
+//! inbox                a config that KloudMate's service announces only once (`source::inbox`)
+//! opamp.json           connection settings from an OpAMP server (`source::opamp`)
+//! alerts.json          the firing alerts, and the changes that the webhook has not received yet (`alerts`)
 //! lock                 held while an agent runs
-//! *.broken-TIME        what was found torn, empty or foreign, set aside
+//! *.broken-TIME        a torn, empty or foreign file that was set aside
 //! ```
 //!
-//! A file is written to a temporary name, synced, renamed, and the directory synced: after a power cut there is the old
-//! one or the new one. Nothing found here is ever a reason not to start.
+//! A file is written under a temporary name, synced and renamed, and the directory is synced: after a power cut there
+//! is the old file or the new one. No content of this directory keeps the agent from starting.
 
+mod error;
 mod files;
 mod form;
 mod memory;
@@ -27,117 +28,41 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::os;
+pub use error::StoreError;
 pub(crate) use files::set_aside;
 use files::{read, write_synced};
 pub use files::{write_atomically, write_durably};
 use form::{IdentityFile, StateFile};
-pub use memory::{MAX_VALIDATOR, Signed, SourceMemory, Validators};
-use otelet_config::Capabilities;
+pub use memory::{Binary, MAX_VALIDATOR, Memory, NewestSignature, SourceMemory, Validators};
 use otelet_core::decide::{ConfigHash, Record};
 
-/// The most that is read of a state file, in bytes; a larger one is foreign.
+/// The largest state file that is read, in bytes. A larger one is not the agent's.
 const LARGEST_STATE: u64 = 1024 * 1024;
 
-/// The most that is read of a body. The source has its own, lower limit.
+/// The largest body that is read, in bytes. The source has its own, lower limit.
 const LARGEST_BODY: u64 = 64 * 1024 * 1024;
 
-/// Bodies that are safe from being swept out because they came last.
+/// The number of newest bodies that are never swept out.
 const RECENT: usize = 3;
 
-/// Torn files that are kept for a person to look at.
-const BROKEN_KEPT: usize = 4;
-
-/// What is wrong with the state directory.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Another agent runs on it.
-    #[error(
-        "{path}: another agent is running on this state directory; stop it, or give this one a state_dir of its own"
-    )]
-    InUse {
-        /// The lock.
-        path: PathBuf,
-    },
-    /// A file or directory cannot be read or written.
-    #[error("{path}: cannot {what}")]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// What was tried.
-        what: &'static str,
-        /// Why not.
-        #[source]
-        cause: io::Error,
-    },
-    /// What is read is not what was written.
-    #[error("{path}: {size} bytes, the most read is {limit}")]
-    TooLarge {
-        /// Which.
-        path: PathBuf,
-        /// Its size, in bytes.
-        size: u64,
-        /// The limit, in bytes.
-        limit: u64,
-    },
-    /// A body whose hash is not its name.
-    #[error("{path}: is not what was written there: its SHA-256 is {found}")]
-    Torn {
-        /// Which.
-        path: PathBuf,
-        /// The hash of what is there.
-        found: ConfigHash,
-    },
-}
-
-impl StoreError {
-    /// The message with its causes, in one line.
-    pub fn chain(&self) -> String {
-        otelet_core::text::chain(self)
-    }
-}
-
-/// What the state directory holds beside the decisions.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Memory {
-    /// What decisions go on from.
-    pub record: Record,
-    /// What the source wants to be remembered.
-    pub source: SourceMemory,
-    /// What is known of the collector's binary.
-    pub binary: Option<Binary>,
-}
-
-/// What is known of a collector's binary, so that a start without network need not ask it again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Binary {
-    /// Path, size and time of change: what tells it from another.
-    pub stamp: String,
-    /// As it prints it itself, `0.149.0`; empty if it does not.
-    pub version: String,
-    /// Which of the extensions it has that can vouch for its health.
-    pub capabilities: Capabilities,
-}
-
-/// The state directory.
+/// Reads and writes the state directory.
 #[derive(Debug, Clone)]
 pub struct Store {
     dir: PathBuf,
-    /// Bodies put there lately, which the record that is just being written may not know of yet: they are not swept out.
-    /// Held while sweeping, so that a body is written either before, and known here, or after.
+    /// The newest bodies. They are not swept out, since the record that is being written may not contain them yet. The
+    /// lock is held during a sweep, so that a body is noted here before its file is written.
     recent: Arc<Mutex<VecDeque<ConfigHash>>>,
 }
 
 impl Store {
-    /// The store in this directory. Nothing is touched yet.
+    /// Makes a store for this directory. It reads and writes nothing yet.
     pub fn new(dir: &Path) -> Self {
         Self { dir: dir.into(), recent: Arc::default() }
     }
 
-    /// The directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -152,11 +77,12 @@ impl Store {
         os::private_dir(&configs).map_err(|cause| StoreError::Io { path: configs, what: "make the directory", cause })
     }
 
-    /// Keeps other agents off this directory for the life of the process.
+    /// Locks the directory against other agents for the life of the process.
     ///
     /// # Errors
     ///
-    /// [`StoreError::InUse`] if one is there already, [`StoreError::Io`] on a read-only file system, for example.
+    /// [`StoreError::InUse`] if another agent holds the lock, [`StoreError::Io`] for example on a read-only file
+    /// system.
     pub fn lock(&self) -> Result<(), StoreError> {
         let path = self.lock_path();
         os::lock(&path).map_err(|cause| match cause.kind() {
@@ -165,17 +91,17 @@ impl Store {
         })
     }
 
-    /// The file that a running agent holds.
+    /// The file that a running agent keeps locked.
     pub fn lock_path(&self) -> PathBuf {
         self.dir.join("lock")
     }
 
-    /// Where the body of this config is, or would be.
+    /// The path of the body of this config, whether or not it exists.
     pub fn config_path(&self, hash: ConfigHash) -> PathBuf {
         self.dir.join("configs").join(format!("{}.yaml", hash.hex()))
     }
 
-    /// The directories that the collector passes through to its config.
+    /// The directories that the collector must be able to enter to read its config.
     pub fn passages(&self) -> [PathBuf; 2] {
         [self.dir.clone(), self.dir.join("configs")]
     }
@@ -194,7 +120,7 @@ impl Store {
         write_durably(&self.config_path(hash), body)
     }
 
-    /// Whether the body of this config is on disk as it was received.
+    /// Reads the body of this config and checks that it is as it was received.
     ///
     /// # Errors
     ///
@@ -208,7 +134,7 @@ impl Store {
         }
     }
 
-    /// Puts what must survive on disk, and sweeps out bodies that nothing refers to any more.
+    /// Writes the state to disk, and removes bodies that nothing refers to any more.
     ///
     /// # Errors
     ///
@@ -218,7 +144,7 @@ impl Store {
         let path = self.dir.join("state.json");
         let text = serde_json::to_vec_pretty(&StateFile::from(memory)).expect("maps with string keys and numbers only");
         let temporary = write_synced(&path, &text)?;
-        // Between the two renames only the old state is there, under its other name.
+        // Between the two renames only the old state exists, as state.json.old.
         let old = self.dir.join("state.json.old");
         match os::rename_durably(&path, &old) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
@@ -236,7 +162,8 @@ impl Store {
         Ok(())
     }
 
-    /// Reads what there is. What cannot be read is set aside and said in the second value, never an error.
+    /// Reads the state. A file that cannot be read is set aside and leads to a warning in the second value, never to an
+    /// error.
     pub fn load(&self) -> (Memory, Vec<String>) {
         let mut warnings = Vec::new();
         let mut memory = ["state.json", "state.json.old"]
@@ -253,7 +180,7 @@ impl Store {
             warnings.push(format!("the last good config is gone; going back to the one before, {previous}"));
             record.last_good = Some(previous);
         }
-        // Without the body a "not modified" would be an answer to a question that was not asked.
+        // Without the body, the agent could do nothing with the answer "not modified".
         if record
             .remote
             .is_none_or(|hash| self.verify(hash).is_err() && !record.refused.iter().any(|it| it.hash == hash))
@@ -263,8 +190,8 @@ impl Store {
         (memory, warnings)
     }
 
-    /// Who this agent is. Made once; made anew when the directory has been copied to another host. Where it is derived from
-    /// a text, only a name that a server gave it since counts more.
+    /// Returns the instance uid, and warnings. The uid is made once, and again if the directory was copied to another
+    /// host. With `from` it is derived from that text, unless a server has assigned another uid since.
     pub fn identity(&self, from: Option<&str>) -> (String, Vec<String>) {
         let mut warnings = Vec::new();
         let path = self.dir.join("instance_uid");
@@ -272,7 +199,7 @@ impl Store {
         let known = match read(&path, LARGEST_STATE) {
             Ok(bytes) => match serde_json::from_slice::<IdentityFile>(&bytes) {
                 Ok(identity) => match Uuid::parse_str(&identity.instance_uid) {
-                    // A person may have written it without hyphens or in capitals.
+                    // A person may have written the uid without hyphens or in capitals.
                     Ok(uid) => Some(IdentityFile { instance_uid: uid.to_string(), ..identity }),
                     Err(_) => {
                         warnings.push(set_aside(&path, "it holds no UUID"));
@@ -307,7 +234,7 @@ impl Store {
                 ));
             }
         }
-        // A uid made where the host could not be told from others stays, and is bound to this host now.
+        // A uid from a host without a fingerprint stays, and is bound to this host now.
         let kept = known.filter(|identity| identity.host.is_empty()).map(|identity| identity.instance_uid);
         let instance_uid = from.or(kept).unwrap_or_else(|| Uuid::now_v7().to_string());
         let identity = IdentityFile { instance_uid, host, marker: None };
@@ -318,11 +245,11 @@ impl Store {
         (identity.instance_uid, warnings)
     }
 
-    /// Takes another name for the agent, as its server wants.
+    /// Stores another instance uid that the server has assigned.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Io`] if it cannot be made durable; the old one stays then.
+    /// [`StoreError::Io`] if it cannot be made durable; then the old uid stays.
     pub fn adopt(&self, instance_uid: &str) -> Result<(), StoreError> {
         let path = self.dir.join("instance_uid");
         let old = read(&path, LARGEST_STATE).ok().and_then(|text| serde_json::from_slice::<IdentityFile>(&text).ok());
@@ -331,14 +258,15 @@ impl Store {
         write_durably(&path, &serde_json::to_vec(&identity).expect("strings only"))
     }
 
-    /// Who the agent is, if that was decided before. Changes nothing.
+    /// Returns the instance uid, if there is one on disk. Changes nothing.
     pub fn known_uid(&self) -> Option<String> {
         let text = read(&self.dir.join("instance_uid"), LARGEST_STATE).ok()?;
         let identity: IdentityFile = serde_json::from_slice(&text).ok()?;
         Some(Uuid::parse_str(&identity.instance_uid).ok()?.to_string())
     }
 
-    /// What collectors started from this directory are known by: the first instance uid, whatever it is now.
+    /// Returns the mark of collectors that were started from this directory: the first instance uid, even if the server
+    /// has assigned another one since.
     pub fn marker(&self) -> Option<String> {
         let text = read(&self.dir.join("instance_uid"), LARGEST_STATE).ok()?;
         let identity: IdentityFile = serde_json::from_slice(&text).ok()?;
@@ -385,7 +313,7 @@ impl Store {
         }
     }
 
-    /// Removes bodies that are not referred to. What cannot be removed is tried again the next time.
+    /// Removes bodies that nothing refers to. A body that cannot be removed is tried again the next time.
     fn sweep(&self, record: &Record) {
         let recent = self.recent.lock().expect("no panic while it is held");
         let kept: BTreeSet<PathBuf> =
@@ -397,7 +325,7 @@ impl Store {
                 .collect();
         let Ok(entries) = fs::read_dir(self.dir.join("configs")) else { return };
         for path in entries.flatten().map(|entry| entry.path()) {
-            // A body that is being written at this moment has its name with `.new` behind it.
+            // A body that is being written has `.new` behind its name.
             let whole =
                 if path.extension().is_some_and(|it| it == "new") { path.with_extension("") } else { path.clone() };
             let ours = whole.extension().is_some_and(|it| it == "yaml");
@@ -408,14 +336,14 @@ impl Store {
     }
 }
 
-/// The uid that follows from a text: version 8 of RFC 9562, whose bits are for the maker to define.
+/// Derives a uid from a text: version 8 of RFC 9562, whose bits each implementation may define.
 fn derived(text: &str) -> String {
     let digest = otelet_config::hash(format!("otelet instance {text}").as_bytes());
     let bytes = digest.0[..16].try_into().expect("SHA-256 has 32 bytes");
     uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
-/// The fingerprint of this host: a hash, so that the machine id itself is not spread about.
+/// The fingerprint of this host. It is a hash, so that the machine id itself is not disclosed.
 fn fingerprint() -> String {
     let id = os::host_fingerprint();
     if id.is_empty() { String::new() } else { otelet_config::hash(format!("otelet {id}").as_bytes()).hex() }

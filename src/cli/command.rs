@@ -1,16 +1,16 @@
-//! The commands.
+//! The commands of the command line, their names and their help.
 
-/// What the agent is asked to do.
+/// A command of the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Command {
     #[default]
     Run,
-    /// Read the settings, ask the source once, validate what it offers.
+    /// Read the settings, ask the source once, validate the offered config.
     Validate,
     Status,
     /// Go back to the config before the last good one.
     Rollback,
-    /// Put what support asks for into one archive.
+    /// Collect the files that support needs in one archive.
     Diagnose,
     Version,
     Help,
@@ -20,12 +20,8 @@ pub enum Command {
 pub static COMMANDS: &[(Command, &str, &str)] = &[
     (Command::Run, "run", "Run the agent. This is the default."),
     (Command::Validate, "validate", "Read the settings, ask the config source once, validate; start nothing."),
-    (
-        Command::Status,
-        "status",
-        "What runs, since when, from where; --watch, --json for machines, --healthy for probes.",
-    ),
-    (Command::Rollback, "rollback", "Back to the config before the last good one; --clear forgets refused configs."),
+    (Command::Status, "status", "Show what runs, since when, from where; see --watch, --json and --healthy below."),
+    (Command::Rollback, "rollback", "Go back to the config before the last good one; --clear forgets refused configs."),
     (
         Command::Diagnose,
         "diagnose",

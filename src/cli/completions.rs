@@ -2,17 +2,17 @@
 
 use super::command::COMMANDS;
 use super::flags;
-use crate::settings::schema::{Row, Takes};
+use crate::settings::schema::{Row, ValueKind};
 
-/// For bash: a file for `/usr/share/bash-completion/completions`.
+/// Completions for bash, for a file in `/usr/share/bash-completion/completions`.
 pub fn bash() -> String {
     let commands: Vec<&str> = COMMANDS.iter().map(|command| command.1).collect();
     let mut flags = Vec::new();
     let (mut words, mut files) = (String::new(), Vec::new());
     for (flag, row) in rows() {
-        flags.push(if row.takes == Takes::Nothing { flag.clone() } else { format!("{flag}=") });
+        flags.push(if row.takes == ValueKind::Nothing { flag.clone() } else { format!("{flag}=") });
         match row.takes {
-            Takes::Choice(choice) => {
+            ValueKind::Choice(choice) => {
                 let choice = choice.replace('|', " ");
                 words += &format!("    {flag}) COMPREPLY=($(compgen -W '{choice}' -- \"$word\")) ;;\n");
             }
@@ -47,13 +47,13 @@ pub fn bash() -> String {
     )
 }
 
-/// For zsh: a file for a directory of `fpath`.
+/// Completions for zsh, for a file in a directory of `fpath`.
 pub fn zsh() -> String {
     let mut text = "#compdef otelet\n# Completion of otelet for zsh.\n_arguments \\\n".to_owned();
     for (flag, row) in rows() {
         let (value, action) = match row.takes {
-            Takes::Nothing => (String::new(), String::new()),
-            Takes::Choice(choice) => ("=-".to_owned(), format!(":value:({})", choice.replace('|', " "))),
+            ValueKind::Nothing => (String::new(), String::new()),
+            ValueKind::Choice(choice) => ("=-".to_owned(), format!(":value:({})", choice.replace('|', " "))),
             _ if is_path(row) => ("=-".to_owned(), ":file:_files".to_owned()),
             _ => ("=-".to_owned(), format!(":{}:", row.value().replace(':', "\\:"))),
         };
@@ -67,7 +67,7 @@ pub fn zsh() -> String {
     text + &format!("    {}\n", quoted(&format!("1:command:(({}))", commands.collect::<Vec<_>>().join(" "))))
 }
 
-/// For fish: a file for a directory of `fish_complete_path`.
+/// Completions for fish, for a file in a directory of `fish_complete_path`.
 pub fn fish() -> String {
     let mut text = "# Completion of otelet for fish.\ncomplete -c otelet -f\n".to_owned();
     for (_, name, help) in COMMANDS {
@@ -76,8 +76,8 @@ pub fn fish() -> String {
     for (flag, row) in rows() {
         let name = flag.trim_start_matches("--");
         let value = match row.takes {
-            Takes::Nothing => String::new(),
-            Takes::Choice(choice) => format!(" -x -a {}", quoted_for_fish(&choice.replace('|', " "))),
+            ValueKind::Nothing => String::new(),
+            ValueKind::Choice(choice) => format!(" -x -a {}", quoted_for_fish(&choice.replace('|', " "))),
             _ if is_path(row) => " -r -F".to_owned(),
             _ => " -x".to_owned(),
         };
@@ -86,13 +86,13 @@ pub fn fish() -> String {
     text
 }
 
-/// What can be given as a flag.
+/// The rows that have a flag, with that flag.
 fn rows() -> impl Iterator<Item = (String, &'static Row)> {
     flags::rows().filter_map(|row| Some((row.flag()?, row)))
 }
 
 fn is_path(row: &Row) -> bool {
-    row.takes == Takes::Text("PATH")
+    row.takes == ValueKind::Text("PATH")
 }
 
 /// The help up to its first full stop: a list has no room for more.
@@ -100,12 +100,12 @@ fn first_sentence(row: &Row) -> &'static str {
     row.help.split_once(". ").map_or(row.help, |(first, _)| first).trim_end_matches('.')
 }
 
-/// In single quotes, as POSIX shells want it.
+/// Puts a text in single quotes for POSIX shells.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// In single quotes; fish has escapes inside of them.
+/// Puts a text in single quotes for fish, which has escapes inside of them.
 fn quoted_for_fish(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_shell_is_told_every_flag_and_command() {
+    fn each_shell_completes_every_flag_and_command() {
         for (flag, _) in rows() {
             assert!(bash().contains(&flag), "{flag}");
             assert!(zsh().contains(&format!("'{flag}")), "{flag}");
@@ -136,7 +136,7 @@ mod tests {
                 .contains("'--log-level=-[The least important log line to print]:value:(error warn info debug trace)'")
         );
         assert!(fish().contains("-l log-level -x -a 'error warn info debug trace' -d "));
-        assert!(zsh().contains("What happens to the collector'\\''s own log lines"));
-        assert!(fish().contains("What happens to the collector\\'s own log lines"));
+        assert!(zsh().contains("Whether the collector'\\''s own log lines"));
+        assert!(fish().contains("Whether the collector\\'s own log lines"));
     }
 }

@@ -5,42 +5,42 @@ use std::path::PathBuf;
 use super::command::{Command, EVERY, READS_SETTINGS};
 use super::invocation::Invocation;
 use crate::settings::schema::Row;
-use crate::settings::schema::Takes::{Nothing, Text};
+use crate::settings::schema::ValueKind::{Nothing, Text};
 use crate::settings::schema::flag;
 use crate::settings::{SCHEMA, SETTINGS_FILE};
 
 /// A flag that is no setting.
 pub(crate) struct Flag {
     pub(crate) row: Row,
-    /// The commands that it goes with.
+    /// The commands that take the flag.
     pub(crate) commands: &'static [Command],
     pub(crate) effect: Effect,
 }
 
-/// What a flag changes in the invocation.
+/// The effect of a flag on the invocation.
 pub(crate) enum Effect {
-    /// It has no value and is true.
+    /// The flag has no value and sets this to true.
     Switch(fn(&mut Invocation) -> &mut bool),
-    /// Its value is a path.
+    /// The flag takes a path.
     Path(fn(&mut Invocation) -> &mut Option<PathBuf>),
-    /// It has no value and is a command.
+    /// The flag has no value and stands for a command.
     Command(Command),
 }
 
-/// Help shows it before the settings.
+/// The flag that help shows before the settings.
 static FIRST: Flag =
     Flag { row: SETTINGS_FILE, commands: READS_SETTINGS, effect: Effect::Path(|it| &mut it.flags.file) };
 
-/// Help shows them after the settings.
+/// The flags that help shows after the settings.
 #[rustfmt::skip] // A row is a line.
 static LAST: &[Flag] = &[
-    path("log_file", &[Command::Run], |it| &mut it.log_file, "Print the log to this file instead of stderr. It is set aside as PATH.old when it has 4 MiB, and never grows beyond that."),
-    switch("json", &[Command::Status], |it| &mut it.json, "Print the status as JSON."),
-    switch("watch", &[Command::Status], |it| &mut it.watch, "Show the status anew every two seconds until ^C; with --json an object on a line each time."),
-    switch("healthy", &[Command::Status], |it| &mut it.healthy, "Print no more than a line; exit with 0 if the collector is healthy, else with 1."),
-    switch("clear", &[Command::Rollback], |it| &mut it.clear, "Stay on this config, and forget which ones were refused."),
-    path("output", &[Command::Diagnose], |it| &mut it.output, "The archive to write; one that is there is replaced. Without it: otelet-HOST-TIME.tar, here."),
-    switch("clear_signed", &[Command::Rollback], |it| &mut it.clear_signed, "The same, and forget when the newest signed config was signed: for when the clock of whoever signed was ahead."),
+    path("log_file", &[Command::Run], |it| &mut it.log_file, "Write the log to this file instead of stderr. At 4 MiB it is renamed to PATH.old, so it never grows beyond that."),
+    switch("json", &[Command::Status], |it| &mut it.json, "Print the status as JSON, for scripts."),
+    switch("watch", &[Command::Status], |it| &mut it.watch, "Show the status again every two seconds until ^C; with --json, one object per line."),
+    switch("healthy", &[Command::Status], |it| &mut it.healthy, "For probes: print at most one line; exit with 0 if the collector is healthy, else with 1."),
+    switch("clear", &[Command::Rollback], |it| &mut it.clear, "Stay on the running config, and forget which configs were refused."),
+    path("output", &[Command::Diagnose], |it| &mut it.output, "The archive to write; an existing file is replaced. Without it: otelet-HOST-TIME.tar in the working directory."),
+    switch("clear_signed", &[Command::Rollback], |it| &mut it.clear_signed, "Like --clear, and also forget when the newest signed config was signed, in case the signer's clock was ahead."),
     command("help", Command::Help, "Print this text. Also -h."),
     command("version", Command::Version, "Print the version."),
 ];
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_stands_twice_and_none_is_the_section_of_another() {
+    fn no_key_is_repeated_or_the_section_of_another() {
         for (number, row) in rows().enumerate() {
             for other in rows().skip(number + 1) {
                 assert_ne!(row.key, other.key);

@@ -1,5 +1,5 @@
-//! The command line. A flag is a row of the settings or of the table in `flags`; `parse` reads an [`Invocation`] along them;
-//! `pages` and `completions` print help, the man page, the settings reference and completions from them.
+//! The command line. A flag is a row of the settings or of the table in `flags`. From these rows, `parse` reads an
+//! [`Invocation`], `pages` prints help, the man page and the settings reference, and `completions` prints completions.
 
 mod command;
 pub mod completions;

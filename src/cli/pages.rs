@@ -1,11 +1,11 @@
-//! What is printed from the rows: help, the man page, the settings reference. Pure.
+//! The pages made from the rows: help, the man page, the settings reference. Pure.
 
 use super::command::COMMANDS;
 use super::flags::rows;
-use crate::settings::schema::{Kind, Row, Takes};
+use crate::settings::schema::{Kind, Row, ValueKind};
 use crate::settings::{SCHEMA, kloudmate_help};
 
-/// What `otelet help` prints: at most 100 columns.
+/// The output of `otelet help`, at most 100 columns wide.
 pub fn help() -> String {
     let mut text = "otelet: keeps an OpenTelemetry Collector running on its newest good config\n\n\
          Usage: otelet [run | validate | status | rollback | diagnose | version] [--flag=value ...]\n\n"
@@ -18,7 +18,7 @@ pub fn help() -> String {
         let Some(flag) = flag_with_value(row) else {
             continue;
         };
-        let group = (row.section(), row.takes == Takes::Nothing);
+        let group = (row.section(), row.takes == ValueKind::Nothing);
         if section.replace(group) != Some(group) {
             text += "\n";
         }
@@ -86,7 +86,7 @@ pub fn man() -> String {
 /// The settings as a Markdown table, for docs/settings.md.
 pub fn settings_reference() -> String {
     let mut text = "| key | flag | environment | default | meaning |\n|---|---|---|---|---|\n".to_owned();
-    for row in rows().filter(|row| row.takes != Takes::Nothing) {
+    for row in rows().filter(|row| row.takes != ValueKind::Nothing) {
         let key = if SCHEMA.row(row.key).is_some() { row.key } else { "" };
         let limits = row.limits().map_or(String::new(), |limits| format!(" From {limits}."));
         let cells = [
@@ -101,13 +101,13 @@ pub fn settings_reference() -> String {
     text
 }
 
-/// `--config-url=URL`
+/// The flag with its placeholder, such as `--config-url=URL`.
 fn flag_with_value(row: &Row) -> Option<String> {
     let flag = row.flag()?;
-    Some(if row.takes == Takes::Nothing { flag } else { format!("{flag}={}", row.value()) })
+    Some(if row.takes == ValueKind::Nothing { flag } else { format!("{flag}={}", row.value()) })
 }
 
-/// A row of help: its name on the left, what it means on the right.
+/// A row of help: its name on the left, its meaning on the right.
 fn entry(name: &str, row: &Row) -> String {
     const LEFT: usize = 35;
     const WIDTH: usize = 100;
@@ -139,7 +139,7 @@ fn facts(row: &Row) -> impl Iterator<Item = String> {
     default.into_iter().chain(limits).chain(names)
 }
 
-/// Escapes text for roff: what would be a hyphen, an escape, or a request at the start of a line.
+/// Escapes text for roff: hyphens, backslashes, and a dot or quote at the start of a line.
 fn roff(text: &str) -> String {
     let escaped = text.replace('\\', "\\e").replace('-', "\\-");
     if escaped.starts_with(['.', '\'']) { format!("\\&{escaped}") } else { escaped }
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_man_page_is_roff_that_hides_no_line() {
+    fn the_man_page_is_roff_without_lost_lines() {
         let man = man();
         assert!(man.starts_with(".TH OTELET 8 "));
         assert!(man.contains(

@@ -1,4 +1,4 @@
-//! How a command line is read.
+//! Reads a command line.
 
 use std::ffi::OsString;
 
@@ -10,7 +10,7 @@ use super::invocation::Invocation;
 use crate::settings::schema::{Kind, Row};
 use crate::settings::{SCHEMA, kloudmate_row};
 
-/// What is wrong with a command line. Its exit status is [`exit::USAGE`](crate::exit::USAGE).
+/// A fault in a command line. Its exit status is [`exit::USAGE`](crate::exit::USAGE).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(String);
@@ -21,14 +21,14 @@ pub struct UsageError(String);
 ///
 /// # Errors
 ///
-/// [`UsageError`] for an unknown command or flag (with the nearest known one), a missing or needless value, text
-/// that is not UTF-8, and a flag that the command has no use for. No value is repeated in it.
+/// [`UsageError`] for an unknown command or flag (with the nearest known one), a missing or needless value, text that
+/// is not UTF-8, and a flag that the command does not take. It repeats no value.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, UsageError> {
     use lexopt::Arg;
 
     let mut parser = lexopt::Parser::from_args(args);
     let mut command = None;
-    let mut given: Vec<Known> = Vec::new();
+    let mut given: Vec<KnownFlag> = Vec::new();
     let mut invocation = Invocation::default();
     while let Some(arg) = parser.next().map_err(|e| UsageError(e.to_string()))? {
         let known = match arg {
@@ -56,29 +56,29 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
                 continue;
             }
             Arg::Value(_) => {
-                return Err(UsageError("one command is enough; values of flags follow the flag".to_owned()));
+                return Err(UsageError("only one command is allowed; the value of a flag follows the flag".to_owned()));
             }
         };
         given.push(known);
         let name = known.name();
         match known {
-            Known::Setting(row) => {
+            KnownFlag::Setting(row) => {
                 let value = value_of(&mut parser, row)?;
                 let value = value.into_string().map_err(|_| UsageError(format!("{name}: its value is not UTF-8")))?;
                 invocation.flags.push(row.key, value);
             }
-            Known::Flag(Flag { row, effect: Effect::Path(place), .. }) => {
+            KnownFlag::Flag(Flag { row, effect: Effect::Path(place), .. }) => {
                 *place(&mut invocation) = Some(value_of(&mut parser, row)?.into());
             }
-            Known::Flag(_) if parser.optional_value().is_some() => {
+            KnownFlag::Flag(_) if parser.optional_value().is_some() => {
                 return Err(UsageError(format!("{name} takes no value")));
             }
-            Known::Flag(Flag { effect: Effect::Switch(place), .. }) => *place(&mut invocation) = true,
-            Known::Flag(Flag { effect: Effect::Command(asked), .. }) => command = Some(*asked),
+            KnownFlag::Flag(Flag { effect: Effect::Switch(place), .. }) => *place(&mut invocation) = true,
+            KnownFlag::Flag(Flag { effect: Effect::Command(asked), .. }) => command = Some(*asked),
         }
     }
     invocation.command = command.unwrap_or_default();
-    // Help is printed whatever else is given.
+    // Help is printed whatever the other flags are.
     if invocation.command == Command::Help {
         return Ok(invocation);
     }
@@ -96,14 +96,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
     }
 }
 
-/// A flag of which there is a row.
+/// A flag that has a row.
 #[derive(Clone, Copy)]
-enum Known {
+enum KnownFlag {
     Setting(&'static Row),
     Flag(&'static Flag),
 }
 
-impl Known {
+impl KnownFlag {
     fn name(self) -> String {
         let (Self::Setting(row) | Self::Flag(Flag { row, .. })) = self;
         row.flag().expect("it was found by its flag")
@@ -140,11 +140,11 @@ fn by_name(name: &str) -> Result<Command, UsageError> {
     Err(UsageError(format!("unknown command \"{}\"; {way_out}", clip(name))))
 }
 
-fn by_flag(name: &str) -> Result<Known, UsageError> {
+fn by_flag(name: &str) -> Result<KnownFlag, UsageError> {
     let name = format!("--{name}");
     let is = |row: &Row| row.flag().as_ref() == Some(&name);
-    let flag = flags().find(|flag| is(&flag.row)).map(Known::Flag);
-    flag.or_else(|| SCHEMA.rows().find(|row| is(row)).map(Known::Setting)).ok_or_else(|| unknown_flag(&name))
+    let flag = flags().find(|flag| is(&flag.row)).map(KnownFlag::Flag);
+    flag.or_else(|| SCHEMA.rows().find(|row| is(row)).map(KnownFlag::Setting)).ok_or_else(|| unknown_flag(&name))
 }
 
 fn unknown_flag(flag: &str) -> UsageError {
@@ -176,13 +176,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_means_run() {
+    fn an_empty_command_line_means_run() {
         assert_eq!(parsed(""), Invocation::default());
         assert_eq!(parsed("").command, Command::Run);
     }
 
     #[test]
-    fn each_command_goes_by_its_name() {
+    fn each_command_is_read_by_its_name() {
         for (command, name, _) in COMMANDS {
             assert_eq!(parsed(name).command, *command);
         }
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_without_a_value_go_with_their_command_in_any_order() {
+    fn flags_without_a_value_may_stand_before_or_after_their_command() {
         let status = parsed("--json status --healthy");
         assert!(status.json && status.healthy && !status.clear);
         assert!(parsed("rollback --clear").clear);
@@ -239,11 +239,11 @@ mod tests {
             refused("frob"),
             "unknown command \"frob\"; the commands are run, validate, status, rollback, diagnose, version, help"
         );
-        assert_eq!(refused("run status"), "one command is enough; values of flags follow the flag");
+        assert_eq!(refused("run status"), "only one command is allowed; the value of a flag follows the flag");
     }
 
     #[test]
-    fn a_flag_not_meant_for_the_command_is_refused() {
+    fn a_flag_of_another_command_is_refused() {
         assert_eq!(refused("status --clear"), "--clear does not go with status, only with rollback");
         assert_eq!(
             refused("version --state-dir=x"),

@@ -18,14 +18,14 @@ use super::url::bare;
 
 /// Encrypts connections for https:// and leaves others as they are.
 #[derive(Debug)]
-pub(super) struct Encrypt {
+pub(super) struct TlsLink {
     /// `None` for a route that is never encrypted.
     pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) meter: Arc<Meter>,
 }
 
-impl<In: Transport> Connector<In> for Encrypt {
-    type Out = Either<In, Encrypted>;
+impl<In: Transport> Connector<In> for TlsLink {
+    type Out = Either<In, TlsTransport>;
 
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
         let Some(transport) = chained else { return Ok(None) };
@@ -44,22 +44,22 @@ impl<In: Transport> Connector<In> for Encrypt {
         self.meter.note_certificate(shown.and_then(|shown| certificate::not_after(shown)));
         let options = details.config;
         let buffers = LazyBuffers::new(options.input_buffer_size(), options.output_buffer_size());
-        Ok(Some(Either::B(Encrypted { buffers, stream: StreamOwned { conn, sock } })))
+        Ok(Some(Either::B(TlsTransport { buffers, stream: StreamOwned { conn, sock } })))
     }
 }
 
-pub(super) struct Encrypted {
+pub(super) struct TlsTransport {
     buffers: LazyBuffers,
     stream: StreamOwned<ClientConnection, TransportAdapter>,
 }
 
-impl std::fmt::Debug for Encrypted {
+impl std::fmt::Debug for TlsTransport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Encrypted").field(self.stream.sock.inner()).finish()
+        f.debug_tuple("TlsTransport").field(self.stream.sock.inner()).finish()
     }
 }
 
-impl Transport for Encrypted {
+impl Transport for TlsTransport {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
     }

@@ -10,7 +10,7 @@ use super::answer::RedirectError;
 use super::meter::Misbehaviour;
 use super::request::HttpSettings;
 use super::url::UrlError;
-use super::wire::{CUT, Unresolved};
+use super::wire::{CUT, ResolveError};
 use otelet_core::decide::FailureKind;
 use otelet_core::units::{format_size, format_time};
 
@@ -153,7 +153,7 @@ impl HttpError {
         let protocol = |url, why: &dyn std::fmt::Display| Self::Protocol { url, why: why.to_string() };
         match error {
             ureq::Error::Timeout(_) => Self::Timeout { url, limit: settings.timeout },
-            ureq::Error::Other(error) => match error.downcast::<Unresolved>() {
+            ureq::Error::Other(error) => match error.downcast::<ResolveError>() {
                 Ok(unresolved) => Self::Resolve { url, host: unresolved.host, why: unresolved.why },
                 Err(other) => protocol(url, &other),
             },

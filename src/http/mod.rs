@@ -84,12 +84,12 @@ pub struct Client {
     https_proxy: Option<Proxy>,
     meter: Arc<Meter>,
     /// Whether this client serves checks, see [`for_checks`](Self::for_checks).
-    looks: bool,
-    built: Mutex<Built>,
+    for_checks: bool,
+    built: Mutex<Agents>,
 }
 
 /// ureq's agents. They are kept until a file with certificates changes.
-struct Built {
+struct Agents {
     tls: Tls,
     agents: Vec<(Route, Agent)>,
 }
@@ -124,15 +124,15 @@ impl Client {
             http_proxy: proxy("http", &settings.http_proxy)?,
             https_proxy: proxy("https", &settings.https_proxy)?,
             meter: Arc::default(),
-            looks: false,
-            built: Mutex::new(Built { tls: Tls::new(), agents: Vec::new() }),
+            for_checks: false,
+            built: Mutex::new(Agents { tls: Tls::new(), agents: Vec::new() }),
         })
     }
 
     /// Turns this into a client for checks. It returns the beginning of a body that is too large, and a redirect that
     /// it does not follow, where others return an error.
     pub fn for_checks(mut self) -> Self {
-        self.looks = true;
+        self.for_checks = true;
         self
     }
 
@@ -178,7 +178,7 @@ impl Client {
             let mut response = self.once(&mut built, &uri, request, identity)?;
             if let Some(location) = response.redirects() {
                 let next = redirect(&uri, location, response.status, request.method);
-                if self.looks && next.is_err() {
+                if self.for_checks && next.is_err() {
                     return Ok(response);
                 }
                 uri = next.map_err(|why| HttpError::Redirect { url: public(&uri), why })?;
@@ -195,7 +195,7 @@ impl Client {
     /// Sends the request to this URL and follows no redirect.
     fn once(
         &self,
-        built: &mut Built,
+        built: &mut Agents,
         uri: &Uri,
         request: &Request,
         identity: Option<&Identity>,
@@ -233,7 +233,7 @@ impl Client {
             return Err(HttpError::Encoded { url: public(uri), encoding: encoding.to_owned() });
         }
         let limit = self.settings.max_size;
-        if self.looks {
+        if self.for_checks {
             let beginning = answer.body_mut().as_reader().take(limit).read_to_end(&mut response.body);
             beginning.map_err(|error| fail(error.into()))?;
             return Ok(response);
@@ -264,7 +264,7 @@ impl Client {
         self.proxy_for(route.tls).filter(|_| route.proxied && !route.tls)
     }
 
-    fn agent(&self, built: &mut Built, route: Route, identity: Option<&Identity>) -> Result<Agent, HttpError> {
+    fn agent(&self, built: &mut Agents, route: Route, identity: Option<&Identity>) -> Result<Agent, HttpError> {
         if route.tls && built.tls.refresh(&self.settings, identity)? {
             built.agents.clear();
         }

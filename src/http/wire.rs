@@ -13,7 +13,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Proxy};
 
-use super::encrypt::Encrypt;
+use super::encrypt::TlsLink;
 use super::meter::{Meter, Misbehaviour};
 use super::url::{bare, port};
 
@@ -42,17 +42,17 @@ pub(super) fn agent(
     let chain =
         ().chain(ConnectProxyConnector::default())
             .chain(TcpConnector::default())
-            .chain(Count(meter.clone()))
-            .chain(Encrypt { tls, meter: meter.clone() })
+            .chain(Counter(meter.clone()))
+            .chain(TlsLink { tls, meter: meter.clone() })
             .chain(Guard { forward: forward.is_some() });
-    let dial = Dial { meter: meter.clone(), chain: Box::new(chain) };
-    Agent::with_parts(config, dial, Resolve { meter: meter.clone(), instead })
+    let dial = Dialler { meter: meter.clone(), chain: Box::new(chain) };
+    Agent::with_parts(config, dial, SystemResolver { meter: meter.clone(), instead })
 }
 
 /// The name has no address.
 #[derive(Debug, thiserror::Error)]
 #[error("{host}: {why}")]
-pub(super) struct Unresolved {
+pub(super) struct ResolveError {
     pub(super) host: String,
     pub(super) why: String,
 }
@@ -60,13 +60,13 @@ pub(super) struct Unresolved {
 /// Resolves names with the system's resolver, on this thread. ureq's own resolver starts a thread each time and leaves
 /// it behind while DNS hangs.
 #[derive(Debug)]
-struct Resolve {
+struct SystemResolver {
     meter: Arc<Meter>,
     /// The proxy that forwards requests. Then its name is the only one to resolve.
     instead: Option<(String, u16)>,
 }
 
-impl Resolver for Resolve {
+impl Resolver for SystemResolver {
     fn resolve(
         &self,
         uri: &Uri,
@@ -79,7 +79,7 @@ impl Resolver for Resolve {
         };
         let unresolved = |why: String| {
             let host = host.to_owned();
-            ureq::Error::Other(Box::new(Unresolved { host, why }))
+            ureq::Error::Other(Box::new(ResolveError { host, why }))
         };
         let found = (bare(host), port).to_socket_addrs().map_err(|error| unresolved(error.to_string()))?;
         self.meter.within(limit)?;
@@ -96,12 +96,12 @@ impl Resolver for Resolve {
 
 /// Connects within the time that is left. The chain does everything else.
 #[derive(Debug)]
-struct Dial {
+struct Dialler {
     meter: Arc<Meter>,
     chain: Box<dyn Connector<(), Out = Box<dyn Transport>>>,
 }
 
-impl Connector<()> for Dial {
+impl Connector<()> for Dialler {
     type Out = Box<dyn Transport>;
 
     fn connect(&self, details: &ConnectionDetails, chained: Option<()>) -> Result<Option<Self::Out>, ureq::Error> {
@@ -123,14 +123,18 @@ impl Connector<()> for Dial {
 
 /// Counts the bytes below TLS, and ends the connection when time or bytes run out.
 #[derive(Debug)]
-struct Count(Arc<Meter>);
+struct Counter(Arc<Meter>);
 
-impl<In: Transport> Connector<In> for Count {
-    type Out = Counted;
+impl<In: Transport> Connector<In> for Counter {
+    type Out = CountedTransport;
 
-    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Counted>, ureq::Error> {
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        chained: Option<In>,
+    ) -> Result<Option<CountedTransport>, ureq::Error> {
         let options = details.config;
-        Ok(chained.map(|inner| Counted {
+        Ok(chained.map(|inner| CountedTransport {
             inner: Box::new(inner),
             meter: self.0.clone(),
             // A tunnel uses a connection to the proxy, which is counted already.
@@ -140,13 +144,13 @@ impl<In: Transport> Connector<In> for Count {
 }
 
 #[derive(Debug)]
-struct Counted {
+struct CountedTransport {
     inner: Box<dyn Transport>,
     meter: Arc<Meter>,
     counts: bool,
 }
 
-impl Transport for Counted {
+impl Transport for CountedTransport {
     fn buffers(&mut self) -> &mut dyn Buffers {
         self.inner.buffers()
     }
@@ -189,21 +193,21 @@ impl<In: Transport> Connector<In> for Guard {
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
         let authority = details.uri.authority().filter(|_| self.forward);
         Ok(chained.map(|inner| {
-            Box::new(Guarded { inner, prefix: authority.map(|authority| format!("http://{authority}")) })
+            Box::new(GuardedTransport { inner, prefix: authority.map(|authority| format!("http://{authority}")) })
                 as Box<dyn Transport>
         }))
     }
 }
 
 #[derive(Debug)]
-struct Guarded<T> {
+struct GuardedTransport<T> {
     inner: T,
     /// The text to put before the path of the request, until that is done. A proxy wants the whole URL there, and ureq
     /// supports proxies with CONNECT only, which many refuse for port 80.
     prefix: Option<String>,
 }
 
-impl<T: Transport> Transport for Guarded<T> {
+impl<T: Transport> Transport for GuardedTransport<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
         self.inner.buffers()
     }

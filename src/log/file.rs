@@ -1,4 +1,4 @@
-//! A log file that stays small by itself, for hosts where nobody else sees to that.
+//! A log file that limits its own size, for hosts without log rotation.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::os;
 
-/// What the file holds at the most, in bytes. The one before it, `.old`, holds as much.
+/// The limit of the file, in bytes. The file before it, `.old`, has the same limit.
 pub const LIMIT: u64 = 4 * 1024 * 1024;
 
-/// A log file that is set aside as `.old` when it is full, in place of the one before: never more than two of this size.
+/// A log file. When it is full, it is renamed to `.old` and replaces the previous one, so there are never more than two
+/// of this size.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
@@ -20,11 +21,11 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// Goes on at the end of what is there.
+    /// Opens the file and appends to its content.
     ///
     /// # Errors
     ///
-    /// Anything but a regular file, beside what the system says.
+    /// The system's error, and one for anything but a regular file.
     pub fn open(path: &Path, limit: u64) -> io::Result<Self> {
         // A FIFO would wait for its reader, and a device has no end.
         if path.metadata().is_ok_and(|it| !it.is_file()) {
@@ -32,12 +33,13 @@ impl LogFile {
         }
         let file = match os::new_private_file(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => OpenOptions::new().append(true).open(path)?,
-            // Others may write to it by what was stderr: only who appends never writes over them.
+            // Other code may write to it through stderr. Appending never overwrites their lines.
             made => made.and_then(|_| OpenOptions::new().append(true).open(path))?,
         };
         let length = file.metadata()?.len();
         let mut log = Self { path: path.into(), file, length, limit, has_stderr: false };
-        // What others wrote to it was not counted. One who is started again and again must find its limit too.
+        // Lines that others wrote were not counted. Checked at the start too, since an agent that restarts often would
+        // else never reach the limit.
         if length >= limit {
             log.set_aside()?;
         }
@@ -48,7 +50,7 @@ impl LogFile {
     ///
     /// # Errors
     ///
-    /// As the system says: a part of it may have been written.
+    /// The system's error. A part may have been written.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.length > 0 && self.length + bytes.len() as u64 > self.limit {
             self.set_aside()?;
@@ -58,11 +60,11 @@ impl LogFile {
         Ok(())
     }
 
-    /// Has what else is printed to stderr go here as well.
+    /// Redirects stderr into this file as well.
     ///
     /// # Errors
     ///
-    /// As the system says.
+    /// The system's error, if stderr cannot be redirected.
     pub fn take_stderr(&mut self) -> io::Result<()> {
         self.has_stderr = true;
         os::stderr_into(&self.file)
@@ -72,7 +74,7 @@ impl LogFile {
         let mut old = self.path.as_os_str().to_owned();
         old.push(".old");
         match os::rename(&self.path, Path::new(&old)) {
-            // Somebody reads it, or the directory is not ours: the limit counts more than what is in it.
+            // Another program has it open, or the directory is not writable. The limit matters more than the content.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 OpenOptions::new().write(true).truncate(true).open(&self.path)?;
                 self.length = 0;
@@ -104,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_set_aside_when_it_is_full() {
+    fn a_full_file_is_renamed_to_old() {
         let dir = place("full");
         let path = dir.join("otelet.log");
         let mut file = LogFile::open(&path, 20).unwrap();
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_to_it_counts_at_the_next_start() {
+    fn lines_of_others_count_at_the_next_start() {
         let dir = place("others");
         let path = dir.join("otelet.log");
         fs::write(&path, "a line that is longer than the limit\n").unwrap();
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_emptied_where_it_cannot_be_set_aside() {
+    fn a_file_that_cannot_be_renamed_is_emptied() {
         let dir = place("stuck");
         let path = dir.join("otelet.log");
         fs::create_dir_all(dir.join("otelet.log.old/taken")).unwrap();

@@ -1,5 +1,5 @@
-//! Log lines of the agent and of its collector, to stderr, whole lines only and never waiting for whoever reads them; or to
-//! a file that stays small by itself.
+//! Writes the log lines of the agent and of its collector: to stderr, in whole lines and without waiting for a reader,
+//! or to a file that limits its own size.
 
 mod file;
 
@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use log::{Level, LevelFilter};
 
@@ -17,25 +17,24 @@ use file::LogFile;
 use crate::os;
 use otelet_core::units;
 
-/// Where the lines go instead of stderr, if anywhere.
+/// The file that takes the lines instead of stderr, if there is one.
 static FILE: Mutex<Option<LogFile>> = Mutex::new(None);
 
-/// Lines that stderr would not take.
+/// Lines that stderr did not accept.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// The longest line of the collector that is passed on, in bytes; what is longer is cut.
+/// The longest line of the collector that is passed on, in bytes. A longer line is cut.
 const LONGEST_LINE: usize = 16 * 1024;
 
 /// Bytes of log that are kept for `otelet diagnose`, of the agent and of its collectors each: some hundred lines.
 const LINES_KEPT: usize = 16 * 1024;
 
-/// The agent's last lines.
 static AGENT: Mutex<Tail> = Mutex::new(Tail::new(LINES_KEPT));
 
-/// The last lines of its collectors, also of those that have ended, and also those that were not passed on.
+/// The last lines of all its collectors, including ended ones, and including lines that were not passed on.
 static COLLECTOR: Mutex<Tail> = Mutex::new(Tail::new(LINES_KEPT));
 
-/// The last lines of the agent and of its collectors, as they were printed: secrets are not taken out.
+/// Returns the last lines of the agent and of its collectors as printed, secrets included.
 pub fn last_lines() -> (String, String) {
     let lines = |kept: &Mutex<Tail>| kept.lock().map_or_else(|_| String::new(), |tail| tail.lines());
     (lines(&AGENT), lines(&COLLECTOR))
@@ -47,12 +46,12 @@ fn keep(kept: &Mutex<Tail>, line: &[u8]) {
     }
 }
 
-/// Has all lines go into this file from now on, and what else is printed to stderr, unless that is a terminal: a person who
-/// looks at it is told there what is wrong.
+/// Writes all lines into this file from now on. Redirects stderr into it too, unless stderr is a terminal, where a
+/// person may look for errors.
 ///
 /// # Errors
 ///
-/// As the system says: all goes on to stderr then.
+/// The system's error. The lines then go to stderr as before.
 pub fn into_file(path: &Path) -> io::Result<()> {
     let mut log = LogFile::open(path, file::LIMIT)?;
     if !io::stderr().is_terminal() {
@@ -62,7 +61,7 @@ pub fn into_file(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes lines to where they go. Returns whether all of them were written, or will be.
+/// Writes lines to the file or to stderr. Returns whether all of them were written, or will be.
 fn write(bytes: &[u8]) -> bool {
     match FILE.lock() {
         Ok(mut file) => match &mut *file {
@@ -89,7 +88,7 @@ pub fn init(level: LevelFilter) {
             } else {
                 let _ = write!(line, "{} {:<5} ", units::rfc3339(SystemTime::now()), record.level());
             }
-            // One record is one line, whatever a server or a collector managed to get into it.
+            // One record is one line, even if a server or a collector put line breaks into its text.
             line.extend(text.chars().map(|c| if c.is_control() { ' ' } else { c }));
             line.push('\n');
             buffer.write_all(line.as_bytes())
@@ -105,17 +104,18 @@ pub fn set_level(level: LevelFilter) {
     log::set_max_level(level);
 }
 
-/// Lines that stderr would not take so far, of the agent and of the collector.
+/// Returns the number of lines that stderr did not accept so far, of the agent and of the collector.
 pub fn lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
-/// systemd says which file journald reads; it only counts if that is our stderr, but whoever redirects it knows why.
+/// systemd names the file that journald reads. Whether that is this stderr is not checked: a redirection is made on
+/// purpose.
 fn under_journald() -> bool {
     std::env::var_os("JOURNAL_STREAM").is_some()
 }
 
-/// syslog's priority, as in sd-daemon(3).
+/// The priority of syslog, as in sd-daemon(3).
 fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
@@ -146,7 +146,7 @@ impl Write for Stderr {
 #[derive(Debug)]
 pub struct Relay {
     pass: bool,
-    /// Bytes a second, and as many at once four times over.
+    /// Bytes per second. A burst may have four times as many.
     rate: u64,
     credit: u64,
     counted: Instant,
@@ -163,7 +163,7 @@ impl Relay {
         Self { pass, rate, credit, counted: now, line: Vec::new(), overlong: false, dropped: 0, said: 0 }
     }
 
-    /// Takes what the collector printed, in whatever pieces it came.
+    /// Takes a piece of the collector's output, of any length.
     pub fn take(&mut self, bytes: &[u8], now: Instant) {
         let earned = now.saturating_duration_since(self.counted).as_millis() as u64 * self.rate / 1000;
         if earned > 0 {
@@ -180,19 +180,19 @@ impl Relay {
         }
     }
 
-    /// Passes on what has no end of line yet.
+    /// Passes on a last line that has no line end.
     pub fn finish(&mut self) {
         if !self.line.is_empty() {
             self.end_line();
         }
     }
 
-    /// Lines that were not passed on.
+    /// Returns the number of lines that were not passed on.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Lines dropped since this was last asked: the log says so now and then.
+    /// Returns the number of lines dropped since the last call, for the log.
     pub fn newly_dropped(&mut self) -> u64 {
         let new = self.dropped - self.said;
         self.said = self.dropped;
@@ -218,7 +218,7 @@ impl Relay {
 
     fn pass_on(&mut self) {
         let cost = self.line.len() as u64;
-        // What stderr would not take has its price too: a part of it may have gone out.
+        // A line that stderr did not accept counts too, since a part of it may have been written.
         let affordable = cost <= self.credit;
         if affordable {
             self.credit -= cost;
@@ -229,7 +229,7 @@ impl Relay {
     }
 }
 
-/// The last bytes of what somebody printed.
+/// The last bytes of an output.
 #[derive(Debug)]
 pub struct Tail {
     bytes: std::collections::VecDeque<u8>,
@@ -246,12 +246,12 @@ impl Default for Tail {
 const KEPT: usize = 8 * 1024;
 
 impl Tail {
-    /// At most so many bytes.
+    /// Keeps at most this many bytes.
     pub const fn new(limit: usize) -> Self {
         Self { bytes: std::collections::VecDeque::new(), limit }
     }
 
-    /// Adds to it; the oldest are forgotten.
+    /// Adds bytes and drops the oldest.
     pub fn add(&mut self, bytes: &[u8]) {
         let bytes = &bytes[bytes.len().saturating_sub(self.limit)..];
         let excess = (self.bytes.len() + bytes.len()).saturating_sub(self.limit);
@@ -264,12 +264,11 @@ impl Tail {
         self.bytes.extend(bytes);
     }
 
-    /// What there is.
     pub fn bytes(&self) -> Vec<u8> {
         self.bytes.iter().copied().collect()
     }
 
-    /// What there is as text, without the rest of a line whose beginning was forgotten.
+    /// Returns the kept bytes as text, without the rest of a line whose beginning was dropped.
     pub fn lines(&self) -> String {
         let bytes = self.bytes();
         let cut = bytes.len() == self.limit;
@@ -278,39 +277,12 @@ impl Tail {
     }
 }
 
-/// Says something at most once a minute, for what may happen thousands of times.
-#[derive(Debug)]
-pub struct Seldom(Mutex<Option<Instant>>);
-
-impl Seldom {
-    /// Nothing was said yet.
-    pub const fn new() -> Self {
-        Self(Mutex::new(None))
-    }
-
-    /// Whether to say it now.
-    pub fn now(&self, now: Instant) -> bool {
-        let Ok(mut last) = self.0.lock() else { return false };
-        let due = last.is_none_or(|last| now >= last + Duration::from_secs(60));
-        if due {
-            *last = Some(now);
-        }
-        due
-    }
-}
-
-impl Default for Seldom {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_tail_holds_the_last_bytes_and_no_more() {
+    fn the_tail_holds_the_last_bytes_only() {
         let mut tail = Tail::default();
         tail.add(&[1; KEPT]);
         tail.add(b"end");
@@ -321,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_whole_and_take_no_more_memory_than_they_may() {
+    fn kept_lines_are_whole_and_bounded() {
         let mut tail = Tail::new(64);
         for number in 0..1000 {
             tail.add(format!("line {number}\n").as_bytes());
@@ -335,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_passed_on_is_kept_all_the_same() {
+    fn a_line_that_is_not_passed_on_is_kept() {
         let mut relay = Relay::new(false, 1, Instant::now());
         relay.take(b"not passed on, but ke", Instant::now());
         relay.take(b"pt\n", Instant::now());

@@ -1,4 +1,4 @@
-//! What is wrong with the settings, and where.
+//! Errors in the settings.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::exit;
 
-/// What is wrong with the settings, and where. It never holds a secret.
+/// A fault in the settings, and its place. It never holds a secret.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub struct SettingsError {
@@ -34,10 +34,10 @@ impl SettingsError {
     }
 }
 
-/// Where a setting is given.
+/// The place where a setting is set.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Place {
-    /// A flag, `--config-url`.
+    /// A flag, such as `--config-url`.
     Flag(String),
     /// The name of an environment variable.
     Variable(String),
@@ -46,11 +46,11 @@ pub enum Place {
     /// A spot in the settings file.
     Spot {
         path: PathBuf,
-        /// Line of the value, or of the key if that is what is wrong, from 1.
+        /// The line of the value, or of the key if the key is wrong, from 1.
         line: usize,
-        /// Column there, in characters, from 1.
+        /// The column in that line, in characters, from 1.
         column: usize,
-        /// The key, `config.poll_every`. Empty for the file as such.
+        /// The key, such as `config.poll_every`. Empty for the file as a whole.
         key: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What stands in for parts of a value: `${env:NAME}`, `${env:NAME:-text}`, `${file:PATH}` and `$$`.
+//! Replaces references in a value: `${env:NAME}`, `${env:NAME:-text}`, `${file:PATH}` and `$$`.
 
 use std::ffi::OsString;
 use std::io;
@@ -6,15 +6,15 @@ use std::path::Path;
 
 use otelet_core::text::clip;
 
-use super::world::{MOST, World};
+use super::world::{LARGEST_FILE, World};
 
-/// Why nothing can stand in, and what the operating system says to it.
-pub(crate) type NoStandIn = (String, Option<io::Error>);
+/// Why a reference cannot be replaced, and the system's error.
+pub(crate) type ExpandError = (String, Option<io::Error>);
 
 /// Replaces `${env:NAME}`, `${env:NAME:-text}`, `${file:PATH}` and `$$`. `None` if there is no `${}` in it.
 ///
-/// As in the Collector, a lone `$` stays, and what is put in is not looked at again.
-pub(crate) fn expand(text: &str, world: &World) -> Result<Option<String>, NoStandIn> {
+/// As in the Collector, a lone `$` stays, and the replacement is not expanded again.
+pub(crate) fn expand(text: &str, world: &World) -> Result<Option<String>, ExpandError> {
     let mut out = String::new();
     let mut replaced = false;
     let mut rest = text;
@@ -24,7 +24,7 @@ pub(crate) fn expand(text: &str, world: &World) -> Result<Option<String>, NoStan
         if let Some(inner) = rest.strip_prefix('{') {
             let (inner, after) =
                 inner.split_once('}').ok_or(("\"${\" without \"}\"; write $$ for a dollar sign".to_owned(), None))?;
-            out += &stand_in(inner, world)?;
+            out += &replacement(inner, world)?;
             rest = after;
             replaced = true;
         } else {
@@ -36,8 +36,8 @@ pub(crate) fn expand(text: &str, world: &World) -> Result<Option<String>, NoStan
     Ok(replaced.then_some(out))
 }
 
-/// What stands in for `${inner}`.
-fn stand_in(inner: &str, world: &World) -> Result<String, NoStandIn> {
+/// Returns the replacement for `${inner}`.
+fn replacement(inner: &str, world: &World) -> Result<String, ExpandError> {
     let fail = |problem: &str| Err((problem.to_owned(), None));
     if let Some(name) = inner.strip_prefix("env:") {
         let (name, default) = match name.split_once(":-") {
@@ -48,7 +48,7 @@ fn stand_in(inner: &str, world: &World) -> Result<String, NoStandIn> {
             return fail("${env:} needs the name of a variable");
         }
         let shown = clip(name);
-        // As in the Collector, the default is for a variable that is not set, not for an empty one.
+        // As in the Collector, the default is used for a variable that is not set, but not for an empty one.
         return match ((world.var)(name).map(OsString::into_string), default) {
             (Some(Ok(value)), _) => Ok(value),
             (Some(Err(_)), _) => fail(&format!("the value of the variable {shown} is not UTF-8")),
@@ -62,7 +62,7 @@ fn stand_in(inner: &str, world: &World) -> Result<String, NoStandIn> {
     let path = world.absolute(Path::new(path));
     let shown = path.display();
     let bytes = (world.read)(&path).map_err(|cause| (format!("cannot read {shown}"), Some(cause)))?;
-    if bytes.len() > MOST {
+    if bytes.len() > LARGEST_FILE {
         return fail(&format!("{shown} is larger than 1MiB"));
     }
     let Ok(mut text) = String::from_utf8(bytes) else {

@@ -1,4 +1,4 @@
-//! The settings as they are in effect, for people: each with its value, if that is no secret, and where it is given.
+//! Lists the settings in effect: each with its value, unless that is a secret, and the place where it is set.
 
 use std::fmt;
 
@@ -17,43 +17,43 @@ use super::sections::SCHEMA;
 use super::world::World;
 use super::{Settings, path};
 
-/// A setting that is in effect.
+/// One setting in effect, for `otelet diagnose`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Explained {
-    /// Its key in the settings file.
+pub struct EffectiveSetting {
+    /// The key in the settings file.
     pub key: String,
-    /// Its value; `<set>` where it is or may be a secret.
+    /// The value, or `<set>` if it is or may be a secret.
     pub value: String,
-    /// Where it is given: a flag, a variable, a spot in the settings file, `default`.
+    /// The place where it is set: a flag, a variable, a spot in the settings file, or `default`.
     pub from: String,
 }
 
-impl fmt::Display for Explained {
+impl fmt::Display for EffectiveSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}  # {}", self.key, self.value, self.from)
     }
 }
 
-/// The settings in effect and where they are given, in the order of help; and every value in them that may be a secret.
+/// Returns the settings in effect in the order of help, and every value in them that may be a secret.
 ///
 /// # Errors
 ///
-/// As [`load`](super::load), of which these are the result.
+/// The same as [`load`](super::load), whose result this explains.
 pub fn explain(
     flags: &Flags,
     world: &World,
     settings: &Settings,
-) -> Result<(Vec<Explained>, Vec<String>), SettingsError> {
+) -> Result<(Vec<EffectiveSetting>, Vec<String>), SettingsError> {
     let file = File::read(SCHEMA, path(flags, world), world)?;
     let layers = Layers { flags, world, file };
-    let mut found = Found { layers: &layers, explained: Vec::new(), secrets: settings.secrets() };
+    let mut found = Explanation { layers: &layers, explained: Vec::new(), secrets: settings.secrets() };
     for row in SCHEMA.rows() {
         match row.key.contains("[]") {
             true => found.column(row)?,
             false => found.row(row)?,
         }
     }
-    let Found { mut explained, mut secrets, .. } = found;
+    let Explanation { mut explained, mut secrets, .. } = found;
     secrets.extend(settings.config.kloudmate.iter().filter_map(|it| Some(it.api_key.as_ref()?.expose().to_owned())));
     if let Some(token) = settings.config.bearer_token_file.as_ref().and_then(|path| (world.read)(path).ok()) {
         secrets.push(String::from_utf8_lossy(&token).into_owned());
@@ -62,8 +62,8 @@ pub fn explain(
     Ok((explained, secrets))
 }
 
-/// Values in a settings file that may be secrets, whatever else is wrong with it: those under `headers` and `env`, and
-/// all that stands in for `${}`.
+/// Returns the values in a settings file that may be secrets: those under `headers` and `env`, and every replacement of
+/// `${}`. The file may have faults.
 pub fn secrets_in(text: &str, world: &World) -> Vec<String> {
     let mut secrets = Vec::new();
     if let Ok(value) = serde_yaml::from_str::<serde_yaml::Value>(text) {
@@ -93,13 +93,13 @@ fn collect(value: &serde_yaml::Value, secret: bool, world: &World, secrets: &mut
     }
 }
 
-struct Found<'a> {
+struct Explanation<'a> {
     layers: &'a Layers<'a>,
-    explained: Vec<Explained>,
+    explained: Vec<EffectiveSetting>,
     secrets: Vec<String>,
 }
 
-impl Found<'_> {
+impl Explanation<'_> {
     fn row(&mut self, row: &Row) -> Result<(), SettingsError> {
         if let Some(node) = self.layers.file.get(row.key).filter(|_| row.kind == Kind::File) {
             return self.node(row.key, row, node);
@@ -112,7 +112,7 @@ impl Found<'_> {
             None if row.default.is_empty() => return Ok(()),
             None => (row.default.to_owned(), "default".into()),
         };
-        self.explained.push(Explained { key: row.key.into(), value, from });
+        self.explained.push(EffectiveSetting { key: row.key.into(), value, from });
         Ok(())
     }
 
@@ -150,11 +150,11 @@ impl Found<'_> {
             Node::Maps(_) => return Ok(()),
         };
         let from = self.layers.file.place(key).to_string();
-        self.explained.push(Explained { key: key.into(), value, from });
+        self.explained.push(EffectiveSetting { key: key.into(), value, from });
         Ok(())
     }
 
-    /// The value for people. One that is not for them is known as a secret from now on.
+    /// The value to show. A value that must not be shown is noted as a secret.
     fn shown(&mut self, row: &Row, raw: Raw) -> String {
         let secret =
             [".headers", ".env", "_proxy"].iter().any(|end| row.key.ends_with(end)) && row.key != "config.no_proxy";
@@ -182,8 +182,8 @@ impl Found<'_> {
     }
 }
 
-/// Adds the settings that were taken over from KloudMate's agent.
-fn adopted(settings: &Settings, layers: &Layers, explained: &mut Vec<Explained>) {
+/// Adds the settings that were adopted from KloudMate's agent.
+fn adopted(settings: &Settings, layers: &Layers, explained: &mut Vec<EffectiveSetting>) {
     let Settings { config, log_level, .. } = settings;
     let url = match &config.url {
         Some(Location::Url(url)) => url.split('?').next().unwrap_or_default().to_owned(),
@@ -201,7 +201,7 @@ fn adopted(settings: &Settings, layers: &Layers, explained: &mut Vec<Explained>)
         if layers.is_set(key) || value.is_empty() || known.is_some_and(|at| explained[at].value == value) {
             continue;
         }
-        let taken_over = Explained { key: key.into(), value, from: "taken over from KloudMate's agent".into() };
+        let taken_over = EffectiveSetting { key: key.into(), value, from: "taken over from KloudMate's agent".into() };
         match known {
             Some(at) => explained[at] = taken_over,
             None => explained.push(taken_over),

@@ -1,4 +1,4 @@
-//! The settings file, as far as it can be read without knowing what a value means; and where in it something stands.
+//! Reads the keys and texts of the settings file, and finds their places. The meaning of a value is read later.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,15 +8,14 @@ use serde::de::Deserializer;
 use super::error::{Place, SettingsError};
 use super::node::Node;
 use super::schema::Schema;
-use super::walk::{Refuse, Walk};
-use super::world::{MOST, World};
+use super::walk::{RefuseVisitor, Walk};
+use super::world::{LARGEST_FILE, World};
 use crate::os;
 
-/// The settings file, as far as it can be read without knowing what a value means.
+/// The settings file, with its values as text.
 pub(crate) struct File {
     pub(crate) schema: Schema,
     pub(crate) path: PathBuf,
-    /// Whether there is one.
     pub(crate) is_there: bool,
     text: String,
     nodes: Vec<(String, Node)>,
@@ -36,7 +35,7 @@ impl File {
                 return Err(SettingsError::caused(Place::File(path), problem, Some(cause)));
             }
         };
-        if bytes.len() > MOST {
+        if bytes.len() > LARGEST_FILE {
             let problem = "larger than 1MiB; is this the settings file?".to_owned();
             return Err(SettingsError::new(Place::File(path), problem));
         }
@@ -68,9 +67,9 @@ impl File {
         if let Err(e) = walk.through(first) {
             return Err(self.refusal(&walk, &e));
         }
-        match documents.next().map(|second| second.deserialize_any(Refuse)) {
+        match documents.next().map(|second| second.deserialize_any(RefuseVisitor)) {
             Some(Err(e)) => {
-                let problem = "a second document; the settings are one, without \"---\" in between";
+                let problem = "a second document; the settings are one document, without \"---\" in between";
                 Err(SettingsError::new(self.spot(&e, ""), problem.to_owned()))
             }
             Some(Ok(())) | None => Ok(walk.nodes),
@@ -86,7 +85,7 @@ impl File {
         self.nodes.iter().map(|(key, node)| (key.as_str(), node))
     }
 
-    /// Where the value of a key stands: a second walk that fails there on purpose.
+    /// The place of the value of a key. A second walk fails there on purpose, so the parser reports the place.
     pub(crate) fn place(&self, key: &str) -> Place {
         let mut walk = Walk::new(self.schema, Some(key));
         let first = serde_yaml::Deserializer::from_str(&self.text).next();
@@ -101,7 +100,7 @@ impl File {
         Place::Spot { path: self.path.clone(), line, column, key: printable(key, self.schema) }
     }
 
-    /// Puts the walk's own words, or else the parser's, to the place where it stopped.
+    /// Makes an error from the message of the walk, or else of the parser, and the place where it stopped.
     fn refusal(&self, walk: &Walk, e: &serde_yaml::Error) -> SettingsError {
         let place = if walk.misplaced { self.place(&walk.at) } else { self.spot(e, &walk.at) };
         let text = e.to_string();
@@ -114,11 +113,11 @@ impl File {
         }
         let at = e.location().map(|at| format!(" at line {} column {}", at.line(), at.column()));
         let text = text.replacen(&at.unwrap_or_default(), "", 1);
-        SettingsError::new(self.spot(e, ""), format!("no YAML: {text}"))
+        SettingsError::new(self.spot(e, ""), format!("not YAML: {text}"))
     }
 }
 
-/// What serde found, without the value, which its own words hold.
+/// The kind of value that serde found. serde's own message would repeat the value.
 fn kind(found: &str) -> &'static str {
     let kinds = [("sequence", "a list"), ("map", "a map"), ("unit", "nothing"), ("null", "nothing"), ("enum", "a tag")];
     let texts = ["string", "integer", "float", "boolean"].map(|kind| (kind, "a single value"));
@@ -126,7 +125,7 @@ fn kind(found: &str) -> &'static str {
     known.map_or("something else", |(_, words)| words)
 }
 
-/// A key for messages. Odd names under it are left out: somebody may have put a secret there by mistake.
+/// A key for messages. Names with unusual characters are left out: they may be secrets by mistake.
 fn printable(key: &str, schema: Schema) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || ".-_[]/".contains(c);
     if key.chars().all(plain) && key.len() <= 100 {

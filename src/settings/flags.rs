@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Secret;
 
-/// Settings that were given by flag, not yet judged.
+/// Settings that were set by flags. The values are not checked yet.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Flags {
     /// The settings file, if a flag names it.

@@ -1,5 +1,5 @@
-//! What an installer is given on its command line, and how it gets into the settings file: everything else there stays as it
-//! is, to the letter. Pure.
+//! The settings from an installer's command line, and how they are written into the settings file. All other text in
+//! the file stays exactly as it is. Pure.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,11 +14,11 @@ use super::flags::Flags;
 use super::load;
 use super::location::Location;
 use super::node::{Node, item, join};
-use super::schema::Takes;
+use super::schema::ValueKind;
 use super::sections::SCHEMA;
 use super::world::World;
 
-/// The properties of the MSI, and the flag that says the same.
+/// The properties of the MSI, and the flags with the same meaning.
 pub const MSI_PROPERTIES: [(&str, &str); 4] = [
     ("CONFIG_URL", "config-url"),
     ("CONFIG_PUBLIC_KEY", "config-public-key"),
@@ -26,23 +26,22 @@ pub const MSI_PROPERTIES: [(&str, &str); 4] = [
     ("ATTRIBUTES", ATTRIBUTES),
 ];
 
-/// The one flag that no other command has: a list of `name=value`.
+/// The one flag that only installers have: a list of `name=value`.
 const ATTRIBUTES: &str = "attributes";
 
-/// Settings that were given.
+/// The settings from the command line of an installer.
 #[derive(Debug, Default, PartialEq)]
 pub struct InstallerArgs {
-    /// Those that have a flag.
+    /// The settings that are flags.
     flags: Flags,
-    /// Name and value.
     attributes: Vec<(String, String)>,
 }
 
-/// One value that is to stand in the file.
+/// One value to write into the file.
 struct Change {
-    /// `config`. Empty for a key that is in no section.
+    /// The section, such as `config`. Empty for a key in no section.
     section: &'static str,
-    /// `url`, or the name of an attribute.
+    /// The key in the section, such as `url`, or the name of an attribute.
     name: String,
     value: String,
 }
@@ -52,10 +51,10 @@ impl InstallerArgs {
     ///
     /// # Errors
     ///
-    /// What is wrong with the list. Values of flags are not judged yet.
+    /// The fault of the list. Values of flags are not checked yet.
     pub fn new(flags: Flags, attributes: Option<&str>) -> Result<InstallerArgs, String> {
         if flags.file.is_some() {
-            return Err("--settings: what is given is written to the usual settings file".to_owned());
+            return Err("--settings: an installer always writes to the default settings file".to_owned());
         }
         let attributes = match attributes {
             None => Vec::new(),
@@ -68,18 +67,19 @@ impl InstallerArgs {
         self.flags.iter().next().is_none() && self.attributes.is_empty()
     }
 
-    /// The flags that were given, `--config-url`.
+    /// The flags that were set, such as `--config-url`.
     pub fn flags(&self) -> impl Iterator<Item = String> {
         self.flags.iter().filter_map(|(key, _)| SCHEMA.row(key)?.flag())
     }
 
-    /// Whether a service can use it, whatever the settings file says.
+    /// Checks that a service can use these settings, whatever the settings file holds.
     ///
     /// # Errors
     ///
-    /// The flag, its value and what is expected.
+    /// The flag, its value and the expected value.
     pub fn judge(&self) -> Result<(), String> {
-        // Nothing but the flags; and a service starts from a directory of the system's.
+        // No environment and no files, only the flags. A service starts in a system directory, so a relative path is
+        // useless.
         let nothing = World {
             var: Box::new(|_| None),
             read: Box::new(|_| Err(io::ErrorKind::NotFound.into())),
@@ -91,9 +91,9 @@ impl InstallerArgs {
             format!("--{flag}: \"{}\" is neither a URL nor an absolute path", clip(value))
         };
         for (key, value) in self.flags.iter() {
-            let row = SCHEMA.row(key).ok_or_else(|| format!("{key} is no setting of otelet's own"))?;
+            let row = SCHEMA.row(key).ok_or_else(|| format!("{key} is not one of otelet's own settings"))?;
             let is_name = key == "collector.path" && Path::new(value).components().count() == 1;
-            if row.takes == Takes::Text("PATH") && !is_name && !Path::new(value).is_absolute() {
+            if row.takes == ValueKind::Text("PATH") && !is_name && !Path::new(value).is_absolute() {
                 return Err(relative(key, value).replace("neither a URL nor an", "no"));
             }
             if key == "config.url" && matches!(&settings.config.url, Some(Location::File(path)) if !path.is_absolute())
@@ -104,11 +104,11 @@ impl InstallerArgs {
         Ok(())
     }
 
-    /// Puts it into the text of a settings file.
+    /// Writes the settings into the text of a settings file.
     ///
     /// # Errors
     ///
-    /// A file that is no settings file, or that is written in a way where this cannot be done without touching the rest.
+    /// A file that is no settings file, or whose layout does not allow this without a change of other text.
     pub fn put_into(&self, text: &str) -> Result<String, String> {
         let mut text = text.to_owned();
         for change in self.changes() {
@@ -131,24 +131,24 @@ impl InstallerArgs {
 /// Reads `name=value,name=value`. A comma in a value is written twice.
 fn attributes_in(list: &str) -> Result<Vec<(String, String)>, String> {
     let mut found: Vec<(String, String)> = Vec::new();
-    // No list has this character, which no attribute has either.
+    // No list and no attribute has this character.
     for part in list.replace(",,", "\0").split(',') {
         let part = part.replace('\0', ",");
         let (name, value) = part.split_once('=').unwrap_or_default();
         let name = name.trim();
         if name.is_empty() {
             let part = clip(&part);
-            return Err(format!("expected name=value,name=value with commas in values twice, found \"{part}\""));
+            return Err(format!("expected name=value,name=value with each comma in a value doubled, found \"{part}\""));
         }
         if found.iter().any(|(known, _)| known == name) {
-            return Err(format!("\"{}\" stands twice; keep one", clip(name)));
+            return Err(format!("\"{}\" is set twice; keep one", clip(name)));
         }
         found.push((name.to_owned(), value.to_owned()));
     }
     Ok(found)
 }
 
-/// What a settings file says, whatever its form.
+/// The keys and values of a settings file, without its layout.
 type Flat = BTreeMap<String, String>;
 
 fn flat(file: &File) -> Flat {
@@ -167,7 +167,7 @@ fn flat(file: &File) -> Flat {
 }
 
 impl Change {
-    /// Tries what may be right, and takes the first text that says what is wanted and else what it said before.
+    /// Tries several candidates. It takes the first one that has the new value and otherwise the same values as before.
     fn put_into(&self, text: String) -> Result<String, String> {
         let file = parsed(text.clone()).map_err(|error| chain(&error))?;
         let key = join(self.section, &self.name);
@@ -177,14 +177,14 @@ impl Change {
         if there.as_ref() == wanted.get(&key) {
             return Ok(text);
         }
-        let says_it = |text: &String| parsed(text.clone()).is_ok_and(|file| flat(&file) == wanted);
+        let is_right = |text: &String| parsed(text.clone()).is_ok_and(|file| flat(&file) == wanted);
         let mut candidates = if there.is_some() { self.in_place(&text, &file, &key) } else { self.added(&text, &file) };
-        candidates.find(says_it).ok_or_else(|| {
-            format!("{key}: the settings file is written in a way where it cannot be set without touching the rest; set it there")
+        candidates.find(is_right).ok_or_else(|| {
+            format!("{key}: the layout of the settings file does not allow a change of this value alone; edit the file by hand")
         })
     }
 
-    /// The value replaced, by each end that it may have on its line.
+    /// Candidates with the value replaced, one for each possible end of the old value on its line.
     fn in_place<'a>(&self, text: &'a str, file: &File, key: &str) -> Box<dyn Iterator<Item = String> + 'a> {
         let Some(start) = spot(text, file, key) else { return Box::new(std::iter::empty()) };
         let rest = &text[start..];
@@ -192,7 +192,7 @@ impl Change {
         Box::new(ends(rest).into_iter().map(move |end| format!("{}{value}{}", &text[..start], &rest[end..])))
     }
 
-    /// A new key: in its section, as the first there, or at the end.
+    /// Candidates with a new key: as the first key of its section, or at the end of the file.
     fn added<'a>(&self, text: &'a str, file: &File) -> Box<dyn Iterator<Item = String> + 'a> {
         let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
         let name = if self.section == ATTRIBUTES { quoted(&self.name, false) } else { self.name.clone() };
@@ -209,7 +209,7 @@ impl Change {
                     candidates.push(format!("{before}{entry}, {after}"));
                 }
             }
-            // A section whose keys are all comments.
+            // The section may have only comments.
             let head = format!("{}:", self.section);
             let empty = |line: &&str| line.starts_with(&head) && !line[head.len()..].contains(['{', '[']);
             if let Some(line) = text.split_inclusive('\n').find(empty) {
@@ -231,7 +231,7 @@ fn parsed(text: String) -> Result<File, SettingsError> {
     File::parse(SCHEMA, crate::os::default_settings_path(), true, text)
 }
 
-/// Where in the text the value of a key begins.
+/// The position in the text where the value of a key begins.
 fn spot(text: &str, file: &File, key: &str) -> Option<usize> {
     let Place::Spot { line, column, .. } = file.place(key) else { return None };
     let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
@@ -239,7 +239,8 @@ fn spot(text: &str, file: &File, key: &str) -> Option<usize> {
     Some(start + within)
 }
 
-/// Where the value may end that a text begins with: behind its closing quote, or where a plain one may have its last letter.
+/// The possible ends of the value at the start of a text: behind its closing quote, or, without quotes, behind each
+/// letter that may be its last.
 fn ends(text: &str) -> Vec<usize> {
     let line = text.split(['\r', '\n']).next().unwrap_or_default();
     let quote = line.chars().next().filter(|first| ['"', '\''].contains(first));
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_is_added_to_a_file_of_comments() {
+    fn settings_are_added_to_a_file_of_comments() {
         let flags = ["--config-url=https://c.example/x", "--attributes=site=a,rack=b"];
         assert_eq!(
             put(&flags, "# Settings of otelet."),
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_in_the_file_stays_to_the_letter() {
+    fn all_other_text_in_the_file_stays() {
         let url = ["--config-url=https://new.example"];
         for (before, after) in [
             (
@@ -320,23 +321,21 @@ mod tests {
             ("checks:\n- {tcp: \"a:1\"}", "checks:\n- {tcp: \"a:1\"}\nconfig:\n  url: \"https://new.example\"\n"),
         ] {
             assert_eq!(put(&url, before), after, "{before}");
-            assert_eq!(put(&url, after), after, "twice is once");
+            assert_eq!(put(&url, after), after, "a second run changes nothing");
         }
     }
 
     #[test]
-    fn a_file_where_it_cannot_be_done_is_left_alone_and_said() {
+    fn a_file_with_an_unsupported_layout_is_refused() {
         let why =
             given(&["--config-url=https://new.example"]).put_into("config:\n  url: >\n    https://old\n    .example\n");
-        assert!(
-            why.unwrap_err().starts_with("config.url: the settings file is written in a way where it cannot be set")
-        );
+        assert!(why.unwrap_err().starts_with("config.url: the layout of the settings file does not allow"));
         let why = given(&["--log-level=debug"]).put_into("{log_level: info}\n...\n{").unwrap_err();
         assert!(why.contains(":"), "{why}");
     }
 
     #[test]
-    fn no_value_can_be_more_than_a_value() {
+    fn no_value_can_inject_yaml() {
         for value in [
             "a b",
             "\"",
@@ -410,15 +409,15 @@ mod tests {
         for (flag, why) in [
             (
                 "--attributes=site",
-                "--attributes: expected name=value,name=value with commas in values twice, found \"site\"",
+                "--attributes: expected name=value,name=value with each comma in a value doubled, found \"site\"",
             ),
-            ("--attributes=a=1,a=2", "--attributes: \"a\" stands twice; keep one"),
+            ("--attributes=a=1,a=2", "--attributes: \"a\" is set twice; keep one"),
             ("--config-ulr=x", "unknown flag --config-ulr; did you mean --config-url?"),
-            ("status", "one command is enough; values of flags follow the flag"),
-            ("--settings=x", "--settings: what is given is written to the usual settings file"),
+            ("status", "only one command is allowed; the value of a flag follows the flag"),
+            ("--settings=x", "--settings: an installer always writes to the default settings file"),
         ] {
             assert_eq!(cli::installer_args([flag.into()]).unwrap_err(), why);
         }
-        assert!(given(&["--api-key=x"]).judge().unwrap_err().ends_with("is no setting of otelet's own"));
+        assert!(given(&["--api-key=x"]).judge().unwrap_err().ends_with("is not one of otelet's own settings"));
     }
 }

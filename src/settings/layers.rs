@@ -1,5 +1,5 @@
-//! The places where a setting can be given, in order of strength: flag, variable, settings file, default. A value is judged
-//! where it counts; one that a stronger place overrides is never looked at.
+//! The places where a setting can be set, in order of strength: flag, variable, settings file, default. Only the
+//! strongest value is checked; an overridden one is ignored.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::file::File;
 use super::flags::Flags;
 use super::location::{Location, location};
 use super::node::{Node, item, join};
-use super::schema::{Row, Takes};
+use super::schema::{Row, ValueKind};
 use super::secret::Secret;
 use super::way_out::credentials;
 use super::world::World;
@@ -30,26 +30,26 @@ pub(crate) struct Layers<'a> {
 pub(crate) struct Raw {
     pub(crate) text: String,
     pub(crate) from: Origin,
-    /// Whether a message may show it: not if it may be a secret.
+    /// Whether a message may show it: only if it cannot be a secret.
     pub(crate) shown: bool,
 }
 
-/// The place that gave a value.
+/// The place that a value comes from.
 pub(crate) enum Origin {
     Flag,
     Variable(String),
-    /// The dotted key; that of an item of a list or map is longer than that of its row.
+    /// The dotted key. The key of an item in a list or map is longer than the key of its row.
     File(String),
     Default,
 }
 
 impl Layers<'_> {
-    /// The row of a setting that is asked for by its key.
+    /// The row with this key.
     pub(crate) fn row(&self, key: &str) -> &'static Row {
         self.file.schema.row(key).expect("settings are asked for by their key")
     }
 
-    /// Whether a setting is given anywhere.
+    /// Whether a setting is set anywhere.
     pub(crate) fn is_set(&self, key: &str) -> bool {
         self.raw(key).is_ok_and(|raw| raw.is_some())
     }
@@ -90,7 +90,7 @@ impl Layers<'_> {
         }
     }
 
-    /// A value of the file, with what stands in for parts of it.
+    /// Reads a value of the file and replaces its references.
     pub(crate) fn expand(&self, key: String, text: &str) -> Result<Raw, SettingsError> {
         match expand(text, self.world) {
             Ok(expanded) => {
@@ -102,7 +102,7 @@ impl Layers<'_> {
         }
     }
 
-    /// A setting that may be absent. `parse` says what is wrong with a text that it refuses.
+    /// Reads a setting that may be absent. `parse` returns the reason if it refuses a text.
     pub(crate) fn optional<T>(
         &self,
         key: &str,
@@ -114,7 +114,7 @@ impl Layers<'_> {
         }
     }
 
-    /// A setting with a default, which is the one that help shows.
+    /// Reads a setting with a default, the one that help shows.
     pub(crate) fn required<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, SettingsError> {
         let default = || Raw { text: self.row(key).default.to_owned(), from: Origin::Default, shown: true };
         let raw = self.raw(key)?.unwrap_or_else(default);
@@ -128,10 +128,10 @@ impl Layers<'_> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<T, SettingsError> {
         if raw.text.contains('\0') {
-            return Err(self.error(key, raw, "its value holds a NUL character".to_owned()));
+            return Err(self.error(key, raw, "its value has a NUL character".to_owned()));
         }
         parse(&raw.text).map_err(|problem| {
-            // Whatever the setting, a URL may have a password before an `@` and a token in its query.
+            // In any setting, a URL may have a password before an `@` and a token in its query.
             let secret = raw.text.contains("://") && raw.text.contains(['@', '?']);
             let found = match (raw.text.is_empty(), raw.shown && !secret) {
                 (true, _) => "nothing".to_owned(),
@@ -147,7 +147,7 @@ impl Layers<'_> {
         self.required(key, |text| {
             let time = units::parse_time(text).map_err(|e| e.to_string())?;
             match row.takes {
-                Takes::Time(least, most) if time < least || time > most => Err(outside(row)),
+                ValueKind::Time(least, most) if time < least || time > most => Err(outside(row)),
                 _ => Ok(time),
             }
         })
@@ -162,25 +162,26 @@ impl Layers<'_> {
         self.optional(key, |text| {
             let number: i32 = text.parse().map_err(|_| outside(row))?;
             match row.takes {
-                Takes::Number(least, most) if !(least..=most).contains(&number.into()) => Err(outside(row)),
+                ValueKind::Number(least, most) if !(least..=most).contains(&number.into()) => Err(outside(row)),
                 _ => Ok(number),
             }
         })
     }
 
-    /// One of the words of the row, as the value at its place in `values`. A test holds their order together.
+    /// Reads one of the words of the row, and returns the value at the same place in `values`. A test compares the two
+    /// orders.
     pub(crate) fn choice<T: Copy, const N: usize>(&self, key: &str, values: [T; N]) -> Result<T, SettingsError> {
         let words = self.row(key).value();
         self.required(key, |text| match words.split('|').zip(values).find(|(word, _)| *word == text) {
             Some((_, value)) => Ok(value),
             None => Err(match nearest(text, words.split('|')) {
                 Some(near) => format!("did you mean {near}?"),
-                None => "no such choice".to_owned(),
+                None => "unknown choice".to_owned(),
             }),
         })
     }
 
-    /// A path, made absolute.
+    /// Reads a path and makes it absolute.
     pub(crate) fn path(&self, key: &str) -> Result<Option<PathBuf>, SettingsError> {
         self.optional(key, |text| Ok(self.world.absolute(Path::new(text))))
     }
@@ -223,7 +224,7 @@ impl Layers<'_> {
         for (name, raw) in self.map(key)? {
             http::check_header(&name, &raw.text).map_err(|error| self.error(key, &raw, error.why()))?;
             if headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
-                return Err(self.error(key, &raw, "this header stands twice; keep one".to_owned()));
+                return Err(self.error(key, &raw, "this header is set twice; keep one".to_owned()));
             }
             headers.push((name, raw.text.into()));
         }
@@ -252,7 +253,7 @@ impl Layers<'_> {
         SettingsError::new(place, problem)
     }
 
-    /// An error about a setting, wherever it is given.
+    /// An error about a setting, at the place where it is set.
     pub(crate) fn error_at(&self, key: &str, problem: String) -> SettingsError {
         match self.raw(key) {
             Ok(Some(raw)) => self.error(key, &raw, problem),
@@ -267,7 +268,7 @@ impl Layers<'_> {
     }
 }
 
-/// Variables that other programs know too. They are weaker than the file.
+/// Variables that other programs read too. They are weaker than the file.
 fn common_variables(key: &str) -> &'static [&'static str] {
     match key {
         "config.http_proxy" => &["http_proxy", "HTTP_PROXY"],
@@ -282,7 +283,7 @@ pub(crate) fn size_of(row: &'static Row) -> impl Fn(&str) -> Result<u64, String>
     move |text| {
         let size = units::parse_size(text).map_err(|e| e.to_string())?;
         match row.takes {
-            Takes::Size(least, most) if size < least || size > most => Err(outside(row)),
+            ValueKind::Size(least, most) if size < least || size > most => Err(outside(row)),
             _ => Ok(size),
         }
     }

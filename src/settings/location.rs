@@ -1,4 +1,4 @@
-//! URLs, and paths in one of their forms. Pure.
+//! Reads locations: URLs, and paths with or without `file:`. Pure.
 
 use std::path::{Path, PathBuf};
 
@@ -9,16 +9,16 @@ use crate::http::parse_url;
 /// Where a config comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
-    /// A file, to watch. Absolute.
+    /// The absolute path of a file to watch.
     File(PathBuf),
     /// An `http://` or `https://` URL without a user name, to poll.
     Url(String),
 }
 
-/// Reads a location. `credentials` names where a user and password belong. The errors repeat nothing of it.
+/// Reads a location. `credentials` names the settings for user and password. The errors repeat no part of the location.
 pub(crate) fn location(text: &str, credentials: &str, world: &World) -> Result<Location, String> {
     const KNOWN: &str = "write http://, https://, file:/// or a path (./ in front of one with a colon)";
-    // One letter before the colon is a drive.
+    // One letter before the colon is the name of a drive.
     let scheme = match text.split_once(':') {
         Some((scheme, rest)) if scheme.len() > 1 && !scheme.contains(['/', '\\']) => Some((scheme, rest)),
         Some(_) | None => None,
@@ -44,8 +44,8 @@ pub(crate) fn location(text: &str, credentials: &str, world: &World) -> Result<L
             if !path.starts_with('/') {
                 return Err("write file:/// and the absolute path".to_owned());
             }
-            let path = percent_decoded(path).ok_or("write % as %25; what is escaped has to be UTF-8")?;
-            // file:///C:/x means C:/x, but only where that is an absolute path.
+            let path = percent_decoded(path).ok_or("write % as %25; escaped bytes must be UTF-8")?;
+            // file:///C:/x means C:/x, but only on a system where that is an absolute path.
             let path = match path.strip_prefix('/') {
                 Some(drive) if Path::new(drive).is_absolute() => Path::new(drive),
                 Some(_) | None => Path::new(&path),
@@ -56,7 +56,7 @@ pub(crate) fn location(text: &str, credentials: &str, world: &World) -> Result<L
     }
 }
 
-/// Reads a URL that is no path.
+/// Reads a URL, and refuses a path.
 pub(crate) fn url(key: &str, text: &str) -> Result<String, String> {
     parse_url(text).map(|_| text.to_owned()).map_err(|error| bad_url(&error, &credentials(key)))
 }

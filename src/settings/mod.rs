@@ -1,10 +1,10 @@
 //! The settings: flags, environment, settings file and defaults in, [`Settings`] out, or an error that says where.
 //!
-//! A setting is a row of its section. `schema` says what a row is; `sections` has the rows, each beside the code that reads it;
-//! `layers` finds the strongest value of a setting and judges it. `file` and `walk` read the settings file along the rows;
-//! `expand` and `location` read what stands in a value; `explain` says where each value was given; `installer_args` puts what
-//! an installer was given into the file. A value that a stronger place overrides is never looked at, beyond its key and shape.
-//! Nothing here reads the process or the disk by itself: [`World`] does.
+//! A setting is a row of its section. `schema` defines rows; `sections` has the rows, each beside the code that reads
+//! it; `layers` finds the strongest value of a setting and checks it. `file` and `walk` read the settings file, guided
+//! by the rows. `expand` replaces `${}` in a value, `location` reads URLs and paths. `explain` lists where each value
+//! is set. `installer_args` writes an installer's settings into the file. A value that a stronger place overrides is
+//! not checked, beyond its key and shape. Only [`World`] reads the process and the disk.
 
 mod error;
 mod expand;
@@ -34,12 +34,12 @@ pub use crate::os::Environment;
 use file::File;
 use layers::Layers;
 use sections::general::General;
-use sections::kloudmate::{Own, adopt};
+use sections::kloudmate::{OwnSettings, adopt};
 use sections::{alerts, checks};
 pub use way_out::{PROXY_PASSWORD, Target, WayOut};
 
 pub use error::{Place, SettingsError};
-pub use explain::{Explained, explain, secrets_in};
+pub use explain::{EffectiveSetting, explain, secrets_in};
 pub use flags::Flags;
 pub use location::Location;
 pub use secret::Secret;
@@ -59,7 +59,7 @@ pub use world::{Files, Variables, World};
 /// Where a Docker engine usually listens.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
-/// The settings, checked. Two of them are equal if a reload changes nothing.
+/// The settings, checked. Two values are equal if a reload changes nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Where configs come from, and how.
@@ -73,13 +73,12 @@ pub struct Settings {
     pub export: ExportSettings,
     pub checks: Vec<CheckSettings>,
     pub alerts: Vec<AlertSettings>,
-    /// Where alerts are sent.
     pub webhook: WebhookSettings,
     /// A Docker engine to watch.
     pub docker: DockerSettings,
-    /// What the instance uid is derived from. None: it is made once and kept.
+    /// A text from which the instance uid is derived. `None`: a uid is made once and kept.
     pub identity: Option<String>,
-    /// How long to wait for another agent that has the state directory.
+    /// How long to wait for another agent that holds the state directory.
     pub standby: Duration,
     /// Where the last good config is kept. Absolute.
     pub state_dir: PathBuf,
@@ -91,7 +90,7 @@ pub struct Settings {
     pub attributes: Vec<(String, String)>,
 }
 
-/// The settings file: as the flag says, else as `OTELET_SETTINGS` says, else the default one. Absolute.
+/// Returns the absolute path of the settings file: from the flag, else from `OTELET_SETTINGS`, else the default.
 pub fn path(flags: &Flags, world: &World) -> PathBuf {
     let variable = SETTINGS_FILE.env().and_then(|name| (world.var)(&name)).map(PathBuf::from);
     let mut named = [flags.file.clone(), variable].into_iter().flatten();
@@ -101,14 +100,15 @@ pub fn path(flags: &Flags, world: &World) -> PathBuf {
     }
 }
 
-/// Reads the settings. Flags count before the environment, that before the file, that before the defaults.
+/// Reads the settings. Flags count before the environment, the environment before the file, the file before the
+/// defaults.
 ///
-/// An empty variable counts as not set. An empty flag or key unsets what has no default, such as a proxy.
+/// An empty variable counts as not set. An empty flag or key unsets a setting that has no default, such as a proxy.
 ///
 /// # Errors
 ///
-/// [`SettingsError`] for a settings file that cannot be read (missing is allowed at its default path), is no YAML,
-/// has an unknown or repeated key or a value of the wrong shape; and for every value that counts and is impossible.
+/// [`SettingsError`] for a settings file that cannot be read (missing is allowed at its default path), is not YAML, or
+/// has an unknown or repeated key or a value of the wrong shape; and for every invalid value that is not overridden.
 pub fn load(flags: &Flags, world: &World) -> Result<Settings, SettingsError> {
     let file = File::read(SCHEMA, path(flags, world), world)?;
     let layers = &Layers { flags, world, file };
@@ -141,18 +141,18 @@ pub fn load(flags: &Flags, world: &World) -> Result<Settings, SettingsError> {
     };
     adopt_kloudmate(&mut settings, layers)?;
     if settings.config.environment == Environment::Docker && settings.config.url.is_none() {
-        // The config that is built in for a Docker host reads the engine.
+        // The built-in config for a Docker host reads the engine.
         settings.docker.socket.get_or_insert_with(|| DOCKER_SOCKET.into());
     }
     cross_check(&settings, layers)?;
     Ok(settings)
 }
 
-/// Shorter values are too likely to stand somewhere by chance.
+/// The shortest value that counts as a secret, in bytes. A shorter one may be in a text by chance.
 const SHORTEST_SECRET: usize = 6;
 
 impl Settings {
-    /// Values that must not be seen in a report, wherever they stand.
+    /// Returns the values that no report may show.
     pub fn secrets(&self) -> Vec<String> {
         let maps = [
             &self.config.headers,
@@ -172,14 +172,14 @@ impl Settings {
     }
 }
 
-/// Takes up the settings of KloudMate's agent where otelet's own say nothing.
+/// Adopts the settings of KloudMate's agent where otelet's own are not set.
 fn adopt_kloudmate(settings: &mut Settings, layers: &Layers) -> Result<(), SettingsError> {
     let has_url = settings.config.url.is_some();
     let asked_for = settings.config.protocol == ProtocolName::KloudMate;
     if has_url && !asked_for {
         return Ok(());
     }
-    let own = Own { has_file: layers.file.is_there, has_url };
+    let own = OwnSettings { has_file: layers.file.is_there, has_url };
     let Some(adopted) = adopt(layers.flags, layers.world, own)? else {
         if asked_for {
             settings.config.kloudmate = Some(KloudMateSettings { api_key: None, docker: false, first_config: None });
@@ -195,7 +195,7 @@ fn adopt_kloudmate(settings: &mut Settings, layers: &Layers) -> Result<(), Setti
         settings.log_level = adopted.log_level.unwrap_or(settings.log_level);
     }
     match adopted.url {
-        // Never asked: the collector's config is the source, as a file.
+        // The server is never asked, so the collector's config file is the source.
         None if !has_url => settings.config.url = Some(Location::File(adopted.first_config)),
         url => {
             settings.config.url = url.map(Location::Url).or(settings.config.url.take());
@@ -218,19 +218,19 @@ fn cross_check(settings: &Settings, layers: &Layers) -> Result<(), SettingsError
     let config = &settings.config;
     let (cert, key) = ("config.client_cert_file", "config.client_key_file");
     match (&config.client_cert_file, &config.client_key_file) {
-        (Some(_), None) => return Err(layers.error_at(cert, format!("needs {key} beside it"))),
-        (None, Some(_)) => return Err(layers.error_at(key, format!("needs {cert} beside it"))),
+        (Some(_), None) => return Err(layers.error_at(cert, format!("needs {key} as well"))),
+        (None, Some(_)) => return Err(layers.error_at(key, format!("needs {cert} as well"))),
         (Some(_), Some(_)) | (None, None) => {}
     }
     if matches!(config.url, Some(Location::File(_))) && config.protocol != ProtocolName::Get {
-        let problem = format!("{} is spoken with a server; config.url is a file", config.protocol);
+        let problem = format!("{} needs a server, but config.url is a file", config.protocol);
         return Err(layers.error_at("config.protocol", problem));
     }
     if let Some((key, why)) = os::SENSELESS.iter().find(|(key, _)| layers.is_set(key)) {
         return Err(layers.error_at(key, (*why).to_owned()));
     }
     if matches!(config.role, Environment::DaemonSet | Environment::Deployment) && config.cluster.is_none() {
-        let problem = "needs config.cluster beside it: the name under which KloudMate knows the cluster";
+        let problem = "needs config.cluster as well: the name under which KloudMate knows the cluster";
         return Err(layers.error_at("config.role", problem.to_owned()));
     }
     let authorization = |(name, _): &(String, Secret)| name.eq_ignore_ascii_case("authorization");

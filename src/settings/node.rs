@@ -1,4 +1,4 @@
-//! What stands at a key of the settings file, and how keys are spelled.
+//! The values in the settings file, and the spelling of keys.
 
 /// The value of a key.
 #[derive(Debug, PartialEq)]
@@ -6,7 +6,7 @@ pub(crate) enum Node {
     Text(String),
     List(Vec<String>),
     Map(Vec<(String, String)>),
-    /// A list of maps, whose values are nodes of their own: how many there are.
+    /// The number of maps in a list. Their values are nodes of their own.
     Maps(usize),
 }
 

@@ -1,5 +1,5 @@
-//! A setting as a row: its flag, its environment name, its key in the settings file, its default, its limits and its help.
-//! Each section has its rows beside its reading; [`Schema`] is all of them.
+//! A setting as a row: its flag, its environment name, its key in the settings file, its default, its limits and its
+//! help. Each section has its rows beside the code that reads it; [`Schema`] has all rows.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use otelet_core::units::{format_size, format_time};
 /// One flag, or one key of the settings file.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
-    /// The key in the settings file, `config.poll_every`. A flag that is no setting has a key of the same form.
+    /// The key in the settings file, such as `config.poll_every`. A flag that is no setting has a key of the same form.
     pub key: &'static str,
     /// The kind of value, with its limits.
-    pub takes: Takes,
-    /// The value if none is given, as help shows it. Empty: nothing is set.
+    pub takes: ValueKind,
+    /// The default, as help shows it. Empty if there is none.
     pub default: &'static str,
     /// One or two sentences, without the default.
     pub help: &'static str,
-    /// Where it may be given.
+    /// The places where it may be set.
     pub kind: Kind,
 }
 
 /// The kind of value of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Takes {
-    /// No value: the flag alone says it.
+pub enum ValueKind {
+    /// No value: the flag alone is enough.
     Nothing,
-    /// Any text, under the name that help shows for it.
+    /// Any text. Help shows this placeholder.
     Text(&'static str),
     /// One of the words between the bars.
     Choice(&'static str),
@@ -41,32 +41,32 @@ pub enum Takes {
     Map,
 }
 
-use Takes::{Choice, List, Map, Nothing, Number, Size, Text, Time};
+use ValueKind::{Choice, List, Map, Nothing, Number, Size, Text, Time};
 
-/// Where a row may be given.
+/// The places where a row may be set.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
     /// Flag, environment and settings file.
     Setting,
-    /// The settings file only: it has more than one value.
+    /// Only the settings file, since it has more than one value.
     File,
-    /// A flag that is no setting; if it takes a value, the environment too.
+    /// A flag that is no setting; with a value, it may stand in the environment too.
     Flag,
 }
 
 impl Row {
-    /// The flag, `--config-poll-every`. `None` for what stands in the settings file only.
+    /// The flag, such as `--config-poll-every`. `None` if it may only be in the settings file.
     pub fn flag(&self) -> Option<String> {
         (self.kind != Kind::File).then(|| format!("--{}", self.key.replace(['.', '_'], "-")))
     }
 
-    /// The environment name, `OTELET_CONFIG_POLL_EVERY`. `None` for what takes no single value.
+    /// The environment name, such as `OTELET_CONFIG_POLL_EVERY`. `None` if it does not take a single value.
     pub fn env(&self) -> Option<String> {
         let has = self.kind != Kind::File && self.takes != Nothing;
         has.then(|| format!("OTELET_{}", self.key.replace('.', "_").to_ascii_uppercase()))
     }
 
-    /// The name that help gives the value: `TIME`, `pass|drop`.
+    /// The placeholder for the value in help: `TIME`, `pass|drop`.
     pub fn value(&self) -> &'static str {
         match self.takes {
             Nothing => "",
@@ -79,7 +79,7 @@ impl Row {
         }
     }
 
-    /// What is expected, in words for an error.
+    /// A description of the expected value, for an error.
     pub fn expected(&self) -> String {
         match self.takes {
             Time(..) => "TIME such as 30s".to_owned(),
@@ -93,7 +93,7 @@ impl Row {
         }
     }
 
-    /// The limits, `100ms to 24h`, if it has some.
+    /// The limits, such as `100ms to 24h`, if it has any.
     pub fn limits(&self) -> Option<String> {
         match self.takes {
             Time(least, most) => Some(format!("{} to {}", format_time(least), format_time(most))),
@@ -103,7 +103,7 @@ impl Row {
         }
     }
 
-    /// The part of the key before the last point: rows of one section stand together.
+    /// The part of the key before the last point. Rows of one section are adjacent.
     pub fn section(&self) -> &'static str {
         self.key.rsplit_once('.').map_or("", |(section, _)| section)
     }
@@ -118,7 +118,7 @@ impl Schema {
         self.0.iter().copied().flatten()
     }
 
-    /// The row of a key of the settings file. That of `checks[3].tcp` is `checks[].tcp`.
+    /// The row of a key in the settings file. For `checks[3].tcp` it is `checks[].tcp`.
     pub fn row(self, key: &str) -> Option<&'static Row> {
         let key = without_numbers(key);
         self.rows().find(|row| row.key == key)
@@ -134,7 +134,7 @@ impl Schema {
         self.rows().any(|row| row.key.starts_with(&head))
     }
 
-    /// What should stand at a key, in words for an error.
+    /// A description of the expected value of a key, for an error.
     pub(crate) fn expected(self, key: &str) -> String {
         match self.row(key) {
             Some(row) => row.expected(),
@@ -171,19 +171,19 @@ pub(crate) const fn hours(count: u64) -> Duration {
     Duration::from_secs(count * 3600)
 }
 
-pub(crate) const fn setting(key: &'static str, takes: Takes, default: &'static str, help: &'static str) -> Row {
+pub(crate) const fn setting(key: &'static str, takes: ValueKind, default: &'static str, help: &'static str) -> Row {
     Row { key, takes, default, help, kind: Kind::Setting }
 }
 
-pub(crate) const fn file_only(key: &'static str, takes: Takes, help: &'static str) -> Row {
+pub(crate) const fn file_only(key: &'static str, takes: ValueKind, help: &'static str) -> Row {
     Row { key, takes, default: "", help, kind: Kind::File }
 }
 
-/// A key of each map in a list, which the settings file only has.
-pub(crate) const fn column(key: &'static str, takes: Takes, default: &'static str, help: &'static str) -> Row {
+/// A key of the maps in a list. Only the settings file has such keys.
+pub(crate) const fn column(key: &'static str, takes: ValueKind, default: &'static str, help: &'static str) -> Row {
     Row { key, takes, default, help, kind: Kind::File }
 }
 
-pub(crate) const fn flag(key: &'static str, takes: Takes, default: &'static str, help: &'static str) -> Row {
+pub(crate) const fn flag(key: &'static str, takes: ValueKind, default: &'static str, help: &'static str) -> Row {
     Row { key, takes, default, help, kind: Kind::Flag }
 }

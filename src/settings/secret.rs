@@ -1,4 +1,4 @@
-//! A text that no log, report or error shows.
+//! A text that is shown in no log, report or error.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself, for the one who needs it.
+    /// Returns the text itself, for the code that uses it.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! What the settings come to, and what is refused where.
+//! The values of the settings, and the refusals with their places.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -7,8 +7,8 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
-use super::schema::{Kind, Row, Takes};
-use super::world::MOST;
+use super::schema::{Kind, Row, ValueKind};
+use super::world::LARGEST_FILE;
 use super::*;
 use crate::{cli, exit};
 use otelet_core::decide::{AlertSeverity, Threshold};
@@ -60,17 +60,17 @@ fn sample(row: &Row) -> &'static str {
             "http://example.org:1"
         }
         ("config.public_key", _) => "RWREku3J4iZ/rjYHz7xs+DWe8V0juLEau+gSIqNg2VLBZOpUfbUdMdKj",
-        // KloudMate and a pod ask for more beside them.
+        // KloudMate and a pod would need further settings.
         ("config.protocol", _) => "opamp",
         ("config.role", _) => "docker",
-        (_, Takes::Time(..)) => "7s",
-        (_, Takes::Size(..)) => "20MiB",
-        (_, Takes::Number(..)) => "7",
-        (_, Takes::Choice(words)) => words.rsplit('|').next().unwrap(),
-        (_, Takes::Text(_)) => "some:thing",
-        (_, Takes::List) => "[a]",
-        (_, Takes::Map) => "{a: b}",
-        (_, Takes::Nothing) => unreachable!(),
+        (_, ValueKind::Time(..)) => "7s",
+        (_, ValueKind::Size(..)) => "20MiB",
+        (_, ValueKind::Number(..)) => "7",
+        (_, ValueKind::Choice(words)) => words.rsplit('|').next().unwrap(),
+        (_, ValueKind::Text(_)) => "some:thing",
+        (_, ValueKind::List) => "[a]",
+        (_, ValueKind::Map) => "{a: b}",
+        (_, ValueKind::Nothing) => unreachable!(),
     }
 }
 
@@ -123,7 +123,7 @@ fn in_yaml(row: &Row) -> String {
 }
 
 #[test]
-fn nothing_said_means_the_defaults() {
+fn without_settings_the_defaults_count() {
     let settings = load(&Flags::default(), &world(&[], &[])).unwrap();
 
     assert_eq!(settings, loaded(""));
@@ -143,7 +143,7 @@ fn nothing_said_means_the_defaults() {
 }
 
 #[test]
-fn each_word_that_names_an_environment_is_taken() {
+fn each_environment_is_accepted_by_its_name() {
     for (key, words) in
         [("environment", "auto|host|docker|daemonset|deployment"), ("config.role", "host|docker|daemonset|deployment")]
     {
@@ -200,8 +200,8 @@ fn lists_and_maps_come_from_the_file() {
 }
 
 #[test]
-fn no_argument_of_the_collector_brings_in_a_config() {
-    let problem = "would run a config that was not checked; change what config.url offers";
+fn no_argument_of_the_collector_may_add_a_config() {
+    let problem = "would run a config that was not checked; change the config at config.url";
     for (yaml, place) in [
         ("collector:\n  args:\n  - -v\n  - --config", "FILE:4:5: collector.args[1]: --config"),
         ("collector: {args: [--config=hunter2.yaml]}", "FILE:1:20: collector.args[0]: --config"),
@@ -215,7 +215,7 @@ fn no_argument_of_the_collector_brings_in_a_config() {
 }
 
 #[test]
-fn what_can_never_be_sent_is_refused_here_and_not_by_the_source() {
+fn a_url_that_can_never_be_requested_is_refused_at_once() {
     for (yaml, message) in [
         (
             "config: {headers: {Content-Length: 1}}",
@@ -247,7 +247,7 @@ fn flag_beats_variable_beats_file_beats_default() {
 }
 
 #[test]
-fn a_value_that_is_overridden_is_not_judged() {
+fn an_overridden_value_is_not_checked() {
     let yaml = "config: {poll_every: fast, url: \"${env:UNSET}\"}";
     let flags = ["--config-poll-every=1s".to_owned(), "--config-url=".to_owned()];
     assert_eq!(load(&given(&flags), &world(&[], &[(FILE, yaml)])).unwrap().config.url, None);
@@ -324,7 +324,7 @@ fn a_wrong_type_is_refused_with_what_was_expected() {
 }
 
 #[test]
-fn an_impossible_value_is_refused_with_its_limits() {
+fn an_invalid_value_is_refused_with_its_limits() {
     for (yaml, message) in [
         (
             "config: {poll_every: 30}",
@@ -348,7 +348,7 @@ fn an_impossible_value_is_refused_with_its_limits() {
         ),
         (
             "log_level: loud",
-            "FILE:1:12: log_level: expected one of error, warn, info, debug, trace, found \"loud\": no such choice",
+            "FILE:1:12: log_level: expected one of error, warn, info, debug, trace, found \"loud\": unknown choice",
         ),
         (
             "collector: {run_as: \"a:b:c\"}",
@@ -358,7 +358,7 @@ fn an_impossible_value_is_refused_with_its_limits() {
             "config: {poll_every: ''}",
             "FILE:1:22: config.poll_every: expected TIME such as 30s, found nothing: give a number and a unit, such as 30s",
         ),
-        ("state_dir: \"a\\0b\"", "FILE:1:12: state_dir: its value holds a NUL character"),
+        ("state_dir: \"a\\0b\"", "FILE:1:12: state_dir: its value has a NUL character"),
     ] {
         assert_eq!(refused(yaml), message);
     }
@@ -382,49 +382,49 @@ fn a_flag_or_variable_is_named_in_its_error() {
 }
 
 #[test]
-fn a_key_that_stands_twice_is_refused() {
+fn a_duplicate_key_is_refused() {
     for (yaml, message) in [
-        ("state_dir: /a\nstate_dir: /b", "FILE:2:1: state_dir: stands twice; keep one"),
-        ("config:\n  url: a\nconfig:\n  url: b", "FILE:3:1: config: stands twice; keep one"),
-        ("attributes: {a: b, a: c}", "FILE:1:20: attributes.a: stands twice; keep one"),
-        ("config: {headers: {A: b, a: c}}", "FILE:1:29: config.headers.a: this header stands twice; keep one"),
+        ("state_dir: /a\nstate_dir: /b", "FILE:2:1: state_dir: is set twice; keep one"),
+        ("config:\n  url: a\nconfig:\n  url: b", "FILE:3:1: config: is set twice; keep one"),
+        ("attributes: {a: b, a: c}", "FILE:1:20: attributes.a: is set twice; keep one"),
+        ("config: {headers: {A: b, a: c}}", "FILE:1:29: config.headers.a: this header is set twice; keep one"),
     ] {
         assert_eq!(refused(yaml), message);
     }
 }
 
 #[test]
-fn what_is_not_one_short_yaml_document_is_refused() {
+fn a_file_that_is_not_one_short_yaml_document_is_refused() {
     assert_eq!(
         refused("state_dir: /a\n---\nstate_dir: /b"),
-        "FILE:3:1: a second document; the settings are one, without \"---\" in between"
+        "FILE:3:1: a second document; the settings are one document, without \"---\" in between"
     );
     assert_eq!(
         refused("config:\n  url: a\n bad: b"),
-        "FILE:3:2: no YAML: did not find expected key, while parsing a block mapping"
+        "FILE:3:2: not YAML: did not find expected key, while parsing a block mapping"
     );
-    assert_eq!(refused(&"#".repeat(MOST + 1)), "FILE: larger than 1MiB; is this the settings file?");
+    assert_eq!(refused(&"#".repeat(LARGEST_FILE + 1)), "FILE: larger than 1MiB; is this the settings file?");
     let mut binary = world(&[], &[]);
     binary.read = Box::new(|_| Ok(b"config:\n  url: \xff".to_vec()));
     assert_eq!(refused_in("binary", &binary), "FILE:2:8: not UTF-8");
 }
 
 #[test]
-fn a_file_of_comments_or_an_empty_section_says_nothing() {
+fn a_file_of_comments_or_an_empty_section_sets_nothing() {
     for yaml in ["", "\n", "# nothing\n", "---\n", "config:\n", "config: {}\ncollector:\nattributes:\n", "\u{feff}"] {
         assert_eq!(loaded(yaml), loaded(""), "{yaml:?}");
     }
 }
 
 #[test]
-fn aliases_cannot_blow_the_settings_up() {
+fn aliases_cannot_exhaust_memory() {
     let anchor = format!("attributes: {{a: &a {}}}\n", "x".repeat(1 << 16));
     let yaml = format!("{anchor}collector: {{args: [{}*a]}}", "*a,".repeat(1 << 16));
     assert_eq!(refused(&yaml).split_once(": more").unwrap().1, " than 1MiB of text; write it out without aliases");
 }
 
 #[test]
-fn variables_and_files_stand_in_for_values() {
+fn variables_and_files_are_put_into_values() {
     let yaml = "config:\n  url: https://${env:HOST}/${env:NONE:-v1}\n  headers: {X-Token: \"${file:token}\"}\n\
                 collector: {args: [\"$$x\", \"$y\", \"a$\", \"${env:EMPTY:-no}\", \"${env:DOLLAR}\"]}\n\
                 attributes: {site: \"${file:/site}!\"}\n";
@@ -439,7 +439,7 @@ fn variables_and_files_stand_in_for_values() {
 }
 
 #[test]
-fn what_cannot_stand_in_is_refused() {
+fn a_reference_that_cannot_be_resolved_is_refused() {
     for (yaml, message) in [
         (
             "attributes:\n  a: x${env:NONE}",
@@ -489,7 +489,7 @@ fn upper_case_http_proxy_is_not_trusted_under_a_cgi_server() {
 }
 
 #[test]
-fn a_proxy_that_cannot_be_one_is_refused_without_repeating_it() {
+fn an_invalid_proxy_is_refused_without_repeating_it() {
     assert_eq!(
         refused_in("", &world(&[("https_proxy", "socks5://me:hunter2@p:1")], &[])),
         "https_proxy: expected URL, found <set>: only http:// proxies are supported; through them https:// is \
@@ -503,14 +503,8 @@ fn a_proxy_that_cannot_be_one_is_refused_without_repeating_it() {
 #[test]
 fn settings_that_need_or_exclude_each_other_are_checked() {
     for (yaml, message) in [
-        (
-            "config:\n  client_cert_file: /c",
-            "FILE:2:21: config.client_cert_file: needs config.client_key_file beside it",
-        ),
-        (
-            "config:\n  client_key_file: /k",
-            "FILE:2:20: config.client_key_file: needs config.client_cert_file beside it",
-        ),
+        ("config:\n  client_cert_file: /c", "FILE:2:21: config.client_cert_file: needs config.client_key_file as well"),
+        ("config:\n  client_key_file: /k", "FILE:2:20: config.client_key_file: needs config.client_cert_file as well"),
         (
             "config:\n  headers: {authorization: x}\n  bearer_token_file: /t",
             "FILE:3:22: config.bearer_token_file: config.headers has an Authorization header already; keep one \
@@ -522,7 +516,7 @@ fn settings_that_need_or_exclude_each_other_are_checked() {
 }
 
 #[test]
-fn headers_and_variables_are_ones_that_can_be_sent() {
+fn headers_and_variables_that_cannot_be_sent_are_refused() {
     assert_eq!(
         refused("config: {headers: {A: \"b\\r\\nc\"}}"),
         "FILE:1:23: config.headers.A: its value has a line break or another character that HTTP forbids"
@@ -546,7 +540,7 @@ fn secrets_are_not_printed() {
 }
 
 #[test]
-fn a_secret_that_stands_in_the_wrong_place_is_not_printed() {
+fn a_secret_in_the_wrong_place_is_not_printed() {
     for row in SCHEMA.rows() {
         let yaml = in_yaml(row).replace(sample(row), "ftp://${env:TOKEN} \\n");
         let world = world(&[("TOKEN", "hunter2")], &[(FILE, &yaml)]);
@@ -630,15 +624,18 @@ fn lists_of_maps_are_read_key_by_key() {
 }
 
 #[test]
-fn what_is_wrong_in_a_list_of_maps_is_named_with_its_place() {
+fn a_fault_in_a_list_of_maps_is_named_with_its_place() {
     for (yaml, problem) in [
         ("checks: {a: b}", "FILE:1:9: checks: expected a list of maps of settings, found a map"),
         ("config: [a]", "FILE:1:9: config: expected a map of settings, found a list"),
         ("checks: [{tcp: a:1}, {tpc: b:1}]", "FILE:1:23: checks[1].tpc: unknown key; did you mean checks[1].tcp?"),
-        ("checks: [{every: 5s}]", "FILE:1:10: checks[0]: a check has one of http, tcp, dns, exec; this one has 0"),
+        (
+            "checks: [{every: 5s}]",
+            "FILE:1:10: checks[0]: a check needs exactly one of http, tcp, dns, exec; this one has 0",
+        ),
         (
             "checks: [{tcp: a:1, dns: a}]",
-            "FILE:1:10: checks[0]: a check has one of http, tcp, dns, exec; this one has 2",
+            "FILE:1:10: checks[0]: a check needs exactly one of http, tcp, dns, exec; this one has 2",
         ),
         ("checks: [{tcp: a}]", "FILE:1:16: checks[0].tcp: expected HOST:PORT, found \"a\": write host:port"),
         (
@@ -661,10 +658,13 @@ fn what_is_wrong_in_a_list_of_maps_is_named_with_its_place() {
             "FILE:1:28: checks[0].every: expected TIME such as 30s, found \"0s\": allowed is 1s to 24h",
         ),
         ("alerts: [{name: a}]", "FILE:1:10: alerts[0]: an alert needs metric"),
-        ("alerts: [{name: a, metric: system.memory.usage}]", "FILE:1:10: alerts[0]: an alert has one of above, below"),
+        (
+            "alerts: [{name: a, metric: system.memory.usage}]",
+            "FILE:1:10: alerts[0]: an alert needs exactly one of above, below",
+        ),
         (
             "alerts: [{name: a, metric: system.memory.usage, above: 1, resolve_at: 2}]",
-            "FILE:1:71: alerts[0].resolve_at: is above 1, where it is bad",
+            "FILE:1:71: alerts[0].resolve_at: is above 1, where the value is bad",
         ),
         (
             "alerts: [{name: a, metric: system.memory.usages, above: 1}]",
@@ -672,7 +672,7 @@ fn what_is_wrong_in_a_list_of_maps_is_named_with_its_place() {
         ),
         (
             "alerts: [{name: a, metric: humidity, above: 1}]",
-            "FILE:1:28: alerts[0].metric: unknown metric \"humidity\"; docs/metrics.md lists what is measured",
+            "FILE:1:28: alerts[0].metric: unknown metric \"humidity\"; docs/metrics.md lists all metrics",
         ),
         (
             "alerts: [{name: a, metric: system.memory.usage, above: 1, labels: {1st: a}}]",
@@ -708,7 +708,7 @@ fn each_word_of_a_choice_is_the_value_of_that_name() {
         other => panic!("{other} is a choice that this test does not read"),
     };
     for row in SCHEMA.rows() {
-        let Takes::Choice(words) = row.takes else { continue };
+        let ValueKind::Choice(words) = row.takes else { continue };
         for word in words.split('|') {
             let yaml = match row.key.rsplit_once('.') {
                 Some(("alerts[]", key)) => {
@@ -725,7 +725,7 @@ fn each_word_of_a_choice_is_the_value_of_that_name() {
 }
 
 #[test]
-fn a_public_key_that_can_never_verify_is_refused_at_once_and_not_repeated() {
+fn an_invalid_public_key_is_refused_without_repeating_it() {
     for key in ["hunter2", "RWREku3J4iZ"] {
         let message = refused(&format!("config: {{public_key: {key}}}"));
         assert!(

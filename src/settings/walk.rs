@@ -1,4 +1,4 @@
-//! The way through the settings file, along the rows of its schema.
+//! Reads the settings file value by value, guided by the rows of its schema.
 
 use std::fmt;
 
@@ -7,23 +7,23 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use otelet_core::text::nearest;
 
 use super::node::{Node, item, join};
-use super::schema::{Row, Schema, Takes, without_numbers};
-use super::world::MOST;
+use super::schema::{Row, Schema, ValueKind, without_numbers};
+use super::world::LARGEST_FILE;
 
-/// The way through the file.
+/// One reading of the settings file.
 ///
-/// serde_yaml gives each error the place of the innermost key or value whose own deserializer failed. So whatever
-/// is wrong fails right there, and leaves its words in `problem`.
+/// serde_yaml gives each error the place of the innermost key or value whose own deserializer failed. So each fault
+/// fails at its own key or value, and leaves its message in `problem`.
 pub(crate) struct Walk<'a> {
     schema: Schema,
     stop_at: Option<&'a str>,
-    /// The dotted key of what is being read.
+    /// The dotted key of the value that is being read.
     pub(crate) at: String,
     pub(crate) nodes: Vec<(String, Node)>,
     pub(crate) problem: Option<String>,
-    /// Whether serde_yaml gives the place of the map around instead, as it does for a value that is null.
+    /// Whether serde_yaml gives the place of the surrounding map instead, as for a null value.
     pub(crate) misplaced: bool,
-    /// Bytes of text so far. Only aliases can make it more than the file has.
+    /// Bytes of text so far. Only aliases can make this exceed the size of the file.
     bytes: usize,
 }
 
@@ -36,12 +36,12 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     ///
-    /// The parser's, at the spot where something is wrong or where to stop.
+    /// The parser's error, at the faulty value or at the key to stop at.
     pub(crate) fn through(&mut self, document: serde_yaml::Deserializer<'_>) -> Result<(), serde_yaml::Error> {
         Section { walk: self, key: "" }.deserialize(document)
     }
 
-    /// Goes to a key. True if that is where to stop.
+    /// Enters a key. Returns whether it is the one to stop at.
     fn enter(&mut self, key: &str) -> bool {
         key.clone_into(&mut self.at);
         self.stop_at == Some(key)
@@ -53,10 +53,10 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Refuses whatever it meets, for the sake of the place in the error.
-pub(crate) struct Refuse;
+/// Refuses any value, so that the error has the place of that value.
+pub(crate) struct RefuseVisitor;
 
-impl Visitor<'_> for Refuse {
+impl Visitor<'_> for RefuseVisitor {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -74,7 +74,7 @@ impl<'de> DeserializeSeed<'de> for Section<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        if self.walk.enter(self.key) { d.deserialize_any(Refuse) } else { d.deserialize_any(self) }
+        if self.walk.enter(self.key) { d.deserialize_any(RefuseVisitor) } else { d.deserialize_any(self) }
     }
 }
 
@@ -85,12 +85,12 @@ impl<'de> Visitor<'de> for Section<'_, '_> {
         f.write_str(if self.walk.schema.is_list_of_maps(self.key) { "a list" } else { "a map" })
     }
 
-    /// A section whose keys are all comments.
+    /// Reached for a section that has only comments.
     fn visit_unit<E>(self) -> Result<(), E> {
         Ok(())
     }
 
-    /// A file without anything.
+    /// Reached for an empty file.
     fn visit_none<E>(self) -> Result<(), E> {
         Ok(())
     }
@@ -129,7 +129,7 @@ impl<'de> Visitor<'de> for Section<'_, '_> {
     }
 }
 
-/// A key of a map: known, unless it is free, and not a repetition.
+/// A key of a map. It must be known, unless any name is allowed, and must not be a duplicate.
 struct Name<'w, 'a> {
     walk: &'w mut Walk<'a>,
     key: &'w str,
@@ -142,7 +142,7 @@ impl<'de> DeserializeSeed<'de> for Name<'_, '_> {
 
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<String, D::Error> {
         self.walk.enter(self.key);
-        // Not a map or a list: those would be refused without a word about keys.
+        // A string is requested, since a map or a list as a key would be refused without a message about keys.
         d.deserialize_str(self)
     }
 }
@@ -158,7 +158,7 @@ impl Visitor<'_> for Name<'_, '_> {
         let key = join(self.key, name);
         if self.seen.iter().any(|seen| seen == name) {
             self.walk.enter(&key);
-            return self.walk.fail("stands twice; keep one".to_owned());
+            return self.walk.fail("is set twice; keep one".to_owned());
         }
         let schema = self.walk.schema;
         let known = !name.contains('.') && !name.is_empty() && (schema.row(&key).is_some() || schema.is_section(&key));
@@ -188,11 +188,11 @@ fn unknown_key(schema: Schema, section: &str, name: &str) -> String {
     }
 }
 
-/// The value of a setting, in the shape that its row takes.
+/// The value of a setting, in the shape that its row requires.
 struct Value<'w, 'a> {
     walk: &'w mut Walk<'a>,
     row: &'static Row,
-    /// The row's key, with the number of a map in a list.
+    /// The key of the row, with the number of the map in its list.
     key: &'w str,
 }
 
@@ -202,17 +202,17 @@ impl<'de> DeserializeSeed<'de> for Value<'_, '_> {
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Node, D::Error> {
         let key = self.key;
         match self.row.takes {
-            Takes::List | Takes::Map if self.walk.enter(key) => {
-                d.deserialize_any(Refuse).map(|()| Node::List(Vec::new()))
+            ValueKind::List | ValueKind::Map if self.walk.enter(key) => {
+                d.deserialize_any(RefuseVisitor).map(|()| Node::List(Vec::new()))
             }
-            Takes::List => d.deserialize_any(Items(self)).map(Node::List),
-            Takes::Map => d.deserialize_any(Entries(self)).map(Node::Map),
-            Takes::Nothing
-            | Takes::Text(_)
-            | Takes::Choice(_)
-            | Takes::Time(..)
-            | Takes::Size(..)
-            | Takes::Number(..) => Scalar { walk: self.walk, key }.deserialize(d).map(Node::Text),
+            ValueKind::List => d.deserialize_any(Items(self)).map(Node::List),
+            ValueKind::Map => d.deserialize_any(Entries(self)).map(Node::Map),
+            ValueKind::Nothing
+            | ValueKind::Text(_)
+            | ValueKind::Choice(_)
+            | ValueKind::Time(..)
+            | ValueKind::Size(..)
+            | ValueKind::Number(..) => Scalar { walk: self.walk, key }.deserialize(d).map(Node::Text),
         }
     }
 }
@@ -266,7 +266,7 @@ impl<'de> Visitor<'de> for Entries<'_, '_> {
     }
 }
 
-/// One text, just as it is written: `1.10` stays `1.10`.
+/// One text, exactly as written: `1.10` stays `1.10`.
 struct Scalar<'w, 'a> {
     walk: &'w mut Walk<'a>,
     key: &'w str,
@@ -277,7 +277,7 @@ impl<'de> DeserializeSeed<'de> for Scalar<'_, '_> {
 
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<String, D::Error> {
         if self.walk.enter(self.key) {
-            return d.deserialize_any(Refuse).map(|()| String::new());
+            return d.deserialize_any(RefuseVisitor).map(|()| String::new());
         }
         d.deserialize_option(self)
     }
@@ -302,7 +302,7 @@ impl<'de> Visitor<'de> for Scalar<'_, '_> {
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<String, E> {
         self.walk.bytes += text.len();
-        if self.walk.bytes > MOST {
+        if self.walk.bytes > LARGEST_FILE {
             return self.walk.fail("more than 1MiB of text; write it out without aliases".to_owned());
         }
         Ok(text.to_owned())

@@ -1,5 +1,5 @@
-//! The settings that a message names when a request fails. `http` reports facts; each caller has a [`WayOut`] that adds the
-//! names of its own settings.
+//! Adds the settings to change to the message about a failed request. `http` reports facts; each caller has a
+//! [`WayOut`] with the names of its own settings.
 
 use crate::http::{HttpError, RedirectError, TlsFile, UrlError};
 use otelet_core::decide::Failure;
@@ -10,33 +10,34 @@ use otelet_core::units::format_size;
 pub struct WayOut {
     /// The setting that holds the URL, in words that fit "check …".
     pub url: &'static str,
-    /// How a new URL gets into it.
+    /// How a redirect's target can be written into that setting.
     pub target: Target,
     /// The setting that holds the headers.
     pub headers: &'static str,
     /// The settings that hold credentials.
     pub credentials: &'static [&'static str],
-    /// The setting that limits the body of an answer; none where a constant does.
+    /// The setting that limits the body of an answer. `None` if the limit is a constant.
     pub max_size: Option<&'static str>,
-    /// Whether the answer itself is what is asked for. Otherwise its status says all, and a large or garbled answer is a
-    /// sign of a wrong URL.
+    /// Whether the caller needs the body of the answer. Otherwise only the status matters, and a large or garbled
+    /// answer is a sign of a wrong URL.
     pub wants_body: bool,
     /// Why no client certificate is shown where the settings have one.
     pub no_certificate: Option<&'static str>,
 }
 
-/// Advice for the status 407, with its separator. Only a proxy that gets the request itself answers so, and that is one for http://.
+/// The way out of the status 407. Only a proxy that receives the request itself answers so, and that is the proxy for
+/// http://.
 pub const PROXY_PASSWORD: &str =
     "; the proxy wants a user and password: set config.http_proxy to http://user:password@host:port";
 
-/// How a new URL gets into the settings.
+/// How the setting relates to the URL of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// The setting is the URL.
     Whole,
-    /// The setting is the URL without one of these at its end.
+    /// The setting is the URL without one of these ends.
     Without(&'static [&'static str]),
-    /// No setting holds it.
+    /// The URL comes from a server, so no setting holds it.
     Elsewhere,
 }
 
@@ -52,7 +53,7 @@ impl WayOut {
         no_certificate: None,
     };
 
-    /// A request that brought no answer, or none that serves.
+    /// Returns the failure of a request that brought no usable answer.
     pub fn failure(&self, error: &HttpError) -> Failure {
         Failure::new(error.kind(), self.tell(error))
     }
@@ -84,15 +85,15 @@ impl WayOut {
                 format!("{error}; if it wants a client certificate, {way_out}")
             }
             HttpError::TooLarge { url, limit } => {
-                format!("{url}: body is larger than {}{}", self.limit(*limit), self.other_program())
+                format!("{url}: body is larger than {}{}", self.limit(*limit), self.wrong_server())
             }
             HttpError::Flood { url, limit } => {
-                format!("{url}: sends far more than {} allows{}", self.limit(*limit), self.other_program())
+                format!("{url}: sends far more than {} allows{}", self.limit(*limit), self.wrong_server())
             }
             HttpError::Redirect { why, .. } => format!("{error}; {}", self.redirected(why)),
             HttpError::Encoded { .. } => format!("{error}; check {} and the proxies before it", self.url),
             HttpError::Status { status, .. } => format!("{error}{}", self.after(*status)),
-            HttpError::Protocol { .. } => format!("{error}{}", self.other_program()),
+            HttpError::Protocol { .. } => format!("{error}{}", self.wrong_server()),
             HttpError::Identity { .. }
             | HttpError::Setup { .. }
             | HttpError::Resolve { .. }
@@ -102,7 +103,7 @@ impl WayOut {
         }
     }
 
-    /// Advice for an answer that denies access, with its separator.
+    /// The way out if credentials are missing or wrong, with its separator.
     pub fn wants_credentials(&self) -> String {
         match self.credentials {
             [more @ .., last] if !more.is_empty() => format!("; check {} and {last}", more.join(", ")),
@@ -110,7 +111,7 @@ impl WayOut {
         }
     }
 
-    /// Advice for any other status, with its separator.
+    /// The way out of a status about which nothing else is known, with its separator.
     fn after(&self, status: u16) -> String {
         match status {
             407 => PROXY_PASSWORD.to_owned(),
@@ -119,8 +120,8 @@ impl WayOut {
         }
     }
 
-    /// Advice for an answer that suggests another program at the URL, with its separator.
-    fn other_program(&self) -> String {
+    /// The way out of an answer that the right server would not send, with its separator.
+    fn wrong_server(&self) -> String {
         if self.wants_body { String::new() } else { format!("; check {}", self.url) }
     }
 
@@ -154,7 +155,7 @@ fn name_of(file: TlsFile) -> &'static str {
     }
 }
 
-/// The settings that a user and password belong into, instead of the URL in `key`.
+/// The settings where a user and password belong, if they are in the URL of this setting.
 pub(super) fn credentials(key: &str) -> String {
     match key.rsplit_once('.') {
         Some(("config", _)) => WayOut::CONFIG.credentials.join(" or "),
@@ -163,7 +164,7 @@ pub(super) fn credentials(key: &str) -> String {
     }
 }
 
-/// The problem of a URL in a setting, for a message that begins with the setting's name.
+/// The fault of the URL in a setting, for a message that begins with the setting's name.
 pub(super) fn bad_url(error: &UrlError, credentials: &str) -> String {
     match error {
         UrlError::HasUser => format!("{error}; use {credentials}"),
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_has_the_facts_and_the_settings_that_they_are_about() {
+    fn a_message_has_the_facts_and_the_settings_to_change() {
         let elsewhere = |to: &str| redirect(RedirectError::Elsewhere { to: to.to_owned(), why: "another host" });
         let size = || HttpError::TooLarge { url: url(), limit: 65_536 };
         let garbled = || HttpError::Protocol { url: url(), why: "answer is not valid HTTP".to_owned() };
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_all_clients_share_is_named_by_the_section_that_has_it() {
+    fn shared_settings_are_named_by_their_own_section() {
         let untrusted = |ca_file: Option<&str>| HttpError::Untrusted {
             url: url(),
             why: "UnknownIssuer".to_owned(),
@@ -320,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn each_setting_that_is_named_exists() {
+    fn each_named_setting_exists() {
         let WayOut { url, headers, credentials, max_size, .. } = WayOut::CONFIG;
         let shared = ["config.ca_file", "config.client_cert_file", "config.client_key_file"];
         let proxies = ["config.http_proxy", "config.https_proxy"];

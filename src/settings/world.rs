@@ -1,23 +1,23 @@
-//! Where settings are read from, besides the flags: the one way in for environment and disk.
+//! The only access of the settings to the environment and the disk.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// The most bytes that a settings file, or a file named in `${file:}`, may have.
-pub(crate) const MOST: usize = 1 << 20;
+/// The largest settings file, or file named in `${file:}`, in bytes.
+pub(crate) const LARGEST_FILE: usize = 1 << 20;
 
-/// Gives an environment variable.
+/// Returns the value of an environment variable.
 pub type Variables = dyn Fn(&str) -> Option<OsString>;
-/// Gives the content of a file.
+/// Returns the content of a file.
 pub type Files = dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
-/// What is read besides the flags.
+/// The sources of settings besides the flags.
 pub struct World {
     pub var: Box<Variables>,
-    /// The content of a file. One byte more than 1 MiB is enough of it.
+    /// The content of a file. It may stop one byte after 1 MiB, the limit.
     pub read: Box<Files>,
-    /// The working directory, which relative paths start from.
+    /// The working directory. Relative paths start there.
     pub here: PathBuf,
 }
 
@@ -29,7 +29,7 @@ impl World {
             read: Box::new(|path| {
                 use io::Read;
                 let mut bytes = Vec::new();
-                std::fs::File::open(path)?.take(MOST as u64 + 1).read_to_end(&mut bytes)?;
+                std::fs::File::open(path)?.take(LARGEST_FILE as u64 + 1).read_to_end(&mut bytes)?;
                 Ok(bytes)
             }),
             here: std::env::current_dir().unwrap_or_default(),

@@ -22,7 +22,7 @@ use protocol::{bad_setting, bad_status};
 use crate::http::{Traffic, parse_url, public};
 use crate::os;
 use crate::settings::{ConfigSettings, Location, ProtocolName, WayOut};
-use crate::store::Signed;
+use crate::store::NewestSignature;
 pub use crate::store::{MAX_VALIDATOR, SourceMemory, Validators};
 use otelet_config::signature::AcceptedSignature;
 use otelet_core::decide::Freshness;
@@ -135,7 +135,7 @@ impl Source {
             Kind::BuiltIn(_) | Kind::File(_) => Validators::default(),
             Kind::Server { protocol, .. } => protocol.validators(),
         };
-        SourceMemory { location: origin.describe(), validators, signed: self.newest().map(Signed::from) }
+        SourceMemory { location: origin.describe(), validators, signed: self.newest().map(NewestSignature::from) }
     }
 
     /// Forgets when the newest accepted config was signed, so that an older one is accepted. Only a person asks for
@@ -146,7 +146,7 @@ impl Source {
 
     /// Restores the facts of [`memory`](Self::memory), before the first exchange.
     pub fn remember(&self, memory: &SourceMemory) {
-        *self.newest() = memory.signed.as_ref().and_then(Signed::accepted);
+        *self.newest() = memory.signed.as_ref().and_then(NewestSignature::accepted);
         let of_memory = self.origins.iter().find(|origin| origin.describe() == memory.location);
         if let Some(Kind::Server { protocol, .. }) = of_memory.map(|origin| &origin.kind) {
             protocol.seed(memory.validators.clone());

@@ -1,12 +1,16 @@
-//! Files that are whole or not there: written beside, synced and renamed; what is broken is set aside.
+//! Writes files that are whole or absent, by writing a temporary file, syncing and renaming it. Sets broken files
+//! aside.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{BROKEN_KEPT, StoreError};
+use super::error::StoreError;
 use crate::os;
+
+/// The number of broken files that are kept for a person to inspect.
+pub(super) const BROKEN_KEPT: usize = 4;
 
 /// Reads a file of at most this many bytes.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
@@ -21,7 +25,7 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
-/// Writes a file so that there is the old one or the new one, whatever happens in between.
+/// Writes a file durably: after a crash there is the old file or the new one.
 pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let temporary = write_synced(path, bytes)?;
     let tell = |what| move |cause| StoreError::Io { path: path.into(), what, cause };
@@ -33,13 +37,13 @@ pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 ///
 /// # Errors
 ///
-/// [`StoreError::Io`] with what was tried.
+/// [`StoreError::Io`] with the step that failed.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let temporary = temporary(path);
     let tell = |what| move |cause| StoreError::Io { path: path.into(), what, cause };
     let write = || os::private_file(&temporary).and_then(|mut file| file.write_all(bytes));
     let written = match (write(), path.parent()) {
-        // Somebody tidied the directory away: it is needed for more than this file.
+        // The directory was removed. It is made again, since other files need it too.
         (Err(cause), Some(directory)) if cause.kind() == io::ErrorKind::NotFound => {
             os::private_dir(directory).and_then(|()| write())
         }
@@ -59,7 +63,7 @@ pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<PathBuf, StoreEr
     match write() {
         Ok(()) => Ok(temporary),
         Err(cause) => {
-            // Half a file on a full disk is in the way of a whole one.
+            // On a full disk, half a file would take the space of a whole one.
             let _ = fs::remove_file(&temporary);
             Err(StoreError::Io { path: path.into(), what: "write", cause })
         }
@@ -72,7 +76,8 @@ pub(super) fn temporary(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Renames what cannot be read, so that a person can look at it and nobody stumbles over it again.
+/// Renames a file that cannot be read, so that a person can inspect it and the agent does not read it again. Returns
+/// the warning.
 pub(crate) fn set_aside(path: &Path, why: &str) -> String {
     let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut aside = path.as_os_str().to_owned();

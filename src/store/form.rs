@@ -1,25 +1,23 @@
-//! The forms of what is on disk, and the way from and to what the agent works with.
+//! The forms of the files on disk, and their conversion from and to the agent's types.
 
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::memory::SourceMemory;
-use super::{Binary, Memory};
+use super::memory::{Binary, Memory, SourceMemory};
 use otelet_core::decide::{Candidate, ConfigHash, Record, Refusal};
 
-/// `instance_uid`, as it is on disk.
+/// The content of the file `instance_uid`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct IdentityFile {
-    /// A UUID, as text.
     pub(super) instance_uid: String,
     pub(super) host: String,
-    /// The first uid, when a server has given another one since.
+    /// The first uid, if a server has assigned another one since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) marker: Option<String>,
 }
 
-/// `state.json`, as it is on disk.
+/// The content of `state.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StateFile {
     version: u32,
@@ -43,7 +41,7 @@ struct CandidateFile {
 struct RefusedFile {
     hash: HexHash,
     reason: String,
-    /// Unix time, in seconds.
+    /// When it was refused, in Unix seconds.
     at: u64,
     times: u32,
     barred: bool,
@@ -101,7 +99,7 @@ impl From<StateFile> for Memory {
         let refused = |it: RefusedFile| Refusal {
             hash: it.hash.0,
             reason: it.reason,
-            // A broken clock may have written anything: what cannot be a time is the epoch.
+            // A broken clock may have written anything. A value that is no time becomes the epoch.
             at: SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(it.at)).unwrap_or(SystemTime::UNIX_EPOCH),
             times: it.times,
             barred: it.barred,

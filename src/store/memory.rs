@@ -1,45 +1,68 @@
-//! What a source wants to be remembered between two runs.
+//! The state that outlives a run: of the decisions, of the source, and of the collector's binary.
 
 use serde::{Deserialize, Serialize};
 
+use otelet_config::Capabilities;
 use otelet_config::signature::AcceptedSignature;
-use otelet_core::decide::ConfigHash;
+use otelet_core::decide::{ConfigHash, Record};
 
-/// What a source wants to be remembered, with the location that it is about.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct SourceMemory {
-    /// Who said it.
-    pub location: String,
-    /// What it said of its last body.
-    #[serde(default)]
-    pub validators: Validators,
-    /// The newest signed config that was accepted, from whomever.
-    #[serde(default)]
-    pub signed: Option<Signed>,
+/// The content of `state.json`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Memory {
+    /// The state from which the decisions continue.
+    pub record: Record,
+    /// The state of the source.
+    pub source: SourceMemory,
+    /// The facts about the collector's binary.
+    pub binary: Option<Binary>,
 }
 
-/// The newest signed config that was accepted, as it is on disk.
+/// The facts about a collector's binary. They are kept, so that a start without network need not ask the binary again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Signed {
-    /// When it was signed, in Unix seconds.
+pub struct Binary {
+    /// Path, size and time of change, to tell this binary from another.
+    pub stamp: String,
+    /// The version that it prints, such as `0.149.0`; empty if it prints none.
+    pub version: String,
+    /// Its extensions and receivers that the agent uses.
+    pub capabilities: Capabilities,
+}
+
+/// The state of a source, with the location that it belongs to.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SourceMemory {
+    /// The source that this state belongs to.
+    pub location: String,
+    /// The validators of its last body.
+    #[serde(default)]
+    pub validators: Validators,
+    /// The newest accepted signature, from any source.
+    #[serde(default)]
+    pub signed: Option<NewestSignature>,
+}
+
+/// The newest accepted signature, in its form on disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewestSignature {
+    /// When the config was signed, in Unix seconds.
     pub(crate) at: u64,
-    /// SHA-256 of its body, in hex.
+    /// SHA-256 of the config, in hex.
     hash: String,
 }
 
-impl From<AcceptedSignature> for Signed {
+impl From<AcceptedSignature> for NewestSignature {
     fn from(accepted: AcceptedSignature) -> Self {
         Self { at: accepted.signed_at, hash: accepted.hash.hex() }
     }
 }
 
-impl Signed {
+impl NewestSignature {
     pub(crate) fn accepted(&self) -> Option<AcceptedSignature> {
         Some(AcceptedSignature { signed_at: self.at, hash: ConfigHash::from_hex(&self.hash)? })
     }
 }
 
-/// What an HTTP server answers with when it has the same config as before.
+/// The headers with which an HTTP server can be asked for changes only.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Validators {
     /// The `ETag` header as it came, at most [`MAX_VALIDATOR`] bytes.
@@ -54,7 +77,7 @@ pub struct Validators {
 pub const MAX_VALIDATOR: usize = 1024;
 
 impl Validators {
-    /// The same without those that cannot or should not be sent.
+    /// Removes validators that cannot or should not be sent.
     pub fn bounded(mut self) -> Self {
         let fits =
             |value: &String| value.len() <= MAX_VALIDATOR && value.bytes().all(|b| b == b' ' || b.is_ascii_graphic());

@@ -1,4 +1,4 @@
-//! What survives: a torn file, a power cut, a copied directory.
+//! The state survives a torn file, a power cut and a copied directory.
 
 use std::time::{Duration, SystemTime};
 
@@ -53,7 +53,7 @@ fn memory(store: &Store) -> Memory {
 }
 
 #[test]
-fn what_was_saved_is_loaded() {
+fn a_saved_state_is_loaded() {
     let dir = Dir::new("roundtrip");
     let store = dir.store();
     let memory = memory(&store);
@@ -64,7 +64,7 @@ fn what_was_saved_is_loaded() {
 }
 
 #[test]
-fn bodies_that_nothing_refers_to_are_swept_out() {
+fn unreferenced_bodies_are_swept_out() {
     let dir = Dir::new("sweep");
     let store = dir.store();
     let memory = memory(&store);
@@ -114,7 +114,7 @@ fn torn_empty_and_foreign_files_are_never_an_error() {
     }
     let broken =
         fs::read_dir(&dir.0).expect("ours").flatten().filter(|it| it.file_name().to_string_lossy().contains("broken"));
-    assert!(broken.count() <= BROKEN_KEPT, "no more than a few are kept");
+    assert!(broken.count() <= files::BROKEN_KEPT, "no more than a few are kept");
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_torn_last_good_body_falls_back_to_the_one_before() {
 }
 
 #[test]
-fn a_uid_in_another_form_is_handed_on_in_the_usual_one() {
+fn a_uid_in_another_form_is_returned_in_the_usual_one() {
     let dir = Dir::new("form");
     let store = dir.store();
     let uid = "01a209bc-1bcb-7630-b886-e4f5caa6ca42";

@@ -42,8 +42,8 @@ fn in_the_file_with_line_and_column() {
             "config:\n  headers: {A: \"${env:NOPE}\"}\n",
             "otelet.yaml:2:16: config.headers.A: the variable NOPE is not set; set it, or write ${env:NOPE:-text}",
         ),
-        ("state_dir: /a\nstate_dir: /b\n", "otelet.yaml:2:1: state_dir: stands twice; keep one"),
-        ("config: {url: \"/x\"\n", "otelet.yaml:2:1: no YAML: "),
+        ("state_dir: /a\nstate_dir: /b\n", "otelet.yaml:2:1: state_dir: is set twice; keep one"),
+        ("config: {url: \"/x\"\n", "otelet.yaml:2:1: not YAML: "),
     ] {
         let (code, said) = complaint(&host, settings);
 

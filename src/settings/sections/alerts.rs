@@ -7,22 +7,22 @@ use otelet_core::text::{clip, nearest};
 use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
 use crate::settings::node::join;
-use crate::settings::schema::Takes::{Choice, Map, Text, Time};
+use crate::settings::schema::ValueKind::{Choice, Map, Text, Time};
 use crate::settings::schema::{Row, column, hours, ms};
 
 #[rustfmt::skip] // A row is a line.
 pub(crate) const ROWS: &[Row] = &[
-    column("alerts[].name", Text("NAME"), "", "What the alert is called. Must be there."),
-    column("alerts[].metric", Text("METRIC"), "", "The metric that is looked at, such as system.filesystem.utilization. Must be there."),
-    column("alerts[].where", Map, "", "Attributes that a series must have, by name. Each series that has them is an alert of its own."),
-    column("alerts[].rate", Choice("true|false"), "false", "Whether to look at its change per second instead of its value."),
-    column("alerts[].above", Text("NUMBER"), "", "It is bad above this value."),
-    column("alerts[].below", Text("NUMBER"), "", "It is bad below this value."),
-    column("alerts[].resolve_at", Text("NUMBER"), "", "It is good again only at this value. Without it: at the value where it became bad."),
-    column("alerts[].for", Time(ms(0), hours(24)), "0s", "It must have been bad for this long."),
-    column("alerts[].severity", Choice("info|warning|critical"), "warning", "How bad it is."),
-    column("alerts[].summary", Text("TEXT"), "", "A sentence for whoever reads it."),
-    column("alerts[].labels", Map, "", "Labels for whoever routes it, by name."),
+    column("alerts[].name", Text("NAME"), "", "The name of the alert. Required."),
+    column("alerts[].metric", Text("METRIC"), "", "The metric to watch, such as system.filesystem.utilization. Required."),
+    column("alerts[].where", Map, "", "Attributes that a series must have, by name. Each series with these attributes is an alert of its own."),
+    column("alerts[].rate", Choice("true|false"), "false", "Whether to watch the change per second instead of the value."),
+    column("alerts[].above", Text("NUMBER"), "", "The value is bad above this number."),
+    column("alerts[].below", Text("NUMBER"), "", "The value is bad below this number."),
+    column("alerts[].resolve_at", Text("NUMBER"), "", "The value is good again only at this number. Without it: at the number in above or below."),
+    column("alerts[].for", Time(ms(0), hours(24)), "0s", "How long the value must be bad before the alert fires."),
+    column("alerts[].severity", Choice("info|warning|critical"), "warning", "The severity of the alert."),
+    column("alerts[].summary", Text("TEXT"), "", "A sentence for the reader of the alert."),
+    column("alerts[].labels", Map, "", "Labels for routing the alert, by name."),
 ];
 
 pub(crate) fn read(layers: &Layers) -> Result<Vec<AlertSettings>, SettingsError> {
@@ -55,16 +55,16 @@ fn alert(layers: &Layers, key: &str) -> Result<AlertSettings, SettingsError> {
         (Some(value), None) => Threshold::Above(value),
         (None, Some(value)) => Threshold::Below(value),
         (None, None) | (Some(_), Some(_)) => {
-            return Err(layers.error_of(key, "an alert has one of above, below".to_owned()));
+            return Err(layers.error_of(key, "an alert needs exactly one of above, below".to_owned()));
         }
     };
     let resolve_at = number("resolve_at")?;
     match (threshold, resolve_at) {
         (Threshold::Above(above), Some(good)) if good > above => {
-            return Err(layers.error_of(&join(key, "resolve_at"), format!("is above {above}, where it is bad")));
+            return Err(layers.error_of(&join(key, "resolve_at"), format!("is above {above}, where the value is bad")));
         }
         (Threshold::Below(below), Some(good)) if good < below => {
-            return Err(layers.error_of(&join(key, "resolve_at"), format!("is below {below}, where it is bad")));
+            return Err(layers.error_of(&join(key, "resolve_at"), format!("is below {below}, where the value is bad")));
         }
         _ => {}
     }
@@ -83,14 +83,14 @@ fn alert(layers: &Layers, key: &str) -> Result<AlertSettings, SettingsError> {
     })
 }
 
-/// A mistake in a name would be an alert that never fires.
+/// An alert on a misspelt metric would never fire.
 fn know_metric(layers: &Layers, key: &str, name: &str) -> Result<(), SettingsError> {
     if telemetry::metrics().any(|metric| metric.name == name) {
         return Ok(());
     }
     let way_out = match nearest(name, telemetry::metrics().map(|metric| metric.name)) {
         Some(near) => format!("did you mean {near}?"),
-        None => "docs/metrics.md lists what is measured".to_owned(),
+        None => "docs/metrics.md lists all metrics".to_owned(),
     };
     Err(layers.error_of(key, format!("unknown metric {:?}; {way_out}", clip(name))))
 }

@@ -11,28 +11,28 @@ use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
 use crate::settings::location::url;
 use crate::settings::node::join;
-use crate::settings::schema::Takes::{List, Map, Text, Time};
+use crate::settings::schema::ValueKind::{List, Map, Text, Time};
 use crate::settings::schema::{Row, column, hours, ms, secs};
 use crate::settings::secret::Secret;
 
 #[rustfmt::skip] // A row is a line.
 pub(crate) const ROWS: &[Row] = &[
-    column("checks[].name", Text("NAME"), "", "What the check is called. Without it: what it looks at."),
-    column("checks[].http", Text("URL"), "", "Ask this URL by GET."),
-    column("checks[].status", Text("CODES"), "200-399", "With http: which status codes are good, such as 200,204,300-399."),
-    column("checks[].body", Text("TEXT"), "", "With http: a text that the body must hold, in its first 64 KiB."),
+    column("checks[].name", Text("NAME"), "", "The name of the check. Without it: the name of its target."),
+    column("checks[].http", Text("URL"), "", "Request this URL with GET."),
+    column("checks[].status", Text("CODES"), "200-399", "With http: the status codes that are good, such as 200,204,300-399."),
+    column("checks[].body", Text("TEXT"), "", "With http: a text that the first 64 KiB of the body must contain."),
     column("checks[].headers", Map, "", "With http: headers to send, by name."),
     column("checks[].tcp", Text("HOST:PORT"), "", "Connect to this address."),
-    column("checks[].dns", Text("NAME"), "", "Look this name up, as this host does."),
+    column("checks[].dns", Text("NAME"), "", "Resolve this name with the resolver of this host."),
     column("checks[].address", Text("IP"), "", "With dns: an address that must be among the answers."),
-    column("checks[].exec", List, "", "Run this program with these arguments; it is good if it ends with 0. There is no shell."),
-    column("checks[].every", Time(secs(1), hours(24)), "30s", "Time between checks, give or take a tenth."),
+    column("checks[].exec", List, "", "Run this program with these arguments, without a shell. Exit status 0 is good."),
+    column("checks[].every", Time(secs(1), hours(24)), "30s", "Time between checks, plus or minus a tenth."),
     column("checks[].timeout", Time(ms(100), secs(300)), "5s", "A check that takes longer has failed."),
 ];
 
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub struct CheckSettings {
-    /// Unlike that of any other check.
+    /// No other check has the same name.
     pub name: String,
     pub target: CheckTarget,
     pub every: Duration,
@@ -40,15 +40,14 @@ pub struct CheckSettings {
     pub timeout: Duration,
 }
 
-/// What a check looks at.
+/// The target of a check.
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub enum CheckTarget {
     Http {
-        /// `http://` or `https://`.
         url: String,
         /// The status codes that are good.
         status: Vec<RangeInclusive<u16>>,
-        /// A text that the body must hold.
+        /// A text that the body must contain.
         body: Option<String>,
         headers: Vec<(String, Secret)>,
     },
@@ -59,10 +58,10 @@ pub enum CheckTarget {
     /// A look-up of a name.
     Dns {
         name: String,
-        /// What must be among the answers.
+        /// An address that must be among the answers.
         address: Option<IpAddr>,
     },
-    /// A program, which is good if it ends with 0. Its arguments may be secrets.
+    /// A program. Exit status 0 is good. Its arguments may be secrets.
     Exec {
         /// The program and its arguments; never empty.
         command: Vec<Secret>,
@@ -70,7 +69,7 @@ pub enum CheckTarget {
 }
 
 impl CheckTarget {
-    /// Which kind of check this is.
+    /// Returns the kind of the check.
     pub fn kind(&self) -> CheckKind {
         match self {
             Self::Http { .. } => CheckKind::Http,
@@ -84,7 +83,7 @@ impl CheckTarget {
 impl CheckSettings {
     /// The part that decisions depend on.
     pub fn plan(&self) -> CheckPlan {
-        // Two hashers that are made like this give the same hash in one process.
+        // Within one process, two of these hashers compute the same hash.
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
         CheckPlan {
@@ -117,7 +116,7 @@ fn check(layers: &Layers, key: &str) -> Result<CheckSettings, SettingsError> {
     let there: Vec<CheckKind> = KINDS.into_iter().filter(|kind| has(kind.word())).collect();
     let [kind] = there[..] else {
         let words = KINDS.map(CheckKind::word).join(", ");
-        return Err(layers.error_of(key, format!("a check has one of {words}; this one has {}", there.len())));
+        return Err(layers.error_of(key, format!("a check needs exactly one of {words}; this one has {}", there.len())));
     };
     let http = ["status", "body", "headers"].map(|column| (column, CheckKind::Http));
     for (column, only) in http.into_iter().chain([("address", CheckKind::Dns)]) {
@@ -188,7 +187,7 @@ fn host_and_port(text: &str) -> Result<String, String> {
     }
 }
 
-/// `200,204,300-399`
+/// Reads status codes and ranges, such as `200,204,300-399`.
 fn codes(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
     let code = |text: &str| match text.trim().parse::<u16>() {
         Ok(code) if (100..=599).contains(&code) => Ok(code),
@@ -197,7 +196,7 @@ fn codes(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
     let range = |part: &str| match part.split_once('-') {
         Some((first, last)) => match (code(first)?, code(last)?) {
             (first, last) if first <= last => Ok(first..=last),
-            _ => Err("a range goes from the smaller to the larger".to_owned()),
+            _ => Err("write the smaller end of a range first".to_owned()),
         },
         None => code(part).map(|code| code..=code),
     };

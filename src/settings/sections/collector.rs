@@ -1,24 +1,24 @@
-//! The section `collector`: the child.
+//! The section `collector`: how the collector is run.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::settings::error::SettingsError;
 use crate::settings::layers::{Layers, size_of};
-use crate::settings::schema::Takes::{Choice, List, Map, Number, Size, Text, Time};
+use crate::settings::schema::ValueKind::{Choice, List, Map, Number, Size, Text, Time};
 use crate::settings::schema::{KIB, MIB, Row, file_only, hours, ms, secs, setting};
 use crate::settings::secret::Secret;
 
 #[rustfmt::skip] // A row is a line.
 pub(crate) const ROWS: &[Row] = &[
-    setting("collector.path", Text("PATH"), "otelcol-contrib, from PATH", "The collector to run. A name without a slash is looked up in PATH. If nothing is said, otelcol-contrib, otelcol and otelcol-* are tried in turn."),
-    file_only("collector.args", List, "More arguments for the collector, but neither --config nor --set: only checked configs run."),
+    setting("collector.path", Text("PATH"), "otelcol-contrib, from PATH", "The collector to run. A name without a slash is looked up in PATH. Without it: otelcol-contrib, otelcol and otelcol-* are tried in turn."),
+    file_only("collector.args", List, "More arguments for the collector, except --config and --set: only checked configs run."),
     file_only("collector.env", Map, "More environment variables for the collector, by name."),
-    setting("collector.stop_timeout", Time(ms(0), secs(600)), "35s", "Time that a stopping collector has before it is killed."),
-    setting("collector.probation", Time(ms(0), hours(1)), "30s", "Time that a new config has to stay healthy for before it is the last good one."),
-    setting("collector.log", Choice("pass|drop"), "pass", "What happens to the collector's own log lines."),
+    setting("collector.stop_timeout", Time(ms(0), secs(600)), "35s", "How long a stopping collector has before it is killed."),
+    setting("collector.probation", Time(ms(0), hours(1)), "30s", "How long a new config must stay healthy before it becomes the last good one."),
+    setting("collector.log", Choice("pass|drop"), "pass", "Whether the collector's own log lines are passed on or dropped."),
     setting("collector.log_rate", Size(KIB, 1024 * MIB), "64KiB", "Log lines of the collector above this many bytes per second are dropped and counted."),
-    setting("collector.memory_limit", Size(16 * MIB, 16 * 1024 * 1024 * MIB), "", "Memory for the collector: 90 % of it is its GOMEMLIMIT, and a cgroup holds it where the agent may make one."),
+    setting("collector.memory_limit", Size(16 * MIB, 16 * 1024 * 1024 * MIB), "", "Memory for the collector. 90 % of it becomes its GOMEMLIMIT; where the agent may make a cgroup, that enforces the limit."),
     setting("collector.nice", Number(-20, 19), "", "Scheduling priority of the collector, -20 (first) to 19 (last)."),
     setting("collector.oom_score_adj", Number(-1000, 1000), "", "How soon the kernel kills the collector when memory runs out, -1000 (never) to 1000 (first)."),
     setting("collector.run_as", Text("USER[:GROUP]"), "", "Run the collector as this user and group, by name or number."),
@@ -31,18 +31,16 @@ pub const DEFAULT_COLLECTOR: &str = "otelcol-contrib";
 pub struct CollectorSettings {
     /// A name to look up in PATH, or an absolute path. [`DEFAULT_COLLECTOR`] if none is given.
     pub path: PathBuf,
-    /// More arguments.
     pub args: Vec<String>,
-    /// More environment variables.
     pub env: Vec<(String, Secret)>,
     /// Time between asking the collector to stop and killing it.
     pub stop_timeout: Duration,
-    /// Time that a new config has to stay healthy for.
+    /// How long a new config must stay healthy.
     pub probation: Duration,
     pub log: CollectorLog,
-    /// The most log that is passed on, in bytes per second.
+    /// The most output that is passed on, in bytes per second.
     pub log_rate: u64,
-    /// Memory budget, in bytes.
+    /// In bytes.
     pub memory_limit: Option<u64>,
     /// Scheduling priority, -20 to 19.
     pub nice: Option<i32>,
@@ -52,11 +50,11 @@ pub struct CollectorSettings {
     pub run_as: Option<String>,
 }
 
-/// What happens to the collector's log lines.
+/// Whether the collector's log lines are passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CollectorLog {
     Pass,
-    /// They are read and dropped; the last ones are still kept for reports.
+    /// Lines are dropped, but the last ones are kept for reports.
     Drop,
 }
 
@@ -78,7 +76,7 @@ impl CollectorSettings {
     }
 }
 
-/// A path, made absolute unless it is a bare name for PATH.
+/// Reads a path and makes it absolute. A name without a slash stays: it is looked up in PATH.
 fn program(layers: &Layers, key: &str) -> Result<PathBuf, SettingsError> {
     let program = layers.optional(key, |text| {
         let path = Path::new(text);
@@ -91,14 +89,14 @@ fn program(layers: &Layers, key: &str) -> Result<PathBuf, SettingsError> {
     Ok(program.unwrap_or_else(|| DEFAULT_COLLECTOR.into()))
 }
 
-/// The collector's arguments. None of them may bring in a config.
+/// Reads the collector's arguments. None of them may add a config.
 fn arguments(layers: &Layers, key: &str) -> Result<Vec<String>, SettingsError> {
     let checked = |text: &str| Ok(text.to_owned());
     let raws = layers.list(key).map(|raw| {
         let raw = raw?;
         let flag = raw.text.split('=').next().unwrap_or_default();
         if ["--config", "--set"].contains(&flag) {
-            let problem = format!("{flag} would run a config that was not checked; change what config.url offers");
+            let problem = format!("{flag} would run a config that was not checked; change the config at config.url");
             return Err(layers.error(key, &raw, problem));
         }
         layers.parsed(key, &raw, checked)

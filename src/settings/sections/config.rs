@@ -13,28 +13,28 @@ use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
 use crate::settings::layers::Raw;
 use crate::settings::location::{Location, location};
-use crate::settings::schema::Takes::{Choice, List, Map, Size, Text, Time};
+use crate::settings::schema::ValueKind::{Choice, List, Map, Size, Text, Time};
 use crate::settings::schema::{KIB, MIB, Row, file_only, hours, ms, secs, setting};
 use crate::settings::secret::Secret;
 use crate::settings::way_out::credentials;
 
 #[rustfmt::skip] // A row is a line.
 pub(crate) const ROWS: &[Row] = &[
-    setting("config.url", Text("URL"), "", "Where configs come from: http://, https://, file:// or a path. An unchanged config costs one 304; a file is watched, not polled. Without it: the config that is built in for the environment."),
-    setting("config.protocol", Choice("get|kloudmate|opamp"), "get", "How the server at config.url is spoken to: a plain GET, KloudMate's config-check, or OpAMP over HTTP."),
-    setting("config.role", Choice("host|docker|daemonset|deployment"), "host", "With KloudMate: as what the agent asks. In a pod it takes the part of the answer that is meant for it."),
+    setting("config.url", Text("URL"), "", "Where configs come from: http://, https://, file:// or a path. An unchanged config costs one 304; a file is watched, not polled. Without it: the built-in config for the environment."),
+    setting("config.protocol", Choice("get|kloudmate|opamp"), "get", "The protocol of the server at config.url: a plain GET, KloudMate's config-check, or OpAMP over HTTP."),
+    setting("config.role", Choice("host|docker|daemonset|deployment"), "host", "With KloudMate: the role that the agent names in its requests. In a pod it takes the part of the answer for that role."),
     setting("config.cluster", Text("NAME"), "", "With KloudMate in a pod: the name of the cluster."),
-    file_only("config.fallback", List, "Files and URLs, asked in turn by plain GET while config.url has never answered or has been silent for config.fallback_after."),
-    setting("config.fallback_after", Time(ms(0), hours(24)), "10m", "How long config.url may be silent before config.fallback is asked."),
-    setting("config.public_key", Text("KEY"), "", "A minisign public key: only configs with a signature of it beside them (.minisig) are accepted, and none older than the newest."),
+    file_only("config.fallback", List, "Files and URLs, tried in turn with plain GET while config.url has never answered or has been silent for config.fallback_after."),
+    setting("config.fallback_after", Time(ms(0), hours(24)), "10m", "How long config.url may be silent before config.fallback is tried."),
+    setting("config.public_key", Text("KEY"), "", "A minisign public key. A config is accepted only with a signature by this key beside it (.minisig), and only if it was not signed before the newest accepted one."),
     setting("config.poll_every", Time(ms(10), hours(24)), "30s", "Time between polls."),
-    setting("config.timeout", Time(secs(1), secs(600)), "30s", "Time for one exchange with the source in all."),
-    setting("config.max_size", Size(KIB, 64 * MIB), "4MiB", "A config above this size is refused."),
+    setting("config.timeout", Time(secs(1), secs(600)), "30s", "Time limit for one exchange with the source."),
+    setting("config.max_size", Size(KIB, 64 * MIB), "4MiB", "A larger config is refused."),
     file_only("config.headers", Map, "Headers sent with each request, by name."),
     setting("config.bearer_token_file", Text("PATH"), "", "A file with a token to send as `Authorization: Bearer`. Read again when it changes."),
     setting("config.ca_file", Text("PATH"), "", "Certificate authorities to trust, in PEM, instead of the built-in ones."),
-    setting("config.client_cert_file", Text("PATH"), "", "The certificate to show to the server, in PEM. Needs the key."),
-    setting("config.client_key_file", Text("PATH"), "", "The private key of that certificate, in PEM."),
+    setting("config.client_cert_file", Text("PATH"), "", "The client certificate to show to the server, in PEM. Needs the key."),
+    setting("config.client_key_file", Text("PATH"), "", "The private key of the client certificate, in PEM."),
     setting("config.http_proxy", Text("URL"), "", "Proxy for http://. Without it: http_proxy, HTTP_PROXY."),
     setting("config.https_proxy", Text("URL"), "", "Proxy for https://. Without it: https_proxy, HTTPS_PROXY."),
     setting("config.no_proxy", Text("HOSTS"), "", "Hosts to reach without a proxy, separated by commas. Without it: no_proxy, NO_PROXY."),
@@ -42,23 +42,23 @@ pub(crate) const ROWS: &[Row] = &[
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConfigSettings {
-    /// Where configs come from. `None`: from the one that is built in.
+    /// Where configs come from. `None`: the built-in config.
     pub url: Option<Location>,
-    /// Whose built-in config it is.
+    /// The environment whose built-in config is used.
     pub environment: Environment,
-    /// How the server is spoken to.
+    /// The protocol of the server.
     pub protocol: ProtocolName,
-    /// As what KloudMate's server is asked.
+    /// The role that the agent names in requests to KloudMate's server.
     pub role: Environment,
-    /// The name of the cluster that KloudMate's server is asked for.
+    /// The name of the cluster in requests to KloudMate's server.
     pub cluster: Option<String>,
-    /// How KloudMate's server is asked, if it is one.
+    /// Further settings for KloudMate's protocol, if that is used.
     pub kloudmate: Option<KloudMateSettings>,
-    /// Who is asked while the server is silent, in this order.
+    /// The sources that are tried while the server is silent, in this order.
     pub fallback: Vec<Location>,
     /// How long the server may be silent.
     pub fallback_after: Duration,
-    /// A minisign public key, as its program writes it.
+    /// A public key in minisign's form.
     pub public_key: Option<String>,
     pub poll_every: Duration,
     /// Time for one exchange in all.
@@ -69,7 +69,6 @@ pub struct ConfigSettings {
     pub headers: Vec<(String, Secret)>,
     /// A file with a bearer token. Never set together with an `Authorization` header.
     pub bearer_token_file: Option<PathBuf>,
-    /// Certificate authorities, in PEM.
     pub ca_file: Option<PathBuf>,
     /// Client certificate, in PEM. Set if and only if the key is.
     pub client_cert_file: Option<PathBuf>,
@@ -83,14 +82,11 @@ pub struct ConfigSettings {
     pub no_proxy: String,
 }
 
-/// How a server is spoken to.
+/// The protocol of a server of configs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProtocolName {
-    /// A plain GET.
     Get,
-    /// KloudMate's config-check.
     KloudMate,
-    /// OpAMP over HTTP.
     OpAmp,
 }
 
@@ -105,7 +101,7 @@ impl fmt::Display for ProtocolName {
 }
 
 impl ConfigSettings {
-    /// What a client is made from. All clients use the CA, proxies and time limit of the section `config`.
+    /// Returns the settings of an HTTP client. All clients use the CA, proxies and time limit of the section `config`.
     pub fn http(&self) -> HttpSettings {
         let exposed = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
         HttpSettings {
@@ -120,7 +116,7 @@ impl ConfigSettings {
         }
     }
 
-    /// Leaves out `kloudmate`, which depends on the settings of KloudMate's agent.
+    /// Reads the section. `kloudmate` is filled in later, since it depends on the settings of KloudMate's agent.
     pub(crate) fn read(layers: &Layers) -> Result<Self, SettingsError> {
         Ok(Self {
             url: layers.location("config.url")?,
@@ -147,7 +143,7 @@ impl ConfigSettings {
     }
 }
 
-/// The setting `environment` has no section, but the config that is built in follows from it.
+/// Reads the setting `environment`. It stands in no section, but it decides which built-in config is used.
 fn environment(layers: &Layers) -> Result<Environment, SettingsError> {
     use Environment::{DaemonSet, Deployment, Docker, Host};
     let given = layers.choice("environment", [None, Some(Host), Some(Docker), Some(DaemonSet), Some(Deployment)])?;
@@ -173,7 +169,7 @@ fn locations(layers: &Layers, key: &str) -> Result<Vec<Location>, SettingsError>
     raws.collect()
 }
 
-/// A proxy, whose URL may hold a password.
+/// Reads a proxy. Its URL may hold a password, so it is never shown.
 fn proxy(layers: &Layers, key: &str) -> Result<Option<Secret>, SettingsError> {
     let raw = layers.raw(key)?.filter(|raw| !raw.text.is_empty());
     let Some(raw) = raw.map(|raw| Raw { shown: false, ..raw }) else {
@@ -187,7 +183,7 @@ fn proxy(layers: &Layers, key: &str) -> Result<Option<Secret>, SettingsError> {
     layers.parsed(key, &raw, checked).map(Some)
 }
 
-/// A public key. Somebody may have written the secret one: it is not repeated.
+/// Reads a public key. It is never shown, since it may be the secret key by mistake.
 fn public_key(layers: &Layers, key: &str) -> Result<Option<String>, SettingsError> {
     let raw = layers.raw(key)?.filter(|raw| !raw.text.is_empty());
     let Some(raw) = raw.map(|raw| Raw { shown: false, ..raw }) else {

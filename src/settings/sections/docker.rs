@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
-use crate::settings::schema::Takes::{Text, Time};
+use crate::settings::schema::ValueKind::{Text, Time};
 use crate::settings::schema::{Row, hours, ms, setting};
 
 #[rustfmt::skip] // A row is a line.
 pub(crate) const ROWS: &[Row] = &[
-    setting("docker.socket", Text("PATH"), "", "The socket of a Docker engine, /var/run/docker.sock: its containers are watched. In a container that runs what is built in, that one is looked for by itself."),
+    setting("docker.socket", Text("PATH"), "", "The socket of a Docker engine, such as /var/run/docker.sock: its containers are watched. With the built-in config for a Docker host, that path is the default."),
     setting("docker.usage_every", Time(ms(0), hours(1)), "32s", "The usage of each container is read at least this often. 0s: never."),
 ];
 
@@ -18,7 +18,7 @@ pub(crate) const ROWS: &[Row] = &[
 pub struct DockerSettings {
     /// The engine's socket. None: no engine is watched.
     pub socket: Option<PathBuf>,
-    /// The most time between two looks at the usage; zero is never.
+    /// The longest time between two readings of the usage; zero for never.
     pub usage_every: Duration,
 }
 

@@ -5,44 +5,43 @@ use std::time::Duration;
 use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
 use crate::settings::location::url;
-use crate::settings::schema::Takes::{Choice, Map, Size, Text, Time};
+use crate::settings::schema::ValueKind::{Choice, Map, Size, Text, Time};
 use crate::settings::schema::{KIB, MIB, Row, file_only, hours, ms, setting};
 use crate::settings::secret::Secret;
 
 #[rustfmt::skip] // A row is a line.
 pub(crate) const ROWS: &[Row] = &[
-    setting("export.to", Text("collector|URL"), "", "Where metrics and events go by OTLP/HTTP: the collector that is looked after (a receiver on loopback is added if its config has none), or a URL to which /v1/metrics and /v1/logs are added."),
-    setting("export.metrics", Choice("all|agent|none"), "all", "Which metrics are exported: those of the host, its containers and checks too, those of agent and collector alone, or none. Events always are."),
+    setting("export.to", Text("collector|URL"), "", "Where metrics and events are sent by OTLP/HTTP: to the agent's own collector (a receiver on loopback is added if its config has none), or to a URL, to which /v1/metrics and /v1/logs are added."),
+    setting("export.metrics", Choice("all|agent|none"), "all", "Which metrics are exported: all (of agent, collector, host, containers and checks), those of agent and collector only, or none. Events are always exported."),
     setting("export.every", Time(ms(100), hours(1)), "1m", "Time between exports. An event is exported after a second."),
-    setting("export.buffer", Size(16 * KIB, 64 * MIB), "1MiB", "What is kept in memory while nobody takes it. Beyond this the oldest is dropped and counted."),
+    setting("export.buffer", Size(16 * KIB, 64 * MIB), "1MiB", "How much is kept in memory while no receiver accepts it. Beyond this, the oldest data is dropped and counted."),
     file_only("export.headers", Map, "Headers sent with each export, by name."),
 ];
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExportSettings {
-    /// Where to. None: nowhere.
+    /// The target of exports. `None`: nothing is exported.
     pub to: Option<ExportTo>,
     pub metrics: ExportMetrics,
     pub every: Duration,
-    /// The most that is kept while nobody takes it, in bytes.
+    /// The most data that is kept while no receiver accepts it, in bytes.
     pub buffer: u64,
     pub headers: Vec<(String, Secret)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum ExportTo {
-    /// To the OTLP receiver of the collector that is looked after.
+    /// The OTLP receiver of the agent's own collector.
     Collector,
-    /// To an endpoint without `/v1/metrics` and `/v1/logs`, and without a slash at its end.
+    /// An endpoint without `/v1/metrics` and `/v1/logs`, and without a slash at its end.
     Url(String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportMetrics {
     All,
-    /// Those of the agent and the collector.
+    /// Only metrics of the agent and the collector.
     Agent,
-    /// None: events only.
     None,
 }
 

@@ -6,15 +6,15 @@ use std::time::Duration;
 use crate::os;
 use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
-use crate::settings::schema::Takes::{Choice, Map, Text, Time};
+use crate::settings::schema::ValueKind::{Choice, Map, Text, Time};
 use crate::settings::schema::{Row, file_only, flag, hours, ms, setting};
 
 #[rustfmt::skip] // A row is a line.
 pub(crate) const ROWS: &[Row] = &[
     file_only("attributes", Map, "Resource attributes of this host, by name."),
-    setting("environment", Choice("auto|host|docker|daemonset|deployment"), "auto", "Where the agent runs. auto looks by itself; in a pod it takes daemonset."),
-    setting("identity", Text("TEXT"), "", "A text that the instance uid is derived from, for a state directory that does not outlive the agent. Without it: a uid is made once and kept."),
-    setting("standby", Time(ms(0), hours(24)), "0s", "How long to wait for another agent to end that has the state directory. Until then the config is only validated."),
+    setting("environment", Choice("auto|host|docker|daemonset|deployment"), "auto", "Where the agent runs. auto detects it; in a pod it takes daemonset."),
+    setting("identity", Text("TEXT"), "", "A text from which the instance uid is derived, for a state directory that does not outlive the agent. Without it: a uid is made once and kept."),
+    setting("standby", Time(ms(0), hours(24)), "0s", "How long to wait for another agent that holds the state directory to end. Until then the config is only validated."),
     setting("state_dir", Text("PATH"), "/var/lib/otelet", "Where the last good config is kept."),
     setting("runtime_dir", Text("PATH"), "/run/otelet", "Where the status and the files of the running collector are."),
     setting("log_level", Choice("error|warn|info|debug|trace"), "info", "The least important log line to print."),
@@ -23,7 +23,7 @@ pub(crate) const ROWS: &[Row] = &[
 pub const SETTINGS_FILE: Row =
     flag("settings", Text("PATH"), "/etc/otelet/otelet.yaml", "The settings file. The default one may be missing.");
 
-/// All but `environment`, which decides on the config that is built in.
+/// The settings in no section, except `environment`, which is read with the section `config`.
 pub(crate) struct General {
     pub identity: Option<String>,
     pub standby: Duration,

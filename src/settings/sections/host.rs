@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
-use crate::settings::schema::Takes::{Text, Time};
+use crate::settings::schema::ValueKind::{Text, Time};
 use crate::settings::schema::{Row, hours, ms, setting};
 
 #[rustfmt::skip] // A row is a line.
 pub(crate) const ROWS: &[Row] = &[
-    setting("host.root", Text("PATH"), "/", "Where the root of the host is mounted, when the agent runs in a container: /hostfs. CPU, memory, disks, mounts and interfaces are then the host's."),
-    setting("host.sample_every", Time(ms(100), hours(1)), "16s", "The host is sampled at least this often. A sample waits for up to half of it for another reason to wake up."),
+    setting("host.root", Text("PATH"), "/", "Where the root of the host is mounted if the agent runs in a container, such as /hostfs. CPU, memory, disks, mounts and interfaces are then the host's."),
+    setting("host.sample_every", Time(ms(100), hours(1)), "16s", "The host is sampled at least this often. It may wait for up to half of this time to share a wake-up with another task."),
 ];
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostSettings {
     /// Where the host's root is mounted. `/` unless the agent is in a container.
     pub root: PathBuf,
-    /// The most time between two samples.
+    /// The longest time between two samples.
     pub sample_every: Duration,
 }
 

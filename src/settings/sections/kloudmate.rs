@@ -1,8 +1,8 @@
-//! The settings of KloudMate's own agent, as far as a host that had it goes on without a change: its flags, its `KM_`
-//! variables and its `agent.yaml`. Pure, but for what [`World`] reads.
+//! The settings of KloudMate's own agent, so that a host that had it needs no change: its flags, its `KM_` variables
+//! and its `agent.yaml`. Pure, but for the reads of [`World`].
 //!
-//! They count after otelet's own settings and before its defaults. An API key never goes to a host that was guessed: where
-//! the agent asks follows from where its telemetry goes only below `kloudmate.`.
+//! They count after otelet's own settings and before its defaults. An API key is never sent to a guessed host: the
+//! server is derived from the endpoint of the telemetry only if that is a host of KloudMate's.
 
 use std::fmt;
 use std::io;
@@ -17,10 +17,10 @@ use crate::settings::error::{Place, SettingsError};
 use crate::settings::flags::Flags;
 use crate::settings::secret::Secret;
 use crate::settings::way_out::bad_url;
-use crate::settings::world::{MOST, World};
+use crate::settings::world::{LARGEST_FILE, World};
 use otelet_core::text::clip;
 
-/// Where KloudMate's agent has its settings.
+/// The settings file of KloudMate's agent.
 const AGENT_YAML: &str = "/etc/kmagent/agent.yaml";
 
 /// The longest time between polls, in seconds: otelet's own limit.
@@ -29,10 +29,10 @@ const LONGEST_INTERVAL: u64 = 24 * 60 * 60;
 /// A setting of KloudMate's agent.
 #[derive(Debug)]
 pub struct KloudMateRow {
-    /// Its flag without the dashes, and its key in `agent.yaml`. Empty: it is a variable only.
+    /// Its flag without the dashes, and its key in `agent.yaml`. Empty if it is only a variable.
     pub name: &'static str,
     pub variable: &'static str,
-    /// The name that help gives its value. Empty: the flag alone means `true`.
+    /// The placeholder for its value in help. Empty if the flag alone means `true`.
     pub value: &'static str,
     /// The value if none is given.
     pub default: &'static str,
@@ -40,17 +40,17 @@ pub struct KloudMateRow {
     pub help: &'static str,
 }
 
-/// All of them, in the order in which help shows them.
+/// All rows, in the order of help.
 #[rustfmt::skip] // A row is a line.
 pub static KLOUDMATE_ROWS: &[KloudMateRow] = &[
-    row("agent-config", "KM_AGENT_CONFIG", "PATH", AGENT_YAML, "KloudMate's settings file. The default counts if otelet has none."),
+    row("agent-config", "KM_AGENT_CONFIG", "PATH", AGENT_YAML, "KloudMate's settings file. The default is read if otelet has none."),
     row("config", "KM_COLLECTOR_CONFIG", "PATH", "/etc/kmagent/config.yaml", "The collector's config until the server announces one."),
-    row("collector-endpoint", "KM_COLLECTOR_ENDPOINT", "URL", "https://otel.kloudmate.com:4318", "Where telemetry goes; the collector is told, too."),
-    row("api-key", "KM_API_KEY", "KEY", "", "The key, also for the collector, as KM_API_KEY. On the command line others can see it."),
-    row("config-check-interval", "KM_CONFIG_CHECK_INTERVAL", "SECONDS", "60", "Time between polls. 0: never ask, run the collector's config as it is."),
-    row("update-endpoint", "KM_UPDATE_ENDPOINT", "URL", "", "Where configs are announced. If nothing is said: KloudMate's, if telemetry goes there."),
+    row("collector-endpoint", "KM_COLLECTOR_ENDPOINT", "URL", "https://otel.kloudmate.com:4318", "Where telemetry goes; passed on to the collector."),
+    row("api-key", "KM_API_KEY", "KEY", "", "The API key, passed on to the collector as KM_API_KEY. Other users can see this flag."),
+    row("config-check-interval", "KM_CONFIG_CHECK_INTERVAL", "SECONDS", "60", "Time between polls. 0: never ask; run the collector's config as it is."),
+    row("update-endpoint", "KM_UPDATE_ENDPOINT", "URL", "", "The server that announces configs. Without it: KloudMate's, if telemetry goes to KloudMate."),
     row("docker-mode", "KM_DOCKER_MODE", "", "false", "Report as the agent of a Docker host."),
-    row("", "KM_LOG_LEVEL", "LEVEL", "info", "As log_level."),
+    row("", "KM_LOG_LEVEL", "LEVEL", "info", "The same as log_level."),
 ];
 
 const fn row(
@@ -63,16 +63,16 @@ const fn row(
     KloudMateRow { name, variable, value, default, help }
 }
 
-/// The row of a flag, which is given without its dashes.
+/// The row of a flag, whose name is given without dashes.
 pub fn kloudmate_row(flag: &str) -> Option<&'static KloudMateRow> {
     KLOUDMATE_ROWS.iter().find(|row| !row.name.is_empty() && row.name == flag)
 }
 
-/// The section of help about them: at most 100 columns.
+/// The section of help about these settings, at most 100 columns wide.
 pub fn kloudmate_help() -> String {
     let mut text =
-        "\nWhere KloudMate's agent was before, its settings still count, after otelet's own: each is a flag, a\n\
-                    variable and a key in agent.yaml.\n\n"
+        "\nOn a host that had KloudMate's agent, its settings still count, after otelet's own: each is a flag,\n\
+                    a variable and a key in agent.yaml.\n\n"
             .to_owned();
     for row in KLOUDMATE_ROWS {
         let mut names = match (row.name, row.value) {
@@ -87,7 +87,7 @@ pub fn kloudmate_help() -> String {
     text
 }
 
-/// What only KloudMate's protocol needs.
+/// Settings that only KloudMate's protocol needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KloudMateSettings {
     pub api_key: Option<Secret>,
@@ -97,24 +97,23 @@ pub struct KloudMateSettings {
     pub first_config: Option<PathBuf>,
 }
 
-/// What otelet's own settings hold already.
+/// Facts about otelet's own settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Own {
-    /// There is a settings file, or one was named.
+pub struct OwnSettings {
+    /// Whether there is a settings file, or one was named.
     pub has_file: bool,
-    /// `config.url` is set, so nothing has to be derived.
+    /// Whether `config.url` is set, so that no URL has to be derived.
     pub has_url: bool,
 }
 
 /// The settings of KloudMate's agent.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Adopted {
-    /// Where configs are announced. `None`: nowhere, or otelet's own settings say where.
+pub struct KloudMateAgentSettings {
+    /// The URL of the server. `None` if there is none, or if otelet's own settings have it.
     pub url: Option<String>,
     pub poll_every: Duration,
-    /// The key, never empty.
+    /// The API key. It is never empty.
     pub api_key: Option<Secret>,
-    /// Where telemetry goes.
     pub collector_endpoint: String,
     /// The collector's config until there is another. Absolute; it may be missing.
     pub first_config: PathBuf,
@@ -124,8 +123,8 @@ pub struct Adopted {
     pub log_level: Option<log::LevelFilter>,
 }
 
-impl Adopted {
-    /// What pushed configs refer to as `${env:…}`: for the collector's environment.
+impl KloudMateAgentSettings {
+    /// The variables that announced configs refer to as `${env:…}`, for the collector's environment.
     pub fn collector_env(&self) -> Vec<(String, Secret)> {
         let endpoint = ("KM_COLLECTOR_ENDPOINT".to_owned(), Secret::from(self.collector_endpoint.clone()));
         let key = self.api_key.clone().map(|key| ("KM_API_KEY".to_owned(), key));
@@ -137,9 +136,9 @@ impl Adopted {
 ///
 /// # Errors
 ///
-/// [`SettingsError`] for an `agent.yaml` that was named and is missing, one that cannot be read, a value that cannot
-/// be, and for an endpoint that would have to be guessed.
-pub fn adopt(flags: &Flags, world: &World, own: Own) -> Result<Option<Adopted>, SettingsError> {
+/// [`SettingsError`] for an `agent.yaml` that was named and is missing, one that cannot be read, an invalid value, and
+/// a server that would have to be guessed.
+pub fn adopt(flags: &Flags, world: &World, own: OwnSettings) -> Result<Option<KloudMateAgentSettings>, SettingsError> {
     let mut layers = KloudMateLayers { flags, world, file: None };
     layers.file = layers.read_file(own)?;
     let told = |row: &KloudMateRow| {
@@ -168,7 +167,7 @@ pub fn adopt(flags: &Flags, world: &World, own: Own) -> Result<Option<Adopted>, 
         return Err(key.error("has a line break or a control character in it".to_owned()));
     }
     let docker = layers.value("docker-mode")?;
-    Ok(Some(Adopted {
+    Ok(Some(KloudMateAgentSettings {
         url,
         poll_every: Duration::from_secs(seconds),
         api_key: Some(key.text.trim()).filter(|key| !key.is_empty()).map(|key| Secret::from(key.to_owned())),
@@ -187,13 +186,12 @@ struct KloudMateLayers<'a> {
     file: Option<AgentFile>,
 }
 
-/// What stands in `agent.yaml`.
 struct AgentFile {
     path: PathBuf,
     keys: Vec<(String, String)>,
 }
 
-/// A value, and where it is given.
+/// A value, and the place where it is set.
 struct Value {
     text: String,
     name: &'static str,
@@ -211,8 +209,8 @@ impl Value {
 }
 
 impl KloudMateLayers<'_> {
-    /// What stands in `agent.yaml`, if there is one to read.
-    fn read_file(&self, own: Own) -> Result<Option<AgentFile>, SettingsError> {
+    /// Reads `agent.yaml`, if there is one.
+    fn read_file(&self, own: OwnSettings) -> Result<Option<AgentFile>, SettingsError> {
         let named = self.value("agent-config")?;
         let path = self.world.absolute(Path::new(&named.text));
         if named.place.is_none() && own.has_file {
@@ -226,7 +224,7 @@ impl KloudMateLayers<'_> {
                 return Err(SettingsError::caused(Place::File(path), problem, Some(cause)));
             }
         };
-        if bytes.len() > MOST {
+        if bytes.len() > LARGEST_FILE {
             return Err(SettingsError::new(
                 Place::File(path),
                 "larger than 1MiB; is this the settings file?".to_owned(),
@@ -243,7 +241,7 @@ impl KloudMateLayers<'_> {
         }
     }
 
-    /// The strongest value of a setting; an empty one counts as not given.
+    /// The strongest value of a setting. An empty value counts as not set.
     fn value(&self, name: &'static str) -> Result<Value, SettingsError> {
         let row = KLOUDMATE_ROWS.iter().find(|row| row.name == name).expect("settings are asked for by their name");
         let value = |text: String, place| Value { text, name, place };
@@ -265,7 +263,7 @@ impl KloudMateLayers<'_> {
         Ok(value(row.default.to_owned(), None))
     }
 
-    /// Where configs are announced: the endpoint that is given, or else KloudMate's, if telemetry goes there.
+    /// The URL of the server: the configured one, or else KloudMate's, if telemetry goes to KloudMate.
     fn url(&self, endpoint: &Value) -> Result<String, SettingsError> {
         let given = self.value("update-endpoint")?;
         if !given.text.is_empty() {
@@ -279,7 +277,7 @@ impl KloudMateLayers<'_> {
         match labels[..] {
             [.., "kloudmate", top] if is_name(top) => Ok(format!("https://api.kloudmate.{top}/agents/config-check")),
             _ => Err(endpoint.error(format!(
-                "host {} is not KloudMate's, and the key is not sent to a host that was guessed; set update-endpoint \
+                "host {} is not KloudMate's, and the key is not sent to a guessed host; set update-endpoint \
                  (KM_UPDATE_ENDPOINT) to the URL that ends in /agents/config-check, or config-check-interval to 0",
                 clip(&host)
             ))),
@@ -303,7 +301,7 @@ fn is_name(label: &str) -> bool {
     !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_lowercase())
 }
 
-/// As Go reads it (`strconv.ParseBool`).
+/// Reads a truth value as Go does (`strconv.ParseBool`).
 fn truth(text: &str) -> Option<bool> {
     match text.trim() {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -312,7 +310,7 @@ fn truth(text: &str) -> Option<bool> {
     }
 }
 
-/// A level that is not known changes nothing, as in KloudMate's agent.
+/// Reads a level. An unknown one changes nothing, as in KloudMate's agent.
 fn level(text: &str) -> Option<log::LevelFilter> {
     match text.trim().to_ascii_lowercase().as_str() {
         "debug" => Some(log::LevelFilter::Debug),
@@ -322,7 +320,7 @@ fn level(text: &str) -> Option<log::LevelFilter> {
     }
 }
 
-/// The keys that are known, with their values as text. Others are another program's business.
+/// The known keys, with their values as text. Unknown keys are ignored.
 #[derive(Default)]
 struct Keys(Vec<(String, String)>);
 
@@ -345,7 +343,7 @@ impl<'de> Visitor<'de> for KeysVisitor {
         let mut keys = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
             match kloudmate_row(&key) {
-                // As it is written: `010` is no number, it is a key.
+                // Read as text: a key such as `010` must not become a number.
                 Some(_) => keys.push((key, map.next_value::<Option<String>>()?.unwrap_or_default())),
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
@@ -360,7 +358,7 @@ mod tests {
 
     use super::*;
 
-    const NOTHING: Own = Own { has_file: false, has_url: false };
+    const NOTHING: OwnSettings = OwnSettings { has_file: false, has_url: false };
 
     fn world(vars: &[(&str, &str)], files: &[(&str, &str)]) -> World {
         let own = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
@@ -385,7 +383,7 @@ mod tests {
         crate::cli::parse(line.split_whitespace().map(OsString::from)).unwrap().flags
     }
 
-    fn adopted(line: &str, vars: &[(&str, &str)], file: &str) -> Option<Adopted> {
+    fn adopted(line: &str, vars: &[(&str, &str)], file: &str) -> Option<KloudMateAgentSettings> {
         let files: &[(&str, &str)] = if file.is_empty() { &[] } else { &[(AGENT_YAML, file)] };
         adopt(&flags(line), &world(vars, files), NOTHING).unwrap()
     }
@@ -400,15 +398,15 @@ mod tests {
         assert_eq!(adopted("", &[], ""), None);
         assert_eq!(adopted("", &[("KM_LOG_LEVEL", "debug"), ("KM_API_KEY", "")], ""), None);
         let world = world(&[], &[(AGENT_YAML, "api-key: k")]);
-        assert_eq!(adopt(&flags(""), &world, Own { has_file: true, has_url: false }).unwrap(), None);
+        assert_eq!(adopt(&flags(""), &world, OwnSettings { has_file: true, has_url: false }).unwrap(), None);
     }
 
     #[test]
-    fn a_key_alone_makes_it_kloudmates() {
+    fn an_api_key_alone_selects_kloudmate() {
         let adopted = adopted("", &[("KM_API_KEY", "sk_1")], "").unwrap();
         assert_eq!(
             adopted,
-            Adopted {
+            KloudMateAgentSettings {
                 url: Some("https://api.kloudmate.com/agents/config-check".into()),
                 poll_every: Duration::from_secs(60),
                 api_key: Some(Secret::from("sk_1".to_owned())),
@@ -438,7 +436,7 @@ mod tests {
         ];
         let line = "--api-key=flag --collector-endpoint http://flag.example --config-check-interval 10 --docker-mode \
                     --config=/f/c.yaml --update-endpoint=https://flag.example/x";
-        let told = |adopted: Option<Adopted>| {
+        let told = |adopted: Option<KloudMateAgentSettings>| {
             let it = adopted.unwrap();
             let key = it.api_key.unwrap().expose().to_owned();
             let url = it.url.unwrap();
@@ -473,7 +471,7 @@ mod tests {
     #[test]
     fn agent_yaml_may_be_elsewhere_and_is_then_read_beside_a_settings_file() {
         let world = world(&[("KM_AGENT_CONFIG", "agent.yaml")], &[("/here/agent.yaml", "api-key: k")]);
-        let own = Own { has_file: true, has_url: true };
+        let own = OwnSettings { has_file: true, has_url: true };
         let adopted = adopt(&flags(""), &world, own).unwrap().unwrap();
         assert_eq!((adopted.api_key.unwrap().expose(), adopted.url), ("k", None));
         let missing = adopt(&flags("--agent-config=/x.yaml"), &world, NOTHING).unwrap_err();
@@ -481,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn where_to_ask_follows_from_kloudmates_hosts_only() {
+    fn the_server_is_derived_from_kloudmates_hosts_only() {
         let url = |endpoint: &str| adopted("", &[("KM_COLLECTOR_ENDPOINT", endpoint)], "").and_then(|it| it.url);
         for (endpoint, top) in [
             ("https://otel.kloudmate.com:4318", "com"),
@@ -509,8 +507,8 @@ mod tests {
             assert_eq!(
                 refused("", &[("KM_COLLECTOR_ENDPOINT", endpoint)], ""),
                 format!(
-                    "KM_COLLECTOR_ENDPOINT: host {host} is not KloudMate's, and the key is not sent to a host that was \
-                     guessed; set update-endpoint (KM_UPDATE_ENDPOINT) to the URL that ends in /agents/config-check, or \
+                    "KM_COLLECTOR_ENDPOINT: host {host} is not KloudMate's, and the key is not sent to a \
+                     guessed host; set update-endpoint (KM_UPDATE_ENDPOINT) to the URL that ends in /agents/config-check, or \
                      config-check-interval to 0"
                 )
             );

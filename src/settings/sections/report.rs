@@ -5,22 +5,22 @@ use std::time::Duration;
 use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
 use crate::settings::location::Location;
-use crate::settings::schema::Takes::{Map, Text, Time};
+use crate::settings::schema::ValueKind::{Map, Text, Time};
 use crate::settings::schema::{Row, file_only, hours, secs, setting};
 use crate::settings::secret::Secret;
 
 #[rustfmt::skip] // A row is a line.
 pub(crate) const ROWS: &[Row] = &[
-    setting("report.url", Text("URL"), "", "Where reports are sent by POST, as JSON: what `otelet status --json` shows, and the config that runs."),
+    setting("report.url", Text("URL"), "", "Where reports are sent by POST, as JSON: the output of `otelet status --json`, and the running config."),
     setting("report.every", Time(secs(1), hours(24)), "5m", "Time between reports while nothing changes. A change is reported after a second."),
     file_only("report.headers", Map, "Headers sent with each report, by name."),
 ];
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReportSettings {
-    /// Where they are sent. None: nowhere.
+    /// The target of reports. `None`: no reports are sent.
     pub url: Option<String>,
-    /// Time between them while nothing changes.
+    /// Time between reports while nothing changes.
     pub every: Duration,
     pub headers: Vec<(String, Secret)>,
 }

@@ -5,22 +5,21 @@ use std::time::Duration;
 use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
 use crate::settings::location::url;
-use crate::settings::schema::Takes::{Map, Text, Time};
+use crate::settings::schema::ValueKind::{Map, Text, Time};
 use crate::settings::schema::{Row, file_only, hours, secs, setting};
 use crate::settings::secret::Secret;
 
 #[rustfmt::skip] // A row is a line.
 pub(crate) const ROWS: &[Row] = &[
-    setting("webhook.url", Text("URL"), "", "Where alerts are sent by POST, as Alertmanager's API takes them: http://alertmanager:9093/api/v2/alerts."),
-    setting("webhook.every", Time(secs(1), hours(24)), "1m", "Time between repetitions while an alert fires. A change is sent at once. An alert that is not repeated for four times this long is over for the receiver."),
+    setting("webhook.url", Text("URL"), "", "Where alerts are sent by POST, in the format of Alertmanager's API, such as http://alertmanager:9093/api/v2/alerts."),
+    setting("webhook.every", Time(secs(1), hours(24)), "1m", "Time between repetitions while an alert fires. A change is sent at once. The receiver considers an alert resolved if it is not repeated for four times this long."),
     file_only("webhook.headers", Map, "Headers sent with each POST, by name."),
 ];
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct WebhookSettings {
-    /// Where alerts are sent. None: nowhere.
+    /// The target of alerts. `None`: no alerts are sent.
     pub url: Option<String>,
-    /// Time between repetitions.
     pub every: Duration,
     pub headers: Vec<(String, Secret)>,
 }

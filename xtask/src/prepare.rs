@@ -1,5 +1,5 @@
 //! `cargo xtask prepare`: builds everything that the steps of `cargo xtask check --real` build, and runs nothing of it.
-//! `.ci/run` starts it at the lowest priority beside the promises, which wait most of their time. No step relies on it:
+//! `.ci/run` starts it at a low priority beside the promises, which wait most of their time. No step relies on it:
 //! a step builds the missing parts itself, and waits for cargo's lock while this build holds it.
 
 use std::thread;

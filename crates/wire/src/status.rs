@@ -14,17 +14,17 @@ pub struct Status {
     pub agent: AgentStatus,
     /// Its child.
     pub collector: CollectorStatus,
-    /// What it runs on, and what was offered.
+    /// The config that runs and the one that was offered.
     pub config: ConfigStatus,
     /// Round trips with the source.
     pub exchanges: ExchangesStatus,
     /// Plain reports to `report.url`.
     pub reports: ReportsStatus,
-    /// What was lost, by kind.
+    /// The losses, by kind.
     pub losses: Losses,
     /// The last sample of the host.
     pub host: HostStatus,
-    /// What became of the last request by a person.
+    /// The outcome of the last request by a person.
     pub answer: Option<Answer>,
     /// The checks: first those of the agent and the collector themselves.
     #[serde(default)]
@@ -35,10 +35,10 @@ pub struct Status {
     pub written_at: String,
     /// Metrics and events by OTLP.
     pub export: ExportStatus,
-    /// What is held against thresholds.
+    /// The alerts of the settings.
     #[serde(default)]
     pub alerts: Vec<AlertStatus>,
-    /// What became of it at `webhook.url`.
+    /// The deliveries to `webhook.url`.
     #[serde(default)]
     pub webhook: WebhookStatus,
     /// The Docker engine, if one is watched.
@@ -142,14 +142,14 @@ pub struct ReportsStatus {
     pub last_error: Option<String>,
 }
 
-/// What was lost.
+/// The losses since the agent started.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Losses {
     /// Lines of the collector over `collector.log_rate`, or that stderr would not take.
     pub collector_log_lines: u64,
     /// Lines of the agent that stderr would not take.
     pub agent_log_lines: u64,
-    /// What could not be exported.
+    /// Points and records that could not be exported.
     #[serde(flatten)]
     pub export: ExportLosses,
     /// Series that are not looked at now, because an alert has more of them than it keeps in mind.

@@ -245,14 +245,20 @@ fn serve(listener: &TcpListener, health: &AtomicU8) {
 
 fn flood(rate: Option<u32>) {
     for number in 0_u64.. {
+        // A line without an end goes on with the next one: the lock keeps lines of other threads out of it.
+        let mut stderr = std::io::stderr().lock();
+        let mut written = Ok(());
+        if number % 50 == 20 {
+            written = stderr.write_all(format!("flood {number} without an end ").as_bytes());
+        }
         let text = match number % 50 {
             10 => format!("flood {number} {}\n", "long ".repeat(20_000)),
-            20 => format!("flood {number} without an end "),
             _ => format!("flood {number} {}\n", "word ".repeat(20)),
         };
-        if std::io::stderr().write_all(text.as_bytes()).is_err() {
+        if written.and_then(|()| stderr.write_all(text.as_bytes())).is_err() {
             return;
         }
+        drop(stderr);
         if let Some(rate) = rate {
             thread::sleep(Duration::from_secs(1) / rate);
         }

@@ -48,7 +48,7 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
     let paint = console::stdout();
     console::say(&paint.bold("otelet demo: a small agent keeps a real Collector running, whatever comes"));
     let collector = collector::find()?;
-    let binary = agent::build()?;
+    let binary = agent::binary()?;
 
     let folder = std::env::temp_dir().join(format!("otelet-demo-{}", std::process::id()));
     let done = Stage::set(&folder, collector, binary, interrupted.clone()).and_then(|mut stage| {

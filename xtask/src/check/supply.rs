@@ -1,5 +1,5 @@
 //! Licences, bans and known vulnerabilities of dependencies. By cargo-deny, after `deny.toml`; where it is not installed it is
-//! put into `target/tools`, which takes some two minutes once.
+//! put into `target/tools`, which takes a minute or two once.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -86,7 +86,11 @@ fn deny() -> Result<PathBuf, String> {
             .args(["install", "cargo-deny", "--locked", "--version", VERSION])
             .arg("--root")
             .arg(&tools)
-            .env("CARGO_TARGET_DIR", &build),
+            .env("CARGO_TARGET_DIR", &build)
+            // It runs for seconds, so the optimisations of its release would cost more than they save.
+            .env("CARGO_PROFILE_RELEASE_LTO", "false")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
     )?;
     if !installed.ok() {
         return Err(format!(

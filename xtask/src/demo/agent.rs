@@ -16,12 +16,15 @@ use crate::{console, places};
 /// How long the agent may take to end: the collector's 35 s to drain, and a margin.
 const STOP_LIMIT: Duration = Duration::from_secs(45);
 
-/// Builds the release binary and returns its path.
+/// The binary that `OTELET_BINARY` names, or else a release that is built now.
 ///
 /// # Errors
 ///
 /// The output of cargo.
-pub fn build() -> Result<PathBuf, String> {
+pub fn binary() -> Result<PathBuf, String> {
+    if let Some(binary) = std::env::var_os("OTELET_BINARY") {
+        return Ok(binary.into());
+    }
     let built = run(
         "building otelet",
         places::cargo().args(["build", "--release", "--locked", "--package", "otelet"]).args(["--bin", "otelet"]),

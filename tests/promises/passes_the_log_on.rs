@@ -73,7 +73,7 @@ fn a_flood_is_cut_to_the_rate_and_dropped_lines_are_counted() {
     // Four seconds' worth at once, plus the rate for the time since then.
     let most = 16.0 * 1024.0 * (4.0 + begun.elapsed().as_secs_f64());
     assert!(passed > 16 * 1024 && (passed as f64) <= most, "{passed} bytes were passed on, allowed are {most}");
-    assert!(agent.written_status().unwrap().collector.healthy, "it is supervised as ever");
+    agent.wait_status("a healthy collector, supervised as ever", |status| status.collector.healthy);
     all_lines_are_whole(&agent.log());
 }
 

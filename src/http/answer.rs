@@ -1,9 +1,12 @@
 //! The response of a server: the headers that the agent uses, and the rules for redirects. Pure.
 
+use std::io::Read;
 use std::time::{Duration, SystemTime};
 
 use ureq::http::{HeaderMap, HeaderName, Uri, header};
 
+use super::error::HttpError;
+use super::inflate::{Container, Inflate};
 use super::meter::Traffic;
 use super::request::{MAX_REDIRECTS, Method};
 use super::url::{is_https, parse_url, port, public};
@@ -25,8 +28,10 @@ pub struct Response {
     pub location: Option<String>,
     /// The server's clock, from the `Date` header.
     pub date: Option<SystemTime>,
-    /// The body of a 2xx answer. Other bodies are not read.
+    /// The body of a 2xx answer, without its encodings. Other bodies are not read.
     pub body: Vec<u8>,
+    /// Why the body is not whole, for a request that does not depend on it; see [`Reads::Beginning`](super::Reads).
+    pub unread: Option<HttpError>,
     /// The bytes of this exchange on the wire, TLS and proxy included, TCP's own headers not.
     pub traffic: Traffic,
 }
@@ -44,6 +49,7 @@ impl Response {
             location: owned(header::LOCATION),
             date,
             body: Vec::new(),
+            unread: None,
             traffic: Traffic::default(),
         }
     }
@@ -55,9 +61,66 @@ impl Response {
     }
 }
 
-/// The encoding of the body, if it has one.
-pub(super) fn encoding(headers: &HeaderMap) -> Option<&str> {
-    text(headers, header::CONTENT_ENCODING).filter(|encoding| !encoding.eq_ignore_ascii_case("identity"))
+/// The compressions that are not understood. Other values of `Content-Encoding` (none, an empty one, `aws-chunked`, a
+/// charset) say nothing about the bytes of the body.
+const FOREIGN: &[&str] =
+    &["br", "zstd", "compress", "x-compress", "dcb", "dcz", "lz4", "snappy", "xz", "lzma", "bzip2", "pack200-gzip"];
+
+/// The most layers of compression that are undone.
+const MAX_LAYERS: usize = 2;
+
+/// The encodings of a body.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Encodings {
+    /// In the order in which the server has applied them.
+    layers: Vec<Container>,
+    /// The first that is not understood.
+    foreign: Option<String>,
+}
+
+impl Encodings {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut all = Self::default();
+        for value in headers.get_all(header::CONTENT_ENCODING) {
+            for name in String::from_utf8_lossy(value.as_bytes()).split(',') {
+                let name = name.trim().to_ascii_lowercase();
+                match &*name {
+                    "gzip" | "x-gzip" if all.layers.len() < MAX_LAYERS => all.layers.push(Container::Gzip),
+                    "deflate" if all.layers.len() < MAX_LAYERS => all.layers.push(Container::Zlib),
+                    "gzip" | "x-gzip" | "deflate" => all.foreign = all.foreign.or(Some(name)),
+                    other if FOREIGN.contains(&other) => all.foreign = all.foreign.or(Some(name)),
+                    _ => {}
+                }
+            }
+        }
+        all
+    }
+
+    /// Whether the bytes of the body are those that the connection brings.
+    pub(super) fn are_none(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// The body without its layers.
+    pub(super) fn undo<'a>(&self, body: impl Read + 'a) -> Box<dyn Read + 'a> {
+        let body: Box<dyn Read + 'a> = Box::new(body);
+        self.layers.iter().rev().fold(body, |body, layer| Box::new(Inflate::new(body, *layer)))
+    }
+
+    /// The encoding that keeps this body from being understood. A label on plain text is wrong: no compressor makes that.
+    pub(super) fn obstacle(&self, body: &[u8]) -> Option<&str> {
+        self.foreign.as_deref().filter(|_| !is_text(body))
+    }
+}
+
+/// Whether bytes are text, or the beginning of one.
+fn is_text(bytes: &[u8]) -> bool {
+    let whole = match std::str::from_utf8(bytes) {
+        Ok(_) => bytes.len(),
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        Err(_) => return false,
+    };
+    bytes[..whole].iter().all(|byte| *byte >= b' ' || byte.is_ascii_whitespace())
 }
 
 /// The value of a header. One with other characters than visible ASCII counts as absent.

@@ -1,19 +1,20 @@
 //! One request, one answer over HTTP/1.1, with a limit on everything: time, bytes, redirects.
 //!
 //! It blocks, so it is called from short-lived threads only. It never weakens TLS, never connects to a host that the
-//! caller did not name, keeps no connection and no cookie, decodes no compression, and uses only the caller's proxies.
+//! caller did not name, keeps no connection and no cookie, asks for no compression, and uses only the caller's proxies.
 //! It knows no setting by name: an error holds facts, and the caller adds the way out.
 //!
 //! The files: `request` has the request and the settings of a client, `url` checks URLs, `proxy` chooses the route,
 //! `tls` builds the TLS settings from files, `encrypt` speaks TLS, `certificate` reads an expiry date, `wire` has the
-//! connections that ureq uses, `meter` limits their bytes and time, `answer` is the response, `error` the reasons for
-//! none, `files` reads the small files of a request.
+//! connections that ureq uses, `meter` limits their bytes and time, `answer` is the response, `inflate` decompresses its
+//! body, `error` has the reasons for none, `files` reads the small files of a request.
 
 mod answer;
 mod certificate;
 mod encrypt;
 mod error;
 mod files;
+mod inflate;
 mod meter;
 mod proxy;
 mod request;
@@ -31,6 +32,7 @@ use std::time::SystemTime;
 use ureq::http::{HeaderName, HeaderValue, Uri, header};
 use ureq::{Agent, Body, Proxy};
 
+use answer::Encodings;
 pub use answer::{RedirectError, Response, redirect, retry_after};
 pub use error::{HttpError, TlsFile};
 pub(crate) use files::{Stamp, read_regular, stamp};
@@ -39,7 +41,7 @@ pub use meter::Traffic;
 #[cfg(test)]
 pub(crate) use otelet_testkit::server as test_server;
 pub use proxy::{bypasses_proxy, parse_proxy};
-pub use request::{HttpSettings, MAX_REDIRECTS, Method, Request};
+pub use request::{HttpSettings, MAX_REDIRECTS, Method, Reads, Request};
 pub use tls::Identity;
 use tls::Tls;
 pub use url::{UrlError, parse_url, public};
@@ -129,8 +131,7 @@ impl Client {
         })
     }
 
-    /// Turns this into a client for checks. It returns the beginning of a body that is too large, and a redirect that
-    /// it does not follow, where others return an error.
+    /// Turns this into a client for checks. It returns a redirect that it does not follow, where others return an error.
     pub fn for_checks(mut self) -> Self {
         self.for_checks = true;
         self
@@ -229,19 +230,19 @@ impl Client {
         if !answer.status().is_success() {
             return Ok(response);
         }
-        if let Some(encoding) = answer::encoding(answer.headers()) {
-            return Err(HttpError::Encoded { url: public(uri), encoding: encoding.to_owned() });
-        }
+        let encodings = Encodings::of(answer.headers());
         let limit = self.settings.max_size;
-        if self.for_checks {
-            let beginning = answer.body_mut().as_reader().take(limit).read_to_end(&mut response.body);
-            beginning.map_err(|error| fail(error.into()))?;
-            return Ok(response);
+        let whole = read_body(answer.body_mut(), &encodings, limit, request.reads, &mut response.body);
+        let encoded = || encodings.obstacle(&response.body).map(str::to_owned);
+        let trouble = match whole {
+            Err(error) => Some(fail(error.into())),
+            Ok(false) => Some(HttpError::TooLarge { url: public(uri), limit }),
+            Ok(true) => encoded().map(|encoding| HttpError::Encoded { url: public(uri), encoding }),
+        };
+        match (trouble, request.reads) {
+            (Some(error), Reads::Whole) => Err(error),
+            (unread, _) => Ok(Response { unread, ..response }),
         }
-        response.body = read_body(answer.body_mut(), limit)
-            .map_err(|error| fail(error.into()))?
-            .ok_or_else(|| HttpError::TooLarge { url: public(uri), limit })?;
-        Ok(response)
     }
 
     fn route(&self, uri: &Uri) -> Route {
@@ -303,14 +304,24 @@ impl Client {
     }
 }
 
-/// Reads the whole body. Returns `None` if it is larger than the limit.
-fn read_body(body: &mut Body, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
+/// Reads the body without its encodings, up to the limit. Returns whether that is all of it.
+fn read_body(
+    body: &mut Body,
+    encodings: &Encodings,
+    limit: u64,
+    reads: Reads,
+    into: &mut Vec<u8>,
+) -> std::io::Result<bool> {
     let promised = body.content_length().unwrap_or(0);
-    if promised > limit {
-        return Ok(None);
+    if promised > limit && reads == Reads::Whole {
+        return Ok(false);
     }
     // A known length is reserved at once: growing in steps would take up to twice the memory.
-    let mut bytes = Vec::with_capacity(promised.min(MAX_RESERVE) as usize);
-    body.as_reader().take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= limit).then_some(bytes))
+    if encodings.are_none() {
+        into.reserve_exact(promised.min(limit).min(MAX_RESERVE) as usize);
+    }
+    let mut body = encodings.undo(body.as_reader());
+    body.by_ref().take(limit).read_to_end(into)?;
+    // The end of a compressed body has its check sum, and is read by this too.
+    Ok(body.read(&mut [0])? == 0)
 }

@@ -44,4 +44,15 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// Sent with [`Method::Post`] only.
     pub body: Vec<u8>,
+    pub reads: Reads,
+}
+
+/// How much the sender of a request depends on the body of a 2xx answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// An answer without its whole body is an error.
+    Whole,
+    /// The status is the answer. Of the body, what can be read within the limit is handed on, and
+    /// [`Response::unread`](super::Response::unread) says why it is not whole.
+    Beginning,
 }

@@ -91,7 +91,7 @@ impl WayOut {
                 format!("{url}: sends far more than {} allows{}", self.limit(*limit), self.wrong_server())
             }
             HttpError::Redirect { why, .. } => format!("{error}; {}", self.redirected(why)),
-            HttpError::Encoded { .. } => format!("{error}; check {} and the proxies before it", self.url),
+            HttpError::Encoded { .. } => format!("{error}; switch it off at {} or a proxy before it", self.url),
             HttpError::Status { status, .. } => format!("{error}{}", self.after(*status)),
             HttpError::Protocol { .. } => format!("{error}{}", self.wrong_server()),
             HttpError::Identity { .. }
@@ -239,8 +239,8 @@ mod tests {
             ),
             (
                 WEBHOOK,
-                HttpError::Encoded { url: url(), encoding: "gzip".to_owned() },
-                "answered with content-encoding gzip, which was not asked for; check webhook.url and the proxies before it",
+                HttpError::Encoded { url: url(), encoding: "br".to_owned() },
+                "answered with content-encoding br, which was not asked for; only gzip and deflate are read; switch it off at webhook.url or a proxy before it",
             ),
             (WayOut::CONFIG, garbled(), "answer is not valid HTTP"),
             (WEBHOOK, garbled(), "answer is not valid HTTP; check webhook.url"),

@@ -7,7 +7,7 @@ use super::{
     Answer, Failure, FailureKind, Offer, Protocol, Report, Validators, bad_setting, builtin, file, inbox, kloudmate,
     opamp, url,
 };
-use crate::http::{Client, HttpError, Method, Request, parse_url, public, read_regular};
+use crate::http::{Client, HttpError, Method, Reads, Request, parse_url, public, read_regular};
 use crate::os::Environment;
 use crate::settings::{ConfigSettings, Location, ProtocolName, Target, WayOut};
 use otelet_config::signature;
@@ -129,7 +129,8 @@ impl Origin {
             Kind::Server { client, protocol, signature, .. } => {
                 let (url, headers) = signature.clone().expect("made together with the key");
                 let way_out = WayOut { target: Target::Without(&[signature::SUFFIX]), ..protocol.way_out() };
-                let response = client.send(&Request { method: Method::Get, url, headers, body: Vec::new() });
+                let response =
+                    client.send(&Request { method: Method::Get, url, headers, body: Vec::new(), reads: Reads::Whole });
                 let response = response.map_err(|error| way_out.failure(&error))?;
                 match response.status {
                     200 => Ok(response.body),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
 use super::{Answer, Failure, FailureKind, Offer, Protocol, Report, Validators, bad_setting, bad_status};
-use crate::http::{self, Method, Request, Response, Stamp, USER_AGENT, check_header, parse_url, public};
+use crate::http::{self, Method, Reads, Request, Response, Stamp, USER_AGENT, check_header, parse_url, public};
 use crate::settings::{PROXY_PASSWORD, WayOut};
 
 /// The preferred content types: YAML under its three names, then anything else.
@@ -77,7 +77,7 @@ impl Get {
             headers.extend(etag.map(|etag| ("If-None-Match".into(), etag)));
             headers.extend(last_modified.map(|date| ("If-Modified-Since".into(), date)));
         }
-        Ok(Request { method: Method::Get, url: self.url.clone(), headers, body: Vec::new() })
+        Ok(Request { method: Method::Get, url: self.url.clone(), headers, body: Vec::new(), reads: Reads::Whole })
     }
 
     fn read(&self, response: Response) -> Result<Offer, Failure> {

@@ -25,6 +25,7 @@ mod follows_a_file;
 mod gives_the_collector_its_limits;
 #[cfg(unix)]
 mod installs_and_uninstalls;
+mod is_not_silenced_by_a_refusal;
 mod is_useful_without_a_server;
 mod keeps_its_identity;
 mod keeps_its_log_small;
@@ -42,6 +43,7 @@ mod outlives_the_engine;
 mod passes_the_body_byte_for_byte;
 mod passes_the_log_on;
 mod polls_politely;
+
 mod reads_compressed_answers;
 mod reaps_as_pid_1;
 mod refuses_what_the_collector_refuses;

@@ -82,8 +82,8 @@ pub fn check_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)
 /// Sends requests, one at a time: a second caller waits.
 pub struct Client {
     settings: HttpSettings,
-    http_proxy: Option<Proxy>,
-    https_proxy: Option<Proxy>,
+    http_proxy: Option<Result<Proxy, HttpError>>,
+    https_proxy: Option<Result<Proxy, HttpError>>,
     meter: Arc<Meter>,
     /// Whether this client serves checks, see [`for_checks`](Self::for_checks).
     for_checks: bool,
@@ -109,12 +109,11 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`HttpError::Proxy`] for a proxy that is not `http://host:port`, and [`HttpError::Unpaired`] for a client
-    /// certificate without key or a key without certificate.
+    /// [`HttpError::Unpaired`] for a client certificate without key or a key without certificate.
     pub fn new(settings: &HttpSettings) -> Result<Self, HttpError> {
         let proxy = |scheme, proxy: &Option<String>| match proxy.as_deref() {
-            None | Some("") => Ok(None),
-            Some(proxy) => parse_proxy(scheme, proxy).map(Some),
+            None | Some("") => None,
+            Some(proxy) => Some(parse_proxy(scheme, proxy)),
         };
         match (&settings.client_cert_file, &settings.client_key_file) {
             (Some(_), None) => return Err(HttpError::Unpaired { set: TlsFile::ClientCert }),
@@ -123,8 +122,8 @@ impl Client {
         }
         Ok(Self {
             settings: settings.clone(),
-            http_proxy: proxy("http", &settings.http_proxy)?,
-            https_proxy: proxy("https", &settings.https_proxy)?,
+            http_proxy: proxy("http", &settings.http_proxy),
+            https_proxy: proxy("https", &settings.https_proxy),
             meter: Arc::default(),
             for_checks: false,
             built: Mutex::new(Agents { tls: Tls::new(), agents: Vec::new() }),
@@ -202,6 +201,10 @@ impl Client {
         identity: Option<&Identity>,
     ) -> Result<Response, HttpError> {
         let route = self.route(uri);
+        // One that cannot be used is an error of the requests that need it.
+        if let Some(Err(error)) = self.chosen_proxy(route.tls).filter(|_| route.proxied) {
+            return Err(error.clone());
+        }
         let agent = self.agent(built, route, identity)?;
         let certified = identity.is_some() || self.settings.client_cert_file.is_some();
         let fail = |error| self.explain(error, uri, route, certified);
@@ -248,11 +251,15 @@ impl Client {
     fn route(&self, uri: &Uri) -> Route {
         let tls = is_https(uri);
         let bypasses = || bypasses_proxy(&self.settings.no_proxy, uri.host().unwrap_or(""), port(uri));
-        Route { tls, proxied: self.proxy_for(tls).is_some() && !bypasses() }
+        Route { tls, proxied: self.chosen_proxy(tls).is_some() && !bypasses() }
+    }
+
+    fn chosen_proxy(&self, tls: bool) -> Option<&Result<Proxy, HttpError>> {
+        if tls { self.https_proxy.as_ref() } else { self.http_proxy.as_ref() }
     }
 
     fn proxy_for(&self, tls: bool) -> Option<&Proxy> {
-        if tls { self.https_proxy.as_ref() } else { self.http_proxy.as_ref() }
+        self.chosen_proxy(tls)?.as_ref().ok()
     }
 
     /// The proxy that opens a tunnel to the server.

@@ -1,5 +1,6 @@
 //! Lists the settings in effect: each with its value, unless that is a secret, and the place where it is set.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use otelet_core::units::format_time;
@@ -45,7 +46,7 @@ pub fn explain(
     settings: &Settings,
 ) -> Result<(Vec<EffectiveSetting>, Vec<String>), SettingsError> {
     let file = File::read(SCHEMA, path(flags, world), world)?;
-    let layers = Layers { flags, world, file };
+    let layers = Layers { flags, world, file, notes: RefCell::default() };
     let mut found = Explanation { layers: &layers, explained: Vec::new(), secrets: settings.secrets() };
     for row in SCHEMA.rows() {
         match row.key.contains("[]") {

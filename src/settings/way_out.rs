@@ -63,7 +63,11 @@ impl WayOut {
         match error {
             HttpError::Url(why) => format!("{}: {}", self.url, bad_url(why, &self.credentials.join(" or "))),
             HttpError::Header { name, why } => format!("{}.{name}: {why}", self.headers),
-            HttpError::Proxy { scheme, why } => format!("config.{scheme}_proxy: {why}"),
+            HttpError::Proxy { scheme, why } => {
+                format!(
+                    "config.{scheme}_proxy, or the variable {scheme}_proxy: {why}; set config.{scheme}_proxy, to nothing for none"
+                )
+            }
             HttpError::Unpaired { set } => {
                 let other = if *set == TlsFile::ClientKey { TlsFile::ClientCert } else { TlsFile::ClientKey };
                 format!("{}: needs {} as well", name_of(*set), name_of(other))
@@ -291,7 +295,11 @@ mod tests {
                 HttpError::Status { url: url(), status: 407 },
                 "the proxy wants a user and password: set config.http_proxy to http://user:password@host:port",
             ),
-            (WEBHOOK, HttpError::Proxy { scheme: "https", why: "not a proxy" }, "config.https_proxy: not a proxy"),
+            (
+                WEBHOOK,
+                HttpError::Proxy { scheme: "https", why: "not a proxy" },
+                "config.https_proxy, or the variable https_proxy: not a proxy; set config.https_proxy, to nothing for none",
+            ),
             (
                 WEBHOOK,
                 HttpError::Unpaired { set: TlsFile::ClientKey },

@@ -176,6 +176,16 @@ fn proxy(layers: &Layers, key: &str) -> Result<Option<Secret>, SettingsError> {
         return Ok(None);
     };
     let scheme = if key.ends_with("https_proxy") { "https" } else { "http" };
+    if let Some(name) = raw.common_variable()
+        && let Err(error) = http::parse_proxy(scheme, &raw.text)
+    {
+        // It was not set for this agent, and perhaps no request needs it. A request that does, fails.
+        layers.note(format!(
+            "{name} cannot be used: {}; requests for {scheme}:// that need a proxy fail until {key} is set (empty: no proxy)",
+            error.why()
+        ));
+        return Ok(Some(Secret::from(raw.text)));
+    }
     let checked = |text: &str| match http::parse_proxy(scheme, text) {
         Ok(_) => Ok(Secret::from(text.to_owned())),
         Err(error) => Err(error.why()),

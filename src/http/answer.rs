@@ -10,6 +10,7 @@ use super::inflate::{Container, Inflate};
 use super::meter::Traffic;
 use super::request::{MAX_REDIRECTS, Method};
 use super::url::{is_https, parse_url, port, public};
+use otelet_core::text::clip;
 
 /// The longest `Retry-After` that is respected.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -46,7 +47,7 @@ impl Response {
             etag: owned(header::ETAG),
             last_modified: owned(header::LAST_MODIFIED),
             retry_after: text(headers, header::RETRY_AFTER).and_then(|value| retry_after(value, date.unwrap_or(now))),
-            location: owned(header::LOCATION),
+            location: headers.get(header::LOCATION).map(|location| escaped(location.as_bytes())),
             date,
             body: Vec::new(),
             unread: None,
@@ -128,6 +129,45 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
+/// A `Location` as browsers read it: without blanks around it, `\` as `/`, and all else escaped that no URL may have.
+fn escaped(location: &[u8]) -> String {
+    let location = location.trim_ascii();
+    let path_end = location.iter().position(|byte| *byte == b'?').unwrap_or(location.len());
+    let mut out = String::with_capacity(location.len());
+    for (at, byte) in location.iter().enumerate() {
+        match byte {
+            b'\\' if at < path_end => out.push('/'),
+            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => out += &format!("%{byte:02X}"),
+            b'!'..=b'~' => out.push(char::from(*byte)),
+            _ => out += &format!("%{byte:02X}"),
+        }
+    }
+    out
+}
+
+/// A path without `.` and `..` (RFC 3986, 5.2.4).
+fn tidy(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            ".." => drop(kept.pop()),
+            "." => {}
+            other => kept.push(other),
+        }
+        if matches!(segment, "." | "..") && segments.peek().is_none() {
+            kept.push("");
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+/// A `Location` for a message: without query and user, which may be secrets.
+fn shown(location: &str) -> String {
+    let place = location.split(['?', '#']).next().unwrap_or_default();
+    clip(place.rsplit('@').next().unwrap_or_default()).to_string()
+}
+
 /// The time to wait that a `Retry-After` header asks for, either in seconds or as a date; at most a day.
 ///
 /// `now` should be the server's own `Date`, since the clocks of edge hosts are often wrong.
@@ -147,8 +187,8 @@ pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum RedirectError {
     /// The target cannot be requested.
-    #[error("redirects to something that is not a usable http:// or https:// URL")]
-    Unusable,
+    #[error("redirects to something that is not a usable http:// or https:// URL: {to}")]
+    Unusable { to: String },
     /// The target is not on the same server.
     #[error("redirects to {to}, {why}")]
     Elsewhere {
@@ -188,8 +228,13 @@ pub fn redirect(from: &Uri, location: &str, status: u16, method: Method) -> Resu
         let folder = from.path().rsplit_once('/').map_or("", |(folder, _)| folder);
         format!("{base}{folder}/{location}")
     };
-    let to = parse_url(&absolute).ok().filter(|_| location.len() <= MAX_LOCATION);
-    let to = to.ok_or(RedirectError::Unusable)?;
+    let unusable = || RedirectError::Unusable { to: shown(location) };
+    let mut to = parse_url(&absolute).ok().filter(|_| location.len() <= MAX_LOCATION).ok_or_else(unusable)?;
+    if to.path().contains("/.") {
+        let query = to.query().map_or(String::new(), |query| format!("?{query}"));
+        let origin = format!("{}://{}", to.scheme_str().unwrap_or("http"), to.authority().map_or("", |a| a.as_str()));
+        to = parse_url(&format!("{origin}{}{query}", tidy(to.path()))).map_err(|_| unusable())?;
+    }
     if method == Method::Post && status < 307 {
         return Err(RedirectError::LosesBody { status, to: public(&to) });
     }
@@ -252,6 +297,38 @@ mod tests {
             post(302).unwrap_err().to_string(),
             "answered a POST with 302, which does not keep its body, and leads to https://c.example/c"
         );
+    }
+
+    #[test]
+    fn a_location_is_read_as_browsers_read_it() {
+        let from: Uri = "https://c.example/a/b?x=y".parse().unwrap();
+        for (sent, path) in [
+            (&b"/files/site 12.yaml"[..], "/files/site%2012.yaml"),
+            ("/files/Werk-S\u{fc}d.yaml".as_bytes(), "/files/Werk-S%C3%BCd.yaml"),
+            (b"/Werk-S\xfcd.yaml", "/Werk-S%FCd.yaml"),
+            (b"  /a\t", "/a"),
+            (b"/a%20b", "/a%20b"),
+            (b"/\"a\"<b>{c}|d^`", "/%22a%22%3Cb%3E%7Bc%7D%7Cd%5E%60"),
+            (b"\\a\\b?c\\d", "/a/b?c%5Cd"),
+            (b"../c", "/c"),
+            (b"../../../c/./d/..", "/c/"),
+            (b"./c?d=../e", "/a/c?d=../e"),
+            (b"/a/.hidden/..b", "/a/.hidden/..b"),
+            (b"c d#e f", "/a/c%20d"),
+        ] {
+            let location = escaped(sent);
+            let to = redirect(&from, &location, 302, Method::Get).unwrap();
+            assert_eq!(to.path_and_query().unwrap().as_str(), path, "{location}");
+            assert_eq!(to.host(), Some("c.example"));
+        }
+        for (sent, said) in [
+            (&b"ftp://u:s3cret@d.example/a?k=s3cret"[..], "http:// or https:// URL: d.example/a"),
+            ("https://s\u{fc}d.example/a b".as_bytes(), "http:// or https:// URL: https://s%C3%BCd.example/a%20b"),
+            (b"\\\\d.example\\a", "redirects to https://d.example/a, another host"),
+        ] {
+            let why = redirect(&from, &escaped(sent), 302, Method::Get).unwrap_err().to_string();
+            assert!(why.ends_with(said), "{why}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!
 //! The files: `request` has the request and the settings of a client, `url` checks URLs, `proxy` chooses the route,
 //! `tls` builds the TLS settings from files, `encrypt` speaks TLS, `certificate` reads an expiry date, `wire` has the
-//! connections that ureq uses, `meter` limits their bytes and time, `answer` is the response, `inflate` decompresses its
+//! connections that ureq uses, `meter` limits their bytes and time, `head` reads the head of an answer, `answer` is the response, `inflate` decompresses its
 //! body, `error` has the reasons for none, `files` reads the small files of a request.
 
 mod answer;
@@ -14,6 +14,7 @@ mod certificate;
 mod encrypt;
 mod error;
 mod files;
+mod head;
 mod inflate;
 mod meter;
 mod proxy;

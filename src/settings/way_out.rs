@@ -137,7 +137,7 @@ impl WayOut {
     fn redirected(&self, why: &RedirectError) -> String {
         let to = match why {
             RedirectError::Elsewhere { to, .. } | RedirectError::LosesBody { to, .. } => to,
-            RedirectError::Unusable | RedirectError::Loop { .. } => return format!("check {}", self.url),
+            RedirectError::Unusable { .. } | RedirectError::Loop { .. } => return format!("check {}", self.url),
         };
         let short = |ends: &[&str]| ends.iter().find_map(|end| to.strip_suffix(end)).map(str::to_owned);
         match self.target {
@@ -226,8 +226,8 @@ mod tests {
             ),
             (
                 WEBHOOK,
-                redirect(RedirectError::Unusable),
-                "redirects to something that is not a usable http:// or https:// URL; check webhook.url",
+                redirect(RedirectError::Unusable { to: "ftp://b.example/".to_owned() }),
+                "redirects to something that is not a usable http:// or https:// URL: ftp://b.example/; check webhook.url",
             ),
             (WayOut::CONFIG, size(), "body is larger than config.max_size 64KiB"),
             (WEBHOOK, size(), "body is larger than 64KiB; check webhook.url"),

@@ -121,7 +121,7 @@ impl KloudMate {
 
     fn read(&self, response: Response) -> Result<Answer, Failure> {
         let advice = match response.status {
-            200 => return self.understand(&response.body),
+            200 | 203 => return self.understand(&response.body),
             401 | 403 => "; check the key: KM_API_KEY, api-key in agent.yaml",
             404 | 410 => "; check the URL: config.url, or KM_UPDATE_ENDPOINT, update-endpoint in agent.yaml",
             407 => PROXY_PASSWORD,

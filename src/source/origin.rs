@@ -133,7 +133,7 @@ impl Origin {
                     client.send(&Request { method: Method::Get, url, headers, body: Vec::new(), reads: Reads::Whole });
                 let response = response.map_err(|error| way_out.failure(&error))?;
                 match response.status {
-                    200 => Ok(response.body),
+                    200 | 203 => Ok(response.body),
                     404 | 410 => Ok(Vec::new()),
                     status => Err(Failure {
                         message: format!("{}.minisig: answered {status}", self.describe()),

@@ -83,7 +83,8 @@ impl Get {
     fn read(&self, response: Response) -> Result<Offer, Failure> {
         let mut state = self.lock();
         let advice = match response.status {
-            200 => {
+            // 203 comes from a proxy that has changed something on the way (RFC 9110, 15.3.4).
+            200 | 203 => {
                 let offer = Offer::of(response.body);
                 // A 304 after a blank body would leave the agent without a config.
                 state.validators = match offer {

@@ -85,6 +85,7 @@ mod survives_torn_files;
 #[cfg(unix)]
 mod tells_its_service_manager;
 mod tolerates_its_environment;
+mod understands_unusual_answers;
 mod validates_without_starting_anything;
 mod waits_for_a_missing_collector;
 #[cfg(unix)]

@@ -3,8 +3,9 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use super::super::head::TOO_LONG;
 use super::super::test_server::{Answer, Server};
-use super::super::wire::{CUT, TOO_LONG};
+use super::super::wire::CUT;
 use super::*;
 
 /// The kind of the error that an answer leads to, and its message without the URL.
@@ -118,10 +119,7 @@ fn a_flood_around_the_body_is_cut_off() {
         (endless("", "HTTP/1.1 100 Continue\r\n\r\n"), flood),
         (endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "a: b\r\n"), flood),
         (endless("HTTP/1.1 200 OK\r\nA: ", "#"), TOO_LONG),
-        (
-            endless("HTTP/1.1 200 OK\r\n", "a: b\r\n"),
-            "answer is not valid HTTP: http parse resulted in too many headers",
-        ),
+        (endless("HTTP/1.1 200 OK\r\n", "a: b\r\n"), TOO_LONG),
         (endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", "#"), TOO_LONG),
     ] {
         let (kind, said) = failure_of(&settings(), answer);

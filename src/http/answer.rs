@@ -15,8 +15,11 @@ use otelet_core::text::clip;
 /// The longest `Retry-After` that is respected.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The longest `Location` that is followed, in bytes: messages repeat it.
-const MAX_LOCATION: usize = 2048;
+/// The longest `Location` that is followed, in bytes. Signed URLs of object stores have 2 KiB with a session's token.
+const MAX_LOCATION: usize = 8 * 1024;
+
+/// The longest one without its query, in bytes: messages repeat that.
+const MAX_PLACE: usize = 2048;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
@@ -27,6 +30,8 @@ pub struct Response {
     /// How long the server wants no further request; at most a day.
     pub retry_after: Option<Duration>,
     pub location: Option<String>,
+    /// The URL that answered, as it may be printed, if a redirect has led to another server.
+    pub away: Option<String>,
     /// The server's clock, from the `Date` header.
     pub date: Option<SystemTime>,
     /// The body of a 2xx answer, without its encodings. Other bodies are not read.
@@ -48,6 +53,7 @@ impl Response {
             last_modified: owned(header::LAST_MODIFIED),
             retry_after: text(headers, header::RETRY_AFTER).and_then(|value| retry_after(value, date.unwrap_or(now))),
             location: headers.get(header::LOCATION).map(|location| escaped(location.as_bytes())),
+            away: None,
             date,
             body: Vec::new(),
             unread: None,
@@ -213,6 +219,39 @@ pub enum RedirectError {
 ///
 /// A [`RedirectError`], with the target if that can be requested.
 pub fn redirect(from: &Uri, location: &str, status: u16, method: Method) -> Result<Uri, RedirectError> {
+    let to = target(from, location)?;
+    if method == Method::Post && status < 307 {
+        return Err(RedirectError::LosesBody { status, to: public(&to) });
+    }
+
+    let same_host = from.host().unwrap_or("").eq_ignore_ascii_case(to.host().unwrap_or(""));
+    let same_port = port(from) == port(&to);
+    let why = match (is_https(from), is_https(&to)) {
+        _ if !same_host => "another host",
+        (true, false) => "which is not encrypted",
+        (false, true) if same_port || (port(from), port(&to)) == (80, 443) => return Ok(to),
+        _ if same_port => return Ok(to),
+        _ => "another port",
+    };
+    Err(RedirectError::Elsewhere { to: public(&to), why })
+}
+
+/// Returns the target of a redirect to another server, if it may be followed without anything that was meant for the
+/// first one.
+///
+/// # Errors
+///
+/// A [`RedirectError`] for a target that is no URL, or not encrypted: anybody on the way could change what it brings.
+pub(super) fn redirect_away(from: &Uri, location: &str) -> Result<Uri, RedirectError> {
+    let to = target(from, location)?;
+    match is_https(&to) {
+        true => Ok(to),
+        false => Err(RedirectError::Elsewhere { to: public(&to), why: "another server, which is not encrypted" }),
+    }
+}
+
+/// The URL that a `Location` means.
+fn target(from: &Uri, location: &str) -> Result<Uri, RedirectError> {
     let authority = from.authority().map_or("", |authority| authority.as_str());
     let base = format!("{}://{authority}", from.scheme_str().unwrap_or("http"));
     let location = location.split('#').next().unwrap_or("");
@@ -229,26 +268,14 @@ pub fn redirect(from: &Uri, location: &str, status: u16, method: Method) -> Resu
         format!("{base}{folder}/{location}")
     };
     let unusable = || RedirectError::Unusable { to: shown(location) };
-    let mut to = parse_url(&absolute).ok().filter(|_| location.len() <= MAX_LOCATION).ok_or_else(unusable)?;
+    let is_short = |to: &Uri| location.len() <= MAX_LOCATION && public(to).len() <= MAX_PLACE;
+    let mut to = parse_url(&absolute).ok().filter(is_short).ok_or_else(unusable)?;
     if to.path().contains("/.") {
         let query = to.query().map_or(String::new(), |query| format!("?{query}"));
         let origin = format!("{}://{}", to.scheme_str().unwrap_or("http"), to.authority().map_or("", |a| a.as_str()));
         to = parse_url(&format!("{origin}{}{query}", tidy(to.path()))).map_err(|_| unusable())?;
     }
-    if method == Method::Post && status < 307 {
-        return Err(RedirectError::LosesBody { status, to: public(&to) });
-    }
-
-    let same_host = from.host().unwrap_or("").eq_ignore_ascii_case(to.host().unwrap_or(""));
-    let same_port = port(from) == port(&to);
-    let why = match (is_https(from), is_https(&to)) {
-        _ if !same_host => "another host",
-        (true, false) => "which is not encrypted",
-        (false, true) if same_port || (port(from), port(&to)) == (80, 443) => return Ok(to),
-        _ if same_port => return Ok(to),
-        _ => "another port",
-    };
-    Err(RedirectError::Elsewhere { to: public(&to), why })
+    Ok(to)
 }
 
 #[cfg(test)]

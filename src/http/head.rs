@@ -8,7 +8,7 @@ use ureq::unversioned::transport::Buffers;
 const MAX_HEAD: usize = 256 * 1024;
 
 /// The longest line that is kept, in bytes.
-const MAX_LINE: usize = 8 * 1024;
+const MAX_LINE: usize = 9 * 1024;
 
 /// The message about a head, or a line between chunks, that is too large.
 pub(super) const TOO_LONG: &str = "a line or the head of the answer is too large";

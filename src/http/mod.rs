@@ -27,13 +27,13 @@ mod wire;
 pub(crate) mod tests;
 
 use std::io::Read;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
 use ureq::http::{HeaderName, HeaderValue, Uri, header};
 use ureq::{Agent, Body, Proxy};
 
-use answer::Encodings;
+use answer::{Encodings, redirect_away};
 pub use answer::{RedirectError, Response, redirect, retry_after};
 pub use error::{HttpError, TlsFile};
 pub(crate) use files::{Stamp, read_regular, stamp};
@@ -42,7 +42,8 @@ pub use meter::Traffic;
 #[cfg(test)]
 pub(crate) use otelet_testkit::server as test_server;
 pub use proxy::{bypasses_proxy, parse_proxy};
-pub use request::{HttpSettings, MAX_REDIRECTS, Method, Reads, Request};
+use request::MAX_AWAY;
+pub use request::{HttpSettings, MAX_REDIRECTS, Method, Reads, Redirects, Request};
 pub use tls::Identity;
 use tls::Tls;
 pub use url::{UrlError, parse_url, public};
@@ -89,6 +90,8 @@ pub struct Client {
     /// Whether this client serves checks, see [`for_checks`](Self::for_checks).
     for_checks: bool,
     built: Mutex<Agents>,
+    /// The client for servers that redirects lead to, see [`Redirects::Any`].
+    away: OnceLock<Box<Client>>,
 }
 
 /// ureq's agents. They are kept until a file with certificates changes.
@@ -128,6 +131,7 @@ impl Client {
             meter: Arc::default(),
             for_checks: false,
             built: Mutex::new(Agents { tls: Tls::new(), agents: Vec::new() }),
+            away: OnceLock::new(),
         })
     }
 
@@ -151,7 +155,7 @@ impl Client {
     ///
     /// Redirects are followed up to [`MAX_REDIRECTS`] times within the same host, scheme and port, or from http to
     /// https on the same host if the port stays or changes from 80 to 443. So no header reaches another server. A POST
-    /// follows only 307 and 308.
+    /// follows only 307 and 308. [`Redirects::Any`] allows more.
     ///
     /// # Errors
     ///
@@ -175,22 +179,56 @@ impl Client {
         self.meter.begin(self.settings.timeout, allowance);
 
         let mut uri = parse_url(&request.url)?;
+        let mut away = 0;
         for _ in 0..=MAX_REDIRECTS {
-            let mut response = self.once(&mut built, &uri, request, identity)?;
+            let mut response = match away {
+                0 => self.once(&mut built, &uri, request, identity)?,
+                _ => self.once_away(&uri, request)?,
+            };
             if let Some(location) = response.redirects() {
-                let next = redirect(&uri, location, response.status, request.method);
+                let mut next = redirect(&uri, location, response.status, request.method);
+                if let Err(RedirectError::Elsewhere { .. }) = next
+                    && request.redirects == Redirects::Any
+                    && request.method == Method::Get
+                {
+                    away += 1;
+                    next = redirect_away(&uri, location);
+                    if let Ok(to) = &next
+                        && away > MAX_AWAY
+                    {
+                        next =
+                            Err(RedirectError::Elsewhere { to: public(to), why: "another server for the fourth time" });
+                    }
+                }
                 if self.for_checks && next.is_err() {
                     return Ok(response);
                 }
                 uri = next.map_err(|why| HttpError::Redirect { url: public(&uri), why })?;
                 continue;
             }
+            response.away = (away > 0).then(|| public(&uri));
             let after = self.traffic();
             response.traffic = Traffic { sent: after.sent - before.sent, received: after.received - before.received };
             return Ok(response);
         }
         let url = public(&parse_url(&request.url)?);
         Err(HttpError::Redirect { url, why: RedirectError::Loop { last: public(&uri) } })
+    }
+
+    /// Sends the request to a server that a redirect leads to. It gets nothing that was meant for the first one.
+    fn once_away(&self, uri: &Uri, request: &Request) -> Result<Response, HttpError> {
+        let away = self.away.get_or_init(|| {
+            let settings = HttpSettings { client_cert_file: None, client_key_file: None, ..self.settings.clone() };
+            let mut client = Client::new(&settings).expect("neither certificate nor key is set");
+            client.meter = self.meter.clone();
+            Box::new(client)
+        });
+        let harmless = ["if-none-match", "if-modified-since", "cache-control"];
+        let is_harmless = |(name, _): &&(String, String)| harmless.iter().any(|one| name.eq_ignore_ascii_case(one));
+        let mut headers: Vec<_> = request.headers.iter().filter(is_harmless).cloned().collect();
+        headers.push(("User-Agent".to_owned(), USER_AGENT.to_owned()));
+        let mut built = away.built.lock().expect("no panic while it is held");
+        away.once(&mut built, uri, &Request { headers, ..request.clone() }, None)
     }
 
     /// Sends the request to this URL and follows no redirect.

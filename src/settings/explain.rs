@@ -85,7 +85,8 @@ fn collect(value: &serde_yaml::Value, secret: bool, world: &World, secrets: &mut
         Value::Sequence(items) => items.iter().for_each(|item| collect(item, secret, world, secrets)),
         Value::Mapping(entries) => {
             for (key, value) in entries {
-                let named = key.as_str().is_some_and(|key| key == "headers" || key == "env");
+                let named =
+                    key.as_str().is_some_and(|key| key == "headers" || key == "fallback_headers" || key == "env");
                 collect(value, secret || named, world, secrets);
             }
         }
@@ -158,7 +159,7 @@ impl Explanation<'_> {
     /// The value to show. A value that must not be shown is noted as a secret.
     fn shown(&mut self, row: &Row, raw: Raw) -> String {
         let secret =
-            [".headers", ".env", "_proxy"].iter().any(|end| row.key.ends_with(end)) && row.key != "config.no_proxy";
+            ["headers", ".env", "_proxy"].iter().any(|end| row.key.ends_with(end)) && row.key != "config.no_proxy";
         if secret || !raw.shown || raw.text.contains('@') {
             self.secrets.push(raw.text);
             return Secret::from(String::new()).to_string();

@@ -168,6 +168,7 @@ impl Settings {
     pub fn secrets(&self) -> Vec<String> {
         let maps = [
             &self.config.headers,
+            &self.config.fallback_headers,
             &self.report.headers,
             &self.export.headers,
             &self.webhook.headers,

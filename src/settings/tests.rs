@@ -704,6 +704,7 @@ fn each_word_of_a_choice_is_the_value_of_that_name() {
     }
     let read = |key: &str, settings: &Settings| match key {
         "config.protocol" => name(settings.config.protocol),
+        "config.redirects" => name(settings.config.redirects),
         "config.role" => name(settings.config.role),
         "collector.log" => name(settings.collector.log),
         "export.metrics" => name(settings.export.metrics),

@@ -21,6 +21,8 @@ pub struct WayOut {
     /// Whether the caller needs the body of the answer. Otherwise only the status matters, and a large or garbled
     /// answer is a sign of a wrong URL.
     pub wants_body: bool,
+    /// The setting that allows redirects to other servers, where that would help.
+    pub redirects: Option<&'static str>,
     /// Why no client certificate is shown where the settings have one.
     pub no_certificate: Option<&'static str>,
 }
@@ -50,6 +52,7 @@ impl WayOut {
         credentials: &["config.headers", "config.bearer_token_file"],
         max_size: Some("config.max_size"),
         wants_body: true,
+        redirects: None,
         no_certificate: None,
     };
 
@@ -141,9 +144,16 @@ impl WayOut {
         };
         let short = |ends: &[&str]| ends.iter().find_map(|end| to.strip_suffix(end)).map(str::to_owned);
         match self.target {
-            Target::Whole => format!("set {} to it if that is right", self.url),
+            Target::Whole => {
+                let or =
+                    self.redirects.map(|it| format!("; or set {it} to any: https:// is followed, without credentials"));
+                format!("set {} to it if that is right{}", self.url, or.unwrap_or_default())
+            }
             Target::Without(ends) => match short(ends) {
                 Some(short) => format!("set {} to {short} if that is right", self.url),
+                None if self.redirects.is_some() => {
+                    format!("check {}, or set {} to any", self.url, self.redirects.unwrap_or_default())
+                }
                 None => format!("check {}", self.url),
             },
             Target::Elsewhere => format!("check {}", self.url),

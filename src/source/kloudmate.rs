@@ -22,7 +22,7 @@ use says::poll;
 
 use super::inbox::Inbox;
 use super::{Answer, Failure, FailureKind, Offer, Orders, Protocol, Report, bad_setting, bad_status};
-use crate::http::{self, Method, Reads, Request, Response, USER_AGENT, check_header, parse_url, public};
+use crate::http::{self, Method, Reads, Redirects, Request, Response, USER_AGENT, check_header, parse_url, public};
 use crate::os::Environment;
 use crate::settings::{PROXY_PASSWORD, Secret, WayOut};
 
@@ -205,6 +205,7 @@ impl Protocol for KloudMate {
             headers: self.headers.clone(),
             body,
             reads: Reads::Whole,
+            redirects: Redirects::Same,
         })
     }
 

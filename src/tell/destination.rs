@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use crate::http::{
-    Client, HttpError, HttpSettings, Method, Reads, Request, Response, USER_AGENT, check_header, parse_url, public,
+    Client, HttpError, HttpSettings, Method, Reads, Redirects, Request, Response, USER_AGENT, check_header, parse_url,
+    public,
 };
 use crate::settings::{Secret, WayOut};
 use otelet_core::decide::Failure;
@@ -61,7 +62,14 @@ impl Destination {
     /// An [`HttpError`] if there is no valid answer; [`failure`](Self::failure) explains it.
     pub fn post(&self, url: &str, body: Vec<u8>) -> Result<Response, HttpError> {
         let (url, headers) = (url.to_owned(), self.headers.clone());
-        self.client.send(&Request { method: Method::Post, url, headers, body, reads: Reads::Beginning })
+        self.client.send(&Request {
+            method: Method::Post,
+            url,
+            headers,
+            body,
+            reads: Reads::Beginning,
+            redirects: Redirects::Same,
+        })
     }
 
     /// The failure for an error, with the settings to check.

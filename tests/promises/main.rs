@@ -22,6 +22,7 @@ mod exports_to_the_collector;
 mod falls_back_to_other_sources;
 mod finds_its_collector;
 mod follows_a_file;
+mod follows_signed_urls;
 mod gives_the_collector_its_limits;
 #[cfg(unix)]
 mod installs_and_uninstalls;

@@ -46,6 +46,7 @@ fn an_answer_has_its_body_and_the_headers_that_are_read() {
         response,
         Response {
             unread: None,
+            away: None,
             status: 200,
             etag: Some("\"7f3a\"".into()),
             last_modified: Some("Sun, 06 Nov 1994 08:49:37 GMT".into()),

@@ -73,6 +73,7 @@ fn get(url: impl Into<String>) -> Request {
         headers: vec![("X-Token".into(), "s3cret".into())],
         body: Vec::new(),
         reads: Reads::Whole,
+        redirects: Redirects::Same,
     }
 }
 

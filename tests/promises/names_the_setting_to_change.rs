@@ -10,7 +10,6 @@ use super::server::{Answer, Server};
 const REPORT: &str = "report not taken: ";
 const ALERT: &str = "alerts not taken by the webhook: ";
 const EXPORT: &str = "export failed: ";
-const REFUSED: &str = "export refused: ";
 const TAKEN: &str = "export accepted, but it is unknown whether part of it was rejected: ";
 
 fn reporting() -> (Host, Server) {
@@ -167,7 +166,7 @@ fn refusal(host: &Host, settings: &str) -> String {
 
 #[test]
 fn a_proxy_that_wants_a_password() {
-    for (set, words) in [("report.url", REPORT), ("webhook.url", ALERT), ("export.to", REFUSED)] {
+    for (set, words) in [("report.url", REPORT), ("webhook.url", ALERT), ("export.to", EXPORT)] {
         let (host, proxy) = alerting();
         host.unset("webhook.url");
         host.set("config.http_proxy", &proxy.at(""));

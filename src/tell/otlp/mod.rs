@@ -166,7 +166,8 @@ impl Exporter {
                 });
                 Ok((Outcome::Taken { rejected }, trouble))
             }
-            408 | 429 | 502 | 503 | 504 => Err(refusal()),
+            // 407 comes from a proxy and 511 from a captive portal: the receiver has not seen the batch.
+            407 | 408 | 429 | 502 | 503 | 504 | 511 => Err(refusal()),
             _ => Ok((Outcome::Refused, Some(refusal().message))),
         }
     }

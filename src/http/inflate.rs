@@ -1,6 +1,6 @@
 //! Undoes gzip and deflate (RFC 1952, 1951 and 1950), as a reader with a fixed memory of some 40 KiB.
 //!
-//! Written for size: it takes some 5 KiB of the binary where the crate miniz_oxide takes 13, and decodes codes bit by bit. It
+//! Written for size: it takes some 6 KiB of the binary where the crate miniz_oxide takes 13, and reads codes bit by bit. It
 //! limits nothing by itself: the caller stops to read where enough has come.
 
 use std::io::{self, Read};

@@ -760,6 +760,11 @@ fn a_flaw_of_a_variable_is_named() {
         assert_eq!(found.is_some(), flaw.is_some(), "{value:?}");
         assert!(found.unwrap_or_default().starts_with(flaw.unwrap_or_default()), "{value:?}: {found:?}");
     }
+    let km = [("KM_API_KEY", "k"), ("KM_UPDATE_ENDPOINT", "\"https://c.example/config-check\"")];
+    assert!(
+        refused_in("", &world(&km, &[]))
+            .ends_with("; its value is in quotes, which count as part of it; leave them out")
+    );
     let settings = with_vars("attributes: {a: '${env:A}-${env:B:-x}'}", &[("A", "'1'"), ("B", "")]);
     assert_eq!(settings.notes.len(), 2, "{:?}", settings.notes);
     assert!(

@@ -166,7 +166,8 @@ impl<R: Read> Inflate<R> {
             while flags & text != 0 && self.byte()? != 0 {}
         }
         if flags & 2 != 0 {
-            (self.byte()?, self.byte()?);
+            self.byte()?;
+            self.byte()?;
         }
         Ok(())
     }

@@ -1,18 +1,25 @@
 //! The response of a server: the headers that the agent uses, and the rules for redirects. Pure.
 
+use std::io::Read;
 use std::time::{Duration, SystemTime};
 
 use ureq::http::{HeaderMap, HeaderName, Uri, header};
 
+use super::error::HttpError;
+use super::inflate::{Container, Inflate};
 use super::meter::Traffic;
 use super::request::{MAX_REDIRECTS, Method};
 use super::url::{is_https, parse_url, port, public};
+use otelet_core::text::clip;
 
 /// The longest `Retry-After` that is respected.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The longest `Location` that is followed, in bytes: messages repeat it.
-const MAX_LOCATION: usize = 2048;
+/// The longest `Location` that is followed, in bytes. Signed URLs of object stores have 2 KiB with a session's token.
+const MAX_LOCATION: usize = 8 * 1024;
+
+/// The longest one without its query, in bytes: messages repeat that.
+const MAX_PLACE: usize = 2048;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
@@ -23,10 +30,14 @@ pub struct Response {
     /// How long the server wants no further request; at most a day.
     pub retry_after: Option<Duration>,
     pub location: Option<String>,
+    /// The URL that answered, as it may be printed, if a redirect has led to another server.
+    pub away: Option<String>,
     /// The server's clock, from the `Date` header.
     pub date: Option<SystemTime>,
-    /// The body of a 2xx answer. Other bodies are not read.
+    /// The body of a 2xx answer, without its encodings. Other bodies are not read.
     pub body: Vec<u8>,
+    /// Why the body is not whole, for a request that does not depend on it; see [`Reads::Beginning`](super::Reads).
+    pub unread: Option<HttpError>,
     /// The bytes of this exchange on the wire, TLS and proxy included, TCP's own headers not.
     pub traffic: Traffic,
 }
@@ -41,9 +52,11 @@ impl Response {
             etag: owned(header::ETAG),
             last_modified: owned(header::LAST_MODIFIED),
             retry_after: text(headers, header::RETRY_AFTER).and_then(|value| retry_after(value, date.unwrap_or(now))),
-            location: owned(header::LOCATION),
+            location: headers.get(header::LOCATION).map(|location| escaped(location.as_bytes())),
+            away: None,
             date,
             body: Vec::new(),
+            unread: None,
             traffic: Traffic::default(),
         }
     }
@@ -55,14 +68,110 @@ impl Response {
     }
 }
 
-/// The encoding of the body, if it has one.
-pub(super) fn encoding(headers: &HeaderMap) -> Option<&str> {
-    text(headers, header::CONTENT_ENCODING).filter(|encoding| !encoding.eq_ignore_ascii_case("identity"))
+/// The compressions that are not understood. Other values of `Content-Encoding` (none, an empty one, `aws-chunked`, a
+/// charset) say nothing about the bytes of the body.
+const FOREIGN: &[&str] =
+    &["br", "zstd", "compress", "x-compress", "dcb", "dcz", "lz4", "snappy", "xz", "lzma", "bzip2", "pack200-gzip"];
+
+/// The most layers of compression that are undone.
+const MAX_LAYERS: usize = 2;
+
+/// The encodings of a body.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Encodings {
+    /// In the order in which the server has applied them.
+    layers: Vec<Container>,
+    /// The first that is not understood.
+    foreign: Option<String>,
+}
+
+impl Encodings {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut all = Self::default();
+        for value in headers.get_all(header::CONTENT_ENCODING) {
+            for name in String::from_utf8_lossy(value.as_bytes()).split(',') {
+                let name = name.trim().to_ascii_lowercase();
+                match &*name {
+                    "gzip" | "x-gzip" if all.layers.len() < MAX_LAYERS => all.layers.push(Container::Gzip),
+                    "deflate" if all.layers.len() < MAX_LAYERS => all.layers.push(Container::Zlib),
+                    "gzip" | "x-gzip" | "deflate" => all.foreign = all.foreign.or(Some(name)),
+                    other if FOREIGN.contains(&other) => all.foreign = all.foreign.or(Some(name)),
+                    _ => {}
+                }
+            }
+        }
+        all
+    }
+
+    /// Whether the bytes of the body are those that the connection brings.
+    pub(super) fn are_none(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// The body without its layers.
+    pub(super) fn undo<'a>(&self, body: impl Read + 'a) -> Box<dyn Read + 'a> {
+        let body: Box<dyn Read + 'a> = Box::new(body);
+        self.layers.iter().rev().fold(body, |body, layer| Box::new(Inflate::new(body, *layer)))
+    }
+
+    /// The encoding that keeps this body from being understood. A label on plain text is wrong: no compressor makes that.
+    pub(super) fn obstacle(&self, body: &[u8]) -> Option<&str> {
+        self.foreign.as_deref().filter(|_| !is_text(body))
+    }
+}
+
+/// Whether bytes are text, or the beginning of one.
+fn is_text(bytes: &[u8]) -> bool {
+    let whole = match std::str::from_utf8(bytes) {
+        Ok(_) => bytes.len(),
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        Err(_) => return false,
+    };
+    bytes[..whole].iter().all(|byte| *byte >= b' ' || byte.is_ascii_whitespace())
 }
 
 /// The value of a header. One with other characters than visible ASCII counts as absent.
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
+}
+
+/// A `Location` as browsers read it: without blanks around it, `\` as `/`, and all else escaped that no URL may have.
+fn escaped(location: &[u8]) -> String {
+    let location = location.trim_ascii();
+    let path_end = location.iter().position(|byte| *byte == b'?').unwrap_or(location.len());
+    let mut out = String::with_capacity(location.len());
+    for (at, byte) in location.iter().enumerate() {
+        match byte {
+            b'\\' if at < path_end => out.push('/'),
+            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => out += &format!("%{byte:02X}"),
+            b'!'..=b'~' => out.push(char::from(*byte)),
+            _ => out += &format!("%{byte:02X}"),
+        }
+    }
+    out
+}
+
+/// A path without `.` and `..` (RFC 3986, 5.2.4).
+fn tidy(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            ".." => drop(kept.pop()),
+            "." => {}
+            other => kept.push(other),
+        }
+        if matches!(segment, "." | "..") && segments.peek().is_none() {
+            kept.push("");
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+/// A `Location` for a message: without query and user, which may be secrets.
+fn shown(location: &str) -> String {
+    let place = location.split(['?', '#']).next().unwrap_or_default();
+    clip(place.rsplit('@').next().unwrap_or_default()).to_string()
 }
 
 /// The time to wait that a `Retry-After` header asks for, either in seconds or as a date; at most a day.
@@ -84,8 +193,8 @@ pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum RedirectError {
     /// The target cannot be requested.
-    #[error("redirects to something that is not a usable http:// or https:// URL")]
-    Unusable,
+    #[error("redirects to something that is not a usable http:// or https:// URL: {to}")]
+    Unusable { to: String },
     /// The target is not on the same server.
     #[error("redirects to {to}, {why}")]
     Elsewhere {
@@ -110,6 +219,39 @@ pub enum RedirectError {
 ///
 /// A [`RedirectError`], with the target if that can be requested.
 pub fn redirect(from: &Uri, location: &str, status: u16, method: Method) -> Result<Uri, RedirectError> {
+    let to = target(from, location)?;
+    if method == Method::Post && status < 307 {
+        return Err(RedirectError::LosesBody { status, to: public(&to) });
+    }
+
+    let same_host = from.host().unwrap_or("").eq_ignore_ascii_case(to.host().unwrap_or(""));
+    let same_port = port(from) == port(&to);
+    let why = match (is_https(from), is_https(&to)) {
+        _ if !same_host => "another host",
+        (true, false) => "which is not encrypted",
+        (false, true) if same_port || (port(from), port(&to)) == (80, 443) => return Ok(to),
+        _ if same_port => return Ok(to),
+        _ => "another port",
+    };
+    Err(RedirectError::Elsewhere { to: public(&to), why })
+}
+
+/// Returns the target of a redirect to another server, if it may be followed without anything that was meant for the
+/// first one.
+///
+/// # Errors
+///
+/// A [`RedirectError`] for a target that is no URL, or not encrypted: anybody on the way could change what it brings.
+pub(super) fn redirect_away(from: &Uri, location: &str) -> Result<Uri, RedirectError> {
+    let to = target(from, location)?;
+    match is_https(&to) {
+        true => Ok(to),
+        false => Err(RedirectError::Elsewhere { to: public(&to), why: "another server, which is not encrypted" }),
+    }
+}
+
+/// The URL that a `Location` means.
+fn target(from: &Uri, location: &str) -> Result<Uri, RedirectError> {
     let authority = from.authority().map_or("", |authority| authority.as_str());
     let base = format!("{}://{authority}", from.scheme_str().unwrap_or("http"));
     let location = location.split('#').next().unwrap_or("");
@@ -125,22 +267,15 @@ pub fn redirect(from: &Uri, location: &str, status: u16, method: Method) -> Resu
         let folder = from.path().rsplit_once('/').map_or("", |(folder, _)| folder);
         format!("{base}{folder}/{location}")
     };
-    let to = parse_url(&absolute).ok().filter(|_| location.len() <= MAX_LOCATION);
-    let to = to.ok_or(RedirectError::Unusable)?;
-    if method == Method::Post && status < 307 {
-        return Err(RedirectError::LosesBody { status, to: public(&to) });
+    let unusable = || RedirectError::Unusable { to: shown(location) };
+    let is_short = |to: &Uri| location.len() <= MAX_LOCATION && public(to).len() <= MAX_PLACE;
+    let mut to = parse_url(&absolute).ok().filter(is_short).ok_or_else(unusable)?;
+    if to.path().contains("/.") {
+        let query = to.query().map_or(String::new(), |query| format!("?{query}"));
+        let origin = format!("{}://{}", to.scheme_str().unwrap_or("http"), to.authority().map_or("", |a| a.as_str()));
+        to = parse_url(&format!("{origin}{}{query}", tidy(to.path()))).map_err(|_| unusable())?;
     }
-
-    let same_host = from.host().unwrap_or("").eq_ignore_ascii_case(to.host().unwrap_or(""));
-    let same_port = port(from) == port(&to);
-    let why = match (is_https(from), is_https(&to)) {
-        _ if !same_host => "another host",
-        (true, false) => "which is not encrypted",
-        (false, true) if same_port || (port(from), port(&to)) == (80, 443) => return Ok(to),
-        _ if same_port => return Ok(to),
-        _ => "another port",
-    };
-    Err(RedirectError::Elsewhere { to: public(&to), why })
+    Ok(to)
 }
 
 #[cfg(test)]
@@ -189,6 +324,38 @@ mod tests {
             post(302).unwrap_err().to_string(),
             "answered a POST with 302, which does not keep its body, and leads to https://c.example/c"
         );
+    }
+
+    #[test]
+    fn a_location_is_read_as_browsers_read_it() {
+        let from: Uri = "https://c.example/a/b?x=y".parse().unwrap();
+        for (sent, path) in [
+            (&b"/files/site 12.yaml"[..], "/files/site%2012.yaml"),
+            ("/files/Werk-S\u{fc}d.yaml".as_bytes(), "/files/Werk-S%C3%BCd.yaml"),
+            (b"/Werk-S\xfcd.yaml", "/Werk-S%FCd.yaml"),
+            (b"  /a\t", "/a"),
+            (b"/a%20b", "/a%20b"),
+            (b"/\"a\"<b>{c}|d^`", "/%22a%22%3Cb%3E%7Bc%7D%7Cd%5E%60"),
+            (b"\\a\\b?c\\d", "/a/b?c%5Cd"),
+            (b"../c", "/c"),
+            (b"../../../c/./d/..", "/c/"),
+            (b"./c?d=../e", "/a/c?d=../e"),
+            (b"/a/.hidden/..b", "/a/.hidden/..b"),
+            (b"c d#e f", "/a/c%20d"),
+        ] {
+            let location = escaped(sent);
+            let to = redirect(&from, &location, 302, Method::Get).unwrap();
+            assert_eq!(to.path_and_query().unwrap().as_str(), path, "{location}");
+            assert_eq!(to.host(), Some("c.example"));
+        }
+        for (sent, said) in [
+            (&b"ftp://u:s3cret@d.example/a?k=s3cret"[..], "http:// or https:// URL: d.example/a"),
+            ("https://s\u{fc}d.example/a b".as_bytes(), "http:// or https:// URL: https://s%C3%BCd.example/a%20b"),
+            (b"\\\\d.example\\a", "redirects to https://d.example/a, another host"),
+        ] {
+            let why = redirect(&from, &escaped(sent), 302, Method::Get).unwrap_err().to_string();
+            assert!(why.ends_with(said), "{why}");
+        }
     }
 
     #[test]

@@ -109,8 +109,10 @@ pub enum HttpError {
         /// The target, and why it is not followed.
         why: RedirectError,
     },
-    /// The body is compressed or otherwise encoded, which was not asked for.
-    #[error("{url}: answered with content-encoding {encoding:.20}, which was not asked for")]
+    /// The body is compressed in a way that is not understood; no compression was asked for.
+    #[error(
+        "{url}: answered with content-encoding {encoding}, which was not asked for; only gzip and deflate are read"
+    )]
     Encoded { url: String, encoding: String },
     /// The answer is not valid HTTP.
     #[error("{url}: {why}")]

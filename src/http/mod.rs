@@ -1,19 +1,21 @@
 //! One request, one answer over HTTP/1.1, with a limit on everything: time, bytes, redirects.
 //!
 //! It blocks, so it is called from short-lived threads only. It never weakens TLS, never connects to a host that the
-//! caller did not name, keeps no connection and no cookie, decodes no compression, and uses only the caller's proxies.
+//! caller did not name, keeps no connection and no cookie, asks for no compression, and uses only the caller's proxies.
 //! It knows no setting by name: an error holds facts, and the caller adds the way out.
 //!
 //! The files: `request` has the request and the settings of a client, `url` checks URLs, `proxy` chooses the route,
 //! `tls` builds the TLS settings from files, `encrypt` speaks TLS, `certificate` reads an expiry date, `wire` has the
-//! connections that ureq uses, `meter` limits their bytes and time, `answer` is the response, `error` the reasons for
-//! none, `files` reads the small files of a request.
+//! connections that ureq uses, `meter` limits their bytes and time, `head` reads the head of an answer, `answer` is the response, `inflate` decompresses its
+//! body, `error` has the reasons for none, `files` reads the small files of a request.
 
 mod answer;
 mod certificate;
 mod encrypt;
 mod error;
 mod files;
+mod head;
+mod inflate;
 mod meter;
 mod proxy;
 mod request;
@@ -25,12 +27,13 @@ mod wire;
 pub(crate) mod tests;
 
 use std::io::Read;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
 use ureq::http::{HeaderName, HeaderValue, Uri, header};
 use ureq::{Agent, Body, Proxy};
 
+use answer::{Encodings, redirect_away};
 pub use answer::{RedirectError, Response, redirect, retry_after};
 pub use error::{HttpError, TlsFile};
 pub(crate) use files::{Stamp, read_regular, stamp};
@@ -39,7 +42,8 @@ pub use meter::Traffic;
 #[cfg(test)]
 pub(crate) use otelet_testkit::server as test_server;
 pub use proxy::{bypasses_proxy, parse_proxy};
-pub use request::{HttpSettings, MAX_REDIRECTS, Method, Request};
+use request::MAX_AWAY;
+pub use request::{HttpSettings, MAX_REDIRECTS, Method, Reads, Redirects, Request};
 pub use tls::Identity;
 use tls::Tls;
 pub use url::{UrlError, parse_url, public};
@@ -80,12 +84,14 @@ pub fn check_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)
 /// Sends requests, one at a time: a second caller waits.
 pub struct Client {
     settings: HttpSettings,
-    http_proxy: Option<Proxy>,
-    https_proxy: Option<Proxy>,
+    http_proxy: Option<Result<Proxy, HttpError>>,
+    https_proxy: Option<Result<Proxy, HttpError>>,
     meter: Arc<Meter>,
     /// Whether this client serves checks, see [`for_checks`](Self::for_checks).
     for_checks: bool,
     built: Mutex<Agents>,
+    /// The client for servers that redirects lead to, see [`Redirects::Any`].
+    away: OnceLock<Box<Client>>,
 }
 
 /// ureq's agents. They are kept until a file with certificates changes.
@@ -107,12 +113,11 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`HttpError::Proxy`] for a proxy that is not `http://host:port`, and [`HttpError::Unpaired`] for a client
-    /// certificate without key or a key without certificate.
+    /// [`HttpError::Unpaired`] for a client certificate without key or a key without certificate.
     pub fn new(settings: &HttpSettings) -> Result<Self, HttpError> {
         let proxy = |scheme, proxy: &Option<String>| match proxy.as_deref() {
-            None | Some("") => Ok(None),
-            Some(proxy) => parse_proxy(scheme, proxy).map(Some),
+            None | Some("") => None,
+            Some(proxy) => Some(parse_proxy(scheme, proxy)),
         };
         match (&settings.client_cert_file, &settings.client_key_file) {
             (Some(_), None) => return Err(HttpError::Unpaired { set: TlsFile::ClientCert }),
@@ -121,16 +126,16 @@ impl Client {
         }
         Ok(Self {
             settings: settings.clone(),
-            http_proxy: proxy("http", &settings.http_proxy)?,
-            https_proxy: proxy("https", &settings.https_proxy)?,
+            http_proxy: proxy("http", &settings.http_proxy),
+            https_proxy: proxy("https", &settings.https_proxy),
             meter: Arc::default(),
             for_checks: false,
             built: Mutex::new(Agents { tls: Tls::new(), agents: Vec::new() }),
+            away: OnceLock::new(),
         })
     }
 
-    /// Turns this into a client for checks. It returns the beginning of a body that is too large, and a redirect that
-    /// it does not follow, where others return an error.
+    /// Turns this into a client for checks. It returns a redirect that it does not follow, where others return an error.
     pub fn for_checks(mut self) -> Self {
         self.for_checks = true;
         self
@@ -150,7 +155,7 @@ impl Client {
     ///
     /// Redirects are followed up to [`MAX_REDIRECTS`] times within the same host, scheme and port, or from http to
     /// https on the same host if the port stays or changes from 80 to 443. So no header reaches another server. A POST
-    /// follows only 307 and 308.
+    /// follows only 307 and 308. [`Redirects::Any`] allows more.
     ///
     /// # Errors
     ///
@@ -174,22 +179,56 @@ impl Client {
         self.meter.begin(self.settings.timeout, allowance);
 
         let mut uri = parse_url(&request.url)?;
+        let mut away = 0;
         for _ in 0..=MAX_REDIRECTS {
-            let mut response = self.once(&mut built, &uri, request, identity)?;
+            let mut response = match away {
+                0 => self.once(&mut built, &uri, request, identity)?,
+                _ => self.once_away(&uri, request)?,
+            };
             if let Some(location) = response.redirects() {
-                let next = redirect(&uri, location, response.status, request.method);
+                let mut next = redirect(&uri, location, response.status, request.method);
+                if let Err(RedirectError::Elsewhere { .. }) = next
+                    && request.redirects == Redirects::Any
+                    && request.method == Method::Get
+                {
+                    away += 1;
+                    next = redirect_away(&uri, location);
+                    if let Ok(to) = &next
+                        && away > MAX_AWAY
+                    {
+                        next =
+                            Err(RedirectError::Elsewhere { to: public(to), why: "another server for the fourth time" });
+                    }
+                }
                 if self.for_checks && next.is_err() {
                     return Ok(response);
                 }
                 uri = next.map_err(|why| HttpError::Redirect { url: public(&uri), why })?;
                 continue;
             }
+            response.away = (away > 0).then(|| public(&uri));
             let after = self.traffic();
             response.traffic = Traffic { sent: after.sent - before.sent, received: after.received - before.received };
             return Ok(response);
         }
         let url = public(&parse_url(&request.url)?);
         Err(HttpError::Redirect { url, why: RedirectError::Loop { last: public(&uri) } })
+    }
+
+    /// Sends the request to a server that a redirect leads to. It gets nothing that was meant for the first one.
+    fn once_away(&self, uri: &Uri, request: &Request) -> Result<Response, HttpError> {
+        let away = self.away.get_or_init(|| {
+            let settings = HttpSettings { client_cert_file: None, client_key_file: None, ..self.settings.clone() };
+            let mut client = Client::new(&settings).expect("neither certificate nor key is set");
+            client.meter = self.meter.clone();
+            Box::new(client)
+        });
+        let harmless = ["if-none-match", "if-modified-since", "cache-control"];
+        let is_harmless = |(name, _): &&(String, String)| harmless.iter().any(|one| name.eq_ignore_ascii_case(one));
+        let mut headers: Vec<_> = request.headers.iter().filter(is_harmless).cloned().collect();
+        headers.push(("User-Agent".to_owned(), USER_AGENT.to_owned()));
+        let mut built = away.built.lock().expect("no panic while it is held");
+        away.once(&mut built, uri, &Request { headers, ..request.clone() }, None)
     }
 
     /// Sends the request to this URL and follows no redirect.
@@ -201,6 +240,10 @@ impl Client {
         identity: Option<&Identity>,
     ) -> Result<Response, HttpError> {
         let route = self.route(uri);
+        // One that cannot be used is an error of the requests that need it.
+        if let Some(Err(error)) = self.chosen_proxy(route.tls).filter(|_| route.proxied) {
+            return Err(error.clone());
+        }
         let agent = self.agent(built, route, identity)?;
         let certified = identity.is_some() || self.settings.client_cert_file.is_some();
         let fail = |error| self.explain(error, uri, route, certified);
@@ -229,29 +272,33 @@ impl Client {
         if !answer.status().is_success() {
             return Ok(response);
         }
-        if let Some(encoding) = answer::encoding(answer.headers()) {
-            return Err(HttpError::Encoded { url: public(uri), encoding: encoding.to_owned() });
-        }
+        let encodings = Encodings::of(answer.headers());
         let limit = self.settings.max_size;
-        if self.for_checks {
-            let beginning = answer.body_mut().as_reader().take(limit).read_to_end(&mut response.body);
-            beginning.map_err(|error| fail(error.into()))?;
-            return Ok(response);
+        let whole = read_body(answer.body_mut(), &encodings, limit, request.reads, &mut response.body);
+        let encoded = || encodings.obstacle(&response.body).map(str::to_owned);
+        let trouble = match whole {
+            Err(error) => Some(fail(error.into())),
+            Ok(false) => Some(HttpError::TooLarge { url: public(uri), limit }),
+            Ok(true) => encoded().map(|encoding| HttpError::Encoded { url: public(uri), encoding }),
+        };
+        match (trouble, request.reads) {
+            (Some(error), Reads::Whole) => Err(error),
+            (unread, _) => Ok(Response { unread, ..response }),
         }
-        response.body = read_body(answer.body_mut(), limit)
-            .map_err(|error| fail(error.into()))?
-            .ok_or_else(|| HttpError::TooLarge { url: public(uri), limit })?;
-        Ok(response)
     }
 
     fn route(&self, uri: &Uri) -> Route {
         let tls = is_https(uri);
         let bypasses = || bypasses_proxy(&self.settings.no_proxy, uri.host().unwrap_or(""), port(uri));
-        Route { tls, proxied: self.proxy_for(tls).is_some() && !bypasses() }
+        Route { tls, proxied: self.chosen_proxy(tls).is_some() && !bypasses() }
+    }
+
+    fn chosen_proxy(&self, tls: bool) -> Option<&Result<Proxy, HttpError>> {
+        if tls { self.https_proxy.as_ref() } else { self.http_proxy.as_ref() }
     }
 
     fn proxy_for(&self, tls: bool) -> Option<&Proxy> {
-        if tls { self.https_proxy.as_ref() } else { self.http_proxy.as_ref() }
+        self.chosen_proxy(tls)?.as_ref().ok()
     }
 
     /// The proxy that opens a tunnel to the server.
@@ -303,14 +350,24 @@ impl Client {
     }
 }
 
-/// Reads the whole body. Returns `None` if it is larger than the limit.
-fn read_body(body: &mut Body, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
+/// Reads the body without its encodings, up to the limit. Returns whether that is all of it.
+fn read_body(
+    body: &mut Body,
+    encodings: &Encodings,
+    limit: u64,
+    reads: Reads,
+    into: &mut Vec<u8>,
+) -> std::io::Result<bool> {
     let promised = body.content_length().unwrap_or(0);
-    if promised > limit {
-        return Ok(None);
+    if promised > limit && reads == Reads::Whole {
+        return Ok(false);
     }
     // A known length is reserved at once: growing in steps would take up to twice the memory.
-    let mut bytes = Vec::with_capacity(promised.min(MAX_RESERVE) as usize);
-    body.as_reader().take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= limit).then_some(bytes))
+    if encodings.are_none() {
+        into.reserve_exact(promised.min(limit).min(MAX_RESERVE) as usize);
+    }
+    let mut body = encodings.undo(body.as_reader());
+    body.by_ref().take(limit).read_to_end(into)?;
+    // The end of a compressed body has its check sum, and is read by this too.
+    Ok(body.read(&mut [0])? == 0)
 }

@@ -6,6 +6,9 @@ use std::time::Duration;
 /// The most redirects that are followed.
 pub const MAX_REDIRECTS: usize = 5;
 
+/// The most of them that lead to another server.
+pub(super) const MAX_AWAY: usize = 3;
+
 /// The settings of a [`Client`](super::Client), for all of its requests.
 #[derive(Clone)]
 pub struct HttpSettings {
@@ -44,4 +47,26 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// Sent with [`Method::Post`] only.
     pub body: Vec<u8>,
+    pub reads: Reads,
+    pub redirects: Redirects,
+}
+
+/// The redirects that are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redirects {
+    /// Those within the server. They get the whole request.
+    Same,
+    /// A GET is redirected to other servers too: over https:// and [`MAX_AWAY`] times at most, without headers of the
+    /// caller other than validators, and without client certificate.
+    Any,
+}
+
+/// How much the sender of a request depends on the body of a 2xx answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// An answer without its whole body is an error.
+    Whole,
+    /// The status is the answer. Of the body, what can be read within the limit is handed on, and
+    /// [`Response::unread`](super::Response::unread) says why it is not whole.
+    Beginning,
 }

@@ -14,11 +14,12 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Proxy};
 
 use super::encrypt::TlsLink;
+use super::head::{Head, TOO_LONG, TooLong};
 use super::meter::{Meter, Misbehaviour};
 use super::url::{bare, port};
 
-/// The size of each of the two buffers of a connection, and so the limit for the head of an answer: ten times a usual
-/// head. ureq's own 128 KiB are meant for large transfers.
+/// The size of each of the two buffers of a connection, and so the limit for a line between chunks and for the fields of
+/// a head that are read. ureq's own 128 KiB are meant for large transfers.
 pub(super) const BUFFER: usize = 16 * 1024;
 
 /// The most addresses of a name that are tried; ureq's own limit.
@@ -26,9 +27,6 @@ const MAX_ADDRESSES: usize = 16;
 
 /// The message about an answer that ended too early.
 pub(super) const CUT: &str = "connection ended before the answer was complete";
-
-/// The message about a head, or a line between chunks, that does not fit [`BUFFER`].
-pub(super) const TOO_LONG: &str = "a line or the head of the answer is larger than 16KiB";
 
 /// Makes an agent of ureq whose connections obey the limits of `meter`. With a proxy `forward`, requests are sent to
 /// that proxy.
@@ -193,8 +191,8 @@ impl<In: Transport> Connector<In> for Guard {
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
         let authority = details.uri.authority().filter(|_| self.forward);
         Ok(chained.map(|inner| {
-            Box::new(GuardedTransport { inner, prefix: authority.map(|authority| format!("http://{authority}")) })
-                as Box<dyn Transport>
+            let prefix = authority.map(|authority| format!("http://{authority}"));
+            Box::new(GuardedTransport { inner, prefix, head: Phase::Sending }) as Box<dyn Transport>
         }))
     }
 }
@@ -205,11 +203,69 @@ struct GuardedTransport<T> {
     /// The text to put before the path of the request, until that is done. A proxy wants the whole URL there, and ureq
     /// supports proxies with CONNECT only, which many refuse for port 80.
     prefix: Option<String>,
+    head: Phase,
+}
+
+/// Whose buffers ureq reads from.
+#[derive(Debug)]
+enum Phase {
+    /// The inner ones, and nothing has come yet.
+    Sending,
+    Head(Head),
+    /// The inner ones again.
+    Body,
+}
+
+impl<T: Transport> GuardedTransport<T> {
+    /// Reads the whole head. Returns false if the connection has ended before its first byte.
+    fn await_head(&mut self, limit: NextTimeout) -> Result<bool, ureq::Error> {
+        let mut head = Head::default();
+        while !head.is_complete() {
+            let input = self.inner.buffers().input();
+            let is_empty = input.is_empty();
+            let used = head.feed(input).map_err(|TooLong| io::Error::other(Misbehaviour::Otherwise(TOO_LONG)))?;
+            self.inner.buffers().input_consume(used);
+            if !head.is_complete() && !self.await_inner(limit)? {
+                if is_empty && used == 0 && head.is_empty() {
+                    return Ok(false);
+                }
+                head.give_up();
+            }
+        }
+        self.head = Phase::Head(head);
+        Ok(true)
+    }
+
+    /// ureq takes a reset, and an end of TLS without the peer's consent, for the end of a body without length. The body
+    /// may then be half a config, so both become errors that ureq passes on.
+    fn await_inner(&mut self, limit: NextTimeout) -> Result<bool, ureq::Error> {
+        if self.inner.buffers().input().len() >= BUFFER {
+            // The buffer is full without a complete line or head, and ureq would take that for the end.
+            return Err(io::Error::other(Misbehaviour::Otherwise(TOO_LONG)).into());
+        }
+        self.inner.await_input(limit).map_err(|error| match error {
+            ureq::Error::Io(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                io::Error::other(Misbehaviour::Otherwise(CUT)).into()
+            }
+            other => other,
+        })
+    }
 }
 
 impl<T: Transport> Transport for GuardedTransport<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        self.inner.buffers()
+        if matches!(&self.head, Phase::Head(head) if head.is_consumed()) {
+            self.head = Phase::Body;
+        }
+        match &mut self.head {
+            Phase::Head(head) => head,
+            Phase::Sending | Phase::Body => self.inner.buffers(),
+        }
     }
 
     fn transmit_output(&mut self, mut amount: usize, limit: NextTimeout) -> Result<(), ureq::Error> {
@@ -227,24 +283,13 @@ impl<T: Transport> Transport for GuardedTransport<T> {
         self.inner.transmit_output(amount, limit)
     }
 
-    /// ureq takes a reset, and an end of TLS without the peer's consent, for the end of a body without length. The body
-    /// may then be half a config, so both become errors that ureq passes on.
     fn await_input(&mut self, limit: NextTimeout) -> Result<bool, ureq::Error> {
-        if self.inner.buffers().input().len() >= BUFFER {
-            // The buffer is full without a complete line or head, and ureq would take that for the end.
-            return Err(io::Error::other(Misbehaviour::Otherwise(TOO_LONG)).into());
+        match &self.head {
+            Phase::Sending => self.await_head(limit),
+            // It is whole, and ureq could not read it: the connection has ended early.
+            Phase::Head(_) => Ok(false),
+            Phase::Body => self.await_inner(limit),
         }
-        self.inner.await_input(limit).map_err(|error| match error {
-            ureq::Error::Io(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
-                ) =>
-            {
-                io::Error::other(Misbehaviour::Otherwise(CUT)).into()
-            }
-            other => other,
-        })
     }
 
     fn is_open(&mut self) -> bool {

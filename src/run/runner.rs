@@ -70,7 +70,7 @@ impl Runner {
         let (alerts, more) = crate::tell::alerts::load(store.dir());
         warnings.extend(more);
         log::info!("otelet {} started: instance uid {instance_uid}", env!("CARGO_PKG_VERSION"));
-        warnings.iter().for_each(|warning| log::warn!("{warning}"));
+        settings.notes.iter().chain(&warnings).for_each(|warning| log::warn!("{warning}"));
 
         let marker = store.marker().unwrap_or_else(|| instance_uid.clone());
         let orphans = os::find_marked(&format!("{MARKER}={marker}"));
@@ -426,6 +426,7 @@ impl Runner {
         warn_of_new_directories(&self.context.settings, &settings);
         self.observations.built_in.settings_trouble = None;
         log::info!("settings read again; asking the config source");
+        settings.notes.iter().for_each(|note| log::warn!("{note}"));
         crate::log::set_level(settings.log_level);
         let old = std::mem::replace(&mut self.context.settings, settings);
         let sources_replaced = old.config != self.context.settings.config;

@@ -39,6 +39,7 @@ impl Drop for Workspace {
 #[inline(never)]
 pub fn run(settings: &Settings) -> Result<(), String> {
     println!("settings: good");
+    settings.notes.iter().for_each(|note| println!("settings: {note}"));
     let workspace = Workspace(std::env::temp_dir().join(format!("otelet-validate-{}", uuid::Uuid::now_v7())));
     let source = Source::new(&settings.config, &workspace.0).map_err(|error| format!("source: {error}"))?;
     let at = Moment { dice: 0, ..moment() };

@@ -36,6 +36,32 @@ pub(crate) fn expand(text: &str, world: &World) -> Result<Option<String>, Expand
     Ok(replaced.then_some(out))
 }
 
+/// What is wrong with the value of a variable, in words after its name. Files that set variables are read in many ways:
+/// quotes and carriage returns that a shell would drop stay in with `docker --env-file` and in unit files.
+pub(crate) fn flaw(value: &str) -> Option<&'static str> {
+    let quoted = |quote| value.len() > 1 && value.starts_with(quote) && value.ends_with(quote);
+    match value {
+        "" => Some("is empty"),
+        _ if value.ends_with('\r') => {
+            Some("ends with a carriage return; give the file that sets it Unix line ends, without CR")
+        }
+        _ if quoted('"') || quoted('\'') => Some("is in quotes, which count as part of it; leave them out"),
+        _ if value.trim() != value => Some("begins or ends with a blank, which counts as part of it"),
+        _ => None,
+    }
+}
+
+/// The flaws of the variables that a text refers to.
+pub(crate) fn flaws(text: &str, world: &World) -> Vec<String> {
+    let references = text.split("${env:").skip(1).filter_map(|rest| rest.split('}').next());
+    let flaw = |reference: &str| {
+        let name = reference.split(":-").next().unwrap_or_default();
+        let value = (world.var)(name)?;
+        Some(format!("the variable {} {}", clip(name), flaw(value.to_str()?)?))
+    };
+    references.filter_map(flaw).collect()
+}
+
 /// Returns the replacement for `${inner}`.
 fn replacement(inner: &str, world: &World) -> Result<String, ExpandError> {
     let fail = |problem: &str| Err((problem.to_owned(), None));

@@ -1,5 +1,6 @@
 //! Lists the settings in effect: each with its value, unless that is a secret, and the place where it is set.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use otelet_core::units::format_time;
@@ -45,7 +46,7 @@ pub fn explain(
     settings: &Settings,
 ) -> Result<(Vec<EffectiveSetting>, Vec<String>), SettingsError> {
     let file = File::read(SCHEMA, path(flags, world), world)?;
-    let layers = Layers { flags, world, file };
+    let layers = Layers { flags, world, file, notes: RefCell::default() };
     let mut found = Explanation { layers: &layers, explained: Vec::new(), secrets: settings.secrets() };
     for row in SCHEMA.rows() {
         match row.key.contains("[]") {
@@ -84,7 +85,8 @@ fn collect(value: &serde_yaml::Value, secret: bool, world: &World, secrets: &mut
         Value::Sequence(items) => items.iter().for_each(|item| collect(item, secret, world, secrets)),
         Value::Mapping(entries) => {
             for (key, value) in entries {
-                let named = key.as_str().is_some_and(|key| key == "headers" || key == "env");
+                let named =
+                    key.as_str().is_some_and(|key| key == "headers" || key == "fallback_headers" || key == "env");
                 collect(value, secret || named, world, secrets);
             }
         }
@@ -157,7 +159,7 @@ impl Explanation<'_> {
     /// The value to show. A value that must not be shown is noted as a secret.
     fn shown(&mut self, row: &Row, raw: Raw) -> String {
         let secret =
-            [".headers", ".env", "_proxy"].iter().any(|end| row.key.ends_with(end)) && row.key != "config.no_proxy";
+            ["headers", ".env", "_proxy"].iter().any(|end| row.key.ends_with(end)) && row.key != "config.no_proxy";
         if secret || !raw.shown || raw.text.contains('@') {
             self.secrets.push(raw.text);
             return Secret::from(String::new()).to_string();

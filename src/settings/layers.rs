@@ -1,6 +1,7 @@
 //! The places where a setting can be set, in order of strength: flag, variable, settings file, default. Only the
 //! strongest value is checked; an overridden one is ignored.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use otelet_core::text::{clip, nearest};
 use otelet_core::units;
 
 use super::error::{Place, SettingsError};
-use super::expand::expand;
+use super::expand::{expand, flaw, flaws};
 use super::file::File;
 use super::flags::Flags;
 use super::location::{Location, location};
@@ -24,6 +25,8 @@ pub(crate) struct Layers<'a> {
     pub(crate) flags: &'a Flags,
     pub(crate) world: &'a World,
     pub(crate) file: File,
+    /// What a person should know about values that are taken all the same, or not needed.
+    pub(crate) notes: RefCell<Vec<String>>,
 }
 
 /// A value as it was written.
@@ -32,6 +35,23 @@ pub(crate) struct Raw {
     pub(crate) from: Origin,
     /// Whether a message may show it: only if it cannot be a secret.
     pub(crate) shown: bool,
+    /// What is wrong with the variables that it comes from, in words.
+    pub(crate) flaws: Vec<String>,
+}
+
+impl Raw {
+    /// The variable that it comes from, if that is not one of the agent's own.
+    pub(crate) fn common_variable(&self) -> Option<&str> {
+        match &self.from {
+            Origin::Variable(name) => Some(&**name).filter(|name| !name.starts_with("OTELET_")),
+            Origin::Flag | Origin::File(_) | Origin::Default => None,
+        }
+    }
+
+    /// The end of a message about a value that is refused.
+    fn because(&self) -> String {
+        self.flaws.iter().map(|flaw| format!("; {flaw}")).collect()
+    }
 }
 
 /// The place that a value comes from.
@@ -57,7 +77,7 @@ impl Layers<'_> {
     /// The strongest value of a setting.
     pub(crate) fn raw(&self, key: &str) -> Result<Option<Raw>, SettingsError> {
         if let Some(text) = self.flags.get(key) {
-            return Ok(Some(Raw { text: text.to_owned(), from: Origin::Flag, shown: true }));
+            return Ok(Some(Raw { text: text.to_owned(), from: Origin::Flag, shown: true, flaws: Vec::new() }));
         }
         if let Some(name) = self.row(key).env()
             && let Some(raw) = self.variable(&name)?
@@ -72,7 +92,7 @@ impl Layers<'_> {
             if *name == "HTTP_PROXY" && (self.world.var)("REQUEST_METHOD").is_some() {
                 continue;
             }
-            if let Some(raw) = self.variable(name)? {
+            if let Some(raw) = self.common_variable(name) {
                 return Ok(Some(raw));
             }
         }
@@ -80,13 +100,45 @@ impl Layers<'_> {
     }
 
     fn variable(&self, name: &str) -> Result<Option<Raw>, SettingsError> {
-        let Some(value) = (self.world.var)(name).filter(|value| !value.is_empty()) else {
+        let Some(value) = (self.world.var)(name) else {
             return Ok(None);
         };
-        let from = Origin::Variable(name.to_owned());
-        match value.into_string() {
-            Ok(text) => Ok(Some(Raw { text, from, shown: true })),
-            Err(_) => Err(SettingsError::new(Place::Variable(name.to_owned()), "its value is not UTF-8".to_owned())),
+        let Ok(text) = value.into_string() else {
+            return Err(SettingsError::new(Place::Variable(name.to_owned()), "its value is not UTF-8".to_owned()));
+        };
+        let flaw = flaw(&text);
+        if let Some(flaw) = flaw {
+            self.note(format!("{name} {flaw}{}", if text.is_empty() { "; it counts as not set" } else { "" }));
+        }
+        let flaws = flaw.map(|flaw| format!("its value {flaw}")).into_iter().collect();
+        let raw = Raw { text, from: Origin::Variable(name.to_owned()), shown: true, flaws };
+        Ok(Some(raw).filter(|raw| !raw.text.is_empty()))
+    }
+
+    /// The value of a variable that was not set for this agent. It is never an error: nothing may depend on it.
+    fn common_variable(&self, name: &str) -> Option<Raw> {
+        let value = (self.world.var)(name).filter(|value| !value.is_empty())?;
+        let Ok(text) = value.into_string() else {
+            self.note(format!("{name} is not UTF-8; it counts as not set"));
+            return None;
+        };
+        let mut inner = text.trim();
+        for quote in ['"', '\''] {
+            inner = inner.strip_prefix(quote).and_then(|inner| inner.strip_suffix(quote)).unwrap_or(inner);
+        }
+        if inner != text {
+            self.note(format!("{name}: quotes, blanks and carriage returns around its value are left out"));
+        }
+        let text = inner.trim().to_owned();
+        let raw = Raw { text, from: Origin::Variable(name.to_owned()), shown: true, flaws: Vec::new() };
+        Some(raw).filter(|raw| !raw.text.is_empty())
+    }
+
+    pub(crate) fn note(&self, note: String) {
+        let mut notes = self.notes.borrow_mut();
+        // A setting is read more than once.
+        if !notes.contains(&note) {
+            notes.push(note);
         }
     }
 
@@ -95,8 +147,12 @@ impl Layers<'_> {
         match expand(text, self.world) {
             Ok(expanded) => {
                 let shown = expanded.is_none();
+                let flaws = flaws(text, self.world);
+                for flaw in &flaws {
+                    self.note(format!("{}: {flaw}", self.file.place(&key)));
+                }
                 let text = expanded.unwrap_or_else(|| text.replace("$$", "$"));
-                Ok(Raw { text, from: Origin::File(key), shown })
+                Ok(Raw { text, from: Origin::File(key), shown, flaws })
             }
             Err((problem, cause)) => Err(SettingsError::caused(self.file.place(&key), problem, cause)),
         }
@@ -116,7 +172,8 @@ impl Layers<'_> {
 
     /// Reads a setting with a default, the one that help shows.
     pub(crate) fn required<T>(&self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, SettingsError> {
-        let default = || Raw { text: self.row(key).default.to_owned(), from: Origin::Default, shown: true };
+        let default =
+            || Raw { text: self.row(key).default.to_owned(), from: Origin::Default, shown: true, flaws: Vec::new() };
         let raw = self.raw(key)?.unwrap_or_else(default);
         self.parsed(key, &raw, parse)
     }
@@ -138,7 +195,8 @@ impl Layers<'_> {
                 (false, true) => format!("\"{}\"", clip(&raw.text)),
                 (false, false) => "<set>".to_owned(),
             };
-            self.error(key, raw, format!("expected {}, found {found}: {problem}", self.row(key).expected()))
+            let because = raw.because();
+            self.error(key, raw, format!("expected {}, found {found}: {problem}{because}", self.row(key).expected()))
         })
     }
 
@@ -183,7 +241,15 @@ impl Layers<'_> {
 
     /// Reads a path and makes it absolute.
     pub(crate) fn path(&self, key: &str) -> Result<Option<PathBuf>, SettingsError> {
-        self.optional(key, |text| Ok(self.world.absolute(Path::new(text))))
+        let Some(raw) = self.raw(key)?.filter(|raw| !raw.text.is_empty()) else {
+            return Ok(None);
+        };
+        // No such file exists, and the message about that would not show why.
+        let path = |text: &str| match raw.flaws.is_empty() {
+            true => Ok(self.world.absolute(Path::new(text))),
+            false => Err("not a path".to_owned()),
+        };
+        self.parsed(key, &raw, path).map(Some)
     }
 
     pub(crate) fn location(&self, key: &str) -> Result<Option<Location>, SettingsError> {
@@ -192,7 +258,11 @@ impl Layers<'_> {
         };
         // Passwords stand before an `@`, tokens in the query.
         raw.shown &= !raw.text.contains(['@', '?']);
-        self.parsed(key, &raw, |text| location(text, &credentials(key), self.world)).map(Some)
+        let location = |text: &str| match raw.flaws.is_empty() {
+            true => location(text, &credentials(key), self.world),
+            false => Err("neither a URL nor a path".to_owned()),
+        };
+        self.parsed(key, &raw, location).map(Some)
     }
 
     /// The items of a list.
@@ -222,7 +292,8 @@ impl Layers<'_> {
     pub(crate) fn headers(&self, key: &str) -> Result<Vec<(String, Secret)>, SettingsError> {
         let mut headers: Vec<(String, Secret)> = Vec::new();
         for (name, raw) in self.map(key)? {
-            http::check_header(&name, &raw.text).map_err(|error| self.error(key, &raw, error.why()))?;
+            http::check_header(&name, &raw.text)
+                .map_err(|error| self.error(key, &raw, error.why() + &raw.because()))?;
             if headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
                 return Err(self.error(key, &raw, "this header is set twice; keep one".to_owned()));
             }

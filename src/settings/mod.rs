@@ -24,6 +24,7 @@ mod walk;
 mod way_out;
 mod world;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -88,6 +89,8 @@ pub struct Settings {
     pub log_level: log::LevelFilter,
     /// Resource attributes of this host, in the order of the file.
     pub attributes: Vec<(String, String)>,
+    /// What a person should know about variables: each is said once, at the start and after a reload.
+    pub notes: Vec<String>,
 }
 
 /// Returns the absolute path of the settings file: from the flag, else from `OTELET_SETTINGS`, else the default.
@@ -110,8 +113,15 @@ pub fn path(flags: &Flags, world: &World) -> PathBuf {
 /// [`SettingsError`] for a settings file that cannot be read (missing is allowed at its default path), is not YAML, or
 /// has an unknown or repeated key or a value of the wrong shape; and for every invalid value that is not overridden.
 pub fn load(flags: &Flags, world: &World) -> Result<Settings, SettingsError> {
-    let file = File::read(SCHEMA, path(flags, world), world)?;
-    let layers = &Layers { flags, world, file };
+    if let Some(name) = SETTINGS_FILE.env()
+        && let Some(flaw) =
+            (world.var)(&name).and_then(|value| expand::flaw(value.to_str()?).filter(|_| !value.is_empty()))
+        && flags.file.is_none()
+    {
+        return Err(SettingsError::new(Place::Variable(name), format!("its value {flaw}")));
+    }
+    let layers =
+        &Layers { flags, world, file: File::read(SCHEMA, path(flags, world), world)?, notes: RefCell::default() };
     let config = ConfigSettings::read(layers)?;
     let collector = CollectorSettings::read(layers)?;
     let report = ReportSettings::read(layers)?;
@@ -138,6 +148,7 @@ pub fn load(flags: &Flags, world: &World) -> Result<Settings, SettingsError> {
         runtime_dir,
         log_level,
         attributes,
+        notes: Vec::new(),
     };
     adopt_kloudmate(&mut settings, layers)?;
     if settings.config.environment == Environment::Docker && settings.config.url.is_none() {
@@ -145,6 +156,7 @@ pub fn load(flags: &Flags, world: &World) -> Result<Settings, SettingsError> {
         settings.docker.socket.get_or_insert_with(|| DOCKER_SOCKET.into());
     }
     cross_check(&settings, layers)?;
+    settings.notes = layers.notes.take();
     Ok(settings)
 }
 
@@ -156,6 +168,7 @@ impl Settings {
     pub fn secrets(&self) -> Vec<String> {
         let maps = [
             &self.config.headers,
+            &self.config.fallback_headers,
             &self.report.headers,
             &self.export.headers,
             &self.webhook.headers,
@@ -180,7 +193,11 @@ fn adopt_kloudmate(settings: &mut Settings, layers: &Layers) -> Result<(), Setti
         return Ok(());
     }
     let own = OwnSettings { has_file: layers.file.is_there, has_url };
-    let Some(adopted) = adopt(layers.flags, layers.world, own)? else {
+    let adopted = adopt(layers.flags, layers.world, own)?;
+    if adopted.is_some() {
+        note_flaws(layers);
+    }
+    let Some(adopted) = adopted else {
         if asked_for {
             settings.config.kloudmate = Some(KloudMateSettings { api_key: None, docker: false, first_config: None });
         }
@@ -211,6 +228,16 @@ fn adopt_kloudmate(settings: &mut Settings, layers: &Layers) -> Result<(), Setti
         }
     }
     Ok(())
+}
+
+/// Notes the flaws of KloudMate's variables.
+fn note_flaws(layers: &Layers) {
+    for row in sections::kloudmate::KLOUDMATE_ROWS {
+        let value = (layers.world.var)(row.variable).filter(|value| !value.is_empty());
+        if let Some(flaw) = value.and_then(|value| expand::flaw(value.to_str()?)) {
+            layers.note(format!("{} {flaw}", row.variable));
+        }
+    }
 }
 
 /// Checks settings that need or exclude each other.

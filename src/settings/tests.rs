@@ -489,12 +489,18 @@ fn upper_case_http_proxy_is_not_trusted_under_a_cgi_server() {
 }
 
 #[test]
-fn an_invalid_proxy_is_refused_without_repeating_it() {
+fn an_invalid_proxy_is_refused_without_repeating_it_if_it_was_set_for_the_agent() {
+    let kinds = "only http:// proxies are supported; through them https:// is encrypted all the way";
     assert_eq!(
-        refused_in("", &world(&[("https_proxy", "socks5://me:hunter2@p:1")], &[])),
-        "https_proxy: expected URL, found <set>: only http:// proxies are supported; through them https:// is \
-         encrypted all the way"
+        refused_in("", &world(&[("OTELET_CONFIG_HTTPS_PROXY", "socks5://me:hunter2@p:1")], &[])),
+        format!("OTELET_CONFIG_HTTPS_PROXY: expected URL, found <set>: {kinds}")
     );
+    let settings = with_vars("", &[("https_proxy", "socks5://me:hunter2@p:1")]);
+    let needed = "requests for https:// that need a proxy fail until config.https_proxy is set (empty: no proxy)";
+    assert_eq!(settings.notes, [format!("https_proxy cannot be used: {kinds}; {needed}")]);
+    assert!(settings.secrets().contains(&"socks5://me:hunter2@p:1".to_owned()), "it is never printed");
+    // A proxy that is overruled is not judged at all.
+    assert_eq!(with_vars("config: {https_proxy: p:1}", &[("https_proxy", "socks5://p:1")]).notes, [""; 0]);
     for proxy in ["http://", "http://u:p@", "a b:1"] {
         assert!(refused(&format!("config: {{http_proxy: \"{proxy}\"}}")).contains("http://host:port"));
     }
@@ -698,6 +704,7 @@ fn each_word_of_a_choice_is_the_value_of_that_name() {
     }
     let read = |key: &str, settings: &Settings| match key {
         "config.protocol" => name(settings.config.protocol),
+        "config.redirects" => name(settings.config.redirects),
         "config.role" => name(settings.config.role),
         "collector.log" => name(settings.collector.log),
         "export.metrics" => name(settings.export.metrics),
@@ -733,4 +740,36 @@ fn an_invalid_public_key_is_refused_without_repeating_it() {
             "{message}"
         );
     }
+}
+
+#[test]
+fn a_flaw_of_a_variable_is_named() {
+    for (value, flaw) in [
+        ("", Some("is empty")),
+        ("a\r", Some("ends with a carriage return")),
+        ("\"a\"", Some("is in quotes")),
+        ("'a'", Some("is in quotes")),
+        ("'a'\r", Some("ends with a carriage return")),
+        (" a", Some("begins or ends with a blank")),
+        ("a\n", Some("begins or ends with a blank")),
+        ("\"", None),
+        ("\"a'", None),
+        ("a \"b\" c", None),
+    ] {
+        let found = super::expand::flaw(value);
+        assert_eq!(found.is_some(), flaw.is_some(), "{value:?}");
+        assert!(found.unwrap_or_default().starts_with(flaw.unwrap_or_default()), "{value:?}: {found:?}");
+    }
+    let km = [("KM_API_KEY", "k"), ("KM_UPDATE_ENDPOINT", "\"https://c.example/config-check\"")];
+    assert!(
+        refused_in("", &world(&km, &[]))
+            .ends_with("; its value is in quotes, which count as part of it; leave them out")
+    );
+    let settings = with_vars("attributes: {a: '${env:A}-${env:B:-x}'}", &[("A", "'1'"), ("B", "")]);
+    assert_eq!(settings.notes.len(), 2, "{:?}", settings.notes);
+    assert!(
+        settings.notes[0]
+            .ends_with("attributes.a: the variable A is in quotes, which count as part of it; leave them out")
+    );
+    assert!(settings.notes[1].ends_with("attributes.a: the variable B is empty"), "{:?}", settings.notes);
 }

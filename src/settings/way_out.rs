@@ -21,6 +21,8 @@ pub struct WayOut {
     /// Whether the caller needs the body of the answer. Otherwise only the status matters, and a large or garbled
     /// answer is a sign of a wrong URL.
     pub wants_body: bool,
+    /// The setting that allows redirects to other servers, where that would help.
+    pub redirects: Option<&'static str>,
     /// Why no client certificate is shown where the settings have one.
     pub no_certificate: Option<&'static str>,
 }
@@ -50,6 +52,7 @@ impl WayOut {
         credentials: &["config.headers", "config.bearer_token_file"],
         max_size: Some("config.max_size"),
         wants_body: true,
+        redirects: None,
         no_certificate: None,
     };
 
@@ -63,7 +66,11 @@ impl WayOut {
         match error {
             HttpError::Url(why) => format!("{}: {}", self.url, bad_url(why, &self.credentials.join(" or "))),
             HttpError::Header { name, why } => format!("{}.{name}: {why}", self.headers),
-            HttpError::Proxy { scheme, why } => format!("config.{scheme}_proxy: {why}"),
+            HttpError::Proxy { scheme, why } => {
+                format!(
+                    "config.{scheme}_proxy, or the variable {scheme}_proxy: {why}; set config.{scheme}_proxy, to nothing for none"
+                )
+            }
             HttpError::Unpaired { set } => {
                 let other = if *set == TlsFile::ClientKey { TlsFile::ClientCert } else { TlsFile::ClientKey };
                 format!("{}: needs {} as well", name_of(*set), name_of(other))
@@ -91,7 +98,7 @@ impl WayOut {
                 format!("{url}: sends far more than {} allows{}", self.limit(*limit), self.wrong_server())
             }
             HttpError::Redirect { why, .. } => format!("{error}; {}", self.redirected(why)),
-            HttpError::Encoded { .. } => format!("{error}; check {} and the proxies before it", self.url),
+            HttpError::Encoded { .. } => format!("{error}; switch it off at {} or a proxy before it", self.url),
             HttpError::Status { status, .. } => format!("{error}{}", self.after(*status)),
             HttpError::Protocol { .. } => format!("{error}{}", self.wrong_server()),
             HttpError::Identity { .. }
@@ -133,13 +140,20 @@ impl WayOut {
     fn redirected(&self, why: &RedirectError) -> String {
         let to = match why {
             RedirectError::Elsewhere { to, .. } | RedirectError::LosesBody { to, .. } => to,
-            RedirectError::Unusable | RedirectError::Loop { .. } => return format!("check {}", self.url),
+            RedirectError::Unusable { .. } | RedirectError::Loop { .. } => return format!("check {}", self.url),
         };
         let short = |ends: &[&str]| ends.iter().find_map(|end| to.strip_suffix(end)).map(str::to_owned);
         match self.target {
-            Target::Whole => format!("set {} to it if that is right", self.url),
+            Target::Whole => {
+                let or =
+                    self.redirects.map(|it| format!("; or set {it} to any: https:// is followed, without credentials"));
+                format!("set {} to it if that is right{}", self.url, or.unwrap_or_default())
+            }
             Target::Without(ends) => match short(ends) {
                 Some(short) => format!("set {} to {short} if that is right", self.url),
+                None if self.redirects.is_some() => {
+                    format!("check {}, or set {} to any", self.url, self.redirects.unwrap_or_default())
+                }
                 None => format!("check {}", self.url),
             },
             Target::Elsewhere => format!("check {}", self.url),
@@ -222,8 +236,8 @@ mod tests {
             ),
             (
                 WEBHOOK,
-                redirect(RedirectError::Unusable),
-                "redirects to something that is not a usable http:// or https:// URL; check webhook.url",
+                redirect(RedirectError::Unusable { to: "ftp://b.example/".to_owned() }),
+                "redirects to something that is not a usable http:// or https:// URL: ftp://b.example/; check webhook.url",
             ),
             (WayOut::CONFIG, size(), "body is larger than config.max_size 64KiB"),
             (WEBHOOK, size(), "body is larger than 64KiB; check webhook.url"),
@@ -239,8 +253,8 @@ mod tests {
             ),
             (
                 WEBHOOK,
-                HttpError::Encoded { url: url(), encoding: "gzip".to_owned() },
-                "answered with content-encoding gzip, which was not asked for; check webhook.url and the proxies before it",
+                HttpError::Encoded { url: url(), encoding: "br".to_owned() },
+                "answered with content-encoding br, which was not asked for; only gzip and deflate are read; switch it off at webhook.url or a proxy before it",
             ),
             (WayOut::CONFIG, garbled(), "answer is not valid HTTP"),
             (WEBHOOK, garbled(), "answer is not valid HTTP; check webhook.url"),
@@ -291,7 +305,11 @@ mod tests {
                 HttpError::Status { url: url(), status: 407 },
                 "the proxy wants a user and password: set config.http_proxy to http://user:password@host:port",
             ),
-            (WEBHOOK, HttpError::Proxy { scheme: "https", why: "not a proxy" }, "config.https_proxy: not a proxy"),
+            (
+                WEBHOOK,
+                HttpError::Proxy { scheme: "https", why: "not a proxy" },
+                "config.https_proxy, or the variable https_proxy: not a proxy; set config.https_proxy, to nothing for none",
+            ),
             (
                 WEBHOOK,
                 HttpError::Unpaired { set: TlsFile::ClientKey },

@@ -22,7 +22,7 @@ use says::poll;
 
 use super::inbox::Inbox;
 use super::{Answer, Failure, FailureKind, Offer, Orders, Protocol, Report, bad_setting, bad_status};
-use crate::http::{self, Method, Request, Response, USER_AGENT, check_header, parse_url, public};
+use crate::http::{self, Method, Reads, Redirects, Request, Response, USER_AGENT, check_header, parse_url, public};
 use crate::os::Environment;
 use crate::settings::{PROXY_PASSWORD, Secret, WayOut};
 
@@ -121,7 +121,7 @@ impl KloudMate {
 
     fn read(&self, response: Response) -> Result<Answer, Failure> {
         let advice = match response.status {
-            200 => return self.understand(&response.body),
+            200 | 203 => return self.understand(&response.body),
             401 | 403 => "; check the key: KM_API_KEY, api-key in agent.yaml",
             404 | 410 => "; check the URL: config.url, or KM_UPDATE_ENDPOINT, update-endpoint in agent.yaml",
             407 => PROXY_PASSWORD,
@@ -199,7 +199,14 @@ impl Protocol for KloudMate {
     fn request(&self, report: &Report, _conditional: bool) -> Result<Request, Failure> {
         let says = poll(report, &self.role);
         let body = serde_json::to_vec(&says).expect("an object of texts and booleans");
-        Ok(Request { method: Method::Post, url: self.url.clone(), headers: self.headers.clone(), body })
+        Ok(Request {
+            method: Method::Post,
+            url: self.url.clone(),
+            headers: self.headers.clone(),
+            body,
+            reads: Reads::Whole,
+            redirects: Redirects::Same,
+        })
     }
 
     fn offer(&self, response: Response) -> Result<Answer, Failure> {

@@ -28,7 +28,12 @@ use otelet_config::signature::AcceptedSignature;
 use otelet_core::decide::Freshness;
 
 /// The way out for the servers that `config.fallback` lists.
-const FALLBACK: WayOut = WayOut { url: "its entry in config.fallback", ..WayOut::CONFIG };
+const FALLBACK: WayOut = WayOut {
+    url: "its entry in config.fallback",
+    headers: "config.fallback_headers",
+    credentials: &["config.fallback_headers"],
+    ..WayOut::CONFIG
+};
 
 /// The sources that the settings name, in their order. The core decides which of them is asked.
 pub struct Source {

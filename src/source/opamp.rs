@@ -146,7 +146,10 @@ impl OpAmp {
         let route = state.route();
         if !leave && state.route != Some(route) {
             // The server of this route may know nothing yet.
-            (state.full, state.known) = (true, Parts::default());
+            state.full = true;
+        }
+        if state.full {
+            state.known = Parts::default();
         }
         let (mut message, parts) = match leave {
             false => state.compose(report, conditional),
@@ -165,7 +168,7 @@ impl OpAmp {
         &self,
         state: &mut ClientState,
         report: &Report,
-        mut message: AgentToServer,
+        message: AgentToServer,
         parts: Parts,
         route: Route,
         request: &mut Request,
@@ -177,8 +180,6 @@ impl OpAmp {
         };
         let way_out = way_out(&connection);
         state.sequence += 1;
-        message.sequence_num = state.sequence;
-        state.shrink(&mut message);
         let uid = state.uid(report);
         request.method = Method::Post;
         request.url = connection.url.unwrap_or_else(|| self.url.clone());
@@ -187,12 +188,18 @@ impl OpAmp {
             request.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
             request.headers.push((name, value));
         }
+        // A list that was left out because it is too large counts as not said.
+        let listed_components = state.list_components
+            && message.available_components.as_ref().is_some_and(|told| {
+                let all = report.components.as_deref().map(describe::components).unwrap_or_default();
+                told.components.len() == all.len()
+            });
         request.body = message.encode_to_vec();
         state.sent_at = report.status.written_at.clone();
         state.pending = Some(PendingMessage {
             parts,
             full: state.full,
-            listed_components: state.list_components,
+            listed_components,
             leave: message.agent_disconnect.is_some(),
             size: request.body.len(),
             uid,
@@ -230,6 +237,7 @@ impl OpAmp {
             state.left = true;
             return Ok(Answer { offer: Offer::Unchanged, orders: Orders { again: true, ..Orders::default() } });
         }
+        let sent_too_large = response.status == 413;
         let heard = self.understand(state, &sent, response);
         if let Err(failed) = &heard {
             state.well = false;
@@ -238,7 +246,7 @@ impl OpAmp {
                 state.failures = state.failures.saturating_add(1);
             }
             match sent.route {
-                Route::Candidate if throttled => self.try_again(state, &failed.message),
+                Route::Candidate if throttled || sent_too_large => self.try_again(state, &failed.message),
                 Route::Candidate => self.give_up(state, &failed.message),
                 Route::Settings | Route::Kept => {}
             }
@@ -257,15 +265,15 @@ impl OpAmp {
     ) -> Result<ServerToAgent, Failure> {
         let shown = &sent.shown;
         let advice = match response.status {
-            200 => String::new(),
-            413 => {
-                // Never send this message again: the next one is shorter.
-                state.too_large = Some(sent.size);
+            200 | 203 => String::new(),
+            413 if sent.parts.iter().any(Option::is_some) => {
+                // This message is not sent again: the next one is smaller.
+                state.refused.too_large(sent.size);
                 let size = units::format_size(sent.size as u64);
-                let why =
-                    format!("{shown}: answered 413; {size} is too large for it, the next message will be shorter");
-                return Err(failure(FailureKind::Status, why));
+                format!("; {size} is too large for it, the next message will be shorter")
             }
+            // No message is smaller than a poll, so it is not to blame.
+            413 => format!(" to {} bytes; is a proxy or another server at {}?", sent.size, sent.way_out.url),
             429 | 503 => {
                 let retry_after = Some(response.retry_after.unwrap_or_else(|| state.throttle()));
                 return Err(bad_status(shown, response.status, "", retry_after));
@@ -273,11 +281,15 @@ impl OpAmp {
             401 | 403 => sent.way_out.wants_credentials(),
             404 | 405 | 410 => format!("; check {}, an OpAMP server is often at /v1/opamp", sent.way_out.url),
             407 => PROXY_PASSWORD.to_owned(),
+            411 => format!("; a proxy before {} does not pass requests on whole", sent.way_out.url),
             415 => format!("; is {} that of an OpAMP server?", sent.way_out.url),
+            431 => format!("; it takes no headers as large as these{}", sent.way_out.wants_credentials()),
+            502 | 504 => format!("; a gateway says so: the server behind {} does not answer it", sent.way_out.url),
+            511 => "; this network wants a login first".to_owned(),
             _ => String::new(),
         };
-        if response.status != 200 {
-            return Err(bad_status(shown, response.status, &advice, None));
+        if !matches!(response.status, 200 | 203) {
+            return Err(bad_status(shown, response.status, &advice, response.retry_after));
         }
         for (path, what, most) in
             [(&[3, 1, 1][..], "config files", merge::MAX_FILES), (&[4, 2, 2, 1], "headers", connection::MAX_HEADERS)]
@@ -317,8 +329,11 @@ impl OpAmp {
                 ("is not available", Some(wait))
             }
             kind => {
-                // The server would refuse the same parts again, so they count as acknowledged.
+                // The server would refuse the same parts again, so they count as acknowledged for a while.
                 state.acknowledge(sent);
+                if sent.parts.iter().any(Option::is_some) {
+                    state.refused.bad(sent.parts);
+                }
                 (if kind == wire::ErrorType::BadRequest { "calls it a bad request" } else { "failed" }, None)
             }
         };
@@ -329,6 +344,7 @@ impl OpAmp {
     /// Follows the server's message, in the order that the specification gives.
     fn obey(&self, state: &mut ClientState, sent: &PendingMessage, message: ServerToAgent) -> Answer {
         state.acknowledge(sent);
+        state.count_good(sent);
         state.well = true;
         (state.failures, state.throttled) = (0, 0);
         if message.capabilities != 0 {

@@ -7,7 +7,7 @@ use super::{
     Answer, Failure, FailureKind, Offer, Protocol, Report, Validators, bad_setting, builtin, file, inbox, kloudmate,
     opamp, url,
 };
-use crate::http::{Client, HttpError, Method, Request, parse_url, public, read_regular};
+use crate::http::{Client, HttpError, Method, Reads, Redirects, Request, parse_url, public, read_regular};
 use crate::os::Environment;
 use crate::settings::{ConfigSettings, Location, ProtocolName, Target, WayOut};
 use otelet_config::signature;
@@ -29,6 +29,8 @@ pub(super) enum Kind {
         shown: String,
         /// The URL and the headers of the signature of a plain config.
         signature: Option<(String, Vec<(String, String)>)>,
+        /// The redirects that its signature follows.
+        redirects: Redirects,
     },
 }
 
@@ -38,7 +40,7 @@ impl Origin {
         protocol: ProtocolName,
         settings: &ConfigSettings,
         state_dir: &Path,
-        way_out: WayOut,
+        mut way_out: WayOut,
     ) -> Result<Self, Failure> {
         let key = match &settings.public_key {
             Some(text) => Some(PublicKey::parse(text).map_err(|error| bad_setting("config.public_key", error))?),
@@ -50,9 +52,21 @@ impl Origin {
             }
             Location::Url(url) => url,
         };
-        let headers: Vec<_> =
-            settings.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
-        let token = settings.bearer_token_file.clone();
+        // Credentials go to the server that they were set for.
+        let is_first = settings.url.as_ref() == Some(location) && way_out == WayOut::CONFIG;
+        let is_same = is_first || matches!(&settings.url, Some(Location::Url(first)) if is_same_server(first, url));
+        let mut headers: Vec<(String, String)> = Vec::new();
+        let own = [(!is_first, &settings.fallback_headers), (is_same, &settings.headers)];
+        for (name, value) in own.into_iter().filter(|(sent, _)| *sent).flat_map(|(_, headers)| headers) {
+            if !headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                headers.push((name.clone(), value.expose().to_owned()));
+            }
+        }
+        let has_own = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        let token = settings.bearer_token_file.clone().filter(|_| is_first || is_same && !has_own);
+        if !is_first && is_same {
+            way_out.credentials = &["config.fallback_headers", "config.headers", "config.bearer_token_file"];
+        }
         if key.is_some() && protocol != ProtocolName::Get {
             let why = format!(
                 "a signature is a file beside the config's file or URL; the protocol {protocol} has no place for it"
@@ -61,14 +75,15 @@ impl Origin {
         }
         let signature = key.is_some().then(|| (signature::url_beside(url), headers.clone()));
         let protocol: Box<dyn Protocol> = match protocol {
-            ProtocolName::Get => Box::new(url::Get::new(url, headers, token, way_out)?),
+            ProtocolName::Get => Box::new(url::Get::new(url, headers, token, way_out)?.following(settings.redirects)),
             ProtocolName::KloudMate => Box::new(new_kloudmate(url, headers, settings, state_dir)?),
             ProtocolName::OpAmp => Box::new(opamp::OpAmp::new(url, settings, Some(state_dir.join("opamp.json")))?),
         };
         let bad = |error: HttpError| way_out.failure(&error);
         let client = Box::new(Client::new(&settings.http()).map_err(bad)?);
         let shown = public(&parse_url(url).map_err(|error| bad(error.into()))?);
-        Ok(Self { kind: Kind::Server { client, protocol, shown, signature }, key })
+        let redirects = settings.redirects;
+        Ok(Self { kind: Kind::Server { client, protocol, shown, signature, redirects }, key })
     }
 
     pub(super) fn exchange(&self, report: &Report, conditional: bool) -> Result<(Answer, Freshness), Failure> {
@@ -126,13 +141,20 @@ impl Origin {
                     Ok(bytes) => Ok(bytes),
                 }
             }
-            Kind::Server { client, protocol, signature, .. } => {
+            Kind::Server { client, protocol, signature, redirects, .. } => {
                 let (url, headers) = signature.clone().expect("made together with the key");
                 let way_out = WayOut { target: Target::Without(&[signature::SUFFIX]), ..protocol.way_out() };
-                let response = client.send(&Request { method: Method::Get, url, headers, body: Vec::new() });
+                let response = client.send(&Request {
+                    method: Method::Get,
+                    url,
+                    headers,
+                    body: Vec::new(),
+                    reads: Reads::Whole,
+                    redirects: *redirects,
+                });
                 let response = response.map_err(|error| way_out.failure(&error))?;
                 match response.status {
-                    200 => Ok(response.body),
+                    200 | 203 => Ok(response.body),
                     404 | 410 => Ok(Vec::new()),
                     status => Err(Failure {
                         message: format!("{}.minisig: answered {status}", self.describe()),
@@ -159,6 +181,16 @@ impl Origin {
             Kind::Server { shown, .. } => shown.clone(),
         }
     }
+}
+
+/// Whether two URLs have scheme, host and port in common.
+fn is_same_server(one: &str, other: &str) -> bool {
+    let server = |url| {
+        let url = parse_url(url).ok()?;
+        let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 });
+        Some((url.scheme_str()?.to_ascii_lowercase(), url.host()?.to_ascii_lowercase(), port))
+    };
+    server(one).is_some_and(|one| server(other) == Some(one))
 }
 
 /// KloudMate's protocol, with the config that was announced to an earlier agent.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
 use super::{Answer, Failure, FailureKind, Offer, Protocol, Report, Validators, bad_setting, bad_status};
-use crate::http::{self, Method, Request, Response, Stamp, USER_AGENT, check_header, parse_url, public};
+use crate::http::{
+    self, Method, Reads, Redirects, Request, Response, Stamp, USER_AGENT, check_header, parse_url, public,
+};
 use crate::settings::{PROXY_PASSWORD, WayOut};
 
 /// The preferred content types: YAML under its three names, then anything else.
@@ -22,6 +24,7 @@ pub struct Get {
     headers: Vec<(String, String)>,
     token_file: Option<PathBuf>,
     way_out: WayOut,
+    redirects: Redirects,
     state: Mutex<GetState>,
 }
 
@@ -62,7 +65,17 @@ impl Get {
             }
         }
         all.extend(headers);
-        Ok(Self { url: url.to_owned(), shown, headers: all, token_file, way_out, state: Mutex::default() })
+        let redirects = Redirects::Same;
+        Ok(Self { url: url.to_owned(), shown, headers: all, token_file, way_out, redirects, state: Mutex::default() })
+    }
+
+    /// The same, following these redirects.
+    pub fn following(mut self, redirects: Redirects) -> Self {
+        if redirects == Redirects::Same {
+            self.way_out.redirects = Some("config.redirects");
+        }
+        self.redirects = redirects;
+        self
     }
 
     fn ask(&self, conditional: bool) -> Result<Request, Failure> {
@@ -77,13 +90,26 @@ impl Get {
             headers.extend(etag.map(|etag| ("If-None-Match".into(), etag)));
             headers.extend(last_modified.map(|date| ("If-Modified-Since".into(), date)));
         }
-        Ok(Request { method: Method::Get, url: self.url.clone(), headers, body: Vec::new() })
+        Ok(Request {
+            method: Method::Get,
+            url: self.url.clone(),
+            headers,
+            body: Vec::new(),
+            reads: Reads::Whole,
+            redirects: self.redirects,
+        })
     }
 
     fn read(&self, response: Response) -> Result<Offer, Failure> {
         let mut state = self.lock();
+        if let Some(away) = response.away.as_ref().filter(|_| !matches!(response.status, 200 | 203 | 304)) {
+            // The settings for the first server are not to blame.
+            let advice = format!("; {} redirects to it", self.shown);
+            return Err(bad_status(away, response.status, &advice, response.retry_after));
+        }
         let advice = match response.status {
-            200 => {
+            // 203 comes from a proxy that has changed something on the way (RFC 9110, 15.3.4).
+            200 | 203 => {
                 let offer = Offer::of(response.body);
                 // A 304 after a blank body would leave the agent without a config.
                 state.validators = match offer {

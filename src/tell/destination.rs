@@ -4,10 +4,14 @@
 use std::time::Duration;
 
 use crate::http::{
-    Client, HttpError, HttpSettings, Method, Request, Response, USER_AGENT, check_header, parse_url, public,
+    Client, HttpError, HttpSettings, Method, Reads, Redirects, Request, Response, USER_AGENT, check_header, parse_url,
+    public,
 };
 use crate::settings::{Secret, WayOut};
 use otelet_core::decide::Failure;
+
+/// The most that is read of an answer, in bytes: it only says how much was rejected, if anything.
+const LARGEST_ANSWER: u64 = 64 * 1024;
 
 /// The server of one sender.
 pub struct Destination {
@@ -37,7 +41,7 @@ impl Destination {
             check_header(name, value.expose()).map_err(bad)?;
             all.push((name.clone(), value.expose().to_owned()));
         }
-        let client = Client::new(http).map_err(bad)?;
+        let client = Client::new(&HttpSettings { max_size: LARGEST_ANSWER, ..http.clone() }).map_err(bad)?;
         Ok(Self { client, headers: all, way_out })
     }
 
@@ -50,13 +54,22 @@ impl Destination {
         parse_url(url).map(drop).map_err(|error| self.failure(&error.into()))
     }
 
-    /// Sends a body, and blocks for up to the client's time limit: it is called on a thread of its own.
+    /// Sends a body, and blocks for up to the client's time limit: it is called on a thread of its own. The status of the
+    /// answer decides: what was taken must not be sent again because of the words behind it.
     ///
     /// # Errors
     ///
     /// An [`HttpError`] if there is no valid answer; [`failure`](Self::failure) explains it.
     pub fn post(&self, url: &str, body: Vec<u8>) -> Result<Response, HttpError> {
-        self.client.send(&Request { method: Method::Post, url: url.to_owned(), headers: self.headers.clone(), body })
+        let (url, headers) = (url.to_owned(), self.headers.clone());
+        self.client.send(&Request {
+            method: Method::Post,
+            url,
+            headers,
+            body,
+            reads: Reads::Beginning,
+            redirects: Redirects::Same,
+        })
     }
 
     /// The failure for an error, with the settings to check.

@@ -11,6 +11,7 @@ const WAY_OUT: WayOut = WayOut {
     url: "report.url",
     headers: "report.headers",
     credentials: &["report.headers"],
+    max_size: None,
     wants_body: false,
     ..WayOut::CONFIG
 };

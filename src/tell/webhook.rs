@@ -8,14 +8,10 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::destination::Destination;
-use crate::http::HttpSettings;
 use crate::settings::{Settings, WayOut};
 use otelet_config::redact::Redactor;
 use otelet_core::decide::{AlertMessage, Clocks, Failure};
 use otelet_core::units::rfc3339;
-
-/// The most that is read of an answer, in bytes: only the status matters.
-const LARGEST_ANSWER: u64 = 64 * 1024;
 
 /// The settings that alerts are sent by.
 const WAY_OUT: WayOut = WayOut {
@@ -40,7 +36,7 @@ impl Webhook {
     /// A [`Failure`] if the URL, a header or a proxy can never work.
     pub fn new(settings: &Settings) -> Result<Option<Self>, Failure> {
         let Some(url) = &settings.webhook.url else { return Ok(None) };
-        let http = HttpSettings { max_size: LARGEST_ANSWER, ..settings.config.http() };
+        let http = settings.config.http();
         let destination = Destination::new(&http, "application/json", &settings.webhook.headers, WAY_OUT)?;
         destination.check(url)?;
         Ok(Some(Self { destination, url: url.clone() }))

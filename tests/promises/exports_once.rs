@@ -195,6 +195,27 @@ fn data_kept_during_an_outage_arrives_once_afterwards() {
 }
 
 #[test]
+fn a_proxy_or_portal_that_answers_for_the_backend_costs_no_data() {
+    for status in [407, 511] {
+        let (host, sink) = exporting();
+        sink.answer(Answer::status(status));
+        let agent = host.agent_running(&config("good"));
+        agent.logs("export failed: ");
+        status_when(&host, &agent, |status| status.export.waiting_points > 150);
+
+        sink.answer(accepted());
+
+        let at_last = sink.wait_for("what was sent in vain", |asked| {
+            let (refused, accepted) = (snapshots_with(asked, status), snapshots(asked));
+            !refused.is_empty() && refused.iter().all(|time| accepted.contains(time))
+        });
+        let times = snapshots(&at_last);
+        assert!(times.is_sorted_by(|one, other| one < other), "each once, in order: {times:?}");
+        assert_eq!(super::exports_once::status(&host, &agent).losses.export, Default::default());
+    }
+}
+
+#[test]
 fn retry_after_of_a_backend_is_obeyed() {
     let (host, sink) = exporting();
     host.set("export.metrics", "none");

@@ -105,3 +105,41 @@ fn when_no_source_answers_each_is_named() {
     assert!(line.contains("answered 503") && line.contains("answered 404"), "{line}");
     agent.signal(Signal::TERM);
 }
+
+#[test]
+fn a_fallback_gets_the_credentials_that_were_set_for_it() {
+    let spare = config("spare");
+    let (host, second) = host_with_fallback(&spare, "1h");
+    std::fs::write(host.path("token"), "hunter2").unwrap();
+    host.set("config.bearer_token_file", &host.path("token").display().to_string());
+    host.set("config.headers", "{X-Key: hunter2}");
+    host.set("config.fallback_headers", "{X-Spare: '1'}");
+    // On the server of config.url it is the same server; a fallback there gets its headers too.
+    host.set("config.fallback", &format!("['{}', '{}']", host.server.at("/spare.yaml"), second.url()));
+    host.server.answer(Answer::status(503));
+
+    let agent = host.agent().start();
+
+    agent.applied(&spare);
+    for request in second.requests() {
+        assert_eq!((request.header("x-key"), request.header("authorization")), (None, None));
+        assert_eq!(request.header("x-spare"), Some("1"));
+    }
+    let asked = host.server.requests();
+    let same = asked.iter().find(|request| request.path == "/spare.yaml").expect("the first fallback was asked");
+    assert_eq!((same.header("x-key"), same.header("authorization")), (Some("hunter2"), Some("Bearer hunter2")));
+    assert_eq!(same.header("x-spare"), Some("1"));
+    assert_eq!(asked[0].header("x-spare"), None);
+}
+
+#[test]
+fn a_fallback_that_wants_credentials_names_their_setting() {
+    let (host, second) = host_with_fallback(&config("spare"), "1h");
+    host.set("config.headers", "{X-Key: hunter2}");
+    host.server.answer(Answer::status(503));
+    second.answer(Answer::status(401));
+
+    let agent = host.agent().start();
+
+    agent.logs(&format!("{}: answered 401; check config.fallback_headers", second.url()));
+}

@@ -22,9 +22,11 @@ mod exports_to_the_collector;
 mod falls_back_to_other_sources;
 mod finds_its_collector;
 mod follows_a_file;
+mod follows_signed_urls;
 mod gives_the_collector_its_limits;
 #[cfg(unix)]
 mod installs_and_uninstalls;
+mod is_not_silenced_by_a_refusal;
 mod is_useful_without_a_server;
 mod keeps_its_identity;
 mod keeps_its_log_small;
@@ -42,6 +44,8 @@ mod outlives_the_engine;
 mod passes_the_body_byte_for_byte;
 mod passes_the_log_on;
 mod polls_politely;
+
+mod reads_compressed_answers;
 mod reaps_as_pid_1;
 mod refuses_what_the_collector_refuses;
 mod reloads_on_sighup;
@@ -81,6 +85,8 @@ mod survives_a_hostile_server;
 mod survives_torn_files;
 #[cfg(unix)]
 mod tells_its_service_manager;
+mod tolerates_its_environment;
+mod understands_unusual_answers;
 mod validates_without_starting_anything;
 mod waits_for_a_missing_collector;
 #[cfg(unix)]

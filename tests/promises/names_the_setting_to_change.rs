@@ -10,7 +10,6 @@ use super::server::{Answer, Server};
 const REPORT: &str = "report not taken: ";
 const ALERT: &str = "alerts not taken by the webhook: ";
 const EXPORT: &str = "export failed: ";
-const REFUSED: &str = "export refused: ";
 const TAKEN: &str = "export accepted, but it is unknown whether part of it was rejected: ";
 
 fn reporting() -> (Host, Server) {
@@ -54,13 +53,6 @@ fn bad_header() -> Answer {
     Answer::Raw(b"HTTP/1.1 200 OK\r\nno header at all\r\n\r\n".to_vec())
 }
 
-/// A body that is compressed although the request did not ask for it.
-fn compressed() -> Answer {
-    Answer::Status(200, vec![("Content-Encoding".into(), "gzip".into())], b"\x1f\x8b".to_vec())
-}
-
-const ENCODED: &str = "answered with content-encoding gzip, which was not asked for";
-
 #[test]
 fn a_report_that_is_redirected() {
     let told = complaint(reporting(), redirect("https://new.example/in"), REPORT);
@@ -70,20 +62,10 @@ fn a_report_that_is_redirected() {
 }
 
 #[test]
-fn a_report_with_an_oversized_answer() {
-    let told = complaint(reporting(), Answer::HugeContentLength, REPORT);
-
-    assert_eq!(told, "SERVER/in: body is larger than config.max_size 4MiB; check report.url");
-}
-
-#[test]
 fn a_report_that_is_answered_with_a_bad_header() {
     let told = complaint(reporting(), bad_header(), REPORT);
     assert!(told.starts_with("SERVER/in: answer is not valid HTTP: "), "{told}");
     assert!(told.ends_with("; check report.url"), "{told}");
-
-    let told = complaint(reporting(), compressed(), REPORT);
-    assert_eq!(told, format!("SERVER/in: {ENCODED}; check report.url and the proxies before it"));
 }
 
 #[test]
@@ -103,20 +85,10 @@ fn an_alert_that_is_redirected_to_a_web_page() {
 }
 
 #[test]
-fn an_alert_with_an_oversized_answer() {
-    let told = complaint(alerting(), Answer::HugeContentLength, ALERT);
-
-    assert_eq!(told, "SERVER/in: body is larger than 64KiB; check webhook.url");
-}
-
-#[test]
 fn an_alert_that_is_answered_with_a_bad_header() {
     let told = complaint(alerting(), bad_header(), ALERT);
     assert!(told.starts_with("SERVER/in: answer is not valid HTTP: "), "{told}");
     assert!(told.ends_with("; check webhook.url"), "{told}");
-
-    let told = complaint(alerting(), compressed(), ALERT);
-    assert_eq!(told, format!("SERVER/in: {ENCODED}; check webhook.url and the proxies before it"));
 }
 
 #[test]
@@ -140,7 +112,7 @@ fn an_export_with_an_oversized_answer() {
     let told = complaint_after(&agent, TAKEN);
     server.wait_for_requests(6);
 
-    assert!(told.ends_with(": body is larger than config.max_size 4MiB; check export.to"), "{told}");
+    assert!(told.ends_with(": body is larger than 64KiB; check export.to"), "{told}");
     assert_eq!(agent.logged(TAKEN), 1);
     // The answer's status was good.
     assert_eq!(agent.logged(EXPORT), 0);
@@ -151,9 +123,6 @@ fn an_export_that_is_answered_with_a_bad_header() {
     let told = complaint(exporting(), bad_header(), EXPORT);
     assert!(told.starts_with("SERVER: answer is not valid HTTP: "), "{told}");
     assert!(told.ends_with("; check export.to"), "{told}");
-
-    let told = complaint(exporting(), compressed(), EXPORT);
-    assert_eq!(told, format!("SERVER: {ENCODED}; check export.to and the proxies before it"));
 }
 
 #[test]
@@ -197,7 +166,7 @@ fn refusal(host: &Host, settings: &str) -> String {
 
 #[test]
 fn a_proxy_that_wants_a_password() {
-    for (set, words) in [("report.url", REPORT), ("webhook.url", ALERT), ("export.to", REFUSED)] {
+    for (set, words) in [("report.url", REPORT), ("webhook.url", ALERT), ("export.to", EXPORT)] {
         let (host, proxy) = alerting();
         host.unset("webhook.url");
         host.set("config.http_proxy", &proxy.at(""));

@@ -72,6 +72,8 @@ fn get(url: impl Into<String>) -> Request {
         url: url.into(),
         headers: vec![("X-Token".into(), "s3cret".into())],
         body: Vec::new(),
+        reads: Reads::Whole,
+        redirects: Redirects::Same,
     }
 }
 

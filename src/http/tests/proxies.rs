@@ -122,10 +122,15 @@ fn settings_that_can_never_work_are_refused_without_their_secrets() {
     let https_proxy = |proxy: &str| HttpSettings { https_proxy: Some(proxy.into()), ..settings() };
     assert!(Client::new(&https_proxy("")).is_ok(), "empty means none");
     assert!(Client::new(&https_proxy("proxy.example:3128")).is_ok());
+    let server = Server::new();
     for proxy in ["socks5://u:s3cret@h:1", "https://u:s3cret@h", "http://u:s3cret@h:port", "::"] {
-        let said = refused(https_proxy(proxy)).to_string();
+        let settings = HttpSettings { no_proxy: "direct.invalid".into(), ..https_proxy(proxy) };
+        let said = fetch(&settings, "https://server.test/").unwrap_err().to_string();
         assert!(said.starts_with("proxy for https://: "), "{said}");
         assert!(!said.contains("s3cret"), "{said}");
+        // Who does not need it does not fail by it.
+        assert!(fetch(&settings, server.url()).is_ok());
+        assert_eq!(fetch(&settings, "https://direct.invalid/").unwrap_err().kind().word(), "resolve");
     }
     let half = HttpSettings { client_key_file: Some("key.pem".into()), ..settings() };
     assert_eq!(refused(half), HttpError::Unpaired { set: TlsFile::ClientKey });

@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-use super::super::test_server::Server;
+use super::super::test_server::{Answer, Server};
 use super::super::wire::CUT;
 use super::*;
 
@@ -223,4 +223,35 @@ fn tls_to_a_server_without_tls_is_reported() {
 
     let plain = Listening::new(|mut stream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
     assert_eq!(refused(&settings(), &plain), "answer is not TLS; is this an http:// server?");
+}
+
+#[test]
+fn a_redirect_to_another_server_takes_no_client_certificate_along() {
+    let dir = Dir::new();
+    let authority = Authority::new();
+    let identity = authority.sign(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]);
+    let settings = HttpSettings {
+        client_cert_file: Some(dir.write("cert.pem", &identity.cert)),
+        client_key_file: Some(dir.write("key.pem", &identity.key)),
+        ..trusting(dir.write("ca.pem", &authority.pem()))
+    };
+    let picky = tls_server(&authority.sign(|_| ()), Some(&authority), GOOD, false);
+    let open = tls_server(&authority.sign(|_| ()), None, GOOD, false);
+    let first = Server::new();
+    let client = Client::new(&settings).unwrap();
+    let request = Request { redirects: Redirects::Any, ..get(first.url()) };
+    let bucket = |server: &Listening| format!("https://{}/a?signature=s3cret", server.addr);
+
+    assert_eq!(send(&client, &get(bucket(&picky))).unwrap().body, b"ok", "it is shown to a server of the settings");
+    first.answer(Answer::RedirectTo(bucket(&picky)));
+    let refused = send(&client, &request).unwrap_err();
+    assert!(matches!(refused, HttpError::NoClientCertificate { .. }), "{refused}");
+    assert!(!refused.to_string().contains("s3cret"), "{refused}");
+
+    first.answer(Answer::RedirectTo(bucket(&open)));
+    let response = send(&client, &request).unwrap();
+    assert_eq!((&*response.body, response.away), (&b"ok"[..], Some(format!("https://{}/a", open.addr))));
+    assert!(response.traffic.received > 500, "its bytes count: {:?}", response.traffic);
+    let post = Request { method: Method::Post, ..request };
+    assert_eq!(send(&client, &post).unwrap_err().kind().word(), "redirect", "only a GET goes to others");
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
 use super::result::HttpDetails;
-use crate::http::{Client, HttpSettings, Method, Request};
+use crate::http::{Client, HttpError, HttpSettings, Method, Reads, Redirects, Request};
 use crate::settings::{Secret, Target, WayOut};
 
 /// The most that is read of a body, in bytes.
@@ -18,6 +18,7 @@ const WAY_OUT: WayOut = WayOut {
     credentials: &["checks[].headers"],
     max_size: None,
     wants_body: true,
+    redirects: None,
     no_certificate: Some("checks show none"),
 };
 
@@ -40,11 +41,24 @@ pub(super) fn check(
         HttpSettings { timeout, max_size: LARGEST_BODY, client_cert_file: None, client_key_file: None, ..http.clone() };
     let client = Client::new(&settings).map_err(|error| WAY_OUT.tell(&error))?.for_checks();
     let headers = wanted.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
-    let request = Request { method: Method::Get, url: wanted.url.into(), headers, body: Vec::new() };
+    let request = Request {
+        method: Method::Get,
+        url: wanted.url.into(),
+        headers,
+        body: Vec::new(),
+        reads: Reads::Beginning,
+        redirects: Redirects::Same,
+    };
     let response = client.send(&request);
     details.certificate_until = client.certificate_until();
     let response = response.map_err(|error| WAY_OUT.tell(&error))?;
     details.code = Some(response.status);
+    match &response.unread {
+        // The beginning is enough.
+        None | Some(HttpError::TooLarge { .. }) => {}
+        Some(HttpError::Encoded { .. }) if wanted.body.is_none() => {}
+        Some(error) => return Err(WAY_OUT.tell(error)),
+    }
     if !wanted.status.iter().any(|range| range.contains(&response.status)) {
         return Err(format!("answered {}", response.status));
     }

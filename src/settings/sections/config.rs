@@ -7,7 +7,7 @@ use std::time::Duration;
 use otelet_config::signature::PublicKey;
 
 use super::kloudmate::KloudMateSettings;
-use crate::http::{self, HttpSettings};
+use crate::http::{self, HttpSettings, Redirects};
 use crate::os::{self, Environment};
 use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
@@ -28,10 +28,12 @@ pub(crate) const ROWS: &[Row] = &[
     setting("config.fallback_after", Time(ms(0), hours(24)), "10m", "How long config.url may be silent before config.fallback is tried."),
     setting("config.public_key", Text("KEY"), "", "A minisign public key. A config is accepted only with a signature by this key beside it (.minisig), and only if it was not signed before the newest accepted one."),
     setting("config.poll_every", Time(ms(10), hours(24)), "30s", "Time between polls."),
+    setting("config.redirects", Choice("same|any"), "same", "Redirects of configs by plain GET that are followed: those on the same server, or any: also to other servers, over https:// and 3 times at most, such as signed URLs of object stores. These get no headers, token or client certificate."),
     setting("config.timeout", Time(secs(1), secs(600)), "30s", "Time limit for one exchange with the source."),
     setting("config.max_size", Size(KIB, 64 * MIB), "4MiB", "A larger config is refused."),
-    file_only("config.headers", Map, "Headers sent with each request, by name."),
-    setting("config.bearer_token_file", Text("PATH"), "", "A file with a token to send as `Authorization: Bearer`. Read again when it changes."),
+    file_only("config.headers", Map, "Headers sent with each request to the server of config.url, by name."),
+    file_only("config.fallback_headers", Map, "Headers sent with each request to the servers of config.fallback, by name. Those of config.url get config.headers and the token as well."),
+    setting("config.bearer_token_file", Text("PATH"), "", "A file with a token to send to the server of config.url as `Authorization: Bearer`. Read again when it changes."),
     setting("config.ca_file", Text("PATH"), "", "Certificate authorities to trust, in PEM, instead of the built-in ones."),
     setting("config.client_cert_file", Text("PATH"), "", "The client certificate to show to the server, in PEM. Needs the key."),
     setting("config.client_key_file", Text("PATH"), "", "The private key of the client certificate, in PEM."),
@@ -61,12 +63,16 @@ pub struct ConfigSettings {
     /// A public key in minisign's form.
     pub public_key: Option<String>,
     pub poll_every: Duration,
+    /// The redirects of configs that are followed.
+    pub redirects: Redirects,
     /// Time for one exchange in all.
     pub timeout: Duration,
     /// The largest config accepted, in bytes.
     pub max_size: u64,
-    /// Headers for each request; names are valid and differ, values have no line breaks.
+    /// Headers for the server of `url`; names are valid and differ, values have no line breaks.
     pub headers: Vec<(String, Secret)>,
+    /// Headers for the servers of `fallback`, likewise.
+    pub fallback_headers: Vec<(String, Secret)>,
     /// A file with a bearer token. Never set together with an `Authorization` header.
     pub bearer_token_file: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
@@ -129,9 +135,11 @@ impl ConfigSettings {
             fallback_after: layers.time("config.fallback_after")?,
             public_key: public_key(layers, "config.public_key")?,
             poll_every: layers.time("config.poll_every")?,
+            redirects: layers.choice("config.redirects", [Redirects::Same, Redirects::Any])?,
             timeout: layers.time("config.timeout")?,
             max_size: layers.size("config.max_size")?,
             headers: layers.headers("config.headers")?,
+            fallback_headers: layers.headers("config.fallback_headers")?,
             bearer_token_file: layers.path("config.bearer_token_file")?,
             ca_file: layers.path("config.ca_file")?,
             client_cert_file: layers.path("config.client_cert_file")?,
@@ -176,6 +184,16 @@ fn proxy(layers: &Layers, key: &str) -> Result<Option<Secret>, SettingsError> {
         return Ok(None);
     };
     let scheme = if key.ends_with("https_proxy") { "https" } else { "http" };
+    if let Some(name) = raw.common_variable()
+        && let Err(error) = http::parse_proxy(scheme, &raw.text)
+    {
+        // It was not set for this agent, and perhaps no request needs it. A request that does, fails.
+        layers.note(format!(
+            "{name} cannot be used: {}; requests for {scheme}:// that need a proxy fail until {key} is set (empty: no proxy)",
+            error.why()
+        ));
+        return Ok(Some(Secret::from(raw.text)));
+    }
     let checked = |text: &str| match http::parse_proxy(scheme, text) {
         Ok(_) => Ok(Secret::from(text.to_owned())),
         Err(error) => Err(error.why()),

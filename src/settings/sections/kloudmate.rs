@@ -14,6 +14,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::http;
 use crate::settings::error::{Place, SettingsError};
+use crate::settings::expand::flaw;
 use crate::settings::flags::Flags;
 use crate::settings::secret::Secret;
 use crate::settings::way_out::bad_url;
@@ -200,6 +201,11 @@ struct Value {
 
 impl Value {
     fn error(&self, problem: String) -> SettingsError {
+        let of_variable = matches!(self.place, Some(Place::Variable(_)));
+        let problem = match flaw(&self.text).filter(|_| of_variable) {
+            Some(flaw) => format!("{problem}; its value {flaw}"),
+            None => problem,
+        };
         match &self.place {
             Some(place @ Place::File(_)) => SettingsError::new(place.clone(), format!("{}: {problem}", self.name)),
             Some(place) => SettingsError::new(place.clone(), problem),

@@ -47,12 +47,12 @@ pub(super) struct ClientState {
     pub(super) uid: Option<Uuid>,
     /// The parts that the server has acknowledged.
     pub(super) known: Parts,
-    /// The next message has all parts.
+    /// The next message forgets what the server knows, and so has all parts.
     pub(super) full: bool,
     /// The server wants the list of components, not only its hash.
     pub(super) list_components: bool,
-    /// A message of this size was too large for the server.
-    pub(super) too_large: Option<usize>,
+    /// What the server has refused and gets later again.
+    pub(super) refused: Refused,
     /// The server's capabilities; 0 until it reports them.
     pub(super) server: u64,
     pub(super) received: Option<Received>,
@@ -101,6 +101,65 @@ pub(super) enum Content {
     Refused(String),
 }
 
+/// What the server has refused. It forbids the same request only: what was left out counts as not said, and goes out
+/// again after some good exchanges, after twice as many the next time.
+#[derive(Default)]
+pub(super) struct Refused {
+    /// Messages of this size, in bytes, were too large.
+    pub(super) size: Option<usize>,
+    /// The parts that the server called bad. They count as known until then.
+    parts: Parts,
+    /// The good exchanges until everything is tried again.
+    rest: u32,
+    tries: u32,
+}
+
+/// The good exchanges before the first of those tries and before the late ones: two minutes and a day of usual polls.
+const FIRST_REST: u32 = 4;
+const LONGEST_REST: u32 = 2880;
+
+impl Refused {
+    /// A message of this size was too large.
+    pub(super) fn too_large(&mut self, size: usize) {
+        self.begin();
+        self.size = Some(self.size.map_or(size, |known| known.min(size)));
+    }
+
+    /// The server calls these parts bad.
+    pub(super) fn bad(&mut self, parts: Parts) {
+        self.begin();
+        for (known, bad) in self.parts.iter_mut().zip(parts) {
+            *known = bad.or(*known);
+        }
+    }
+
+    fn begin(&mut self) {
+        // What is refused before the rest is over belongs to the same try: smaller and smaller messages do.
+        self.tries += u32::from(self.rest == 0 && self.tries < 12);
+        self.rest = (FIRST_REST << (self.tries - 1)).min(LONGEST_REST);
+    }
+
+    /// Counts a good exchange, by a message of this size with these parts. Returns the parts to say again.
+    fn count(&mut self, size: usize, parts: &Parts) -> Parts {
+        if self.rest == 0 {
+            // A try went well.
+            let is_as_large = self.size.is_some_and(|limit| size >= limit);
+            let is_same = parts.iter().zip(self.parts).any(|(sent, bad)| sent.is_some() && bad.is_some());
+            if is_as_large || is_same {
+                *self = Self::default();
+            }
+            return Parts::default();
+        }
+        self.rest -= 1;
+        if self.rest == 0 { self.parts } else { Parts::default() }
+    }
+
+    /// The size from which on a message is too large for now.
+    fn limit(&self) -> Option<usize> {
+        self.size.filter(|_| self.rest > 0)
+    }
+}
+
 /// A message that waits for its answer.
 pub(super) struct PendingMessage {
     pub(super) parts: Parts,
@@ -137,6 +196,7 @@ impl ClientState {
         AgentToServer {
             instance_uid: self.uid(report).as_bytes().to_vec(),
             capabilities: wire::CAPABILITIES | more,
+            sequence_num: self.sequence + 1,
             ..AgentToServer::default()
         }
     }
@@ -146,9 +206,9 @@ impl ClientState {
         let mut parts = Parts::default();
         let mut message = self.poll(report);
         let uid = self.uid(report);
-        let (full, known) = (self.full, self.known);
+        let known = self.known;
         let mut told = |part: Part, print: ConfigHash, forced: bool| {
-            let wanted = forced || full || known[part as usize] != Some(print);
+            let wanted = forced || known[part as usize] != Some(print);
             parts[part as usize] = wanted.then_some(print);
             wanted
         };
@@ -183,23 +243,40 @@ impl ClientState {
         {
             message.connection_settings_status = Some(status);
         }
+        self.shrink(&mut message, &mut parts);
         (message, parts)
     }
 
-    /// Makes a message smaller than the one that was too large. Parts that are left out count as sent.
-    pub(super) fn shrink(&self, message: &mut AgentToServer) {
-        let Some(too_large) = self.too_large else { return };
-        let less: [fn(&mut AgentToServer); 6] = [
-            |message| message.effective_config = None,
-            |message| message.available_components.iter_mut().for_each(|it| it.components.clear()),
-            |message| message.health = None,
-            |message| message.agent_description = None,
-            |message| message.available_components = None,
-            |message| (message.remote_config_status, message.connection_settings_status) = (None, None),
-        ];
-        for drop in less {
-            if message.encoded_len() >= too_large {
-                drop(message);
+    /// Makes a message smaller than those that were too large: the largest part is left out, until it is. A poll without
+    /// any part is always sent.
+    pub(super) fn shrink(&self, message: &mut AgentToServer, parts: &mut Parts) {
+        let Some(limit) = self.refused.limit() else { return };
+        while message.encoded_len() >= limit {
+            // An empty part takes two bytes.
+            let size = |part: Option<usize>| part.map_or(0, |size| size + 2);
+            let sizes = [
+                (Part::Description, size(message.agent_description.as_ref().map(Message::encoded_len))),
+                (Part::Health, size(message.health.as_ref().map(Message::encoded_len))),
+                (Part::Effective, size(message.effective_config.as_ref().map(Message::encoded_len))),
+                (Part::Remote, size(message.remote_config_status.as_ref().map(Message::encoded_len))),
+                (Part::Components, size(message.available_components.as_ref().map(Message::encoded_len))),
+                (Part::Connection, size(message.connection_settings_status.as_ref().map(Message::encoded_len))),
+            ];
+            let Some((part, 1..)) = sizes.into_iter().max_by_key(|(_, size)| *size) else { return };
+            let list = message.available_components.as_mut().map(|it| &mut it.components);
+            if let (Part::Components, Some(list)) = (part, list.filter(|list| !list.is_empty())) {
+                // Its hash is told all the same.
+                list.clear();
+                continue;
+            }
+            parts[part as usize] = None;
+            match part {
+                Part::Description => message.agent_description = None,
+                Part::Health => message.health = None,
+                Part::Effective => message.effective_config = None,
+                Part::Remote => message.remote_config_status = None,
+                Part::Components => message.available_components = None,
+                Part::Connection => message.connection_settings_status = None,
             }
         }
     }
@@ -258,6 +335,14 @@ impl ClientState {
         self.route = Some(sent.route);
         self.full &= !sent.full;
         self.list_components &= !sent.listed_components;
+    }
+
+    /// Counts a good exchange, after which something that was refused may be said again.
+    pub(super) fn count_good(&mut self, sent: &PendingMessage) {
+        let again = self.refused.count(sent.size, &sent.parts);
+        for (known, again) in self.known.iter_mut().zip(again) {
+            *known = known.filter(|known| Some(*known) != again);
+        }
     }
 
     pub(super) fn take_flags(&mut self, sent: &PendingMessage, flags: u64, orders: &mut Orders) {

@@ -18,15 +18,12 @@ pub use batch::{Encoder, record};
 pub use buffer::{Buffer, Outcome, Signal};
 
 use super::destination::Destination;
-use crate::http::{HttpError, HttpSettings, Response};
+use crate::http::{HttpSettings, Response};
 use crate::settings::{ExportTo, Settings, Target, WayOut};
 use otelet_core::decide::{ExportOutcome, Failure};
 
 /// The time limit for an answer of the collector, as in the Collector's own OTLP exporters.
 const COLLECTOR_LIMIT: Duration = Duration::from_secs(10);
-
-/// The most that is read of an answer of the collector, in bytes: it only says how much was rejected.
-const ANSWER_LIMIT: u64 = 64 * 1024;
 
 /// The settings that exports to a URL are sent by.
 const BY_URL: WayOut = WayOut {
@@ -34,13 +31,14 @@ const BY_URL: WayOut = WayOut {
     target: Target::Without(&["/v1/metrics", "/v1/logs"]),
     headers: "export.headers",
     credentials: &["export.headers"],
+    max_size: None,
     wants_body: false,
     ..WayOut::CONFIG
 };
 
 /// The settings for exports to the collector: its address is read from its config.
 const BY_COLLECTOR: WayOut =
-    WayOut { url: "the otlp receiver in the collector's config", target: Target::Elsewhere, max_size: None, ..BY_URL };
+    WayOut { url: "the otlp receiver in the collector's config", target: Target::Elsewhere, ..BY_URL };
 
 /// The URLs for the two signals; none if nothing takes that signal.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,8 +57,8 @@ impl Targets {
 pub struct Exporter {
     destination: Destination,
     encoder: Encoder,
-    /// Whether the warning about an answer that was too large was logged.
-    warned_too_large: AtomicBool,
+    /// Whether the warning about an answer that cannot be read was logged.
+    warned_unread: AtomicBool,
 }
 
 impl Exporter {
@@ -77,7 +75,7 @@ impl Exporter {
             Some(ExportTo::Collector) => (
                 HttpSettings {
                     timeout: COLLECTOR_LIMIT,
-                    max_size: ANSWER_LIMIT,
+                    max_size: settings.config.max_size,
                     ca_file: None,
                     client_cert_file: None,
                     client_key_file: None,
@@ -92,7 +90,7 @@ impl Exporter {
         if let Some(ExportTo::Url(url)) = &settings.export.to {
             destination.check(url)?;
         }
-        Ok(Some(Self { destination, encoder: Encoder::new(resource), warned_too_large: AtomicBool::new(false) }))
+        Ok(Some(Self { destination, encoder: Encoder::new(resource), warned_unread: AtomicBool::new(false) }))
     }
 
     /// Sends one batch of records and one of points. It blocks, so it is called on a thread of its own.
@@ -112,15 +110,6 @@ impl Exporter {
             let count = batch.count;
             let judged = match self.destination.post(url, batch.body) {
                 Ok(response) => self.judge(signal, url, &response),
-                Err(error @ HttpError::TooLarge { .. }) => {
-                    // Only the body of a success is read at all. So the batch was accepted, and another try would send
-                    // it twice.
-                    if !self.warned_too_large.swap(true, Ordering::Relaxed) {
-                        let message = self.destination.failure(&error).message;
-                        log::warn!("export accepted, but it is unknown whether part of it was rejected: {message}");
-                    }
-                    Ok((Outcome::Taken { rejected: 0 }, None))
-                }
                 Err(error) => {
                     lock().settle(signal, count, Outcome::Kept);
                     return Err(self.destination.failure(&error));
@@ -156,6 +145,13 @@ impl Exporter {
         let refusal = || self.destination.refusal(url, response.status, response.retry_after);
         match response.status {
             200..=299 => {
+                // The batch was accepted, and another try would send it twice.
+                if let Some(error) = &response.unread
+                    && !self.warned_unread.swap(true, Ordering::Relaxed)
+                {
+                    let message = self.destination.failure(error).message;
+                    log::warn!("export accepted, but it is unknown whether part of it was rejected: {message}");
+                }
                 // An answer in JSON or plain text means accepted as well.
                 let partial =
                     otelet_wire::otlp::Response::decode(&*response.body).ok().and_then(|it| it.partial_success);
@@ -170,7 +166,8 @@ impl Exporter {
                 });
                 Ok((Outcome::Taken { rejected }, trouble))
             }
-            408 | 429 | 502 | 503 | 504 => Err(refusal()),
+            // 407 comes from a proxy and 511 from a captive portal: the receiver has not seen the batch.
+            407 | 408 | 429 | 502 | 503 | 504 | 511 => Err(refusal()),
             _ => Ok((Outcome::Refused, Some(refusal().message))),
         }
     }

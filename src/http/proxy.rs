@@ -46,9 +46,10 @@ pub fn bypasses_proxy(no_proxy: &str, host: &str, port: u16) -> bool {
     if host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
         return true;
     }
-    let host = host.to_lowercase();
+    let host = host.to_ascii_lowercase();
     no_proxy.split(',').any(|entry| {
-        let entry = entry.trim().to_lowercase();
+        // A capital letter beyond ASCII is left as it is: the tables for it are larger than this file.
+        let entry = entry.trim().to_ascii_lowercase();
         if entry == "*" {
             return true;
         }

@@ -149,25 +149,28 @@ fn serve_udp(udp: &UdpSocket, asked: &Mutex<Vec<Question>>, stop: &AtomicBool, s
     }
 }
 
-fn serve_tcp(tcp: &TcpListener, asked: &Mutex<Vec<Question>>, stop: &AtomicBool, script: &Arc<Script>) {
-    let mut open = Vec::new();
+fn serve_tcp(tcp: &TcpListener, asked: &Arc<Mutex<Vec<Question>>>, stop: &AtomicBool, script: &Arc<Script>) {
     while !stop.load(Ordering::SeqCst) {
         let Ok((mut stream, _)) = tcp.accept() else {
             thread::sleep(LOOK);
             continue;
         };
-        let Ok(message) = read_message(&mut stream) else { continue };
-        let Some((name, kind)) = parse(&message) else { continue };
-        asked.lock().expect("no panic while it is held").push(Question { name: name.clone(), kind, by_tcp: true });
-        for answer in answers(&message, kind, &script(&name, kind), true) {
-            // In two parts, as a network may bring it.
-            let mut bytes = (answer.len() as u16).to_be_bytes().to_vec();
-            bytes.extend(answer);
-            let (head, rest) = bytes.split_at(1);
-            let _ = stream.write_all(head).and_then(|()| stream.flush()).and_then(|()| stream.write_all(rest));
-        }
-        // The client closes.
-        open.push(stream);
+        let (asked, script) = (asked.clone(), script.clone());
+        // Some clients ask for A and AAAA on one connection. It ends when the client closes it.
+        thread::spawn(move || {
+            while let Ok(message) = read_message(&mut stream) {
+                let Some((name, kind)) = parse(&message) else { return };
+                let question = Question { name: name.clone(), kind, by_tcp: true };
+                asked.lock().expect("no panic while it is held").push(question);
+                for answer in answers(&message, kind, &script(&name, kind), true) {
+                    // In two parts, as a network may bring it.
+                    let mut bytes = (answer.len() as u16).to_be_bytes().to_vec();
+                    bytes.extend(answer);
+                    let (head, rest) = bytes.split_at(1);
+                    let _ = stream.write_all(head).and_then(|()| stream.flush()).and_then(|()| stream.write_all(rest));
+                }
+            }
+        });
     }
 }
 

@@ -103,16 +103,19 @@ fn tidy(domain: &str) -> String {
     domain.trim_matches('.').to_owned()
 }
 
-/// The address of a server, `fe80::1%eth0` included.
+/// The address of a server.
 fn server(word: &str, port: u16) -> Option<SocketAddr> {
-    match word.split_once('%') {
-        None => Some(SocketAddr::new(word.parse().ok()?, port)),
-        Some((address, zone)) => {
-            let index = || std::fs::read_to_string(format!("/sys/class/net/{zone}/ifindex")).ok()?.trim().parse().ok();
-            let scope = zone.parse().ok().or_else(index)?;
-            Some(SocketAddrV6::new(address.parse().ok()?, port, 0, scope).into())
-        }
-    }
+    let plain = word.parse().map(|address| SocketAddr::new(address, port));
+    plain.ok().or_else(|| address_with_zone(word, port))
+}
+
+/// An address on one of this host's links, `fe80::1%eth0` or `fe80::1%2`.
+pub(super) fn address_with_zone(word: &str, port: u16) -> Option<SocketAddr> {
+    let (address, zone) = word.split_once('%')?;
+    let address = address.parse().ok()?;
+    let index = || std::fs::read_to_string(format!("/sys/class/net/{zone}/ifindex")).ok()?.trim().parse().ok();
+    let scope = zone.parse().ok().or_else(index)?;
+    Some(SocketAddrV6::new(address, port, 0, scope).into())
 }
 
 /// The addresses of a name in the text of `/etc/hosts`, in order.

@@ -37,13 +37,10 @@ pub fn look_up(host: &str, port: u16, family: Family, until: Instant) -> Result<
     if let Ok(address) = host.parse() {
         return only(family, vec![SocketAddr::new(address, port)]);
     }
-    // The C library reads `127.1` and `fe80::1%eth0` without asking anybody.
-    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or("");
-    let numeric = match last.strip_prefix("0x") {
-        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
-        None => !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()),
-    };
-    if numeric || host.contains('%') || !cfg!(target_os = "linux") {
+    if let Some(address) = files::address_with_zone(host, port).or_else(|| Some((old_form(host)?, port).into())) {
+        return only(family, vec![address]);
+    }
+    if !cfg!(target_os = "linux") {
         return only(family, by_libc(host, port)?);
     }
     let places = Places { hosts: Path::new("/etc/hosts").into(), conf: Path::new("/etc/resolv.conf").into(), port: 53 };
@@ -53,6 +50,25 @@ pub fn look_up(host: &str, port: u16, family: Family, until: Instant) -> Result<
         Err(why) => return by_libc(host, port).and_then(|found| only(family, found)).map_err(|_| why),
     };
     Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+}
+
+/// An address of IPv4 in one of the forms of inet_aton(3), such as `127.1`, `0x7f000001` or `010.0.0.1`.
+fn old_form(host: &str) -> Option<Ipv4Addr> {
+    let number = |part: &str| match (part.strip_prefix("0x"), part.strip_prefix('0')) {
+        (Some(digits), _) => u32::from_str_radix(digits, 16).ok(),
+        (None, Some(digits)) if !digits.is_empty() => u32::from_str_radix(digits, 8).ok(),
+        _ => part.parse().ok(),
+    };
+    // `from_str_radix` takes a sign.
+    let digits = host.bytes().all(|byte| byte.is_ascii_hexdigit() || b"x.".contains(&byte));
+    let parts = host.split('.').map(number).collect::<Option<Vec<u32>>>().filter(|_| digits)?;
+    let (last, bytes) = parts.split_last()?;
+    let bits = 32_u32.checked_sub(8 * u32::try_from(bytes.len()).ok()?)?;
+    if bits == 0 || bits < 32 && last >> bits != 0 || bytes.iter().any(|byte| *byte > 255) {
+        return None;
+    }
+    let high = bytes.iter().enumerate().map(|(at, byte)| byte << (24 - 8 * at)).sum::<u32>();
+    Some(Ipv4Addr::from_bits(high | last))
 }
 
 fn by_libc(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {

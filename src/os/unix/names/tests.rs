@@ -214,6 +214,17 @@ fn a_truncated_answer_comes_by_tcp_or_counts_as_far_as_it_came() {
 }
 
 #[test]
+fn a_question_that_gets_lost_is_asked_again() {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let plant = Plant::one(|name, kind| match ASKED.fetch_add(1, Ordering::SeqCst) {
+        0 | 1 => Reply::Silence,
+        _ => good(name, kind),
+    });
+    assert_eq!(plant.find("config.plant.test").unwrap(), FOUND);
+    assert_eq!(ASKED.load(Ordering::SeqCst), 4);
+}
+
+#[test]
 fn options_of_the_file_are_kept() {
     let plant = Plant::new(&[Some(good)], "search .\noptions use-vc no-aaaa\n");
     assert_eq!(plant.find("config.plant.test").unwrap(), FOUND);
@@ -252,7 +263,13 @@ fn addresses_need_no_name_server() {
     let find = |host| look_up(host, 7, Family::Any, until).map(|found| found[0].to_string());
     assert_eq!(find("127.0.0.1").unwrap(), "127.0.0.1:7");
     assert_eq!(find("::1").unwrap(), "[::1]:7");
-    assert_eq!(find("127.1").unwrap(), "127.0.0.1:7");
+    for old in ["127.1", "127.0.1", "0x7f000001", "2130706433", "0177.0.0.01", "0x7F.1"] {
+        assert_eq!(find(old).unwrap(), "127.0.0.1:7", "{old}");
+    }
+    for name in ["1.2.3.4.5", "256.1.1.1", "1.2.3.256", "4294967296", "+1", "a.b", "08.1", "1.", "0x"] {
+        assert_eq!(old_form(name), None, "{name}");
+    }
+    assert_eq!(find("fe80::1%lo").unwrap(), "[fe80::1%1]:7");
     assert_eq!(look_up("::1", 7, Family::V4, until).unwrap_err(), "no address of IPv4");
     assert!(find("a..b").unwrap_err().starts_with("not a name: "));
 }

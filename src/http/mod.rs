@@ -6,11 +6,13 @@
 //!
 //! The files: `request` has the request and the settings of a client, `url` checks URLs, `proxy` chooses the route,
 //! `tls` builds the TLS settings from files, `encrypt` speaks TLS, `certificate` reads an expiry date, `wire` has the
-//! connections that ureq uses, `meter` limits their bytes and time, `head` reads the head of an answer, `answer` is the response, `inflate` decompresses its
-//! body, `error` has the reasons for none, `files` reads the small files of a request.
+//! connections that ureq uses, `dial` opens them, `meter` limits their bytes and time, `head` reads the head of an answer,
+//! `answer` is the response, `inflate` decompresses its body, `error` has the reasons for none, `files` reads the small
+//! files of a request.
 
 mod answer;
 mod certificate;
+mod dial;
 mod encrypt;
 mod error;
 mod files;
@@ -35,6 +37,7 @@ use ureq::{Agent, Body, Proxy};
 
 use answer::{Encodings, redirect_away};
 pub use answer::{RedirectError, Response, redirect, retry_after};
+pub use dial::STEP;
 pub use error::{HttpError, TlsFile};
 pub(crate) use files::{Stamp, read_regular, stamp};
 use meter::Meter;
@@ -87,6 +90,7 @@ pub struct Client {
     http_proxy: Option<Result<Proxy, HttpError>>,
     https_proxy: Option<Result<Proxy, HttpError>>,
     meter: Arc<Meter>,
+    memory: Arc<dial::Memory>,
     /// Whether this client serves checks, see [`for_checks`](Self::for_checks).
     for_checks: bool,
     built: Mutex<Agents>,
@@ -129,6 +133,7 @@ impl Client {
             http_proxy: proxy("http", &settings.http_proxy),
             https_proxy: proxy("https", &settings.https_proxy),
             meter: Arc::default(),
+            memory: Arc::default(),
             for_checks: false,
             built: Mutex::new(Agents { tls: Tls::new(), agents: Vec::new() }),
             away: OnceLock::new(),
@@ -159,7 +164,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// An [`HttpError`] within the time limit, whatever the server does. Only the system's resolver may take longer,
+    /// An [`HttpError`] within the time limit, whatever the server does. Only the resolver of Windows may take longer,
     /// since it has no limit; nothing is sent after that.
     pub fn send(&self, request: &Request) -> Result<Response, HttpError> {
         self.send_as(request, None)
@@ -267,6 +272,7 @@ impl Client {
                 builder.body(&request.body[..]).map_err(ureq::Error::from).and_then(|request| agent.run(request))
             }
         };
+        self.memory.note(answer.is_ok());
         let mut answer = answer.map_err(fail)?;
         let mut response = Response::head(answer.status().as_u16(), answer.headers(), SystemTime::now());
         if !answer.status().is_success() {
@@ -336,7 +342,7 @@ impl Client {
             .proxy(self.tunnel(route).cloned())
             .build();
         let tls = route.tls.then(|| built.tls.config());
-        let agent = wire::agent(options, &self.meter, tls, self.forward(route));
+        let agent = wire::agent(options, &self.meter, &self.memory, tls, self.forward(route));
         built.agents.push((route, agent.clone()));
         Ok(agent)
     }

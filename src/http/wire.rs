@@ -2,21 +2,23 @@
 //! more time or bytes than the limits allow.
 
 use std::io;
-use std::net::ToSocketAddrs;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
-    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, TcpConnector, Transport,
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, Transport,
 };
 use ureq::{Agent, Proxy};
 
+use super::dial::{Memory, Race};
 use super::encrypt::TlsLink;
 use super::head::{Head, TOO_LONG, TooLong};
 use super::meter::{Meter, Misbehaviour};
 use super::url::{bare, port};
+use crate::os::{self, Family};
 
 /// The size of each of the two buffers of a connection, and so the limit for a line between chunks and for the fields of
 /// a head that are read. ureq's own 128 KiB are meant for large transfers.
@@ -24,6 +26,9 @@ pub(super) const BUFFER: usize = 16 * 1024;
 
 /// The most addresses of a name that are tried; ureq's own limit.
 const MAX_ADDRESSES: usize = 16;
+
+/// The longest search for a name's addresses, whatever the time limit of the exchange is.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// The message about an answer that ended too early.
 pub(super) const CUT: &str = "connection ended before the answer was complete";
@@ -33,18 +38,19 @@ pub(super) const CUT: &str = "connection ended before the answer was complete";
 pub(super) fn agent(
     config: Config,
     meter: &Arc<Meter>,
+    memory: &Arc<Memory>,
     tls: Option<Arc<rustls::ClientConfig>>,
     forward: Option<&Proxy>,
 ) -> Agent {
     let instead = forward.map(|proxy| (proxy.host().to_owned(), proxy.port()));
     let chain =
         ().chain(ConnectProxyConnector::default())
-            .chain(TcpConnector::default())
+            .chain(Race(memory.clone()))
             .chain(Counter(meter.clone()))
             .chain(TlsLink { tls, meter: meter.clone() })
             .chain(Guard { forward: forward.is_some() });
     let dial = Dialler { meter: meter.clone(), chain: Box::new(chain) };
-    Agent::with_parts(config, dial, SystemResolver { meter: meter.clone(), instead })
+    Agent::with_parts(config, dial, Names { meter: meter.clone(), instead })
 }
 
 /// The name has no address.
@@ -55,16 +61,16 @@ pub(super) struct ResolveError {
     pub(super) why: String,
 }
 
-/// Resolves names with the system's resolver, on this thread. ureq's own resolver starts a thread each time and leaves
+/// Resolves names on this thread, within the time that is left. ureq's own resolver starts a thread each time and leaves
 /// it behind while DNS hangs.
 #[derive(Debug)]
-struct SystemResolver {
+struct Names {
     meter: Arc<Meter>,
     /// The proxy that forwards requests. Then its name is the only one to resolve.
     instead: Option<(String, u16)>,
 }
 
-impl Resolver for SystemResolver {
+impl Resolver for Names {
     fn resolve(
         &self,
         uri: &Uri,
@@ -79,14 +85,13 @@ impl Resolver for SystemResolver {
             let host = host.to_owned();
             ureq::Error::Other(Box::new(ResolveError { host, why }))
         };
-        let found = (bare(host), port).to_socket_addrs().map_err(|error| unresolved(error.to_string()))?;
+        let left = self.meter.within(limit)?.not_zero().map_or(LONGEST, |left| *left);
+        let found =
+            os::look_up(bare(host), port, Family::Any, Instant::now() + left.min(LONGEST)).map_err(unresolved)?;
         self.meter.within(limit)?;
         let mut addresses = self.empty();
-        for address in found.take(MAX_ADDRESSES) {
+        for address in found.into_iter().take(MAX_ADDRESSES) {
             addresses.push(address);
-        }
-        if addresses.is_empty() {
-            return Err(unresolved("no address".to_owned()));
         }
         Ok(addresses)
     }

@@ -12,6 +12,7 @@ mod wake;
 mod windows;
 
 use std::fmt;
+use std::net::IpAddr;
 #[cfg(unix)]
 use unix as system;
 #[cfg(windows)]
@@ -58,6 +59,35 @@ impl fmt::Display for Environment {
             Self::DaemonSet => "daemonset",
             Self::Deployment => "deployment",
         })
+    }
+}
+
+/// Which addresses of a name are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+    Any,
+}
+
+impl Family {
+    /// The family of this address.
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    fn takes(self, address: IpAddr) -> bool {
+        self == Self::Any || self == Self::of(address)
+    }
+
+    /// The message about a name that has no such address.
+    fn none(self) -> String {
+        match self {
+            Self::V4 => "no address of IPv4",
+            Self::V6 => "no address of IPv6",
+            Self::Any => "no address",
+        }
+        .to_owned()
     }
 }
 

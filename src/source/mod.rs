@@ -71,7 +71,7 @@ impl Source {
         Ok(Self { origins, clock: os::right_time, asking: Mutex::default(), newest: Mutex::default() })
     }
 
-    /// Asks one source once. It blocks for up to `config.timeout`, and longer while the system's resolver hangs. So it
+    /// Asks one source once. It blocks for up to `config.timeout`, and longer while the resolver of Windows hangs. So it
     /// is called on a thread of its own; 256 KiB of stack are enough.
     ///
     /// # Errors

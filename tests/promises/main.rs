@@ -21,6 +21,8 @@ mod exports_through_a_real_collector;
 mod exports_to_the_collector;
 mod falls_back_to_other_sources;
 mod finds_its_collector;
+#[cfg(target_os = "linux")]
+mod finds_names;
 mod follows_a_file;
 mod follows_signed_urls;
 mod gives_the_collector_its_limits;
@@ -87,6 +89,8 @@ mod survives_torn_files;
 mod tells_its_service_manager;
 mod tolerates_its_environment;
 mod understands_unusual_answers;
+#[cfg(target_os = "linux")]
+mod tries_all_addresses;
 mod validates_without_starting_anything;
 mod waits_for_a_missing_collector;
 #[cfg(unix)]

@@ -263,3 +263,20 @@ fn a_proxy_is_used_for_other_hosts_and_not_where_no_proxy_says_so() {
     // The name does not resolve: the failure shows that the agent did not use the proxy.
     agent.logs("config poll failed: ");
 }
+
+#[test]
+fn a_list_of_no_proxy_with_wildcards_networks_and_spaces_is_understood() {
+    let host = Host::new();
+    host.server.offer(config("good"));
+    host.set("config.url", "http://config.plant.example/site/config.yaml");
+    host.set("config.http_proxy", &host.server.at(""));
+    host.set("config.no_proxy", "\"localhost, 10.0.0.0/8, *.other.example\"");
+    let agent = host.agent().start();
+    agent.applied(&config("good"));
+
+    host.set("config.no_proxy", "\"localhost, 10.0.0.0/8, *.plant.example\"");
+    agent.signal(Signal::HUP);
+
+    // As above: the proxy has this config, and the agent does not ask it.
+    agent.logs("config poll failed: http://config.plant.example/site/config.yaml: name config.plant.example does not");
+}

@@ -8,12 +8,13 @@ mod http;
 mod points;
 mod result;
 
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 use otelet_wire::status::CheckStatus;
 
-use crate::http::HttpSettings;
+use crate::http::{self as client, HttpSettings};
+use crate::os::{self, Family};
 use crate::settings::{CheckSettings, CheckTarget};
 use otelet_config::redact::Redactor;
 use otelet_core::decide::{CheckOutcome, CheckReport, CheckResult};
@@ -71,11 +72,11 @@ pub fn check(settings: &CheckSettings, http: &HttpSettings, redactor: &Redactor)
             http::check(&wanted, settings.timeout, http, &mut details)
         }
         CheckTarget::Tcp { address } => tcp(address, settings.timeout),
-        CheckTarget::Dns { name, address } => dns(name, *address),
+        CheckTarget::Dns { name, address } => dns(name, *address, begun + settings.timeout),
         CheckTarget::Exec { .. } => Err("exec checks run on the main thread".into()),
     };
     let took = begun.elapsed();
-    // The system's resolver has no timeout: an answer after the check's timeout counts as none.
+    // The resolver of Windows has no timeout: an answer after the check's timeout counts as none.
     let result = match result {
         Ok(_) if took > settings.timeout => Err(late(settings.timeout)),
         other => other,
@@ -94,31 +95,29 @@ pub fn redactor(settings: &CheckSettings, secrets: &[String]) -> Redactor {
     Redactor::new(secrets.iter().map(String::as_str).chain(own))
 }
 
-fn resolve(address: impl ToSocketAddrs) -> Result<Vec<SocketAddr>, String> {
-    let found: Vec<SocketAddr> =
-        address.to_socket_addrs().map_err(|error| format!("name does not resolve: {error}"))?.collect();
-    if found.is_empty() { Err("name has no address".into()) } else { Ok(found) }
+fn resolve(host: &str, port: u16, family: Family, until: Instant) -> Result<Vec<SocketAddr>, String> {
+    os::look_up(host, port, family, until).map_err(|why| format!("name does not resolve: {why}"))
 }
 
 /// Connects to the first address that accepts. The timeout is for all addresses together.
 fn tcp(address: &str, timeout: Duration) -> Result<String, String> {
-    let deadline = Instant::now() + timeout;
-    let mut why = String::new();
-    for address in resolve(address)? {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(late(timeout));
-        }
-        match TcpStream::connect_timeout(&address, left) {
-            Ok(_) => return Ok(format!("connected to {address}")),
-            Err(error) => why = format!("{address}: {error}"),
-        }
+    let until = Instant::now() + timeout;
+    // The settings take only addresses with a port.
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let port = port.parse().map_err(|_| format!("{address}: has no port"))?;
+    let found = resolve(host, port, Family::Any, until)?;
+    match os::connect_first(&found, client::STEP, until) {
+        Ok(stream) => Ok(stream.peer_addr().map_or_else(|_| "connected".into(), |peer| format!("connected to {peer}"))),
+        Err(Some((address, error))) => Err(format!("{address}: {error}")),
+        Err(None) => Err(late(timeout)),
     }
-    Err(why)
 }
 
-fn dns(name: &str, wanted: Option<std::net::IpAddr>) -> Result<String, String> {
-    let found: Vec<std::net::IpAddr> = resolve((name, 0))?.iter().map(SocketAddr::ip).collect();
+/// Looks a name up. Only the answers that can have the wanted address are waited for.
+fn dns(name: &str, wanted: Option<IpAddr>, until: Instant) -> Result<String, String> {
+    let family = wanted.map_or(Family::Any, Family::of);
+    let found: Vec<IpAddr> = resolve(name, 0, family, until)?.iter().map(SocketAddr::ip).collect();
     let mut words: Vec<String> = found.iter().map(ToString::to_string).collect();
     words.dedup();
     let words = words.join(", ");

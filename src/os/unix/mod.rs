@@ -1,11 +1,13 @@
 //! Unix, mainly Linux. One file for each use of the kernel.
 
 mod cgroup;
+mod dial;
 mod files;
 mod host;
 mod launch;
 mod manager;
 mod memory;
+mod names;
 mod pipes;
 mod process;
 mod program;
@@ -17,10 +19,12 @@ mod wait;
 mod watch;
 
 pub use cgroup::*;
+pub use dial::connect_first;
 pub use files::*;
 pub use host::*;
 pub use launch::*;
 pub use manager::*;
+pub use names::look_up;
 pub use pipes::*;
 pub use process::*;
 pub use program::*;

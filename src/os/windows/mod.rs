@@ -1,11 +1,13 @@
 //! Windows. One file for each use of the system, with the same names as in `unix`.
 
 mod console;
+mod dial;
 mod files;
 mod handles;
 mod host;
 mod launch;
 mod manager;
+mod names;
 mod pipes;
 mod process;
 mod program;
@@ -16,10 +18,12 @@ mod sockets;
 mod wait;
 mod watch;
 
+pub use dial::connect_first;
 pub use files::*;
 pub use host::*;
 pub use launch::*;
 pub use manager::*;
+pub use names::look_up;
 pub use pipes::*;
 pub use process::*;
 pub use program::*;

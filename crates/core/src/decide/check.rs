@@ -14,7 +14,7 @@ use super::notice::Notice;
 pub const MOST_AT_ONCE: usize = 4;
 
 /// A check may take this much beyond its timeout before it counts as stalled: a killed program has to be gone, and the
-/// system's resolver knows no timeout.
+/// resolver of Windows knows no timeout.
 pub const GRACE: Duration = Duration::from_secs(2);
 
 /// The first checks after a start are made within this time, together at a random moment.

@@ -1,0 +1,199 @@
+//! The addresses of a name. On Linux they are looked up here, in `/etc/hosts` and by the name servers of
+//! `/etc/resolv.conf`, and never without a time limit.
+//!
+//! musl's resolver, which a static build would use, loses a good address of IPv4 when a server answers the question for
+//! IPv6 with an error, takes the first server's "no such name" for all of them, and cannot be given a limit. A build with
+//! another C library asks that one after this, for names that only it knows (NSS: mDNS, LDAP).
+
+mod ask;
+mod files;
+mod message;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io::{BufReader, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::os::Family;
+use files::Conf;
+use message::Kind;
+
+/// The most bytes of `/etc/hosts` that are read. Lists that block advertisements have some megabytes.
+const MAX_HOSTS: u64 = 64 * 1024 * 1024;
+/// The most bytes of `/etc/resolv.conf` that are read.
+const MAX_CONF: u64 = 64 * 1024;
+/// The time for one more name of the search list when no server answers.
+const LAST_TRY: Duration = Duration::from_secs(2);
+
+/// Looks up the addresses of a name, the best one first. Blocks, until the deadline at most.
+///
+/// # Errors
+///
+/// The reason in words: what each name server said.
+pub fn look_up(host: &str, port: u16, family: Family, until: Instant) -> Result<Vec<SocketAddr>, String> {
+    if let Ok(address) = host.parse() {
+        return only(family, vec![SocketAddr::new(address, port)]);
+    }
+    if let Some(address) = files::address_with_zone(host, port).or_else(|| Some((old_form(host)?, port).into())) {
+        return only(family, vec![address]);
+    }
+    if !cfg!(target_os = "linux") {
+        return only(family, by_libc(host, port)?);
+    }
+    let places = Places { hosts: Path::new("/etc/hosts").into(), conf: Path::new("/etc/resolv.conf").into(), port: 53 };
+    let found = match places.look_up(host, family, until) {
+        Ok(found) => found,
+        Err(why) if cfg!(target_env = "musl") || Instant::now() >= until => return Err(why),
+        Err(why) => return by_libc(host, port).and_then(|found| only(family, found)).map_err(|_| why),
+    };
+    Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+}
+
+/// An address of IPv4 in one of the forms of inet_aton(3), such as `127.1`, `0x7f000001` or `010.0.0.1`.
+fn old_form(host: &str) -> Option<Ipv4Addr> {
+    let number = |part: &str| match (part.strip_prefix("0x"), part.strip_prefix('0')) {
+        (Some(digits), _) => u32::from_str_radix(digits, 16).ok(),
+        (None, Some(digits)) if !digits.is_empty() => u32::from_str_radix(digits, 8).ok(),
+        _ => part.parse().ok(),
+    };
+    // `from_str_radix` takes a sign.
+    let digits = host.bytes().all(|byte| byte.is_ascii_hexdigit() || b"x.".contains(&byte));
+    let parts = host.split('.').map(number).collect::<Option<Vec<u32>>>().filter(|_| digits)?;
+    let (last, bytes) = parts.split_last()?;
+    let bits = 32_u32.checked_sub(8 * u32::try_from(bytes.len()).ok()?)?;
+    if bits == 0 || bits < 32 && last >> bits != 0 || bytes.iter().any(|byte| *byte > 255) {
+        return None;
+    }
+    let high = bytes.iter().enumerate().map(|(at, byte)| byte << (24 - 8 * at)).sum::<u32>();
+    Some(Ipv4Addr::from_bits(high | last))
+}
+
+fn by_libc(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    (host, port).to_socket_addrs().map(Iterator::collect).map_err(|error| error.to_string())
+}
+
+/// The addresses of this family.
+fn only(family: Family, mut addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
+    addresses.retain(|address| family.takes(address.ip()));
+    if addresses.is_empty() { Err(family.none()) } else { Ok(addresses) }
+}
+
+/// Where names are looked up.
+struct Places {
+    hosts: PathBuf,
+    conf: PathBuf,
+    /// The port of the name servers.
+    port: u16,
+}
+
+impl Places {
+    fn look_up(&self, name: &str, family: Family, until: Instant) -> Result<Vec<IpAddr>, String> {
+        if message::question(0, name.strip_suffix('.').unwrap_or(name), Kind::A).is_none() {
+            return Err("not a name: it has 1 to 253 characters, and 1 to 63 between two dots".to_owned());
+        }
+        let wanted = |mut found: Vec<IpAddr>| {
+            found.retain(|address| family.takes(*address));
+            (!found.is_empty()).then(|| best_first(found))
+        };
+        if let Ok(file) = fs::File::open(&self.hosts)
+            && let Some(found) = wanted(files::in_hosts(BufReader::new(file.take(MAX_HOSTS)), name))
+        {
+            return Ok(found);
+        }
+        if is_localhost(name) {
+            return wanted(vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]).ok_or_else(|| family.none());
+        }
+        self.by_servers(name, family, until)
+    }
+
+    fn by_servers(&self, name: &str, family: Family, until: Instant) -> Result<Vec<IpAddr>, String> {
+        let conf = self.conf();
+        let kinds = [Kind::A, Kind::Aaaa].into_iter().filter(|kind| match kind {
+            Kind::A => family != Family::V6,
+            Kind::Aaaa => family == Family::V6 || family == Family::Any && !conf.no_aaaa,
+        });
+        let kinds: Vec<Kind> = kinds.collect();
+        let mut mute = Vec::new();
+        let mut said = Vec::new();
+        let mut nobody = false;
+        for candidate in conf.candidates(name) {
+            // A domain of the search list may make a name too long.
+            if message::question(0, &candidate, Kind::A).is_none() {
+                continue;
+            }
+            let until = if nobody { until.min(Instant::now() + LAST_TRY) } else { until };
+            let asked = ask::ask(&candidate, &kinds, &conf, &mut mute, until);
+            match asked.found {
+                Ok(found) => return Ok(best_first(found)),
+                // The name itself says more than one of the search list.
+                Err(servers) if said.is_empty() || candidate == name && !servers.is_empty() => said = servers,
+                Err(_) => {}
+            }
+            nobody |= !asked.answered;
+        }
+        let words = said.iter().map(|(server, words)| format!("name server {}: {words}", server.ip()));
+        let mut words = words.collect::<Vec<_>>().join("; ");
+        if !conf.names_a_server {
+            words += &format!("; {} names no server", self.conf.display());
+        }
+        Err(words)
+    }
+
+    fn conf(&self) -> Conf {
+        let mut text = Vec::new();
+        if let Ok(file) = fs::File::open(&self.conf) {
+            // What cannot be read names no server, and the message says so.
+            let _ = file.take(MAX_CONF).read_to_end(&mut text);
+        }
+        let own = rustix::system::uname();
+        let mut conf = Conf::parse(&String::from_utf8_lossy(&text), &own.nodename().to_string_lossy(), self.port);
+        // resolv.conf(5), ENVIRONMENT.
+        if let Ok(domains) = std::env::var("LOCALDOMAIN") {
+            conf.search_in(&domains);
+        }
+        std::env::var("RES_OPTIONS").unwrap_or_default().split_ascii_whitespace().for_each(|word| conf.option(word));
+        conf
+    }
+}
+
+/// Whether a name is this host's own by RFC 6761, section 6.3: no name server is asked.
+fn is_localhost(name: &str) -> bool {
+    let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or("");
+    last.eq_ignore_ascii_case("localhost")
+}
+
+/// Sorts addresses as RFC 6724 has it, in short: first what this host has a way to, then by the label and precedence of
+/// section 2.1. The kernel is asked for its own address on the way; that sends nothing.
+fn best_first(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    addresses.sort_by_cached_key(|address| rank(*address, source(*address)));
+    addresses
+}
+
+/// The lower, the better.
+fn rank(address: IpAddr, source: Option<IpAddr>) -> (bool, bool, u8) {
+    let differs = source.is_some_and(|source| precedence(source) != precedence(address));
+    (source.is_none(), differs, 255 - precedence(address))
+}
+
+/// The precedence of RFC 6724, section 2.1. Each block there has a label of its own, so this is the label too.
+fn precedence(address: IpAddr) -> u8 {
+    let IpAddr::V6(address) = address else { return 35 };
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 1] => 50,
+        [0x2002, ..] => 30,
+        [0x2001, 0, ..] => 5,
+        [0xfc00..0xfe00, ..] => 3,
+        _ => 40,
+    }
+}
+
+/// The address that this host would send from. `None` if it has no way there.
+fn source(address: IpAddr) -> Option<IpAddr> {
+    let any = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { IpAddr::from(Ipv6Addr::UNSPECIFIED) };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((address, 53)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}

@@ -32,7 +32,9 @@ fn a_body_that_is_no_config_is_refused_without_the_collector() {
     let agent = host.agent_running(&good);
     for (body, complaint) in [
         ("service: {pipelines: {traces: {receivers: [otlp]", "config is not well-formed YAML: "),
-        ("<html><body>Sign in</body></html>", "config has no pipelines"),
+        ("<html><body>Sign in</body></html>", "a web page came, not a config; is a login page"),
+        ("<?xml version='1.0'?><Error/>", "an XML document came, not a config"),
+        ("{\"message\": \"Unauthorized\"}", "no other section of a config; if an error message came in its place"),
         ("receivers: {otlp: {}}\n", "config has no pipelines"),
         ("service: {pipelines: {}}\n", "config has no pipelines"),
         ("a: \u{0}\n", "control character U+0000"),

@@ -207,6 +207,7 @@ impl Client {
 
         let mut builder = ureq::http::Request::builder().uri(uri.clone()).method(match request.method {
             Method::Get => "GET",
+            Method::Head => "HEAD",
             Method::Post => "POST",
         });
         for (name, value) in &request.headers {
@@ -219,14 +220,16 @@ impl Client {
             builder = builder.header(header::PROXY_AUTHORIZATION, credentials);
         }
         let answer = match request.method {
-            Method::Get => builder.body(()).map_err(ureq::Error::from).and_then(|request| agent.run(request)),
+            Method::Get | Method::Head => {
+                builder.body(()).map_err(ureq::Error::from).and_then(|request| agent.run(request))
+            }
             Method::Post => {
                 builder.body(&request.body[..]).map_err(ureq::Error::from).and_then(|request| agent.run(request))
             }
         };
         let mut answer = answer.map_err(fail)?;
         let mut response = Response::head(answer.status().as_u16(), answer.headers(), SystemTime::now());
-        if !answer.status().is_success() {
+        if !answer.status().is_success() || request.method == Method::Head {
             return Ok(response);
         }
         if let Some(encoding) = answer::encoding(answer.headers()) {

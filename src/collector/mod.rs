@@ -208,7 +208,7 @@ impl Launcher {
         }
         let words = config::last_words(&output);
         match status.code() {
-            Some(_) if !words.is_empty() => Ok(Verdict::Refused(words)),
+            Some(_) if !words.is_empty() => Ok(Verdict::Refused(advised(words))),
             Some(code) => Ok(Verdict::Refused(format!("validate ended with code {code} and said nothing"))),
             // The kernel may have run out of memory, or a person ended it: the config is not to blame.
             None => Err(format!("validate was ended by {}", describe(status))),
@@ -455,6 +455,15 @@ impl Launcher {
         pass.and_then(|()| os::let_read(path, user))
             .map_err(|error| format!("{}: cannot be given to collector.run_as: {error}", path.display()))
     }
+}
+
+/// The words of a collector, with the next step if it is known.
+fn advised(words: String) -> String {
+    // A collector is started in the agent's own directory.
+    let directory = std::env::current_dir().map(|here| here.display().to_string()).unwrap_or_default();
+    let port_is_taken = os::says_port_is_taken(&words);
+    let around = config::Surroundings { directory: &directory, listeners: os::LISTENERS, port_is_taken };
+    config::advised(words, &around)
 }
 
 fn or<'a>(text: &'a str, other: &'a str) -> &'a str {

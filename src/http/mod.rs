@@ -44,6 +44,7 @@ pub use tls::Identity;
 use tls::Tls;
 pub use url::{UrlError, parse_url, public};
 use url::{is_https, port};
+pub use wire::HTTP_2;
 
 /// Sent with each request that has none of its own, and to proxies.
 pub const USER_AGENT: &str = concat!("otelet/", env!("CARGO_PKG_VERSION"));

@@ -30,6 +30,10 @@ pub(super) const CUT: &str = "connection ended before the answer was complete";
 /// The message about a head, or a line between chunks, that does not fit [`BUFFER`].
 pub(super) const TOO_LONG: &str = "a line or the head of the answer is larger than 16KiB";
 
+/// The message about an answer in HTTP/2, which a server for gRPC gives to everybody.
+pub const HTTP_2: &str =
+    "answers in HTTP/2 only, as a port for gRPC does; use the port for HTTP, which for OTLP is usually 4318";
+
 /// Makes an agent of ureq whose connections obey the limits of `meter`. With a proxy `forward`, requests are sent to
 /// that proxy.
 pub(super) fn agent(
@@ -193,8 +197,12 @@ impl<In: Transport> Connector<In> for Guard {
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
         let authority = details.uri.authority().filter(|_| self.forward);
         Ok(chained.map(|inner| {
-            Box::new(GuardedTransport { inner, prefix: authority.map(|authority| format!("http://{authority}")) })
-                as Box<dyn Transport>
+            let answered = false;
+            Box::new(GuardedTransport {
+                inner,
+                answered,
+                prefix: authority.map(|authority| format!("http://{authority}")),
+            }) as Box<dyn Transport>
         }))
     }
 }
@@ -202,6 +210,8 @@ impl<In: Transport> Connector<In> for Guard {
 #[derive(Debug)]
 struct GuardedTransport<T> {
     inner: T,
+    /// Whether anything has come.
+    answered: bool,
     /// The text to put before the path of the request, until that is done. A proxy wants the whole URL there, and ureq
     /// supports proxies with CONNECT only, which many refuse for port 80.
     prefix: Option<String>,
@@ -234,7 +244,7 @@ impl<T: Transport> Transport for GuardedTransport<T> {
             // The buffer is full without a complete line or head, and ureq would take that for the end.
             return Err(io::Error::other(Misbehaviour::Otherwise(TOO_LONG)).into());
         }
-        self.inner.await_input(limit).map_err(|error| match error {
+        let more = self.inner.await_input(limit).map_err(|error| match error {
             ureq::Error::Io(error)
                 if matches!(
                     error.kind(),
@@ -244,7 +254,11 @@ impl<T: Transport> Transport for GuardedTransport<T> {
                 io::Error::other(Misbehaviour::Otherwise(CUT)).into()
             }
             other => other,
-        })
+        })?;
+        if !std::mem::replace(&mut self.answered, true) && is_http_2(self.inner.buffers().input()) {
+            return Err(io::Error::other(Misbehaviour::Otherwise(HTTP_2)).into());
+        }
+        Ok(more)
     }
 
     fn is_open(&mut self) -> bool {
@@ -254,4 +268,10 @@ impl<T: Transport> Transport for GuardedTransport<T> {
     fn is_tls(&self) -> bool {
         self.inner.is_tls()
     }
+}
+
+/// Whether an answer begins with a frame of settings, as each one in HTTP/2 does (RFC 9113, sections 3.4 and 4.1): three
+/// bytes of length, the type 4, no flags and the stream 0. HTTP/1.1 has no zero bytes there.
+fn is_http_2(input: &[u8]) -> bool {
+    matches!(input, [0, _, _, 4, 0, 0, 0, 0, 0, ..])
 }

@@ -121,3 +121,41 @@ fn a_validation_that_was_killed_is_repeated() {
     agent.applied(&body);
     assert_eq!(host.validations(&body), 2);
 }
+
+#[test]
+fn a_relative_path_that_is_missing_is_told_from_where_it_counts() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    let words = "cannot resolve the configuration: open parts/exporters.yaml: no such file or directory";
+    let bad = scripted("parts", &[&format!("refuse {words}")]);
+
+    host.server.offer(&*bad);
+
+    // The directory in which the kit starts agents.
+    let here = std::fs::canonicalize(host.path("")).unwrap();
+    assert_eq!(
+        agent.failed(&bad),
+        format!(
+            "{words}; parts/exporters.yaml is a relative path, and those count from {}, the working directory of otelet; \
+             write the whole path",
+            here.display()
+        )
+    );
+}
+
+#[test]
+fn a_port_that_another_program_has_is_told_with_the_next_step() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    let words = "cannot start pipelines: listen tcp 127.0.0.1:4317: bind: address already in use";
+    let bad = scripted("port", &[&format!("error {words}")]);
+
+    host.server.offer(&*bad);
+
+    let why = agent.failed(&bad);
+    assert!(
+        why.contains(&format!("{words}; another program, perhaps another Collector, has 127.0.0.1:4317: `")),
+        "{why}"
+    );
+    agent.applied_still(&config("good"));
+}

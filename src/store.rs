@@ -180,7 +180,7 @@ impl Store {
             warnings.push(format!("the last good config is gone; going back to the one before, {previous}"));
             record.last_good = Some(previous);
         }
-        // Without the body, the agent could do nothing with the answer "not modified".
+        // Without the body, the agent could do nothing with the answer "unchanged".
         if record
             .remote
             .is_none_or(|hash| self.verify(hash).is_err() && !record.refused.iter().any(|it| it.hash == hash))

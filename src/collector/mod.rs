@@ -23,7 +23,7 @@ use smol::future::{self, FutureExt as _};
 use crate::log::{Relay, Tail};
 use crate::os::{self, Adoption, Command, Launch, NotifySocket, Output};
 use crate::settings::{CollectorLog, CollectorSettings};
-use crate::store::{self, Binary, Store};
+use crate::store::{self, Binary, Store, StoreError};
 use otelet_config::{self as config, Capabilities, Inspection, Overlay, Witness};
 use otelet_core::decide::{Additions, Child, ConfigHash, EngineUse, SpawnFailure, Verdict};
 use otelet_core::telemetry::HostIdentity;
@@ -183,9 +183,11 @@ impl Launcher {
     }
 
     async fn validate_or(&self, hash: ConfigHash, capabilities: Capabilities) -> Result<Verdict, String> {
-        let inspected = match self.inspect(hash)? {
-            Ok(inspected) => inspected,
-            Err(refusal) => return Ok(Verdict::Refused(refusal)),
+        let inspected = match self.inspect(hash) {
+            Ok(Ok(inspected)) => inspected,
+            Ok(Err(refusal)) => return Ok(Verdict::Refused(refusal)),
+            Err(error) if error.is_loss() => return Ok(Verdict::Lost(error.chain())),
+            Err(error) => return Err(error.chain()),
         };
         let body = self.store.config_path(hash);
         let overlay = self.overlay(&inspected, capabilities);
@@ -206,7 +208,7 @@ impl Launcher {
         }
         let words = config::last_words(&output);
         match status.code() {
-            Some(_) if !words.is_empty() => Ok(Verdict::Refused(words)),
+            Some(_) if !words.is_empty() => Ok(Verdict::Refused(advised(words))),
             Some(code) => Ok(Verdict::Refused(format!("validate ended with code {code} and said nothing"))),
             // The kernel may have run out of memory, or a person ended it: the config is not to blame.
             None => Err(format!("validate was ended by {}", describe(status))),
@@ -238,7 +240,7 @@ impl Launcher {
         capabilities: Capabilities,
         now: Instant,
     ) -> Result<Running, String> {
-        let inspected = self.inspect(hash)??;
+        let inspected = self.inspect(hash).map_err(|error| error.chain())??;
         let (engine, inspected) = match (inspected.engine.is_empty(), without_engine) {
             (true, _) => (EngineUse::Unused, inspected),
             (false, false) => (EngineUse::Read, inspected),
@@ -318,8 +320,8 @@ impl Launcher {
     }
 
     /// Checks the hash of a kept body, and inspects it for the overlay.
-    fn inspect(&self, hash: ConfigHash) -> Result<Result<Inspection, String>, String> {
-        let body = self.store.verify(hash).map_err(|error| error.chain())?;
+    fn inspect(&self, hash: ConfigHash) -> Result<Result<Inspection, String>, StoreError> {
+        let body = self.store.verify(hash)?;
         if let Some((known, inspected)) = &*self.inspected.borrow()
             && *known == hash
         {
@@ -453,6 +455,15 @@ impl Launcher {
         pass.and_then(|()| os::let_read(path, user))
             .map_err(|error| format!("{}: cannot be given to collector.run_as: {error}", path.display()))
     }
+}
+
+/// The words of a collector, with the next step if it is known.
+fn advised(words: String) -> String {
+    // A collector is started in the agent's own directory.
+    let directory = std::env::current_dir().map(|here| here.display().to_string()).unwrap_or_default();
+    let port_is_taken = os::says_port_is_taken(&words);
+    let around = config::Surroundings { directory: &directory, listeners: os::LISTENERS, port_is_taken };
+    config::advised(words, &around)
 }
 
 fn or<'a>(text: &'a str, other: &'a str) -> &'a str {

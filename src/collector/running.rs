@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use smol::future::{self, FutureExt as _};
 
-use super::{Prober, describe};
+use super::{Prober, advised, describe};
 use crate::log::{Relay, Tail};
 use crate::os::{self, Output};
 use otelet_config::{self as config, Intake};
@@ -79,6 +79,8 @@ impl Running {
         let named = |port: &u16| last_words.contains(&format!(":{port}"));
         let stolen_port = self.ports.iter().any(named) && os::says_port_is_taken(&last_words);
         let how = status.map_or_else(|error| error.to_string(), describe);
+        // Another port is taken the next time, so there is nothing to do.
+        let last_words = if stolen_port { last_words } else { advised(last_words) };
         Exit { how, last_words, stolen_port }
     }
 }

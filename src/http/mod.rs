@@ -51,6 +51,7 @@ pub use tls::Identity;
 use tls::Tls;
 pub use url::{UrlError, parse_url, public};
 use url::{is_https, port};
+pub use wire::HTTP_2;
 
 /// Sent with each request that has none of its own, and to proxies.
 pub const USER_AGENT: &str = concat!("otelet/", env!("CARGO_PKG_VERSION"));
@@ -255,6 +256,7 @@ impl Client {
 
         let mut builder = ureq::http::Request::builder().uri(uri.clone()).method(match request.method {
             Method::Get => "GET",
+            Method::Head => "HEAD",
             Method::Post => "POST",
         });
         for (name, value) in &request.headers {
@@ -267,7 +269,9 @@ impl Client {
             builder = builder.header(header::PROXY_AUTHORIZATION, credentials);
         }
         let answer = match request.method {
-            Method::Get => builder.body(()).map_err(ureq::Error::from).and_then(|request| agent.run(request)),
+            Method::Get | Method::Head => {
+                builder.body(()).map_err(ureq::Error::from).and_then(|request| agent.run(request))
+            }
             Method::Post => {
                 builder.body(&request.body[..]).map_err(ureq::Error::from).and_then(|request| agent.run(request))
             }
@@ -275,7 +279,7 @@ impl Client {
         self.memory.note(answer.is_ok());
         let mut answer = answer.map_err(fail)?;
         let mut response = Response::head(answer.status().as_u16(), answer.headers(), SystemTime::now());
-        if !answer.status().is_success() {
+        if !answer.status().is_success() || request.method == Method::Head {
             return Ok(response);
         }
         let encodings = Encodings::of(answer.headers());

@@ -34,6 +34,8 @@ pub struct HttpSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     Get,
+    /// As [`Get`](Self::Get), without the body of the answer.
+    Head,
     /// Has a body, even if it is empty.
     Post,
 }

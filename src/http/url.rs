@@ -3,6 +3,8 @@
 use ureq::http::Uri;
 use ureq::http::uri::{Authority, Scheme};
 
+use otelet_core::text::without_tokens;
+
 /// Why a URL cannot be requested. The message does not repeat the URL: one that cannot be parsed may have a password
 /// anywhere.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -48,12 +50,13 @@ pub(super) fn is_host_and_port(authority: &Authority) -> bool {
     }
 }
 
-/// Returns a URL for messages: without query and user, which may be secrets.
+/// Returns a URL for messages: without query and user, which may be secrets, and without parts of its path that look like
+/// one.
 pub fn public(uri: &Uri) -> String {
     let scheme = uri.scheme_str().unwrap_or("http");
     let authority = uri.authority().map_or("", |a| a.as_str());
     let host = authority.rsplit('@').next().unwrap_or("");
-    format!("{scheme}://{host}{}", uri.path())
+    format!("{scheme}://{host}{}", without_tokens(uri.path()))
 }
 
 pub(super) fn is_https(uri: &Uri) -> bool {
@@ -79,6 +82,8 @@ mod tests {
     fn a_url_is_printed_without_query_and_user() {
         let shown = public(&"https://u:p@c.example:8443/v1/a?key=s3cret".parse().unwrap());
         assert_eq!(shown, "https://c.example:8443/v1/a");
+        let hook = "https://hooks.example/services/T0/abcdefghij0123456789ABCD";
+        assert_eq!(public(&hook.parse().unwrap()), "https://hooks.example/services/T0/<redacted>");
         assert_eq!(public(&"http://c.example".parse().unwrap()), "http://c.example/");
     }
 }

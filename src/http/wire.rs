@@ -33,6 +33,10 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// The message about an answer that ended too early.
 pub(super) const CUT: &str = "connection ended before the answer was complete";
 
+/// The message about an answer in HTTP/2, which a server for gRPC gives to everybody.
+pub const HTTP_2: &str =
+    "answers in HTTP/2 only, as a port for gRPC does; use the port for HTTP, which for OTLP is usually 4318";
+
 /// Makes an agent of ureq whose connections obey the limits of `meter`. With a proxy `forward`, requests are sent to
 /// that proxy.
 pub(super) fn agent(
@@ -227,6 +231,9 @@ impl<T: Transport> GuardedTransport<T> {
         let mut head = Head::default();
         while !head.is_complete() {
             let input = self.inner.buffers().input();
+            if head.is_empty() && is_http_2(input) {
+                return Err(io::Error::other(Misbehaviour::Otherwise(HTTP_2)).into());
+            }
             let is_empty = input.is_empty();
             let used = head.feed(input).map_err(|TooLong| io::Error::other(Misbehaviour::Otherwise(TOO_LONG)))?;
             self.inner.buffers().input_consume(used);
@@ -304,4 +311,10 @@ impl<T: Transport> Transport for GuardedTransport<T> {
     fn is_tls(&self) -> bool {
         self.inner.is_tls()
     }
+}
+
+/// Whether an answer begins with a frame of settings, as each one in HTTP/2 does (RFC 9113, sections 3.4 and 4.1): three
+/// bytes of length, the type 4, no flags and the stream 0. HTTP/1.1 has no zero bytes there.
+fn is_http_2(input: &[u8]) -> bool {
+    matches!(input, [0, _, _, 4, 0, 0, 0, 0, 0, ..])
 }

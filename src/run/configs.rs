@@ -17,7 +17,7 @@ use crate::os;
 use crate::settings::ProtocolName;
 use crate::source::{Failure, FailureKind, Offer, Orders, Source, SourceMemory};
 use crate::store::{Binary, Memory, Store};
-use otelet_core::decide::{ConfigHash, Event, ExchangeOutcome, Freshness, Record};
+use otelet_core::decide::{ConfigHash, Event, ExchangeOutcome, Freshness, Record, Validator};
 
 /// How long the end waits for the last message to the server.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -89,7 +89,8 @@ impl Configs {
     ) -> Option<Event> {
         let not_asked = move |failure| {
             let outcome = ExchangeOutcome::NotAsked(failure);
-            Some(Event::Exchanged { source: index, freshness: Freshness::Fresh, outcome })
+            let (freshness, validator) = (Freshness::Fresh, Validator::None);
+            Some(Event::Exchanged { source: index, freshness, validator, outcome })
         };
         let Some(source) = self.source.clone() else {
             let why = "config source cannot be used, see the error above; mend the settings and send SIGHUP";
@@ -127,7 +128,8 @@ impl Configs {
     /// Takes the end of an exchange. The server's orders are to be obeyed after the events.
     pub(super) fn take_exchange(&mut self, end: ExchangeEnd) -> (Vec<Event>, Orders) {
         let ExchangeEnd { source, index, outcome } = end;
-        let event = |freshness, outcome| Event::Exchanged { source: index, freshness, outcome };
+        let validator = source.validator(index);
+        let event = |freshness, outcome| Event::Exchanged { source: index, freshness, validator, outcome };
         if !self.source.as_ref().is_some_and(|known| Arc::ptr_eq(known, &source)) {
             return (vec![event(Freshness::Fresh, ExchangeOutcome::Replaced)], Orders::default());
         }
@@ -143,7 +145,7 @@ impl Configs {
             Offered::Body(OfferedBody { hash, body, malformed }) => {
                 self.offered = Some((hash, Some(body)));
                 match malformed {
-                    Some(reason) => ExchangeOutcome::Malformed { hash, reason },
+                    Some((reason, foreign)) => ExchangeOutcome::Malformed { hash, reason, foreign },
                     None => ExchangeOutcome::Offered(hash),
                 }
             }
@@ -266,7 +268,7 @@ fn look_at(body: Arc<[u8]>, known: Option<ConfigHash>, trusted: &[Option<ConfigH
     // A server that knows no validators sends the same body again and again.
     let malformed = match known {
         Some(known) if known == hash && store.verify(hash).is_ok() => None,
-        _ => otelet_config::inspect(&body).err().map(|refusal| refusal.to_string()),
+        _ => otelet_config::inspect(&body).err().map(|refusal| (refusal.to_string(), refusal.is_foreign())),
     };
     // The body of a config that is to run again may be lost or torn on disk.
     if trusted.contains(&Some(hash)) {

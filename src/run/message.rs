@@ -55,7 +55,8 @@ pub(super) enum Offered {
 pub(super) struct OfferedBody {
     pub hash: ConfigHash,
     pub body: Arc<[u8]>,
-    pub malformed: Option<String>,
+    /// Why it is refused, and whether it is something else than a config.
+    pub malformed: Option<(String, bool)>,
 }
 
 /// News of the Docker engine.

@@ -17,7 +17,9 @@ use crate::source::{self, Offer, Source};
 use crate::status::{self, Facts};
 use crate::store::Store;
 use otelet_config as config;
-use otelet_core::decide::{Action, Agent, Event, ExchangeOutcome, Freshness, Moment, Params, Record, Verdict};
+use otelet_core::decide::{
+    Action, Agent, Event, ExchangeOutcome, Freshness, Moment, Params, Record, Validator, Verdict,
+};
 use otelet_core::units;
 use otelet_wire::status::{AgentState, ExportStatus, Losses};
 
@@ -135,7 +137,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
             Ok(())
         }
         Verdict::Refused(why) => Err(format!("collector: {} refuses it: {why}", program.display())),
-        Verdict::Unable(why) => Err(format!("collector: cannot be asked: {why}")),
+        Verdict::Unable(why) | Verdict::Lost(why) => Err(format!("collector: cannot be asked: {why}")),
     }
 }
 
@@ -156,13 +158,33 @@ fn first_offer(
             let why = agent.report().exchanges.last_error.unwrap_or_else(|| "nobody is asked".into());
             return Err(format!("source: {why}"));
         };
-        match source.exchange(index, report, false) {
-            Ok((answer, _)) => return Ok(answer.offer),
-            Err(failure) => {
-                let outcome = ExchangeOutcome::Failed(failure);
-                actions = ask(agent, Event::Exchanged { source: index, freshness: Freshness::Fresh, outcome }, at);
-            }
+        let (offer, outcome) = match source.exchange(index, report, false) {
+            Ok((answer, _)) => match looked_at(&answer.offer) {
+                Some(outcome) => (Some(answer.offer), outcome),
+                None => return Ok(answer.offer),
+            },
+            Err(failure) => (None, ExchangeOutcome::Failed(failure)),
+        };
+        let (freshness, validator) = (Freshness::Fresh, Validator::None);
+        actions = ask(agent, Event::Exchanged { source: index, freshness, validator, outcome }, at);
+        let asks = actions.iter().any(|action| matches!(action, Action::Exchange { .. }));
+        if let Some(offer) = offer.filter(|_| !asks && index == 0) {
+            // There is no other source. What is wrong with this config is said by the next steps.
+            return Ok(offer);
         }
+    }
+}
+
+/// The outcome of an offer that is not usable: an agent goes on to the next source.
+fn looked_at(offer: &Offer) -> Option<ExchangeOutcome> {
+    match offer {
+        Offer::Empty => Some(ExchangeOutcome::Empty),
+        Offer::Unchanged => None,
+        Offer::Config { body } => config::inspect(body).err().map(|refusal| ExchangeOutcome::Malformed {
+            hash: otelet_config::hash(body),
+            reason: refusal.to_string(),
+            foreign: refusal.is_foreign(),
+        }),
     }
 }
 

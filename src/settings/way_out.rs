@@ -1,7 +1,7 @@
 //! Adds the settings to change to the message about a failed request. `http` reports facts; each caller has a
 //! [`WayOut`] with the names of its own settings.
 
-use crate::http::{HttpError, RedirectError, TlsFile, UrlError};
+use crate::http::{HTTP_2, HttpError, RedirectError, TlsFile, UrlError};
 use otelet_core::decide::Failure;
 use otelet_core::units::format_size;
 
@@ -31,6 +31,9 @@ pub struct WayOut {
 /// http://.
 pub const PROXY_PASSWORD: &str =
     "; the proxy wants a user and password: set config.http_proxy to http://user:password@host:port";
+
+/// The way out where an export goes to the port of OTLP over gRPC, which may close the connection without a word.
+const GRPC_PORT: &str = "; port 4317 is usually for gRPC, and otelet sends OTLP over HTTP, usually to port 4318";
 
 /// How the setting relates to the URL of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +66,21 @@ impl WayOut {
 
     /// The message about an error: what happened, and the way out.
     pub fn tell(&self, error: &HttpError) -> String {
+        let told = self.tell_fact(error);
+        let may_be_grpc = match error {
+            HttpError::Protocol { why, .. } => why != HTTP_2,
+            HttpError::Connect { .. }
+            | HttpError::Tls { .. }
+            | HttpError::NoClientCertificate { .. }
+            | HttpError::Timeout { .. }
+            | HttpError::Status { .. } => true,
+            _ => false,
+        };
+        // The path is that of OTLP over HTTP.
+        if may_be_grpc && told.contains(":4317/v1/") { told + GRPC_PORT } else { told }
+    }
+
+    fn tell_fact(&self, error: &HttpError) -> String {
         match error {
             HttpError::Url(why) => format!("{}: {}", self.url, bad_url(why, &self.credentials.join(" or "))),
             HttpError::Header { name, why } => format!("{}.{name}: {why}", self.headers),
@@ -272,6 +290,22 @@ mod tests {
             let told = way_out.tell(&error);
             assert_eq!(told.strip_prefix("https://a.example/x: "), Some(message), "{told}");
         }
+    }
+
+    #[test]
+    fn the_port_of_grpc_is_named() {
+        let by_url = WayOut { url: "export.to", ..WEBHOOK };
+        let at =
+            |port: u16| HttpError::Connect { url: format!("https://a.example:{port}/v1/logs"), why: "gone".into() };
+        let told = by_url.tell(&at(4317));
+        assert!(
+            told.ends_with(
+                "gone; port 4317 is usually for gRPC, and otelet sends OTLP over HTTP, usually to port 4318"
+            )
+        );
+        assert!(!by_url.tell(&at(4318)).contains("gRPC"));
+        let said = HttpError::Protocol { url: "http://a.example:4317/v1/logs".into(), why: HTTP_2.into() };
+        assert_eq!(by_url.tell(&said).matches("4318").count(), 1);
     }
 
     #[test]

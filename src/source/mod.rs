@@ -25,7 +25,7 @@ use crate::settings::{ConfigSettings, Location, ProtocolName, WayOut};
 use crate::store::NewestSignature;
 pub use crate::store::{MAX_VALIDATOR, SourceMemory, Validators};
 use otelet_config::signature::AcceptedSignature;
-use otelet_core::decide::Freshness;
+use otelet_core::decide::{Freshness, Validator};
 
 /// The way out for the servers that `config.fallback` lists.
 const FALLBACK: WayOut = WayOut {
@@ -131,6 +131,11 @@ impl Source {
             sent: sum.sent + one.sent,
             received: sum.received + one.received,
         })
+    }
+
+    /// What this source can be asked by for changes only.
+    pub fn validator(&self, index: usize) -> Validator {
+        self.origins[index].validator()
     }
 
     /// The facts to store beside the config of the last exchange with this source.

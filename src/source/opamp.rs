@@ -138,7 +138,7 @@ impl OpAmp {
         if let Some(sent) = state.pending.take() {
             self.without_answer(state, &sent);
         }
-        let mut request = self.get.request(report, false)?;
+        let mut request = self.get.ask(false)?;
         if !state.has_arrived(report) {
             state.received = None;
         }

@@ -4,15 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::{
-    Answer, Failure, FailureKind, Offer, Protocol, Report, Validators, bad_setting, builtin, file, inbox, kloudmate,
-    opamp, url,
+    Answer, Failure, FailureKind, Offer, Protocol, Report, bad_setting, builtin, file, inbox, kloudmate, opamp, url,
 };
 use crate::http::{Client, HttpError, Method, Reads, Redirects, Request, parse_url, public, read_regular};
 use crate::os::Environment;
 use crate::settings::{ConfigSettings, Location, ProtocolName, Target, WayOut};
 use otelet_config::signature;
 use otelet_config::signature::{AcceptedSignature, PublicKey};
-use otelet_core::decide::Freshness;
+use otelet_core::decide::{Freshness, Validator};
 
 pub(super) struct Origin {
     pub(super) kind: Kind,
@@ -73,7 +72,12 @@ impl Origin {
             );
             return Err(bad_setting("config.public_key", why));
         }
-        let signature = key.is_some().then(|| (signature::url_beside(url), headers.clone()));
+        let signature = key.is_some().then(|| {
+            let mut headers = headers.clone();
+            // A signature of yesterday would refuse the config of today.
+            url::past_caches(&mut headers);
+            (signature::url_beside(url), headers)
+        });
         let protocol: Box<dyn Protocol> = match protocol {
             ProtocolName::Get => Box::new(url::Get::new(url, headers, token, way_out)?.following(settings.redirects)),
             ProtocolName::KloudMate => Box::new(new_kloudmate(url, headers, settings, state_dir)?),
@@ -170,7 +174,16 @@ impl Origin {
         match &self.kind {
             Kind::BuiltIn(_) => {}
             Kind::File(file) => file.forget(),
-            Kind::Server { protocol, .. } => protocol.seed(Validators::default()),
+            Kind::Server { protocol, .. } => protocol.forget(),
+        }
+    }
+
+    pub(super) fn validator(&self) -> Validator {
+        match &self.kind {
+            Kind::BuiltIn(_) => Validator::None,
+            // The time of a file and its size are known.
+            Kind::File(_) => Validator::Date,
+            Kind::Server { protocol, .. } => protocol.validator(),
         }
     }
 

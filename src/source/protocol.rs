@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::http::{HttpError, Identity, Request, Response};
 use crate::settings::WayOut;
 use crate::store::Validators;
+use otelet_core::decide::Validator;
 pub use otelet_core::decide::{Failure, FailureKind};
 use otelet_wire::status::Status;
 
@@ -129,6 +130,14 @@ pub trait Protocol: Send + Sync {
     fn has_news(&self, _report: &Report) -> bool {
         false
     }
+
+    /// What the server can be asked by for changes only.
+    fn validator(&self) -> Validator {
+        Validator::None
+    }
+
+    /// Makes the next answer bring the body.
+    fn forget(&self) {}
 
     /// The validators to store beside the config of the last answer.
     fn validators(&self) -> Validators {

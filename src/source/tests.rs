@@ -8,7 +8,7 @@ use super::*;
 use crate::http::test_server::{Answer as Scripted, Server};
 use crate::http::tests::Dir;
 use crate::settings::{World, load};
-use otelet_core::decide::sources::Sources;
+use otelet_core::decide::sources::{Known, Sources};
 use otelet_core::decide::{ExchangeOutcome, Freshness};
 
 fn source(dir: &Dir, yaml: &str) -> Source {
@@ -48,7 +48,9 @@ impl Poller {
                 Ok((_, freshness)) => (*freshness, ExchangeOutcome::Unchanged),
                 Err(failure) => (Freshness::Fresh, ExchangeOutcome::Failed(failure.clone())),
             };
-            match self.order.on_exchanged(question.source, freshness, outcome, &mut Vec::new()) {
+            let known = Known { has_config: true, is_refused: &|_| false };
+            let how = (freshness, self.source.validator(question.source));
+            match self.order.on_exchanged(question.source, how, outcome, &known, Instant::now(), &mut Vec::new()) {
                 Some(ExchangeOutcome::Failed(failure)) => return Err(failure),
                 Some(_) => return answer.map(|(answer, _)| answer),
                 None => {}

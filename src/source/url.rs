@@ -1,22 +1,30 @@
 //! A config by plain GET from a web server. Any server that serves a file will do; a server with ETags answers an
 //! unchanged config with a 304 of a few hundred bytes.
+//!
+//! A server without ETags is asked by HEAD, and its date is compared here. To `If-Modified-Since` most servers answer
+//! 304 for any older date too, and would hide an older file that was put back. That header is for servers that do not
+//! know HEAD.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
-use super::{Answer, Failure, FailureKind, Offer, Protocol, Report, Validators, bad_setting, bad_status};
+use super::{Answer, Failure, FailureKind, Offer, Orders, Protocol, Report, Validators, bad_setting, bad_status};
 use crate::http::{
     self, Method, Reads, Redirects, Request, Response, Stamp, USER_AGENT, check_header, parse_url, public,
 };
 use crate::settings::{PROXY_PASSWORD, WayOut};
+use otelet_core::decide::Validator;
 
 /// The preferred content types: YAML under its three names, then anything else.
 const ACCEPT: &str = "application/yaml, text/yaml, application/x-yaml, */*;q=0.1";
 
+/// Asks caches on the way to ask the server. Not all of them do.
+const NO_CACHE: (&str, &str) = ("Cache-Control", "no-cache");
+
 /// The largest token file, in bytes; the largest tokens in use, from cloud identities, take about 4 KB.
 const MAX_TOKEN: u64 = 8 * 1024;
 
-/// The protocol. Its only state is the validators of the last answer and the token.
+/// The protocol. Its only state is the validators of the last answer and the token; a restart asks for the body.
 pub struct Get {
     url: String,
     /// The URL as it may be printed.
@@ -31,10 +39,32 @@ pub struct Get {
 #[derive(Default)]
 struct GetState {
     validators: Validators,
-    /// Whether the pending request may be answered with 304.
-    conditional: bool,
+    pending: Pending,
+    /// Whether the server does not answer HEAD as it answers GET.
+    no_head: bool,
+    /// The other date that HEAD brought, until GET has brought the same one.
+    seen: Option<String>,
     /// The value of `Authorization`, and the stamp of the file that it came from.
     token: Option<(Stamp, String)>,
+}
+
+/// The request that waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+enum Pending {
+    #[default]
+    Body,
+    /// A 304 may come instead of the body.
+    BodyIfChanged,
+    /// Only the date is asked for.
+    Date,
+}
+
+/// Adds `Cache-Control`, unless the settings have it.
+pub(super) fn past_caches(headers: &mut Vec<(String, String)>) {
+    let (name, value) = NO_CACHE;
+    if !headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+        headers.push((name.into(), value.into()));
+    }
 }
 
 impl Get {
@@ -78,20 +108,33 @@ impl Get {
         self
     }
 
-    fn ask(&self, conditional: bool) -> Result<Request, Failure> {
+    /// The request with the headers of the settings and the token.
+    pub(super) fn ask(&self, conditional: bool) -> Result<Request, Failure> {
         let mut state = self.lock();
         let mut headers = self.headers.clone();
         if let Some(authorization) = self.authorization(&mut state)? {
             headers.push(("Authorization".into(), authorization));
         }
-        let Validators { etag, last_modified } = state.validators.clone();
-        state.conditional = conditional && (etag.is_some() || last_modified.is_some());
-        if conditional {
-            headers.extend(etag.map(|etag| ("If-None-Match".into(), etag)));
-            headers.extend(last_modified.map(|date| ("If-Modified-Since".into(), date)));
+        let mut method = Method::Get;
+        state.pending = Pending::Body;
+        match &state.validators {
+            _ if !conditional => {}
+            Validators { etag: Some(etag), .. } => {
+                headers.push(("If-None-Match".into(), etag.clone()));
+                state.pending = Pending::BodyIfChanged;
+            }
+            Validators { last_modified: Some(date), .. } if state.no_head => {
+                headers.push(("If-Modified-Since".into(), date.clone()));
+                state.pending = Pending::BodyIfChanged;
+            }
+            Validators { last_modified: Some(_), .. } => {
+                method = Method::Head;
+                state.pending = Pending::Date;
+            }
+            Validators { etag: None, last_modified: None } => {}
         }
         Ok(Request {
-            method: Method::Get,
+            method,
             url: self.url.clone(),
             headers,
             body: Vec::new(),
@@ -100,16 +143,29 @@ impl Get {
         })
     }
 
-    fn read(&self, response: Response) -> Result<Offer, Failure> {
+    fn read(&self, response: Response) -> Result<Answer, Failure> {
         let mut state = self.lock();
         if let Some(away) = response.away.as_ref().filter(|_| !matches!(response.status, 200 | 203 | 304)) {
             // The settings for the first server are not to blame.
             let advice = format!("; {} redirects to it", self.shown);
             return Err(bad_status(away, response.status, &advice, response.retry_after));
         }
-        let advice = match response.status {
+        let pending = std::mem::take(&mut state.pending);
+        let by_date = state.validators.etag.is_none();
+        let advice = match (pending, response.status) {
+            (Pending::Date, 200) if response.last_modified == state.validators.last_modified => {
+                return Ok(Offer::Unchanged.into());
+            }
+            // The body decides. A server that is busy or wants a password would say no more to GET.
+            (Pending::Date, 200..=299 | 304 | 400 | 402..=406 | 408..=428 | 430..=499 | 501) => {
+                state.no_head = response.status != 200 || response.last_modified.is_none();
+                state.seen = response.last_modified;
+                return Ok(ask_for_body(&mut state));
+            }
             // 203 comes from a proxy that has changed something on the way (RFC 9110, 15.3.4).
-            200 | 203 => {
+            (Pending::Body | Pending::BodyIfChanged, 200 | 203) => {
+                let seen = state.seen.take();
+                state.no_head |= seen.is_some() && seen != response.last_modified;
                 let offer = Offer::of(response.body);
                 // A 304 after a blank body would leave the agent without a config.
                 state.validators = match offer {
@@ -118,15 +174,23 @@ impl Get {
                     }
                     Offer::Unchanged | Offer::Empty => Validators::default(),
                 };
-                return Ok(offer);
+                return Ok(offer.into());
             }
-            304 if state.conditional => return Ok(Offer::Unchanged),
-            304 => " although the request had no validator; is there a cache in between?".to_owned(),
-            401 | 403 => self.way_out.wants_credentials(),
-            404 | 410 => format!("; check {}", self.way_out.url),
-            407 => PROXY_PASSWORD.to_owned(),
-            100..=399 => "; 200 or 304 were expected".to_owned(),
-            _ => String::new(),
+            // The date of an older file that was put back.
+            (Pending::BodyIfChanged, 304)
+                if by_date
+                    && response.last_modified.is_some()
+                    && response.last_modified != state.validators.last_modified =>
+            {
+                return Ok(ask_for_body(&mut state));
+            }
+            (Pending::BodyIfChanged, 304) => return Ok(Offer::Unchanged.into()),
+            (_, 304) => " although the request had no validator; is there a cache in between?".to_owned(),
+            (_, 401 | 403) => self.way_out.wants_credentials(),
+            (_, 404 | 410) => format!("; check {}", self.way_out.url),
+            (_, 407) => PROXY_PASSWORD.to_owned(),
+            (_, 100..=399) => "; 200 or 304 were expected".to_owned(),
+            (_, _) => String::new(),
         };
         Err(bad_status(&self.shown, response.status, &advice, response.retry_after))
     }
@@ -167,26 +231,38 @@ impl Get {
     }
 }
 
+/// The next exchange brings the body, at once.
+fn ask_for_body(state: &mut GetState) -> Answer {
+    state.validators = Validators::default();
+    Answer { offer: Offer::Unchanged, orders: Orders { again: true, ..Orders::default() } }
+}
+
 impl Protocol for Get {
     /// A plain server learns nothing from the report.
     fn request(&self, _report: &Report, conditional: bool) -> Result<Request, Failure> {
-        self.ask(conditional)
+        let mut request = self.ask(conditional)?;
+        past_caches(&mut request.headers);
+        Ok(request)
     }
 
     fn offer(&self, response: Response) -> Result<Answer, Failure> {
-        Ok(self.read(response)?.into())
+        self.read(response)
     }
 
     fn way_out(&self) -> WayOut {
         self.way_out
     }
 
-    fn validators(&self) -> Validators {
-        self.lock().validators.clone()
+    fn validator(&self) -> Validator {
+        match &self.lock().validators {
+            Validators { etag: Some(_), .. } => Validator::Tag,
+            Validators { last_modified: Some(_), .. } => Validator::Date,
+            Validators { etag: None, last_modified: None } => Validator::None,
+        }
     }
 
-    fn seed(&self, validators: Validators) {
-        self.lock().validators = validators.bounded();
+    fn forget(&self) {
+        self.lock().validators = Validators::default();
     }
 }
 
@@ -218,9 +294,11 @@ mod tests {
         }
 
         fn exchange(&self, conditional: bool) -> Result<Offer, Failure> {
-            let request = self.get.ask(conditional)?;
+            let mut request = self.get.ask(conditional)?;
+            past_caches(&mut request.headers);
             let response = self.client.send(&request);
-            self.get.read(response.map_err(|error| self.get.way_out.failure(&error))?)
+            let answer = self.get.read(response.map_err(|error| self.get.way_out.failure(&error))?)?;
+            if answer.orders.again { self.exchange(conditional) } else { Ok(answer.offer) }
         }
     }
 
@@ -268,19 +346,96 @@ mod tests {
         assert!(failure.message.contains("answered 304 although"), "{failure}");
     }
 
+    /// An answer with these headers.
+    fn answered(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
+        let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        Answer::Status(status, headers.collect(), body.into())
+    }
+
+    const NOV: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const OCT: &str = "Thu, 06 Oct 1994 08:49:37 GMT";
+
     #[test]
-    fn stored_validators_are_sent_and_returned() {
+    fn a_date_beside_an_etag_is_not_sent() {
         let server = Server::new();
-        server.answer(Answer::status(304));
         let plain = Plain::of(&server);
-        let kept =
-            Validators { etag: Some("\"51c0\"".into()), last_modified: Some("Sun, 06 Nov 1994 08:49:37 GMT".into()) };
-        plain.get.seed(kept.clone());
+        server.answer(answered(200, &[("ETag", "W/\"51c0\""), ("Last-Modified", NOV)], "a: 1"));
+        plain.exchange(true).unwrap();
+        assert_eq!(plain.get.validator(), Validator::Tag);
+        server.answer(Answer::status(304));
         assert_eq!(plain.exchange(true), Ok(Offer::Unchanged));
-        assert_eq!(plain.get.validators(), kept);
-        let asked = &server.requests()[0];
-        assert_eq!(asked.header("if-none-match"), kept.etag.as_deref());
-        assert_eq!(asked.header("if-modified-since"), kept.last_modified.as_deref());
+        let asked = &server.requests()[1];
+        assert_eq!((asked.method.as_str(), asked.header("if-none-match")), ("GET", Some("W/\"51c0\"")));
+        assert_eq!(asked.header("if-modified-since"), None);
+        assert_eq!(asked.header("cache-control"), Some("no-cache"));
+    }
+
+    #[test]
+    fn a_date_alone_is_compared_here() {
+        let server = Server::new();
+        let plain = Plain::of(&server);
+        server.answer(answered(200, &[("Last-Modified", NOV)], "a: 1"));
+        assert_eq!(plain.exchange(true), config(b"a: 1"));
+        assert_eq!(plain.get.validator(), Validator::Date);
+        assert_eq!(plain.exchange(true), Ok(Offer::Unchanged));
+        assert_eq!(server.requests()[1].method, "HEAD");
+
+        // An older file is put back.
+        server.answer(answered(200, &[("Last-Modified", OCT)], "a: 0"));
+        assert_eq!(plain.exchange(true), config(b"a: 0"));
+        assert_eq!(plain.exchange(true), Ok(Offer::Unchanged));
+        let methods: Vec<_> = server.requests().iter().map(|asked| asked.method.clone()).collect();
+        assert_eq!(methods, ["GET", "HEAD", "HEAD", "GET", "HEAD"]);
+        assert_eq!(plain.exchange(false), config(b"a: 0"), "when asked for it again");
+    }
+
+    #[test]
+    fn a_server_without_head_is_asked_by_if_modified_since() {
+        for refuses in [405, 501, 403, 404, 204] {
+            let server = Server::new();
+            let plain = Plain::of(&server);
+            let good = answered(200, &[("Last-Modified", NOV)], "a: 1");
+            server.answer(good.clone());
+            plain.exchange(true).unwrap();
+            server.answer_once(Answer::status(refuses));
+            assert_eq!(plain.exchange(true), config(b"a: 1"), "{refuses}");
+
+            server.answer_once(Answer::status(304));
+            assert_eq!(plain.exchange(true), Ok(Offer::Unchanged), "{refuses}");
+            let asked = server.requests().pop().unwrap();
+            assert_eq!((asked.method.as_str(), asked.header("if-modified-since")), ("GET", Some(NOV)));
+
+            // As the file server of Go answers for an older file.
+            server.answer_once(answered(304, &[("Last-Modified", OCT)], ""));
+            assert_eq!(plain.exchange(true), config(b"a: 1"), "{refuses}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_differs_from_get_is_not_asked_for_again() {
+        let server = Server::new();
+        let plain = Plain::of(&server);
+        server.answer(answered(200, &[("Last-Modified", NOV)], "a: 1"));
+        plain.exchange(true).unwrap();
+        server.answer_once(answered(200, &[], ""));
+        assert_eq!(plain.exchange(true), config(b"a: 1"));
+        server.answer(Answer::status(304));
+        assert_eq!(plain.exchange(true), Ok(Offer::Unchanged));
+    }
+
+    #[test]
+    fn a_busy_server_is_not_asked_twice() {
+        let server = Server::new();
+        let plain = Plain::of(&server);
+        server.answer(answered(200, &[("Last-Modified", NOV)], "a: 1"));
+        plain.exchange(true).unwrap();
+        for status in [401, 407, 429, 500, 503] {
+            server.answer(answered(status, &[("Retry-After", "7")], ""));
+            let before = server.requests().len();
+            let failure = plain.exchange(true).unwrap_err();
+            assert_eq!(failure.retry_after, Some(Duration::from_secs(7)));
+            assert_eq!(server.requests().len(), before + 1, "{status}");
+        }
     }
 
     #[test]
@@ -289,7 +444,7 @@ mod tests {
         server.offer(" \n");
         let plain = Plain::of(&server);
         assert_eq!(plain.exchange(true), Ok(Offer::Empty));
-        assert_eq!(plain.get.validators(), Validators::default());
+        assert_eq!(plain.get.validator(), Validator::None);
     }
 
     #[test]

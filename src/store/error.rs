@@ -34,6 +34,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the content is gone, so that reading it again does not help.
+    pub fn is_loss(&self) -> bool {
+        match self {
+            Self::Torn { .. } | Self::TooLarge { .. } => true,
+            Self::Io { cause, .. } => cause.kind() == io::ErrorKind::NotFound,
+            Self::InUse { .. } => false,
+        }
+    }
+
     /// The message with its causes, in one line.
     pub fn chain(&self) -> String {
         otelet_core::text::chain(self)

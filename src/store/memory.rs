@@ -33,7 +33,7 @@ pub struct Binary {
 pub struct SourceMemory {
     /// The source that this state belongs to.
     pub location: String,
-    /// The validators of its last body.
+    /// What an OpAMP server knows its last config by, as an ETag. A plain server is asked for the body at each start.
     #[serde(default)]
     pub validators: Validators,
     /// The newest accepted signature, from any source.

@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub enum Answer {
     /// 200 with this body and its ETag; 304 when the client has it already.
     Config(Vec<u8>),
+    /// 200 with this body and its `Last-Modified`, as the file servers of Python and Go answer: 304 for a client that has
+    /// a body of this date or a later one.
+    Dated(String, Vec<u8>),
     /// A status with headers and a body.
     Status(u16, Vec<(String, String)>, Vec<u8>),
     /// These bytes, and the end of the connection.
@@ -277,7 +280,17 @@ fn converse(stream: &mut TcpStream, addr: SocketAddr, shared: &Shared) -> std::i
         }
         answer = *then;
     }
+    // An answer to HEAD has no body.
+    let cut = |body: Vec<u8>| if asked.method == "HEAD" { Vec::new() } else { body };
     match answer {
+        Answer::Dated(date, body) => {
+            let headers = [("Last-Modified", &*date)];
+            let known = asked.header("if-modified-since").is_some_and(|known| order(&date) <= order(known));
+            match known {
+                true => stream.write_all(&response(304, &[], b"")),
+                false => stream.write_all(&response(200, &headers, &cut(body))),
+            }
+        }
         Answer::Config(body) => {
             let etag = etag(&body);
             if asked.header("if-none-match") == Some(&etag) {
@@ -287,7 +300,7 @@ fn converse(stream: &mut TcpStream, addr: SocketAddr, shared: &Shared) -> std::i
         }
         Answer::Status(status, headers, body) => {
             let headers: Vec<_> = headers.iter().map(|(k, v)| (&**k, &**v)).collect();
-            stream.write_all(&response(status, &headers, &body))
+            stream.write_all(&response(status, &headers, &cut(body)))
         }
         Answer::Raw(bytes) => stream.write_all(&bytes),
         Answer::Stall => {
@@ -321,6 +334,14 @@ fn converse(stream: &mut TcpStream, addr: SocketAddr, shared: &Shared) -> std::i
         Answer::RedirectTo(to) => stream.write_all(&response(302, &[("Location", &to)], b"")),
         Answer::Delay(..) => unreachable!("delays are taken off above; the server is {addr}"),
     }
+}
+
+/// The order of HTTP dates such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn order(date: &str) -> (String, usize, String, String) {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let words: Vec<&str> = date.split(' ').collect();
+    let word = |at: usize| words.get(at).copied().unwrap_or_default().to_owned();
+    (word(3), MONTHS.find(&word(2)).unwrap_or_default(), word(1), word(4))
 }
 
 fn endless(stream: &mut TcpStream, start: &[u8], again: &[u8]) -> std::io::Result<()> {

@@ -1,7 +1,7 @@
 //! While the first source is silent the others serve, in their order; when it is back it serves again. The status names
 //! the source that serves.
 
-use super::host::{Host, Signal, config, wait_until};
+use super::host::{Host, Signal, config, scripted, stderr, stdout, wait_until};
 use super::server::{Answer, Server};
 
 /// A host with a second server that offers this config.
@@ -142,4 +142,99 @@ fn a_fallback_that_wants_credentials_names_their_setting() {
     let agent = host.agent().start();
 
     agent.logs(&format!("{}: answered 401; check config.fallback_headers", second.url()));
+}
+
+const PAGE: &str = "<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>\n";
+
+/// A host whose first source is silent, with a file as its first fallback and a server as its second.
+fn host_with_file_and_server(file: &str, body: &str) -> (Host, Server) {
+    let (host, second) = (Host::new(), Server::new());
+    second.offer(body);
+    std::fs::write(host.path("stick.yaml"), file).unwrap();
+    let file = host.path("stick.yaml");
+    host.set("config.fallback", &format!("[{}, \"{}\"]", file.display(), second.url()));
+    host.server.answer(Answer::status(503));
+    (host, second)
+}
+
+#[test]
+fn a_broken_fallback_does_not_hide_the_next_one() {
+    let spare = config("spare");
+    let whole = config("stick");
+    let torn = &whole[..whole.len() / 2];
+    let refused = scripted("refused", &["refuse no such exporter"]);
+    for (broken, why) in [
+        (PAGE, "a web page came, not a config"),
+        (torn, "config "),
+        ("", "answered with an empty body"),
+        ("{\"error\": \"not found\"}", "no other section of a config"),
+        (&*refused, " is refused"),
+    ] {
+        let (host, second) = host_with_file_and_server(broken, &spare);
+
+        let agent = host.agent().start();
+
+        let status = agent.applied(&spare);
+        assert_eq!(status.config.serving, Some(second.url()), "{broken:?}");
+        let trouble = status.config.source_trouble.unwrap();
+        assert!(trouble.contains("answered 503") && trouble.contains(why), "{broken:?}: {trouble}");
+        assert!(trouble.contains("stick.yaml: "), "{trouble}");
+        let refusals = agent.logged(" refused: ");
+        host.more_polls(2);
+        assert_eq!(agent.logged(" refused: "), refusals, "said once");
+        assert!(host.validations(&refused) <= 1, "not tried again while it is still offered");
+    }
+}
+
+#[test]
+fn a_fallback_that_is_mended_serves() {
+    let (spare, stick) = (config("spare"), config("stick"));
+    let (host, _second) = host_with_file_and_server(PAGE, &spare);
+    let agent = host.agent().start();
+    agent.applied(&spare);
+
+    std::fs::write(host.path("new.yaml"), &stick).unwrap();
+    wait_until("the new file in place", || std::fs::rename(host.path("new.yaml"), host.path("stick.yaml")).is_ok());
+
+    assert_eq!(agent.applied(&stick).config.serving, Some(host.path("stick.yaml").display().to_string()));
+}
+
+#[test]
+fn a_page_of_the_first_source_does_not_keep_a_new_host_without_a_config() {
+    let spare = config("spare");
+    let (host, second) = host_with_fallback(&spare, "1h");
+    host.server.answer(Answer::Status(200, Vec::new(), PAGE.into()));
+
+    let agent = host.agent().start();
+
+    let status = agent.applied(&spare);
+    assert_eq!(status.config.serving, Some(second.url()));
+    assert!(status.config.source_trouble.unwrap().contains("a web page came, not a config"));
+}
+
+#[test]
+fn a_mistake_in_the_config_of_the_first_source_is_no_reason_to_leave_it() {
+    let (good, spare) = (config("good"), config("spare"));
+    let (host, second) = host_with_fallback(&spare, "0s");
+    let agent = host.agent_running(&good);
+
+    host.server.offer("receivers: {otlp: {}}\n");
+
+    agent.failed("receivers: {otlp: {}}\n");
+    host.more_polls(3);
+    assert!(second.requests().is_empty());
+    assert_eq!(agent.applied_still(&good).config.serving, Some(host.server.url()));
+}
+
+#[test]
+fn validate_passes_over_a_broken_fallback() {
+    let (host, second) = host_with_file_and_server(PAGE, &config("spare"));
+    let output = host.otelet(&["validate"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+
+    second.answer(Answer::status(404));
+    let output = host.otelet(&["validate"]);
+    let told = stdout(&output);
+    assert!(output.status.code() != Some(0) && told.contains("answered 503"), "{told}");
+    assert!(told.contains("a web page came") && told.contains("answered 404"), "{told}");
 }

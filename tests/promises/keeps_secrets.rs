@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::host::{Agent, Host, Signal, config, environment, signal, stderr, stdout};
+use otelet_wire::status::Status;
+
+use super::host::{Agent, Host, Signal, config, environment, scripted, signal, stderr, stdout};
 use super::server::Answer;
 
 const SECRETS: [&str; 5] = ["s3cret-header", "s3cret-proxy", "s3cret-token", "s3cret-variable", "s3cret-query"];
@@ -70,6 +72,45 @@ fn secrets_are_used_and_never_shown() {
     agent.logs("settings read again");
 
     tells_nothing(&host, &agent);
+}
+
+#[test]
+fn a_token_in_the_path_of_a_url_is_not_shown() {
+    const TOKEN: &str = "0123456789abcdefTOKEN";
+    let host = Host::new();
+    let at = |what: &str| host.server.at(&format!("/{what}/{TOKEN}/x"));
+    host.set("config.url", &at("config"));
+    host.set("config.fallback", &format!("[\"{}\"]", at("fallback")));
+    host.set("report.url", &at("report"));
+    host.set("webhook.url", &at("hook"));
+    host.set("export.to", &at("otlp"));
+    host.set("host.sample_every", "100ms");
+    host.set("alerts", "[{name: always, metric: system.memory.usage, above: 1}]");
+    let agent = host.agent().start();
+    for failed in ["config poll failed: ", "report not taken: ", "alerts not taken", "export "] {
+        agent.logs(failed);
+    }
+    let hook = "https://hooks.example/services/T0/abcdefghij0123456789ABCD";
+    let body = scripted("good", &[&format!("error Post \"{hook}\": dial tcp: no such host")]);
+    host.server.offer(&*body);
+    agent.logs("its last words: Post");
+
+    // The collector's own output is passed on as it is.
+    let log = agent.log();
+    assert!(log.contains("/config/<redacted>/x") && !log.contains(TOKEN), "{log}");
+    let exited = |status: &Status| {
+        status.collector.last_exit.as_ref().is_some_and(|exit| exit.last_words.contains("/services/T0/<redacted>"))
+    };
+    let status = serde_json::to_string(&agent.wait_status("the last words", exited)).unwrap();
+    let reported = host.server.wait_for("a report of it", |asked| {
+        let is_report = |asked: &&super::server::Request| asked.path.starts_with("/report/");
+        asked.iter().filter(is_report).any(|asked| String::from_utf8_lossy(&asked.body).contains("<redacted>"))
+    });
+    let reported = reported.iter().filter(|asked| asked.path.starts_with("/report/"));
+    let bodies = reported.map(|asked| String::from_utf8_lossy(&asked.body).into_owned());
+    for shown in bodies.chain([status, stdout(&host.otelet(&["status"]))]) {
+        assert!(!shown.contains(TOKEN) && !shown.contains("abcdefghij0123456789ABCD"), "{shown}");
+    }
 }
 
 #[test]

@@ -178,3 +178,16 @@ fn a_proxy_that_wants_a_password() {
         assert!(told.ends_with(&format!(": answered 407; the proxy wants a user and password: {way_out}")), "{told}");
     }
 }
+
+#[test]
+fn an_export_to_a_port_for_grpc() {
+    let (host, server) = (Host::new(), Server::new());
+    host.set("export.to", &server.at(""));
+    // The first frame of each server for gRPC, whatever it was asked.
+    let told = complaint((host, server), Answer::Raw(b"\0\0\x06\x04\0\0\0\0\0\0\x05\0\0\x40\0".to_vec()), EXPORT);
+    assert_eq!(
+        told,
+        "SERVER: answers in HTTP/2 only, as a port for gRPC does; use the port for HTTP, which for OTLP is usually 4318; \
+         check export.to"
+    );
+}

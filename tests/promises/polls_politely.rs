@@ -32,7 +32,7 @@ fn an_unchanged_config_is_asked_for_by_its_etag() {
 
 /// Promised in docs/numbers.md. The agent's request contains the server's name, its port, the path and the ETag, so its
 /// length depends on them.
-const UNCHANGED_SENT: usize = 200;
+const UNCHANGED_SENT: usize = 225;
 
 #[test]
 fn an_unchanged_poll_costs_little() {
@@ -50,18 +50,115 @@ fn an_unchanged_poll_costs_little() {
     drop(agent);
 }
 
+/// Dates of files on a server without ETags.
+const OCTOBER: &str = "Thu, 01 Oct 2026 08:49:37 GMT";
+const NOVEMBER: &str = "Sun, 01 Nov 2026 08:49:37 GMT";
+
+fn dated(date: &str, body: &str) -> Answer {
+    Answer::Dated(date.into(), body.into())
+}
+
 #[test]
-fn a_server_with_last_modified_only_is_asked_by_that() {
+fn a_server_with_last_modified_only_is_asked_for_its_date() {
     let host = Host::new();
-    let date = "Sun, 01 Nov 2026 08:49:37 GMT";
-    host.server.answer(answer(200, &[("Last-Modified", date)], &config("good")));
+    host.server.answer(dated(NOVEMBER, &config("good")));
     let agent = host.agent().start();
     agent.applied(&config("good"));
 
-    let asked = host.server.wait_for_requests(2);
+    host.more_polls(3);
 
-    assert_eq!(asked[1].header("if-modified-since"), Some(date));
-    assert_eq!(asked[1].header("if-none-match"), None);
+    let asked = host.server.requests();
+    assert!(asked[1..].iter().all(|asked| asked.method == "HEAD"), "{asked:#?}");
+    let status = agent.wait_status("unchanged answers", |status| status.exchanges.unchanged > 0);
+    assert_eq!(status.exchanges.offered, 1);
+}
+
+#[test]
+fn an_older_file_that_is_put_back_on_a_server_without_etags_runs() {
+    let host = Host::new();
+    let (today, older) = (config("today"), config("of last month"));
+    host.server.answer(dated(NOVEMBER, &today));
+    let agent = host.agent().start();
+    agent.applied(&today);
+
+    host.server.answer(dated(OCTOBER, &older));
+
+    agent.applied(&older);
+}
+
+#[test]
+fn an_older_file_runs_after_a_restart_also_from_a_server_that_knows_no_head() {
+    let host = Host::new();
+    let (today, older) = (config("today"), config("of last month"));
+    host.server.answer(dated(NOVEMBER, &today));
+    let mut agent = host.agent().start();
+    agent.applied(&today);
+    assert_eq!(agent.stop(), 0);
+    host.server.answer(dated(OCTOBER, &older));
+
+    let agent = host.agent().start();
+
+    agent.applied(&older);
+}
+
+#[test]
+fn a_page_in_place_of_the_config_leaves_nothing_behind() {
+    let page = "<!DOCTYPE html><html><head><title>Sign in</title></head></html>";
+    let tagged = |status, tag: &str, body: &str| answer(status, &[("ETag", tag)], body);
+    // A gateway's page has a later date than the file, or a tag that its cache answers with 304 for as long as it is
+    // asked by it.
+    for (portal, file) in [
+        (dated(NOVEMBER, page), dated(OCTOBER, &config("file"))),
+        (tagged(200, "\"portal\"", page), dated(OCTOBER, &config("file"))),
+    ] {
+        let host = Host::new();
+        host.server.answer(portal);
+        let agent = host.agent().start();
+        let line = agent.logs("a web page came, not a config");
+        assert!(line.contains("its title is \"Sign in\""), "{line}");
+        host.more_polls(2);
+        let asked = host.server.requests();
+        let plain = |asked: &super::server::Request| {
+            let by = ["if-none-match", "if-modified-since"].map(|name| asked.header(name));
+            asked.method == "GET" && by == [None, None]
+        };
+        assert!(asked.iter().all(plain), "{asked:#?}");
+
+        host.server.answer(file);
+
+        agent.applied(&config("file"));
+        assert_eq!(agent.logged("a web page came"), 1, "said once");
+    }
+}
+
+#[test]
+fn a_config_with_a_mistake_is_fetched_once() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    let mistake = "receivers: {otlp: {}}\n";
+
+    host.server.offer(mistake);
+
+    agent.failed(mistake);
+    host.more_polls(3);
+    let asked = host.server.requests();
+    assert_eq!(asked.last().unwrap().header("if-none-match"), Some(&*etag(mistake.as_bytes())));
+}
+
+#[test]
+fn caches_on_the_way_are_asked_to_ask_the_server() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    host.more_polls(1);
+    let asked = host.server.requests();
+    assert!(asked.iter().all(|asked| asked.header("cache-control") == Some("no-cache")), "{asked:#?}");
+
+    host.set("config.headers", "{cache-control: max-age=60}");
+    agent.signal(Signal::HUP);
+
+    host.server.wait_for("the header of the settings", |asked| {
+        asked.last().is_some_and(|asked| asked.header("cache-control") == Some("max-age=60"))
+    });
 }
 
 #[test]
@@ -86,7 +183,7 @@ fn another_etag_on_the_same_config_changes_nothing() {
 }
 
 #[test]
-fn a_restarted_agent_asks_by_the_etag_that_it_knew() {
+fn a_restarted_agent_asks_for_the_body_once() {
     let host = Host::new();
     let good = config("good");
     let mut agent = host.agent_running(&good);
@@ -95,9 +192,11 @@ fn a_restarted_agent_asks_by_the_etag_that_it_knew() {
 
     let agent = host.agent().start();
 
-    let asked = host.server.wait_for_requests(before + 1);
-    assert_eq!(asked[before].header("if-none-match"), Some(&*etag(good.as_bytes())));
-    drop(agent);
+    let asked = host.server.wait_for_requests(before + 2);
+    assert_eq!(asked[before].header("if-none-match"), None);
+    assert_eq!(asked[before + 1].header("if-none-match"), Some(&*etag(good.as_bytes())));
+    agent.applied(&good);
+    assert_eq!((host.validations(&good), host.starts_on(&good)), (1, 2), "the same config is not tried again");
 }
 
 /// The time to the next try that a line of the log announces.

@@ -32,7 +32,9 @@ fn a_body_that_is_no_config_is_refused_without_the_collector() {
     let agent = host.agent_running(&good);
     for (body, complaint) in [
         ("service: {pipelines: {traces: {receivers: [otlp]", "config is not well-formed YAML: "),
-        ("<html><body>Sign in</body></html>", "config has no pipelines"),
+        ("<html><body>Sign in</body></html>", "a web page came, not a config; is a login page"),
+        ("<?xml version='1.0'?><Error/>", "an XML document came, not a config"),
+        ("{\"message\": \"Unauthorized\"}", "no other section of a config; if an error message came in its place"),
         ("receivers: {otlp: {}}\n", "config has no pipelines"),
         ("service: {pipelines: {}}\n", "config has no pipelines"),
         ("a: \u{0}\n", "control character U+0000"),
@@ -118,4 +120,42 @@ fn a_validation_that_was_killed_is_repeated() {
     agent.logs("cannot be validated: validate was ended by signal 9");
     agent.applied(&body);
     assert_eq!(host.validations(&body), 2);
+}
+
+#[test]
+fn a_relative_path_that_is_missing_is_told_from_where_it_counts() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    let words = "cannot resolve the configuration: open parts/exporters.yaml: no such file or directory";
+    let bad = scripted("parts", &[&format!("refuse {words}")]);
+
+    host.server.offer(&*bad);
+
+    // The directory in which the kit starts agents.
+    let here = std::fs::canonicalize(host.path("")).unwrap();
+    assert_eq!(
+        agent.failed(&bad),
+        format!(
+            "{words}; parts/exporters.yaml is a relative path, and those count from {}, the working directory of otelet; \
+             write the whole path",
+            here.display()
+        )
+    );
+}
+
+#[test]
+fn a_port_that_another_program_has_is_told_with_the_next_step() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    let words = "cannot start pipelines: listen tcp 127.0.0.1:4317: bind: address already in use";
+    let bad = scripted("port", &[&format!("error {words}")]);
+
+    host.server.offer(&*bad);
+
+    let why = agent.failed(&bad);
+    assert!(
+        why.contains(&format!("{words}; another program, perhaps another Collector, has 127.0.0.1:4317: `")),
+        "{why}"
+    );
+    agent.applied_still(&config("good"));
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::host::{Agent, Host, Signal, config, hash, signal, wait_until};
+use super::host::{Agent, COLLECTOR, Host, Signal, config, hash, scripted, signal, wait_until};
 use super::server::Answer;
 
 type Spoil = fn(&Path);
@@ -36,6 +36,38 @@ fn host() -> Host {
 
 fn body(host: &Host, label: &str) -> PathBuf {
     host.state_dir().join("configs").join(format!("{}.yaml", hash(config(label))))
+}
+
+#[test]
+fn a_config_that_was_torn_before_its_validation_is_fetched_again() {
+    let host = Host::new();
+    let program = host.path("otelcol");
+    host.set("collector.path", &program.display().to_string());
+    host.server.offer(config("first"));
+    let agent = host.agent().start();
+    agent.logs("cannot be validated");
+    fs::write(body(&host, "first"), "receivers: {otl").unwrap();
+
+    fs::copy(&*COLLECTOR, host.path("otelcol.new")).unwrap();
+    fs::rename(host.path("otelcol.new"), &program).unwrap();
+
+    agent.applied(&config("first"));
+}
+
+#[test]
+fn a_config_whose_validation_was_cut_off_is_validated_by_the_next_agent() {
+    let host = Host::new();
+    let good = config("good");
+    let mut agent = host.agent_running(&good);
+    let slow = scripted("slow", &["validate-takes 1500ms"]);
+    host.server.offer(&*slow);
+    host.wait("the validation", || (host.validations(&slow) == 1).then_some(()));
+    agent.kill();
+
+    // The server's answer to the ETag of this config would be 304.
+    let agent = host.agent().start();
+
+    agent.applied(&slow);
 }
 
 /// Removes a directory in which an agent may be writing.

@@ -27,6 +27,9 @@ pub fn inspect(body: &[u8]) -> Result<Inspection, Refusal> {
     if body.len() > BODY_LIMIT {
         return Err(Refusal::TooLarge { size: body.len(), limit: BODY_LIMIT });
     }
+    if let Some(refusal) = markup(body) {
+        return Err(refusal);
+    }
     let text = characters(body)?;
     // The parser would take a byte order mark for indentation here.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -38,6 +41,37 @@ pub fn inspect(body: &[u8]) -> Result<Inspection, Refusal> {
     let document = serde_yaml::Deserializer::from_str(text).next().ok_or(Refusal::Empty)?;
     let found = walk::walk(document).map_err(|error| Refusal::Malformed { cause: squeeze(&error.to_string(), 300) })?;
     found.inspected()
+}
+
+/// The refusal of a page or another document with tags. They come from login pages, proxies and stores, with status 200.
+fn markup(body: &[u8]) -> Option<Refusal> {
+    /// Where a page must say what it is, in bytes.
+    const HEAD: usize = 4096;
+    /// The longest title that is repeated, in bytes.
+    const TITLE: usize = 80;
+
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
+    // A config may begin with the merge key `<<`.
+    let is_tag = matches!(body, [b'<', b'!' | b'?' | b'a'..=b'z' | b'A'..=b'Z', ..]);
+    if !is_tag {
+        return None;
+    }
+    let head = String::from_utf8_lossy(&body[..body.len().min(HEAD)]);
+    let lower = head.to_ascii_lowercase();
+    let is_page =
+        ["<!doctype html", "<html", "<head", "<body", "<title", "<script"].iter().any(|tag| lower.contains(tag));
+    if !is_page {
+        return Some(Refusal::Xml);
+    }
+    let between = || {
+        let from = lower.find("<title")?;
+        let from = from + lower[from..].find('>')? + 1;
+        let to = from + lower[from..].find('<')?;
+        let title: String = head[from..to].chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let words = title.split_whitespace().collect::<Vec<_>>().join(" ");
+        (!words.is_empty()).then(|| format!(", its title is {:?}", squeeze(&words, TITLE)))
+    };
+    Some(Refusal::WebPage { titled: between().unwrap_or_default() })
 }
 
 /// Finds the scalars and comments of a YAML text, within the limits of [`inspect`].

@@ -1,13 +1,14 @@
 //! Reads and checks a Collector's config without running it: no file, no clock, no process.
 //!
 //! `inspect` checks an offered body: `scan` counts its nodes before it is parsed, `walk` reads the values that the
-//! overlay needs. `overlay` writes the second `--config`. `words` shortens a collector's output to one line. `redact`
+//! overlay needs. `overlay` writes the second `--config`. `words` shortens a collector's output to one line, and `advice` adds the next step. `redact`
 //! hides secrets in texts that are shown. `signature` verifies a config, `hash` computes its hash.
 
 // No I/O; its tests read files and run minisign.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 #![warn(missing_docs)]
 
+mod advice;
 mod hash;
 mod inspect;
 mod overlay;
@@ -20,6 +21,7 @@ mod tests;
 mod walk;
 mod words;
 
+pub use advice::{Surroundings, advised};
 pub use hash::hash;
 pub use inspect::inspect;
 pub use overlay::{Capabilities, Intake, Overlay, PROBE_CONFIG, Witness, capabilities, overlay, quoted};

@@ -1,7 +1,7 @@
 //! Replaces the secrets in a config's text before it is reported, and leaves everything else as it was written. Pure.
 //!
 //! A scalar is replaced if the name of its key is that of a secret; if it contains a value that is known to be secret;
-//! or if its text looks like a secret: `password=…`, a user in a URL, a private key. References such as
+//! or if its text looks like a secret: `password=…`, a user or a token in a URL, a private key. References such as
 //! `${env:API_KEY}` stay, since they are useful to a reader.
 //!
 //! The decision is made on the parsed values, not on the text. The text is then changed in place, parsed again and
@@ -24,7 +24,7 @@ use crate::inspect;
 use crate::scan::Pieces;
 use tree::{Kind, Node, Tree};
 pub use words::{REDACTED, is_secret_name};
-use words::{assignment, is_reference, userinfo, words};
+use words::{assignment, is_reference, url_token, userinfo, without_url_tokens, words};
 
 /// The largest text that is searched, in bytes; a larger one is not shown.
 const LARGEST: usize = 4 << 20;
@@ -95,7 +95,7 @@ impl Redactor {
         for value in self.known.iter().filter(|value| text.contains(value.as_str())) {
             line = line.replace(value.as_str(), REDACTED);
         }
-        line
+        without_url_tokens(line)
     }
 
     /// Returns lines of a log without the known values. A text that looks like a secret is replaced with the rest of
@@ -217,6 +217,7 @@ impl Redactor {
             || self.short.iter().any(|value| value == text.trim())
             || text.contains("PRIVATE KEY-----")
             || userinfo(text).is_some()
+            || url_token(text).is_some()
             || assignment(text).is_some()
     }
 

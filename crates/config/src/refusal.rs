@@ -67,7 +67,44 @@ pub enum Refusal {
         cause: String,
     },
 
-    /// The body is YAML, but not a config of a collector.
+    /// The body is a page of HTML.
+    #[error(
+        "a web page came, not a config{titled}; is a login page, a captive portal or an error page in the way? Open the address in a browser, or with `curl -i`"
+    )]
+    WebPage {
+        /// `, its title is "..."`, or nothing.
+        titled: String,
+    },
+
+    /// The body is XML of another kind.
+    #[error(
+        "an XML document came, not a config; object stores and gateways send one with the reason of an error: look at the address with `curl -i`"
+    )]
+    Xml,
+
+    /// The body is YAML or JSON, and has nothing of a config.
+    #[error(
+        "config has no pipelines and no other section of a config; if an error message came in its place, look at the address with `curl -i`"
+    )]
+    NotAConfig,
+
+    /// The body is a part of a config.
     #[error("config has no pipelines; `service.pipelines` must be a mapping with at least one, such as `traces:`")]
     NoPipelines,
+}
+
+impl Refusal {
+    /// Whether something else came in place of a config. A config with a mistake is one.
+    pub fn is_foreign(&self) -> bool {
+        match self {
+            Self::WebPage { .. } | Self::Xml | Self::NotAConfig | Self::Empty => true,
+            Self::TooLarge { .. }
+            | Self::NotUtf8 { .. }
+            | Self::ControlCharacter { .. }
+            | Self::TooComplex { .. }
+            | Self::SecondDocument { .. }
+            | Self::Malformed { .. }
+            | Self::NoPipelines => false,
+        }
+    }
 }

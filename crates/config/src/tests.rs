@@ -111,10 +111,12 @@ fn a_refusal_says_where_and_why() {
         "config has a second YAML document on line 23, which the collector would ignore; \
          join the two or remove the `---`"
     );
+    for body in ["a: 1", "[]", "text", "{\"error\": \"unauthorized\"}", "0"] {
+        assert_eq!(check(body), Err(Refusal::NotAConfig), "{body}");
+    }
     for body in [
-        "a: 1",
-        "[]",
-        "text",
+        "exporters: {debug: }",
+        "connectors:",
         "service:",
         "service: {}",
         "service: x",
@@ -347,4 +349,42 @@ fn no_mutation_of_a_config_makes_it_panic_or_hang() {
         last_words(&body);
     }
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_page_or_a_document_in_place_of_a_config_is_named() {
+    let said = |body: &[u8]| inspect(body).unwrap_err();
+    for (body, titled) in [
+        ("<!DOCTYPE html>\n<html><head><title>Sign in</title>", ", its title is \"Sign in\""),
+        (
+            "\u{feff}\r\n <HTML lang=\"de\"><TITLE id=a>\n  Bitte\t anmelden </TITLE>",
+            ", its title is \"Bitte anmelden\"",
+        ),
+        ("<!-- gateway --><html><body>Sign in</body></html>", ""),
+        ("<html><title></title>", ""),
+        ("<html><title", ""),
+        ("<?xml version=\"1.0\"?><!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML 1.0\">", ""),
+        ("<script>location = '/login'</script>", ""),
+    ] {
+        assert_eq!(said(body.as_bytes()), Refusal::WebPage { titled: titled.to_owned() }, "{body}");
+        assert!(said(body.as_bytes()).is_foreign());
+    }
+    // Neither its encoding nor its length hides what it is.
+    assert_eq!(
+        said(b"<html><title>Gesch\xfctzt</title>").to_string(),
+        "a web page came, not a config, its title is \"Gesch\u{fffd}tzt\"; is a login page, a captive portal or an error \
+         page in the way? Open the address in a browser, or with `curl -i`"
+    );
+    let long = said(format!("<html><title>{}</title>", "x".repeat(200)).as_bytes()).to_string();
+    assert!(long.len() < 260, "{long}");
+
+    let xml = said(b"<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code></Error>");
+    assert_eq!(xml, Refusal::Xml);
+    assert!(xml.to_string().starts_with("an XML document came, not a config; "));
+    assert!(Refusal::NotAConfig.to_string().starts_with("config has no pipelines and no other section of a config; "));
+    // A merge key at the top is YAML.
+    assert!(!matches!(inspect(b"<<: {a: 1}\n"), Err(Refusal::WebPage { .. } | Refusal::Xml)));
+    for mistake in [&b"receivers: {otlp: {}}"[..], b"a: [", b"service: {}", b"\xff"] {
+        assert!(!said(mistake).is_foreign(), "{}", said(mistake));
+    }
 }

@@ -150,6 +150,8 @@ enum Shape {
 pub(crate) struct Findings {
     shapes: [Shape; Place::COUNT],
     pipelines: usize,
+    /// Whether it has any section of a config.
+    has_sections: bool,
     enabled: Vec<String>,
     /// The last key or id: `None` unless it is a string of at most [`ID_LIMIT`] bytes.
     name: Option<String>,
@@ -211,7 +213,7 @@ impl Findings {
             _ => false,
         };
         if !has_pipelines && !self.scattered {
-            return Err(Refusal::NoPipelines);
+            return Err(if self.has_sections { Refusal::NoPipelines } else { Refusal::NotAConfig });
         }
 
         let clear = !self.scattered && shape(Place::Service) == Mapping;
@@ -377,6 +379,8 @@ impl Walk<'_> {
         if self.place == Place::Receivers && (key == "<<" || key.contains("::")) {
             self.found.receivers_scattered = true;
         }
+        const SECTIONS: [&str; 6] = ["connectors", "exporters", "extensions", "processors", "receivers", "service"];
+        self.found.has_sections |= self.place == Place::Root && SECTIONS.contains(&key);
         let place = match (self.place, key) {
             (Place::Root, "service") => Place::Service,
             (Place::Root, "extensions") => Place::Extensions,

@@ -1,8 +1,10 @@
-//! The spelling of errors.
+//! The spelling of errors, and texts that must not be shown.
 
 mod nearest;
+mod token;
 
 pub use nearest::{clip, nearest};
+pub use token::{is_token, without_tokens};
 
 /// The error and its causes, joined by colons into one line.
 pub fn chain(error: &dyn std::error::Error) -> String {

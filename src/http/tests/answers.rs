@@ -149,6 +149,8 @@ fn half_an_answer_is_an_error() {
 fn an_answer_that_is_not_http_is_refused() {
     for (answer, why) in [
         (Answer::Garbage, "answer is not valid HTTP: "),
+        // The first frames of a server for gRPC.
+        (Answer::Raw(b"\0\0\x06\x04\0\0\0\0\0\0\x05\0\0\x40\0".to_vec()), HTTP_2),
         (raw("HTTP/1.1 099 Odd\r\n\r\n"), "answer is not valid HTTP: "),
         (raw("HTTP/9.9 200 OK\r\n\r\n"), "answer is not valid HTTP: "),
         (raw("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"), "answer is not valid HTTP: "),

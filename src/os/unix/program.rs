@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 /// The places where a Collector is looked for, as a message names them.
 pub const COLLECTOR_PLACES: &str = "on PATH";
 
+/// The command that shows which program listens on which port, as a message names it.
+pub const LISTENERS: &str = "ss -lntup";
+
 /// More directories in which a Collector is looked for, beside PATH. None here: packages install into PATH.
 pub fn collector_directories() -> Vec<PathBuf> {
     Vec::new()

@@ -12,6 +12,9 @@ use super::pipes::is;
 /// The places where a Collector is looked for, as a message names them.
 pub const COLLECTOR_PLACES: &str = r"on PATH or in %ProgramFiles%\OpenTelemetry Collector";
 
+/// The command that shows which program listens on which port, as a message names it.
+pub const LISTENERS: &str = "netstat -abn";
+
 /// More directories in which a Collector is looked for, beside PATH: its installer uses this one and does not change
 /// PATH. Source: `windows-installer.wxs` of opentelemetry-collector-releases. Like PATH, the variable comes from the
 /// user who starts the agent. Only administrators can write to the directory.

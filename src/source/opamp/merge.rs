@@ -78,7 +78,7 @@ pub fn merge(map: &AgentConfigMap, max_size: u64) -> MergeOutcome {
 fn read(body: &[u8], budget: &mut usize) -> Result<Map<String, Value>, String> {
     match config::inspect(body) {
         // Pipelines may be in another file.
-        Ok(_) | Err(Refusal::NoPipelines) => {}
+        Ok(_) | Err(Refusal::NoPipelines | Refusal::NotAConfig) => {}
         Err(Refusal::Empty) => return Ok(Map::new()),
         Err(refusal) => return Err(refusal.to_string()),
     }

@@ -36,6 +36,27 @@ fn a_scalar_under_a_secret_name_is_replaced_and_the_rest_stays() {
 }
 
 #[test]
+fn a_token_in_the_path_of_a_url_is_a_secret() {
+    const HOOK: &str = "https://hooks.example/services/T0/abcdefghij0123456789ABCD";
+    for (text, shown) in [
+        (format!("endpoint: {HOOK}"), "endpoint: <redacted>"),
+        (format!("a: [\"see {HOOK}?x=y\", b]"), "a: [\"<redacted>\", b]"),
+        (format!("a: 1 # was {HOOK}"), "a: 1 # <redacted>"),
+        ("endpoint: https://otlp.example:4318/v1/metrics".to_owned(), "endpoint: https://otlp.example:4318/v1/metrics"),
+    ] {
+        assert_eq!(redacted(&text), shown);
+    }
+    let redactor = Redactor::default();
+    let line = format!("Post \"{HOOK}\": refused, then {HOOK}/more: gone");
+    let hidden = "https://hooks.example/services/T0/<redacted>";
+    assert_eq!(redactor.line(&line), format!("Post \"{hidden}\": refused, then {hidden}/more: gone"));
+    // Also at the end of a sentence, and of a form that a sign behind it would change.
+    let uuid = "https://hc.example/ping/3f2504e0-4f89-11d3-9a0c-0305e82c3301: gone";
+    assert_eq!(redactor.line(uuid), "https://hc.example/ping/<redacted> gone");
+    assert_eq!(redactor.log(&format!("got {HOOK} now\nnext")), format!("got {hidden} now\nnext"));
+}
+
+#[test]
 fn secrets_in_a_log_are_replaced_and_the_rest_stays() {
     let redactor = Redactor::new(["hunter2-known"]);
     for (line, shown) in [

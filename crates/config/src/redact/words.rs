@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use otelet_core::text::{is_token, without_tokens};
+
 /// The text in the place of a secret. As a plain scalar it is valid YAML anywhere.
 pub const REDACTED: &str = "<redacted>";
 
@@ -130,6 +132,42 @@ pub(super) fn userinfo(text: &str) -> Option<Range<usize>> {
         from = start;
     }
     None
+}
+
+/// The paths of the URLs in a text.
+fn url_paths(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let start = from + text[from..].find("://")? + 3;
+        let end = |from: usize, ends: &str| {
+            let found = text[from..].find(|c: char| c.is_whitespace() || ends.contains(c));
+            found.map_or(text.len(), |length| from + length)
+        };
+        let path = end(start, "/?#\"'<>");
+        let path = path..end(path, "?#\"'<>");
+        // A URL within a path is a part of it, so each byte is read once.
+        from = path.end;
+        Some(path)
+    })
+}
+
+/// The first path of a URL that has a token in it.
+pub(super) fn url_token(text: &str) -> Option<Range<usize>> {
+    url_paths(text).find(|path| text[path.clone()].split('/').any(is_token))
+}
+
+/// A text without the tokens in the paths of its URLs.
+pub(super) fn without_url_tokens(text: String) -> String {
+    if url_token(&text).is_none() {
+        return text;
+    }
+    let (mut shown, mut done) = (String::with_capacity(text.len()), 0);
+    for path in url_paths(&text) {
+        shown.push_str(&text[done..path.start]);
+        shown.push_str(&without_tokens(&text[path.clone()]));
+        done = path.end;
+    }
+    shown + &text[done..]
 }
 
 /// Finds an assignment to a secret in a text: the name in `password=…`, `api_key: …`, `--token …`, `Bearer …`.

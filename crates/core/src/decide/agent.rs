@@ -6,7 +6,7 @@ use super::action::Action;
 use super::data::alert::AlertMemory;
 use super::data::collector::CollectorEvent;
 use super::data::hash::ConfigHash;
-use super::data::record::Record;
+use super::data::record::{Record, Verdict};
 use super::data::report::AgentReport;
 use super::data::source::ExchangeOutcome;
 use super::data::time::{Due, Moment};
@@ -78,7 +78,7 @@ impl Agent {
         at: Moment,
     ) -> (Self, Vec<Action>) {
         let mut actions = Vec::new();
-        let answered = record.remote.is_some();
+        let answered = record.last_good.is_some() || record.candidate.is_some();
         let (collector, rollout) = (
             collector::Collector::new(orphan, params.stop_timeout, at.now, &mut actions),
             rollout::Rollout::new(record, at, &mut actions),
@@ -111,20 +111,36 @@ impl Agent {
         let out = &mut actions;
         match event {
             Event::Due => {}
-            Event::Exchanged { source, freshness, outcome } => {
-                if let Some(ended) = self.sources.on_exchanged(source, freshness, outcome, out) {
-                    self.end_round(ended, at, out);
+            Event::Exchanged { source, freshness, validator, outcome } => {
+                if let ExchangeOutcome::Malformed { hash, reason, .. } = &outcome
+                    && self.rollout.barred(*hash).is_none()
+                {
+                    let others = self.sources.brought_by_others(source);
+                    self.rollout.on_malformed(*hash, reason.clone(), &others, at, out);
+                }
+                let rollout = &self.rollout;
+                let is_refused = |hash| rollout.barred(hash).is_some();
+                let known = sources::Known { has_config: rollout.has_config(), is_refused: &is_refused };
+                let how = (freshness, validator);
+                if let Some(ended) = self.sources.on_exchanged(source, how, outcome, &known, at.now, out) {
+                    self.end_round(source, ended, at, out);
                 }
             }
             Event::BodyChecked { hash, whole } => {
                 let conditional = !self.rollout.needs_body();
                 if let Some(ended) = self.sources.on_body_checked(hash, whole, conditional, at.now) {
-                    self.end_round(ended, at, out);
+                    self.end_round(0, ended, at, out);
                 }
             }
             Event::Nudged => self.poll.nudge(at.now),
             Event::Kept { hash, result } => self.rollout.on_kept(hash, result, out),
-            Event::Validated { hash, verdict } => self.rollout.on_validated(hash, verdict, at, out),
+            Event::Validated { hash, verdict } => {
+                // Asked for again at once, but only once: a disk that tears it again must not make a tight loop.
+                if matches!(verdict, Verdict::Lost(_)) && self.rollout.trouble(hash).is_none() {
+                    self.poll.nudge(at.now);
+                }
+                self.rollout.on_validated(hash, verdict, at, out);
+            }
             Event::Recorded { generation, result } => self.rollout.on_recorded(generation, result, at, out),
             Event::Collector(input) => {
                 if input == CollectorEvent::Restart {
@@ -135,9 +151,10 @@ impl Agent {
             Event::Reconfigured { params, sources_replaced, restart } => {
                 self.poll.reconfigure(!params.sources.is_empty(), at.now);
                 if sources_replaced {
-                    let answered = self.rollout.record().remote.is_some();
+                    let answered = self.rollout.has_config();
                     self.sources.replace(params.sources.clone(), params.fallback_after, answered);
                 }
+                self.sources.look_again();
                 self.reports.reconfigure(params.report_every, at.now);
                 self.sample.reconfigure(params.sample_every, at.now);
                 self.exports.reconfigure(params.export, at.now);
@@ -284,6 +301,8 @@ impl Agent {
             self.settle_the_end(at, out);
             return;
         }
+        // A held collector is often tried again on the wake-up of a poll, and is not held while it is.
+        let was_held = self.collector.is_held();
         self.collector.want(self.rollout.wanted());
         self.collect(CollectorEvent::Due, at, out);
         if self.promotion_due().is_some_and(|due| due.reached(at.now)) {
@@ -294,7 +313,7 @@ impl Agent {
         if self.poll.begin(at.now) {
             // A collector may be held because its config was lost or torn on disk.
             let wanted = self.rollout.on_trial().or(self.rollout.record().last_good);
-            let lost = wanted.filter(|_| self.collector.is_held());
+            let lost = wanted.filter(|_| was_held || self.collector.is_held());
             self.sources.begin(lost, !self.rollout.needs_body(), at.now, out);
         }
         if let Some(sources::Question { source, conditional }) = self.sources.take_question() {
@@ -347,15 +366,24 @@ impl Agent {
         self.exports.in_flight()
     }
 
-    /// The round of questions to the sources has ended.
-    fn end_round(&mut self, ended: ExchangeOutcome, at: Moment, out: &mut Vec<Action>) {
+    /// The round of questions to the sources has ended with this one.
+    fn end_round(&mut self, source: usize, ended: ExchangeOutcome, at: Moment, out: &mut Vec<Action>) {
         let every = self.interval.unwrap_or(self.params.poll_every);
         self.poll.on_exchanged(&ended, every, self.collector.running(), at, out);
+        let others = self.sources.brought_by_others(source);
         match ended {
-            ExchangeOutcome::Offered(hash) => self.rollout.on_offered(hash, out),
-            ExchangeOutcome::Malformed { hash, reason } => self.rollout.on_malformed(hash, reason, at, out),
-            ExchangeOutcome::Unchanged
-            | ExchangeOutcome::Empty
+            ExchangeOutcome::Offered(hash) => self.rollout.on_offered(hash, &others, out),
+            ExchangeOutcome::Malformed { hash, reason, .. } => {
+                self.rollout.on_malformed(hash, reason, &others, at, out);
+            }
+            ExchangeOutcome::Unchanged => {
+                // A config that was passed over in this round may be the one that was received last.
+                let brought = self.sources.brought(source);
+                if let Some(hash) = brought.filter(|hash| self.rollout.record().remote != Some(*hash)) {
+                    self.rollout.on_offered(hash, &others, out);
+                }
+            }
+            ExchangeOutcome::Empty
             | ExchangeOutcome::Replaced
             | ExchangeOutcome::Failed(_)
             | ExchangeOutcome::NotAsked(_) => {}

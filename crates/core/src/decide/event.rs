@@ -11,7 +11,7 @@ use super::data::export::ExportOutcome;
 use super::data::failure::Failure;
 use super::data::hash::ConfigHash;
 use super::data::record::Verdict;
-use super::data::source::{ExchangeOutcome, Freshness};
+use super::data::source::{ExchangeOutcome, Freshness, Validator};
 use super::params::Params;
 use crate::telemetry::Snapshot;
 
@@ -27,6 +27,8 @@ pub enum Event {
         source: usize,
         /// Whether the source was asked or an earlier answer was used.
         freshness: Freshness,
+        /// What it can be asked by for changes from now on.
+        validator: Validator,
         /// The answer or the failure.
         outcome: ExchangeOutcome,
     },

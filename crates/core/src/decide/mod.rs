@@ -62,7 +62,7 @@ pub use data::hash::ConfigHash;
 pub use data::message::AlertMessage;
 pub use data::record::{Candidate, Record, Refusal, Verdict};
 pub use data::report::{AgentReport, CollectorState, RemoteConfigStatus};
-pub use data::source::{ActiveSource, ExchangeOutcome, Exchanges, Freshness};
+pub use data::source::{ActiveSource, ExchangeOutcome, Exchanges, Freshness, Validator};
 pub use data::time::{Due, Moment};
 pub use event::Event;
 pub use notice::{Level, Notice};

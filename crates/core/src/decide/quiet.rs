@@ -115,7 +115,12 @@ impl Quiet {
                 self.polled.push(self.now);
                 let first = self.agent.report().effective.is_none();
                 let outcome = if first { ExchangeOutcome::Offered(hash) } else { ExchangeOutcome::Unchanged };
-                self.ends.push(Event::Exchanged { source: 0, freshness: Freshness::Fresh, outcome });
+                self.ends.push(Event::Exchanged {
+                    source: 0,
+                    freshness: Freshness::Fresh,
+                    validator: Validator::Tag,
+                    outcome,
+                });
             }
             Action::Report(_) => self.ends.push(Event::Reported(Ok(()))),
             Action::Export => {

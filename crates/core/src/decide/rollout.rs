@@ -90,6 +90,8 @@ impl Rollout {
     /// Continues from the record on disk. A candidate found there continues its trial, but only so often.
     pub fn new(record: Record, at: Moment, out: &mut Vec<Action>) -> Self {
         let mut rollout = Self::idle(record);
+        // An earlier agent received it and ended before it was decided: the source must send it again.
+        rollout.needs_body = rollout.record.remote.is_some_and(|hash| !rollout.has_decided(hash));
         if let Some(candidate) = &mut rollout.record.candidate {
             candidate.attempts += 1;
             let Candidate { hash, attempts } = *candidate;
@@ -172,6 +174,13 @@ impl Rollout {
         self.record.refused.iter().find(|refused| refused.hash == hash && refused.barred)
     }
 
+    /// Whether this config was accepted or refused.
+    fn has_decided(&self, hash: ConfigHash) -> bool {
+        let Record { last_good, candidate, .. } = &self.record;
+        let accepted = [*last_good, candidate.map(|candidate| candidate.hash)].contains(&Some(hash));
+        accepted || self.barred(hash).is_some()
+    }
+
     /// The status of the config received last, and the reason if it failed.
     pub fn status(&self) -> (RemoteConfigStatus, String) {
         let Some(remote) = self.record.remote else {
@@ -198,10 +207,17 @@ impl Rollout {
         retry.into_iter().chain(self.rewrite).min().map(Due::at)
     }
 
-    /// Handles the offer of a config that passed the agent's own checks.
-    pub fn on_offered(&mut self, hash: ConfigHash, out: &mut Vec<Action>) {
+    /// Whether there is a config that was accepted, or may still be.
+    pub fn has_config(&self) -> bool {
+        let Record { last_good, candidate, .. } = &self.record;
+        last_good.is_some() || candidate.is_some() || self.checking().is_some()
+    }
+
+    /// Handles the offer of a config that passed the agent's own checks. `others` are the configs that other sources
+    /// offer: their refusals stay.
+    pub fn on_offered(&mut self, hash: ConfigHash, others: &[ConfigHash], out: &mut Vec<Action>) {
         self.needs_body = false;
-        self.received(hash, out);
+        self.received(hash, others, out);
         if self.record.last_good == Some(hash) {
             self.next = None;
             self.withdraw(hash, out);
@@ -221,9 +237,16 @@ impl Rollout {
     }
 
     /// Handles the offer of a body that fails the agent's own checks.
-    pub fn on_malformed(&mut self, hash: ConfigHash, reason: String, at: Moment, out: &mut Vec<Action>) {
+    pub fn on_malformed(
+        &mut self,
+        hash: ConfigHash,
+        reason: String,
+        others: &[ConfigHash],
+        at: Moment,
+        out: &mut Vec<Action>,
+    ) {
         self.needs_body = false;
-        self.received(hash, out);
+        self.received(hash, others, out);
         self.next = None;
         if self.barred(hash).is_some() {
             self.announce_barred(hash, out);
@@ -278,6 +301,7 @@ impl Rollout {
                 self.trouble = Some(Trouble { hash, message: why });
                 self.check = Check::Retrying { hash, at: at.now + delay };
             }
+            Verdict::Lost(why) => self.lose(hash, format!("config {hash} was lost before its validation: {why}"), out),
         }
     }
 
@@ -402,12 +426,14 @@ impl Rollout {
     }
 
     /// Remembers the config received last, and lifts the refusals of others.
-    fn received(&mut self, hash: ConfigHash, out: &mut Vec<Action>) {
+    fn received(&mut self, hash: ConfigHash, others: &[ConfigHash], out: &mut Vec<Action>) {
+        let mut changed = self.record.remote.replace(hash) != Some(hash);
         for refused in &mut self.record.refused {
-            refused.barred &= refused.hash == hash || refused.times >= FINAL;
+            let stays = refused.hash == hash || refused.times >= FINAL || others.contains(&refused.hash);
+            changed |= refused.barred && !stays;
+            refused.barred &= stays;
         }
-        if self.record.remote != Some(hash) {
-            self.record.remote = Some(hash);
+        if changed {
             self.write(out);
         }
     }

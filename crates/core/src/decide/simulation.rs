@@ -23,33 +23,39 @@
 //! 8. Soon after the last disturbance the newest good config runs, and the report says so.
 //! 9. A config whose body is torn or lost runs again soon, while its source offers it.
 //! 10. One source is asked at a time, and each round begins with the first. Another source is asked only after all
-//!     before it failed in the same round, and only while the first has never answered or was silent for the time of
-//!     the settings. A round begins no earlier than one poll interval after an answer, or half a second after a
-//!     failure, unless a person or a server asks for it.
-//! 11. While the first source is silent, the config of the first other source that answers runs soon. The first source
-//!     serves again with the first poll that it answers, and its config runs soon.
+//!     before it brought no usable config in the same round, and only while there is no config of the first on this
+//!     host, or the first has brought none for the time of the settings. A round begins no earlier than one poll
+//!     interval after an answer, or half a second after a failure, unless a person or a server asks for it.
+//! 11. While the first source is silent, or a page comes in place of its config, the config of the first other source
+//!     with a usable one runs soon. The first source serves again with the first poll that it answers, and its config
+//!     runs soon.
+//! 12. "Unchanged" is asked for only while a body of the same source is known: for an hour by its date, for a day by
+//!     its tag, and never after an answer that was no config. So a config that a server calls unchanged by its date
+//!     alone runs within an hour.
+//! 13. The config received last is soon accepted or refused, also if the agent was killed or the body was torn
+//!     between its arrival and its validation.
 //!
 //! Reports and the disk:
 //!
-//! 12. Every exchange carries a report, and the report is true: the config that it calls effective is running.
-//! 13. Each decision is on disk soon after the disk works again.
+//! 14. Every exchange carries a report, and the report is true: the config that it calls effective is running.
+//! 15. Each decision is on disk soon after the disk works again.
 //!
 //! Time:
 //!
-//! 14. The agent always has a deadline, at most an hour away, and acting on it moves it on.
-//! 15. A service manager gets a sign of life at least twice within the time for which it waits for one.
-//! 16. The host is sampled at least as often as the settings say, also after they change.
+//! 16. The agent always has a deadline, at most an hour away, and acting on it moves it on.
+//! 17. A service manager gets a sign of life at least twice within the time for which it waits for one.
+//! 18. The host is sampled at least as often as the settings say, also after they change.
 //!
 //! Exports, alerts, checks and the Docker engine:
 //!
-//! 17. At most one export is under way, none goes to a collector that does not run, and a waiting event is exported
+//! 19. At most one export is under way, none goes to a collector that does not run, and a waiting event is exported
 //!     soon.
-//! 18. An alert fires only after its value was bad for the whole time of the settings. Firing and resolution alternate,
+//! 20. An alert fires only after its value was bad for the whole time of the settings. Firing and resolution alternate,
 //!     over the life of many agents. Soon after the value is good again the alert is resolved, and the webhook knows
 //!     it.
-//! 19. A webhook that shows its clock gets times by that clock.
-//! 20. No check is under way twice, and only a few checks that have not stalled are under way together.
-//! 21. One stream of the engine's events is open at a time, and one listing is under way at a time, never without the
+//! 21. A webhook that shows its clock gets times by that clock.
+//! 22. No check is under way twice, and only a few checks that have not stalled are under way together.
+//! 23. One stream of the engine's events is open at a time, and one listing is under way at a time, never without the
 //!     stream. The stream is open again soon after the engine is back. A config that reads the engine is never refused
 //!     or rolled back because the engine is away.
 
@@ -62,8 +68,9 @@ use std::time::{Duration, Instant, SystemTime};
 use super::agent::SHORTEST_INTERVAL;
 use super::collector::Phase;
 use super::data::time::origin;
+use super::sources::{BY_DATE, BY_TAG};
 use super::*;
-use places::{FALLBACK_AFTER, Rounds};
+use places::{FALLBACK_AFTER, OLDER_WITHIN, Rounds};
 
 const SEEDS: u64 = 2_000;
 const STEPS: u32 = 300;
@@ -226,7 +233,7 @@ impl World {
         let mut random = seed;
         let dice = splitmix(&mut random);
         let at = Moment { now, wall: SystemTime::UNIX_EPOCH + BEGUN, dice };
-        let rounds = Rounds::new(now);
+        let rounds = Rounds::new(now, seed);
         let params = Params { sources: rounds.locations(), ..params(seed) };
         let (agent, actions) = Agent::new(params, Record::default(), None, at);
         let mut world = Self {
@@ -580,10 +587,16 @@ impl World {
             assert!(self.now < end, "{}: never on disk: {:#?}", self.seed, self.agent);
             self.let_time_pass();
         }
+        self.places_answer();
+        let end = self.now + BACK_WITHIN;
+        while self.is_undecided() && self.first_has_a_config() {
+            assert!(self.now < end, "{}: never decided: {:#?}", self.seed, self.agent);
+            self.let_time_pass();
+        }
         // A new config that was never tried, so that no earlier failure counts against it.
         let newest = hash(200);
         self.calm_places();
-        let end = self.now + BACK_WITHIN;
+        let end = self.now + BACK_WITHIN + OLDER_WITHIN;
         while !is_back(&self.agent, newest) {
             assert!(self.now < end, "{}: not back: {:#?}", self.seed, self.agent);
             self.let_time_pass();
@@ -594,6 +607,10 @@ impl World {
             assert!(self.now < end, "{}: never exported: {:#?}", self.seed, self.agent);
             self.let_time_pass();
         }
+    }
+
+    fn is_undecided(&self) -> bool {
+        self.agent.rollout.checking().is_some() || self.agent.report().status == RemoteConfigStatus::Applying
     }
 
     fn alerts_calm_down(&mut self) {

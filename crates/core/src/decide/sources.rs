@@ -1,16 +1,29 @@
-//! Decides which source is asked: first the first one, then the others in order while it is silent, one at a time.
+//! Decides which source is asked: first the first one, then the others in order while it brings no config, one at a
+//! time. Also decides when a source must send its config, changed or not.
 //!
-//! Each round of questions begins with the first source, so it serves again with its first answer. The others are asked
-//! in the same round if the first has never answered on this host, or has been silent for `config.fallback_after`.
+//! Each round of questions begins with the first source, so it serves again with its first usable config. The others
+//! are asked in the same round if this host has no config of the first, or if the first has brought none for
+//! `config.fallback_after`: it was silent, or something else than a config came. A refused config of the first is an
+//! answer: the config that runs stays. A source whose config is refused is passed over in the same round.
+//!
+//! "Unchanged" is not believed for ever, since some servers compare times only, and a page that came in place of the
+//! config may have left its own behind. So a source must send the body after an answer that was no config, and now and
+//! then besides.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::action::Action;
-use super::data::failure::Failure;
+use super::data::failure::{Failure, FailureKind};
 use super::data::hash::ConfigHash;
-use super::data::source::{ActiveSource, ExchangeOutcome, Freshness};
+use super::data::source::{ActiveSource, ExchangeOutcome, Freshness, Validator};
 use super::notice::Notice;
+
+/// How long "unchanged" is believed of a source that compares times. One body an hour is little beside the polls.
+pub const BY_DATE: Duration = Duration::from_secs(3600);
+
+/// How long it is believed of a source that compares tags. Lines may be metered, and tags rarely err.
+pub const BY_TAG: Duration = Duration::from_secs(86_400);
 
 /// A question to a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,25 +34,57 @@ pub struct Question {
     pub conditional: bool,
 }
 
+/// What is known of configs, for the choice of a source.
+pub struct Known<'a> {
+    /// Whether this host has a config that was accepted, or may still be.
+    pub has_config: bool,
+    /// Whether this config is refused.
+    pub is_refused: &'a dyn Fn(ConfigHash) -> bool,
+}
+
 /// The source that serves, and the progress of the round of questions.
 #[derive(Debug)]
 pub struct Sources {
     /// The locations in the order of the settings, without secrets.
     locations: Arc<[String]>,
-    /// How long the first source may be silent.
+    /// What is known of each source, in the same order.
+    records: Vec<SourceRecord>,
+    /// How long the first source may bring no config.
     patience: Duration,
-    /// The index of the source that answered last.
+    /// The index of the source that brought a usable config last.
     serving: usize,
     /// The location of that source, which may be from earlier settings.
     served: Option<String>,
-    /// Whether the first source has ever answered, to this agent or an earlier one.
+    /// Whether the first source has ever brought a config, to this agent or an earlier one.
     answered: bool,
-    /// The time since which the first source has not answered.
+    /// The time since which the first source has brought no config.
     silent_since: Option<Instant>,
-    /// The reason why the first source did not answer when another one did.
+    /// The reason why the first source did not serve when another one did.
     trouble: Option<String>,
     round: Round,
     shown: Option<ActiveSource>,
+}
+
+/// What is known of a source.
+#[derive(Debug, Clone, Copy, Default)]
+struct SourceRecord {
+    /// The config that it brought last.
+    brought: Option<ConfigHash>,
+    validator: Validator,
+    /// When it brought that config last. None if "unchanged" is not to be believed.
+    looked: Option<Instant>,
+}
+
+impl SourceRecord {
+    /// Whether "unchanged" would be believed.
+    fn may_be_unchanged(&self, now: Instant) -> bool {
+        let limit = match self.validator {
+            Validator::None => return true,
+            Validator::Date => BY_DATE,
+            Validator::Tag => BY_TAG,
+        };
+        self.looked.is_some_and(|looked| now.saturating_duration_since(looked) < limit)
+    }
 }
 
 #[derive(Debug)]
@@ -61,10 +106,10 @@ struct RoundProgress {
 }
 
 impl Sources {
-    /// `served` is the location of the source that answered an earlier agent last; `answered` says whether any ever
-    /// did.
+    /// `served` is the location of the source that served an earlier agent last; `answered` says whether any ever did.
     pub fn new(locations: Arc<[String]>, patience: Duration, served: Option<String>, answered: bool) -> Self {
         let mut sources = Self {
+            records: vec![SourceRecord::default(); locations.len()],
             locations,
             patience,
             serving: 0,
@@ -81,9 +126,15 @@ impl Sources {
 
     /// Replaces the sources. An exchange with an old one may still be under way.
     pub fn replace(&mut self, locations: Arc<[String]>, patience: Duration, answered: bool) {
+        self.records = vec![SourceRecord::default(); locations.len()];
         (self.locations, self.patience, self.answered) = (locations, patience, answered);
         (self.silent_since, self.trouble) = (None, None);
         self.find_served();
+    }
+
+    /// Makes each source send its config with the next question: a person asked.
+    pub fn look_again(&mut self) {
+        self.records.iter_mut().for_each(|record| record.looked = None);
     }
 
     /// Begins a round. `lost` is a config that cannot be started, perhaps because its body is lost: the store checks
@@ -136,8 +187,10 @@ impl Sources {
     pub fn on_exchanged(
         &mut self,
         source: usize,
-        freshness: Freshness,
+        (freshness, validator): (Freshness, Validator),
         outcome: ExchangeOutcome,
+        known: &Known<'_>,
+        now: Instant,
         out: &mut Vec<Action>,
     ) -> Option<ExchangeOutcome> {
         let asked = match std::mem::replace(&mut self.round, Round::Idle) {
@@ -147,53 +200,66 @@ impl Sources {
                 return None;
             }
         };
-        let ended = match outcome {
-            ExchangeOutcome::Unchanged
-            | ExchangeOutcome::Empty
-            | ExchangeOutcome::Offered(_)
-            | ExchangeOutcome::Malformed { .. } => {
-                self.serving = source;
-                self.served = self.locations.get(source).cloned();
-                match (source, freshness) {
-                    (0, Freshness::Fresh) => (self.answered, self.silent_since, self.trouble) = (true, None, None),
-                    // An answer from an earlier exchange does not show that the server answers now.
-                    (0, Freshness::Cached) => {}
-                    (_, Freshness::Fresh | Freshness::Cached) => {
-                        self.trouble = asked.failure.map(|failure| failure.message)
-                    }
+        self.note(source, validator, &outcome, now);
+        let why = match &outcome {
+            ExchangeOutcome::Unchanged | ExchangeOutcome::Offered(_) => match self.brought(source) {
+                Some(hash) if (known.is_refused)(hash) => {
+                    Some(self.unusable(source, &format!("its config {hash} is refused")))
                 }
-                outcome
-            }
-            ExchangeOutcome::Failed(failure) => {
-                let patient = source == 0 && {
-                    let since = *self.silent_since.get_or_insert(asked.begun);
-                    self.answered && asked.begun.saturating_duration_since(since) < self.patience
-                };
-                let failure = joined(asked.failure, failure);
-                if !patient && source + 1 < self.locations.len() {
-                    let asked = RoundProgress { failure: Some(failure), ..asked };
-                    self.ask(source + 1, asked);
-                    return None;
-                }
-                ExchangeOutcome::Failed(failure)
-            }
+                Some(_) | None => None,
+            },
+            ExchangeOutcome::Empty => Some(self.unusable(source, "answered with an empty body")),
+            ExchangeOutcome::Malformed { reason, .. } => Some(self.unusable(source, reason)),
+            ExchangeOutcome::Failed(failure) => Some(failure.clone()),
             // The source was not asked, so it has not been silent.
-            ExchangeOutcome::NotAsked(failure) if asked.failure.is_none() => {
-                return Some(ExchangeOutcome::NotAsked(failure));
-            }
-            ExchangeOutcome::NotAsked(failure) => ExchangeOutcome::Failed(joined(asked.failure, failure)),
-            ExchangeOutcome::Replaced => return Some(ExchangeOutcome::Replaced),
+            ExchangeOutcome::NotAsked(_) if asked.failure.is_none() => return Some(outcome),
+            ExchangeOutcome::NotAsked(failure) => Some(failure.clone()),
+            ExchangeOutcome::Replaced => return Some(outcome),
         };
+        let Some(why) = why else {
+            self.serving = source;
+            self.served = self.locations.get(source).cloned();
+            match (source, freshness) {
+                (0, Freshness::Fresh) => (self.answered, self.silent_since, self.trouble) = (true, None, None),
+                // An answer from an earlier exchange does not show that the server answers now.
+                (0, Freshness::Cached) => {}
+                (_, Freshness::Fresh | Freshness::Cached) => {
+                    self.trouble = asked.failure.map(|failure| failure.message);
+                }
+            }
+            self.show(out);
+            return Some(outcome);
+        };
+        let patient = source == 0 && self.is_patient(&outcome, asked.begun, known.has_config);
+        if !patient && source + 1 < self.locations.len() {
+            let failure = Some(joined(asked.failure, why));
+            self.ask(source + 1, RoundProgress { failure, ..asked });
+            return None;
+        }
         self.show(out);
-        Some(ended)
+        Some(match asked.failure {
+            Some(before) => ExchangeOutcome::Failed(joined(Some(before), why)),
+            None => outcome,
+        })
     }
 
-    /// The source that answered last, as of the last round.
+    /// The configs that sources other than this one brought last.
+    pub fn brought_by_others(&self, source: usize) -> Vec<ConfigHash> {
+        let others = self.records.iter().enumerate().filter(|(index, _)| *index != source);
+        others.filter_map(|(_, record)| record.brought).collect()
+    }
+
+    /// The config that this source brought last.
+    pub fn brought(&self, source: usize) -> Option<ConfigHash> {
+        self.records.get(source)?.brought
+    }
+
+    /// The source that serves, as of the last round.
     pub fn shown(&self) -> Option<&ActiveSource> {
         self.shown.as_ref()
     }
 
-    /// The time since which the first source has not answered.
+    /// The time since which the first source has brought no config.
     pub fn silent_since(&self) -> Option<Instant> {
         self.silent_since
     }
@@ -202,13 +268,61 @@ impl Sources {
         self.serving = self.locations.iter().position(|it| Some(it) == self.served.as_ref()).unwrap_or_default();
     }
 
+    /// Notes what an answer shows of its source.
+    fn note(&mut self, source: usize, validator: Validator, outcome: &ExchangeOutcome, now: Instant) {
+        let was_asked = !matches!(outcome, ExchangeOutcome::NotAsked(_) | ExchangeOutcome::Replaced);
+        let Some(record) = self.records.get_mut(source).filter(|_| was_asked) else { return };
+        record.validator = validator;
+        match outcome {
+            ExchangeOutcome::Offered(hash) | ExchangeOutcome::Malformed { hash, foreign: false, .. } => {
+                (record.brought, record.looked) = (Some(*hash), Some(now));
+            }
+            ExchangeOutcome::Malformed { hash, foreign: true, .. } => {
+                (record.brought, record.looked) = (Some(*hash), None);
+            }
+            ExchangeOutcome::Empty => (record.brought, record.looked) = (None, None),
+            // A tag still tells its config from everything else. A time may be later than that of the next config.
+            ExchangeOutcome::Failed(failure) if failure.kind.answered() && validator == Validator::Date => {
+                record.looked = None;
+            }
+            ExchangeOutcome::Failed(_)
+            | ExchangeOutcome::Unchanged
+            | ExchangeOutcome::NotAsked(_)
+            | ExchangeOutcome::Replaced => {}
+        }
+    }
+
+    /// Whether the config that runs stays although the first source brought no usable one.
+    fn is_patient(&mut self, outcome: &ExchangeOutcome, begun: Instant, has_config: bool) -> bool {
+        let knows_a_config = self.answered && has_config;
+        match outcome {
+            ExchangeOutcome::Failed(_) | ExchangeOutcome::Empty | ExchangeOutcome::Malformed { foreign: true, .. } => {
+                let since = *self.silent_since.get_or_insert(begun);
+                knows_a_config && begun.saturating_duration_since(since) < self.patience
+            }
+            ExchangeOutcome::Unchanged
+            | ExchangeOutcome::Offered(_)
+            | ExchangeOutcome::Malformed { foreign: false, .. } => {
+                self.silent_since = None;
+                knows_a_config
+            }
+            ExchangeOutcome::NotAsked(_) | ExchangeOutcome::Replaced => false,
+        }
+    }
+
+    fn unusable(&self, source: usize, why: &str) -> Failure {
+        let location = self.locations.get(source).map_or("a source of earlier settings", String::as_str);
+        Failure::new(FailureKind::Config, format!("{location}: {why}"))
+    }
+
     fn ask_first(&mut self, conditional: bool, now: Instant) {
         self.ask(0, RoundProgress { begun: now, conditional, failure: None });
     }
 
     fn ask(&mut self, source: usize, asked: RoundProgress) {
         // A source that did not serve before must send its config: its "unchanged" would refer to another one.
-        let conditional = asked.conditional && source == self.serving;
+        let may_be_unchanged = self.records.get(source).is_none_or(|record| record.may_be_unchanged(asked.begun));
+        let conditional = asked.conditional && source == self.serving && may_be_unchanged;
         self.round = Round::Next(Question { source, conditional }, asked);
     }
 
@@ -249,6 +363,8 @@ mod tests {
 
     const HASH: ConfigHash = ConfigHash([1; 32]);
 
+    const REFUSED: ConfigHash = ConfigHash([2; 32]);
+
     fn sources(number: usize, answered: bool) -> Sources {
         let locations: Vec<String> = ["a", "b", "c"].map(String::from)[..number].to_vec();
         Sources::new(locations.into(), PATIENCE, None, answered)
@@ -269,11 +385,28 @@ mod tests {
         while let Some(Question { source, conditional }) = sources.take_question() {
             asked.push((source, conditional));
             assert_eq!(sources.take_question(), None, "never two at a time");
-            if let Some(ended) = sources.on_exchanged(source, Freshness::Fresh, answers[source].clone(), &mut out) {
+            if let Some(ended) = answer(sources, source, Freshness::Fresh, answers[source].clone(), now, &mut out) {
                 return (asked, ended, out);
             }
         }
         panic!("the round has no end: {sources:?}")
+    }
+
+    /// An answer of a source with ETags, to a host that has a config.
+    fn answer(
+        sources: &mut Sources,
+        source: usize,
+        freshness: Freshness,
+        outcome: ExchangeOutcome,
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) -> Option<ExchangeOutcome> {
+        let known = Known { has_config: true, is_refused: &|hash| hash == REFUSED };
+        sources.on_exchanged(source, (freshness, Validator::Tag), outcome, &known, now, out)
+    }
+
+    fn malformed(foreign: bool) -> ExchangeOutcome {
+        ExchangeOutcome::Malformed { hash: ConfigHash([3; 32]), reason: "broken".into(), foreign }
     }
 
     fn order(asked: &[(usize, bool)]) -> Vec<usize> {
@@ -339,7 +472,7 @@ mod tests {
 
         sources.begin(None, true, t0, &mut Vec::new());
         sources.take_question();
-        sources.on_exchanged(0, Freshness::Cached, ExchangeOutcome::Offered(HASH), &mut Vec::new());
+        answer(&mut sources, 0, Freshness::Cached, ExchangeOutcome::Offered(HASH), t0, &mut Vec::new());
         assert_eq!(sources.silent_since(), Some(t0));
 
         round(&mut sources, t0, &[ExchangeOutcome::Unchanged, silent("no b")]);
@@ -383,5 +516,105 @@ mod tests {
         sources.replace(["b", "a"].map(String::from).into(), PATIENCE, true);
 
         assert_eq!(round(&mut sources, origin(), &[ExchangeOutcome::Unchanged, silent("no a")]).0, [(0, true)]);
+    }
+
+    #[test]
+    fn a_fallback_without_a_usable_config_is_passed_over() {
+        for bad in [malformed(true), malformed(false), ExchangeOutcome::Offered(REFUSED), ExchangeOutcome::Empty] {
+            let mut sources = sources(3, false);
+            let answers = [silent("no a"), bad.clone(), ExchangeOutcome::Offered(HASH)];
+
+            let (asked, ended, out) = round(&mut sources, origin(), &answers);
+
+            assert_eq!((order(&asked), ended), (vec![0, 1, 2], ExchangeOutcome::Offered(HASH)), "{bad:?}");
+            let Action::Tell(Notice::FallbackServes { location, trouble }) = &out[0] else { panic!("{out:?}") };
+            assert!(location == "c" && trouble.starts_with("no a; b: "), "{location}: {trouble}");
+            // The refused one is still offered, so its refusal must not be lifted by the good one.
+            let others = sources.brought_by_others(2);
+            assert_eq!(others.is_empty(), bad == ExchangeOutcome::Empty, "{bad:?}");
+            let (asked, ..) = round(&mut sources, origin(), &answers);
+            assert_eq!(asked, [(0, false), (1, false), (2, true)], "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn when_no_source_has_a_usable_config_the_round_has_failed() {
+        let mut sources = sources(2, false);
+        let (_, ended, out) = round(&mut sources, origin(), &[silent("no a"), malformed(true)]);
+        let failure = Failure::new(FailureKind::Status, "no a; b: broken");
+        assert_eq!((ended, out), (ExchangeOutcome::Failed(failure), Vec::new()));
+    }
+
+    #[test]
+    fn a_mistake_in_the_first_config_is_an_answer_and_a_page_in_its_place_is_silence() {
+        let t0 = origin();
+        for (bad, patience) in [(malformed(false), None), (malformed(true), Some(PATIENCE))] {
+            let mut sources = sources(2, true);
+            let answers = [bad, ExchangeOutcome::Offered(HASH)];
+            assert_eq!(order(&round(&mut sources, t0, &answers).0), [0]);
+            let late = round(&mut sources, t0 + PATIENCE, &answers);
+            assert_eq!(order(&late.0), if patience.is_some() { vec![0, 1] } else { vec![0] });
+        }
+        // Without any config of its own, the host needs one now.
+        let mut sources = sources(2, false);
+        let answers = [malformed(false), ExchangeOutcome::Offered(HASH)];
+        assert_eq!(order(&round(&mut sources, t0, &answers).0), [0, 1]);
+    }
+
+    #[test]
+    fn unchanged_is_believed_for_an_hour_by_date_and_for_a_day_by_tag() {
+        let (t0, second) = (origin(), Duration::from_secs(1));
+        for (validator, limit) in [(Validator::Date, BY_DATE), (Validator::Tag, BY_TAG)] {
+            let mut sources = sources(1, true);
+            let mut ask = |outcome, now| {
+                sources.begin(None, true, now, &mut Vec::new());
+                let question = sources.take_question().unwrap();
+                let known = Known { has_config: true, is_refused: &|_| false };
+                sources.on_exchanged(0, (Freshness::Fresh, validator), outcome, &known, now, &mut Vec::new());
+                question.conditional
+            };
+            // Nothing is known of a source before its first answer.
+            ask(ExchangeOutcome::Offered(HASH), t0);
+            assert!(ask(ExchangeOutcome::Unchanged, t0 + limit - second));
+            assert!(!ask(ExchangeOutcome::Offered(HASH), t0 + limit));
+            assert!(ask(ExchangeOutcome::Unchanged, t0 + limit + second));
+        }
+    }
+
+    #[test]
+    fn after_an_answer_that_was_no_config_the_body_is_asked_for() {
+        let t0 = origin();
+        let failed = |kind| ExchangeOutcome::Failed(Failure::new(kind, "no"));
+        for (validator, answer, conditional) in [
+            (Validator::Tag, malformed(true), false),
+            (Validator::Date, malformed(true), false),
+            (Validator::Date, ExchangeOutcome::Empty, false),
+            (Validator::Date, malformed(false), true),
+            (Validator::Date, failed(FailureKind::Status), false),
+            (Validator::Date, failed(FailureKind::Redirect), false),
+            (Validator::Date, failed(FailureKind::Timeout), true),
+            (Validator::Tag, failed(FailureKind::Status), true),
+            // It acknowledges its configs by other means.
+            (Validator::None, malformed(true), true),
+        ] {
+            let mut sources = sources(1, true);
+            for outcome in [ExchangeOutcome::Offered(HASH), answer.clone()] {
+                sources.begin(None, true, t0, &mut Vec::new());
+                sources.take_question();
+                let known = Known { has_config: true, is_refused: &|_| false };
+                sources.on_exchanged(0, (Freshness::Fresh, validator), outcome, &known, t0, &mut Vec::new());
+            }
+            sources.begin(None, true, t0, &mut Vec::new());
+            let wanted = Question { source: 0, conditional };
+            assert_eq!(sources.take_question(), Some(wanted), "{validator:?}, {answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_person_who_asks_gets_the_body() {
+        let mut sources = sources(1, true);
+        round(&mut sources, origin(), &[ExchangeOutcome::Offered(HASH)]);
+        sources.look_again();
+        assert_eq!(round(&mut sources, origin(), &[ExchangeOutcome::Offered(HASH)]).0, [(0, false)]);
     }
 }

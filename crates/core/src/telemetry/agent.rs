@@ -7,7 +7,7 @@ table! {
     EXCHANGES = "otelet.exchanges", "{exchange}", Counter,
         "Round trips with the config source, by otelet.exchange.outcome: offered, unchanged, failed.";
     EXCHANGE_FAILURES = "otelet.exchange.failures", "{failure}", Counter,
-        "Exchanges that failed, by error.type: resolve, connect, tls, timeout, status, size, redirect, protocol, signature, missing, read, settings.";
+        "Exchanges that failed, by error.type: resolve, connect, tls, timeout, status, size, redirect, protocol, signature, config, missing, read, settings.";
     CONFIG_ROLLOUTS = "otelet.config.rollouts", "{rollout}", Counter,
         "Configs that were tried, by otelet.rollout.outcome: applied, rolled_back, withdrawn.";
     CONFIG_REFUSALS = "otelet.config.refusals", "{refusal}", Counter,

@@ -44,6 +44,8 @@ pub enum FailureKind {
     Protocol,
     /// The config has no valid signature.
     Signature,
+    /// The config is refused, or something else came in its place.
+    Config,
     /// The file does not exist.
     Missing,
     /// The file cannot be read.
@@ -53,6 +55,21 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// Whether something answered that was asked for a config.
+    pub fn answered(self) -> bool {
+        match self {
+            Self::Status | Self::Size | Self::Redirect | Self::Protocol | Self::Signature | Self::Config => true,
+            Self::Settings
+            | Self::Resolve
+            | Self::Connect
+            | Self::Tls
+            | Self::Timeout
+            | Self::Missing
+            | Self::Read
+            | Self::Thread => false,
+        }
+    }
+
     /// The word by which it is counted.
     pub fn word(self) -> &'static str {
         match self {
@@ -66,6 +83,7 @@ impl FailureKind {
             Self::Redirect => "redirect",
             Self::Protocol => "protocol",
             Self::Signature => "signature",
+            Self::Config => "config",
             Self::Missing => "missing",
             Self::Read => "read",
             Self::Thread => "thread",

@@ -52,4 +52,6 @@ pub enum Verdict {
     Refused(String),
     /// The collector could not be asked, for this reason, which says nothing about the config.
     Unable(String),
+    /// Its body on disk is lost or torn, for this reason. The source still has it.
+    Lost(String),
 }

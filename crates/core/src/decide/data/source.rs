@@ -14,6 +14,18 @@ pub enum Freshness {
     Cached,
 }
 
+/// What a source can be asked by for changes only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Validator {
+    /// It knows by itself what the agent has, or has answered nothing yet.
+    #[default]
+    None,
+    /// A time of change. A server may call anything older unchanged, such as a file that was put back.
+    Date,
+    /// A tag of the content.
+    Tag,
+}
+
 /// The end of an exchange.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ExchangeOutcome {
@@ -29,6 +41,8 @@ pub enum ExchangeOutcome {
         hash: ConfigHash,
         /// The fault.
         reason: String,
+        /// Whether it is something else than a config with a mistake, such as the page of a login.
+        foreign: bool,
     },
     /// The source was replaced by new settings while it was asked.
     Replaced,
@@ -53,7 +67,7 @@ pub struct Exchanges {
     pub last_success: Option<SystemTime>,
 }
 
-/// The source that answered last.
+/// The source that serves: the one that brought a usable config last.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ActiveSource {
     /// The location without secrets.

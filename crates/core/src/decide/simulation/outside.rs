@@ -30,7 +30,9 @@ impl World {
             }
             Action::Validate(hash) => {
                 self.assert_not_barred(hash);
-                let verdict = if self.binary_missing || !self.rounds.bodies.contains(&hash) {
+                let verdict = if !self.rounds.bodies.contains(&hash) {
+                    Verdict::Lost("it is torn".into())
+                } else if self.binary_missing {
                     Verdict::Unable("no such file".into())
                 } else if character(hash) == Character::FailsValidation {
                     Verdict::Refused("unknown component".into())

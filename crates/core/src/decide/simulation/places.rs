@@ -22,7 +22,21 @@ pub(super) struct Place {
     pub(super) away: bool,
     /// The config that it gave this agent last, for which it answers "unchanged".
     given: Option<ConfigHash>,
+    /// What it can be asked by for changes.
+    validator: Validator,
+    /// When it gave a config, unless something else came since.
+    looked: Option<Instant>,
+    /// Its config was replaced by an older one: by the date, nothing has changed.
+    older: bool,
+    /// Its page of a login comes in place of the config.
+    portal: bool,
 }
+
+/// The page of a login.
+const PAGE: ConfigHash = ConfigHash([250; 32]);
+
+/// Soon after an older config was put back, counted from the last body.
+pub(super) const OLDER_WITHIN: Duration = Duration::from_secs(3600);
 
 /// Questions and answers as an observer sees them who does not know the decisions.
 pub(super) struct Rounds {
@@ -49,8 +63,17 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    pub(super) fn new(now: Instant) -> Self {
-        let place = |number| Place { offers: Some(hash(number)), away: false, given: None };
+    pub(super) fn new(now: Instant, seed: u64) -> Self {
+        let place = |number: u8| Place {
+            offers: Some(hash(number)),
+            away: false,
+            given: None,
+            validator: [Validator::Tag, Validator::Date, Validator::None]
+                [((seed / 8 + u64::from(number)) % 3) as usize],
+            looked: None,
+            older: false,
+            portal: false,
+        };
         Self {
             places: [place(0), place(1), place(2)],
             number: LOCATIONS.len(),
@@ -93,19 +116,20 @@ impl World {
     pub(super) fn disturb_places(&mut self) {
         let index = [0, 0, 1, 2][self.below(4) as usize];
         let offer = hash(self.below(12) as u8);
-        let turns = self.below(3) == 0;
+        let (what, older) = (self.below(8), self.below(4) == 0);
         let place = &mut self.rounds.places[index];
-        if turns {
-            place.away = !place.away;
-        } else {
-            place.offers = Some(offer);
+        match what {
+            0 | 1 => place.away = !place.away,
+            2 => place.portal = !place.portal,
+            3 => place.offers = None,
+            _ => (place.offers, place.older) = (Some(offer), older),
         }
     }
 
     /// The settings name other sources, or the same ones with another header.
     pub(super) fn replace_sources(&mut self) {
         self.rounds.number = 1 + self.below(3) as usize;
-        self.forget_sources(self.agent.rollout.record().remote.is_some());
+        self.forget_sources(self.agent.rollout.has_config());
         for (_, event) in &mut self.pending {
             if let Event::Exchanged { outcome, .. } = event {
                 *outcome = ExchangeOutcome::Replaced;
@@ -118,7 +142,9 @@ impl World {
         (rounds.answered, rounds.silent_since) = (answered, None);
         // Only the config received last is known again, with its source.
         for (index, place) in rounds.places.iter_mut().enumerate() {
-            place.given = place.given.filter(|_| rounds.served == Some(index) && index < rounds.number);
+            // Neither a restart nor new settings keep what an HTTP server can be asked by.
+            let kept = place.validator == Validator::None && rounds.served == Some(index) && index < rounds.number;
+            (place.given, place.looked) = (place.given.filter(|_| kept), None);
         }
     }
 
@@ -142,7 +168,7 @@ impl World {
         }
         (rounds.nudged, rounds.looking, rounds.not_before, rounds.every) = (false, false, self.now, POLL_EVERY);
         let served = rounds.served.map(|index| LOCATIONS[index].to_owned());
-        self.forget_sources(record.remote.is_some());
+        self.forget_sources(record.last_good.is_some() || record.candidate.is_some());
         // A torn body is set aside, so the agent after the next does not find it either.
         self.disk = record.clone();
         (record, served)
@@ -151,7 +177,8 @@ impl World {
     /// The body of a config is lost or torn.
     pub(super) fn tear(&mut self) {
         let record = self.agent.rollout.record();
-        let hashes = [record.last_good, self.agent.rollout.on_trial(), record.previous, record.remote];
+        let newest = self.agent.rollout.checking().or(record.remote);
+        let hashes = [record.last_good, self.agent.rollout.on_trial(), record.previous, newest];
         let index = self.below(4) as usize;
         if let Some(hash) = hashes[index] {
             self.rounds.bodies.remove(&hash);
@@ -174,13 +201,22 @@ impl World {
             Some(before) => {
                 assert_eq!(rounds.silent, Some(before), "{seed}: source {source} is asked out of turn");
                 let silent = rounds.silent_since.map_or(Duration::ZERO, |since| rounds.begun - since);
-                let may = !rounds.answered || silent >= FALLBACK_AFTER;
+                let has_config = self.agent.rollout.has_config();
+                let may = !rounds.answered || !has_config || silent >= FALLBACK_AFTER;
                 assert!(may, "{seed}: source {source} is asked after a silence of {silent:?}");
             }
         }
+        let place = &self.rounds.places[source];
+        if conditional && place.validator != Validator::None && place.given.is_some() {
+            let limit = if place.validator == Validator::Date { BY_DATE } else { BY_TAG };
+            let age = place.looked.map(|looked| self.rounds.begun - looked);
+            let may = age.is_some_and(|age| age < limit);
+            assert!(may, "{seed}: source {source} may call its config unchanged, {age:?} after its body");
+        }
         let delay = self.millis(3_000);
         let (freshness, outcome) = self.answer(source, conditional);
-        self.pending.push((now + delay, Event::Exchanged { source, freshness, outcome }));
+        let validator = self.rounds.places[source].validator;
+        self.pending.push((now + delay, Event::Exchanged { source, freshness, validator, outcome }));
     }
 
     pub(super) fn look_at_body(&mut self, hash: ConfigHash) {
@@ -193,7 +229,7 @@ impl World {
     }
 
     fn answer(&mut self, source: usize, conditional: bool) -> (Freshness, ExchangeOutcome) {
-        let Place { offers, away, given } = self.rounds.places[source];
+        let Place { offers, away, given, older, portal, validator, .. } = self.rounds.places[source];
         if away {
             // An announced config may be cached: an agent that lost it gets it again without a question to the server.
             if let (0, false, Some(hash), 0) = (source, conditional, given, self.below(4)) {
@@ -203,11 +239,17 @@ impl World {
             let failure = Failure { retry_after, ..Failure::new(FailureKind::Status, "answered 503") };
             return (Freshness::Fresh, ExchangeOutcome::Failed(failure));
         }
+        if portal {
+            let reason = "a web page".into();
+            return (Freshness::Fresh, ExchangeOutcome::Malformed { hash: PAGE, reason, foreign: true });
+        }
+        let by_date = older && validator == Validator::Date && given.is_some();
         let outcome = match offers {
             None => ExchangeOutcome::Empty,
+            Some(_) if conditional && by_date => ExchangeOutcome::Unchanged,
             Some(hash) if conditional && given == Some(hash) => ExchangeOutcome::Unchanged,
             Some(hash) if character(hash) == Character::Malformed => {
-                ExchangeOutcome::Malformed { hash, reason: "not YAML".into() }
+                ExchangeOutcome::Malformed { hash, reason: "not YAML".into(), foreign: false }
             }
             Some(hash) => ExchangeOutcome::Offered(hash),
         };
@@ -221,9 +263,22 @@ impl World {
             Event::Nudged | Event::ClearRefused | Event::Reconfigured { .. } => rounds.nudge(self.now),
             Event::Interval(every) if every.is_zero() => rounds.every = POLL_EVERY,
             Event::Interval(every) => rounds.every = (*every).max(SHORTEST_INTERVAL),
-            Event::Exchanged { source, freshness, outcome } => {
+            Event::Exchanged { source, freshness, outcome, .. } => {
+                let place = &mut rounds.places[*source];
+                match outcome {
+                    ExchangeOutcome::Offered(hash) | ExchangeOutcome::Malformed { hash, foreign: false, .. } => {
+                        // By the date of this body, a later one is a change again.
+                        (place.given, place.looked, place.older) = (Some(*hash), Some(self.now), false);
+                    }
+                    ExchangeOutcome::Malformed { .. } | ExchangeOutcome::Empty => place.looked = None,
+                    ExchangeOutcome::Failed(_) if place.validator == Validator::Date => place.looked = None,
+                    ExchangeOutcome::Failed(_)
+                    | ExchangeOutcome::Unchanged
+                    | ExchangeOutcome::Replaced
+                    | ExchangeOutcome::NotAsked(_) => {}
+                }
+                let given = place.given;
                 if let ExchangeOutcome::Offered(hash) | ExchangeOutcome::Malformed { hash, .. } = outcome {
-                    rounds.places[*source].given = Some(*hash);
                     // The body of a config that is to run again is restored when it arrives.
                     let (rollout, record) = (&self.agent.rollout, self.agent.rollout.record());
                     let trusted = [rollout.on_trial(), record.last_good, record.previous].contains(&Some(*hash));
@@ -231,19 +286,28 @@ impl World {
                         rounds.bodies.insert(*hash);
                     }
                 }
-                match outcome {
-                    ExchangeOutcome::Failed(_) => rounds.silent = Some(*source),
-                    ExchangeOutcome::Replaced | ExchangeOutcome::NotAsked(_) => {}
-                    ExchangeOutcome::Unchanged
-                    | ExchangeOutcome::Empty
-                    | ExchangeOutcome::Offered(_)
-                    | ExchangeOutcome::Malformed { .. } => rounds.served = Some(*source),
+                let is_refused = |hash: ConfigHash| self.agent.rollout.barred(hash).is_some();
+                let usable = match outcome {
+                    ExchangeOutcome::Offered(hash) => !is_refused(*hash),
+                    ExchangeOutcome::Unchanged => !given.is_some_and(is_refused),
+                    ExchangeOutcome::Replaced | ExchangeOutcome::NotAsked(_) => return,
+                    ExchangeOutcome::Empty | ExchangeOutcome::Failed(_) | ExchangeOutcome::Malformed { .. } => false,
+                };
+                match usable {
+                    true => rounds.served = Some(*source),
+                    false => rounds.silent = Some(*source),
                 }
-                match (source, outcome, freshness) {
-                    (0, ExchangeOutcome::Failed(_), _) => drop(rounds.silent_since.get_or_insert(rounds.begun)),
-                    (0, ExchangeOutcome::Replaced | ExchangeOutcome::NotAsked(_), _) | (_, _, Freshness::Cached) => {}
-                    (0, _, Freshness::Fresh) => (rounds.answered, rounds.silent_since) = (true, None),
-                    (_, _, Freshness::Fresh) => {}
+                let is_silence = match outcome {
+                    ExchangeOutcome::Failed(_) | ExchangeOutcome::Empty => true,
+                    ExchangeOutcome::Malformed { foreign, .. } => *foreign,
+                    _ => false,
+                };
+                match (source, freshness) {
+                    (0, _) if is_silence => drop(rounds.silent_since.get_or_insert(rounds.begun)),
+                    (0, Freshness::Fresh) => {
+                        (rounds.answered, rounds.silent_since) = (rounds.answered || usable, None);
+                    }
+                    (_, _) => {}
                 }
             }
             Event::Kept { hash, result: Ok(()) } => drop(rounds.bodies.insert(*hash)),
@@ -258,8 +322,11 @@ impl World {
         if goes_on {
             return;
         }
+        let Event::Exchanged { source, .. } = event else { return };
         let rounds = &mut self.rounds;
         let wait = match outcome {
+            // The round has failed.
+            _ if rounds.silent == Some(*source) && *source > 0 => SOONEST,
             ExchangeOutcome::Unchanged | ExchangeOutcome::Offered(_) | ExchangeOutcome::Malformed { .. } => {
                 rounds.every * 9 / 10
             }
@@ -269,18 +336,27 @@ impl World {
         rounds.not_before = if rounds.nudged { self.now } else { self.now + wait };
     }
 
-    /// Makes all sources answer, each with a config that was never tried.
+    /// Makes all sources answer with their own configs.
+    pub(super) fn places_answer(&mut self) {
+        self.rounds.places.iter_mut().for_each(|place| (place.away, place.portal) = (false, false));
+        self.feed(Event::Interval(Duration::ZERO));
+    }
+
+    pub(super) fn first_has_a_config(&self) -> bool {
+        self.rounds.places[0].offers.is_some()
+    }
+
+    /// Makes each source offer a config that was never tried.
     pub(super) fn calm_places(&mut self) {
-        self.rounds.places.iter_mut().for_each(|place| place.away = false);
         if self.rounds.number < LOCATIONS.len() {
             self.replace_sources();
             self.rounds.number = LOCATIONS.len();
             let params = Box::new(self.params());
             self.feed(Event::Reconfigured { params, sources_replaced: true, restart: false });
         }
-        self.feed(Event::Interval(Duration::ZERO));
         for (place, number) in self.rounds.places.iter_mut().zip(200..) {
             place.offers = Some(hash(number));
+            place.older = self.seed % 16 < 8;
         }
     }
 
@@ -296,13 +372,23 @@ impl World {
         self.wait_for(newest, "its body was torn and not fetched again");
     }
 
-    /// While the first source is silent the next one that answers serves. The first serves again with its first answer.
+    /// While the first source is silent the next one with a usable config serves. The first serves again with its first
+    /// answer.
     pub(super) fn first_falls_silent(&mut self) {
-        let away = if self.seed % 4 == 1 { &[0][..] } else { &[0, 1] };
-        away.iter().for_each(|index| self.rounds.places[*index].away = true);
-        self.wait_for(hash(200 + away.len() as u8), "the fallback does not serve");
+        self.rounds.places[0].away = true;
+        let second = &mut self.rounds.places[1];
+        let third_serves = self.seed % 4 == 3;
+        match self.seed % 32 {
+            3 | 19 => second.portal = true,
+            7 => second.offers = None,
+            11 => second.offers = Some(hash(4)),
+            15 | 31 => second.offers = Some(hash(5)),
+            _ => second.away = third_serves,
+        }
+        let serves = if third_serves { 2 } else { 1 };
+        self.wait_for(hash(200 + serves), "the fallback does not serve");
         let serving = self.agent.report().serving.expect("one has answered");
-        assert_eq!(serving.location, LOCATIONS[away.len()], "{}", self.seed);
+        assert_eq!(serving.location, LOCATIONS[usize::from(serves)], "{}", self.seed);
         assert!(serving.trouble.is_some(), "{}: nobody knows why", self.seed);
 
         self.rounds.places[0].away = false;

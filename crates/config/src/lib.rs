@@ -2,12 +2,13 @@
 //!
 //! `inspect` checks an offered body: `scan` counts its nodes before it is parsed, `walk` reads the values that the
 //! overlay needs. `overlay` writes the second `--config`. `words` shortens a collector's output to one line. `redact`
-//! hides secrets in texts that are shown. `signature` verifies a config, `hash` computes its hash.
+//! hides secrets in texts that are shown. `signature` verifies a config, `hash` computes its hash, `alike` compares two.
 
 // No I/O; its tests read files and run minisign.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 #![warn(missing_docs)]
 
+mod alike;
 mod hash;
 mod inspect;
 mod overlay;
@@ -20,6 +21,7 @@ mod tests;
 mod walk;
 mod words;
 
+pub use alike::alike;
 pub use hash::hash;
 pub use inspect::inspect;
 pub use overlay::{Capabilities, Intake, Overlay, PROBE_CONFIG, Witness, capabilities, overlay, quoted};

@@ -310,7 +310,7 @@ impl Runner {
             }
             Action::CheckBody(hash) => return self.configs.check_body(context, hash),
             Action::Report(report) => return self.tellers.send_report(context, || self.draft(&report)),
-            Action::Keep(hash) => return self.configs.keep(context, hash),
+            Action::Keep { hash, beside } => return self.configs.keep(context, hash, beside),
             Action::Record { generation, record } => {
                 return self.configs.keep_record(context, generation, record, self.child.binary.clone());
             }

@@ -13,6 +13,7 @@ use kit::{engine, host, server, system, tap};
 mod accepts_only_signed_configs;
 mod alerts_on_thresholds;
 mod asks_kubernetes_for_little;
+mod damps_changes_of_the_config;
 mod diagnoses_itself;
 mod documents_every_flag;
 mod explains_bad_settings;

@@ -44,6 +44,7 @@ impl Counts {
                 }
             }
             Notice::ExchangeFailed { kind: Some(kind), .. } => *self.failures.entry(kind.word()).or_default() += 1,
+            Notice::ConfigAlike { hash, .. } => self.started = self.started.map(|_| *hash),
             Notice::CollectorHealthy { after, .. } => self.time_to_healthy = Some(*after),
             Notice::OrphanFound { .. }
             | Notice::CollectorUnhealthy { .. }
@@ -53,6 +54,7 @@ impl Counts {
             | Notice::CollectorKilled { .. }
             | Notice::RestartPlanned { .. }
             | Notice::ConfigOffered { .. }
+            | Notice::ConfigHeld { .. }
             | Notice::TrialBegins { .. }
             | Notice::StillRefused { .. }
             | Notice::NothingToReturnTo { .. }

@@ -100,6 +100,7 @@ impl Agent {
             alerts: alert::Alerts::new(&params.alerts, &params.alert_labels, params.webhook_every),
             params,
         };
+        agent.rollout.probation = agent.params.probation;
         agent.alerts.restore(alerts, at, &mut actions);
         agent.settle(at, &mut actions);
         (agent, actions)
@@ -123,7 +124,11 @@ impl Agent {
                 }
             }
             Event::Nudged => self.poll.nudge(at.now),
-            Event::Kept { hash, result } => self.rollout.on_kept(hash, result, out),
+            Event::Kept { hash, alike, result } => {
+                if let Some(old) = self.rollout.on_kept(hash, alike, result, out) {
+                    self.collector.rename(old, hash);
+                }
+            }
             Event::Validated { hash, verdict } => self.rollout.on_validated(hash, verdict, at, out),
             Event::Recorded { generation, result } => self.rollout.on_recorded(generation, result, at, out),
             Event::Collector(input) => {
@@ -143,6 +148,8 @@ impl Agent {
                 self.exports.reconfigure(params.export, at.now);
                 self.checks.reconfigure(&params.checks, at);
                 self.collector.stop_timeout = params.stop_timeout;
+                self.rollout.probation = params.probation;
+                self.rollout.hurry(out);
                 let (rules, labels) = (&params.alerts, &params.alert_labels);
                 self.alerts.reconfigure(rules, labels, params.webhook_every, at, out);
                 self.docker.reconfigure(&params.docker, at.now);
@@ -255,6 +262,7 @@ impl Agent {
             last_good: record.last_good,
             previous: record.previous,
             candidate: rollout.on_trial(),
+            held_until: rollout.held_until(),
             refused: record.refused.clone(),
             collector: collector.report(),
             serving: sources.shown().cloned(),
@@ -289,6 +297,7 @@ impl Agent {
         if self.promotion_due().is_some_and(|due| due.reached(at.now)) {
             self.rollout.promote(out);
         }
+        self.rollout.failing = self.collector.is_failing();
         self.rollout.on_due(at, out);
         self.checks.begin(at, out);
         if self.poll.begin(at.now) {
@@ -352,7 +361,7 @@ impl Agent {
         let every = self.interval.unwrap_or(self.params.poll_every);
         self.poll.on_exchanged(&ended, every, self.collector.running(), at, out);
         match ended {
-            ExchangeOutcome::Offered(hash) => self.rollout.on_offered(hash, out),
+            ExchangeOutcome::Offered(hash) => self.rollout.on_offered(hash, at.now, out),
             ExchangeOutcome::Malformed { hash, reason } => self.rollout.on_malformed(hash, reason, at, out),
             ExchangeOutcome::Unchanged
             | ExchangeOutcome::Empty

@@ -157,6 +157,21 @@ impl Collector {
         self.wanted = config;
     }
 
+    /// Learns that a config has taken the place of one with the same content, so nothing has to be started.
+    pub fn rename(&mut self, old: ConfigHash, new: ConfigHash) {
+        let running = match &mut self.phase {
+            Phase::Up(run) => Some(&mut run.config),
+            Phase::Starting { config } => Some(config),
+            Phase::Stopping { config, .. } => config.as_mut(),
+            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } => None,
+        };
+        for config in running.into_iter().chain(&mut self.wanted).chain(&mut self.crashed) {
+            if *config == old {
+                *config = new;
+            }
+        }
+    }
+
     /// Handles one event. Returns the run that ended badly, if one did.
     pub fn on(&mut self, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) -> Option<RunFailure> {
         let phase = std::mem::replace(&mut self.phase, Phase::Idle);
@@ -228,6 +243,11 @@ impl Collector {
     /// Whether it is up and its last probe was good.
     pub fn is_healthy(&self) -> bool {
         matches!(&self.phase, Phase::Up(run) if run.health.is_healthy())
+    }
+
+    /// Whether it has crashed on the config that should run, and is not healthy now.
+    pub fn is_failing(&self) -> bool {
+        self.crashed.is_some() && self.crashed == self.wanted && !self.is_healthy()
     }
 
     /// Whether it runs without its Docker receivers.

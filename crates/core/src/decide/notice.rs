@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::data::alert::Alert;
 use super::data::collector::Witness;
 use super::data::failure::FailureKind;
+use super::data::flapping::Flapping;
 use super::data::hash::ConfigHash;
 use crate::units::{rfc3339, seconds};
 
@@ -38,6 +39,8 @@ pub enum Notice {
     RestartPlanned { restart: u32, delay: Duration },
     PortStolen,
     ConfigOffered { hash: ConfigHash },
+    ConfigHeld { hash: ConfigHash, flapping: Flapping, delay: Duration },
+    ConfigAlike { hash: ConfigHash, news: bool },
     TrialBegins { hash: ConfigHash },
     Applied { hash: ConfigHash },
     Refused { hash: ConfigHash, reason: String, running: Option<ConfigHash> },
@@ -109,6 +112,7 @@ impl Notice {
             | Self::PortStolen
             | Self::Refused { .. }
             | Self::StillRefused { .. }
+            | Self::ConfigHeld { .. }
             | Self::RolledBack { .. }
             | Self::NothingToReturnTo { .. }
             | Self::CannotValidate { .. }
@@ -124,6 +128,8 @@ impl Notice {
             | Self::AlertFired { .. }
             | Self::AlertsNotKept { .. }
             | Self::AlertsNotTaken { .. } => Level::Warn,
+            Self::ConfigAlike { news: true, .. } => Level::Info,
+            Self::ConfigAlike { news: false, .. } => Level::Debug,
             // A failure that repeats for a month is one line, not a million.
             Self::ExchangeFailed { news, .. } | Self::EngineLost { news, .. } => {
                 if *news {
@@ -148,6 +154,7 @@ impl Notice {
             Self::CollectorStopped { .. } => "otelet.collector.stopped",
             Self::CollectorKilled { .. } => "otelet.collector.killed",
             Self::ConfigOffered { .. } => "otelet.config.offered",
+            Self::ConfigHeld { .. } => "otelet.config.held",
             Self::Applied { .. } => "otelet.config.applied",
             Self::Refused { .. } => "otelet.config.refused",
             Self::RolledBack { .. } | Self::NothingToReturnTo { .. } => "otelet.config.rolled_back",
@@ -175,6 +182,7 @@ impl Notice {
             | Self::RestartPlanned { .. }
             | Self::PortStolen
             | Self::TrialBegins { .. }
+            | Self::ConfigAlike { .. }
             | Self::StillRefused { .. }
             | Self::RefusalsCleared { .. }
             | Self::ReportFailed { .. }
@@ -196,6 +204,8 @@ impl Notice {
             Self::CollectorStarted { config: hash, .. }
             | Self::CollectorHealthy { config: hash, .. }
             | Self::ConfigOffered { hash }
+            | Self::ConfigHeld { hash, .. }
+            | Self::ConfigAlike { hash, .. }
             | Self::TrialBegins { hash }
             | Self::Applied { hash }
             | Self::Refused { hash, .. }
@@ -277,6 +287,15 @@ impl fmt::Display for Notice {
                 "somebody took the port picked for the collector's health_check; starting it with another one",
             ),
             Self::ConfigOffered { hash } => write!(f, "config {hash} offered; validating it"),
+            Self::ConfigHeld { hash, flapping, delay } => write!(
+                f,
+                "config {hash} waits for {}: {flapping}; `otelet rollback --clear` has it tried at once",
+                seconds(*delay)
+            ),
+            Self::ConfigAlike { hash, .. } => write!(
+                f,
+                "config {hash} takes the place of the one that runs: it differs in comments and blank lines alone"
+            ),
             Self::TrialBegins { hash } => write!(f, "config {hash} is valid; changing to it"),
             Self::Applied { hash } => write!(f, "config {hash} applied; it has survived its probation"),
             Self::Refused { hash, reason, running: Some(running) } => {

@@ -139,7 +139,7 @@ impl Quiet {
             Action::Probe(pid) => {
                 self.answers.push(Event::Collector(CollectorEvent::Probed { pid, probe: Probe::Healthy }))
             }
-            Action::Keep(hash) => self.answers.push(Event::Kept { hash, result: Ok(()) }),
+            Action::Keep { hash, .. } => self.answers.push(Event::Kept { hash, alike: false, result: Ok(()) }),
             Action::Validate(hash) => self.answers.push(Event::Validated { hash, verdict: Verdict::Passed }),
             Action::Record { generation, .. } => {
                 self.answers.push(Event::Recorded { generation, result: Ok(()) });

@@ -9,7 +9,7 @@ impl World {
         }
         let running = self.agent.report().effective;
         if let Some(config) = running {
-            let real = self.processes.values().any(|process| process.config == Some(config));
+            let real = self.processes.values().any(|process| process.config.is_some_and(|it| alike(it, config)));
             let ending =
                 self.pending.iter().any(|(_, event)| matches!(event, Event::Collector(CollectorEvent::Exited { .. })));
             assert!(real || ending, "{}: the report calls {config} effective, and it does not run", self.seed);
@@ -23,10 +23,11 @@ impl World {
                 self.ask(source, conditional);
             }
             Action::CheckBody(hash) => self.look_at_body(hash),
-            Action::Keep(hash) => {
+            Action::Keep { hash, beside } => {
                 self.assert_not_barred(hash);
                 let result = if self.disk_full { Err("no space left on device".into()) } else { Ok(()) };
-                self.later(200, Event::Kept { hash, result });
+                let alike = beside.is_some_and(|beside| alike(hash, beside) && self.rounds.bodies.contains(&beside));
+                self.later(200, Event::Kept { hash, alike, result });
             }
             Action::Validate(hash) => {
                 self.assert_not_barred(hash);
@@ -213,6 +214,7 @@ impl World {
             assert!(self.now >= last + collector::FIRST_DELAY, "{}: two starts within the first delay", self.seed);
         }
         self.last_spawn = Some(self.now);
+        self.starts.push(self.now);
         if let Some(had_additions) = self.ended_at_start.take() {
             let same = without_additions != had_additions;
             assert!(!same, "{}: it ended at its start, additions {had_additions}, and starts the same way", self.seed);

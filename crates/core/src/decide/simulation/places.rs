@@ -196,7 +196,10 @@ impl World {
         let Place { offers, away, given } = self.rounds.places[source];
         if away {
             // An announced config may be cached: an agent that lost it gets it again without a question to the server.
-            if let (0, false, Some(hash), 0) = (source, conditional, given, self.below(4)) {
+            // In the end only a lost one: answers that come and go for ever are damped.
+            if let (0, false, Some(hash), 0) = (source, conditional, given, self.below(4))
+                && !(self.quiet && self.rounds.bodies.contains(&hash))
+            {
                 return (Freshness::Cached, ExchangeOutcome::Offered(hash));
             }
             let retry_after = (self.below(3) == 0).then(|| SOONEST + self.millis(60_000));
@@ -246,7 +249,7 @@ impl World {
                     (_, _, Freshness::Fresh) => {}
                 }
             }
-            Event::Kept { hash, result: Ok(()) } => drop(rounds.bodies.insert(*hash)),
+            Event::Kept { hash, result: Ok(()), .. } => drop(rounds.bodies.insert(*hash)),
             _ => {}
         }
     }

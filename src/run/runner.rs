@@ -545,6 +545,7 @@ fn warn_of_new_directories(old: &Settings, new: &Settings) {
 fn of_collector(settings: &Settings) -> (settings::CollectorSettings, Vec<(String, String)>, bool) {
     let mut collector = settings.collector.clone();
     (collector.stop_timeout, collector.probation) = (Duration::ZERO, Duration::ZERO);
+    (collector.start_timeout, collector.validate_timeout) = (Duration::ZERO, Duration::ZERO);
     let takes_exports = settings.export.to == Some(ExportTo::Collector);
     (collector, settings.attributes.clone(), takes_exports)
 }

@@ -84,6 +84,7 @@ mod survives_torn_files;
 mod tells_its_service_manager;
 mod validates_without_starting_anything;
 mod waits_for_a_missing_collector;
+mod waits_for_a_slow_collector;
 #[cfg(unix)]
 mod watches_a_real_docker;
 #[cfg(unix)]

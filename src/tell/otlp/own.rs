@@ -50,6 +50,7 @@ impl Counts {
             | Notice::CollectorUnhealthy { .. }
             | Notice::CollectorWellAgain
             | Notice::CollectorHeld { .. }
+            | Notice::CollectorSlow { .. }
             | Notice::CollectorStopped { .. }
             | Notice::CollectorKilled { .. }
             | Notice::RestartPlanned { .. }
@@ -193,7 +194,7 @@ mod tests {
             start(B),
             exit(),
             start(B),
-            Notice::CollectorHung { why: "no answer".into() },
+            Notice::CollectorHung { why: "no answer".into(), next: None },
             start(B),
             Notice::RestartAsked,
             start(B),
@@ -225,7 +226,7 @@ mod tests {
         let again = Notice::StillRefused { hash: A };
         assert_eq!(counts.record(&again, SystemTime::UNIX_EPOCH), None, "an event only when it is refused first");
         counts.take(&start(A));
-        let hung = Notice::CollectorHung { why: "no answer".into() };
+        let hung = Notice::CollectorHung { why: "no answer".into(), next: None };
         let record = counts.record(&hung, SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(record.attributes, [("otelet.config.hash".into(), Value::from(A.hex()))]);
     }

@@ -80,7 +80,7 @@ impl Agent {
         let mut actions = Vec::new();
         let answered = record.remote.is_some();
         let (collector, rollout) = (
-            collector::Collector::new(orphan, params.stop_timeout, at.now, &mut actions),
+            collector::Collector::new(orphan, [params.stop_timeout, params.start_timeout], at.now, &mut actions),
             rollout::Rollout::new(record, at, &mut actions),
         );
         let mut agent = Self {
@@ -147,7 +147,7 @@ impl Agent {
                 self.sample.reconfigure(params.sample_every, at.now);
                 self.exports.reconfigure(params.export, at.now);
                 self.checks.reconfigure(&params.checks, at);
-                self.collector.stop_timeout = params.stop_timeout;
+                self.collector.reconfigure(params.stop_timeout, params.start_timeout);
                 self.rollout.probation = params.probation;
                 self.rollout.hurry(out);
                 let (rules, labels) = (&params.alerts, &params.alert_labels);
@@ -399,6 +399,7 @@ impl Agent {
     /// Gives an event to the collector, and a failed run that follows from it to the rollout.
     fn collect(&mut self, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) {
         self.collector.on_trial = self.rollout.on_trial();
+        self.collector.is_judged = self.collector.on_trial.is_some() && self.rollout.record().last_good.is_some();
         self.collector.engine = self.docker.presence(at.now);
         if let Some(failed) = self.collector.on(input, at, out) {
             self.rollout.on_failed(failed.config, failed.reason, at, out);
@@ -438,6 +439,7 @@ mod tests {
             sources: std::sync::Arc::default(),
             poll_every: EVERY,
             stop_timeout: EVERY,
+            start_timeout: EVERY,
             probation: EVERY,
             report_every: None,
             watchdog: None,

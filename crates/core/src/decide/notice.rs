@@ -32,7 +32,9 @@ pub enum Notice {
     CollectorUnhealthy { why: String },
     CollectorWellAgain,
     CollectorHeld { reason: String },
-    CollectorHung { why: String },
+    CollectorSlow { after: Duration, limit: Duration, why: String },
+    // The time that the next start is given, if this one took too long.
+    CollectorHung { why: String, next: Option<Duration> },
     CollectorExited { how: String, lived: Duration, last_words: String },
     CollectorStopped { pid: u32, how: String },
     CollectorKilled { pid: u32, after: Duration },
@@ -105,6 +107,7 @@ impl Notice {
             | Self::EngineLeftOut { .. }
             | Self::CollectorUnhealthy { .. }
             | Self::CollectorHeld { .. }
+            | Self::CollectorSlow { .. }
             | Self::CollectorHung { .. }
             | Self::CollectorExited { .. }
             | Self::CollectorKilled { .. }
@@ -149,6 +152,7 @@ impl Notice {
             Self::CollectorHealthy { .. } | Self::CollectorWellAgain => "otelet.collector.healthy",
             Self::CollectorUnhealthy { .. } => "otelet.collector.unhealthy",
             Self::CollectorHeld { .. } => "otelet.collector.held",
+            Self::CollectorSlow { .. } => "otelet.collector.slow",
             Self::CollectorHung { .. } => "otelet.collector.hung",
             Self::CollectorExited { .. } => "otelet.collector.crashed",
             Self::CollectorStopped { .. } => "otelet.collector.stopped",
@@ -222,6 +226,7 @@ impl Notice {
             | Self::CollectorUnhealthy { .. }
             | Self::CollectorWellAgain
             | Self::CollectorHeld { .. }
+            | Self::CollectorSlow { .. }
             | Self::CollectorHung { .. }
             | Self::CollectorExited { .. }
             | Self::CollectorStopped { .. }
@@ -273,7 +278,19 @@ impl fmt::Display for Notice {
             Self::CollectorHeld { reason } => {
                 write!(f, "collector cannot be started: {reason}; trying again every few seconds")
             }
-            Self::CollectorHung { why } => write!(f, "collector hangs: {why}; stopping it"),
+            Self::CollectorSlow { after, limit, why } => write!(
+                f,
+                "collector is not healthy {} after its start: {why}; waiting for it, up to {} (collector.start_timeout)",
+                seconds(*after),
+                crate::units::format_time(*limit)
+            ),
+            Self::CollectorHung { why, next } => {
+                write!(f, "collector hangs: {why}; stopping it")?;
+                match next {
+                    Some(next) => write!(f, "; the next start is given {}", crate::units::format_time(*next)),
+                    None => Ok(()),
+                }
+            }
             Self::CollectorExited { how, lived, last_words } => {
                 write!(f, "collector exited: {how} after {}", seconds(*lived))?;
                 if last_words.is_empty() { Ok(()) } else { write!(f, "; its last words: {last_words}") }

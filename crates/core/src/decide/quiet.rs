@@ -30,6 +30,7 @@ fn params() -> Params {
         sources: ["https://c.example/v1".to_owned()].into(),
         fallback_after: Duration::from_secs(600),
         poll_every: Duration::from_secs(30),
+        start_timeout: Duration::from_secs(300),
         stop_timeout: Duration::from_secs(35),
         probation: Duration::from_secs(1),
         report_every: Some(Duration::from_secs(300)),

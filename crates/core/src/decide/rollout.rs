@@ -232,6 +232,13 @@ impl Rollout {
             self.next = None;
         } else {
             self.next = Some(hash);
+            if let Check::Validating(old) = self.check
+                && old != hash
+            {
+                // A newer config must not wait for an answer that nobody wants any more.
+                out.push(Action::EndValidation);
+                self.check = Check::Idle;
+            }
             self.advance(out);
         }
     }

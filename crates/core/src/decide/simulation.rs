@@ -31,6 +31,8 @@
 //! 22. Between any two good configs that alternate for ever, and among configs that are new at each poll, good or bad,
 //!     the starts in an hour are bounded, and one of two that alternate becomes the last good one. The first change and
 //!     one that a person asks for never wait.
+//! 24. A collector that is still starting is not ended for its silence before the time of the settings. One that
+//!     needs longer is healthy in the end, since each further start of a config that is not rolled back is given more.
 //! 23. A config that differs from the running one in comments alone takes its place without a start.
 //!
 //! Reports and the disk:
@@ -96,6 +98,11 @@ const BEGUN: Duration = Duration::from_secs(1_000_000_000);
 const ALIKE: Duration = Duration::from_secs(30);
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(35);
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The time that a slow collector needs.
+const SLOW_START: Duration = Duration::from_secs(400);
 
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -181,6 +188,37 @@ fn sources_that_change_for_ever_are_damped() {
 }
 
 #[test]
+fn a_slow_collector_is_healthy_in_the_end() {
+    for seed in 0..20_u64 {
+        let mut world = World::new(seed * 8 + 1);
+        (world.quiet, world.engine_away, world.deadly_additions) = (true, false, false);
+        // Without a last good config, and then as the last good one after the agent was killed.
+        let slow = hash(12);
+        world.rounds.places[0].offers = Some(slow);
+        while world.agent.report().candidate != Some(slow) {
+            world.let_time_pass();
+        }
+        if world.agent.report().last_good.is_some() {
+            // With one to return to, a config that takes too long is refused.
+            continue;
+        }
+        for _ in 0..2 {
+            let end = world.now + SLOW_START * 4 + BACK_WITHIN;
+            while !is_back(&world.agent, slow) {
+                assert!(world.now < end, "{seed}: never healthy: {:#?}", world.agent);
+                world.let_time_pass();
+            }
+            let pids: Vec<u32> = world.processes.keys().copied().collect();
+            pids.into_iter().for_each(|pid| world.end(pid, "signal 9", Duration::ZERO));
+            while is_back(&world.agent, slow) {
+                world.let_time_pass();
+            }
+            world.kill_agent();
+        }
+    }
+}
+
+#[test]
 fn a_change_of_comments_starts_nothing() {
     for seed in 0..20_u64 {
         let mut world = World::new(seed * 8 + 1);
@@ -216,6 +254,8 @@ enum Character {
     Hangs,
     Sick,
     NeverReady,
+    /// Its start takes longer than the settings allow.
+    Slow,
 }
 
 fn character(hash: ConfigHash) -> Character {
@@ -230,6 +270,7 @@ fn character(hash: ConfigHash) -> Character {
         9 => Sick,
         10 => NeverReady,
         11 => DiesAtStart,
+        12 => Slow,
         _ => Good,
     }
 }
@@ -844,6 +885,7 @@ fn params(seed: u64) -> Params {
         fallback_after: FALLBACK_AFTER,
         poll_every: POLL_EVERY,
         stop_timeout: STOP_TIMEOUT,
+        start_timeout: START_TIMEOUT,
         probation: PROBATION,
         report_every: Some(Duration::from_secs(300)),
         watchdog: Some(WATCHDOG),

@@ -86,6 +86,11 @@ impl World {
                 assert!(!reason.contains(BAD_ADDITIONS), "{}: {hash} is refused for its additions", self.seed);
                 self.refused.insert(hash);
             }
+            Action::Tell(Notice::CollectorHung { .. }) => {
+                let starting = self.processes.values().find(|process| !process.known_healthy && !process.stopped);
+                let early = starting.is_some_and(|process| self.now < process.since + START_TIMEOUT);
+                assert!(!early, "{}: it is ended before its time to start is over", self.seed);
+            }
             Action::Docker(what) => self.use_engine(what),
             Action::Check { generation, .. } => self.check(generation),
             Action::SignOfLife => self.last_sign = self.now,
@@ -319,6 +324,7 @@ impl World {
         let probe = match character {
             _ if process.stopped => Probe::Silent("stopped".into()),
             _ if process.doomed => Probe::Silent("connection refused".into()),
+            Character::Slow if up < SLOW_START => Probe::Silent("connection refused".into()),
             Character::NeverReady => Probe::Silent("connection refused".into()),
             Character::Hangs if up > Duration::from_secs(5) => Probe::Silent("no answer".into()),
             Character::Sick if up > Duration::from_secs(5) => Probe::Unhealthy("answered 503".into()),

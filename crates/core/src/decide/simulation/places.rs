@@ -92,7 +92,7 @@ impl World {
     /// Some source changes its offer or falls silent or comes back, mostly the first.
     pub(super) fn disturb_places(&mut self) {
         let index = [0, 0, 1, 2][self.below(4) as usize];
-        let offer = hash(self.below(12) as u8);
+        let offer = hash(self.below(13) as u8);
         let turns = self.below(3) == 0;
         let place = &mut self.rounds.places[index];
         if turns {

@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use smol::future::{self, FutureExt as _};
 
@@ -27,6 +27,7 @@ use crate::store::{self, Binary, Store, StoreError};
 use otelet_config::{self as config, Capabilities, Inspection, Overlay, Witness};
 use otelet_core::decide::{Additions, Child, ConfigHash, EngineUse, SpawnFailure, Verdict};
 use otelet_core::telemetry::HostIdentity;
+use otelet_core::units::format_time;
 
 /// The environment variable by which an agent recognises a collector that an earlier agent left.
 pub const MARKER: &str = "OTELET_COLLECTOR_OF";
@@ -44,9 +45,6 @@ const EXPORTER: &str = "OTELET_EXPORTER";
 const MORE: &str = "more.yaml";
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-
-/// Time limit for the collector's own `validate`.
-const VALIDATE_LIMIT: Duration = Duration::from_secs(60);
 
 /// How much of the end of an answer is kept, in bytes: an error comes last.
 const LAST_WORDS_KEPT: usize = 8 * 1024;
@@ -362,7 +360,7 @@ impl Launcher {
             Some(status)
         };
         let late = async {
-            os::until(Instant::now() + VALIDATE_LIMIT).await;
+            os::until(Instant::now() + self.settings.validate_timeout).await;
             None
         };
         let status = ended.or(late).await;
@@ -371,7 +369,8 @@ impl Launcher {
             Some(Err(error)) => Err(format!("{}: {error}", program.display())),
             None => {
                 os::kill_group(pid);
-                Err(format!("{} did not answer within {}s", program.display(), VALIDATE_LIMIT.as_secs()))
+                let limit = format_time(self.settings.validate_timeout);
+                Err(format!("{} did not answer within collector.validate_timeout {limit}", program.display()))
             }
         }
     }

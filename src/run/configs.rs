@@ -165,18 +165,21 @@ impl Configs {
         }
     }
 
-    /// Puts the offered body on disk.
-    pub(super) fn keep(&self, context: &Context, hash: ConfigHash) -> Option<Event> {
+    /// Puts the offered body on disk, and compares it with that of another config.
+    pub(super) fn keep(&self, context: &Context, hash: ConfigHash, beside: Option<ConfigHash>) -> Option<Event> {
+        let failed = |why| Event::Kept { hash, alike: false, result: Err(why) };
         let body = match &self.offered {
             Some((offered, Some(body))) if *offered == hash => body.clone(),
-            _ => return Some(Event::Kept { hash, result: Err("its body is gone".into()) }),
+            _ => return Some(failed("its body is gone".into())),
         };
         let store = context.store.clone();
-        let failed = context.write("keep", move || {
+        let refused = context.write("keep", move || {
+            let known = beside.and_then(|beside| store.verify(beside).ok());
+            let alike = known.is_some_and(|known| otelet_config::alike(&known, &body));
             let result = store.keep(hash, &body).map_err(|error| error.chain());
-            Event::Kept { hash, result }
+            Event::Kept { hash, alike, result }
         });
-        failed.map(|why| Event::Kept { hash, result: Err(why) })
+        refused.map(failed)
     }
 
     /// Puts the record on disk, together with the binary that the collector has.

@@ -310,7 +310,7 @@ impl Runner {
             }
             Action::CheckBody(hash) => return self.configs.check_body(context, hash),
             Action::Report(report) => return self.tellers.send_report(context, || self.draft(&report)),
-            Action::Keep(hash) => return self.configs.keep(context, hash),
+            Action::Keep { hash, beside } => return self.configs.keep(context, hash, beside),
             Action::Record { generation, record } => {
                 return self.configs.keep_record(context, generation, record, self.child.binary.clone());
             }
@@ -546,6 +546,7 @@ fn warn_of_new_directories(old: &Settings, new: &Settings) {
 fn of_collector(settings: &Settings) -> (settings::CollectorSettings, Vec<(String, String)>, bool) {
     let mut collector = settings.collector.clone();
     (collector.stop_timeout, collector.probation) = (Duration::ZERO, Duration::ZERO);
+    (collector.start_timeout, collector.validate_timeout) = (Duration::ZERO, Duration::ZERO);
     let takes_exports = settings.export.to == Some(ExportTo::Collector);
     (collector, settings.attributes.clone(), takes_exports)
 }

@@ -50,6 +50,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         fallback_after: settings.config.fallback_after,
         poll_every: settings.config.poll_every,
         stop_timeout: settings.collector.stop_timeout,
+        start_timeout: settings.collector.start_timeout,
         probation: settings.collector.probation,
         report_every: None,
         watchdog: None,

@@ -132,6 +132,8 @@ fn without_settings_the_defaults_count() {
     assert_eq!(settings.config.timeout, Duration::from_secs(30));
     assert_eq!(settings.config.max_size, 4 << 20);
     assert_eq!(settings.collector.path, Path::new(DEFAULT_COLLECTOR));
+    assert_eq!(settings.collector.start_timeout, Duration::from_secs(300));
+    assert_eq!(settings.collector.validate_timeout, Duration::from_secs(300));
     assert_eq!(settings.collector.stop_timeout, Duration::from_secs(35));
     assert_eq!(settings.collector.probation, Duration::from_secs(30));
     assert_eq!(settings.collector.log, CollectorLog::Pass);

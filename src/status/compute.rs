@@ -92,6 +92,7 @@ pub fn compute(report: &AgentReport, facts: Facts<'_>, at: Moment) -> Status {
             last_good_hash: hex(report.last_good),
             previous_hash: hex(report.previous),
             candidate_hash: hex(report.candidate),
+            held_until: report.held_until.map(wall),
             effective_path: facts.effective_path.map(|path| path.display().to_string()),
             refused: report
                 .refused

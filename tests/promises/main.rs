@@ -13,6 +13,7 @@ use kit::{engine, host, server, system, tap};
 mod accepts_only_signed_configs;
 mod alerts_on_thresholds;
 mod asks_kubernetes_for_little;
+mod damps_changes_of_the_config;
 mod diagnoses_itself;
 mod documents_every_flag;
 mod explains_bad_settings;
@@ -93,6 +94,7 @@ mod understands_unusual_answers;
 mod tries_all_addresses;
 mod validates_without_starting_anything;
 mod waits_for_a_missing_collector;
+mod waits_for_a_slow_collector;
 #[cfg(unix)]
 mod watches_a_real_docker;
 #[cfg(unix)]

@@ -1,14 +1,16 @@
 //! Reads and checks a Collector's config without running it: no file, no clock, no process.
 //!
 //! `inspect` checks an offered body: `scan` counts its nodes before it is parsed, `walk` reads the values that the
-//! overlay needs. `overlay` writes the second `--config`. `words` shortens a collector's output to one line, and `advice` adds the next step. `redact`
-//! hides secrets in texts that are shown. `signature` verifies a config, `hash` computes its hash.
+//! overlay needs. `overlay` writes the second `--config`. `words` shortens a collector's output to one line, `advice` adds
+//! the next step. `redact` hides secrets in texts that are shown. `signature` verifies a config, `hash` computes its hash,
+//! `alike` compares two.
 
 // No I/O; its tests read files and run minisign.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 #![warn(missing_docs)]
 
 mod advice;
+mod alike;
 mod hash;
 mod inspect;
 mod overlay;
@@ -22,6 +24,7 @@ mod walk;
 mod words;
 
 pub use advice::{Surroundings, advised};
+pub use alike::alike;
 pub use hash::hash;
 pub use inspect::inspect;
 pub use overlay::{Capabilities, Intake, Overlay, PROBE_CONFIG, Witness, capabilities, overlay, quoted};

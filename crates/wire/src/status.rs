@@ -105,6 +105,9 @@ pub struct ConfigStatus {
     pub last_good_hash: Option<String>,
     pub previous_hash: Option<String>,
     pub candidate_hash: Option<String>,
+    /// The time until which the offered config waits, because there were many changes.
+    #[serde(default)]
+    pub held_until: Option<String>,
     pub effective_path: Option<String>,
     pub refused: Vec<RefusedStatus>,
 }
@@ -225,6 +228,7 @@ impl Status {
         let mut essence = self.clone();
         essence.written_at.clear();
         essence.serial = 0;
+        essence.config.held_until = self.config.held_until.as_ref().map(|_| String::new());
         essence.agent.memory_bytes = None;
         essence.collector.memory_bytes = None;
         essence.collector.since = None;

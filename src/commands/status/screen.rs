@@ -243,6 +243,7 @@ fn config(view: &View) -> Vec<Line> {
         RemoteConfigStatus::Applying => Warn,
         RemoteConfigStatus::Unset | RemoteConfigStatus::Unknown => Plain,
     };
+    let held = config.held_until.as_deref().and_then(|time| view.ahead(time));
     vec![
         Line::new("config").and(Plain, short(config.effective_hash.as_deref())),
         Line::new("").and_some(Faint, config.effective_path.clone()),
@@ -250,6 +251,7 @@ fn config(view: &View) -> Vec<Line> {
             .and(Plain, short(config.remote_hash.as_deref()))
             .and(tone, config.remote_config_status.word())
             .because(&config.message),
+        Line::new("").and_some(Warn, held.map(|held| format!("waits for {}", units::two_units(held)))),
         Line::new("last good").and(Plain, short(config.last_good_hash.as_deref())),
         Line::new("previous").and(Plain, short(config.previous_hash.as_deref())),
     ]

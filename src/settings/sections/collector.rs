@@ -14,6 +14,8 @@ pub(crate) const ROWS: &[Row] = &[
     setting("collector.path", Text("PATH"), "otelcol-contrib, from PATH", "The collector to run. A name without a slash is looked up in PATH. Without it: otelcol-contrib, otelcol and otelcol-* are tried in turn."),
     file_only("collector.args", List, "More arguments for the collector, except --config and --set: only checked configs run."),
     file_only("collector.env", Map, "More environment variables for the collector, by name."),
+    setting("collector.start_timeout", Time(secs(1), hours(24)), "5m", "How long a starting collector has to become healthy. A config that was healthy before gets twice as long after each start that took too long."),
+    setting("collector.validate_timeout", Time(secs(1), hours(24)), "5m", "How long the collector has to validate a config, or to answer what it can do. Then it is asked again."),
     setting("collector.stop_timeout", Time(ms(0), secs(600)), "35s", "How long a stopping collector has before it is killed."),
     setting("collector.probation", Time(ms(0), hours(1)), "30s", "How long a new config must stay healthy before it becomes the last good one."),
     setting("collector.log", Choice("pass|drop"), "pass", "Whether the collector's own log lines are passed on or dropped."),
@@ -33,6 +35,10 @@ pub struct CollectorSettings {
     pub path: PathBuf,
     pub args: Vec<String>,
     pub env: Vec<(String, Secret)>,
+    /// How long a starting collector has to become healthy.
+    pub start_timeout: Duration,
+    /// How long the collector has to answer a question, such as `validate`.
+    pub validate_timeout: Duration,
     /// Time between asking the collector to stop and killing it.
     pub stop_timeout: Duration,
     /// How long a new config must stay healthy.
@@ -64,6 +70,8 @@ impl CollectorSettings {
             path: program(layers, "collector.path")?,
             args: arguments(layers, "collector.args")?,
             env: variables(layers, "collector.env")?,
+            start_timeout: layers.time("collector.start_timeout")?,
+            validate_timeout: layers.time("collector.validate_timeout")?,
             stop_timeout: layers.time("collector.stop_timeout")?,
             probation: layers.time("collector.probation")?,
             log: layers.choice("collector.log", [CollectorLog::Pass, CollectorLog::Drop])?,

@@ -44,15 +44,18 @@ impl Counts {
                 }
             }
             Notice::ExchangeFailed { kind: Some(kind), .. } => *self.failures.entry(kind.word()).or_default() += 1,
+            Notice::ConfigAlike { hash, .. } => self.started = self.started.map(|_| *hash),
             Notice::CollectorHealthy { after, .. } => self.time_to_healthy = Some(*after),
             Notice::OrphanFound { .. }
             | Notice::CollectorUnhealthy { .. }
             | Notice::CollectorWellAgain
             | Notice::CollectorHeld { .. }
+            | Notice::CollectorSlow { .. }
             | Notice::CollectorStopped { .. }
             | Notice::CollectorKilled { .. }
             | Notice::RestartPlanned { .. }
             | Notice::ConfigOffered { .. }
+            | Notice::ConfigHeld { .. }
             | Notice::TrialBegins { .. }
             | Notice::StillRefused { .. }
             | Notice::NothingToReturnTo { .. }
@@ -191,7 +194,7 @@ mod tests {
             start(B),
             exit(),
             start(B),
-            Notice::CollectorHung { why: "no answer".into() },
+            Notice::CollectorHung { why: "no answer".into(), next: None },
             start(B),
             Notice::RestartAsked,
             start(B),
@@ -223,7 +226,7 @@ mod tests {
         let again = Notice::StillRefused { hash: A };
         assert_eq!(counts.record(&again, SystemTime::UNIX_EPOCH), None, "an event only when it is refused first");
         counts.take(&start(A));
-        let hung = Notice::CollectorHung { why: "no answer".into() };
+        let hung = Notice::CollectorHung { why: "no answer".into(), next: None };
         let record = counts.record(&hung, SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(record.attributes, [("otelet.config.hash".into(), Value::from(A.hex()))]);
     }

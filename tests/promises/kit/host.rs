@@ -507,10 +507,12 @@ pub fn config(label: &str) -> String {
 /// A config with this label that scripts the collector.
 pub fn scripted(label: &str, script: &[&str]) -> String {
     let script: String = script.iter().map(|line| format!("# fake: {line}\n")).collect();
+    // Configs that differ in comments alone are the same one to the agent.
+    let differs = short(&format!("{label}{script}"));
     format!(
         "# {label}\n{script}\
          receivers: {{otlp: {{protocols: {{grpc: {{endpoint: 127.0.0.1:0}}}}}}}}\n\
-         exporters: {{debug: {{}}}}\n\
+         exporters: {{debug: {{}}, debug/{differs}: {{}}}}\n\
          service:\n  pipelines:\n    traces: {{receivers: [otlp], exporters: [debug]}}\n"
     )
 }

@@ -25,7 +25,12 @@ pub enum Action {
     /// Send a plain report to `report.url`; answered by `Event::Reported`.
     Report(Box<AgentReport>),
     /// Write the offered body to disk; answered by `Event::Kept`.
-    Keep(ConfigHash),
+    Keep {
+        /// The offered config.
+        hash: ConfigHash,
+        /// The config that should run, to be compared with it.
+        beside: Option<ConfigHash>,
+    },
     /// Have the collector validate a kept body; answered by `Event::Validated`.
     Validate(ConfigHash),
     /// End a validation that is running; its answer still comes.

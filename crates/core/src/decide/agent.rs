@@ -80,7 +80,7 @@ impl Agent {
         let mut actions = Vec::new();
         let answered = record.last_good.is_some() || record.candidate.is_some();
         let (collector, rollout) = (
-            collector::Collector::new(orphan, params.stop_timeout, at.now, &mut actions),
+            collector::Collector::new(orphan, [params.stop_timeout, params.start_timeout], at.now, &mut actions),
             rollout::Rollout::new(record, at, &mut actions),
         );
         let mut agent = Self {
@@ -100,6 +100,7 @@ impl Agent {
             alerts: alert::Alerts::new(&params.alerts, &params.alert_labels, params.webhook_every),
             params,
         };
+        agent.rollout.probation = agent.params.probation;
         agent.alerts.restore(alerts, at, &mut actions);
         agent.settle(at, &mut actions);
         (agent, actions)
@@ -133,7 +134,11 @@ impl Agent {
                 }
             }
             Event::Nudged => self.poll.nudge(at.now),
-            Event::Kept { hash, result } => self.rollout.on_kept(hash, result, out),
+            Event::Kept { hash, alike, result } => {
+                if let Some(old) = self.rollout.on_kept(hash, alike, result, out) {
+                    self.collector.rename(old, hash);
+                }
+            }
             Event::Validated { hash, verdict } => {
                 // Asked for again at once, but only once: a disk that tears it again must not make a tight loop.
                 if matches!(verdict, Verdict::Lost(_)) && self.rollout.trouble(hash).is_none() {
@@ -159,7 +164,9 @@ impl Agent {
                 self.sample.reconfigure(params.sample_every, at.now);
                 self.exports.reconfigure(params.export, at.now);
                 self.checks.reconfigure(&params.checks, at);
-                self.collector.stop_timeout = params.stop_timeout;
+                self.collector.reconfigure(params.stop_timeout, params.start_timeout);
+                self.rollout.probation = params.probation;
+                self.rollout.hurry(out);
                 let (rules, labels) = (&params.alerts, &params.alert_labels);
                 self.alerts.reconfigure(rules, labels, params.webhook_every, at, out);
                 self.docker.reconfigure(&params.docker, at.now);
@@ -272,6 +279,7 @@ impl Agent {
             last_good: record.last_good,
             previous: record.previous,
             candidate: rollout.on_trial(),
+            held_until: rollout.held_until(),
             refused: record.refused.clone(),
             collector: collector.report(),
             serving: sources.shown().cloned(),
@@ -308,6 +316,7 @@ impl Agent {
         if self.promotion_due().is_some_and(|due| due.reached(at.now)) {
             self.rollout.promote(out);
         }
+        self.rollout.failing = self.collector.is_failing();
         self.rollout.on_due(at, out);
         self.checks.begin(at, out);
         if self.poll.begin(at.now) {
@@ -372,7 +381,7 @@ impl Agent {
         self.poll.on_exchanged(&ended, every, self.collector.running(), at, out);
         let others = self.sources.brought_by_others(source);
         match ended {
-            ExchangeOutcome::Offered(hash) => self.rollout.on_offered(hash, &others, out),
+            ExchangeOutcome::Offered(hash) => self.rollout.on_offered(hash, &others, at.now, out),
             ExchangeOutcome::Malformed { hash, reason, .. } => {
                 self.rollout.on_malformed(hash, reason, &others, at, out);
             }
@@ -380,7 +389,7 @@ impl Agent {
                 // A config that was passed over in this round may be the one that was received last.
                 let brought = self.sources.brought(source);
                 if let Some(hash) = brought.filter(|hash| self.rollout.record().remote != Some(*hash)) {
-                    self.rollout.on_offered(hash, &others, out);
+                    self.rollout.on_offered(hash, &others, at.now, out);
                 }
             }
             ExchangeOutcome::Empty
@@ -418,6 +427,7 @@ impl Agent {
     /// Gives an event to the collector, and a failed run that follows from it to the rollout.
     fn collect(&mut self, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) {
         self.collector.on_trial = self.rollout.on_trial();
+        self.collector.is_judged = self.collector.on_trial.is_some() && self.rollout.record().last_good.is_some();
         self.collector.engine = self.docker.presence(at.now);
         if let Some(failed) = self.collector.on(input, at, out) {
             self.rollout.on_failed(failed.config, failed.reason, at, out);
@@ -457,6 +467,7 @@ mod tests {
             sources: std::sync::Arc::default(),
             poll_every: EVERY,
             stop_timeout: EVERY,
+            start_timeout: EVERY,
             probation: EVERY,
             report_every: None,
             watchdog: None,

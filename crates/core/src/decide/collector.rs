@@ -29,6 +29,9 @@ const STABLE: Duration = Duration::from_secs(60);
 /// Time between attempts to start a collector that cannot be started.
 const HELD: Duration = Duration::from_secs(8);
 
+/// The most time that a start is given after starts that took too long.
+const LONGEST_START: Duration = Duration::from_secs(24 * 3600);
+
 /// The kernel may hold a killed process for a while. The next kill follows after this time.
 const KILL_AGAIN: Duration = Duration::from_secs(5);
 
@@ -106,8 +109,12 @@ pub struct RunFailure {
 pub struct Collector {
     /// Time between asking it to stop and killing it.
     pub stop_timeout: Duration,
+    /// The time that a collector has to become healthy after its start.
+    pub start_timeout: Duration,
     /// The config in its probation, which is judged more strictly.
     pub on_trial: Option<ConfigHash>,
+    /// Whether a config on trial that fails is rolled back, because there is a last good one.
+    pub is_judged: bool,
     /// Whether the Docker engine is there.
     pub engine: Presence,
     /// Whether the Docker engine was there at the last start.
@@ -122,11 +129,19 @@ pub struct Collector {
     stolen_ports: u32,
     restarts: u64,
     last_exit: Option<LastExit>,
+    not_started: bool,
+    /// The config whose last starts took too long, and their number.
+    slow: Option<(ConfigHash, u32)>,
 }
 
 impl Collector {
     /// Starts without a collector. An `orphan` of an earlier agent is asked to end.
-    pub fn new(orphan: Option<u32>, stop_timeout: Duration, now: Instant, out: &mut Vec<Action>) -> Self {
+    pub fn new(
+        orphan: Option<u32>,
+        [stop_timeout, start_timeout]: [Duration; 2],
+        now: Instant,
+        out: &mut Vec<Action>,
+    ) -> Self {
         let phase = match orphan {
             Some(pid) => {
                 out.push(Action::Tell(Notice::OrphanFound { pid }));
@@ -137,7 +152,9 @@ impl Collector {
         };
         Self {
             stop_timeout,
+            start_timeout,
             on_trial: None,
+            is_judged: false,
             engine: Presence::Unwanted,
             engine_at_start: Presence::Unwanted,
             without_additions: false,
@@ -149,12 +166,30 @@ impl Collector {
             stolen_ports: 0,
             restarts: 0,
             last_exit: None,
+            not_started: false,
+            slow: None,
         }
     }
 
     /// Sets the config that should run; takes effect with the next event.
     pub fn want(&mut self, config: Option<ConfigHash>) {
         self.wanted = config;
+    }
+
+    /// Learns that a config has taken the place of one with the same content, so nothing has to be started.
+    pub fn rename(&mut self, old: ConfigHash, new: ConfigHash) {
+        let running = match &mut self.phase {
+            Phase::Up(run) => Some(&mut run.config),
+            Phase::Starting { config } => Some(config),
+            Phase::Stopping { config, .. } => config.as_mut(),
+            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } => None,
+        };
+        let slow = self.slow.as_mut().map(|(config, _)| config);
+        for config in running.into_iter().chain(&mut self.wanted).chain(&mut self.crashed).chain(slow) {
+            if *config == old {
+                *config = new;
+            }
+        }
     }
 
     /// Handles one event. Returns the run that ended badly, if one did.
@@ -190,6 +225,15 @@ impl Collector {
         &self.phase
     }
 
+    /// Applies new settings; to a start that is under way as well.
+    pub fn reconfigure(&mut self, stop_timeout: Duration, start_timeout: Duration) {
+        (self.stop_timeout, self.start_timeout) = (stop_timeout, start_timeout);
+        let limit = self.running().map(|config| self.start_limit(config));
+        if let (Phase::Up(run), Some(limit)) = (&mut self.phase, limit) {
+            run.health.allow(limit);
+        }
+    }
+
     /// Whether no process of it is left.
     pub fn is_down(&self) -> bool {
         match self.phase {
@@ -198,9 +242,9 @@ impl Collector {
         }
     }
 
-    /// Whether it cannot be started.
+    /// Whether it could not be started last time. The next attempt may be under way.
     pub fn is_held(&self) -> bool {
-        matches!(self.phase, Phase::Held { .. })
+        self.not_started
     }
 
     /// The config that it runs on, also while it is stopping.
@@ -228,6 +272,11 @@ impl Collector {
     /// Whether it is up and its last probe was good.
     pub fn is_healthy(&self) -> bool {
         matches!(&self.phase, Phase::Up(run) if run.health.is_healthy())
+    }
+
+    /// Whether it has crashed on the config that should run, and is not healthy now.
+    pub fn is_failing(&self) -> bool {
+        self.crashed.is_some() && self.crashed == self.wanted && !self.is_healthy()
     }
 
     /// Whether it runs without its Docker receivers.
@@ -326,6 +375,7 @@ impl Collector {
     ) -> (Phase, Option<RunFailure>) {
         match input {
             CollectorEvent::Spawned(Ok(Child { pid, witness, engine, additions })) => {
+                self.not_started = false;
                 out.push(Action::Tell(Notice::CollectorStarted { pid, config, witness }));
                 if engine == EngineUse::LeftOut {
                     out.push(Action::Tell(Notice::EngineLeftOut { config }));
@@ -338,12 +388,13 @@ impl Collector {
                         witness,
                         engine,
                         additions,
-                        health: Health::new(at.now),
+                        health: Health::new(self.start_limit(config), at.now),
                     }),
                     None,
                 )
             }
             CollectorEvent::Spawned(Err(SpawnFailure { reason })) => {
+                self.not_started = true;
                 let news = self.last_exit.as_ref().is_none_or(|last| last.how != reason);
                 if news {
                     out.push(Action::Tell(Notice::CollectorHeld { reason: reason.clone() }));
@@ -414,19 +465,29 @@ impl Collector {
         match finding {
             Finding::Fine => {
                 if run.health.is_healthy() {
-                    self.stolen_ports = 0;
+                    (self.stolen_ports, self.slow) = (0, None);
                     if first {
                         out.push(Action::Tell(Notice::CollectorHealthy { config, after: at.now - run.since }));
                     } else if !was_healthy {
                         out.push(Action::Tell(Notice::CollectorWellAgain));
                     }
-                } else if was_healthy && let Some(why) = run.health.trouble() {
-                    out.push(Action::Tell(Notice::CollectorUnhealthy { why: why.into() }));
+                } else if let Some(why) = run.health.trouble().map(str::to_owned) {
+                    if was_healthy {
+                        out.push(Action::Tell(Notice::CollectorUnhealthy { why }));
+                    } else if let Some(limit) = run.health.slow_news(at.now) {
+                        out.push(Action::Tell(Notice::CollectorSlow { after: at.now - run.since, limit, why }));
+                    }
                 }
                 (Phase::Up(run), None)
             }
             Finding::Hung(reason) => {
-                out.push(Action::Tell(Notice::CollectorHung { why: reason.clone() }));
+                if first {
+                    let earlier = self.slow.filter(|(slow, _)| *slow == config).map_or(0, |(_, times)| times);
+                    self.slow = Some((config, earlier + 1));
+                }
+                // One that is rolled back gets no next start.
+                let next = (first && !self.is_judged).then(|| self.start_limit(config));
+                out.push(Action::Tell(Notice::CollectorHung { why: reason.clone(), next }));
                 self.count_failure(&run, at.now);
                 self.last_exit = Some(LastExit { how: reason.clone(), last_words: String::new(), at: at.wall });
                 (self.stop(run, Some(reason.clone()), at.now, out), Some(RunFailure { config, reason }))
@@ -564,6 +625,13 @@ impl Collector {
         }
     }
 
+    /// The time that the next start on this config may take: twice as long after each one that took too long. Ending a
+    /// slow collector again and again would be the one way to never get there.
+    fn start_limit(&self, config: ConfigHash) -> Duration {
+        let times = self.slow.filter(|(slow, _)| *slow == config).map_or(0, |(_, times)| times);
+        self.start_timeout.saturating_mul(1 << times.min(20)).min(LONGEST_START.max(self.start_timeout))
+    }
+
     /// The earliest time of the next start.
     fn earliest(&self, now: Instant) -> Instant {
         self.last_start.map_or(now, |start| now.max(start + FIRST_DELAY))
@@ -589,6 +657,7 @@ mod tests {
     use std::time::SystemTime;
 
     const CONFIG: ConfigHash = ConfigHash([7; 32]);
+    const START: Duration = Duration::from_secs(300);
 
     fn at(now: Instant) -> Moment {
         Moment { now, wall: SystemTime::UNIX_EPOCH, dice: 0 }
@@ -596,7 +665,7 @@ mod tests {
 
     /// Starts a collector while the engine is in this state. Returns whether its Docker receivers were left out.
     fn started(engine: Presence, now: Instant) -> (Collector, bool) {
-        let mut collector = Collector::new(None, Duration::from_secs(35), now, &mut Vec::new());
+        let mut collector = Collector::new(None, [Duration::from_secs(35), START], now, &mut Vec::new());
         collector.engine = engine;
         collector.want(Some(CONFIG));
         let mut out = Vec::new();
@@ -660,6 +729,57 @@ mod tests {
         // docs/behaviour.md promises backoff up to 60 s.
         let longest = delays[19].as_secs_f64();
         assert!((59.9..=60.0).contains(&longest), "{delays:?}");
+    }
+
+    /// Probes a collector that refuses each probe until it is ended. Returns the time that it was given.
+    fn waits_for_health(collector: &mut Collector, now: Instant) -> Duration {
+        for second in 0..100_000 {
+            let time = now + Duration::from_secs(second);
+            let refused = Probe::Silent("connection refused".into());
+            let mut out = Vec::new();
+            collector.on(CollectorEvent::Probed { pid: 7, probe: refused }, at(time), &mut out);
+            if out.contains(&Action::Terminate(7)) {
+                return time - now;
+            }
+        }
+        panic!("it is never ended");
+    }
+
+    #[test]
+    fn a_slow_collector_is_given_more_time_with_each_start_until_it_is_healthy() {
+        let mut now = crate::decide::data::time::origin();
+        let (mut collector, _) = started(Presence::Unwanted, now);
+        let mut start = |collector: &mut Collector, gap: Duration| {
+            now += gap;
+            let exit = Exit { how: "signal 15".into(), ..Exit::default() };
+            collector.on(CollectorEvent::Exited { pid: 7, exit }, at(now), &mut Vec::new());
+            now += CAP;
+            collector.on(CollectorEvent::Due, at(now), &mut Vec::new());
+            let (witness, engine) = (Witness::HealthCheck, EngineUse::Read);
+            let child = Child { pid: 7, witness, engine, additions: Additions::Unused };
+            collector.on(CollectorEvent::Spawned(Ok(child)), at(now), &mut Vec::new());
+            now
+        };
+        let mut begun = start(&mut collector, Duration::ZERO);
+        let mut given = Vec::new();
+        for _ in 0..4 {
+            given.push(waits_for_health(&mut collector, begun));
+            begun = start(&mut collector, given[given.len() - 1]);
+        }
+        assert_eq!(given, [START, START * 2, START * 4, START * 8]);
+
+        let healthy = CollectorEvent::Probed { pid: 7, probe: Probe::Healthy };
+        collector.on(healthy, at(begun), &mut Vec::new());
+        begun = start(&mut collector, START);
+        assert_eq!(waits_for_health(&mut collector, begun), START, "what was healthy begins anew");
+    }
+
+    #[test]
+    fn a_longer_start_timeout_holds_for_the_start_under_way() {
+        let now = crate::decide::data::time::origin();
+        let (mut collector, _) = started(Presence::Unwanted, now);
+        collector.reconfigure(START, START * 3);
+        assert_eq!(waits_for_health(&mut collector, now), START * 3);
     }
 
     #[test]

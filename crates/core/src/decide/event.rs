@@ -45,6 +45,8 @@ pub enum Event {
     Kept {
         /// The config, as in `Action::Keep`.
         hash: ConfigHash,
+        /// Whether it differs from the config beside it in comments and blank lines alone.
+        alike: bool,
         /// The reason of a failed write.
         result: Result<(), String>,
     },

@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use super::data::collector::Probe;
 use super::data::time::{Due, Moment};
+use crate::units::format_time;
 
 /// A collector counts as hung after this many probes in a row without an answer. One or two occur around a reload of a
 /// real collector.
 const MISSES: u32 = 3;
 
-/// The most time from the start of a collector to its first healthy answer.
-const START_LIMIT: Duration = Duration::from_secs(60);
+/// A start that takes longer than this is told, with the time that it may still take.
+const SLOW: Duration = Duration::from_secs(30);
 
 /// Time from the start to the first probe. It doubles up to [`SOON`] while the collector is starting.
 const FIRST: Duration = Duration::from_millis(50);
@@ -39,6 +40,9 @@ pub enum Finding {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Health {
     started: Instant,
+    /// The most time from the start to the first healthy answer.
+    limit: Duration,
+    slow_told: bool,
     healthy_since: Option<Instant>,
     misses: u32,
     trouble: Option<String>,
@@ -48,10 +52,12 @@ pub struct Health {
 }
 
 impl Health {
-    /// Starts with a collector that has just been started.
-    pub fn new(now: Instant) -> Self {
+    /// Starts with a collector that has just been started and has this much time to become healthy.
+    pub fn new(limit: Duration, now: Instant) -> Self {
         Self {
             started: now,
+            limit,
+            slow_told: false,
             healthy_since: None,
             misses: 0,
             trouble: None,
@@ -117,6 +123,17 @@ impl Health {
         self.healthy_since
     }
 
+    /// Gives a collector that is still starting this much time from its start on.
+    pub fn allow(&mut self, limit: Duration) {
+        self.limit = limit;
+    }
+
+    /// The time that a slow start may take. Once for each start, and only if that is longer than it took so far.
+    pub fn slow_news(&mut self, now: Instant) -> Option<Duration> {
+        let slow = self.healthy_since.is_none() && now >= self.started + SLOW && self.limit > SLOW;
+        (slow && !std::mem::replace(&mut self.slow_told, true)).then_some(self.limit)
+    }
+
     /// Whether the last probe was good.
     pub fn is_healthy(&self) -> bool {
         self.healthy_since.is_some() && self.misses == 0
@@ -130,14 +147,14 @@ impl Health {
     fn overdue(&self, now: Instant) -> bool {
         match self.healthy_since {
             Some(_) => self.misses >= MISSES,
-            None => self.misses >= MISSES && now >= self.started + START_LIMIT,
+            None => self.misses >= MISSES && now >= self.started + self.limit,
         }
     }
 
     fn describe_silence(&self, why: &str) -> String {
         match self.healthy_since {
             Some(_) => format!("no sign of health {MISSES} times in a row: {why}"),
-            None => format!("not healthy {}s after its start: {why}", START_LIMIT.as_secs()),
+            None => format!("not healthy {} after its start (collector.start_timeout): {why}", format_time(self.limit)),
         }
     }
 
@@ -166,10 +183,12 @@ mod tests {
         Probe::Silent("connection refused".into())
     }
 
+    const LIMIT: Duration = Duration::from_secs(300);
+
     #[test]
     fn two_misses_in_a_row_are_forgiven_and_three_are_not() {
         let t0 = origin();
-        let mut health = Health::new(t0);
+        let mut health = Health::new(LIMIT, t0);
         assert_eq!(health.on_probe(Probe::Healthy, false, at(t0)), Finding::Fine);
 
         assert_eq!(health.on_probe(silent(), false, at(t0)), Finding::Fine);
@@ -182,20 +201,37 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_that_is_still_starting_has_a_minute() {
+    fn a_collector_that_is_still_starting_has_the_time_of_the_settings() {
         let t0 = origin();
-        let mut health = Health::new(t0);
-        for second in 0..60 {
+        let mut health = Health::new(LIMIT, t0);
+        for second in 0..300 {
             let now = t0 + Duration::from_secs(second);
             assert_eq!(health.on_probe(silent(), true, at(now)), Finding::Fine);
         }
-        assert!(matches!(health.on_probe(silent(), true, at(t0 + START_LIMIT)), Finding::Hung(_)));
+        let hung = Finding::Hung("not healthy 5m after its start (collector.start_timeout): connection refused".into());
+        assert_eq!(health.on_probe(silent(), true, at(t0 + LIMIT)), hung);
+        health.allow(LIMIT * 2);
+        assert_eq!(health.on_probe(silent(), true, at(t0 + LIMIT)), Finding::Fine);
+    }
+
+    #[test]
+    fn a_slow_start_is_told_once_and_a_quick_one_never() {
+        let t0 = origin();
+        let mut health = Health::new(LIMIT, t0);
+        assert_eq!(health.slow_news(t0 + SLOW / 2), None);
+        assert_eq!(health.slow_news(t0 + SLOW), Some(LIMIT));
+        assert_eq!(health.slow_news(t0 + SLOW * 2), None, "it was told");
+
+        let mut quick = Health::new(LIMIT, t0);
+        quick.on_probe(Probe::Healthy, false, at(t0));
+        assert_eq!(quick.slow_news(t0 + SLOW), None);
+        assert_eq!(Health::new(SLOW, t0).slow_news(t0 + SLOW), None, "it is about to be ended");
     }
 
     #[test]
     fn probes_are_frequent_on_trial_and_after_a_miss_and_rare_otherwise() {
         let t0 = origin();
-        let mut health = Health::new(t0);
+        let mut health = Health::new(LIMIT, t0);
         assert_eq!(health.due(), Due::at(t0 + FIRST));
 
         health.on_probe(Probe::Healthy, true, at(t0));
@@ -209,7 +245,7 @@ mod tests {
     #[test]
     fn a_probe_without_an_answer_is_noticed() {
         let t0 = origin();
-        let mut health = Health::new(t0);
+        let mut health = Health::new(LIMIT, t0);
         assert!(health.begin(t0 + FIRST));
         assert!(!health.begin(t0 + SOON), "one probe at a time");
         assert!(!health.lost(t0 + SOON));

@@ -8,7 +8,7 @@
 //!
 //! 1. `data/`: the types that events and actions carry, and the report. They decide nothing.
 //! 2. `notice` (the log), `params` (the settings), `event`, `action`.
-//! 3. `backoff`, `clock` (whose clock is right), `delivery` (the pace of reports, exports and alerts), `health` (judges
+//! 3. `backoff`, `damping` (of changes between configs), `clock` (whose clock is right), `delivery` (the pace of reports, exports and alerts), `health` (judges
 //!    probes).
 //! 4. The concerns: `collector` keeps one collector alive, `rollout` decides which configuration it should run, `poll` when
 //!    the sources are asked and `sources` which of them, `reporting` when plain reports are sent, `export` when measurements
@@ -26,6 +26,7 @@ pub mod backoff;
 pub mod check;
 pub mod clock;
 pub mod collector;
+pub mod damping;
 pub mod data;
 pub mod delivery;
 pub mod docker;

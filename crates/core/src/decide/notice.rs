@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::data::alert::Alert;
 use super::data::collector::Witness;
 use super::data::failure::FailureKind;
+use super::data::flapping::Flapping;
 use super::data::hash::ConfigHash;
 use crate::units::{rfc3339, seconds};
 
@@ -31,13 +32,17 @@ pub enum Notice {
     CollectorUnhealthy { why: String },
     CollectorWellAgain,
     CollectorHeld { reason: String },
-    CollectorHung { why: String },
+    CollectorSlow { after: Duration, limit: Duration, why: String },
+    // The time that the next start is given, if this one took too long.
+    CollectorHung { why: String, next: Option<Duration> },
     CollectorExited { how: String, lived: Duration, last_words: String },
     CollectorStopped { pid: u32, how: String },
     CollectorKilled { pid: u32, after: Duration },
     RestartPlanned { restart: u32, delay: Duration },
     PortStolen,
     ConfigOffered { hash: ConfigHash },
+    ConfigHeld { hash: ConfigHash, flapping: Flapping, delay: Duration },
+    ConfigAlike { hash: ConfigHash, news: bool },
     TrialBegins { hash: ConfigHash },
     Applied { hash: ConfigHash },
     Refused { hash: ConfigHash, reason: String, running: Option<ConfigHash> },
@@ -102,6 +107,7 @@ impl Notice {
             | Self::EngineLeftOut { .. }
             | Self::CollectorUnhealthy { .. }
             | Self::CollectorHeld { .. }
+            | Self::CollectorSlow { .. }
             | Self::CollectorHung { .. }
             | Self::CollectorExited { .. }
             | Self::CollectorKilled { .. }
@@ -109,6 +115,7 @@ impl Notice {
             | Self::PortStolen
             | Self::Refused { .. }
             | Self::StillRefused { .. }
+            | Self::ConfigHeld { .. }
             | Self::RolledBack { .. }
             | Self::NothingToReturnTo { .. }
             | Self::CannotValidate { .. }
@@ -124,6 +131,8 @@ impl Notice {
             | Self::AlertFired { .. }
             | Self::AlertsNotKept { .. }
             | Self::AlertsNotTaken { .. } => Level::Warn,
+            Self::ConfigAlike { news: true, .. } => Level::Info,
+            Self::ConfigAlike { news: false, .. } => Level::Debug,
             // A failure that repeats for a month is one line, not a million.
             Self::ExchangeFailed { news, .. } | Self::EngineLost { news, .. } => {
                 if *news {
@@ -143,11 +152,13 @@ impl Notice {
             Self::CollectorHealthy { .. } | Self::CollectorWellAgain => "otelet.collector.healthy",
             Self::CollectorUnhealthy { .. } => "otelet.collector.unhealthy",
             Self::CollectorHeld { .. } => "otelet.collector.held",
+            Self::CollectorSlow { .. } => "otelet.collector.slow",
             Self::CollectorHung { .. } => "otelet.collector.hung",
             Self::CollectorExited { .. } => "otelet.collector.crashed",
             Self::CollectorStopped { .. } => "otelet.collector.stopped",
             Self::CollectorKilled { .. } => "otelet.collector.killed",
             Self::ConfigOffered { .. } => "otelet.config.offered",
+            Self::ConfigHeld { .. } => "otelet.config.held",
             Self::Applied { .. } => "otelet.config.applied",
             Self::Refused { .. } => "otelet.config.refused",
             Self::RolledBack { .. } | Self::NothingToReturnTo { .. } => "otelet.config.rolled_back",
@@ -175,6 +186,7 @@ impl Notice {
             | Self::RestartPlanned { .. }
             | Self::PortStolen
             | Self::TrialBegins { .. }
+            | Self::ConfigAlike { .. }
             | Self::StillRefused { .. }
             | Self::RefusalsCleared { .. }
             | Self::ReportFailed { .. }
@@ -196,6 +208,8 @@ impl Notice {
             Self::CollectorStarted { config: hash, .. }
             | Self::CollectorHealthy { config: hash, .. }
             | Self::ConfigOffered { hash }
+            | Self::ConfigHeld { hash, .. }
+            | Self::ConfigAlike { hash, .. }
             | Self::TrialBegins { hash }
             | Self::Applied { hash }
             | Self::Refused { hash, .. }
@@ -212,6 +226,7 @@ impl Notice {
             | Self::CollectorUnhealthy { .. }
             | Self::CollectorWellAgain
             | Self::CollectorHeld { .. }
+            | Self::CollectorSlow { .. }
             | Self::CollectorHung { .. }
             | Self::CollectorExited { .. }
             | Self::CollectorStopped { .. }
@@ -263,7 +278,19 @@ impl fmt::Display for Notice {
             Self::CollectorHeld { reason } => {
                 write!(f, "collector cannot be started: {reason}; trying again every few seconds")
             }
-            Self::CollectorHung { why } => write!(f, "collector hangs: {why}; stopping it"),
+            Self::CollectorSlow { after, limit, why } => write!(
+                f,
+                "collector is not healthy {} after its start: {why}; waiting for it, up to {} (collector.start_timeout)",
+                seconds(*after),
+                crate::units::format_time(*limit)
+            ),
+            Self::CollectorHung { why, next } => {
+                write!(f, "collector hangs: {why}; stopping it")?;
+                match next {
+                    Some(next) => write!(f, "; the next start is given {}", crate::units::format_time(*next)),
+                    None => Ok(()),
+                }
+            }
             Self::CollectorExited { how, lived, last_words } => {
                 write!(f, "collector exited: {how} after {}", seconds(*lived))?;
                 if last_words.is_empty() { Ok(()) } else { write!(f, "; its last words: {last_words}") }
@@ -277,6 +304,15 @@ impl fmt::Display for Notice {
                 "somebody took the port picked for the collector's health_check; starting it with another one",
             ),
             Self::ConfigOffered { hash } => write!(f, "config {hash} offered; validating it"),
+            Self::ConfigHeld { hash, flapping, delay } => write!(
+                f,
+                "config {hash} waits for {}: {flapping}; `otelet rollback --clear` has it tried at once",
+                seconds(*delay)
+            ),
+            Self::ConfigAlike { hash, .. } => write!(
+                f,
+                "config {hash} takes the place of the one that runs: it differs in comments and blank lines alone"
+            ),
             Self::TrialBegins { hash } => write!(f, "config {hash} is valid; changing to it"),
             Self::Applied { hash } => write!(f, "config {hash} applied; it has survived its probation"),
             Self::Refused { hash, reason, running: Some(running) } => {

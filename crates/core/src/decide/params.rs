@@ -20,6 +20,8 @@ pub struct Params {
     pub poll_every: Duration,
     /// Time between asking the collector to stop and killing it.
     pub stop_timeout: Duration,
+    /// The time that a collector has to become healthy after its start.
+    pub start_timeout: Duration,
     /// How long a new config must stay healthy to become the last good one.
     pub probation: Duration,
     /// Time between plain reports; none without `report.url`.

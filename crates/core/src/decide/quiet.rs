@@ -30,6 +30,7 @@ fn params() -> Params {
         sources: ["https://c.example/v1".to_owned()].into(),
         fallback_after: Duration::from_secs(600),
         poll_every: Duration::from_secs(30),
+        start_timeout: Duration::from_secs(300),
         stop_timeout: Duration::from_secs(35),
         probation: Duration::from_secs(1),
         report_every: Some(Duration::from_secs(300)),
@@ -144,7 +145,7 @@ impl Quiet {
             Action::Probe(pid) => {
                 self.answers.push(Event::Collector(CollectorEvent::Probed { pid, probe: Probe::Healthy }))
             }
-            Action::Keep(hash) => self.answers.push(Event::Kept { hash, result: Ok(()) }),
+            Action::Keep { hash, .. } => self.answers.push(Event::Kept { hash, alike: false, result: Ok(()) }),
             Action::Validate(hash) => self.answers.push(Event::Validated { hash, verdict: Verdict::Passed }),
             Action::Record { generation, .. } => {
                 self.answers.push(Event::Recorded { generation, result: Ok(()) });

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::action::Action;
 use super::backoff;
+use super::damping::Damping;
 use super::data::hash::ConfigHash;
 use super::data::record::{Candidate, Record, Refusal, Verdict};
 use super::data::report::RemoteConfigStatus;
@@ -37,7 +38,11 @@ const WRITE_CAP: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Check {
     Idle,
-    Keeping(ConfigHash),
+    Keeping {
+        hash: ConfigHash,
+        /// The config that should run. The offered one may differ from it in comments alone.
+        beside: Option<ConfigHash>,
+    },
     Validating(ConfigHash),
     Recording {
         hash: ConfigHash,
@@ -68,12 +73,19 @@ pub fn on_disk(record: Record, roll_back: bool, wall: SystemTime) -> (Record, Re
 /// The record, the check and the trial of configs.
 #[derive(Debug)]
 pub struct Rollout {
+    /// How long a new config must stay healthy.
+    pub probation: Duration,
+    /// Whether the collector fails on the config that should run.
+    pub failing: bool,
     record: Record,
     check: Check,
     /// The candidate that is recorded and runs, or is about to. A newer one may already be on its way to the record.
     trial: Option<Candidate>,
     next: Option<ConfigHash>,
     tries: u32,
+    damping: Damping,
+    /// Whether it was told since the last trial that a config took the place of another.
+    alike_told: bool,
     trouble: Option<Trouble>,
     needs_body: bool,
     /// Whether the candidate found at start waits for its count of attempts to be on disk.
@@ -111,11 +123,15 @@ impl Rollout {
 
     fn idle(record: Record) -> Self {
         Self {
+            probation: Duration::ZERO,
+            failing: false,
             record,
             check: Check::Idle,
             trial: None,
             next: None,
             tries: 0,
+            damping: Damping::default(),
+            alike_told: false,
             trouble: None,
             needs_body: false,
             resuming: false,
@@ -152,7 +168,7 @@ impl Rollout {
     pub fn checking(&self) -> Option<ConfigHash> {
         self.next.or(match self.check {
             Check::Idle => None,
-            Check::Keeping(hash)
+            Check::Keeping { hash, .. }
             | Check::Validating(hash)
             | Check::Recording { hash, .. }
             | Check::Retrying { hash, .. } => Some(hash),
@@ -161,7 +177,7 @@ impl Rollout {
 
     /// Whether the body of this config still has to be written to disk.
     pub fn awaits_body(&self, hash: ConfigHash) -> bool {
-        self.next == Some(hash) || self.check == Check::Keeping(hash)
+        self.next == Some(hash) || matches!(self.check, Check::Keeping { hash: kept, .. } if kept == hash)
     }
 
     /// The passing trouble with this config.
@@ -195,6 +211,9 @@ impl Rollout {
         if self.record.last_good == Some(remote) && self.on_trial().is_none() {
             return (RemoteConfigStatus::Applied, String::new());
         }
+        if self.held_until().is_some() && self.next == Some(remote) {
+            return (RemoteConfigStatus::Applying, self.damping.describe(remote).to_string());
+        }
         (RemoteConfigStatus::Applying, String::new())
     }
 
@@ -202,9 +221,10 @@ impl Rollout {
     pub fn due(&self) -> Option<Due> {
         let retry = match self.check {
             Check::Retrying { at, .. } => Some(at),
-            Check::Idle | Check::Keeping(_) | Check::Validating(_) | Check::Recording { .. } => None,
+            Check::Idle | Check::Keeping { .. } | Check::Validating(_) | Check::Recording { .. } => None,
         };
-        retry.into_iter().chain(self.rewrite).min().map(Due::at)
+        let change = self.held_until().filter(|_| self.is_free());
+        retry.into_iter().chain(self.rewrite).chain(change).min().map(Due::at)
     }
 
     /// Whether there is a config that was accepted, or may still be.
@@ -215,23 +235,26 @@ impl Rollout {
 
     /// Handles the offer of a config that passed the agent's own checks. `others` are the configs that other sources
     /// offer: their refusals stay.
-    pub fn on_offered(&mut self, hash: ConfigHash, others: &[ConfigHash], out: &mut Vec<Action>) {
+    pub fn on_offered(&mut self, hash: ConfigHash, others: &[ConfigHash], now: Instant, out: &mut Vec<Action>) {
         self.needs_body = false;
         self.received(hash, others, out);
         if self.record.last_good == Some(hash) {
             self.next = None;
-            self.withdraw(hash, out);
+            self.withdraw(hash, now, out);
         } else if self.barred(hash).is_some() {
             self.next = None;
             self.announce_barred(hash, out);
-        } else if self.on_trial() == Some(hash) || self.checking() == Some(hash) {
+        } else if self.on_trial() == Some(hash) || self.next.is_none() && self.checking() == Some(hash) {
             self.next = None;
         } else {
-            // An offer repeated because the host could not keep it is not news.
-            if self.trouble(hash).is_none() {
-                out.push(Action::Tell(Notice::ConfigOffered { hash }));
-            }
             self.next = Some(hash);
+            if let Check::Validating(old) = self.check
+                && old != hash
+            {
+                // A newer config must not wait for an answer that nobody wants any more.
+                out.push(Action::EndValidation);
+                self.check = Check::Idle;
+            }
             self.advance(out);
         }
     }
@@ -256,19 +279,42 @@ impl Rollout {
         }
     }
 
-    /// Handles the end of writing a body.
-    pub fn on_kept(&mut self, hash: ConfigHash, result: Result<(), String>, out: &mut Vec<Action>) {
-        if self.check != Check::Keeping(hash) {
-            return;
-        }
+    /// Handles the end of writing a body. `alike` tells that it differs from the config beside it in comments and blank
+    /// lines alone; then nothing has to be validated or started, and the earlier config that it takes the place of is
+    /// returned.
+    pub fn on_kept(
+        &mut self,
+        hash: ConfigHash,
+        alike: bool,
+        result: Result<(), String>,
+        out: &mut Vec<Action>,
+    ) -> Option<ConfigHash> {
+        let beside = match self.check {
+            Check::Keeping { hash: kept, beside } if kept == hash => beside,
+            Check::Idle
+            | Check::Keeping { .. }
+            | Check::Validating(_)
+            | Check::Recording { .. }
+            | Check::Retrying { .. } => return None,
+        };
         match result {
             Ok(()) if self.superseded(hash) => self.drop_check(out),
+            Ok(()) if alike && beside == self.wanted() => {
+                self.replace(beside, hash, out);
+                self.drop_check(out);
+                return beside;
+            }
             Ok(()) => {
+                // An offer repeated because the host could not keep it is not news.
+                if self.trouble(hash).is_none() {
+                    out.push(Action::Tell(Notice::ConfigOffered { hash }));
+                }
                 self.check = Check::Validating(hash);
                 out.push(Action::Validate(hash));
             }
             Err(why) => self.lose(hash, format!("cannot keep config {hash}: {why}"), out),
         }
+        None
     }
 
     /// Handles the verdict of the collector.
@@ -331,6 +377,10 @@ impl Rollout {
                     self.lose(hash, format!("cannot record config {hash} as candidate: {why}"), out);
                 }
                 Ok(()) | Err(_) => {
+                    if let Some(from) = self.wanted() {
+                        self.damping.changed(from, hash, at.now);
+                    }
+                    self.alike_told = false;
                     self.trial = self.record.candidate;
                     out.push(Action::Tell(Notice::TrialBegins { hash }));
                 }
@@ -392,6 +442,21 @@ impl Rollout {
         if self.rewrite.is_some_and(|due| at.now >= due) && !self.writing {
             self.write(out);
         }
+        match self.held_until() {
+            Some(until) if at.now < until => self.tell_held(until - at.now, out),
+            Some(_) | None => self.begin_next(out),
+        }
+    }
+
+    /// The time until which the offered config waits, because there were many changes.
+    pub fn held_until(&self) -> Option<Instant> {
+        self.next.and_then(|_| self.damping.until(self.probation, self.failing))
+    }
+
+    /// Forgets earlier changes: a person must not be made to wait.
+    pub fn hurry(&mut self, out: &mut Vec<Action>) {
+        self.damping.lift();
+        self.begin_next(out);
     }
 
     /// Goes back to an earlier config for a person: from a trial to the last good one, else to the one before that.
@@ -422,6 +487,7 @@ impl Rollout {
         self.announced = None;
         out.push(Action::Tell(Notice::RefusalsCleared { number }));
         self.write(out);
+        self.hurry(out);
         format!("{number} refused configs may be tried again when they are offered")
     }
 
@@ -439,8 +505,11 @@ impl Rollout {
     }
 
     /// The source offers the last good config again, so the candidate is dropped.
-    fn withdraw(&mut self, good: ConfigHash, out: &mut Vec<Action>) {
+    fn withdraw(&mut self, good: ConfigHash, now: Instant, out: &mut Vec<Action>) {
         if let Some(candidate) = self.record.candidate.or(self.trial) {
+            if self.on_trial().is_some() {
+                self.damping.changed(candidate.hash, good, now);
+            }
             self.abandon();
             out.push(Action::Tell(Notice::Withdrawn { hash: candidate.hash, good }));
             self.write(out);
@@ -515,18 +584,58 @@ impl Rollout {
         self.advance(out);
     }
 
-    /// Begins the check that waits, if none is under way. A waiting retry gives way to a newer offer.
+    /// Begins the check that waits, unless there were many changes: then `on_due` begins it in time.
     fn advance(&mut self, out: &mut Vec<Action>) {
-        match self.check {
-            Check::Idle | Check::Retrying { .. } => {
-                if let Some(hash) = self.next.take() {
-                    self.tries = 0;
-                    self.check = Check::Keeping(hash);
-                    out.push(Action::Keep(hash));
-                }
-            }
-            Check::Keeping(_) | Check::Validating(_) | Check::Recording { .. } => {}
+        if !self.damping.is_hot() {
+            self.begin_next(out);
         }
+    }
+
+    /// Begins the check that waits, if none is under way. A waiting retry gives way to a newer offer.
+    fn begin_next(&mut self, out: &mut Vec<Action>) {
+        if self.is_free()
+            && let Some(hash) = self.next.take()
+        {
+            self.tries = 0;
+            let beside = self.wanted();
+            self.check = Check::Keeping { hash, beside };
+            out.push(Action::Keep { hash, beside });
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        match self.check {
+            Check::Idle | Check::Retrying { .. } => true,
+            Check::Keeping { .. } | Check::Validating(_) | Check::Recording { .. } => false,
+        }
+    }
+
+    /// Says once since the last change that a config waits, and not at each poll.
+    fn tell_held(&mut self, delay: Duration, out: &mut Vec<Action>) {
+        if let Some(hash) = self.next
+            && let Some(flapping) = self.damping.news(hash)
+        {
+            out.push(Action::Tell(Notice::ConfigHeld { hash, flapping, delay }));
+        }
+    }
+
+    /// Lets a config take the place of one that has the same content.
+    fn replace(&mut self, old: Option<ConfigHash>, new: ConfigHash, out: &mut Vec<Action>) {
+        for candidate in [&mut self.trial, &mut self.record.candidate].into_iter().flatten() {
+            if old == Some(candidate.hash) {
+                candidate.hash = new;
+            }
+        }
+        self.record.previous = self.record.previous.filter(|previous| *previous != new);
+        if self.record.last_good == old {
+            self.record.last_good = Some(new);
+            self.record.previous = self.record.previous.or(old);
+        }
+        self.record.refused.retain(|refused| refused.hash != new);
+        self.clear_trouble(new);
+        let news = !std::mem::replace(&mut self.alike_told, true);
+        out.push(Action::Tell(Notice::ConfigAlike { hash: new, news }));
+        self.write(out);
     }
 
     /// Writes the record, now or when the write under way has ended.

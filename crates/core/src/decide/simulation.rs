@@ -34,6 +34,12 @@
 //!     alone runs within an hour.
 //! 13. The config received last is soon accepted or refused, also if the agent was killed or the body was torn
 //!     between its arrival and its validation.
+//! 24. Between any two good configs that alternate for ever, and among configs that are new at each poll, good or bad,
+//!     the starts in an hour are bounded, and one of two that alternate becomes the last good one. The first change and
+//!     one that a person asks for never wait.
+//! 25. A config that differs from the running one in comments alone takes its place without a start.
+//! 26. A collector that is still starting is not ended for its silence before the time of the settings. One that
+//!     needs longer is healthy in the end, since each further start of a config that is not rolled back is given more.
 //!
 //! Reports and the disk:
 //!
@@ -75,8 +81,13 @@ use places::{FALLBACK_AFTER, OLDER_WITHIN, Rounds};
 const SEEDS: u64 = 2_000;
 const STEPS: u32 = 300;
 
-/// The longest recovery: a delayed poll, the backoff of a crash, the stop timeout and a probation.
-const BACK_WITHIN: Duration = Duration::from_secs(20 * 60);
+/// The longest recovery: a delayed poll, the longest wait after many changes, the backoff of a crash, the stop timeout
+/// and a probation.
+const BACK_WITHIN: Duration = Duration::from_secs(55 * 60);
+
+/// The most changes within an hour while configs change for ever: four that are free, nine that the waits of an hour allow,
+/// and the first start.
+const CHANGES_AN_HOUR: usize = 4 + 9 + 1;
 
 /// The most time between two samples of the host.
 const SAMPLE_EVERY: Duration = Duration::from_secs(16);
@@ -94,6 +105,11 @@ const BEGUN: Duration = Duration::from_secs(1_000_000_000);
 const ALIKE: Duration = Duration::from_secs(30);
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(35);
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The time that a slow collector needs.
+const SLOW_START: Duration = Duration::from_secs(400);
 
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -118,6 +134,122 @@ fn every_history_keeps_the_promises() {
     }
 }
 
+/// The config that a source offers at the poll with this number.
+type Offers = fn(u8) -> ConfigHash;
+
+fn good_or_deadly(poll: u8) -> ConfigHash {
+    match poll % 2 {
+        0 => hash(0),
+        _ => ConfigHash(std::array::from_fn(|index| if index == 0 { 6 } else { poll })),
+    }
+}
+
+#[test]
+fn sources_that_change_for_ever_are_damped() {
+    // The last number is that of starts for each change: one that dies is started with and without additions, and then
+    // the last good one is.
+    let cases: [(&str, Offers, usize); 5] = [
+        ("two good ones", |poll| hash(poll % 2), 1),
+        ("two good ones, each for some polls", |poll| hash(poll / 3 % 2), 1),
+        ("three good ones", |poll| hash([0, 1, 2][poll as usize % 3]), 1),
+        ("a new good one each time", |poll| hash(13 + poll % 200), 1),
+        ("a good one, and each time a new one that dies", good_or_deadly, 3),
+    ];
+    for (seed, (name, offers, each)) in (0..10_u64).flat_map(|seed| cases.map(|case| (seed * 8 + 1, case))) {
+        let mut world = World::new(seed);
+        (world.quiet, world.engine_away, world.deadly_additions) = (true, false, false);
+        world.rounds.places[0].offers = Some(offers(0));
+        let (mut polls, mut first_change, mut last_good) = (0_u8, None, BTreeSet::new());
+        let end = world.now + Duration::from_secs(6 * 3600);
+        while world.now < end {
+            let before = world.polls();
+            world.let_time_pass();
+            if world.polls() != before {
+                polls = polls.wrapping_add(1);
+                world.rounds.places[0].offers = Some(offers(polls));
+                first_change = first_change.or_else(|| (world.starts.len() >= 2).then_some(polls));
+            }
+            last_good.extend(world.agent.report().last_good);
+        }
+        let starts = &world.starts;
+        let hour = Duration::from_secs(3600);
+        let most = (0..starts.len()).map(|at| starts[at..].iter().take_while(|it| **it < starts[at] + hour).count());
+        let most = most.max().unwrap_or_default();
+        assert!(most <= CHANGES_AN_HOUR * each, "{seed}, {name}: {most} starts within an hour");
+        assert!(
+            first_change.is_some_and(|poll| poll <= 5),
+            "{seed}, {name}: the first change waited: {first_change:?}"
+        );
+        assert!(!last_good.is_empty(), "{seed}, {name}: no config ever was the last good one");
+
+        // A person is not made to wait, however many changes there were.
+        let newest = hash(220);
+        world.rounds.places[0].offers = Some(newest);
+        world.feed(Event::ClearRefused);
+        let soon = world.now + Duration::from_secs(120);
+        while world.agent.report().effective != Some(newest) {
+            assert!(world.now < soon, "{seed}, {name}: a person is made to wait");
+            world.let_time_pass();
+        }
+    }
+}
+
+#[test]
+fn a_slow_collector_is_healthy_in_the_end() {
+    for seed in 0..20_u64 {
+        let mut world = World::new(seed * 8 + 1);
+        (world.quiet, world.engine_away, world.deadly_additions) = (true, false, false);
+        // Without a last good config, and then as the last good one after the agent was killed.
+        let slow = hash(12);
+        world.rounds.places[0].offers = Some(slow);
+        while world.agent.report().candidate != Some(slow) {
+            world.let_time_pass();
+        }
+        if world.agent.report().last_good.is_some() {
+            // With one to return to, a config that takes too long is refused.
+            continue;
+        }
+        for _ in 0..2 {
+            let end = world.now + SLOW_START * 4 + BACK_WITHIN;
+            while !is_back(&world.agent, slow) {
+                assert!(world.now < end, "{seed}: never healthy: {:#?}", world.agent);
+                world.let_time_pass();
+            }
+            let pids: Vec<u32> = world.processes.keys().copied().collect();
+            pids.into_iter().for_each(|pid| world.end(pid, "signal 9", Duration::ZERO));
+            while is_back(&world.agent, slow) {
+                world.let_time_pass();
+            }
+            world.kill_agent();
+        }
+    }
+}
+
+#[test]
+fn a_change_of_comments_starts_nothing() {
+    for seed in 0..20_u64 {
+        let mut world = World::new(seed * 8 + 1);
+        (world.quiet, world.engine_away, world.deadly_additions) = (true, false, false);
+        world.rounds.places[0].offers = Some(hash(1));
+        let (mut polls, mut starts) = (0, 0);
+        while polls < 40 {
+            let before = world.polls();
+            world.let_time_pass();
+            if world.polls() != before {
+                polls += 1;
+                world.rounds.places[0].offers = Some(hash([1, 3][polls % 2]));
+            }
+            let report = world.agent.report();
+            if starts == 0 && report.collector.healthy && report.effective.is_some_and(|it| alike(it, hash(1))) {
+                starts = world.starts.len();
+            }
+        }
+        assert_eq!(world.starts.len(), starts, "{seed}");
+        let report = world.agent.report();
+        assert!(report.last_good.is_some_and(|it| alike(it, hash(1))), "{seed}: {report:?}");
+    }
+}
+
 /// The behaviour of a collector on a config, chosen by the first byte of its hash, so that it is the same each time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Character {
@@ -129,6 +261,8 @@ enum Character {
     Hangs,
     Sick,
     NeverReady,
+    /// Its start takes longer than the settings allow.
+    Slow,
 }
 
 fn character(hash: ConfigHash) -> Character {
@@ -143,8 +277,14 @@ fn character(hash: ConfigHash) -> Character {
         9 => Sick,
         10 => NeverReady,
         11 => DiesAtStart,
+        12 => Slow,
         _ => Good,
     }
+}
+
+/// Whether two configs differ in comments alone.
+fn alike(one: ConfigHash, other: ConfigHash) -> bool {
+    one == other || [one, other].iter().all(|it| *it == hash(1) || *it == hash(3))
 }
 
 /// Whether the config has a Docker receiver: its collector does not start while the engine is away.
@@ -198,6 +338,8 @@ struct World {
     next_pid: u32,
     pending: Vec<(Instant, Event)>,
     last_spawn: Option<Instant>,
+    /// The times of all starts.
+    starts: Vec<Instant>,
     last_sign: Instant,
     checking: BTreeMap<u64, Instant>,
     /// The latest time of the next sample.
@@ -254,6 +396,7 @@ impl World {
             next_pid: 100,
             pending: Vec::new(),
             last_spawn: None,
+            starts: Vec::new(),
             last_sign: now,
             checking: BTreeMap::new(),
             sample_by: now,
@@ -489,6 +632,12 @@ impl World {
         assert!(self.stopping || self.now <= self.sample_by, "{}: no sample for too long", self.seed);
     }
 
+    /// The number of answers with a config or "unchanged".
+    fn polls(&self) -> u64 {
+        let exchanges = self.agent.report().exchanges;
+        exchanges.offered + exchanges.unchanged
+    }
+
     /// Whether it had additions, if it ended at its start, additions exist for its config, and no other cause is
     /// possible.
     fn ended_with_additions(&self, pid: u32, process: &Process, exit: &Exit) -> Option<bool> {
@@ -554,16 +703,22 @@ impl World {
         self.note_event(&event);
         let actions = self.agent.on(event.clone(), self.moment(dice));
         self.note_end(&event, &actions);
+        if matches!(event, Event::ClearRefused | Event::Reconfigured { .. }) {
+            let held = self.agent.report().held_until;
+            assert_eq!(held, None, "{}: a person is made to wait", self.seed);
+        }
         self.check_last_good();
         self.perform(actions);
     }
 
     fn check_last_good(&mut self) {
         let good = self.agent.rollout.record().last_good;
-        if good != self.last_good && !self.person {
+        let renamed = self.last_good.zip(good).is_some_and(|(old, new)| alike(old, new));
+        if good != self.last_good && !renamed && !self.person {
             let hash = good.expect("a last good config never vanishes");
             let proven = self.processes.values().any(|process| {
-                process.config == Some(hash) && process.well_since.is_some_and(|since| self.now >= since + PROBATION)
+                process.config.is_some_and(|it| alike(it, hash))
+                    && process.well_since.is_some_and(|since| self.now >= since + PROBATION)
             });
             assert!(proven, "{}: {hash} became the last good config without a probation", self.seed);
         }
@@ -747,6 +902,7 @@ fn params(seed: u64) -> Params {
         fallback_after: FALLBACK_AFTER,
         poll_every: POLL_EVERY,
         stop_timeout: STOP_TIMEOUT,
+        start_timeout: START_TIMEOUT,
         probation: PROBATION,
         report_every: Some(Duration::from_secs(300)),
         watchdog: Some(WATCHDOG),

@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod docker;
 pub mod export;
 pub mod failure;
+pub mod flapping;
 pub mod hash;
 pub mod message;
 pub mod record;

@@ -57,6 +57,8 @@ pub struct AgentReport {
     pub previous: Option<ConfigHash>,
     /// The config in its probation.
     pub candidate: Option<ConfigHash>,
+    /// The time until which the config received last waits, because there were many changes.
+    pub held_until: Option<Instant>,
     /// The refused configs, oldest first.
     pub refused: Vec<Refusal>,
     /// The report on the collector.

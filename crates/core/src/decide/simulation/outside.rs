@@ -9,7 +9,7 @@ impl World {
         }
         let running = self.agent.report().effective;
         if let Some(config) = running {
-            let real = self.processes.values().any(|process| process.config == Some(config));
+            let real = self.processes.values().any(|process| process.config.is_some_and(|it| alike(it, config)));
             let ending =
                 self.pending.iter().any(|(_, event)| matches!(event, Event::Collector(CollectorEvent::Exited { .. })));
             assert!(real || ending, "{}: the report calls {config} effective, and it does not run", self.seed);
@@ -23,10 +23,11 @@ impl World {
                 self.ask(source, conditional);
             }
             Action::CheckBody(hash) => self.look_at_body(hash),
-            Action::Keep(hash) => {
+            Action::Keep { hash, beside } => {
                 self.assert_not_barred(hash);
                 let result = if self.disk_full { Err("no space left on device".into()) } else { Ok(()) };
-                self.later(200, Event::Kept { hash, result });
+                let alike = beside.is_some_and(|beside| alike(hash, beside) && self.rounds.bodies.contains(&beside));
+                self.later(200, Event::Kept { hash, alike, result });
             }
             Action::Validate(hash) => {
                 self.assert_not_barred(hash);
@@ -86,6 +87,11 @@ impl World {
                 assert!(!reason.contains(NO_ENGINE), "{}: {hash} is refused for want of an engine", self.seed);
                 assert!(!reason.contains(BAD_ADDITIONS), "{}: {hash} is refused for its additions", self.seed);
                 self.refused.insert(hash);
+            }
+            Action::Tell(Notice::CollectorHung { .. }) => {
+                let starting = self.processes.values().find(|process| !process.known_healthy && !process.stopped);
+                let early = starting.is_some_and(|process| self.now < process.since + START_TIMEOUT);
+                assert!(!early, "{}: it is ended before its time to start is over", self.seed);
             }
             Action::Docker(what) => self.use_engine(what),
             Action::Check { generation, .. } => self.check(generation),
@@ -215,6 +221,7 @@ impl World {
             assert!(self.now >= last + collector::FIRST_DELAY, "{}: two starts within the first delay", self.seed);
         }
         self.last_spawn = Some(self.now);
+        self.starts.push(self.now);
         if let Some(had_additions) = self.ended_at_start.take() {
             let same = without_additions != had_additions;
             assert!(!same, "{}: it ended at its start, additions {had_additions}, and starts the same way", self.seed);
@@ -319,6 +326,7 @@ impl World {
         let probe = match character {
             _ if process.stopped => Probe::Silent("stopped".into()),
             _ if process.doomed => Probe::Silent("connection refused".into()),
+            Character::Slow if up < SLOW_START => Probe::Silent("connection refused".into()),
             Character::NeverReady => Probe::Silent("connection refused".into()),
             Character::Hangs if up > Duration::from_secs(5) => Probe::Silent("no answer".into()),
             Character::Sick if up > Duration::from_secs(5) => Probe::Unhealthy("answered 503".into()),

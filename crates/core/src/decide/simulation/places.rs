@@ -115,7 +115,7 @@ impl World {
     /// Some source changes its offer or falls silent or comes back, mostly the first.
     pub(super) fn disturb_places(&mut self) {
         let index = [0, 0, 1, 2][self.below(4) as usize];
-        let offer = hash(self.below(12) as u8);
+        let offer = hash(self.below(13) as u8);
         let (what, older) = (self.below(8), self.below(4) == 0);
         let place = &mut self.rounds.places[index];
         match what {
@@ -232,7 +232,10 @@ impl World {
         let Place { offers, away, given, older, portal, validator, .. } = self.rounds.places[source];
         if away {
             // An announced config may be cached: an agent that lost it gets it again without a question to the server.
-            if let (0, false, Some(hash), 0) = (source, conditional, given, self.below(4)) {
+            // In the end only a lost one: answers that come and go for ever are damped.
+            if let (0, false, Some(hash), 0) = (source, conditional, given, self.below(4))
+                && !(self.quiet && self.rounds.bodies.contains(&hash))
+            {
                 return (Freshness::Cached, ExchangeOutcome::Offered(hash));
             }
             let retry_after = (self.below(3) == 0).then(|| SOONEST + self.millis(60_000));
@@ -310,7 +313,7 @@ impl World {
                     (_, _) => {}
                 }
             }
-            Event::Kept { hash, result: Ok(()) } => drop(rounds.bodies.insert(*hash)),
+            Event::Kept { hash, result: Ok(()), .. } => drop(rounds.bodies.insert(*hash)),
             _ => {}
         }
     }

@@ -403,11 +403,15 @@ impl Rollout {
 
     /// Remembers the config received last, and lifts the refusals of others.
     fn received(&mut self, hash: ConfigHash, out: &mut Vec<Action>) {
+        let mut news = self.record.remote != Some(hash);
         for refused in &mut self.record.refused {
-            refused.barred &= refused.hash == hash || refused.times >= FINAL;
+            let barred = refused.barred && (refused.hash == hash || refused.times >= FINAL);
+            // A person may have had one refused since the same config was received before.
+            news |= refused.barred != barred;
+            refused.barred = barred;
         }
-        if self.record.remote != Some(hash) {
-            self.record.remote = Some(hash);
+        self.record.remote = Some(hash);
+        if news {
             self.write(out);
         }
     }

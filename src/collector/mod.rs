@@ -16,6 +16,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use smol::future::{self, FutureExt as _};
@@ -31,6 +32,9 @@ use otelet_core::telemetry::HostIdentity;
 /// The environment variable by which an agent recognises a collector that an earlier agent left.
 pub const MARKER: &str = "OTELET_COLLECTOR_OF";
 
+/// The environment variable by which everything is recognised that one run of the collector has started.
+const RUN: &str = "OTELET_COLLECTOR_RUN";
+
 /// The agent's instance uid, for configs to use.
 const INSTANCE_UID: &str = "OTELET_INSTANCE_UID";
 
@@ -44,6 +48,9 @@ const EXPORTER: &str = "OTELET_EXPORTER";
 const MORE: &str = "more.yaml";
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+/// Counts the runs of this agent.
+static RUNS: AtomicU32 = AtomicU32::new(0);
 
 /// Time limit for the collector's own `validate`.
 const VALIDATE_LIMIT: Duration = Duration::from_secs(60);
@@ -289,6 +296,8 @@ impl Launcher {
             Witness::Alive => (Prober::Alive, None),
         };
         ports.extend(port);
+        let run = format!("{}.{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
+        command.env(RUN, &run);
         let process = start(&mut command, &program)?;
         // The writing ends of the pipe are in the command: the end of output is seen only when they are closed.
         drop(command);
@@ -302,6 +311,7 @@ impl Launcher {
             tail: Rc::default(),
             relay: Rc::new(RefCell::new(relay)),
             intake,
+            mark: format!("{RUN}={run}"),
             process,
             output,
             ports,
@@ -347,7 +357,7 @@ impl Launcher {
         drop(command);
         let pid = process.id();
         self.children.borrow_mut().insert(pid);
-        let _forget = Forget(&self.children, pid);
+        let mut group = Group { children: &self.children, pid, ended: false };
         let mut tail = Tail::new(keep);
         let read = async {
             let mut buffer = vec![0; 4096];
@@ -365,12 +375,12 @@ impl Launcher {
         };
         let status = ended.or(late).await;
         match status {
-            Some(Ok(status)) => Ok((status, tail.bytes())),
-            Some(Err(error)) => Err(format!("{}: {error}", program.display())),
-            None => {
-                os::kill_group(pid);
-                Err(format!("{} did not answer within {}s", program.display(), VALIDATE_LIMIT.as_secs()))
+            Some(Ok(status)) => {
+                group.ended = true;
+                Ok((status, tail.bytes()))
             }
+            Some(Err(error)) => Err(format!("{}: {error}", program.display())),
+            None => Err(format!("{} did not answer within {}s", program.display(), VALIDATE_LIMIT.as_secs())),
         }
     }
 
@@ -467,12 +477,21 @@ pub fn private_variables() -> impl Iterator<Item = std::ffi::OsString> {
     })
 }
 
-/// Takes a process off the list of those that a task waits for.
-struct Forget<'a>(&'a RefCell<BTreeSet<u32>>, u32);
+/// The process group of a question. When nobody waits for the answer any more, all of it ends, also what a script has
+/// started; and the process is taken off the list of those that a task waits for.
+struct Group<'a> {
+    children: &'a RefCell<BTreeSet<u32>>,
+    pid: u32,
+    /// Whether the process was waited for: then its number may be another one's.
+    ended: bool,
+}
 
-impl Drop for Forget<'_> {
+impl Drop for Group<'_> {
     fn drop(&mut self) {
-        self.0.borrow_mut().remove(&self.1);
+        if !self.ended {
+            os::kill_group(self.pid);
+        }
+        self.children.borrow_mut().remove(&self.pid);
     }
 }
 

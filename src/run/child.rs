@@ -19,6 +19,8 @@ use otelet_core::decide::{self, CollectorEvent, ConfigHash, Event, Exit, SpawnFa
 
 pub(super) struct Child {
     collector: Option<Collector>,
+    /// The process groups that an earlier agent left. The first one stands for all of them.
+    orphans: Vec<u32>,
     validation: Option<Task<()>>,
     /// The body that was inspected last.
     inspected: Rc<RefCell<Option<(ConfigHash, Inspection)>>>,
@@ -33,13 +35,23 @@ pub(super) struct Child {
 /// The collector that runs.
 struct Collector {
     pid: u32,
+    /// What it started is known by it.
+    mark: String,
     probe: Rc<Prober>,
     relay: Rc<RefCell<Relay>>,
 }
 
 impl Child {
-    pub(super) fn new(binary: Option<Binary>) -> Self {
-        Self { collector: None, validation: None, inspected: Rc::default(), binary, components: None, dropped_lines: 0 }
+    pub(super) fn new(binary: Option<Binary>, orphans: Vec<u32>) -> Self {
+        Self {
+            collector: None,
+            orphans,
+            validation: None,
+            inspected: Rc::default(),
+            binary,
+            components: None,
+            dropped_lines: 0,
+        }
     }
 
     fn launcher(&self, context: &Context) -> Launcher {
@@ -112,13 +124,35 @@ impl Child {
             .unwrap_or_default();
         let running = launcher.spawn(hash, without_engine, without_additions, capabilities, moment().now)?;
         let (child, intake) = (running.child.clone(), running.intake);
-        self.collector = Some(Collector { pid: child.pid, probe: running.probe.clone(), relay: running.relay.clone() });
+        self.collector = Some(Collector {
+            pid: child.pid,
+            mark: running.mark.clone(),
+            probe: running.probe.clone(),
+            relay: running.relay.clone(),
+        });
         attend(context, running);
         Ok((child, intake))
     }
 
+    /// Asks a collector to end, with all that it has started.
+    pub(super) fn terminate(&self, pid: u32) {
+        match self.collector.as_ref().filter(|collector| collector.pid == pid) {
+            Some(collector) => os::terminate(pid, &collector.mark),
+            None => self.orphans.iter().for_each(|group| os::terminate_group(*group)),
+        }
+    }
+
+    /// Ends a collector now, with all that it has started.
+    pub(super) fn kill(&self, pid: u32) {
+        match self.collector.as_ref().filter(|collector| collector.pid == pid) {
+            Some(collector) => os::kill(pid, &collector.mark),
+            None => self.orphans.iter().for_each(|group| os::kill_group(*group)),
+        }
+    }
+
     /// Forgets a collector that has ended.
     pub(super) fn forget(&mut self, context: &Context, pid: u32) {
+        self.orphans.clear();
         if let Some(collector) = self.collector.take_if(|collector| collector.pid == pid) {
             self.dropped_lines += collector.relay.borrow().dropped();
         }
@@ -182,20 +216,23 @@ fn attend(context: &Context, running: Running) {
     context
         .executor
         .spawn(async move {
-            let exit = running.attend(children).await;
+            let leader_ended = || outbox.send(Message::Event(Event::Collector(CollectorEvent::LeaderEnded { pid })));
+            let exit = running.attend(children, leader_ended).await;
             outbox.send(Message::Event(Event::Collector(CollectorEvent::Exited { pid, exit })));
         })
         .detach();
 }
 
-/// Waits for the end of a collector that an earlier agent left.
-pub(super) fn follow_orphan(context: &Context, pid: u32) {
+/// Waits for the end of a collector that an earlier agent left: of all its process groups.
+pub(super) fn follow_orphans(context: &Context, groups: Vec<u32>) {
+    let Some(pid) = groups.first().copied() else { return };
     let outbox = context.outbox.clone();
     context
         .executor
         .spawn(async move {
-            os::gone(pid).await;
-            os::sweep_group(pid);
+            for group in groups {
+                os::group_gone(group).await;
+            }
             let exit = Exit { how: "ended".into(), ..Exit::default() };
             outbox.send(Message::Event(Event::Collector(CollectorEvent::Exited { pid, exit })));
         })

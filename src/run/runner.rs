@@ -12,7 +12,7 @@ use smol::channel::Receiver;
 use smol::future::FutureExt as _;
 
 use super::answers::take_request;
-use super::child::{Child, follow_orphan, reap_strangers};
+use super::child::{Child, follow_orphans, reap_strangers};
 use super::configs::{Configs, LAST_WORDS, part, say_goodbye};
 use super::context::{Context, Identity, redactor};
 use super::decisions::{ask, moment};
@@ -74,11 +74,7 @@ impl Runner {
 
         let marker = store.marker().unwrap_or_else(|| instance_uid.clone());
         let orphans = os::find_marked(&format!("{MARKER}={marker}"));
-        let (orphan, more) = match orphans.split_first() {
-            Some((first, more)) => (Some(*first), more),
-            None => (None, &[][..]),
-        };
-        more.iter().for_each(|pid| os::kill_group(*pid));
+        let orphan = orphans.first().copied();
 
         let at = moment();
         let identity = Identity {
@@ -108,15 +104,13 @@ impl Runner {
             messages,
             agent,
             configs: Configs::new(memory.record, memory.source),
-            child: Child::new(memory.binary),
+            child: Child::new(memory.binary, orphans.clone()),
             observations: Observations::new(&context),
             tellers: Tellers::default(),
             quit: false,
             context,
         };
-        if let Some(pid) = orphan {
-            follow_orphan(&runner.context, pid);
-        }
+        follow_orphans(&runner.context, orphans);
         runner.open(at.wall);
         (runner, actions)
     }
@@ -320,8 +314,8 @@ impl Runner {
                 let spawned = self.spawn(config, without_engine, without_additions);
                 return Some(Event::Collector(CollectorEvent::Spawned(spawned)));
             }
-            Action::Terminate(pid) => os::terminate(pid),
-            Action::Kill(pid) => os::kill_group(pid),
+            Action::Terminate(pid) => self.child.terminate(pid),
+            Action::Kill(pid) => self.child.kill(pid),
             Action::Probe(pid) => self.child.probe(context, pid),
             Action::SignOfLife => os::tell_manager("WATCHDOG=1"),
             Action::Sample => self.sample(),

@@ -15,6 +15,8 @@ mod alerts_on_thresholds;
 mod asks_kubernetes_for_little;
 mod diagnoses_itself;
 mod documents_every_flag;
+#[cfg(unix)]
+mod ends_a_script_and_its_collector;
 mod explains_bad_settings;
 mod exports_once;
 mod exports_through_a_real_collector;

@@ -51,6 +51,7 @@ impl Counts {
             | Notice::CollectorHeld { .. }
             | Notice::CollectorStopped { .. }
             | Notice::CollectorKilled { .. }
+            | Notice::LeaderEnded { .. }
             | Notice::RestartPlanned { .. }
             | Notice::ConfigOffered { .. }
             | Notice::TrialBegins { .. }

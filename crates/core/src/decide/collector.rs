@@ -60,6 +60,15 @@ pub enum Phase {
     },
     /// It is running.
     Up(Run),
+    /// Its first process has ended by itself. The others are asked to end: only one collector may run.
+    Ending {
+        /// The run that ended.
+        run: Run,
+        /// The time of that end.
+        ended: Instant,
+        /// The time at which the others are killed if they still run.
+        kill_at: Instant,
+    },
     /// It was asked to end.
     Stopping {
         /// The process id.
@@ -116,6 +125,8 @@ pub struct Collector {
     without_additions: bool,
     phase: Phase,
     wanted: Option<ConfigHash>,
+    /// Whether the last attempt to start it failed.
+    held_before: bool,
     last_start: Option<Instant>,
     crashes: u32,
     crashed: Option<ConfigHash>,
@@ -143,6 +154,7 @@ impl Collector {
             without_additions: false,
             phase,
             wanted: None,
+            held_before: false,
             last_start: None,
             crashes: 0,
             crashed: None,
@@ -166,6 +178,7 @@ impl Collector {
             Phase::Waiting { until } => (self.waiting(until, input, at, out), None),
             Phase::Starting { config } => self.starting(config, input, at, out),
             Phase::Up(run) => self.up(run, input, at, out),
+            Phase::Ending { run, ended, kill_at } => self.ending(run, ended, kill_at, input, at, out),
             Phase::Stopping { pid, config, kill_at, hung } => {
                 (self.stopping(pid, config, kill_at, hung, input, at, out), None)
             }
@@ -181,7 +194,7 @@ impl Collector {
             Phase::Held { retry, .. } => Some(*retry),
             Phase::Waiting { until } => Some(Due::at(*until)),
             Phase::Up(run) => Some(run.health.due()),
-            Phase::Stopping { kill_at, .. } => Some(Due::at(*kill_at)),
+            Phase::Ending { kill_at, .. } | Phase::Stopping { kill_at, .. } => Some(Due::at(*kill_at)),
         }
     }
 
@@ -194,19 +207,23 @@ impl Collector {
     pub fn is_down(&self) -> bool {
         match self.phase {
             Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } => true,
-            Phase::Starting { .. } | Phase::Up(_) | Phase::Stopping { .. } => false,
+            Phase::Starting { .. } | Phase::Up(_) | Phase::Ending { .. } | Phase::Stopping { .. } => false,
         }
     }
 
-    /// Whether it cannot be started.
+    /// Whether it cannot be started. A next attempt that is under way changes nothing yet.
     pub fn is_held(&self) -> bool {
-        matches!(self.phase, Phase::Held { .. })
+        match self.phase {
+            Phase::Held { .. } => true,
+            Phase::Starting { .. } => self.held_before,
+            Phase::Idle | Phase::Waiting { .. } | Phase::Up(_) | Phase::Ending { .. } | Phase::Stopping { .. } => false,
+        }
     }
 
     /// The config that it runs on, also while it is stopping.
     pub fn running(&self) -> Option<ConfigHash> {
         match self.phase {
-            Phase::Up(Run { config, .. }) => Some(config),
+            Phase::Up(Run { config, .. }) | Phase::Ending { run: Run { config, .. }, .. } => Some(config),
             Phase::Stopping { config, .. } => config,
             Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } | Phase::Starting { .. } => None,
         }
@@ -221,6 +238,7 @@ impl Collector {
             | Phase::Held { .. }
             | Phase::Waiting { .. }
             | Phase::Starting { .. }
+            | Phase::Ending { .. }
             | Phase::Stopping { .. } => None,
         }
     }
@@ -260,6 +278,10 @@ impl Collector {
                 health.is_healthy(),
                 health.trouble().map(str::to_owned),
             ),
+            Phase::Ending { run: Run { pid, .. }, .. } => {
+                let trouble = "its first process has ended, and what it started still runs";
+                (CollectorState::Stopping, Some(*pid), None, None, false, Some(trouble.into()))
+            }
             Phase::Stopping { pid, hung, .. } => {
                 (CollectorState::Stopping, Some(*pid), None, None, false, hung.clone())
             }
@@ -276,6 +298,7 @@ impl Collector {
             }
             // The others only answer a start or concern a process, and there is none.
             CollectorEvent::Spawned(_)
+            | CollectorEvent::LeaderEnded { .. }
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Probed { .. }
             | CollectorEvent::Hurry => Phase::Idle,
@@ -292,6 +315,7 @@ impl Collector {
             // The settings may name another binary now.
             CollectorEvent::Restart => Phase::Waiting { until: self.earliest(at.now) },
             CollectorEvent::Spawned(_)
+            | CollectorEvent::LeaderEnded { .. }
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Probed { .. }
             | CollectorEvent::Hurry => Phase::Held { retry, reason },
@@ -311,6 +335,7 @@ impl Collector {
                 Some(_) => Phase::Waiting { until },
             },
             CollectorEvent::Spawned(_)
+            | CollectorEvent::LeaderEnded { .. }
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Probed { .. }
             | CollectorEvent::Hurry => Phase::Waiting { until },
@@ -326,6 +351,7 @@ impl Collector {
     ) -> (Phase, Option<RunFailure>) {
         match input {
             CollectorEvent::Spawned(Ok(Child { pid, witness, engine, additions })) => {
+                self.held_before = false;
                 out.push(Action::Tell(Notice::CollectorStarted { pid, config, witness }));
                 if engine == EngineUse::LeftOut {
                     out.push(Action::Tell(Notice::EngineLeftOut { config }));
@@ -344,6 +370,7 @@ impl Collector {
                 )
             }
             CollectorEvent::Spawned(Err(SpawnFailure { reason })) => {
+                self.held_before = true;
                 let news = self.last_exit.as_ref().is_none_or(|last| last.how != reason);
                 if news {
                     out.push(Action::Tell(Notice::CollectorHeld { reason: reason.clone() }));
@@ -354,6 +381,7 @@ impl Collector {
             // The wanted config is compared again when the start has been answered.
             CollectorEvent::Due
             | CollectorEvent::Restart
+            | CollectorEvent::LeaderEnded { .. }
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Probed { .. }
             | CollectorEvent::Hurry => (Phase::Starting { config }, None),
@@ -386,12 +414,18 @@ impl Collector {
                 (Phase::Up(run), None)
             }
             CollectorEvent::Probed { pid, probe } if pid == run.pid => self.up_probed(run, probe, at, out),
-            CollectorEvent::Exited { pid, exit } if pid == run.pid => self.crash(run, exit, at, out),
+            CollectorEvent::LeaderEnded { pid } if pid == run.pid => {
+                out.push(Action::Tell(Notice::LeaderEnded { pid }));
+                out.push(Action::Terminate(pid));
+                (Phase::Ending { run, ended: at.now, kill_at: at.now + self.stop_timeout }, None)
+            }
+            CollectorEvent::Exited { pid, exit } if pid == run.pid => self.crash(run, exit, at.now, at, out),
             CollectorEvent::Restart => (self.stop(run, None, at.now, out), None),
             // These concern an earlier run, or no collector that is up.
-            CollectorEvent::Probed { .. } | CollectorEvent::Exited { .. } | CollectorEvent::Spawned(_) => {
-                (Phase::Up(run), None)
-            }
+            CollectorEvent::Probed { .. }
+            | CollectorEvent::LeaderEnded { .. }
+            | CollectorEvent::Exited { .. }
+            | CollectorEvent::Spawned(_) => (Phase::Up(run), None),
             CollectorEvent::Hurry => {
                 let phase = self.stop(run, None, at.now, out);
                 (self.hurry(phase, at.now, out), None)
@@ -439,6 +473,37 @@ impl Collector {
         }
     }
 
+    /// Waits for the end of what an ended process has left. Only then does its end count as a crash.
+    fn ending(
+        &mut self,
+        run: Run,
+        ended: Instant,
+        kill_at: Instant,
+        input: CollectorEvent,
+        at: Moment,
+        out: &mut Vec<Action>,
+    ) -> (Phase, Option<RunFailure>) {
+        let kill_at = match input {
+            CollectorEvent::Exited { pid, exit } if pid == run.pid => return self.crash(run, exit, ended, at, out),
+            CollectorEvent::Due if at.now >= kill_at => {
+                out.push(Action::Tell(Notice::CollectorKilled { pid: run.pid, after: self.stop_timeout }));
+                out.push(Action::Kill(run.pid));
+                at.now + KILL_AGAIN
+            }
+            CollectorEvent::Hurry => {
+                out.push(Action::Kill(run.pid));
+                at.now + KILL_AGAIN
+            }
+            CollectorEvent::Due
+            | CollectorEvent::LeaderEnded { .. }
+            | CollectorEvent::Exited { .. }
+            | CollectorEvent::Spawned(_)
+            | CollectorEvent::Probed { .. }
+            | CollectorEvent::Restart => kill_at,
+        };
+        (Phase::Ending { run, ended, kill_at }, None)
+    }
+
     #[expect(clippy::too_many_arguments, reason = "the parts of one phase")]
     fn stopping(
         &mut self,
@@ -470,6 +535,7 @@ impl Collector {
             }
             CollectorEvent::Hurry => self.hurry(same, at.now, out),
             CollectorEvent::Due
+            | CollectorEvent::LeaderEnded { .. }
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Spawned(_)
             | CollectorEvent::Probed { .. }
@@ -478,8 +544,15 @@ impl Collector {
     }
 
     /// Handles an end that was not asked for, whatever the exit code: the Collector ends with 0 after a fatal error of
-    /// a component.
-    fn crash(&mut self, run: Run, exit: Exit, at: Moment, out: &mut Vec<Action>) -> (Phase, Option<RunFailure>) {
+    /// a component. `ended` is the time of the end; what it had started may have taken longer.
+    fn crash(
+        &mut self,
+        run: Run,
+        exit: Exit,
+        ended: Instant,
+        at: Moment,
+        out: &mut Vec<Action>,
+    ) -> (Phase, Option<RunFailure>) {
         let config = run.config;
         if exit.stolen_port && self.stolen_ports < STOLEN_PORTS {
             self.stolen_ports += 1;
@@ -492,10 +565,10 @@ impl Collector {
             && (absent(self.engine) || absent(self.engine_at_start) || self.engine_at_start == Presence::Coming)
             && run.health.healthy_since().is_none();
         if !bereft {
-            self.count_failure(&run, at.now);
+            self.count_failure(&run, ended);
         }
         self.restarts += 1;
-        let lived = at.now - run.since;
+        let lived = ended - run.since;
         let Exit { how, last_words, .. } = exit;
         self.last_exit = Some(LastExit { how: how.clone(), last_words: last_words.clone(), at: at.wall });
         out.push(Action::Tell(Notice::CollectorExited { how: how.clone(), lived, last_words: last_words.clone() }));
@@ -560,7 +633,12 @@ impl Collector {
                 out.push(Action::Kill(pid));
                 Phase::Stopping { pid, config, kill_at: now + KILL_AGAIN, hung }
             }
-            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } | Phase::Starting { .. } | Phase::Up(_) => phase,
+            Phase::Idle
+            | Phase::Held { .. }
+            | Phase::Waiting { .. }
+            | Phase::Starting { .. }
+            | Phase::Up(_)
+            | Phase::Ending { .. } => phase,
         }
     }
 
@@ -632,6 +710,29 @@ mod tests {
             collector.engine = after;
             assert_eq!(dies(&mut collector, t0 + FIRST_DELAY).is_some(), guilty, "{before:?}, then {after:?}");
         }
+    }
+
+    #[test]
+    fn what_a_script_has_started_is_asked_to_end_before_the_next_start() {
+        let t0 = crate::decide::data::time::origin();
+        let (mut collector, _) = started(Presence::Unwanted, t0);
+        let mut out = Vec::new();
+        collector.on(CollectorEvent::LeaderEnded { pid: 7 }, at(t0 + STABLE), &mut out);
+        assert!(out.contains(&Action::Terminate(7)), "{out:?}");
+        let until = t0 + STABLE + Duration::from_secs(35);
+        assert_eq!(collector.due(), Some(Due::at(until)));
+        assert!(!collector.is_down() && collector.running() == Some(CONFIG));
+
+        let mut killed = Vec::new();
+        collector.on(CollectorEvent::Due, at(until), &mut killed);
+        assert!(killed.contains(&Action::Kill(7)), "{killed:?}");
+
+        let mut out = Vec::new();
+        let exit = Exit { how: "code 0".into(), ..Exit::default() };
+        let failed = collector.on(CollectorEvent::Exited { pid: 7, exit }, at(until), &mut out);
+        assert!(collector.is_down() && failed.is_some());
+        let told = Notice::CollectorExited { how: "code 0".into(), lived: STABLE, last_words: String::new() };
+        assert!(out.contains(&Action::Tell(told)), "its life ended with its first process: {out:?}");
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub enum Notice {
     CollectorExited { how: String, lived: Duration, last_words: String },
     CollectorStopped { pid: u32, how: String },
     CollectorKilled { pid: u32, after: Duration },
+    LeaderEnded { pid: u32 },
     RestartPlanned { restart: u32, delay: Duration },
     PortStolen,
     ConfigOffered { hash: ConfigHash },
@@ -104,6 +105,7 @@ impl Notice {
             | Self::CollectorHeld { .. }
             | Self::CollectorHung { .. }
             | Self::CollectorExited { .. }
+            | Self::LeaderEnded { .. }
             | Self::CollectorKilled { .. }
             | Self::RestartPlanned { .. }
             | Self::PortStolen
@@ -172,6 +174,7 @@ impl Notice {
             Self::CheckGoodAgain { .. } => "otelet.check.good",
             Self::ExchangeFailed { news: false, .. }
             | Self::EngineLost { news: false, .. }
+            | Self::LeaderEnded { .. }
             | Self::RestartPlanned { .. }
             | Self::PortStolen
             | Self::TrialBegins { .. }
@@ -215,6 +218,7 @@ impl Notice {
             | Self::CollectorHung { .. }
             | Self::CollectorExited { .. }
             | Self::CollectorStopped { .. }
+            | Self::LeaderEnded { .. }
             | Self::CollectorKilled { .. }
             | Self::RestartPlanned { .. }
             | Self::PortStolen
@@ -271,6 +275,9 @@ impl fmt::Display for Notice {
             Self::CollectorStopped { pid, how } => write!(f, "collector stopped: pid {pid}, {how}"),
             Self::CollectorKilled { pid, after } => {
                 write!(f, "collector {pid} did not end within collector.stop_timeout {}; killing it", seconds(*after))
+            }
+            Self::LeaderEnded { pid } => {
+                write!(f, "collector {pid} has ended, and what it started still runs; asking that to end")
             }
             Self::RestartPlanned { restart, delay } => write!(f, "collector restart {restart} in {}", seconds(*delay)),
             Self::PortStolen => f.write_str(

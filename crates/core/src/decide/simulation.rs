@@ -13,6 +13,8 @@
 //!    with them next. So a collector that works only without additions runs in the end. A config is never refused or
 //!    rolled back because of its additions.
 //! 4. An agent that is asked to stop stops its collector first and leaves no process behind.
+//!    The same if its first process has ended by itself and others that it started still run: they are asked to end, are
+//!    killed only after the stop timeout, and the next start waits for their end.
 //! 5. Two signals to stop within 50 ms count as one, and the collector gets its time to end. Two signals further apart
 //!    end it at once.
 //!
@@ -293,7 +295,8 @@ impl World {
     }
 
     fn disturb(&mut self) {
-        match self.below(24) {
+        match self.below(25) {
+            24 => self.end_leader(),
             22 if self.tells_date() => {
                 self.receiver_ahead = [0, 20, -45, 3_600, -86_400, 604_800][self.below(6) as usize]
             }
@@ -366,6 +369,17 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The collector's first process ends, and what it has started goes on.
+    fn end_leader(&mut self) {
+        let up = |pid: &u32| matches!(self.agent.collector.phase(), Phase::Up(run) if run.pid == *pid);
+        let Some(pid) = self.processes.keys().copied().find(up) else { return };
+        self.feed(Event::Collector(CollectorEvent::LeaderEnded { pid }));
+        let Phase::Ending { kill_at, .. } = self.agent.collector.phase() else {
+            panic!("{}: what {pid} has started is not asked to end", self.seed);
+        };
+        assert_eq!(*kill_at, self.now + STOP_TIMEOUT, "{}: it does not get its time", self.seed);
     }
 
     /// The engine ends or comes back, or something happens in it.

@@ -75,7 +75,12 @@ pub enum CollectorEvent {
     Due,
     /// The answer to `Action::Spawn`.
     Spawned(Result<Child, SpawnFailure>),
-    /// A process ended.
+    /// The process that was started has ended, and others that it started still run, as behind a script without `exec`.
+    LeaderEnded {
+        /// The process id, which may be that of an earlier collector.
+        pid: u32,
+    },
+    /// A process ended, and nothing that it started is left.
     Exited {
         /// The process id, which may be that of an earlier collector.
         pid: u32,

@@ -18,15 +18,18 @@
 //! | `sd-notify` | says `READY=1` and `WATCHDOG=1` on `NOTIFY_SOCKET` |
 //! | `hold FILE` | holds as many MiB of memory as the file says, from one look at it to the next |
 //! | `refuse TEXT` | `validate` and a start end with 1 and `Error: TEXT` |
+//! | `gate NAME` | the same unless an argument switches this feature gate on |
 //! | `validate-takes TIME`, `validate-hang` | `validate` answers late or never |
 //!
-//! Like the collector it ends with 1 at its start if a pipeline has the receiver `docker_stats` and no program listens
-//! at its `endpoint`. It ends by itself after 300 s with 98; a mistake in its arguments or script ends it with 99.
+//! Like the collector it wants a pipeline, unless `service.AllowNoPipelines` is switched on, and `components` takes no
+//! flag. It ends with 1 at its start if a pipeline has the receiver `docker_stats` and no program listens at its
+//! `endpoint`. It ends by itself after 300 s with 98; a mistake in its arguments or script ends it with 99.
 //!
 //! | variable | meaning |
 //! |---|---|
 //! | `FAKE_EXTENSIONS` | the list of extensions that it has (`health_check file_storage`) |
 //! | `FAKE_DIES_OF` | the end of an argument with which it ends at its start, though `validate` accepts it |
+//! | `FAKE_UNKNOWN` | a flag that `validate` does not know |
 //! | `FAKE_JOURNAL` | a file that gets a line per event |
 //!
 //! The lines of the journal: `UNIX-MS PID start PATH LABEL` (LABEL is the config's first other comment, or its SHA-256),
@@ -63,12 +66,20 @@ fn command(begun: Instant) -> Result<i32, String> {
     let verb = arguments.next_if(|first| !first.starts_with("--config"));
     match verb.as_deref() {
         Some("--version" | "-v") => println!("fake-collector version 0.0.1"),
+        Some("components") if arguments.peek().is_some() => {
+            return Ok(fail(&format!("unknown flag: {}", arguments.next().unwrap_or_default())));
+        }
         Some("components") => println!("extensions:\n    - name: {}", extensions().join("\n    - name: ")),
         Some("--grandchild") => {
             if arguments.next().as_deref() == Some("deaf") {
                 let _ = on_terminate();
             }
             thread::sleep(Duration::from_secs(60));
+        }
+        Some("validate")
+            if env::args().any(|argument| env::var("FAKE_UNKNOWN").is_ok_and(|name| argument.starts_with(&name))) =>
+        {
+            return Ok(fail(&format!("unknown flag: {}", env::var("FAKE_UNKNOWN").unwrap_or_default())));
         }
         Some("validate") | None => {
             let configs = read_configs(arguments)?;
@@ -314,6 +325,9 @@ fn refusal(script: &Script, configs: &[Config]) -> Option<String> {
     if let Some(text) = &script.refuse {
         return Some(text.clone());
     }
+    if let Some(name) = script.gate.as_ref().filter(|name| !gate(name)) {
+        return Some(format!("this needs the feature gate {name}"));
+    }
     let have = extensions();
     for config in configs {
         let value = match &config.value {
@@ -345,10 +359,21 @@ fn refusal(script: &Script, configs: &[Config]) -> Option<String> {
     }
     let pipelines =
         configs.iter().filter_map(|config| config.value.as_ref().ok()).map(|value| &value["service"]["pipelines"]);
-    if !pipelines.into_iter().any(|value| value.is_string() || value.as_mapping().is_some_and(|map| !map.is_empty())) {
+    let wants_pipelines = !gate("service.AllowNoPipelines");
+    if wants_pipelines
+        && !pipelines
+            .into_iter()
+            .any(|value| value.is_string() || value.as_mapping().is_some_and(|map| !map.is_empty()))
+    {
         return Some("service::pipelines: service must have at least one pipeline".to_owned());
     }
     None
+}
+
+/// Whether an argument switches this feature gate on.
+fn gate(name: &str) -> bool {
+    let mut lists = env::args().filter_map(|argument| Some(argument.strip_prefix("--feature-gates=")?.to_owned()));
+    lists.any(|list| list.split(',').any(|gate| gate.strip_prefix('+').unwrap_or(gate) == name))
 }
 
 /// The endpoint of the health check: of the overlay's extension if there is one, otherwise of the body's.
@@ -421,6 +446,7 @@ struct Script {
     sd_notify: bool,
     hold: Option<String>,
     refuse: Option<String>,
+    gate: Option<String>,
     validate_takes: Duration,
 }
 
@@ -464,6 +490,7 @@ impl Script {
             "sd-notify" => self.sd_notify = true,
             "hold" => self.hold = Some(rest.to_owned()),
             "refuse" => self.refuse = Some(rest.to_owned()),
+            "gate" => self.gate = Some(rest.to_owned()),
             "validate-takes" => self.validate_takes = time(rest)?,
             "validate-hang" => self.validate_takes = Duration::MAX,
             _ => return None,

@@ -11,6 +11,7 @@ pub use running::Running;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ use crate::log::{Relay, Tail};
 use crate::os::{self, Adoption, Command, Launch, NotifySocket, Output};
 use crate::settings::{CollectorLog, CollectorSettings};
 use crate::store::{self, Binary, Store};
-use otelet_config::{self as config, Capabilities, Inspection, Overlay, Witness};
+use otelet_config::{self as config, Capabilities, Inspection, Overlay, Refusal, Witness};
 use otelet_core::decide::{Additions, Child, ConfigHash, EngineUse, SpawnFailure, Verdict};
 use otelet_core::telemetry::HostIdentity;
 
@@ -181,7 +182,7 @@ impl Launcher {
         Ok(path)
     }
 
-    /// Has the collector validate a kept body with the overlay that it would run with, and without `collector.args`.
+    /// Has the collector validate a kept body with the overlay and the arguments that it would run with.
     pub async fn validate(&self, hash: ConfigHash, capabilities: Capabilities) -> Verdict {
         match self.validate_or(hash, capabilities).await {
             Ok(verdict) => verdict,
@@ -197,7 +198,7 @@ impl Launcher {
         let body = self.store.config_path(hash);
         let overlay = self.overlay(&inspected, capabilities);
         let overlay_path = self.runtime_dir.join("validate-overlay.yaml");
-        let mut arguments = vec!["validate".as_ref(), "--config".as_ref(), body.as_os_str()];
+        let mut arguments: Vec<&OsStr> = vec!["validate".as_ref(), "--config".as_ref(), body.as_os_str()];
         if !overlay.text.is_empty() {
             self.write_for_collector(&overlay_path, overlay.text.as_bytes())?;
             arguments.extend(["--config".as_ref(), overlay_path.as_os_str()]);
@@ -211,7 +212,10 @@ impl Launcher {
         if status.success() {
             return Ok(Verdict::Passed);
         }
-        let words = config::last_words(&output);
+        let mut words = config::last_words(&output);
+        if !inspected.has_pipelines && words.contains("pipeline") {
+            words = format!("{}; the collector: {words}", Refusal::NoPipelines);
+        }
         match status.code() {
             Some(_) if !words.is_empty() => Ok(Verdict::Refused(words)),
             Some(code) => Ok(Verdict::Refused(format!("validate ended with code {code} and said nothing"))),
@@ -342,12 +346,38 @@ impl Launcher {
         Ok(inspected)
     }
 
-    /// Runs the collector for an answer.
-    async fn ask(&self, arguments: &[&std::ffi::OsStr], keep: usize) -> Result<(ExitStatus, Vec<u8>), String> {
+    /// Runs the collector for an answer, with the arguments that it runs with: a feature gate may decide about it. A
+    /// command that does not know one of them is asked without that one.
+    async fn ask(&self, question: &[&OsStr], keep: usize) -> Result<(ExitStatus, Vec<u8>), String> {
+        let mut more = self.settings.args.clone();
+        loop {
+            let (status, output) = self.ask_with(question, &more, keep).await?;
+            let left = (!status.success()).then(|| without_unknown(&String::from_utf8_lossy(&output), &more)).flatten();
+            match left {
+                Some(left) => {
+                    log::debug!(
+                        "{} is asked with {} of {} collector.args",
+                        question[0].display(),
+                        left.len(),
+                        more.len()
+                    );
+                    more = left;
+                }
+                None => return Ok((status, output)),
+            }
+        }
+    }
+
+    async fn ask_with(
+        &self,
+        question: &[&OsStr],
+        more: &[String],
+        keep: usize,
+    ) -> Result<(ExitStatus, Vec<u8>), String> {
         let program = self.program()?;
         let (mut command, output, _) = self.command(&program)?;
-        command.args(arguments).kill_on_drop(true);
-        for argument in arguments {
+        command.args(question).args(more).kill_on_drop(true);
+        for argument in question {
             let path = Path::new(argument);
             if path.is_absolute() {
                 self.let_collector_read(path)?;
@@ -511,6 +541,21 @@ pub fn describe(status: ExitStatus) -> String {
     }
 }
 
+/// The arguments without the flag that a command of the collector does not know, and without its value. None if the
+/// output is about something else. Sources: pflag's words since 0.42, and those of Go's `flag` before.
+fn without_unknown(output: &str, arguments: &[String]) -> Option<Vec<String>> {
+    let words = ["unknown flag: ", "flag provided but not defined: ", "unknown shorthand flag: "];
+    let (_, rest) = words.iter().find_map(|words| output.split_once(words))?;
+    let line = rest.lines().next().unwrap_or_default();
+    // "'x' in -xyz" of a shorthand.
+    let flag = line.rsplit(' ').next().unwrap_or_default().trim_start_matches('-');
+    let is_flag = |argument: &String| argument.starts_with('-');
+    let names = |argument: &String| argument.trim_start_matches('-').split('=').next() == Some(flag);
+    let at = arguments.iter().position(|argument| is_flag(argument) && names(argument))?;
+    let value = arguments[at + 1..].iter().take_while(|argument| !is_flag(argument)).count();
+    Some([&arguments[..at], &arguments[at + 1 + value..]].concat())
+}
+
 /// The version in `otelcol-contrib version 0.149.0`, or nothing.
 fn version(output: &str) -> String {
     let line = output.lines().find(|line| line.contains(" version ")).unwrap_or_default();
@@ -531,6 +576,21 @@ fn free_ports() -> std::io::Result<[u16; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_question_leaves_out_only_what_the_collector_does_not_know() {
+        let arguments = ["--feature-gates=+a", "--discovery", "x", "-v", "--feature-gates", "b"].map(str::to_owned);
+        let left = |output| without_unknown(output, &arguments).map(|left| left.join(" "));
+        let without_gates = "--discovery x -v --feature-gates b";
+        assert_eq!(left("Error: unknown flag: --feature-gates\n").as_deref(), Some(without_gates));
+        let without_discovery = "--feature-gates=+a -v --feature-gates b";
+        assert_eq!(left("Error: unknown flag: --discovery\nusage: …\n").as_deref(), Some(without_discovery));
+        assert_eq!(left("flag provided but not defined: -discovery\n").as_deref(), Some(without_discovery));
+        let without_v = "--feature-gates=+a --discovery x --feature-gates b";
+        assert_eq!(left("Error: unknown shorthand flag: 'v' in -v\n").as_deref(), Some(without_v));
+        assert_eq!(left("Error: unknown flag: --other"), None, "not one of these arguments");
+        assert_eq!(left("Error: service must have at least one pipeline"), None);
+    }
 
     #[test]
     fn a_collector_says_its_version() {

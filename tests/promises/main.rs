@@ -13,6 +13,7 @@ use kit::{engine, host, server, system, tap};
 mod accepts_only_signed_configs;
 mod alerts_on_thresholds;
 mod asks_kubernetes_for_little;
+mod asks_with_the_same_arguments;
 mod diagnoses_itself;
 mod documents_every_flag;
 #[cfg(unix)]

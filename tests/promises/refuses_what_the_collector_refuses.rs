@@ -33,8 +33,7 @@ fn a_body_that_is_no_config_is_refused_without_the_collector() {
     for (body, complaint) in [
         ("service: {pipelines: {traces: {receivers: [otlp]", "config is not well-formed YAML: "),
         ("<html><body>Sign in</body></html>", "config has no pipelines"),
-        ("receivers: {otlp: {}}\n", "config has no pipelines"),
-        ("service: {pipelines: {}}\n", "config has no pipelines"),
+        ("service: {pipelines: [traces]}\n", "config has no pipelines"),
         ("a: \u{0}\n", "control character U+0000"),
     ] {
         host.server.offer(body);
@@ -42,6 +41,22 @@ fn a_body_that_is_no_config_is_refused_without_the_collector() {
         let message = agent.failed(body);
         assert!(message.contains(complaint), "{body:?}: {message}");
         assert_eq!(host.validations(body), 0, "{body:?}");
+    }
+    assert_eq!(host.starts().len(), 1);
+}
+
+#[test]
+fn a_config_without_pipelines_is_refused_by_the_collector_and_in_plain_words() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    for body in ["receivers: {otlp: {}}\n", "service: {pipelines: {}}\n"] {
+        host.server.offer(body);
+
+        assert_eq!(
+            agent.failed(body),
+            "config has no pipelines; `service.pipelines` must be a mapping with at least one, such as `traces:`; the \
+             collector: service::pipelines: service must have at least one pipeline"
+        );
     }
     assert_eq!(host.starts().len(), 1);
 }

@@ -67,7 +67,8 @@ pub enum Refusal {
         cause: String,
     },
 
-    /// The body is YAML, but not a config of a collector.
+    /// The body is YAML, but not a config of a collector. One that could have pipelines and has none is left to the
+    /// collector.
     #[error("config has no pipelines; `service.pipelines` must be a mapping with at least one, such as `traces:`")]
     NoPipelines,
 }

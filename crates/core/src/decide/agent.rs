@@ -148,6 +148,7 @@ impl Agent {
                 self.docker.reconfigure(&params.docker, at.now);
                 self.params = *params;
                 if restart {
+                    self.rollout.reconsider(out);
                     self.collect(CollectorEvent::Restart, at, out);
                 }
             }

@@ -21,7 +21,8 @@
 //! Configs:
 //!
 //! 6. A config becomes the last good one only after it was healthy throughout its probation.
-//! 7. A refused config is not tried again until another one is offered or a person asks.
+//! 7. A refused config is not tried again until another one is offered, a person asks, or the collector is run in another
+//!    way.
 //! 8. Soon after the last disturbance the newest good config runs, and the report says so.
 //! 9. A config whose body is torn or lost runs again soon, while its source offers it.
 //! 10. One source is asked at a time, and each round begins with the first. Another source is asked only after all
@@ -534,7 +535,7 @@ impl World {
             } => {
                 self.refused.retain(|refused| refused == hash);
             }
-            Event::ClearRefused => self.refused.clear(),
+            Event::ClearRefused | Event::Reconfigured { restart: true, .. } => self.refused.clear(),
             Event::Collector(CollectorEvent::Probed { pid, probe: Probe::Healthy }) => {
                 if let Some(process) = self.processes.get_mut(pid) {
                     process.known_healthy = true;

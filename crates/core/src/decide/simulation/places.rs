@@ -193,11 +193,15 @@ impl World {
     }
 
     fn answer(&mut self, source: usize, conditional: bool) -> (Freshness, ExchangeOutcome) {
+        let offered = |hash| match character(hash) {
+            Character::Malformed => ExchangeOutcome::Malformed { hash, reason: "not YAML".into() },
+            _ => ExchangeOutcome::Offered(hash),
+        };
         let Place { offers, away, given } = self.rounds.places[source];
         if away {
             // An announced config may be cached: an agent that lost it gets it again without a question to the server.
             if let (0, false, Some(hash), 0) = (source, conditional, given, self.below(4)) {
-                return (Freshness::Cached, ExchangeOutcome::Offered(hash));
+                return (Freshness::Cached, offered(hash));
             }
             let retry_after = (self.below(3) == 0).then(|| SOONEST + self.millis(60_000));
             let failure = Failure { retry_after, ..Failure::new(FailureKind::Status, "answered 503") };
@@ -206,10 +210,7 @@ impl World {
         let outcome = match offers {
             None => ExchangeOutcome::Empty,
             Some(hash) if conditional && given == Some(hash) => ExchangeOutcome::Unchanged,
-            Some(hash) if character(hash) == Character::Malformed => {
-                ExchangeOutcome::Malformed { hash, reason: "not YAML".into() }
-            }
-            Some(hash) => ExchangeOutcome::Offered(hash),
+            Some(hash) => offered(hash),
         };
         (Freshness::Fresh, outcome)
     }

@@ -29,6 +29,7 @@
 //! |---|---|
 //! | `FAKE_EXTENSIONS` | the list of extensions that it has (`health_check file_storage`) |
 //! | `FAKE_DIES_OF` | the end of an argument with which it ends at its start, though `validate` accepts it |
+//! | `FAKE_VERSION` | the version that it prints (`0.0.1`) |
 //! | `FAKE_UNKNOWN` | a flag that `validate` does not know |
 //! | `FAKE_JOURNAL` | a file that gets a line per event |
 //!
@@ -65,7 +66,9 @@ fn command(begun: Instant) -> Result<i32, String> {
     let mut arguments = env::args().skip(1).peekable();
     let verb = arguments.next_if(|first| !first.starts_with("--config"));
     match verb.as_deref() {
-        Some("--version" | "-v") => println!("fake-collector version 0.0.1"),
+        Some("--version" | "-v") => {
+            println!("fake-collector version {}", env::var("FAKE_VERSION").unwrap_or_else(|_| "0.0.1".to_owned()))
+        }
         Some("components") if arguments.peek().is_some() => {
             return Ok(fail(&format!("unknown flag: {}", arguments.next().unwrap_or_default())));
         }

@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -62,6 +63,15 @@ const LAST_WORDS_KEPT: usize = 8 * 1024;
 /// The same for the list of components: the largest distributions print some 60 KB.
 const COMPONENTS_KEPT: usize = 256 * 1024;
 
+/// What tells the program on disk from another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// Of the file that a start would run.
+    pub file: String,
+    /// The same with everything else that its answers may depend on.
+    pub all: String,
+}
+
 /// Everything that is needed to start a collector, or to ask it something.
 #[derive(Debug, Clone)]
 pub struct Launcher {
@@ -100,12 +110,16 @@ impl Launcher {
         find::program(&self.settings.path)
     }
 
-    /// Path, size and time of change of the binary: they tell it from another one without running it.
-    pub fn stamp(&self) -> Option<String> {
+    /// The program on disk: what tells it from another one without running it. None if there is none.
+    pub fn stamp(&self) -> Option<Stamp> {
         let program = self.program().ok()?;
-        let metadata = fs::metadata(&program).ok()?;
-        let changed = metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-        Some(format!("{} {} {}.{:09}", program.display(), metadata.len(), changed.as_secs(), changed.subsec_nanos()))
+        let (content, status) = os::stamp(&program).ok()?;
+        // A feature gate may change its answers.
+        let mut asked = DefaultHasher::new();
+        self.settings.args.hash(&mut asked);
+        let file = format!("{} {content}", program.display());
+        let all = format!("{file} {status} {:016x}", asked.finish());
+        Some(Stamp { file, all })
     }
 
     /// Asks the collector for its version and for its health extensions.
@@ -114,10 +128,10 @@ impl Launcher {
     ///
     /// In words, if it cannot be asked.
     pub async fn binary(&self) -> Result<Binary, String> {
-        let stamp = self.stamp().unwrap_or_default();
+        let stamp = self.stamp().map(|stamp| stamp.all).unwrap_or_default();
         let (_, output) = self.ask(&["--version".as_ref()], LAST_WORDS_KEPT).await?;
         let version = version(&String::from_utf8_lossy(&output));
-        Ok(Binary { stamp, version, capabilities: self.capabilities().await? })
+        Ok(Binary { stamp, behind: None, version, capabilities: self.capabilities().await? })
     }
 
     /// Asks the collector for its components. It prints YAML, some kilobytes.

@@ -1,6 +1,8 @@
 //! The child: validates configs, starts and probes the collector, and reports its end.
 
 use std::cell::RefCell;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,25 +11,29 @@ use smol::Task;
 use super::context::Context;
 use super::decisions::moment;
 use super::message::Message;
-use crate::collector::{Launcher, Prober, Running};
+use crate::collector::{Launcher, Prober, Running, Stamp};
 use crate::log::Relay;
 use crate::os;
 use crate::settings::ExportTo;
 use crate::store::Binary;
 use otelet_config::{Capabilities, Inspection, Intake};
-use otelet_core::decide::{self, CollectorEvent, ConfigHash, Event, Exit, SpawnFailure, Verdict};
+use otelet_core::decide::{self, CollectorEvent, ConfigHash, Event, Exit, ProgramTrial, SpawnFailure, Verdict};
 
 pub(super) struct Child {
     collector: Option<Collector>,
     /// The process groups that an earlier agent left. The first one stands for all of them.
     orphans: Vec<u32>,
     validation: Option<Task<()>>,
+    /// Asks a program that lies on disk since the last start.
+    questions: Option<Task<()>>,
     /// The body that was inspected last.
     inspected: Rc<RefCell<Option<(ConfigHash, Inspection)>>>,
     /// The binary that was asked last.
     pub(super) binary: Option<Binary>,
     /// The output of its `components`.
     pub(super) components: Option<Arc<str>>,
+    /// The program that was asked for them.
+    asked_components: Option<String>,
     /// Log lines that were dropped of collectors that have ended.
     dropped_lines: u64,
 }
@@ -37,6 +43,9 @@ struct Collector {
     pid: u32,
     /// What it started is known by it.
     mark: String,
+    /// Its program, as it was at its start.
+    program: Option<Stamp>,
+    version: String,
     probe: Rc<Prober>,
     relay: Rc<RefCell<Relay>>,
 }
@@ -47,6 +56,8 @@ impl Child {
             collector: None,
             orphans,
             validation: None,
+            questions: None,
+            asked_components: None,
             inspected: Rc::default(),
             binary,
             components: None,
@@ -81,7 +92,9 @@ impl Child {
     /// The capabilities of the collector, if this very binary was asked for them.
     fn known_capabilities(&self, launcher: &Launcher) -> Option<Capabilities> {
         let binary = self.binary.as_ref()?;
-        (launcher.stamp().as_ref() == Some(&binary.stamp)).then_some(binary.capabilities)
+        let is_known = launcher.stamp().is_some_and(|stamp| stamp.all == binary.stamp)
+            && binary.behind.as_ref().is_none_or(|(path, stamp)| is_still(path, stamp));
+        is_known.then_some(binary.capabilities)
     }
 
     pub(super) fn validate(&mut self, context: &Context, hash: ConfigHash) {
@@ -108,25 +121,110 @@ impl Child {
         self.validation = None;
     }
 
-    /// Starts the collector. Its intake is where it takes exports.
+    /// Asks the program on disk for its version and its capabilities.
+    pub(super) fn learn(&mut self, context: &Context) {
+        let (launcher, outbox) = (self.launcher(context), context.outbox.clone());
+        self.questions = Some(context.executor.spawn(async move {
+            match launcher.binary().await {
+                Ok(binary) => outbox.send(Message::Binary(binary)),
+                Err(why) => {
+                    log::warn!("the collector cannot be asked: {why}; it is started without the agent's additions");
+                }
+            }
+            outbox.send(Message::Event(Event::Collector(CollectorEvent::Learned)));
+        }));
+    }
+
+    /// Asks the program on disk the same, and whether it takes the config that runs.
+    pub(super) fn try_program(&mut self, context: &Context, config: ConfigHash, program: u64) {
+        let (launcher, outbox) = (self.launcher(context), context.outbox.clone());
+        self.questions = Some(context.executor.spawn(async move {
+            let trial = match launcher.binary().await {
+                Err(why) => ProgramTrial::Unable(why),
+                Ok(binary) => {
+                    let (capabilities, version) = (binary.capabilities, binary.version.clone());
+                    outbox.send(Message::Binary(binary));
+                    match launcher.validate(config, capabilities).await {
+                        Verdict::Passed => ProgramTrial::Takes(version),
+                        Verdict::Refused(why) => ProgramTrial::Refuses(why),
+                        Verdict::Unable(why) => ProgramTrial::Unable(why),
+                    }
+                }
+            };
+            outbox.send(Message::Event(Event::Collector(CollectorEvent::ProgramTried { program, trial })));
+        }));
+    }
+
+    pub(super) fn end_questions(&mut self) {
+        self.questions = None;
+    }
+
+    /// A number for the program on disk, if it is another one than the one that runs.
+    pub(super) fn look_at_program(&mut self, context: &Context) -> Option<u64> {
+        let launcher = self.launcher(context);
+        let collector = self.collector.as_ref()?;
+        // A program that is gone for a moment is being replaced.
+        let stamp = launcher.stamp()?;
+        if collector.program.as_ref().is_some_and(|program| program.file != stamp.file) {
+            return Some(number(&stamp.file));
+        }
+        // Behind a script, the script stays the same.
+        let (path, gone) = os::running_program(collector.pid)?;
+        let behind = os::stamp(&path).ok()?.0;
+        if gone {
+            return Some(number(&behind));
+        }
+        if let Some(binary) = &mut self.binary
+            && binary.behind.is_none()
+            && binary.stamp == stamp.all
+            && launcher.program().ok().and_then(|program| program.canonicalize().ok()).as_ref() != Some(&path)
+        {
+            binary.behind = Some((path, behind));
+            context.send(Event::Collector(CollectorEvent::Learned));
+        }
+        None
+    }
+
+    /// Starts the collector. Its intake is where it takes exports. None if its program was not asked yet, and
+    /// `only_known` ones may be started.
     pub(super) fn spawn(
         &mut self,
         context: &Context,
         hash: ConfigHash,
         without_engine: bool,
         without_additions: bool,
-    ) -> Result<(decide::Child, Intake), SpawnFailure> {
+        only_known: bool,
+    ) -> Option<Result<(decide::Child, Intake), SpawnFailure>> {
         let launcher = self.launcher(context);
-        // A binary that was replaced is taken to be as able as the one before, until the next validation asks it.
-        let capabilities = self
-            .known_capabilities(&launcher)
-            .or(self.binary.as_ref().map(|binary| binary.capabilities))
-            .unwrap_or_default();
+        let program = launcher.stamp();
+        let known = self.known_capabilities(&launcher);
+        if only_known && known.is_none() && program.is_some() {
+            return None;
+        }
+        Some(self.spawn_known(context, &launcher, hash, without_engine, without_additions, known, program))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what the decision and the look at the disk found")]
+    fn spawn_known(
+        &mut self,
+        context: &Context,
+        launcher: &Launcher,
+        hash: ConfigHash,
+        without_engine: bool,
+        without_additions: bool,
+        known: Option<Capabilities>,
+        program: Option<Stamp>,
+    ) -> Result<(decide::Child, Intake), SpawnFailure> {
+        let version = self.binary.as_ref().filter(|_| known.is_some()).map(|binary| binary.version.clone());
+        // One that cannot be asked runs without any addition: it might refuse it.
+        let capabilities = known.unwrap_or_default();
         let running = launcher.spawn(hash, without_engine, without_additions, capabilities, moment().now)?;
         let (child, intake) = (running.child.clone(), running.intake);
         self.collector = Some(Collector {
             pid: child.pid,
             mark: running.mark.clone(),
+            program,
+            version: version.unwrap_or_default(),
             probe: running.probe.clone(),
             relay: running.relay.clone(),
         });
@@ -173,9 +271,15 @@ impl Child {
             .detach();
     }
 
-    /// Asks the collector for its components, in the background: OpAMP servers want to know them.
-    pub(super) fn learn_components(&self, context: &Context) {
+    /// Asks the collector for its components, in the background: OpAMP servers want to know them. A program that has
+    /// answered is not asked again.
+    pub(super) fn learn_components(&mut self, context: &Context) {
         let (launcher, outbox) = (self.launcher(context), context.outbox.clone());
+        let asked = launcher.stamp().map(|stamp| stamp.all);
+        if asked.is_some() && self.asked_components == asked {
+            return;
+        }
+        self.asked_components = asked;
         context
             .executor
             .spawn(async move {
@@ -191,8 +295,11 @@ impl Child {
         self.collector.as_ref().map(|collector| collector.pid)
     }
 
-    /// The version of the collector, or nothing.
+    /// The version of the collector that runs, else of the one that would; or nothing.
     pub(super) fn version(&self) -> &str {
+        if let Some(collector) = &self.collector {
+            return &collector.version;
+        }
         self.binary.as_ref().map(|binary| binary.version.as_str()).unwrap_or_default()
     }
 
@@ -209,6 +316,18 @@ impl Child {
             }
         }
     }
+}
+
+/// Whether this is still the file of that stamp.
+fn is_still(path: &Path, known: &str) -> bool {
+    os::stamp(path).is_ok_and(|(stamp, _)| stamp == known)
+}
+
+/// A number that another stamp does not have.
+fn number(stamp: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    stamp.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn attend(context: &Context, running: Running) {

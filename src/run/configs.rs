@@ -63,6 +63,11 @@ impl Configs {
         settings.config.protocol == ProtocolName::OpAmp
     }
 
+    /// Whether the server of the source wants to know the components of the collector.
+    pub(super) fn tells_components(&self, context: &Context) -> bool {
+        self.source.is_some() && context.settings.config.protocol == ProtocolName::OpAmp
+    }
+
     /// Gives the source up, for [`part`] or [`say_goodbye`].
     pub(super) fn take_source(&mut self) -> Option<Arc<Source>> {
         self.source.take()

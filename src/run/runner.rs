@@ -30,7 +30,7 @@ use crate::source;
 use crate::status::{self, Facts, Request, Verb};
 use crate::store::Store;
 use crate::tell::otlp;
-use otelet_core::decide::{self, Action, Agent, AgentReport, CollectorEvent, ConfigHash, Event};
+use otelet_core::decide::{self, Action, Agent, AgentReport, CollectorEvent, ConfigHash, Event, OnReplaced};
 use otelet_core::telemetry::Snapshot;
 use otelet_core::text;
 use otelet_wire::status::{AgentState, Losses, Status};
@@ -310,9 +310,16 @@ impl Runner {
             }
             Action::Validate(hash) => self.child.validate(context, hash),
             Action::EndValidation => self.child.end_validation(),
-            Action::Spawn { config, without_engine, without_additions } => {
-                let spawned = self.spawn(config, without_engine, without_additions);
-                return Some(Event::Collector(CollectorEvent::Spawned(spawned)));
+            Action::Spawn { config, without_engine, without_additions, only_known } => {
+                let spawned = self.spawn(config, without_engine, without_additions, only_known);
+                return Some(Event::Collector(spawned.map_or(CollectorEvent::Unknown, CollectorEvent::Spawned)));
+            }
+            Action::Learn => self.child.learn(context),
+            Action::TryProgram { config, program } => self.child.try_program(context, config, program),
+            Action::EndQuestions => self.child.end_questions(),
+            Action::LookAtProgram => {
+                let other = self.child.look_at_program(context);
+                return Some(Event::Collector(CollectorEvent::Looked(other)));
             }
             Action::Terminate(pid) => self.child.terminate(pid),
             Action::Kill(pid) => self.child.kill(pid),
@@ -336,10 +343,16 @@ impl Runner {
         config: ConfigHash,
         without_engine: bool,
         without_additions: bool,
-    ) -> Result<decide::Child, decide::SpawnFailure> {
-        let (child, intake) = self.child.spawn(&self.context, config, without_engine, without_additions)?;
-        self.tellers.exports.learn_targets(&self.context, intake);
-        Ok(child)
+        only_known: bool,
+    ) -> Option<Result<decide::Child, decide::SpawnFailure>> {
+        let spawned = self.child.spawn(&self.context, config, without_engine, without_additions, only_known)?;
+        Some(spawned.map(|(child, intake)| {
+            self.tellers.exports.learn_targets(&self.context, intake);
+            if self.configs.tells_components(&self.context) {
+                self.child.learn_components(&self.context);
+            }
+            child
+        }))
     }
 
     /// Samples the host, the checks and the agent itself.
@@ -539,6 +552,7 @@ fn warn_of_new_directories(old: &Settings, new: &Settings) {
 fn of_collector(settings: &Settings) -> (settings::CollectorSettings, Vec<(String, String)>, bool) {
     let mut collector = settings.collector.clone();
     (collector.stop_timeout, collector.probation) = (Duration::ZERO, Duration::ZERO);
+    collector.on_replaced = OnReplaced::default();
     let takes_exports = settings.export.to == Some(ExportTo::Collector);
     (collector, settings.attributes.clone(), takes_exports)
 }

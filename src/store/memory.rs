@@ -1,5 +1,7 @@
 //! The state that outlives a run: of the decisions, of the source, and of the collector's binary.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use otelet_config::Capabilities;
@@ -20,8 +22,11 @@ pub struct Memory {
 /// The facts about a collector's binary. They are kept, so that a start without network need not ask the binary again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Binary {
-    /// Path, size and time of change, to tell this binary from another.
+    /// The file and the way in which it is asked, to tell this binary from another.
     pub stamp: String,
+    /// The program that ran where `collector.path` is a script, with its stamp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<(PathBuf, String)>,
     /// The version that it prints, such as `0.149.0`; empty if it prints none.
     pub version: String,
     /// Its extensions and receivers that the agent uses.

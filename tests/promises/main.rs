@@ -25,6 +25,8 @@ mod exports_to_the_collector;
 mod falls_back_to_other_sources;
 mod finds_its_collector;
 mod follows_a_file;
+#[cfg(unix)]
+mod follows_a_replaced_collector;
 mod gives_the_collector_its_limits;
 #[cfg(unix)]
 mod installs_and_uninstalls;

@@ -8,14 +8,16 @@ use crate::settings::layers::{Layers, size_of};
 use crate::settings::schema::ValueKind::{Choice, List, Map, Number, Size, Text, Time};
 use crate::settings::schema::{KIB, MIB, Row, file_only, hours, ms, secs, setting};
 use crate::settings::secret::Secret;
+use otelet_core::decide::OnReplaced;
 
 #[rustfmt::skip] // A row is a line.
 pub(crate) const ROWS: &[Row] = &[
     setting("collector.path", Text("PATH"), "otelcol-contrib, from PATH", "The collector to run. A name without a slash is looked up in PATH. Without it: otelcol-contrib, otelcol and otelcol-* are tried in turn."),
-    file_only("collector.args", List, "More arguments for the collector, except --config and --set: only checked configs run."),
+    file_only("collector.args", List, "More arguments for the collector, in its runs and when it validates, except --config and --set: only checked configs run."),
     file_only("collector.env", Map, "More environment variables for the collector, by name."),
     setting("collector.stop_timeout", Time(ms(0), secs(600)), "35s", "How long a stopping collector has before it is killed."),
     setting("collector.probation", Time(ms(0), hours(1)), "30s", "How long a new config must stay healthy before it becomes the last good one."),
+    setting("collector.on_replaced", Choice("restart|wait"), "restart", "When another program takes the place of the collector's and takes the config that runs: start it, or wait for the next start."),
     setting("collector.log", Choice("pass|drop"), "pass", "Whether the collector's own log lines are passed on or dropped."),
     setting("collector.log_rate", Size(KIB, 1024 * MIB), "64KiB", "Log lines of the collector above this many bytes per second are dropped and counted."),
     setting("collector.memory_limit", Size(16 * MIB, 16 * 1024 * 1024 * MIB), "", "Memory for the collector. 90 % of it becomes its GOMEMLIMIT; where the agent may make a cgroup, that enforces the limit."),
@@ -37,6 +39,7 @@ pub struct CollectorSettings {
     pub stop_timeout: Duration,
     /// How long a new config must stay healthy.
     pub probation: Duration,
+    pub on_replaced: OnReplaced,
     pub log: CollectorLog,
     /// The most output that is passed on, in bytes per second.
     pub log_rate: u64,
@@ -66,6 +69,7 @@ impl CollectorSettings {
             env: variables(layers, "collector.env")?,
             stop_timeout: layers.time("collector.stop_timeout")?,
             probation: layers.time("collector.probation")?,
+            on_replaced: layers.choice("collector.on_replaced", [OnReplaced::Restart, OnReplaced::Wait])?,
             log: layers.choice("collector.log", [CollectorLog::Pass, CollectorLog::Drop])?,
             log_rate: layers.size("collector.log_rate")?,
             memory_limit: layers.optional("collector.memory_limit", size_of(layers.row("collector.memory_limit")))?,

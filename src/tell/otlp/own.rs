@@ -35,6 +35,7 @@ impl Counts {
             Notice::CollectorHung { .. } => self.cause = Some("hung"),
             Notice::PortStolen => self.cause = Some("port"),
             Notice::RestartAsked => self.cause = Some("asked"),
+            Notice::ProgramReplaced { starts: true, .. } => self.cause = Some("program"),
             Notice::EngineReadAgain { .. } => self.cause = Some("engine"),
             Notice::CollectorStarted { config, .. } => {
                 let cause = self.cause.take();
@@ -52,6 +53,9 @@ impl Counts {
             | Notice::CollectorStopped { .. }
             | Notice::CollectorKilled { .. }
             | Notice::LeaderEnded { .. }
+            | Notice::ProgramReplaced { .. }
+            | Notice::ProgramRefuses { .. }
+            | Notice::ProgramNotAsked { .. }
             | Notice::RestartPlanned { .. }
             | Notice::ConfigOffered { .. }
             | Notice::TrialBegins { .. }

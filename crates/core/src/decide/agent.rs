@@ -100,6 +100,7 @@ impl Agent {
             alerts: alert::Alerts::new(&params.alerts, &params.alert_labels, params.webhook_every),
             params,
         };
+        agent.collector.on_replaced = agent.params.on_replaced;
         agent.alerts.restore(alerts, at, &mut actions);
         agent.settle(at, &mut actions);
         (agent, actions)
@@ -127,8 +128,11 @@ impl Agent {
             Event::Validated { hash, verdict } => self.rollout.on_validated(hash, verdict, at, out),
             Event::Recorded { generation, result } => self.rollout.on_recorded(generation, result, at, out),
             Event::Collector(input) => {
-                if input == CollectorEvent::Restart {
-                    out.push(Action::Tell(Notice::RestartAsked));
+                match input {
+                    CollectorEvent::Restart => out.push(Action::Tell(Notice::RestartAsked)),
+                    // What is known of the program is on disk beside the record.
+                    CollectorEvent::Learned | CollectorEvent::ProgramTried { .. } => self.rollout.record_again(out),
+                    _ => {}
                 }
                 self.collect(input, at, out);
             }
@@ -143,6 +147,7 @@ impl Agent {
                 self.exports.reconfigure(params.export, at.now);
                 self.checks.reconfigure(&params.checks, at);
                 self.collector.stop_timeout = params.stop_timeout;
+                self.collector.on_replaced = params.on_replaced;
                 let (rules, labels) = (&params.alerts, &params.alert_labels);
                 self.alerts.reconfigure(rules, labels, params.webhook_every, at, out);
                 self.docker.reconfigure(&params.docker, at.now);
@@ -440,7 +445,12 @@ mod tests {
         let record = Record { last_good: Some(GOOD), ..Record::default() };
         let (mut agent, actions) = Agent::new(params, record, None, at(t0));
         assert!(
-            actions.contains(&Action::Spawn { config: GOOD, without_engine: false, without_additions: false }),
+            actions.contains(&Action::Spawn {
+                config: GOOD,
+                without_engine: false,
+                without_additions: false,
+                only_known: true
+            }),
             "{actions:?}"
         );
         let child =

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::action::Action;
 use super::backoff;
 use super::data::collector::{
-    Additions, Child, CollectorEvent, EngineUse, Exit, LastExit, Probe, SpawnFailure, Witness,
+    Additions, Child, CollectorEvent, EngineUse, Exit, LastExit, OnReplaced, Probe, ProgramTrial, SpawnFailure, Witness,
 };
 use super::data::hash::ConfigHash;
 use super::data::report::{CollectorReport, CollectorState};
@@ -32,6 +32,12 @@ const HELD: Duration = Duration::from_secs(8);
 /// The kernel may hold a killed process for a while. The next kill follows after this time.
 const KILL_AGAIN: Duration = Duration::from_secs(5);
 
+/// Least time between looks at the program on disk. They share the wake-ups of other work.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Time after which a replaced program that could not be asked is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(120);
+
 /// This many starts in a row may fail because another program took the port that the agent had picked. The next one
 /// counts as a crash.
 const STOLEN_PORTS: u32 = 3;
@@ -53,6 +59,8 @@ pub enum Phase {
         /// The time of the start.
         until: Instant,
     },
+    /// Another program lies on disk than the one that was asked last. It is asked before it is started.
+    Learning,
     /// It is being started.
     Starting {
         /// The config of this start.
@@ -99,6 +107,32 @@ pub struct Run {
     pub additions: Additions,
     /// The results of its probes so far.
     pub health: Health,
+    /// The time of the last look at the program on disk.
+    pub looked: Instant,
+    /// The program that lies in its place by now, if it was replaced.
+    pub replacement: Option<Replacement>,
+}
+
+/// A program that lies in the place of the one that runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Replacement {
+    /// The number of the program.
+    pub program: u64,
+    /// How far it is.
+    pub state: ReplacementState,
+}
+
+/// How far a replacement is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ReplacementState {
+    /// It is asked whether it takes the config that runs.
+    Asked,
+    /// It takes the config.
+    Ready,
+    /// It refuses the config.
+    Refused,
+    /// It could not be asked. The next try is at this time.
+    Unable(Instant),
 }
 
 /// A run that ended badly, for the rollout, which chose its config.
@@ -115,6 +149,8 @@ pub struct RunFailure {
 pub struct Collector {
     /// Time between asking it to stop and killing it.
     pub stop_timeout: Duration,
+    /// What happens when its program is replaced.
+    pub on_replaced: OnReplaced,
     /// The config in its probation, which is judged more strictly.
     pub on_trial: Option<ConfigHash>,
     /// Whether the Docker engine is there.
@@ -148,6 +184,7 @@ impl Collector {
         };
         Self {
             stop_timeout,
+            on_replaced: OnReplaced::default(),
             on_trial: None,
             engine: Presence::Unwanted,
             engine_at_start: Presence::Unwanted,
@@ -176,6 +213,7 @@ impl Collector {
             Phase::Idle => (self.idle(input, at, out), None),
             Phase::Held { retry, reason } => (self.held(retry, reason, input, at, out), None),
             Phase::Waiting { until } => (self.waiting(until, input, at, out), None),
+            Phase::Learning => (self.learning(input, at, out), None),
             Phase::Starting { config } => self.starting(config, input, at, out),
             Phase::Up(run) => self.up(run, input, at, out),
             Phase::Ending { run, ended, kill_at } => self.ending(run, ended, kill_at, input, at, out),
@@ -190,7 +228,7 @@ impl Collector {
     /// The time at which it needs a [`CollectorEvent::Due`].
     pub fn due(&self) -> Option<Due> {
         match &self.phase {
-            Phase::Idle | Phase::Starting { .. } => None,
+            Phase::Idle | Phase::Learning | Phase::Starting { .. } => None,
             Phase::Held { retry, .. } => Some(*retry),
             Phase::Waiting { until } => Some(Due::at(*until)),
             Phase::Up(run) => Some(run.health.due()),
@@ -206,7 +244,7 @@ impl Collector {
     /// Whether no process of it is left.
     pub fn is_down(&self) -> bool {
         match self.phase {
-            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } => true,
+            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } | Phase::Learning => true,
             Phase::Starting { .. } | Phase::Up(_) | Phase::Ending { .. } | Phase::Stopping { .. } => false,
         }
     }
@@ -215,7 +253,7 @@ impl Collector {
     pub fn is_held(&self) -> bool {
         match self.phase {
             Phase::Held { .. } => true,
-            Phase::Starting { .. } => self.held_before,
+            Phase::Learning | Phase::Starting { .. } => self.held_before,
             Phase::Idle | Phase::Waiting { .. } | Phase::Up(_) | Phase::Ending { .. } | Phase::Stopping { .. } => false,
         }
     }
@@ -225,7 +263,7 @@ impl Collector {
         match self.phase {
             Phase::Up(Run { config, .. }) | Phase::Ending { run: Run { config, .. }, .. } => Some(config),
             Phase::Stopping { config, .. } => config,
-            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } | Phase::Starting { .. } => None,
+            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } | Phase::Learning | Phase::Starting { .. } => None,
         }
     }
 
@@ -237,6 +275,7 @@ impl Collector {
             | Phase::Idle
             | Phase::Held { .. }
             | Phase::Waiting { .. }
+            | Phase::Learning
             | Phase::Starting { .. }
             | Phase::Ending { .. }
             | Phase::Stopping { .. } => None,
@@ -269,7 +308,7 @@ impl Collector {
             Phase::Idle => (CollectorState::Idle, None, None, None, false, None),
             Phase::Held { reason, .. } => (CollectorState::Held, None, None, None, false, Some(reason.clone())),
             Phase::Waiting { .. } => (CollectorState::Waiting, None, None, None, false, None),
-            Phase::Starting { .. } => (CollectorState::Starting, None, None, None, false, None),
+            Phase::Learning | Phase::Starting { .. } => (CollectorState::Starting, None, None, None, false, None),
             Phase::Up(Run { pid, since, witness, health, .. }) => (
                 CollectorState::Up,
                 Some(*pid),
@@ -298,6 +337,10 @@ impl Collector {
             }
             // The others only answer a start or concern a process, and there is none.
             CollectorEvent::Spawned(_)
+            | CollectorEvent::Unknown
+            | CollectorEvent::Learned
+            | CollectorEvent::Looked(_)
+            | CollectorEvent::ProgramTried { .. }
             | CollectorEvent::LeaderEnded { .. }
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Probed { .. }
@@ -309,12 +352,16 @@ impl Collector {
         match input {
             CollectorEvent::Due => match self.wanted {
                 None => Phase::Idle,
-                Some(config) if retry.reached(at.now) => self.start(config, at.now, out),
+                Some(config) if retry.reached(at.now) => self.start(config, true, at.now, out),
                 Some(_) => Phase::Held { retry, reason },
             },
             // The settings may name another binary now.
             CollectorEvent::Restart => Phase::Waiting { until: self.earliest(at.now) },
             CollectorEvent::Spawned(_)
+            | CollectorEvent::Unknown
+            | CollectorEvent::Learned
+            | CollectorEvent::Looked(_)
+            | CollectorEvent::ProgramTried { .. }
             | CollectorEvent::LeaderEnded { .. }
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Probed { .. }
@@ -331,14 +378,45 @@ impl Collector {
                     self.forgive();
                     self.waiting(self.earliest(at.now), CollectorEvent::Due, at, out)
                 }
-                Some(config) if at.now >= until => self.start(config, at.now, out),
+                Some(config) if at.now >= until => self.start(config, true, at.now, out),
                 Some(_) => Phase::Waiting { until },
             },
             CollectorEvent::Spawned(_)
+            | CollectorEvent::Unknown
+            | CollectorEvent::Learned
+            | CollectorEvent::Looked(_)
+            | CollectorEvent::ProgramTried { .. }
             | CollectorEvent::LeaderEnded { .. }
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Probed { .. }
             | CollectorEvent::Hurry => Phase::Waiting { until },
+        }
+    }
+
+    fn learning(&mut self, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) -> Phase {
+        match (input, self.wanted) {
+            (CollectorEvent::Learned, Some(config)) => self.start(config, false, at.now, out),
+            (CollectorEvent::Due | CollectorEvent::Learned | CollectorEvent::Hurry, None) => {
+                out.push(Action::EndQuestions);
+                Phase::Idle
+            }
+            // The settings may name another program now.
+            (CollectorEvent::Restart, _) => {
+                out.push(Action::EndQuestions);
+                Phase::Waiting { until: self.earliest(at.now) }
+            }
+            (
+                CollectorEvent::Due
+                | CollectorEvent::Spawned(_)
+                | CollectorEvent::Unknown
+                | CollectorEvent::Looked(_)
+                | CollectorEvent::ProgramTried { .. }
+                | CollectorEvent::LeaderEnded { .. }
+                | CollectorEvent::Exited { .. }
+                | CollectorEvent::Probed { .. }
+                | CollectorEvent::Hurry,
+                _,
+            ) => Phase::Learning,
         }
     }
 
@@ -365,6 +443,8 @@ impl Collector {
                         engine,
                         additions,
                         health: Health::new(at.now),
+                        looked: at.now,
+                        replacement: None,
                     }),
                     None,
                 )
@@ -378,9 +458,16 @@ impl Collector {
                 }
                 (Phase::Held { retry: Due { at: at.now + HELD, slack: HELD }, reason }, None)
             }
+            CollectorEvent::Unknown => {
+                out.push(Action::Learn);
+                (Phase::Learning, None)
+            }
             // The wanted config is compared again when the start has been answered.
             CollectorEvent::Due
             | CollectorEvent::Restart
+            | CollectorEvent::Learned
+            | CollectorEvent::Looked(_)
+            | CollectorEvent::ProgramTried { .. }
             | CollectorEvent::LeaderEnded { .. }
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Probed { .. }
@@ -411,7 +498,11 @@ impl Collector {
                 if run.health.begin(at.now) {
                     out.push(Action::Probe(run.pid));
                 }
-                (Phase::Up(run), None)
+                self.up_look(run, at.now, out)
+            }
+            CollectorEvent::Looked(other) => (Phase::Up(self.up_looked(run, other, at.now, out)), None),
+            CollectorEvent::ProgramTried { program, trial } => {
+                (Phase::Up(self.up_tried(run, program, trial, at.now, out)), None)
             }
             CollectorEvent::Probed { pid, probe } if pid == run.pid => self.up_probed(run, probe, at, out),
             CollectorEvent::LeaderEnded { pid } if pid == run.pid => {
@@ -423,6 +514,8 @@ impl Collector {
             CollectorEvent::Restart => (self.stop(run, None, at.now, out), None),
             // These concern an earlier run, or no collector that is up.
             CollectorEvent::Probed { .. }
+            | CollectorEvent::Unknown
+            | CollectorEvent::Learned
             | CollectorEvent::LeaderEnded { .. }
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Spawned(_) => (Phase::Up(run), None),
@@ -431,6 +524,64 @@ impl Collector {
                 (self.hurry(phase, at.now, out), None)
             }
         }
+    }
+
+    /// Looks at the program on disk, and changes to another one that takes the config. A config in its probation is not
+    /// disturbed: it would be blamed for what the other program does.
+    fn up_look(&mut self, mut run: Run, now: Instant, out: &mut Vec<Action>) -> (Phase, Option<RunFailure>) {
+        if self.on_trial == Some(run.config) {
+            return (Phase::Up(run), None);
+        }
+        let ready = run.replacement.is_some_and(|it| it.state == ReplacementState::Ready);
+        if ready && self.on_replaced == OnReplaced::Restart {
+            return (self.stop(run, None, now, out), None);
+        }
+        if now >= run.looked + LOOK_EVERY {
+            run.looked = now;
+            out.push(Action::LookAtProgram);
+        }
+        (Phase::Up(run), None)
+    }
+
+    fn up_looked(&self, mut run: Run, other: Option<u64>, now: Instant, out: &mut Vec<Action>) -> Run {
+        let Some(program) = other else {
+            run.replacement = None;
+            return run;
+        };
+        let ask = match run.replacement {
+            Some(Replacement { program: known, state }) if known == program => match state {
+                ReplacementState::Asked | ReplacementState::Ready | ReplacementState::Refused => false,
+                ReplacementState::Unable(until) => now >= until,
+            },
+            Some(_) | None => true,
+        };
+        if ask {
+            run.replacement = Some(Replacement { program, state: ReplacementState::Asked });
+            out.push(Action::TryProgram { config: run.config, program });
+        }
+        run
+    }
+
+    fn up_tried(&self, mut run: Run, program: u64, trial: ProgramTrial, now: Instant, out: &mut Vec<Action>) -> Run {
+        let config = run.config;
+        let asked = Replacement { program, state: ReplacementState::Asked };
+        let Some(replacement) = run.replacement.as_mut().filter(|it| **it == asked) else { return run };
+        replacement.state = match trial {
+            ProgramTrial::Takes(version) => {
+                let starts = self.on_replaced == OnReplaced::Restart;
+                out.push(Action::Tell(Notice::ProgramReplaced { config, version, starts }));
+                ReplacementState::Ready
+            }
+            ProgramTrial::Refuses(why) => {
+                out.push(Action::Tell(Notice::ProgramRefuses { config, why }));
+                ReplacementState::Refused
+            }
+            ProgramTrial::Unable(why) => {
+                out.push(Action::Tell(Notice::ProgramNotAsked { why, delay: ASK_AGAIN }));
+                ReplacementState::Unable(now + ASK_AGAIN)
+            }
+        };
+        run
     }
 
     fn up_probed(
@@ -498,6 +649,10 @@ impl Collector {
             | CollectorEvent::LeaderEnded { .. }
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Spawned(_)
+            | CollectorEvent::Unknown
+            | CollectorEvent::Learned
+            | CollectorEvent::Looked(_)
+            | CollectorEvent::ProgramTried { .. }
             | CollectorEvent::Probed { .. }
             | CollectorEvent::Restart => kill_at,
         };
@@ -538,6 +693,10 @@ impl Collector {
             | CollectorEvent::LeaderEnded { .. }
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Spawned(_)
+            | CollectorEvent::Unknown
+            | CollectorEvent::Learned
+            | CollectorEvent::Looked(_)
+            | CollectorEvent::ProgramTried { .. }
             | CollectorEvent::Probed { .. }
             | CollectorEvent::Restart => same,
         }
@@ -614,11 +773,11 @@ impl Collector {
         Phase::Waiting { until }
     }
 
-    fn start(&mut self, config: ConfigHash, now: Instant, out: &mut Vec<Action>) -> Phase {
+    fn start(&mut self, config: ConfigHash, only_known: bool, now: Instant, out: &mut Vec<Action>) -> Phase {
         self.last_start = Some(now);
         self.engine_at_start = self.engine;
         let (without_engine, without_additions) = (self.engine == Presence::Away, self.without_additions);
-        out.push(Action::Spawn { config, without_engine, without_additions });
+        out.push(Action::Spawn { config, without_engine, without_additions, only_known });
         Phase::Starting { config }
     }
 
@@ -636,6 +795,7 @@ impl Collector {
             Phase::Idle
             | Phase::Held { .. }
             | Phase::Waiting { .. }
+            | Phase::Learning
             | Phase::Starting { .. }
             | Phase::Up(_)
             | Phase::Ending { .. } => phase,

@@ -36,6 +36,9 @@ pub enum Notice {
     CollectorStopped { pid: u32, how: String },
     CollectorKilled { pid: u32, after: Duration },
     LeaderEnded { pid: u32 },
+    ProgramReplaced { config: ConfigHash, version: String, starts: bool },
+    ProgramRefuses { config: ConfigHash, why: String },
+    ProgramNotAsked { why: String, delay: Duration },
     RestartPlanned { restart: u32, delay: Duration },
     PortStolen,
     ConfigOffered { hash: ConfigHash },
@@ -92,6 +95,7 @@ impl Notice {
             | Self::SourceBack { .. }
             | Self::SourceServesAgain { .. }
             | Self::RestartAsked
+            | Self::ProgramReplaced { .. }
             | Self::StopAsked
             | Self::ExportBack
             | Self::AlertResolved { .. }
@@ -105,6 +109,8 @@ impl Notice {
             | Self::CollectorHeld { .. }
             | Self::CollectorHung { .. }
             | Self::CollectorExited { .. }
+            | Self::ProgramRefuses { .. }
+            | Self::ProgramNotAsked { .. }
             | Self::LeaderEnded { .. }
             | Self::CollectorKilled { .. }
             | Self::RestartPlanned { .. }
@@ -163,6 +169,8 @@ impl Notice {
             Self::FallbackServes { .. } => "otelet.source.fallback",
             Self::SourceServesAgain { .. } => "otelet.source.returned",
             Self::RestartAsked => "otelet.collector.restart_asked",
+            Self::ProgramReplaced { .. } => "otelet.collector.replaced",
+            Self::ProgramRefuses { .. } => "otelet.collector.replacement_refused",
             Self::ExportFailed { .. } => "otelet.export.lost",
             Self::ExportBack => "otelet.export.back",
             Self::EngineWatched { .. } => "otelet.docker.watched",
@@ -175,6 +183,7 @@ impl Notice {
             Self::ExchangeFailed { news: false, .. }
             | Self::EngineLost { news: false, .. }
             | Self::LeaderEnded { .. }
+            | Self::ProgramNotAsked { .. }
             | Self::RestartPlanned { .. }
             | Self::PortStolen
             | Self::TrialBegins { .. }
@@ -209,6 +218,8 @@ impl Notice {
             | Self::AdditionsLeftOut { config: hash }
             | Self::EngineLeftOut { config: hash }
             | Self::EngineReadAgain { config: hash }
+            | Self::ProgramReplaced { config: hash, .. }
+            | Self::ProgramRefuses { config: hash, .. }
             | Self::CannotValidate { hash, .. } => Some(*hash),
             Self::ExchangeFailed { running, .. } => *running,
             Self::OrphanFound { .. }
@@ -218,6 +229,7 @@ impl Notice {
             | Self::CollectorHung { .. }
             | Self::CollectorExited { .. }
             | Self::CollectorStopped { .. }
+            | Self::ProgramNotAsked { .. }
             | Self::LeaderEnded { .. }
             | Self::CollectorKilled { .. }
             | Self::RestartPlanned { .. }
@@ -279,6 +291,24 @@ impl fmt::Display for Notice {
             Self::LeaderEnded { pid } => {
                 write!(f, "collector {pid} has ended, and what it started still runs; asking that to end")
             }
+            Self::ProgramReplaced { config, version, starts } => {
+                let version = if version.is_empty() { "" } else { &format!(", version {version},") };
+                let next = match starts {
+                    true => "starting it",
+                    false => "it runs from the next start on (collector.on_replaced: wait)",
+                };
+                write!(f, "the collector's program was replaced; the new one{version} takes config {config}: {next}")
+            }
+            Self::ProgramRefuses { config, why } => write!(
+                f,
+                "the collector's program was replaced, and the new one refuses config {config}: {why}; the one that runs \
+                 goes on until it ends"
+            ),
+            Self::ProgramNotAsked { why, delay } => write!(
+                f,
+                "the collector's program was replaced, and the new one cannot be asked: {why}; next try in {}",
+                seconds(*delay)
+            ),
             Self::RestartPlanned { restart, delay } => write!(f, "collector restart {restart} in {}", seconds(*delay)),
             Self::PortStolen => f.write_str(
                 "somebody took the port picked for the collector's health_check; starting it with another one",

@@ -404,6 +404,11 @@ impl Rollout {
         format!("{number} refused configs may be tried again when they are offered")
     }
 
+    /// Writes the record again, for what is on disk beside it.
+    pub fn record_again(&mut self, out: &mut Vec<Action>) {
+        self.write(out);
+    }
+
     /// The collector is run in another way from now on, so it may take what it refused. What a person rolled back stays
     /// refused.
     pub fn reconsider(&mut self, out: &mut Vec<Action>) {

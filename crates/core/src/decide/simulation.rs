@@ -18,41 +18,45 @@
 //! 5. Two signals to stop within 50 ms count as one, and the collector gets its time to end. Two signals further apart
 //!    end it at once.
 //!
+//! 6. A program is asked before it is started, also one that took the place of another, unless it cannot be asked. A
+//!    replaced program that takes the config runs soon; with `collector.on_replaced: wait` nothing is stopped for it, and
+//!    a config in its probation is never disturbed.
+//!
 //! Configs:
 //!
-//! 6. A config becomes the last good one only after it was healthy throughout its probation.
-//! 7. A refused config is not tried again until another one is offered, a person asks, or the collector is run in another
+//! 7. A config becomes the last good one only after it was healthy throughout its probation.
+//! 8. A refused config is not tried again until another one is offered, a person asks, or the collector is run in another
 //!    way.
-//! 8. Soon after the last disturbance the newest good config runs, and the report says so.
-//! 9. A config whose body is torn or lost runs again soon, while its source offers it.
-//! 10. One source is asked at a time, and each round begins with the first. Another source is asked only after all
+//! 9. Soon after the last disturbance the newest good config runs, and the report says so.
+//! 10. A config whose body is torn or lost runs again soon, while its source offers it.
+//! 11. One source is asked at a time, and each round begins with the first. Another source is asked only after all
 //!     before it failed in the same round, and only while the first has never answered or was silent for the time of
 //!     the settings. A round begins no earlier than one poll interval after an answer, or half a second after a
 //!     failure, unless a person or a server asks for it.
-//! 11. While the first source is silent, the config of the first other source that answers runs soon. The first source
+//! 12. While the first source is silent, the config of the first other source that answers runs soon. The first source
 //!     serves again with the first poll that it answers, and its config runs soon.
 //!
 //! Reports and the disk:
 //!
-//! 12. Every exchange carries a report, and the report is true: the config that it calls effective is running.
-//! 13. Each decision is on disk soon after the disk works again.
+//! 13. Every exchange carries a report, and the report is true: the config that it calls effective is running.
+//! 14. Each decision is on disk soon after the disk works again.
 //!
 //! Time:
 //!
-//! 14. The agent always has a deadline, at most an hour away, and acting on it moves it on.
-//! 15. A service manager gets a sign of life at least twice within the time for which it waits for one.
-//! 16. The host is sampled at least as often as the settings say, also after they change.
+//! 15. The agent always has a deadline, at most an hour away, and acting on it moves it on.
+//! 16. A service manager gets a sign of life at least twice within the time for which it waits for one.
+//! 17. The host is sampled at least as often as the settings say, also after they change.
 //!
 //! Exports, alerts, checks and the Docker engine:
 //!
-//! 17. At most one export is under way, none goes to a collector that does not run, and a waiting event is exported
+//! 18. At most one export is under way, none goes to a collector that does not run, and a waiting event is exported
 //!     soon.
-//! 18. An alert fires only after its value was bad for the whole time of the settings. Firing and resolution alternate,
+//! 19. An alert fires only after its value was bad for the whole time of the settings. Firing and resolution alternate,
 //!     over the life of many agents. Soon after the value is good again the alert is resolved, and the webhook knows
 //!     it.
-//! 19. A webhook that shows its clock gets times by that clock.
-//! 20. No check is under way twice, and only a few checks that have not stalled are under way together.
-//! 21. One stream of the engine's events is open at a time, and one listing is under way at a time, never without the
+//! 20. A webhook that shows its clock gets times by that clock.
+//! 21. No check is under way twice, and only a few checks that have not stalled are under way together.
+//! 22. One stream of the engine's events is open at a time, and one listing is under way at a time, never without the
 //!     stream. The stream is open again soon after the engine is back. A config that reads the engine is never refused
 //!     or rolled back because the engine is away.
 
@@ -169,6 +173,8 @@ struct Process {
     /// Whether it will end before it is healthy.
     doomed: bool,
     additions: Additions,
+    /// The program that it was started from.
+    program: u64,
     /// Whether the agent knows that it was healthy.
     known_healthy: bool,
 }
@@ -186,6 +192,9 @@ struct World {
     stream: bool,
     rounds: Rounds,
     binary_missing: bool,
+    /// The collector's program on disk, by number, and the one that the agent asked last.
+    program: u64,
+    asked: Option<u64>,
     /// Whether a collector with additions ends at its start.
     deadly_additions: bool,
     /// Whether the last collector had additions, if it ended at its start.
@@ -244,6 +253,8 @@ impl World {
             stream: false,
             rounds,
             binary_missing: false,
+            program: 0,
+            asked: None,
             deadly_additions: seed.is_multiple_of(3),
             ended_at_start: None,
             processes: BTreeMap::new(),
@@ -296,8 +307,9 @@ impl World {
     }
 
     fn disturb(&mut self) {
-        match self.below(25) {
+        match self.below(27) {
             24 => self.end_leader(),
+            25 | 26 => self.program += 1,
             22 if self.tells_date() => {
                 self.receiver_ahead = [0, 20, -45, 3_600, -86_400, 604_800][self.below(6) as usize]
             }
@@ -434,6 +446,8 @@ impl World {
 
     /// Kills the agent as by SIGKILL and starts another one from the disk. Its collector may live on.
     fn kill_agent(&mut self) {
+        // What it has asked may not be on disk.
+        self.asked = self.asked.filter(|_| self.disk_full);
         self.pending.retain(|(_, event)| matches!(event, Event::Collector(CollectorEvent::Exited { .. })));
         let orphan = self.processes.keys().next().copied();
         let dice = self.below(u64::MAX);
@@ -603,12 +617,31 @@ impl World {
             assert!(self.now < end, "{}: not back: {:#?}", self.seed, self.agent);
             self.let_time_pass();
         }
+        self.program_calms_down(end);
         let sent = self.agent.report().exports.sent;
         self.feed(Event::ExportQueued);
         while self.agent.report().exports.sent == sent {
             assert!(self.now < end, "{}: never exported: {:#?}", self.seed, self.agent);
             self.let_time_pass();
         }
+    }
+
+    /// A program that takes every config takes the place of the one that runs.
+    fn program_calms_down(&mut self, end: Instant) {
+        self.program = (self.program / REFUSING + 1) * REFUSING;
+        let starts = self.next_pid;
+        let waits = self.params().on_replaced == OnReplaced::Wait;
+        let limit = if waits { self.now + Duration::from_secs(180) } else { end };
+        while self.now < limit {
+            let runs = self.processes.values().any(|process| process.program == self.program);
+            if runs && is_back(&self.agent, hash(200)) {
+                break;
+            }
+            self.let_time_pass();
+        }
+        let replaced = self.processes.values().any(|process| process.program == self.program);
+        assert_eq!(replaced, !waits, "{}: {:#?}", self.seed, self.agent);
+        assert!(!waits || starts == self.next_pid, "{}: it is stopped and was to wait", self.seed);
     }
 
     fn alerts_calm_down(&mut self) {
@@ -694,6 +727,9 @@ fn is_back(agent: &Agent, config: ConfigHash) -> bool {
     report.status == RemoteConfigStatus::Applied && report.effective == Some(config) && well
 }
 
+/// Each so many programs one refuses all configs: the last before a multiple.
+const REFUSING: u64 = 5;
+
 /// Values of a gauge above this are bad; the alert fires after this time.
 const BAD: f64 = 10.0;
 const LASTING: Duration = Duration::from_secs(40);
@@ -745,6 +781,7 @@ fn params(seed: u64) -> Params {
         fallback_after: FALLBACK_AFTER,
         poll_every: POLL_EVERY,
         stop_timeout: STOP_TIMEOUT,
+        on_replaced: if seed.is_multiple_of(5) { OnReplaced::Wait } else { OnReplaced::Restart },
         probation: PROBATION,
         report_every: Some(Duration::from_secs(300)),
         watchdog: Some(WATCHDOG),

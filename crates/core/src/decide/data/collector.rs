@@ -46,6 +46,27 @@ pub struct SpawnFailure {
     pub reason: String,
 }
 
+/// What happens when the collector's program is replaced and the new one takes the config that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnReplaced {
+    /// The new program is started.
+    #[default]
+    Restart,
+    /// The running one goes on until it is started anew for another reason.
+    Wait,
+}
+
+/// What a collector's program answers about a config.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ProgramTrial {
+    /// It takes the config; this is its version, or nothing.
+    Takes(String),
+    /// It refuses the config, for this reason.
+    Refuses(String),
+    /// It could not be asked, for this reason.
+    Unable(String),
+}
+
 /// The end of a collector process.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Exit {
@@ -75,6 +96,21 @@ pub enum CollectorEvent {
     Due,
     /// The answer to `Action::Spawn`.
     Spawned(Result<Child, SpawnFailure>),
+    /// The answer to `Action::Spawn` if another program lies on disk than the one that was asked last. Nothing was started.
+    Unknown,
+    /// The answer to `Action::Learn`: the program on disk was asked, or cannot be asked. Also if more became known of the
+    /// one that runs.
+    Learned,
+    /// The answer to `Action::LookAtProgram`: a number for the program on disk if it is another one than the one that
+    /// runs.
+    Looked(Option<u64>),
+    /// The answer to `Action::TryProgram`.
+    ProgramTried {
+        /// The number of the program that was asked.
+        program: u64,
+        /// Its answer.
+        trial: ProgramTrial,
+    },
     /// The process that was started has ended, and others that it started still run, as behind a script without `exec`.
     LeaderEnded {
         /// The process id, which may be that of an earlier collector.

@@ -346,15 +346,24 @@ fn refusal(script: &Script, configs: &[Config]) -> Option<String> {
             let id = id.as_str().unwrap_or_default();
             let kind = id.split('/').next().unwrap_or_default();
             if !have.iter().any(|known| known == kind) {
-                let receivers = match value["receivers"]["otelet_probe"].is_null() {
-                    true => "",
-                    false => {
-                        "\n'receivers' unknown type: \"otelet_probe\" for id: \"otelet_probe\" (valid values: [otlp])"
-                    }
-                };
+                // A component with an old name beside its new one is in no list of `components`.
+                let valid = [
+                    ("receivers", "otlp file_log filelog"),
+                    ("processors", "batch"),
+                    ("exporters", "otlp_http otlphttp debug"),
+                    ("connectors", ""),
+                ];
+                let asked = valid.iter().filter(|(section, _)| !value[*section]["otelet_probe"].is_null());
+                let more: String = asked
+                    .map(|(section, names)| {
+                        format!(
+                            "\n'{section}' unknown type: \"otelet_probe\" for id: \"otelet_probe\" (valid values: [{names}])"
+                        )
+                    })
+                    .collect();
                 return Some(format!(
                     "failed to get config: cannot unmarshal the configuration: decoding failed due to the following \
-                     error(s):\n\n'extensions' unknown type: \"{kind}\" for id: \"{id}\" (valid values: [{}]){receivers}",
+                     error(s):\n\n'extensions' unknown type: \"{kind}\" for id: \"{id}\" (valid values: [{}]){more}",
                     have.join(" ")
                 ));
             }

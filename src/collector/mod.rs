@@ -63,6 +63,9 @@ const LAST_WORDS_KEPT: usize = 8 * 1024;
 /// The same for the list of components: the largest distributions print some 60 KB.
 const COMPONENTS_KEPT: usize = 256 * 1024;
 
+/// The section that the agent adds to the list of components.
+pub const VALID_VALUES: &str = "valid_values";
+
 /// What tells the program on disk from another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp {
@@ -134,17 +137,41 @@ impl Launcher {
         Ok(Binary { stamp, behind: None, version, capabilities: self.capabilities().await? })
     }
 
-    /// Asks the collector for its components. It prints YAML, some kilobytes.
+    /// Asks the collector for its components. It prints YAML, some kilobytes. A last section, [`VALID_VALUES`], has the
+    /// names that it takes: `components` leaves out every component that has an old name beside its new one.
     ///
     /// # Errors
     ///
     /// In words, if it cannot be asked.
     pub async fn components(&self) -> Result<String, String> {
         let (status, output) = self.ask(&["components".as_ref()], COMPONENTS_KEPT).await?;
-        match status.success() {
-            true => Ok(String::from_utf8_lossy(&output).into_owned()),
-            false => Err(config::last_words(&output)),
+        if !status.success() {
+            return Err(config::last_words(&output));
         }
+        let mut printed = String::from_utf8_lossy(&output).into_owned();
+        match self.valid_values().await {
+            Ok(valid) => printed += &valid,
+            Err(why) => log::debug!("the collector's components are as it prints them: {why}"),
+        }
+        Ok(printed)
+    }
+
+    /// The names that the collector takes, as YAML.
+    async fn valid_values(&self) -> Result<String, String> {
+        let path = self.runtime_dir.join("components.yaml");
+        self.write_for_collector(&path, config::COMPONENTS_PROBE.as_bytes())?;
+        let asked = self.ask(&["validate".as_ref(), "--config".as_ref(), path.as_os_str()], COMPONENTS_KEPT).await;
+        let _ = fs::remove_file(&path);
+        let (_, output) = asked?;
+        let output = String::from_utf8_lossy(&output);
+        let mut text = format!("{VALID_VALUES}:\n");
+        for section in ["receivers", "processors", "exporters", "connectors", "extensions"] {
+            let mut names: Vec<_> =
+                config::valid_values(&output, section).map(|name| config::quoted(name, false)).collect();
+            names.sort();
+            text += &format!("    {section}: [{}]\n", names.join(", "));
+        }
+        Ok(text)
     }
 
     async fn capabilities(&self) -> Result<Capabilities, String> {

@@ -1,5 +1,6 @@
 //! A scripted program that stands in for the collector in the promises. It takes the collector's command line and obeys
-//! the `# fake: WORD` comment lines of its first config, so that a test's config is otherwise an ordinary one.
+//! the `# fake: WORD` comment lines of its configs, so that a test's config is otherwise an ordinary one. The journal names
+//! the first config that is none of `collector.local`.
 //!
 //! | line | what it does |
 //! |---|---|
@@ -18,15 +19,20 @@
 //! | `sd-notify` | says `READY=1` and `WATCHDOG=1` on `NOTIFY_SOCKET` |
 //! | `hold FILE` | holds as many MiB of memory as the file says, from one look at it to the next |
 //! | `refuse TEXT` | `validate` and a start end with 1 and `Error: TEXT` |
+//! | `gate NAME` | the same unless an argument switches this feature gate on |
+//! | `wants NAME` | the same unless a config has the comment `# provides NAME` |
 //! | `validate-takes TIME`, `validate-hang` | `validate` answers late or never |
 //!
-//! Like the collector it ends with 1 at its start if a pipeline has the receiver `docker_stats` and no program listens
-//! at its `endpoint`. It ends by itself after 300 s with 98; a mistake in its arguments or script ends it with 99.
+//! Like the collector it wants a pipeline, unless `service.AllowNoPipelines` is switched on, and `components` takes no
+//! flag. It ends with 1 at its start if a pipeline has the receiver `docker_stats` and no program listens at its
+//! `endpoint`. It ends by itself after 300 s with 98; a mistake in its arguments or script ends it with 99.
 //!
 //! | variable | meaning |
 //! |---|---|
 //! | `FAKE_EXTENSIONS` | the list of extensions that it has (`health_check file_storage`) |
 //! | `FAKE_DIES_OF` | the end of an argument with which it ends at its start, though `validate` accepts it |
+//! | `FAKE_VERSION` | the version that it prints (`0.0.1`) |
+//! | `FAKE_UNKNOWN` | a flag that `validate` does not know |
 //! | `FAKE_JOURNAL` | a file that gets a line per event |
 //!
 //! The lines of the journal: `UNIX-MS PID start PATH LABEL` (LABEL is the config's first other comment, or its SHA-256),
@@ -62,7 +68,12 @@ fn command(begun: Instant) -> Result<i32, String> {
     let mut arguments = env::args().skip(1).peekable();
     let verb = arguments.next_if(|first| !first.starts_with("--config"));
     match verb.as_deref() {
-        Some("--version" | "-v") => println!("fake-collector version 0.0.1"),
+        Some("--version" | "-v") => {
+            println!("fake-collector version {}", env::var("FAKE_VERSION").unwrap_or_else(|_| "0.0.1".to_owned()))
+        }
+        Some("components") if arguments.peek().is_some() => {
+            return Ok(fail(&format!("unknown flag: {}", arguments.next().unwrap_or_default())));
+        }
         Some("components") => println!("extensions:\n    - name: {}", extensions().join("\n    - name: ")),
         Some("--grandchild") => {
             if arguments.next().as_deref() == Some("deaf") {
@@ -70,9 +81,15 @@ fn command(begun: Instant) -> Result<i32, String> {
             }
             thread::sleep(Duration::from_secs(60));
         }
+        Some("validate")
+            if env::args().any(|argument| env::var("FAKE_UNKNOWN").is_ok_and(|name| argument.starts_with(&name))) =>
+        {
+            return Ok(fail(&format!("unknown flag: {}", env::var("FAKE_UNKNOWN").unwrap_or_default())));
+        }
         Some("validate") | None => {
             let configs = read_configs(arguments)?;
-            let script = Script::parse(&configs[0].text)?;
+            let text: String = configs.iter().map(|config| format!("{}\n", config.text)).collect();
+            let script = Script::parse(&text)?;
             return match verb {
                 Some(_) => Ok(validate(&script, &configs)),
                 None => run(&script, &configs, begun),
@@ -85,7 +102,7 @@ fn command(begun: Instant) -> Result<i32, String> {
 
 fn validate(script: &Script, configs: &[Config]) -> i32 {
     let _deaf = script.ignore_sigterm.then(on_terminate);
-    journal(&format!("validate {}", configs[0].path));
+    journal(&format!("validate {}", main_config(configs).path));
     thread::sleep(script.validate_takes.min(LIFETIME));
     if script.validate_takes >= LIFETIME {
         return 98;
@@ -98,12 +115,22 @@ fn validate(script: &Script, configs: &[Config]) -> i32 {
 
 fn run(script: &Script, configs: &[Config], begun: Instant) -> Result<i32, String> {
     let terminated = on_terminate();
-    journal(&format!("start {} {}", configs[0].path, configs[0].label()));
+    let main = main_config(configs);
+    journal(&format!("start {} {}", main.path, main.label()));
     let code = live(script, configs, begun, &terminated);
     if let Ok(code) = code {
         journal(&format!("exit {code}"));
     }
     code
+}
+
+/// The first config that is none of the host's own.
+fn main_config(configs: &[Config]) -> &Config {
+    let is_local = |config: &&Config| {
+        let name = config.path.rsplit(['/', '\\']).next().unwrap_or_default();
+        name.starts_with("local-") || name.starts_with("validate-local-")
+    };
+    configs.iter().find(|config| !is_local(config)).unwrap_or(&configs[0])
 }
 
 fn live(script: &Script, configs: &[Config], begun: Instant, terminated: &AtomicBool) -> Result<i32, String> {
@@ -278,8 +305,9 @@ fn missing_engine(configs: &[Config]) -> Option<String> {
 
 /// The agent's own receiver, if the overlay has one.
 fn receiver(configs: &[Config]) -> Option<std::io::Result<TcpListener>> {
-    let value = configs.get(1)?.value.as_ref().ok()?;
-    let endpoint = value["receivers"]["otlp/otelet"]["protocols"]["http"]["endpoint"].as_str()?;
+    let values = configs.iter().filter_map(|config| config.value.as_ref().ok());
+    let mut endpoints = values.map(|value| &value["receivers"]["otlp/otelet"]["protocols"]["http"]["endpoint"]);
+    let endpoint = endpoints.find_map(Value::as_str)?;
     Some(TcpListener::bind(endpoint))
 }
 
@@ -320,6 +348,9 @@ fn refusal(script: &Script, configs: &[Config]) -> Option<String> {
     if let Some(text) = &script.refuse {
         return Some(text.clone());
     }
+    if let Some(name) = script.gate.as_ref().filter(|name| !gate(name)) {
+        return Some(format!("this needs the feature gate {name}"));
+    }
     let have = extensions();
     for config in configs {
         let value = match &config.value {
@@ -335,26 +366,53 @@ fn refusal(script: &Script, configs: &[Config]) -> Option<String> {
             let id = id.as_str().unwrap_or_default();
             let kind = id.split('/').next().unwrap_or_default();
             if !have.iter().any(|known| known == kind) {
-                let receivers = match value["receivers"]["otelet_probe"].is_null() {
-                    true => "",
-                    false => {
-                        "\n'receivers' unknown type: \"otelet_probe\" for id: \"otelet_probe\" (valid values: [otlp])"
-                    }
-                };
+                // A component with an old name beside its new one is in no list of `components`.
+                let valid = [
+                    ("receivers", "otlp file_log filelog"),
+                    ("processors", "batch"),
+                    ("exporters", "otlp_http otlphttp debug"),
+                    ("connectors", ""),
+                ];
+                let asked = valid.iter().filter(|(section, _)| !value[*section]["otelet_probe"].is_null());
+                let more: String = asked
+                    .map(|(section, names)| {
+                        format!(
+                            "\n'{section}' unknown type: \"otelet_probe\" for id: \"otelet_probe\" (valid values: [{names}])"
+                        )
+                    })
+                    .collect();
                 return Some(format!(
                     "failed to get config: cannot unmarshal the configuration: decoding failed due to the following \
-                     error(s):\n\n'extensions' unknown type: \"{kind}\" for id: \"{id}\" (valid values: [{}]){receivers}",
+                     error(s):\n\n'extensions' unknown type: \"{kind}\" for id: \"{id}\" (valid values: [{}]){more}",
                     have.join(" ")
                 ));
             }
         }
     }
+    for config in configs {
+        for line in config.text.lines().filter_map(|line| line.trim().strip_prefix("# fake: wants ")) {
+            if !configs.iter().any(|other| other.text.contains(&format!("# provides {line}"))) {
+                return Some(format!("references exporter {line:?} which is not configured"));
+            }
+        }
+    }
     let pipelines =
         configs.iter().filter_map(|config| config.value.as_ref().ok()).map(|value| &value["service"]["pipelines"]);
-    if !pipelines.into_iter().any(|value| value.is_string() || value.as_mapping().is_some_and(|map| !map.is_empty())) {
+    let wants_pipelines = !gate("service.AllowNoPipelines");
+    if wants_pipelines
+        && !pipelines
+            .into_iter()
+            .any(|value| value.is_string() || value.as_mapping().is_some_and(|map| !map.is_empty()))
+    {
         return Some("service::pipelines: service must have at least one pipeline".to_owned());
     }
     None
+}
+
+/// Whether an argument switches this feature gate on.
+fn gate(name: &str) -> bool {
+    let mut lists = env::args().filter_map(|argument| Some(argument.strip_prefix("--feature-gates=")?.to_owned()));
+    lists.any(|list| list.split(',').any(|gate| gate.strip_prefix('+').unwrap_or(gate) == name))
 }
 
 /// The endpoint of the health check: of the overlay's extension if there is one, otherwise of the body's.
@@ -427,6 +485,7 @@ struct Script {
     sd_notify: bool,
     hold: Option<String>,
     refuse: Option<String>,
+    gate: Option<String>,
     validate_takes: Duration,
 }
 
@@ -470,6 +529,8 @@ impl Script {
             "sd-notify" => self.sd_notify = true,
             "hold" => self.hold = Some(rest.to_owned()),
             "refuse" => self.refuse = Some(rest.to_owned()),
+            "wants" => {}
+            "gate" => self.gate = Some(rest.to_owned()),
             "validate-takes" => self.validate_takes = time(rest)?,
             "validate-hang" => self.validate_takes = Duration::MAX,
             _ => return None,

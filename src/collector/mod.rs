@@ -3,19 +3,24 @@
 //! All of this runs on the main thread: a child ends with the thread that started it.
 
 mod find;
+mod local;
 mod probe;
 mod running;
 
+pub use local::look;
 pub use probe::Prober;
 pub use running::Running;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use smol::future::{self, FutureExt as _};
@@ -23,14 +28,17 @@ use smol::future::{self, FutureExt as _};
 use crate::log::{Relay, Tail};
 use crate::os::{self, Adoption, Command, Launch, NotifySocket, Output};
 use crate::settings::{CollectorLog, CollectorSettings};
-use crate::store::{self, Binary, Store, StoreError};
-use otelet_config::{self as config, Capabilities, Inspection, Overlay, Witness};
+use crate::store::{self, Binary, Layers, LocalFile, Store, StoreError};
+use otelet_config::{self as config, Capabilities, Inspection, Overlay, Refusal, Witness};
 use otelet_core::decide::{Additions, Child, ConfigHash, EngineUse, SpawnFailure, Verdict};
 use otelet_core::telemetry::HostIdentity;
 use otelet_core::units::format_time;
 
 /// The environment variable by which an agent recognises a collector that an earlier agent left.
 pub const MARKER: &str = "OTELET_COLLECTOR_OF";
+
+/// The environment variable by which everything is recognised that one run of the collector has started.
+const RUN: &str = "OTELET_COLLECTOR_RUN";
 
 /// The agent's instance uid, for configs to use.
 const INSTANCE_UID: &str = "OTELET_INSTANCE_UID";
@@ -46,11 +54,26 @@ const MORE: &str = "more.yaml";
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
+/// Counts the runs of this agent.
+static RUNS: AtomicU32 = AtomicU32::new(0);
+
 /// How much of the end of an answer is kept, in bytes: an error comes last.
 const LAST_WORDS_KEPT: usize = 8 * 1024;
 
 /// The same for the list of components: the largest distributions print some 60 KB.
 const COMPONENTS_KEPT: usize = 256 * 1024;
+
+/// The section that the agent adds to the list of components.
+pub const VALID_VALUES: &str = "valid_values";
+
+/// What tells the program on disk from another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// Of the file that a start would run.
+    pub file: String,
+    /// The same with everything else that its answers may depend on.
+    pub all: String,
+}
 
 /// Everything that is needed to start a collector, or to ask it something.
 #[derive(Debug, Clone)]
@@ -74,6 +97,8 @@ pub struct Launcher {
     pub runtime_dir: PathBuf,
     /// The body that was inspected last: a restart need not parse it again.
     pub inspected: Rc<RefCell<Option<(ConfigHash, Inspection)>>>,
+    /// The files of `collector.local`, as the collector gets them.
+    pub layers: Rc<RefCell<Layers>>,
     /// Processes that a task waits for. PID 1 must not reap them.
     pub children: Rc<RefCell<BTreeSet<u32>>>,
     /// Whether the collector takes the agent's exports.
@@ -90,12 +115,16 @@ impl Launcher {
         find::program(&self.settings.path)
     }
 
-    /// Path, size and time of change of the binary: they tell it from another one without running it.
-    pub fn stamp(&self) -> Option<String> {
+    /// The program on disk: what tells it from another one without running it. None if there is none.
+    pub fn stamp(&self) -> Option<Stamp> {
         let program = self.program().ok()?;
-        let metadata = fs::metadata(&program).ok()?;
-        let changed = metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-        Some(format!("{} {} {}.{:09}", program.display(), metadata.len(), changed.as_secs(), changed.subsec_nanos()))
+        let (content, status) = os::stamp(&program).ok()?;
+        // A feature gate may change its answers.
+        let mut asked = DefaultHasher::new();
+        self.settings.args.hash(&mut asked);
+        let file = format!("{} {content}", program.display());
+        let all = format!("{file} {status} {:016x}", asked.finish());
+        Some(Stamp { file, all })
     }
 
     /// Asks the collector for its version and for its health extensions.
@@ -104,23 +133,47 @@ impl Launcher {
     ///
     /// In words, if it cannot be asked.
     pub async fn binary(&self) -> Result<Binary, String> {
-        let stamp = self.stamp().unwrap_or_default();
+        let stamp = self.stamp().map(|stamp| stamp.all).unwrap_or_default();
         let (_, output) = self.ask(&["--version".as_ref()], LAST_WORDS_KEPT).await?;
         let version = version(&String::from_utf8_lossy(&output));
-        Ok(Binary { stamp, version, capabilities: self.capabilities().await? })
+        Ok(Binary { stamp, behind: None, version, capabilities: self.capabilities().await? })
     }
 
-    /// Asks the collector for its components. It prints YAML, some kilobytes.
+    /// Asks the collector for its components. It prints YAML, some kilobytes. A last section, [`VALID_VALUES`], has the
+    /// names that it takes: `components` leaves out every component that has an old name beside its new one.
     ///
     /// # Errors
     ///
     /// In words, if it cannot be asked.
     pub async fn components(&self) -> Result<String, String> {
         let (status, output) = self.ask(&["components".as_ref()], COMPONENTS_KEPT).await?;
-        match status.success() {
-            true => Ok(String::from_utf8_lossy(&output).into_owned()),
-            false => Err(config::last_words(&output)),
+        if !status.success() {
+            return Err(config::last_words(&output));
         }
+        let mut printed = String::from_utf8_lossy(&output).into_owned();
+        match self.valid_values().await {
+            Ok(valid) => printed += &valid,
+            Err(why) => log::debug!("the collector's components are as it prints them: {why}"),
+        }
+        Ok(printed)
+    }
+
+    /// The names that the collector takes, as YAML.
+    async fn valid_values(&self) -> Result<String, String> {
+        let path = self.runtime_dir.join("components.yaml");
+        self.write_for_collector(&path, config::COMPONENTS_PROBE.as_bytes())?;
+        let asked = self.ask(&["validate".as_ref(), "--config".as_ref(), path.as_os_str()], COMPONENTS_KEPT).await;
+        let _ = fs::remove_file(&path);
+        let (_, output) = asked?;
+        let output = String::from_utf8_lossy(&output);
+        let mut text = format!("{VALID_VALUES}:\n");
+        for section in ["receivers", "processors", "exporters", "connectors", "extensions"] {
+            let mut names: Vec<_> =
+                config::valid_values(&output, section).map(|name| config::quoted(name, false)).collect();
+            names.sort();
+            text += &format!("    {section}: [{}]\n", names.join(", "));
+        }
+        Ok(text)
     }
 
     async fn capabilities(&self) -> Result<Capabilities, String> {
@@ -172,7 +225,7 @@ impl Launcher {
         Ok(path)
     }
 
-    /// Has the collector validate a kept body with the overlay that it would run with, and without `collector.args`.
+    /// Has the collector validate a kept body with the overlay and the arguments that it would run with.
     pub async fn validate(&self, hash: ConfigHash, capabilities: Capabilities) -> Verdict {
         match self.validate_or(hash, capabilities).await {
             Ok(verdict) => verdict,
@@ -181,7 +234,44 @@ impl Launcher {
     }
 
     async fn validate_or(&self, hash: ConfigHash, capabilities: Capabilities) -> Result<Verdict, String> {
-        let inspected = match self.inspect(hash) {
+        let (before, paths) = (self.layers.borrow().clone(), &self.settings.local);
+        let seen = local::look(paths);
+        let (mut files, mut blamed) = local::read_all(paths, &before);
+        let mut verdict = self.validate_with(hash, capabilities, &files).await?;
+        if let Verdict::Refused(why) = &verdict {
+            // An offered config that the collector takes without one of them keeps its place.
+            for (choice, paths) in local::other_choices(&files, &before) {
+                if self.validate_with(hash, capabilities, &choice).await? == Verdict::Passed {
+                    blamed.extend(paths.into_iter().map(|path| (path, why.clone())));
+                    (files, verdict) = (choice, Verdict::Passed);
+                    break;
+                }
+            }
+        }
+        if verdict != Verdict::Passed {
+            return Ok(verdict);
+        }
+        let mut complaints = before.blamed;
+        for (path, why) in blamed {
+            let (path, is_used) = (path.display(), files.iter().any(|file| file.path == path));
+            let how = if is_used { "as it was before" } else { "left out" };
+            let complaint = format!("collector.local: {path}: {why}; until it is mended, it is {how}");
+            if complaints.insert(complaint.clone()) {
+                log::warn!("{complaint}");
+            }
+        }
+        *self.layers.borrow_mut() = Layers { config: hash.hex(), seen, files, blamed: complaints };
+        Ok(verdict)
+    }
+
+    /// Has the collector validate a kept body with these files of the host before it.
+    async fn validate_with(
+        &self,
+        hash: ConfigHash,
+        capabilities: Capabilities,
+        files: &[LocalFile],
+    ) -> Result<Verdict, String> {
+        let inspected = match self.inspect(hash, files) {
             Ok(Ok(inspected)) => inspected,
             Ok(Err(refusal)) => return Ok(Verdict::Refused(refusal)),
             Err(error) if error.is_loss() => return Ok(Verdict::Lost(error.chain())),
@@ -189,28 +279,54 @@ impl Launcher {
         };
         let body = self.store.config_path(hash);
         let overlay = self.overlay(&inspected, capabilities);
-        let overlay_path = self.runtime_dir.join("validate-overlay.yaml");
-        let mut arguments = vec!["validate".as_ref(), "--config".as_ref(), body.as_os_str()];
+        let mut configs = self.write_layers("validate-local", files)?;
+        let mut temporary = configs.clone();
+        configs.push(body);
         if !overlay.text.is_empty() {
-            self.write_for_collector(&overlay_path, overlay.text.as_bytes())?;
-            arguments.extend(["--config".as_ref(), overlay_path.as_os_str()]);
+            let path = self.runtime_dir.join("validate-overlay.yaml");
+            self.write_for_collector(&path, overlay.text.as_bytes())?;
+            temporary.push(path.clone());
+            configs.push(path);
         }
-        let more = self.has_more(hash, capabilities).then(|| self.more()).transpose()?;
-        if let Some(path) = &more {
-            arguments.extend(["--config".as_ref(), path.as_os_str()]);
+        if self.has_more(hash, capabilities) {
+            configs.push(self.more()?);
         }
-        let (status, output) = self.ask(&arguments, LAST_WORDS_KEPT).await?;
-        let _ = fs::remove_file(&overlay_path);
+        let flags = configs.iter().flat_map(|path| ["--config".as_ref(), path.as_os_str()]);
+        let arguments: Vec<&OsStr> = ["validate".as_ref()].into_iter().chain(flags).collect();
+        let asked = self.ask(&arguments, LAST_WORDS_KEPT).await;
+        temporary.iter().for_each(|path| drop(fs::remove_file(path)));
+        let (status, output) = asked?;
         if status.success() {
             return Ok(Verdict::Passed);
         }
-        let words = config::last_words(&output);
+        let mut words = config::last_words(&output);
+        if !inspected.has_pipelines && words.contains("pipeline") {
+            words = format!("{}; the collector: {words}", Refusal::NoPipelines);
+        }
         match status.code() {
             Some(_) if !words.is_empty() => Ok(Verdict::Refused(advised(words))),
             Some(code) => Ok(Verdict::Refused(format!("validate ended with code {code} and said nothing"))),
             // The kernel may have run out of memory, or a person ended it: the config is not to blame.
             None => Err(format!("validate was ended by {}", describe(status))),
         }
+    }
+
+    /// The files of the host that the next start gets.
+    pub fn files(&self) -> Vec<LocalFile> {
+        let mut files = self.layers.borrow().files.clone();
+        files.retain(|file| self.settings.local.contains(&file.path) && !file.body.is_empty());
+        files
+    }
+
+    /// Writes files of the host for the collector. Returns their places.
+    fn write_layers(&self, name: &str, files: &[LocalFile]) -> Result<Vec<PathBuf>, String> {
+        let files = files.iter().filter(|file| !file.body.is_empty());
+        let places = files.enumerate().map(|(number, file)| {
+            let path = self.runtime_dir.join(format!("{name}-{number}.yaml"));
+            self.write_for_collector(&path, file.body.as_bytes())?;
+            Ok(path)
+        });
+        places.collect()
     }
 
     /// Starts the collector on a kept body, `without_engine` without the receivers that read a Docker engine.
@@ -238,7 +354,12 @@ impl Launcher {
         capabilities: Capabilities,
         now: Instant,
     ) -> Result<Running, String> {
-        let inspected = self.inspect(hash).map_err(|error| error.chain())??;
+        let mut files = self.files();
+        let can_leave_out = self.has_more(hash, capabilities) || !files.is_empty();
+        if without_additions {
+            files.clear();
+        }
+        let inspected = self.inspect(hash, &files).map_err(|error| error.chain())??;
         let (engine, inspected) = match (inspected.engine.is_empty(), without_engine) {
             (true, _) => (EngineUse::Unused, inspected),
             (false, false) => (EngineUse::Read, inspected),
@@ -249,20 +370,23 @@ impl Launcher {
         self.let_collector_read(&body)?;
         let program = self.program()?;
         let (mut command, output, adoption) = self.command(&program)?;
+        for path in self.write_layers("local", &files)? {
+            command.arg("--config").arg(path);
+        }
         command.arg("--config").arg(&body);
         if !overlay.text.is_empty() {
             let path = self.runtime_dir.join("overlay.yaml");
             self.write_for_collector(&path, overlay.text.as_bytes())?;
             command.arg("--config").arg(path);
         }
-        let additions = match (self.has_more(hash, capabilities), without_additions) {
+        let additions = match (can_leave_out, without_additions) {
             (false, _) => Additions::Unused,
             (true, true) => Additions::LeftOut,
-            (true, false) => {
-                command.arg("--config").arg(self.more()?);
-                Additions::Given
-            }
+            (true, false) => Additions::Given,
         };
+        if self.has_more(hash, capabilities) && !without_additions {
+            command.arg("--config").arg(self.more()?);
+        }
         command.args(&self.settings.args);
         let intake = overlay.intake;
         // Only the receivers of our overlay have ports that were picked here.
@@ -289,6 +413,8 @@ impl Launcher {
             Witness::Alive => (Prober::Alive, None),
         };
         ports.extend(port);
+        let run = format!("{}.{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
+        command.env(RUN, &run);
         let process = start(&mut command, &program)?;
         // The writing ends of the pipe are in the command: the end of output is seen only when they are closed.
         drop(command);
@@ -302,6 +428,8 @@ impl Launcher {
             tail: Rc::default(),
             relay: Rc::new(RefCell::new(relay)),
             intake,
+            files,
+            mark: format!("{RUN}={run}"),
             process,
             output,
             ports,
@@ -317,9 +445,24 @@ impl Launcher {
         config::overlay(inspected, capabilities, ports.unwrap_or_default(), &self.identity)
     }
 
-    /// Checks the hash of a kept body, and inspects it for the overlay.
-    fn inspect(&self, hash: ConfigHash) -> Result<Result<Inspection, String>, StoreError> {
+    /// Checks the hash of a kept body, and inspects it for the overlay, on top of these files of the host.
+    fn inspect(&self, hash: ConfigHash, files: &[LocalFile]) -> Result<Result<Inspection, String>, StoreError> {
         let body = self.store.verify(hash)?;
+        if !files.is_empty() {
+            if let Err(refusal) = config::inspect(&body) {
+                return Ok(Err(refusal.to_string()));
+            }
+            let bodies = files.iter().map(|file| file.body.as_bytes()).chain([&body[..]]);
+            let merged = config::merge::layered(bodies);
+            return Ok(match merged {
+                Ok(merged) => config::inspect(merged.as_bytes()).map_err(|refusal| refusal.to_string()),
+                // The collector can merge them, and what the agent adds might replace a list.
+                Err(why) => {
+                    log::debug!("with collector.local nothing is added to config {hash}: {why}");
+                    Ok(Inspection { has_pipelines: true, has_telemetry_resource: true, ..Inspection::default() })
+                }
+            });
+        }
         if let Some((known, inspected)) = &*self.inspected.borrow()
             && *known == hash
         {
@@ -332,12 +475,38 @@ impl Launcher {
         Ok(inspected)
     }
 
-    /// Runs the collector for an answer.
-    async fn ask(&self, arguments: &[&std::ffi::OsStr], keep: usize) -> Result<(ExitStatus, Vec<u8>), String> {
+    /// Runs the collector for an answer, with the arguments that it runs with: a feature gate may decide about it. A
+    /// command that does not know one of them is asked without that one.
+    async fn ask(&self, question: &[&OsStr], keep: usize) -> Result<(ExitStatus, Vec<u8>), String> {
+        let mut more = self.settings.args.clone();
+        loop {
+            let (status, output) = self.ask_with(question, &more, keep).await?;
+            let left = (!status.success()).then(|| without_unknown(&String::from_utf8_lossy(&output), &more)).flatten();
+            match left {
+                Some(left) => {
+                    log::debug!(
+                        "{} is asked with {} of {} collector.args",
+                        question[0].display(),
+                        left.len(),
+                        more.len()
+                    );
+                    more = left;
+                }
+                None => return Ok((status, output)),
+            }
+        }
+    }
+
+    async fn ask_with(
+        &self,
+        question: &[&OsStr],
+        more: &[String],
+        keep: usize,
+    ) -> Result<(ExitStatus, Vec<u8>), String> {
         let program = self.program()?;
         let (mut command, output, _) = self.command(&program)?;
-        command.args(arguments).kill_on_drop(true);
-        for argument in arguments {
+        command.args(question).args(more).kill_on_drop(true);
+        for argument in question {
             let path = Path::new(argument);
             if path.is_absolute() {
                 self.let_collector_read(path)?;
@@ -347,7 +516,7 @@ impl Launcher {
         drop(command);
         let pid = process.id();
         self.children.borrow_mut().insert(pid);
-        let _forget = Forget(&self.children, pid);
+        let mut group = Group { children: &self.children, pid, ended: false };
         let mut tail = Tail::new(keep);
         let read = async {
             let mut buffer = vec![0; 4096];
@@ -365,10 +534,12 @@ impl Launcher {
         };
         let status = ended.or(late).await;
         match status {
-            Some(Ok(status)) => Ok((status, tail.bytes())),
+            Some(Ok(status)) => {
+                group.ended = true;
+                Ok((status, tail.bytes()))
+            }
             Some(Err(error)) => Err(format!("{}: {error}", program.display())),
             None => {
-                os::kill_group(pid);
                 let limit = format_time(self.settings.validate_timeout);
                 Err(format!("{} did not answer within collector.validate_timeout {limit}", program.display()))
             }
@@ -477,12 +648,21 @@ pub fn private_variables() -> impl Iterator<Item = std::ffi::OsString> {
     })
 }
 
-/// Takes a process off the list of those that a task waits for.
-struct Forget<'a>(&'a RefCell<BTreeSet<u32>>, u32);
+/// The process group of a question. When nobody waits for the answer any more, all of it ends, also what a script has
+/// started; and the process is taken off the list of those that a task waits for.
+struct Group<'a> {
+    children: &'a RefCell<BTreeSet<u32>>,
+    pid: u32,
+    /// Whether the process was waited for: then its number may be another one's.
+    ended: bool,
+}
 
-impl Drop for Forget<'_> {
+impl Drop for Group<'_> {
     fn drop(&mut self) {
-        self.0.borrow_mut().remove(&self.1);
+        if !self.ended {
+            os::kill_group(self.pid);
+        }
+        self.children.borrow_mut().remove(&self.pid);
     }
 }
 
@@ -500,6 +680,21 @@ pub fn describe(status: ExitStatus) -> String {
         // "signal: 9 (SIGKILL)" on Unix.
         None => status.to_string().replace("signal: ", "signal "),
     }
+}
+
+/// The arguments without the flag that a command of the collector does not know, and without its value. None if the
+/// output is about something else. Sources: pflag's words since 0.42, and those of Go's `flag` before.
+fn without_unknown(output: &str, arguments: &[String]) -> Option<Vec<String>> {
+    let words = ["unknown flag: ", "flag provided but not defined: ", "unknown shorthand flag: "];
+    let (_, rest) = words.iter().find_map(|words| output.split_once(words))?;
+    let line = rest.lines().next().unwrap_or_default();
+    // "'x' in -xyz" of a shorthand.
+    let flag = line.rsplit(' ').next().unwrap_or_default().trim_start_matches('-');
+    let is_flag = |argument: &String| argument.starts_with('-');
+    let names = |argument: &String| argument.trim_start_matches('-').split('=').next() == Some(flag);
+    let at = arguments.iter().position(|argument| is_flag(argument) && names(argument))?;
+    let value = arguments[at + 1..].iter().take_while(|argument| !is_flag(argument)).count();
+    Some([&arguments[..at], &arguments[at + 1 + value..]].concat())
 }
 
 /// The version in `otelcol-contrib version 0.149.0`, or nothing.
@@ -522,6 +717,21 @@ fn free_ports() -> std::io::Result<[u16; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_question_leaves_out_only_what_the_collector_does_not_know() {
+        let arguments = ["--feature-gates=+a", "--discovery", "x", "-v", "--feature-gates", "b"].map(str::to_owned);
+        let left = |output| without_unknown(output, &arguments).map(|left| left.join(" "));
+        let without_gates = "--discovery x -v --feature-gates b";
+        assert_eq!(left("Error: unknown flag: --feature-gates\n").as_deref(), Some(without_gates));
+        let without_discovery = "--feature-gates=+a -v --feature-gates b";
+        assert_eq!(left("Error: unknown flag: --discovery\nusage: …\n").as_deref(), Some(without_discovery));
+        assert_eq!(left("flag provided but not defined: -discovery\n").as_deref(), Some(without_discovery));
+        let without_v = "--feature-gates=+a --discovery x --feature-gates b";
+        assert_eq!(left("Error: unknown shorthand flag: 'v' in -v\n").as_deref(), Some(without_v));
+        assert_eq!(left("Error: unknown flag: --other"), None, "not one of these arguments");
+        assert_eq!(left("Error: service must have at least one pipeline"), None);
+    }
 
     #[test]
     fn a_collector_says_its_version() {

@@ -10,6 +10,7 @@ use smol::future::{self, FutureExt as _};
 use super::{Prober, advised, describe};
 use crate::log::{Relay, Tail};
 use crate::os::{self, Output};
+use crate::store::LocalFile;
 use otelet_config::{self as config, Intake};
 use otelet_core::decide::{Child, Exit};
 
@@ -24,6 +25,10 @@ pub struct Running {
     pub relay: Rc<RefCell<Relay>>,
     /// The addresses at which it takes the agent's exports.
     pub intake: Intake,
+    /// The files of the host that it was given.
+    pub files: Vec<LocalFile>,
+    /// An entry of its environment, which no other run has: what it starts is known by it.
+    pub mark: String,
     pub(super) process: os::Child,
     pub(super) output: Output,
     /// The ports that the agent picked for it.
@@ -31,8 +36,9 @@ pub struct Running {
 }
 
 impl Running {
-    /// Passes the output on until the collector has ended. Completes with its exit.
-    pub async fn attend(mut self, children: Rc<RefCell<BTreeSet<u32>>>) -> Exit {
+    /// Passes the output on until the collector and everything that it started have ended. Completes with its exit.
+    /// `leader_ended` is called if its first process ends before the others.
+    pub async fn attend(mut self, children: Rc<RefCell<BTreeSet<u32>>>, leader_ended: impl FnOnce()) -> Exit {
         let pid = self.child.pid;
         let (output, tail, relay) = (&self.output, &self.tail, &self.relay);
         let mut buffer = vec![0; 8192];
@@ -53,15 +59,22 @@ impl Running {
             }
             future::pending::<()>().await;
         };
-        let status = self
-            .process
-            .status()
+        let ended = async {
+            let status = self.process.status().await;
+            // A collector behind a script prints while it drains, and would wait for ever for a reader.
+            if os::has_family(pid, &self.mark) {
+                leader_ended();
+                os::family_gone(pid, &self.mark).await;
+            }
+            status
+        };
+        let status = ended
             .or(async {
                 future::zip(read, hear).await;
                 future::pending().await
             })
             .await;
-        // The last output is still in the pipe, which holds 64 KiB. Grandchildren may go on printing, so the loop is bounded.
+        // The last output is still in the pipe, which holds 64 KiB. Somebody may go on printing, so the loop is bounded.
         let mut rest = [0; 4096];
         for _ in 0..32 {
             match self.output.read_now(&mut rest) {

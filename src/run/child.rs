@@ -1,31 +1,48 @@
 //! The child: validates configs, starts and probes the collector, and reports its end.
 
 use std::cell::RefCell;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use smol::Task;
 
+use super::configs::watch_files;
 use super::context::Context;
 use super::decisions::moment;
 use super::message::Message;
-use crate::collector::{Launcher, Prober, Running};
+use super::threads;
+use crate::collector::{self, Launcher, Prober, Running, Stamp};
 use crate::log::Relay;
 use crate::os;
 use crate::settings::ExportTo;
-use crate::store::Binary;
+use crate::store::{Binary, Layers, LocalFile};
 use otelet_config::{Capabilities, Inspection, Intake};
-use otelet_core::decide::{self, CollectorEvent, ConfigHash, Event, Exit, SpawnFailure, Verdict};
+use otelet_core::decide::{
+    self, Change, Changed, CollectorEvent, ConfigHash, Event, Exit, ProgramTrial, SpawnFailure, Verdict,
+};
 
 pub(super) struct Child {
     collector: Option<Collector>,
+    /// The process groups that an earlier agent left. The first one stands for all of them.
+    orphans: Vec<u32>,
     validation: Option<Task<()>>,
+    /// Asks a program that lies on disk since the last start.
+    questions: Option<Task<()>>,
     /// The body that was inspected last.
     inspected: Rc<RefCell<Option<(ConfigHash, Inspection)>>>,
+    /// The files of `collector.local`, as the collector gets them; and what is on disk of that.
+    layers: Rc<RefCell<Layers>>,
+    kept_layers: Layers,
+    /// Watches these files.
+    watch: Option<Task<()>>,
     /// The binary that was asked last.
     pub(super) binary: Option<Binary>,
     /// The output of its `components`.
     pub(super) components: Option<Arc<str>>,
+    /// The program that was asked for them.
+    asked_components: Option<String>,
     /// Log lines that were dropped of collectors that have ended.
     dropped_lines: u64,
 }
@@ -33,13 +50,34 @@ pub(super) struct Child {
 /// The collector that runs.
 struct Collector {
     pid: u32,
+    /// What it started is known by it.
+    mark: String,
+    /// Its program, as it was at its start.
+    program: Option<Stamp>,
+    version: String,
+    /// The files of the host that it was given, and what was seen of them when they were chosen for its config.
+    files: Arc<[LocalFile]>,
+    seen: String,
     probe: Rc<Prober>,
     relay: Rc<RefCell<Relay>>,
 }
 
 impl Child {
-    pub(super) fn new(binary: Option<Binary>) -> Self {
-        Self { collector: None, validation: None, inspected: Rc::default(), binary, components: None, dropped_lines: 0 }
+    pub(super) fn new(binary: Option<Binary>, orphans: Vec<u32>, layers: Layers) -> Self {
+        Self {
+            collector: None,
+            orphans,
+            validation: None,
+            questions: None,
+            asked_components: None,
+            inspected: Rc::default(),
+            kept_layers: layers.clone(),
+            layers: Rc::new(RefCell::new(layers)),
+            watch: None,
+            binary,
+            components: None,
+            dropped_lines: 0,
+        }
     }
 
     fn launcher(&self, context: &Context) -> Launcher {
@@ -61,6 +99,7 @@ impl Child {
             store: context.store.clone(),
             runtime_dir: context.runtime_dir.clone(),
             inspected: self.inspected.clone(),
+            layers: self.layers.clone(),
             children: context.children.clone(),
             takes_exports: settings.export.to == Some(ExportTo::Collector),
         }
@@ -69,7 +108,9 @@ impl Child {
     /// The capabilities of the collector, if this very binary was asked for them.
     fn known_capabilities(&self, launcher: &Launcher) -> Option<Capabilities> {
         let binary = self.binary.as_ref()?;
-        (launcher.stamp().as_ref() == Some(&binary.stamp)).then_some(binary.capabilities)
+        let is_known = launcher.stamp().is_some_and(|stamp| stamp.all == binary.stamp)
+            && binary.behind.as_ref().is_none_or(|(path, stamp)| is_still(path, stamp));
+        is_known.then_some(binary.capabilities)
     }
 
     pub(super) fn validate(&mut self, context: &Context, hash: ConfigHash) {
@@ -96,29 +137,201 @@ impl Child {
         self.validation = None;
     }
 
-    /// Starts the collector. Its intake is where it takes exports.
+    /// Asks the program on disk for its version and its capabilities.
+    pub(super) fn learn(&mut self, context: &Context) {
+        let (launcher, outbox) = (self.launcher(context), context.outbox.clone());
+        self.questions = Some(context.executor.spawn(async move {
+            match launcher.binary().await {
+                Ok(binary) => outbox.send(Message::Binary(binary)),
+                Err(why) => {
+                    log::warn!("the collector cannot be asked: {why}; it is started without the agent's additions");
+                }
+            }
+            outbox.send(Message::Event(Event::Collector(CollectorEvent::Learned)));
+        }));
+    }
+
+    /// Asks the program on disk the same, and whether it takes the config that runs.
+    pub(super) fn try_program(&mut self, context: &Context, config: ConfigHash, change: Change) {
+        let (launcher, outbox) = (self.launcher(context), context.outbox.clone());
+        let known = self.known_capabilities(&launcher);
+        let files = self.collector.as_ref().map(|collector| collector.files.clone()).unwrap_or_default();
+        self.questions = Some(context.executor.spawn(async move {
+            let asked = match known {
+                Some(capabilities) => Ok((capabilities, String::new())),
+                None => launcher.binary().await.map(|binary| {
+                    let known = (binary.capabilities, binary.version.clone());
+                    outbox.send(Message::Binary(binary));
+                    known
+                }),
+            };
+            let trial = match asked {
+                Err(why) => ProgramTrial::Unable(why),
+                Ok((capabilities, version)) => match launcher.validate(config, capabilities).await {
+                    Verdict::Passed
+                        if change.of == Changed::Local && launcher.layers.borrow().files[..] == files[..] =>
+                    {
+                        ProgramTrial::Same
+                    }
+                    Verdict::Passed => ProgramTrial::Takes(version),
+                    Verdict::Refused(why) => ProgramTrial::Refuses(why),
+                    Verdict::Unable(why) | Verdict::Lost(why) => ProgramTrial::Unable(why),
+                },
+            };
+            outbox.send(Message::Event(Event::Collector(CollectorEvent::ProgramTried { change, trial })));
+        }));
+    }
+
+    pub(super) fn end_questions(&mut self) {
+        self.questions = None;
+    }
+
+    /// What is another one on disk than at the start of the collector: its program, or a file of `collector.local`.
+    pub(super) fn look(&mut self, context: &Context) -> Option<Change> {
+        let (program, files) = (self.look_at_program(context), self.look_at_files(context));
+        // With other files the collector is started anew in any case, and that starts the program on disk.
+        let of = match (program, files) {
+            (_, Some(_)) => Changed::Local,
+            (Some(_), None) => Changed::Program,
+            (None, None) => return None,
+        };
+        Some(Change { of, number: number(&(program, files)) })
+    }
+
+    fn look_at_files(&self, context: &Context) -> Option<u64> {
+        let paths = &context.settings.collector.local;
+        let collector = self.collector.as_ref()?;
+        if paths.is_empty() && collector.files.is_empty() {
+            return None;
+        }
+        let seen = collector::look(paths);
+        (seen != collector.seen).then(|| number(&seen))
+    }
+
+    /// Watches the files of `collector.local`.
+    pub(super) fn watch_files(&mut self, context: &Context) {
+        let paths = context.settings.collector.local.clone();
+        self.watch = if paths.is_empty() { None } else { watch_files(context, paths, || Message::LocalChanged) };
+    }
+
+    /// The files of the host that the running collector was given.
+    pub(super) fn files(&self) -> Arc<[LocalFile]> {
+        self.collector.as_ref().map(|collector| collector.files.clone()).unwrap_or_default()
+    }
+
+    /// Puts the files that a config was validated with on disk, for the next agent.
+    pub(super) fn keep_layers(&mut self, context: &Context) {
+        let layers = self.layers.borrow().clone();
+        if layers.config == self.kept_layers.config && layers.files == self.kept_layers.files {
+            return;
+        }
+        self.kept_layers = layers.clone();
+        let store = context.store.clone();
+        let _ = threads::start("local", move || {
+            if let Err(error) = store.keep_layers(&layers) {
+                log::debug!("collector.local cannot be kept: {}", error.chain());
+            }
+        });
+    }
+
+    /// A number for the program on disk, if it is another one than the one that runs.
+    fn look_at_program(&mut self, context: &Context) -> Option<u64> {
+        let launcher = self.launcher(context);
+        let collector = self.collector.as_ref()?;
+        // A program that is gone for a moment is being replaced.
+        let stamp = launcher.stamp()?;
+        if collector.program.as_ref().is_some_and(|program| program.file != stamp.file) {
+            return Some(number(&stamp.file));
+        }
+        // Behind a script, the script stays the same.
+        let (path, gone) = os::running_program(collector.pid)?;
+        let behind = os::stamp(&path).ok()?.0;
+        if gone {
+            return Some(number(&behind));
+        }
+        if let Some(binary) = &mut self.binary
+            && binary.behind.is_none()
+            && binary.stamp == stamp.all
+            && launcher.program().ok().and_then(|program| program.canonicalize().ok()).as_ref() != Some(&path)
+        {
+            binary.behind = Some((path, behind));
+            context.send(Event::Collector(CollectorEvent::Learned));
+        }
+        None
+    }
+
+    /// Starts the collector. Its intake is where it takes exports. None if its program was not asked yet, and
+    /// `only_known` ones may be started.
     pub(super) fn spawn(
         &mut self,
         context: &Context,
         hash: ConfigHash,
         without_engine: bool,
         without_additions: bool,
-    ) -> Result<(decide::Child, Intake), SpawnFailure> {
+        only_known: bool,
+    ) -> Option<Result<(decide::Child, Intake), SpawnFailure>> {
         let launcher = self.launcher(context);
-        // A binary that was replaced is taken to be as able as the one before, until the next validation asks it.
-        let capabilities = self
-            .known_capabilities(&launcher)
-            .or(self.binary.as_ref().map(|binary| binary.capabilities))
-            .unwrap_or_default();
+        let program = launcher.stamp();
+        let known = self.known_capabilities(&launcher);
+        if only_known && known.is_none() && program.is_some() {
+            return None;
+        }
+        Some(self.spawn_known(context, &launcher, hash, without_engine, without_additions, known, program))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what the decision and the look at the disk found")]
+    fn spawn_known(
+        &mut self,
+        context: &Context,
+        launcher: &Launcher,
+        hash: ConfigHash,
+        without_engine: bool,
+        without_additions: bool,
+        known: Option<Capabilities>,
+        program: Option<Stamp>,
+    ) -> Result<(decide::Child, Intake), SpawnFailure> {
+        let version = self.binary.as_ref().filter(|_| known.is_some()).map(|binary| binary.version.clone());
+        let layers = self.layers.borrow();
+        // Files that were chosen for another config are chosen anew for this one.
+        let seen = if layers.config == hash.hex() { layers.seen.clone() } else { String::new() };
+        drop(layers);
+        // One that cannot be asked runs without any addition: it might refuse it.
+        let capabilities = known.unwrap_or_default();
         let running = launcher.spawn(hash, without_engine, without_additions, capabilities, moment().now)?;
         let (child, intake) = (running.child.clone(), running.intake);
-        self.collector = Some(Collector { pid: child.pid, probe: running.probe.clone(), relay: running.relay.clone() });
+        self.collector = Some(Collector {
+            pid: child.pid,
+            mark: running.mark.clone(),
+            program,
+            version: version.unwrap_or_default(),
+            files: running.files.clone().into(),
+            seen,
+            probe: running.probe.clone(),
+            relay: running.relay.clone(),
+        });
         attend(context, running);
         Ok((child, intake))
     }
 
+    /// Asks a collector to end, with all that it has started.
+    pub(super) fn terminate(&self, pid: u32) {
+        match self.collector.as_ref().filter(|collector| collector.pid == pid) {
+            Some(collector) => os::terminate(pid, &collector.mark),
+            None => self.orphans.iter().for_each(|group| os::terminate_group(*group)),
+        }
+    }
+
+    /// Ends a collector now, with all that it has started.
+    pub(super) fn kill(&self, pid: u32) {
+        match self.collector.as_ref().filter(|collector| collector.pid == pid) {
+            Some(collector) => os::kill(pid, &collector.mark),
+            None => self.orphans.iter().for_each(|group| os::kill_group(*group)),
+        }
+    }
+
     /// Forgets a collector that has ended.
     pub(super) fn forget(&mut self, context: &Context, pid: u32) {
+        self.orphans.clear();
         if let Some(collector) = self.collector.take_if(|collector| collector.pid == pid) {
             self.dropped_lines += collector.relay.borrow().dropped();
         }
@@ -139,9 +352,15 @@ impl Child {
             .detach();
     }
 
-    /// Asks the collector for its components, in the background: OpAMP servers want to know them.
-    pub(super) fn learn_components(&self, context: &Context) {
+    /// Asks the collector for its components, in the background: OpAMP servers want to know them. A program that has
+    /// answered is not asked again.
+    pub(super) fn learn_components(&mut self, context: &Context) {
         let (launcher, outbox) = (self.launcher(context), context.outbox.clone());
+        let asked = launcher.stamp().map(|stamp| stamp.all);
+        if asked.is_some() && self.asked_components == asked {
+            return;
+        }
+        self.asked_components = asked;
         context
             .executor
             .spawn(async move {
@@ -157,8 +376,11 @@ impl Child {
         self.collector.as_ref().map(|collector| collector.pid)
     }
 
-    /// The version of the collector, or nothing.
+    /// The version of the collector that runs, else of the one that would; or nothing.
     pub(super) fn version(&self) -> &str {
+        if let Some(collector) = &self.collector {
+            return &collector.version;
+        }
         self.binary.as_ref().map(|binary| binary.version.as_str()).unwrap_or_default()
     }
 
@@ -177,25 +399,40 @@ impl Child {
     }
 }
 
+/// Whether this is still the file of that stamp.
+fn is_still(path: &Path, known: &str) -> bool {
+    os::stamp(path).is_ok_and(|(stamp, _)| stamp == known)
+}
+
+/// A number that another one does not have.
+fn number(stamp: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    stamp.hash(&mut hasher);
+    hasher.finish()
+}
+
 fn attend(context: &Context, running: Running) {
     let (outbox, children, pid) = (context.outbox.clone(), context.children.clone(), running.child.pid);
     context
         .executor
         .spawn(async move {
-            let exit = running.attend(children).await;
+            let leader_ended = || outbox.send(Message::Event(Event::Collector(CollectorEvent::LeaderEnded { pid })));
+            let exit = running.attend(children, leader_ended).await;
             outbox.send(Message::Event(Event::Collector(CollectorEvent::Exited { pid, exit })));
         })
         .detach();
 }
 
-/// Waits for the end of a collector that an earlier agent left.
-pub(super) fn follow_orphan(context: &Context, pid: u32) {
+/// Waits for the end of a collector that an earlier agent left: of all its process groups.
+pub(super) fn follow_orphans(context: &Context, groups: Vec<u32>) {
+    let Some(pid) = groups.first().copied() else { return };
     let outbox = context.outbox.clone();
     context
         .executor
         .spawn(async move {
-            os::gone(pid).await;
-            os::sweep_group(pid);
+            for group in groups {
+                os::group_gone(group).await;
+            }
             let exit = Exit { how: "ended".into(), ..Exit::default() };
             outbox.send(Message::Event(Event::Collector(CollectorEvent::Exited { pid, exit })));
         })

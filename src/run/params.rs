@@ -34,6 +34,7 @@ pub(super) fn params(
         poll_every: if settings.config.url.is_some() { settings.config.poll_every } else { BUILT_IN_EVERY },
         stop_timeout: settings.collector.stop_timeout,
         start_timeout: settings.collector.start_timeout,
+        on_replaced: settings.collector.on_replaced,
         probation: settings.collector.probation,
         report_every: settings.report.url.as_ref().map(|_| settings.report.every),
         watchdog: os::watchdog_limit(),

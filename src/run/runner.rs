@@ -12,7 +12,7 @@ use smol::channel::Receiver;
 use smol::future::FutureExt as _;
 
 use super::answers::take_request;
-use super::child::{Child, follow_orphan, reap_strangers};
+use super::child::{Child, follow_orphans, reap_strangers};
 use super::configs::{Configs, LAST_WORDS, part, say_goodbye};
 use super::context::{Context, Identity, redactor};
 use super::decisions::{ask, moment};
@@ -30,7 +30,7 @@ use crate::source;
 use crate::status::{self, Facts, Request, Verb};
 use crate::store::Store;
 use crate::tell::otlp;
-use otelet_core::decide::{self, Action, Agent, AgentReport, CollectorEvent, ConfigHash, Event};
+use otelet_core::decide::{self, Action, Agent, AgentReport, CollectorEvent, ConfigHash, Event, OnReplaced};
 use otelet_core::telemetry::Snapshot;
 use otelet_core::text;
 use otelet_wire::status::{AgentState, Losses, Status};
@@ -67,6 +67,7 @@ impl Runner {
         let (memory, mut warnings) = store.load();
         let (instance_uid, more) = store.identity(settings.identity.as_deref());
         warnings.extend(more);
+        let layers = store.layers();
         let (alerts, more) = crate::tell::alerts::load(store.dir());
         warnings.extend(more);
         log::info!("otelet {} started: instance uid {instance_uid}", env!("CARGO_PKG_VERSION"));
@@ -74,11 +75,7 @@ impl Runner {
 
         let marker = store.marker().unwrap_or_else(|| instance_uid.clone());
         let orphans = os::find_marked(&format!("{MARKER}={marker}"));
-        let (orphan, more) = match orphans.split_first() {
-            Some((first, more)) => (Some(*first), more),
-            None => (None, &[][..]),
-        };
-        more.iter().for_each(|pid| os::kill_group(*pid));
+        let orphan = orphans.first().copied();
 
         let at = moment();
         let identity = Identity {
@@ -108,21 +105,20 @@ impl Runner {
             messages,
             agent,
             configs: Configs::new(memory.record, memory.source),
-            child: Child::new(memory.binary),
+            child: Child::new(memory.binary, orphans.clone(), layers),
             observations: Observations::new(&context),
             tellers: Tellers::default(),
             quit: false,
             context,
         };
-        if let Some(pid) = orphan {
-            follow_orphan(&runner.context, pid);
-        }
+        follow_orphans(&runner.context, orphans);
         runner.open(at.wall);
         (runner, actions)
     }
 
     /// Opens sources and senders, and listens to signals.
     fn open(&mut self, started: SystemTime) {
+        self.child.watch_files(&self.context);
         self.open_source();
         self.tellers.open_reporter(&self.context);
         self.tellers.exports.open(&self.context);
@@ -196,8 +192,12 @@ impl Runner {
     fn take(&mut self, message: Message) {
         match message {
             Message::Event(event) => {
-                if let Event::Collector(CollectorEvent::Exited { pid, .. }) = &event {
-                    self.child.forget(&self.context, *pid);
+                match &event {
+                    Event::Collector(CollectorEvent::Exited { pid, .. }) => self.child.forget(&self.context, *pid),
+                    Event::Validated { .. } | Event::Collector(CollectorEvent::ProgramTried { .. }) => {
+                        self.child.keep_layers(&self.context);
+                    }
+                    _ => {}
                 }
                 self.feed(event);
             }
@@ -208,6 +208,7 @@ impl Runner {
             }
             Message::Exchanged(end) => self.take_exchange(*end),
             Message::Binary(binary) => self.child.binary = Some(binary),
+            Message::LocalChanged => self.look(),
             Message::Components(text) => self.child.components = Some(text),
             Message::Signal(signal) => self.take_signal(signal),
             Message::Engine(generation, message) => {
@@ -221,6 +222,12 @@ impl Runner {
                 self.tellers.status_file.renew();
             }
         }
+    }
+
+    /// Looks whether something that the collector was given has changed.
+    fn look(&mut self) {
+        let other = self.child.look(&self.context);
+        self.feed(Event::Collector(CollectorEvent::Looked(other)));
     }
 
     fn take_findings(&mut self, findings: Vec<Finding>) {
@@ -316,12 +323,19 @@ impl Runner {
             }
             Action::Validate(hash) => self.child.validate(context, hash),
             Action::EndValidation => self.child.end_validation(),
-            Action::Spawn { config, without_engine, without_additions } => {
-                let spawned = self.spawn(config, without_engine, without_additions);
-                return Some(Event::Collector(CollectorEvent::Spawned(spawned)));
+            Action::Spawn { config, without_engine, without_additions, only_known } => {
+                let spawned = self.spawn(config, without_engine, without_additions, only_known);
+                return Some(Event::Collector(spawned.map_or(CollectorEvent::Unknown, CollectorEvent::Spawned)));
             }
-            Action::Terminate(pid) => os::terminate(pid),
-            Action::Kill(pid) => os::kill_group(pid),
+            Action::Learn => self.child.learn(context),
+            Action::TryProgram { config, change } => self.child.try_program(context, config, change),
+            Action::EndQuestions => self.child.end_questions(),
+            Action::LookAtProgram => {
+                let other = self.child.look(context);
+                return Some(Event::Collector(CollectorEvent::Looked(other)));
+            }
+            Action::Terminate(pid) => self.child.terminate(pid),
+            Action::Kill(pid) => self.child.kill(pid),
             Action::Probe(pid) => self.child.probe(context, pid),
             Action::SignOfLife => os::tell_manager("WATCHDOG=1"),
             Action::Sample => self.sample(),
@@ -342,10 +356,16 @@ impl Runner {
         config: ConfigHash,
         without_engine: bool,
         without_additions: bool,
-    ) -> Result<decide::Child, decide::SpawnFailure> {
-        let (child, intake) = self.child.spawn(&self.context, config, without_engine, without_additions)?;
-        self.tellers.exports.learn_targets(&self.context, intake);
-        Ok(child)
+        only_known: bool,
+    ) -> Option<Result<decide::Child, decide::SpawnFailure>> {
+        let spawned = self.child.spawn(&self.context, config, without_engine, without_additions, only_known)?;
+        Some(spawned.map(|(child, intake)| {
+            self.tellers.exports.learn_targets(&self.context, intake);
+            if self.configs.tells_components(&self.context) {
+                self.child.learn_components(&self.context);
+            }
+            child
+        }))
     }
 
     /// Samples the host, the checks and the agent itself.
@@ -448,6 +468,10 @@ impl Runner {
         let params = Box::new(params(&context.settings, record, memory, context.identity.alert_labels()));
         // This asks the source as well.
         self.feed(Event::Reconfigured { params, sources_replaced, restart });
+        if old.collector.local != self.context.settings.collector.local {
+            self.child.watch_files(&self.context);
+            self.look();
+        }
     }
 
     fn open_source(&mut self) {
@@ -525,6 +549,7 @@ impl Runner {
                 components: self.child.components.clone(),
             },
             effective: report.effective,
+            files: self.child.files(),
             store: self.context.store.clone(),
             redactor: self.context.redactor.clone(),
             cache: self.configs.effective.clone(),
@@ -547,6 +572,8 @@ fn of_collector(settings: &Settings) -> (settings::CollectorSettings, Vec<(Strin
     let mut collector = settings.collector.clone();
     (collector.stop_timeout, collector.probation) = (Duration::ZERO, Duration::ZERO);
     (collector.start_timeout, collector.validate_timeout) = (Duration::ZERO, Duration::ZERO);
+    // Its files are looked at by themselves.
+    (collector.on_replaced, collector.local) = (OnReplaced::default(), Vec::new());
     let takes_exports = settings.export.to == Some(ExportTo::Collector);
     (collector, settings.attributes.clone(), takes_exports)
 }

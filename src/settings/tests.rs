@@ -709,6 +709,7 @@ fn each_word_of_a_choice_is_the_value_of_that_name() {
         "config.redirects" => name(settings.config.redirects),
         "config.role" => name(settings.config.role),
         "collector.log" => name(settings.collector.log),
+        "collector.on_replaced" => name(settings.collector.on_replaced),
         "export.metrics" => name(settings.export.metrics),
         "alerts[].rate" => name(settings.alerts[0].rate),
         "alerts[].severity" => name(settings.alerts[0].severity),

@@ -1,5 +1,8 @@
 //! The state that outlives a run: of the decisions, of the source, and of the collector's binary.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 use otelet_config::Capabilities;
@@ -20,12 +23,42 @@ pub struct Memory {
 /// The facts about a collector's binary. They are kept, so that a start without network need not ask the binary again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Binary {
-    /// Path, size and time of change, to tell this binary from another.
+    /// The file and the way in which it is asked, to tell this binary from another.
     pub stamp: String,
+    /// The program that ran where `collector.path` is a script, with its stamp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<(PathBuf, String)>,
     /// The version that it prints, such as `0.149.0`; empty if it prints none.
     pub version: String,
     /// Its extensions and receivers that the agent uses.
     pub capabilities: Capabilities,
+}
+
+/// The files that the collector is given, as they were when a config was validated with them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Layers {
+    /// The hash of that config, in hex.
+    pub config: String,
+    /// What told the files on disk from others then, also of files that are left out.
+    pub seen: String,
+    pub files: Vec<LocalFile>,
+    /// The complaints so far: each is logged once.
+    #[serde(skip)]
+    pub blamed: BTreeSet<String>,
+}
+
+/// A file of the host, with the content that the collector gets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LocalFile {
+    pub path: PathBuf,
+    pub body: String,
+}
+
+impl Layers {
+    /// The file with this name, as the collector gets it.
+    pub fn file(&self, path: &Path) -> Option<&LocalFile> {
+        self.files.iter().find(|file| file.path == path)
+    }
 }
 
 /// The state of a source, with the location that it belongs to.

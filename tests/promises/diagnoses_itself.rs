@@ -134,6 +134,7 @@ fn the_archive_has_all_that_support_asks_for_and_no_secret() {
     has("collector.log", "OTHER=<redacted>");
     has("collector.log", "Everything is ready");
     has("components.yaml", "health_check");
+    has("components.yaml", "receivers: [\"file_log\", \"filelog\", \"otlp\"]");
     assert!(!host.runtime_dir().join("diagnosis.json").exists(), "the logs were taken away");
 }
 

@@ -83,8 +83,16 @@ fn it_gets_variables_of_the_settings_and_the_agent_but_none_of_the_agents_own() 
     let ours = environment(pid).into_iter().filter(|entry| entry.starts_with("OTELET_"));
     let mut ours: Vec<_> = ours.map(|entry| entry.split('=').next().unwrap().to_owned()).collect();
     ours.sort();
-    let for_configs =
-        ["COLLECTOR_DIR", "COLLECTOR_OF", "EXPORTER", "HOST_ID", "HOST_NAME", "HOST_ROOT", "INSTANCE_UID"];
+    let for_configs = [
+        "COLLECTOR_DIR",
+        "COLLECTOR_OF",
+        "COLLECTOR_RUN",
+        "EXPORTER",
+        "HOST_ID",
+        "HOST_NAME",
+        "HOST_ROOT",
+        "INSTANCE_UID",
+    ];
     assert_eq!(ours, for_configs.map(|name| format!("OTELET_{name}")));
     agent.logs("SITE=north-4");
     agent.logs("NOTIFY_SOCKET is unset");

@@ -35,8 +35,7 @@ fn a_body_that_is_no_config_is_refused_without_the_collector() {
         ("<html><body>Sign in</body></html>", "a web page came, not a config; is a login page"),
         ("<?xml version='1.0'?><Error/>", "an XML document came, not a config"),
         ("{\"message\": \"Unauthorized\"}", "no other section of a config; if an error message came in its place"),
-        ("receivers: {otlp: {}}\n", "config has no pipelines"),
-        ("service: {pipelines: {}}\n", "config has no pipelines"),
+        ("service: {pipelines: [traces]}\n", "config has no pipelines"),
         ("a: \u{0}\n", "control character U+0000"),
     ] {
         host.server.offer(body);
@@ -44,6 +43,22 @@ fn a_body_that_is_no_config_is_refused_without_the_collector() {
         let message = agent.failed(body);
         assert!(message.contains(complaint), "{body:?}: {message}");
         assert_eq!(host.validations(body), 0, "{body:?}");
+    }
+    assert_eq!(host.starts().len(), 1);
+}
+
+#[test]
+fn a_config_without_pipelines_is_refused_by_the_collector_and_in_plain_words() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    for body in ["receivers: {otlp: {}}\n", "service: {pipelines: {}}\n"] {
+        host.server.offer(body);
+
+        assert_eq!(
+            agent.failed(body),
+            "config has no pipelines; `service.pipelines` must be a mapping with at least one, such as `traces:`; the \
+             collector: service::pipelines: service must have at least one pipeline"
+        );
     }
     assert_eq!(host.starts().len(), 1);
 }

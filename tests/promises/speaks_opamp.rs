@@ -417,7 +417,13 @@ fn the_full_state_and_the_components_are_reported_when_asked_for() {
     let before = server.messages().len();
     server.tell(json!({"do": "components"}));
     let listed = server.hears_after(before, "the components", |message| message.has("availableComponents"));
-    assert!(listed.0["message"].pointer("/availableComponents/components/extensions").is_some(), "{listed:?}");
+    let components = &listed.0["message"]["availableComponents"]["components"];
+    assert!(components["extensions"].is_object(), "{listed:?}");
+    let named = |kind: &str| components.pointer(&format!("/{kind}/subComponentMap")).cloned().unwrap_or_default();
+    // The collector's own `components` leaves these out.
+    for (kind, name) in [("receivers", "file_log"), ("receivers", "filelog"), ("exporters", "otlphttp")] {
+        assert!(named(kind)[name].is_object(), "{kind}: {name}: {listed:?}");
+    }
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Reads and checks a Collector's config without running it: no file, no clock, no process.
 //!
 //! `inspect` checks an offered body: `scan` counts its nodes before it is parsed, `walk` reads the values that the
-//! overlay needs. `overlay` writes the second `--config`. `words` shortens a collector's output to one line, `advice` adds
-//! the next step. `redact` hides secrets in texts that are shown. `signature` verifies a config, `hash` computes its hash,
-//! `alike` compares two.
+//! overlay needs. `merge` lays configs over each other. `overlay` writes the second `--config`. `words` shortens a
+//! collector's output to one line, `advice` adds the next step. `redact` hides secrets in texts that are shown.
+//! `signature` verifies a config, `hash` computes its hash, `alike` compares two.
 
 // No I/O; its tests read files and run minisign.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
@@ -13,6 +13,7 @@ mod advice;
 mod alike;
 mod hash;
 mod inspect;
+pub mod merge;
 mod overlay;
 pub mod redact;
 mod refusal;
@@ -27,7 +28,9 @@ pub use advice::{Surroundings, advised};
 pub use alike::alike;
 pub use hash::hash;
 pub use inspect::inspect;
-pub use overlay::{Capabilities, Intake, Overlay, PROBE_CONFIG, Witness, capabilities, overlay, quoted};
+pub use overlay::{
+    COMPONENTS_PROBE, Capabilities, Intake, Overlay, PROBE_CONFIG, Witness, capabilities, overlay, quoted, valid_values,
+};
 pub use refusal::{BODY_LIMIT, Refusal};
 pub use scan::{ALIAS_LIMIT, DEPTH_LIMIT, DIRECTIVE_LIMIT, NODE_LIMIT, SCALAR_LIMIT};
 pub use walk::{Endpoint, Inspection, Pipeline, SignalPath};

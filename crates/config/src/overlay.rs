@@ -17,6 +17,10 @@ const RECEIVER: &str = "otlp/otelet";
 /// list of `components` is incomplete, since it leaves out renamed ones. See [`capabilities`].
 pub const PROBE_CONFIG: &str = "extensions: {otelet_probe: {}}\nreceivers: {otelet_probe: {}}\n";
 
+/// The same for all kinds of components, see [`valid_values`].
+pub const COMPONENTS_PROBE: &str = "extensions: {otelet_probe: {}}\nreceivers: {otelet_probe: {}}\n\
+    processors: {otelet_probe: {}}\nexporters: {otelet_probe: {}}\nconnectors: {otelet_probe: {}}\n";
+
 /// Which extensions a collector has that show its health, and whether it can receive the agent's own metrics and
 /// events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -78,19 +82,25 @@ pub enum Witness {
 /// file_storage])`, with the values in no particular order, and the same for `'receivers'` before or behind it. Its
 /// exit status is 1.
 pub fn capabilities(stderr: &str) -> Capabilities {
-    let list = |section: &str| {
-        let (_, rest) = stderr.split_once(section)?;
+    let has = |section, name| valid_values(stderr, section).any(|word| word == name);
+    Capabilities {
+        health_check: has("extensions", "health_check"),
+        sd_notify: has("extensions", "sd_notify"),
+        otlp: has("receivers", "otlp"),
+        more: false,
+    }
+}
+
+/// Reads the names that a collector takes in a section, also old ones, from its error about [`COMPONENTS_PROBE`]. Its
+/// `components` leaves out what has an old name beside its new one.
+pub fn valid_values<'a>(stderr: &'a str, section: &str) -> impl Iterator<Item = &'a str> {
+    let list = || {
+        let (_, rest) = stderr.split_once(&format!("'{section}'"))?;
         let (_, rest) = rest.split_once("\"otelet_probe\"")?;
         let (_, rest) = rest.split_once("(valid values: [")?;
         Some(rest.split_once(']')?.0)
     };
-    let has = |section, name| list(section).is_some_and(|list| list.split([' ', ',']).any(|word| word == name));
-    Capabilities {
-        health_check: has("'extensions'", "health_check"),
-        sd_notify: has("'extensions'", "sd_notify"),
-        otlp: has("'receivers'", "otlp"),
-        more: false,
-    }
+    list().unwrap_or_default().split([' ', ',']).filter(|name| !name.is_empty())
 }
 
 /// Makes the second `--config` for a body. It adds a `health_check` on a loopback port if the body has none that can be

@@ -88,7 +88,7 @@ pub enum Refusal {
     )]
     NotAConfig,
 
-    /// The body is a part of a config.
+    /// The body is a part of a config. One that could have pipelines and has none is left to the collector.
     #[error("config has no pipelines; `service.pipelines` must be a mapping with at least one, such as `traces:`")]
     NoPipelines,
 }

@@ -53,6 +53,7 @@ fn probed(settings: &str) -> Option<String> {
 fn the_values_for_the_overlay_are_read_from_a_good_body() {
     let (host, path) = ("127.0.0.1".to_owned(), "/health".to_owned());
     let expected = Inspection {
+        has_pipelines: true,
         extensions: vec!["health_check".to_owned(), "file_storage".to_owned()],
         extensions_readable: true,
         health_check: Some(Endpoint { host, port: 13133, path }),
@@ -111,23 +112,23 @@ fn a_refusal_says_where_and_why() {
         "config has a second YAML document on line 23, which the collector would ignore; \
          join the two or remove the `---`"
     );
-    for body in ["a: 1", "[]", "text", "{\"error\": \"unauthorized\"}", "0"] {
+    for body in ["a: 1", "[]", "text", "{\"error\": \"unauthorized\"}", "0", "{}"] {
         assert_eq!(check(body), Err(Refusal::NotAConfig), "{body}");
+    }
+    for body in ["service: x", "service: [a]", "service: {pipelines: [a]}", "service: {pipelines: 1}"] {
+        assert_eq!(check(body), Err(Refusal::NoPipelines), "{body}");
     }
     for body in [
         "exporters: {debug: }",
         "connectors:",
         "service:",
         "service: {}",
-        "service: x",
-        "service: [a]",
         "service: {pipelines: }",
         "service: {pipelines: {}}",
-        "service: {pipelines: [a]}",
-        "service: {pipelines: 1}",
     ] {
-        assert_eq!(check(body), Err(Refusal::NoPipelines), "{body}");
+        assert!(!check(body).unwrap().has_pipelines, "the collector decides: {body}");
     }
+    assert!(check(GOOD).unwrap().has_pipelines);
     assert_eq!(
         Refusal::NoPipelines.to_string(),
         "config has no pipelines; `service.pipelines` must be a mapping with at least one, such as `traces:`"
@@ -384,7 +385,7 @@ fn a_page_or_a_document_in_place_of_a_config_is_named() {
     assert!(Refusal::NotAConfig.to_string().starts_with("config has no pipelines and no other section of a config; "));
     // A merge key at the top is YAML.
     assert!(!matches!(inspect(b"<<: {a: 1}\n"), Err(Refusal::WebPage { .. } | Refusal::Xml)));
-    for mistake in [&b"receivers: {otlp: {}}"[..], b"a: [", b"service: {}", b"\xff"] {
-        assert!(!said(mistake).is_foreign(), "{}", said(mistake));
+    for mistake in [&b"receivers: {otlp: {}}"[..], b"a: [", b"service: x", b"\xff"] {
+        assert!(!inspect(mistake).is_err_and(|refusal| refusal.is_foreign()), "{mistake:?}");
     }
 }

@@ -25,6 +25,8 @@ const DEFAULT_OTLP: &str = "localhost:4318";
 /// The values of a body that the overlay depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inspection {
+    /// Whether the body may have pipelines. The collector refuses most configs without any.
+    pub has_pipelines: bool,
     /// `service.extensions`, in order; empty also if `extensions_readable` is false.
     pub extensions: Vec<String>,
     /// Whether an overlay may repeat `service.extensions` and add to `extensions`. False if one of them comes from an
@@ -212,11 +214,17 @@ impl Findings {
             (Mapping, Mapping) => self.pipelines > 0,
             _ => false,
         };
-        if !has_pipelines && !self.scattered {
-            return Err(if self.has_sections { Refusal::NoPipelines } else { Refusal::NotAConfig });
+        // Whether a config may have none is for the collector to say: feature gates allow it, and other files may add some.
+        let may_have = |place| matches!(shape(place), Absent | Null | Mapping | Expansion);
+        let fits = shape(Place::Root) == Mapping && may_have(Place::Service) && may_have(Place::Pipelines);
+        if !self.scattered && !self.has_sections {
+            return Err(Refusal::NotAConfig);
+        }
+        if !self.scattered && !fits {
+            return Err(Refusal::NoPipelines);
         }
 
-        let clear = !self.scattered && shape(Place::Service) == Mapping;
+        let clear = !self.scattered && matches!(shape(Place::Service), Absent | Null | Mapping);
         let extensions_readable = clear
             && !self.enabled_unclear
             && matches!(shape(Place::Enabled), Absent | Null | Sequence)
@@ -229,6 +237,7 @@ impl Findings {
         let extensions = if extensions_readable { self.enabled } else { Vec::new() };
         let settings = |id: &String| self.checks.iter().rfind(|check| check.id.trim() == id.trim());
         Ok(Inspection {
+            has_pipelines: has_pipelines || self.scattered,
             health_check: extensions
                 .iter()
                 .filter(|id| kind(id) == "health_check")

@@ -34,13 +34,24 @@ pub fn reap_strangers(ours: &[u32]) {
     }
 }
 
-/// Asks the process to end.
-pub fn terminate(pid: u32) {
-    if let Ok(pid) = pid_of(pid) {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        // A stopped process gets the signal only after it continues.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::CONT);
-    }
+/// Asks a child and everything that it started to end: its process group, and the groups of those that left it and
+/// carry `mark`, an entry of the environment. A script that starts the collector may end at once, and its child would
+/// never hear of the end.
+pub fn terminate(pid: u32, mark: &str) {
+    family(pid, mark).into_iter().for_each(terminate_group);
+}
+
+/// Asks everything in a process group to end.
+pub fn terminate_group(pid: u32) {
+    let Ok(pid) = pid_of(pid) else { return };
+    let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::TERM);
+    // A stopped process gets the signal only after it continues.
+    let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::CONT);
+}
+
+/// Ends what [`terminate`] asks to end, now.
+pub fn kill(pid: u32, mark: &str) {
+    family(pid, mark).into_iter().for_each(kill_group);
 }
 
 /// Ends the process and everything in its process group now.
@@ -51,11 +62,46 @@ pub fn kill_group(pid: u32) {
     }
 }
 
-/// Ends the processes that a collector left behind in its process group.
+/// Ends the processes that a child left behind in its process group.
 pub fn sweep_group(pid: u32) {
     if let Ok(pid) = pid_of(pid) {
         let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
     }
+}
+
+/// Whether anything that a child has started still runs, once the child itself has ended.
+pub fn has_family(pid: u32, mark: &str) -> bool {
+    family(pid, mark).into_iter().any(|group| group_members(group).next().is_some())
+}
+
+/// Completes when nothing that a child has started runs any more.
+pub async fn family_gone(pid: u32, mark: &str) {
+    while let Some(member) = family(pid, mark).into_iter().find_map(|group| group_members(group).next()) {
+        gone(member).await;
+    }
+}
+
+/// Completes when nothing in a process group runs any more.
+pub async fn group_gone(group: u32) {
+    while let Some(member) = group_members(group).next() {
+        gone(member).await;
+    }
+}
+
+/// The process group of a child, and those of the processes that left it.
+fn family(pid: u32, mark: &str) -> Vec<u32> {
+    let mut groups = find_marked(mark);
+    groups.retain(|group| *group != pid);
+    groups.insert(0, pid);
+    groups
+}
+
+/// The processes in a group that have not ended. A zombie has, even if nobody ever reaps it, as in a container whose
+/// first process does not.
+fn group_members(group: u32) -> impl Iterator<Item = u32> {
+    let exists = pid_of(group).is_ok_and(|group| rustix::process::test_kill_process_group(group).is_ok());
+    let found = if exists { processes() } else { Vec::new() };
+    found.into_iter().filter(move |process| process.group == group).map(|process| process.pid)
 }
 
 /// The start of the process, in clock ticks since boot. Together with the pid it identifies a process. Source: the 22nd
@@ -80,28 +126,45 @@ fn process_stat(pid: u32) -> Option<(char, String)> {
     Some((rest.chars().next()?, rest.get(2..)?.to_owned()))
 }
 
-/// Leaders of process groups that have this marker in their environment and are not children of this process: an
-/// earlier agent left them. Source: `/proc/PID/environ`, which shows processes of the same user only, or all of them to
-/// root.
-pub fn find_marked(marker: &str) -> Vec<u32> {
-    let own = std::process::id().to_string();
+/// A process that has not ended.
+struct Process {
+    pid: u32,
+    group: u32,
+}
+
+/// All processes. Source: the third and the fifth field of `/proc/PID/stat` (proc(5)).
+fn processes() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid: &u32| {
-        let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { return false };
-        let marked = environ.split(|byte| *byte == 0).any(|entry| entry == marker.as_bytes());
-        marked
-            && process_stat(*pid).is_some_and(|(state, fields)| {
-                let mut fields = fields.split_whitespace();
-                let (parent, group) = (fields.next(), fields.next());
-                state != 'Z' && parent != Some(&own) && group == Some(&pid.to_string())
-            })
-    })
-    .collect()
+    let read = |pid| {
+        let (state, fields) = process_stat(pid)?;
+        let group = fields.split_whitespace().nth(1)?.parse().ok()?;
+        (!matches!(state, 'Z' | 'X')).then_some(Process { pid, group })
+    };
+    pids.filter_map(read).collect()
+}
+
+/// The process groups in which a process has this entry in its environment, but not the agent's own. Source:
+/// `/proc/PID/environ`, which shows processes of the same user only, or all of them to root.
+pub fn find_marked(mark: &str) -> Vec<u32> {
+    let (own, all) = (std::process::id(), processes());
+    // In a container it may be 0: that of a process outside.
+    let own_group = all.iter().find(|process| process.pid == own).map(|process| process.group);
+    let mut groups = Vec::new();
+    for Process { pid, group } in all {
+        if Some(group) == own_group || groups.contains(&group) {
+            continue;
+        }
+        let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { continue };
+        if environ.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()) {
+            groups.push(group);
+        }
+    }
+    groups
 }
 
 /// Completes when a process that is no child of the agent has ended.
-pub async fn gone(pid: u32) {
+async fn gone(pid: u32) {
     let fd = pid_of(pid).ok().and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
     match fd {
         Some(fd) => readable(&fd).await,

@@ -27,6 +27,40 @@ pub fn is_program(path: &Path) -> bool {
     path.is_file()
 }
 
+/// What tells a file from another one in its place: its number, size and time of change. The second text also tells it
+/// from a file that was written anew with the same size and time, and changes when only its rights do.
+///
+/// # Errors
+///
+/// If there is no such file.
+pub fn stamp(path: &Path) -> io::Result<(String, String)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = fs::metadata(path)?;
+    let content = format!("{} {} {}.{:09}", file.ino(), file.len(), file.mtime(), file.mtime_nsec());
+    let status = format!("{}.{:09}", file.ctime(), file.ctime_nsec());
+    Ok((content, status))
+}
+
+/// The file that a process runs, and whether it is gone from there. Behind a script, this is the file of the first process
+/// that the script has started. Sources: `/proc/PID/exe` and `/proc/PID/task/PID/children` (proc(5)); the latter only
+/// where the kernel was built with it.
+pub fn running_program(pid: u32) -> Option<(PathBuf, bool)> {
+    let mut pid = pid;
+    // A script may start another one.
+    for _ in 0..3 {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        match children.split_whitespace().next().and_then(|first| first.parse().ok()) {
+            Some(child) => pid = child,
+            None => break,
+        }
+    }
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?.into_os_string().into_string().ok()?;
+    Some(match path.strip_suffix(" (deleted)") {
+        Some(path) => (path.into(), true),
+        None => (path.into(), false),
+    })
+}
+
 /// Whether the last words of a collector say that a port is taken: `bind: address already in use`.
 pub fn says_port_is_taken(words: &str) -> bool {
     words.contains("in use")

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
-use std::ptr::null;
+use std::ptr::{null, null_mut};
 use std::sync::{Mutex, Once};
+use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Foundation::{FILETIME, WAIT_TIMEOUT};
 use windows_sys::Win32::System::Console::{
@@ -13,8 +14,8 @@ use windows_sys::Win32::System::Console::{
 };
 use windows_sys::Win32::System::JobObjects::{
     AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_JOB_MEMORY, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
-    JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation, SetInformationJobObject,
-    TerminateJobObject,
+    JOBOBJECT_BASIC_ACCOUNTING_INFORMATION, JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectBasicAccountingInformation,
+    JobObjectExtendedLimitInformation, QueryInformationJobObject, SetInformationJobObject, TerminateJobObject,
 };
 use windows_sys::Win32::System::Threading::{
     GetCurrentProcess, GetProcessTimes, OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SET_QUOTA,
@@ -24,6 +25,7 @@ use windows_sys::Win32::System::Threading::{
 use super::console::has_terminal;
 use super::handles::{done, owned};
 use super::wait::ready;
+use crate::os::until;
 
 /// The exit code of a process that the agent has killed, so that it is not taken for success.
 const KILLED: u32 = 137;
@@ -104,11 +106,12 @@ fn jobs<T>(job: impl FnOnce(&mut BTreeMap<u32, OwnedHandle>) -> T) -> T {
     job(&mut JOBS.lock().expect("no panic while it is held"))
 }
 
-/// Asks the process to end by a console event: Go's programs treat both events as an interrupt.
+/// Asks a child and everything that it started on its console to end, by a console event: Go's programs treat both
+/// events as an interrupt. A batch file ends by it too, and its children get the rest of their time in the job.
 ///
 /// With a terminal, the child is on it in a process group of its own, and gets ^BREAK. Without one, the child has a
 /// console of its own; the agent attaches to it for a moment and sends ^C.
-pub fn terminate(pid: u32) {
+pub fn terminate(pid: u32, _: &str) {
     let asked = if has_terminal() {
         // SAFETY: the arguments are numbers.
         done(unsafe { GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, pid) })
@@ -141,6 +144,16 @@ fn send_ctrl_c(pid: u32) -> io::Result<()> {
     }
 }
 
+/// The same: there are no process groups here.
+pub fn terminate_group(pid: u32) {
+    terminate(pid, "");
+}
+
+/// Ends what [`terminate`] asks to end, now.
+pub fn kill(pid: u32, _: &str) {
+    kill_group(pid);
+}
+
 /// Ends the process and everything in its job now.
 pub fn kill_group(pid: u32) {
     jobs(|jobs| {
@@ -152,6 +165,32 @@ pub fn kill_group(pid: u32) {
     if let Ok(process) = open(pid, PROCESS_TERMINATE) {
         // SAFETY: the handle is open.
         unsafe { TerminateProcess(process.as_raw_handle(), KILLED) };
+    }
+}
+
+/// Whether anything that a child has started still runs in its job, once the child itself has ended.
+pub fn has_family(pid: u32, _: &str) -> bool {
+    let mut counts = JOBOBJECT_BASIC_ACCOUNTING_INFORMATION::default();
+    jobs(|jobs| {
+        let Some(job) = jobs.get(&pid) else { return false };
+        // SAFETY: the handle is open, and the structure is the one of this information class.
+        let asked = done(unsafe {
+            QueryInformationJobObject(
+                job.as_raw_handle(),
+                JobObjectBasicAccountingInformation,
+                (&raw mut counts).cast(),
+                size_of_val(&counts) as u32,
+                null_mut(),
+            )
+        });
+        asked.is_ok() && counts.ActiveProcesses > 0
+    })
+}
+
+/// Completes when nothing that a child has started runs any more.
+pub async fn family_gone(pid: u32, mark: &str) {
+    while has_family(pid, mark) {
+        until(Instant::now() + Duration::from_millis(100)).await;
     }
 }
 
@@ -195,7 +234,7 @@ pub fn find_marked(_: &str) -> Vec<u32> {
 }
 
 /// Completes when a process that is no child of the agent has ended.
-pub async fn gone(pid: u32) {
+pub async fn group_gone(pid: u32) {
     if let Ok(process) = open(pid, PROCESS_SYNCHRONIZE) {
         ready(&process).await;
     }

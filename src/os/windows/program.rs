@@ -37,6 +37,22 @@ pub fn is_program(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("exe")) && path.is_file()
 }
 
+/// What tells a file from another one in its place: its size and its times. The second text is empty here.
+///
+/// # Errors
+///
+/// If there is no such file.
+pub fn stamp(path: &Path) -> io::Result<(String, String)> {
+    use std::os::windows::fs::MetadataExt as _;
+    let file = std::fs::metadata(path)?;
+    Ok((format!("{} {} {}", file.file_size(), file.last_write_time(), file.creation_time()), String::new()))
+}
+
+/// The file that a process runs. None here: a file cannot be replaced while it runs, only renamed.
+pub fn running_program(_: u32) -> Option<(PathBuf, bool)> {
+    None
+}
+
 /// Whether the last words of a collector say that a port is taken. Behind `bind: `, Go prints Windows' message in the
 /// language of the system. The port is on loopback and was free before, so any error there means that another program
 /// has taken it.

@@ -8,16 +8,19 @@ use crate::settings::layers::{Layers, size_of};
 use crate::settings::schema::ValueKind::{Choice, List, Map, Number, Size, Text, Time};
 use crate::settings::schema::{KIB, MIB, Row, file_only, hours, ms, secs, setting};
 use crate::settings::secret::Secret;
+use otelet_core::decide::OnReplaced;
 
 #[rustfmt::skip] // A row is a line.
 pub(crate) const ROWS: &[Row] = &[
     setting("collector.path", Text("PATH"), "otelcol-contrib, from PATH", "The collector to run. A name without a slash is looked up in PATH. Without it: otelcol-contrib, otelcol and otelcol-* are tried in turn."),
-    file_only("collector.args", List, "More arguments for the collector, except --config and --set: only checked configs run."),
+    file_only("collector.args", List, "More arguments for the collector, in its runs and when it validates, except --config and --set: only checked configs run."),
+    file_only("collector.local", List, "Configs of this host, passed before the offered one, which wins: mappings are merged, lists replaced. A broken one is named and left out."),
     file_only("collector.env", Map, "More environment variables for the collector, by name."),
     setting("collector.start_timeout", Time(secs(1), hours(24)), "5m", "How long a starting collector has to become healthy. A config that was healthy before gets twice as long after each start that took too long."),
     setting("collector.validate_timeout", Time(secs(1), hours(24)), "5m", "How long the collector has to validate a config, or to answer what it can do. Then it is asked again."),
     setting("collector.stop_timeout", Time(ms(0), secs(600)), "35s", "How long a stopping collector has before it is killed."),
     setting("collector.probation", Time(ms(0), hours(1)), "30s", "How long a new config must stay healthy before it becomes the last good one."),
+    setting("collector.on_replaced", Choice("restart|wait"), "restart", "When another program takes the place of the collector's and takes the config that runs: start it, or wait for the next start."),
     setting("collector.log", Choice("pass|drop"), "pass", "Whether the collector's own log lines are passed on or dropped."),
     setting("collector.log_rate", Size(KIB, 1024 * MIB), "64KiB", "Log lines of the collector above this many bytes per second are dropped and counted."),
     setting("collector.memory_limit", Size(16 * MIB, 16 * 1024 * 1024 * MIB), "", "Memory for the collector. 90 % of it becomes its GOMEMLIMIT; where the agent may make a cgroup, that enforces the limit."),
@@ -34,6 +37,8 @@ pub struct CollectorSettings {
     /// A name to look up in PATH, or an absolute path. [`DEFAULT_COLLECTOR`] if none is given.
     pub path: PathBuf,
     pub args: Vec<String>,
+    /// Files that are passed before the offered config, absolute.
+    pub local: Vec<PathBuf>,
     pub env: Vec<(String, Secret)>,
     /// How long a starting collector has to become healthy.
     pub start_timeout: Duration,
@@ -43,6 +48,7 @@ pub struct CollectorSettings {
     pub stop_timeout: Duration,
     /// How long a new config must stay healthy.
     pub probation: Duration,
+    pub on_replaced: OnReplaced,
     pub log: CollectorLog,
     /// The most output that is passed on, in bytes per second.
     pub log_rate: u64,
@@ -69,11 +75,13 @@ impl CollectorSettings {
         Ok(Self {
             path: program(layers, "collector.path")?,
             args: arguments(layers, "collector.args")?,
+            local: local(layers, "collector.local")?,
             env: variables(layers, "collector.env")?,
             start_timeout: layers.time("collector.start_timeout")?,
             validate_timeout: layers.time("collector.validate_timeout")?,
             stop_timeout: layers.time("collector.stop_timeout")?,
             probation: layers.time("collector.probation")?,
+            on_replaced: layers.choice("collector.on_replaced", [OnReplaced::Restart, OnReplaced::Wait])?,
             log: layers.choice("collector.log", [CollectorLog::Pass, CollectorLog::Drop])?,
             log_rate: layers.size("collector.log_rate")?,
             memory_limit: layers.optional("collector.memory_limit", size_of(layers.row("collector.memory_limit")))?,
@@ -110,6 +118,33 @@ fn arguments(layers: &Layers, key: &str) -> Result<Vec<String>, SettingsError> {
         layers.parsed(key, &raw, checked)
     });
     raws.collect()
+}
+
+/// The most files of `collector.local`: each may be left out by itself, which takes a `validate` to find out.
+const MOST_LOCAL: usize = 8;
+
+/// Reads the paths of the host's own configs and makes them absolute.
+fn local(layers: &Layers, key: &str) -> Result<Vec<PathBuf>, SettingsError> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for raw in layers.list(key) {
+        let raw = raw?;
+        let problem = if raw.text.trim().is_empty() {
+            Some("a path is missing".to_owned())
+        } else if paths.len() == MOST_LOCAL {
+            Some(format!("there are more than {MOST_LOCAL} files; join some of them"))
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            return Err(layers.error(key, &raw, problem));
+        }
+        let path = layers.world.absolute(Path::new(&raw.text));
+        if paths.contains(&path) {
+            return Err(layers.error(key, &raw, "the file is named twice".to_owned()));
+        }
+        paths.push(path);
+    }
+    Ok(paths)
 }
 
 fn variables(layers: &Layers, key: &str) -> Result<Vec<(String, Secret)>, SettingsError> {

@@ -8,7 +8,8 @@ use std::time::SystemTime;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::merge;
+use crate::collector::VALID_VALUES;
+use otelet_config::merge;
 use otelet_wire::KeyValue;
 
 use super::wire::{
@@ -156,10 +157,11 @@ pub fn effective_config(text: Option<&str>) -> EffectiveConfig {
 
 /// The components of the collector, from the output of its `components`. Empty if the output cannot be read.
 ///
-/// The names of the metadata are from the specification's own example.
+/// The names of the metadata are from the specification's own example. A component with two names is listed under both.
 pub fn components(printed: &str) -> BTreeMap<String, ComponentDetails> {
     let mut kinds = BTreeMap::new();
-    let Ok(Value::Object(all)) = merge::parse(printed, &mut { MAX_COMPONENTS }) else { return kinds };
+    let Ok(Value::Object(mut all)) = merge::parse(printed, &mut { MAX_COMPONENTS }) else { return kinds };
+    let valid = all.remove(VALID_VALUES).unwrap_or_default();
     // Maps are filled one by one: collecting them would link a sort of 12 KiB.
     for (kind, items) in all {
         let mut details = ComponentDetails::default();
@@ -172,6 +174,13 @@ pub fn components(printed: &str) -> BTreeMap<String, ComponentDetails> {
         }
         if !details.sub_components.is_empty() {
             kinds.insert(kind, details);
+        }
+    }
+    // Of these only the name is known.
+    for (kind, names) in valid.as_object().into_iter().flatten() {
+        for name in names.as_array().into_iter().flatten().filter_map(Value::as_str) {
+            let details: &mut ComponentDetails = kinds.entry(kind.clone()).or_default();
+            details.sub_components.entry(name.to_owned()).or_default();
         }
     }
     kinds
@@ -329,6 +338,14 @@ mod tests {
         let module = "go.opentelemetry.io/collector/receiver/otlpreceiver@v0.149.0";
         assert_eq!(value(&otlp.metadata, "code.namespace"), Some(module));
         assert!(components["providers"].sub_components.contains_key("env"));
+        // What `validate` names beside that, as 0.149.0 does.
+        let valid = "valid_values:\n    receivers: [\"file_log\", \"filelog\", \"otlp\"]\n    exporters: [\"debug\"]\n    \
+            connectors: []\n";
+        let more = super::components(&format!("{printed}{valid}"));
+        assert_eq!(more.keys().collect::<Vec<_>>(), ["exporters", "providers", "receivers"]);
+        let receivers = &more["receivers"].sub_components;
+        assert_eq!(receivers.keys().collect::<Vec<_>>(), ["file_log", "filelog", "otlp"]);
+        assert_eq!(receivers["otlp"], *otlp, "what is known of it stays");
         assert!(super::components("{").is_empty());
         assert!(super::components("- a").is_empty());
         assert!(super::components(&format!("a: {}", "x".repeat(MAX_COMPONENTS))).is_empty());

@@ -35,6 +35,8 @@ impl Counts {
             Notice::CollectorHung { .. } => self.cause = Some("hung"),
             Notice::PortStolen => self.cause = Some("port"),
             Notice::RestartAsked => self.cause = Some("asked"),
+            Notice::ProgramReplaced { starts: true, .. } => self.cause = Some("program"),
+            Notice::LocalChanged { .. } => self.cause = Some("local"),
             Notice::EngineReadAgain { .. } => self.cause = Some("engine"),
             Notice::CollectorStarted { config, .. } => {
                 let cause = self.cause.take();
@@ -53,6 +55,11 @@ impl Counts {
             | Notice::CollectorSlow { .. }
             | Notice::CollectorStopped { .. }
             | Notice::CollectorKilled { .. }
+            | Notice::LeaderEnded { .. }
+            | Notice::ProgramReplaced { .. }
+            | Notice::ProgramRefuses { .. }
+            | Notice::LocalRefused { .. }
+            | Notice::ProgramNotAsked { .. }
             | Notice::RestartPlanned { .. }
             | Notice::ConfigOffered { .. }
             | Notice::ConfigHeld { .. }

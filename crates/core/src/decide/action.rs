@@ -1,6 +1,7 @@
 //! Everything that the agent can ask the program around it to do.
 
 use super::data::alert::AlertMemory;
+use super::data::collector::Change;
 use super::data::docker::EngineTask;
 use super::data::hash::ConfigHash;
 use super::data::message::AlertMessage;
@@ -42,7 +43,7 @@ pub enum Action {
         /// The whole record.
         record: Record,
     },
-    /// Start the collector; answered by `CollectorEvent::Spawned`.
+    /// Start the collector; answered by `CollectorEvent::Spawned`, or by `CollectorEvent::Unknown`.
     Spawn {
         /// The config to run on.
         config: ConfigHash,
@@ -50,7 +51,23 @@ pub enum Action {
         without_engine: bool,
         /// Whether to leave out the file that can be passed beside the config.
         without_additions: bool,
+        /// Whether a program that was not asked for its capabilities yet must not be started.
+        only_known: bool,
     },
+    /// Ask the program on disk for its version and its capabilities; answered by `CollectorEvent::Learned`.
+    Learn,
+    /// Look whether another program, or another file of `collector.local`, lies on disk than at the start; answered by `CollectorEvent::Looked`.
+    LookAtProgram,
+    /// Ask the program on disk as above and have it validate this config with what lies on disk; answered by
+    /// `CollectorEvent::ProgramTried`.
+    TryProgram {
+        /// The config that runs.
+        config: ConfigHash,
+        /// The reason for it.
+        change: Change,
+    },
+    /// End both kinds of questions. Nobody waits for their answers any more.
+    EndQuestions,
     /// Ask the collector with this process id to end.
     Terminate(u32),
     /// Kill the collector and its process group now.

@@ -101,6 +101,7 @@ impl Agent {
             params,
         };
         agent.rollout.probation = agent.params.probation;
+        agent.collector.on_replaced = agent.params.on_replaced;
         agent.alerts.restore(alerts, at, &mut actions);
         agent.settle(at, &mut actions);
         (agent, actions)
@@ -148,8 +149,11 @@ impl Agent {
             }
             Event::Recorded { generation, result } => self.rollout.on_recorded(generation, result, at, out),
             Event::Collector(input) => {
-                if input == CollectorEvent::Restart {
-                    out.push(Action::Tell(Notice::RestartAsked));
+                match input {
+                    CollectorEvent::Restart => out.push(Action::Tell(Notice::RestartAsked)),
+                    // What is known of the program is on disk beside the record.
+                    CollectorEvent::Learned | CollectorEvent::ProgramTried { .. } => self.rollout.record_again(out),
+                    _ => {}
                 }
                 self.collect(input, at, out);
             }
@@ -165,6 +169,7 @@ impl Agent {
                 self.exports.reconfigure(params.export, at.now);
                 self.checks.reconfigure(&params.checks, at);
                 self.collector.reconfigure(params.stop_timeout, params.start_timeout);
+                self.collector.on_replaced = params.on_replaced;
                 self.rollout.probation = params.probation;
                 self.rollout.hurry(out);
                 let (rules, labels) = (&params.alerts, &params.alert_labels);
@@ -172,6 +177,7 @@ impl Agent {
                 self.docker.reconfigure(&params.docker, at.now);
                 self.params = *params;
                 if restart {
+                    self.rollout.reconsider(out);
                     self.collect(CollectorEvent::Restart, at, out);
                 }
             }
@@ -478,7 +484,12 @@ mod tests {
         let record = Record { last_good: Some(GOOD), ..Record::default() };
         let (mut agent, actions) = Agent::new(params, record, None, at(t0));
         assert!(
-            actions.contains(&Action::Spawn { config: GOOD, without_engine: false, without_additions: false }),
+            actions.contains(&Action::Spawn {
+                config: GOOD,
+                without_engine: false,
+                without_additions: false,
+                only_known: true
+            }),
             "{actions:?}"
         );
         let child =

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::action::Action;
 use super::backoff;
 use super::data::collector::{
-    Additions, Child, CollectorEvent, EngineUse, Exit, LastExit, Probe, SpawnFailure, Witness,
+    Additions, Change, Changed, Child, CollectorEvent, EngineUse, Exit, LastExit, OnReplaced, Probe, ProgramTrial,
+    SpawnFailure, Witness,
 };
 use super::data::hash::ConfigHash;
 use super::data::report::{CollectorReport, CollectorState};
@@ -35,6 +36,12 @@ const LONGEST_START: Duration = Duration::from_secs(24 * 3600);
 /// The kernel may hold a killed process for a while. The next kill follows after this time.
 const KILL_AGAIN: Duration = Duration::from_secs(5);
 
+/// Least time between looks at the program on disk. They share the wake-ups of other work.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Time after which a replaced program that could not be asked is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(120);
+
 /// This many starts in a row may fail because another program took the port that the agent had picked. The next one
 /// counts as a crash.
 const STOLEN_PORTS: u32 = 3;
@@ -56,6 +63,8 @@ pub enum Phase {
         /// The time of the start.
         until: Instant,
     },
+    /// Another program lies on disk than the one that was asked last. It is asked before it is started.
+    Learning,
     /// It is being started.
     Starting {
         /// The config of this start.
@@ -63,6 +72,15 @@ pub enum Phase {
     },
     /// It is running.
     Up(Run),
+    /// Its first process has ended by itself. The others are asked to end: only one collector may run.
+    Ending {
+        /// The run that ended.
+        run: Run,
+        /// The time of that end.
+        ended: Instant,
+        /// The time at which the others are killed if they still run.
+        kill_at: Instant,
+    },
     /// It was asked to end.
     Stopping {
         /// The process id.
@@ -89,10 +107,36 @@ pub struct Run {
     pub witness: Witness,
     /// Whether it reads a Docker engine.
     pub engine: EngineUse,
-    /// Whether it was given `more.yaml`.
+    /// Whether it was given `more.yaml` or files of `collector.local`.
     pub additions: Additions,
     /// The results of its probes so far.
     pub health: Health,
+    /// The time of the last look at the program on disk.
+    pub looked: Instant,
+    /// What lies on disk by now, if it is another one than at the start.
+    pub replacement: Option<Replacement>,
+}
+
+/// A program or a file that lies in the place of the one that is used.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Replacement {
+    /// What was changed.
+    pub change: Change,
+    /// How far it is.
+    pub state: ReplacementState,
+}
+
+/// How far a replacement is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ReplacementState {
+    /// It is asked whether it takes the config that runs.
+    Asked,
+    /// It takes the config.
+    Ready,
+    /// It is not used.
+    Refused,
+    /// It could not be asked. The next try is at this time.
+    Unable(Instant),
 }
 
 /// A run that ended badly, for the rollout, which chose its config.
@@ -111,6 +155,8 @@ pub struct Collector {
     pub stop_timeout: Duration,
     /// The time that a collector has to become healthy after its start.
     pub start_timeout: Duration,
+    /// What happens when its program is replaced.
+    pub on_replaced: OnReplaced,
     /// The config in its probation, which is judged more strictly.
     pub on_trial: Option<ConfigHash>,
     /// Whether a config on trial that fails is rolled back, because there is a last good one.
@@ -119,7 +165,7 @@ pub struct Collector {
     pub engine: Presence,
     /// Whether the Docker engine was there at the last start.
     engine_at_start: Presence,
-    /// Whether the next start leaves out `more.yaml`.
+    /// Whether the next start leaves out `more.yaml` and the files of `collector.local`.
     without_additions: bool,
     phase: Phase,
     wanted: Option<ConfigHash>,
@@ -129,6 +175,7 @@ pub struct Collector {
     stolen_ports: u32,
     restarts: u64,
     last_exit: Option<LastExit>,
+    /// Whether it could not be started last time.
     not_started: bool,
     /// The config whose last starts took too long, and their number.
     slow: Option<(ConfigHash, u32)>,
@@ -153,6 +200,7 @@ impl Collector {
         Self {
             stop_timeout,
             start_timeout,
+            on_replaced: OnReplaced::default(),
             on_trial: None,
             is_judged: false,
             engine: Presence::Unwanted,
@@ -179,10 +227,10 @@ impl Collector {
     /// Learns that a config has taken the place of one with the same content, so nothing has to be started.
     pub fn rename(&mut self, old: ConfigHash, new: ConfigHash) {
         let running = match &mut self.phase {
-            Phase::Up(run) => Some(&mut run.config),
+            Phase::Up(run) | Phase::Ending { run, .. } => Some(&mut run.config),
             Phase::Starting { config } => Some(config),
             Phase::Stopping { config, .. } => config.as_mut(),
-            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } => None,
+            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } | Phase::Learning => None,
         };
         let slow = self.slow.as_mut().map(|(config, _)| config);
         for config in running.into_iter().chain(&mut self.wanted).chain(&mut self.crashed).chain(slow) {
@@ -199,8 +247,10 @@ impl Collector {
             Phase::Idle => (self.idle(input, at, out), None),
             Phase::Held { retry, reason } => (self.held(retry, reason, input, at, out), None),
             Phase::Waiting { until } => (self.waiting(until, input, at, out), None),
+            Phase::Learning => (self.learning(input, at, out), None),
             Phase::Starting { config } => self.starting(config, input, at, out),
             Phase::Up(run) => self.up(run, input, at, out),
+            Phase::Ending { run, ended, kill_at } => self.ending(run, ended, kill_at, input, at, out),
             Phase::Stopping { pid, config, kill_at, hung } => {
                 (self.stopping(pid, config, kill_at, hung, input, at, out), None)
             }
@@ -212,11 +262,11 @@ impl Collector {
     /// The time at which it needs a [`CollectorEvent::Due`].
     pub fn due(&self) -> Option<Due> {
         match &self.phase {
-            Phase::Idle | Phase::Starting { .. } => None,
+            Phase::Idle | Phase::Learning | Phase::Starting { .. } => None,
             Phase::Held { retry, .. } => Some(*retry),
             Phase::Waiting { until } => Some(Due::at(*until)),
             Phase::Up(run) => Some(run.health.due()),
-            Phase::Stopping { kill_at, .. } => Some(Due::at(*kill_at)),
+            Phase::Ending { kill_at, .. } | Phase::Stopping { kill_at, .. } => Some(Due::at(*kill_at)),
         }
     }
 
@@ -237,8 +287,8 @@ impl Collector {
     /// Whether no process of it is left.
     pub fn is_down(&self) -> bool {
         match self.phase {
-            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } => true,
-            Phase::Starting { .. } | Phase::Up(_) | Phase::Stopping { .. } => false,
+            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } | Phase::Learning => true,
+            Phase::Starting { .. } | Phase::Up(_) | Phase::Ending { .. } | Phase::Stopping { .. } => false,
         }
     }
 
@@ -250,9 +300,9 @@ impl Collector {
     /// The config that it runs on, also while it is stopping.
     pub fn running(&self) -> Option<ConfigHash> {
         match self.phase {
-            Phase::Up(Run { config, .. }) => Some(config),
+            Phase::Up(Run { config, .. }) | Phase::Ending { run: Run { config, .. }, .. } => Some(config),
             Phase::Stopping { config, .. } => config,
-            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } | Phase::Starting { .. } => None,
+            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } | Phase::Learning | Phase::Starting { .. } => None,
         }
     }
 
@@ -264,7 +314,9 @@ impl Collector {
             | Phase::Idle
             | Phase::Held { .. }
             | Phase::Waiting { .. }
+            | Phase::Learning
             | Phase::Starting { .. }
+            | Phase::Ending { .. }
             | Phase::Stopping { .. } => None,
         }
     }
@@ -300,7 +352,7 @@ impl Collector {
             Phase::Idle => (CollectorState::Idle, None, None, None, false, None),
             Phase::Held { reason, .. } => (CollectorState::Held, None, None, None, false, Some(reason.clone())),
             Phase::Waiting { .. } => (CollectorState::Waiting, None, None, None, false, None),
-            Phase::Starting { .. } => (CollectorState::Starting, None, None, None, false, None),
+            Phase::Learning | Phase::Starting { .. } => (CollectorState::Starting, None, None, None, false, None),
             Phase::Up(Run { pid, since, witness, health, .. }) => (
                 CollectorState::Up,
                 Some(*pid),
@@ -309,6 +361,10 @@ impl Collector {
                 health.is_healthy(),
                 health.trouble().map(str::to_owned),
             ),
+            Phase::Ending { run: Run { pid, .. }, .. } => {
+                let trouble = "its first process has ended, and what it started still runs";
+                (CollectorState::Stopping, Some(*pid), None, None, false, Some(trouble.into()))
+            }
             Phase::Stopping { pid, hung, .. } => {
                 (CollectorState::Stopping, Some(*pid), None, None, false, hung.clone())
             }
@@ -325,6 +381,11 @@ impl Collector {
             }
             // The others only answer a start or concern a process, and there is none.
             CollectorEvent::Spawned(_)
+            | CollectorEvent::Unknown
+            | CollectorEvent::Learned
+            | CollectorEvent::Looked(_)
+            | CollectorEvent::ProgramTried { .. }
+            | CollectorEvent::LeaderEnded { .. }
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Probed { .. }
             | CollectorEvent::Hurry => Phase::Idle,
@@ -335,12 +396,17 @@ impl Collector {
         match input {
             CollectorEvent::Due => match self.wanted {
                 None => Phase::Idle,
-                Some(config) if retry.reached(at.now) => self.start(config, at.now, out),
+                Some(config) if retry.reached(at.now) => self.start(config, true, at.now, out),
                 Some(_) => Phase::Held { retry, reason },
             },
             // The settings may name another binary now.
             CollectorEvent::Restart => Phase::Waiting { until: self.earliest(at.now) },
             CollectorEvent::Spawned(_)
+            | CollectorEvent::Unknown
+            | CollectorEvent::Learned
+            | CollectorEvent::Looked(_)
+            | CollectorEvent::ProgramTried { .. }
+            | CollectorEvent::LeaderEnded { .. }
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Probed { .. }
             | CollectorEvent::Hurry => Phase::Held { retry, reason },
@@ -356,13 +422,45 @@ impl Collector {
                     self.forgive();
                     self.waiting(self.earliest(at.now), CollectorEvent::Due, at, out)
                 }
-                Some(config) if at.now >= until => self.start(config, at.now, out),
+                Some(config) if at.now >= until => self.start(config, true, at.now, out),
                 Some(_) => Phase::Waiting { until },
             },
             CollectorEvent::Spawned(_)
+            | CollectorEvent::Unknown
+            | CollectorEvent::Learned
+            | CollectorEvent::Looked(_)
+            | CollectorEvent::ProgramTried { .. }
+            | CollectorEvent::LeaderEnded { .. }
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Probed { .. }
             | CollectorEvent::Hurry => Phase::Waiting { until },
+        }
+    }
+
+    fn learning(&mut self, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) -> Phase {
+        match (input, self.wanted) {
+            (CollectorEvent::Learned, Some(config)) => self.start(config, false, at.now, out),
+            (CollectorEvent::Due | CollectorEvent::Learned | CollectorEvent::Hurry, None) => {
+                out.push(Action::EndQuestions);
+                Phase::Idle
+            }
+            // The settings may name another program now.
+            (CollectorEvent::Restart, _) => {
+                out.push(Action::EndQuestions);
+                Phase::Waiting { until: self.earliest(at.now) }
+            }
+            (
+                CollectorEvent::Due
+                | CollectorEvent::Spawned(_)
+                | CollectorEvent::Unknown
+                | CollectorEvent::Looked(_)
+                | CollectorEvent::ProgramTried { .. }
+                | CollectorEvent::LeaderEnded { .. }
+                | CollectorEvent::Exited { .. }
+                | CollectorEvent::Probed { .. }
+                | CollectorEvent::Hurry,
+                _,
+            ) => Phase::Learning,
         }
     }
 
@@ -389,6 +487,8 @@ impl Collector {
                         engine,
                         additions,
                         health: Health::new(self.start_limit(config), at.now),
+                        looked: at.now,
+                        replacement: None,
                     }),
                     None,
                 )
@@ -402,9 +502,17 @@ impl Collector {
                 }
                 (Phase::Held { retry: Due { at: at.now + HELD, slack: HELD }, reason }, None)
             }
+            CollectorEvent::Unknown => {
+                out.push(Action::Learn);
+                (Phase::Learning, None)
+            }
             // The wanted config is compared again when the start has been answered.
             CollectorEvent::Due
             | CollectorEvent::Restart
+            | CollectorEvent::Learned
+            | CollectorEvent::Looked(_)
+            | CollectorEvent::ProgramTried { .. }
+            | CollectorEvent::LeaderEnded { .. }
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Probed { .. }
             | CollectorEvent::Hurry => (Phase::Starting { config }, None),
@@ -434,20 +542,105 @@ impl Collector {
                 if run.health.begin(at.now) {
                     out.push(Action::Probe(run.pid));
                 }
-                (Phase::Up(run), None)
+                self.up_look(run, at.now, out)
+            }
+            CollectorEvent::Looked(other) => (Phase::Up(self.up_looked(run, other, at.now, out)), None),
+            CollectorEvent::ProgramTried { change, trial } => {
+                (Phase::Up(self.up_tried(run, change, trial, at.now, out)), None)
             }
             CollectorEvent::Probed { pid, probe } if pid == run.pid => self.up_probed(run, probe, at, out),
-            CollectorEvent::Exited { pid, exit } if pid == run.pid => self.crash(run, exit, at, out),
+            CollectorEvent::LeaderEnded { pid } if pid == run.pid => {
+                out.push(Action::Tell(Notice::LeaderEnded { pid }));
+                out.push(Action::Terminate(pid));
+                (Phase::Ending { run, ended: at.now, kill_at: at.now + self.stop_timeout }, None)
+            }
+            CollectorEvent::Exited { pid, exit } if pid == run.pid => self.crash(run, exit, at.now, at, out),
             CollectorEvent::Restart => (self.stop(run, None, at.now, out), None),
             // These concern an earlier run, or no collector that is up.
-            CollectorEvent::Probed { .. } | CollectorEvent::Exited { .. } | CollectorEvent::Spawned(_) => {
-                (Phase::Up(run), None)
-            }
+            CollectorEvent::Probed { .. }
+            | CollectorEvent::Unknown
+            | CollectorEvent::Learned
+            | CollectorEvent::LeaderEnded { .. }
+            | CollectorEvent::Exited { .. }
+            | CollectorEvent::Spawned(_) => (Phase::Up(run), None),
             CollectorEvent::Hurry => {
                 let phase = self.stop(run, None, at.now, out);
                 (self.hurry(phase, at.now, out), None)
             }
         }
+    }
+
+    /// Looks at the program on disk, and changes to another one that takes the config. A config in its probation is not
+    /// disturbed: it would be blamed for what the other program does.
+    fn up_look(&mut self, mut run: Run, now: Instant, out: &mut Vec<Action>) -> (Phase, Option<RunFailure>) {
+        if self.on_trial == Some(run.config) {
+            return (Phase::Up(run), None);
+        }
+        let ready = run.replacement.filter(|it| it.state == ReplacementState::Ready);
+        let starts = |change: Change| change.of == Changed::Local || self.on_replaced == OnReplaced::Restart;
+        if ready.is_some_and(|it| starts(it.change)) {
+            // What kept it from starting may be mended.
+            self.without_additions = false;
+            return (self.stop(run, None, now, out), None);
+        }
+        if now >= run.looked + LOOK_EVERY {
+            run.looked = now;
+            out.push(Action::LookAtProgram);
+        }
+        (Phase::Up(run), None)
+    }
+
+    fn up_looked(&self, mut run: Run, other: Option<Change>, now: Instant, out: &mut Vec<Action>) -> Run {
+        // After its probation it is looked at again.
+        if self.on_trial == Some(run.config) {
+            return run;
+        }
+        let Some(change) = other else {
+            run.replacement = None;
+            return run;
+        };
+        let ask = match run.replacement {
+            Some(Replacement { change: known, state }) if known == change => match state {
+                ReplacementState::Asked | ReplacementState::Ready | ReplacementState::Refused => false,
+                ReplacementState::Unable(until) => now >= until,
+            },
+            Some(_) | None => true,
+        };
+        if ask {
+            run.replacement = Some(Replacement { change, state: ReplacementState::Asked });
+            out.push(Action::TryProgram { config: run.config, change });
+        }
+        run
+    }
+
+    fn up_tried(&self, mut run: Run, change: Change, trial: ProgramTrial, now: Instant, out: &mut Vec<Action>) -> Run {
+        let config = run.config;
+        let asked = Replacement { change, state: ReplacementState::Asked };
+        let Some(replacement) = run.replacement.as_mut().filter(|it| **it == asked) else { return run };
+        let is_program = change.of == Changed::Program;
+        replacement.state = match trial {
+            ProgramTrial::Takes(version) => {
+                let starts = self.on_replaced == OnReplaced::Restart;
+                out.push(Action::Tell(match is_program {
+                    true => Notice::ProgramReplaced { config, version, starts },
+                    false => Notice::LocalChanged { config },
+                }));
+                ReplacementState::Ready
+            }
+            ProgramTrial::Same => ReplacementState::Refused,
+            ProgramTrial::Refuses(why) => {
+                out.push(Action::Tell(match is_program {
+                    true => Notice::ProgramRefuses { config, why },
+                    false => Notice::LocalRefused { config, why },
+                }));
+                ReplacementState::Refused
+            }
+            ProgramTrial::Unable(why) => {
+                out.push(Action::Tell(Notice::ProgramNotAsked { why, delay: ASK_AGAIN }));
+                ReplacementState::Unable(now + ASK_AGAIN)
+            }
+        };
+        run
     }
 
     fn up_probed(
@@ -490,7 +683,9 @@ impl Collector {
                 out.push(Action::Tell(Notice::CollectorHung { why: reason.clone(), next }));
                 self.count_failure(&run, at.now);
                 self.last_exit = Some(LastExit { how: reason.clone(), last_words: String::new(), at: at.wall });
-                (self.stop(run, Some(reason.clone()), at.now, out), Some(RunFailure { config, reason }))
+                let guilty = !self.blames_additions(&run, out);
+                let failed = guilty.then(|| RunFailure { config, reason: reason.clone() });
+                (self.stop(run, Some(reason), at.now, out), failed)
             }
             // It still answers. A config on trial fails by this; any other collector may recover.
             Finding::Sick(reason) => {
@@ -498,6 +693,41 @@ impl Collector {
                 (Phase::Up(run), failed)
             }
         }
+    }
+
+    /// Waits for the end of what an ended process has left. Only then does its end count as a crash.
+    fn ending(
+        &mut self,
+        run: Run,
+        ended: Instant,
+        kill_at: Instant,
+        input: CollectorEvent,
+        at: Moment,
+        out: &mut Vec<Action>,
+    ) -> (Phase, Option<RunFailure>) {
+        let kill_at = match input {
+            CollectorEvent::Exited { pid, exit } if pid == run.pid => return self.crash(run, exit, ended, at, out),
+            CollectorEvent::Due if at.now >= kill_at => {
+                out.push(Action::Tell(Notice::CollectorKilled { pid: run.pid, after: self.stop_timeout }));
+                out.push(Action::Kill(run.pid));
+                at.now + KILL_AGAIN
+            }
+            CollectorEvent::Hurry => {
+                out.push(Action::Kill(run.pid));
+                at.now + KILL_AGAIN
+            }
+            CollectorEvent::Due
+            | CollectorEvent::LeaderEnded { .. }
+            | CollectorEvent::Exited { .. }
+            | CollectorEvent::Spawned(_)
+            | CollectorEvent::Unknown
+            | CollectorEvent::Learned
+            | CollectorEvent::Looked(_)
+            | CollectorEvent::ProgramTried { .. }
+            | CollectorEvent::Probed { .. }
+            | CollectorEvent::Restart => kill_at,
+        };
+        (Phase::Ending { run, ended, kill_at }, None)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one phase")]
@@ -531,16 +761,28 @@ impl Collector {
             }
             CollectorEvent::Hurry => self.hurry(same, at.now, out),
             CollectorEvent::Due
+            | CollectorEvent::LeaderEnded { .. }
             | CollectorEvent::Exited { .. }
             | CollectorEvent::Spawned(_)
+            | CollectorEvent::Unknown
+            | CollectorEvent::Learned
+            | CollectorEvent::Looked(_)
+            | CollectorEvent::ProgramTried { .. }
             | CollectorEvent::Probed { .. }
             | CollectorEvent::Restart => same,
         }
     }
 
     /// Handles an end that was not asked for, whatever the exit code: the Collector ends with 0 after a fatal error of
-    /// a component.
-    fn crash(&mut self, run: Run, exit: Exit, at: Moment, out: &mut Vec<Action>) -> (Phase, Option<RunFailure>) {
+    /// a component. `ended` is the time of the end; what it had started may have taken longer.
+    fn crash(
+        &mut self,
+        run: Run,
+        exit: Exit,
+        ended: Instant,
+        at: Moment,
+        out: &mut Vec<Action>,
+    ) -> (Phase, Option<RunFailure>) {
         let config = run.config;
         if exit.stolen_port && self.stolen_ports < STOLEN_PORTS {
             self.stolen_ports += 1;
@@ -553,10 +795,10 @@ impl Collector {
             && (absent(self.engine) || absent(self.engine_at_start) || self.engine_at_start == Presence::Coming)
             && run.health.healthy_since().is_none();
         if !bereft {
-            self.count_failure(&run, at.now);
+            self.count_failure(&run, ended);
         }
         self.restarts += 1;
-        let lived = at.now - run.since;
+        let lived = ended - run.since;
         let Exit { how, last_words, .. } = exit;
         self.last_exit = Some(LastExit { how: how.clone(), last_words: last_words.clone(), at: at.wall });
         out.push(Action::Tell(Notice::CollectorExited { how: how.clone(), lived, last_words: last_words.clone() }));
@@ -602,11 +844,11 @@ impl Collector {
         Phase::Waiting { until }
     }
 
-    fn start(&mut self, config: ConfigHash, now: Instant, out: &mut Vec<Action>) -> Phase {
+    fn start(&mut self, config: ConfigHash, only_known: bool, now: Instant, out: &mut Vec<Action>) -> Phase {
         self.last_start = Some(now);
         self.engine_at_start = self.engine;
         let (without_engine, without_additions) = (self.engine == Presence::Away, self.without_additions);
-        out.push(Action::Spawn { config, without_engine, without_additions });
+        out.push(Action::Spawn { config, without_engine, without_additions, only_known });
         Phase::Starting { config }
     }
 
@@ -621,7 +863,13 @@ impl Collector {
                 out.push(Action::Kill(pid));
                 Phase::Stopping { pid, config, kill_at: now + KILL_AGAIN, hung }
             }
-            Phase::Idle | Phase::Held { .. } | Phase::Waiting { .. } | Phase::Starting { .. } | Phase::Up(_) => phase,
+            Phase::Idle
+            | Phase::Held { .. }
+            | Phase::Waiting { .. }
+            | Phase::Learning
+            | Phase::Starting { .. }
+            | Phase::Up(_)
+            | Phase::Ending { .. } => phase,
         }
     }
 
@@ -701,6 +949,29 @@ mod tests {
             collector.engine = after;
             assert_eq!(dies(&mut collector, t0 + FIRST_DELAY).is_some(), guilty, "{before:?}, then {after:?}");
         }
+    }
+
+    #[test]
+    fn what_a_script_has_started_is_asked_to_end_before_the_next_start() {
+        let t0 = crate::decide::data::time::origin();
+        let (mut collector, _) = started(Presence::Unwanted, t0);
+        let mut out = Vec::new();
+        collector.on(CollectorEvent::LeaderEnded { pid: 7 }, at(t0 + STABLE), &mut out);
+        assert!(out.contains(&Action::Terminate(7)), "{out:?}");
+        let until = t0 + STABLE + Duration::from_secs(35);
+        assert_eq!(collector.due(), Some(Due::at(until)));
+        assert!(!collector.is_down() && collector.running() == Some(CONFIG));
+
+        let mut killed = Vec::new();
+        collector.on(CollectorEvent::Due, at(until), &mut killed);
+        assert!(killed.contains(&Action::Kill(7)), "{killed:?}");
+
+        let mut out = Vec::new();
+        let exit = Exit { how: "code 0".into(), ..Exit::default() };
+        let failed = collector.on(CollectorEvent::Exited { pid: 7, exit }, at(until), &mut out);
+        assert!(collector.is_down() && failed.is_some());
+        let told = Notice::CollectorExited { how: "code 0".into(), lived: STABLE, last_words: String::new() };
+        assert!(out.contains(&Action::Tell(told)), "its life ended with its first process: {out:?}");
     }
 
     #[test]

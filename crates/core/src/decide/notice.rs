@@ -38,6 +38,12 @@ pub enum Notice {
     CollectorExited { how: String, lived: Duration, last_words: String },
     CollectorStopped { pid: u32, how: String },
     CollectorKilled { pid: u32, after: Duration },
+    LeaderEnded { pid: u32 },
+    ProgramReplaced { config: ConfigHash, version: String, starts: bool },
+    ProgramRefuses { config: ConfigHash, why: String },
+    LocalChanged { config: ConfigHash },
+    LocalRefused { config: ConfigHash, why: String },
+    ProgramNotAsked { why: String, delay: Duration },
     RestartPlanned { restart: u32, delay: Duration },
     PortStolen,
     ConfigOffered { hash: ConfigHash },
@@ -96,6 +102,8 @@ impl Notice {
             | Self::SourceBack { .. }
             | Self::SourceServesAgain { .. }
             | Self::RestartAsked
+            | Self::ProgramReplaced { .. }
+            | Self::LocalChanged { .. }
             | Self::StopAsked
             | Self::ExportBack
             | Self::AlertResolved { .. }
@@ -110,6 +118,10 @@ impl Notice {
             | Self::CollectorSlow { .. }
             | Self::CollectorHung { .. }
             | Self::CollectorExited { .. }
+            | Self::ProgramRefuses { .. }
+            | Self::LocalRefused { .. }
+            | Self::ProgramNotAsked { .. }
+            | Self::LeaderEnded { .. }
             | Self::CollectorKilled { .. }
             | Self::RestartPlanned { .. }
             | Self::PortStolen
@@ -172,6 +184,10 @@ impl Notice {
             Self::FallbackServes { .. } => "otelet.source.fallback",
             Self::SourceServesAgain { .. } => "otelet.source.returned",
             Self::RestartAsked => "otelet.collector.restart_asked",
+            Self::ProgramReplaced { .. } => "otelet.collector.replaced",
+            Self::ProgramRefuses { .. } => "otelet.collector.replacement_refused",
+            Self::LocalChanged { .. } => "otelet.config.local_changed",
+            Self::LocalRefused { .. } => "otelet.config.local_refused",
             Self::ExportFailed { .. } => "otelet.export.lost",
             Self::ExportBack => "otelet.export.back",
             Self::EngineWatched { .. } => "otelet.docker.watched",
@@ -183,6 +199,8 @@ impl Notice {
             Self::CheckGoodAgain { .. } => "otelet.check.good",
             Self::ExchangeFailed { news: false, .. }
             | Self::EngineLost { news: false, .. }
+            | Self::LeaderEnded { .. }
+            | Self::ProgramNotAsked { .. }
             | Self::RestartPlanned { .. }
             | Self::PortStolen
             | Self::TrialBegins { .. }
@@ -220,6 +238,10 @@ impl Notice {
             | Self::AdditionsLeftOut { config: hash }
             | Self::EngineLeftOut { config: hash }
             | Self::EngineReadAgain { config: hash }
+            | Self::ProgramReplaced { config: hash, .. }
+            | Self::ProgramRefuses { config: hash, .. }
+            | Self::LocalChanged { config: hash }
+            | Self::LocalRefused { config: hash, .. }
             | Self::CannotValidate { hash, .. } => Some(*hash),
             Self::ExchangeFailed { running, .. } => *running,
             Self::OrphanFound { .. }
@@ -230,6 +252,8 @@ impl Notice {
             | Self::CollectorHung { .. }
             | Self::CollectorExited { .. }
             | Self::CollectorStopped { .. }
+            | Self::ProgramNotAsked { .. }
+            | Self::LeaderEnded { .. }
             | Self::CollectorKilled { .. }
             | Self::RestartPlanned { .. }
             | Self::PortStolen
@@ -299,6 +323,36 @@ impl fmt::Display for Notice {
             Self::CollectorKilled { pid, after } => {
                 write!(f, "collector {pid} did not end within collector.stop_timeout {}; killing it", seconds(*after))
             }
+            Self::LeaderEnded { pid } => {
+                write!(f, "collector {pid} has ended, and what it started still runs; asking that to end")
+            }
+            Self::ProgramReplaced { config, version, starts } => {
+                let version = if version.is_empty() { "" } else { &format!(", version {version},") };
+                let next = match starts {
+                    true => "starting it",
+                    false => "it runs from the next start on (collector.on_replaced: wait)",
+                };
+                write!(f, "the collector's program was replaced; the new one{version} takes config {config}: {next}")
+            }
+            Self::ProgramRefuses { config, why } => write!(
+                f,
+                "the collector's program was replaced, and the new one refuses config {config}: {why}; the one that runs \
+                 goes on until it ends"
+            ),
+            Self::LocalChanged { config } => {
+                write!(f, "collector.local has changed: starting the collector anew with it and config {config}")
+            }
+            Self::LocalRefused { config, why } => write!(
+                f,
+                "collector.local has changed, and config {config} is not valid any more, with it or without: {why}; the \
+                 collector goes on as before"
+            ),
+            Self::ProgramNotAsked { why, delay } => write!(
+                f,
+                "the collector's program or collector.local has changed, and the collector cannot be asked: {why}; next \
+                 try in {}",
+                seconds(*delay)
+            ),
             Self::RestartPlanned { restart, delay } => write!(f, "collector restart {restart} in {}", seconds(*delay)),
             Self::PortStolen => f.write_str(
                 "somebody took the port picked for the collector's health_check; starting it with another one",
@@ -370,9 +424,9 @@ impl fmt::Display for Notice {
                 write!(f, "{engine} is watched{}", if *again { " again" } else { "" })
             }
             Self::EngineLost { message, delay, .. } => write!(f, "{message}; next try in {}", seconds(*delay)),
-            Self::AdditionsLeftOut { .. } => {
-                f.write_str("the collector ended at its start: the next one gets the built-in config without more.yaml")
-            }
+            Self::AdditionsLeftOut { .. } => f.write_str(
+                "the collector ended at its start: the next one is started without more.yaml and collector.local",
+            ),
             Self::EngineLeftOut { config } => {
                 write!(f, "the Docker engine is away: docker_stats is left out of config {config} until it is back")
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::data::alert::AlertSettings;
 use super::data::check::CheckPlan;
+use super::data::collector::OnReplaced;
 use super::data::docker::EngineSettings;
 use super::data::export::ExportParams;
 
@@ -22,6 +23,8 @@ pub struct Params {
     pub stop_timeout: Duration,
     /// The time that a collector has to become healthy after its start.
     pub start_timeout: Duration,
+    /// What happens when the collector's program is replaced.
+    pub on_replaced: OnReplaced,
     /// How long a new config must stay healthy to become the last good one.
     pub probation: Duration,
     /// Time between plain reports; none without `report.url`.

@@ -27,6 +27,7 @@ fn params() -> Params {
         fingerprint: 0,
     };
     Params {
+        on_replaced: OnReplaced::Restart,
         sources: ["https://c.example/v1".to_owned()].into(),
         fallback_after: Duration::from_secs(600),
         poll_every: Duration::from_secs(30),
@@ -160,13 +161,20 @@ impl Quiet {
                 };
                 self.feed(Event::Collector(CollectorEvent::Spawned(Ok(child))));
             }
+            Action::LookAtProgram => self.feed(Event::Collector(CollectorEvent::Looked(None))),
             Action::Sample => {
                 let points = vec![Point::new(&USAGE, 2.0)];
                 let snapshot = Snapshot { at: SystemTime::UNIX_EPOCH, points };
                 self.feed(Event::Measured(std::sync::Arc::new(snapshot)));
             }
             Action::SignOfLife | Action::Tell(_) | Action::Answer(_) | Action::EndValidation => {}
-            Action::CheckBody(_) | Action::Terminate(_) | Action::Kill(_) | Action::Quit => {
+            Action::CheckBody(_)
+            | Action::Terminate(_)
+            | Action::Kill(_)
+            | Action::Learn
+            | Action::TryProgram { .. }
+            | Action::EndQuestions
+            | Action::Quit => {
                 panic!("{action:?} on a quiet host")
             }
         }

@@ -34,6 +34,9 @@ const VALIDATE_CAP: Duration = Duration::from_secs(16);
 /// Its cap for writes: further attempts do not help a full disk.
 const WRITE_CAP: Duration = Duration::from_secs(120);
 
+/// The reason of a refusal that a person has asked for.
+const BY_A_PERSON: &str = "rolled back by a person";
+
 /// The progress of the check of an offered config.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Check {
@@ -472,7 +475,7 @@ impl Rollout {
             self.record.previous = None;
         }
         self.record.last_good = Some(to);
-        let reason = "rolled back by a person".to_string();
+        let reason = BY_A_PERSON.to_string();
         out.push(Action::Tell(Notice::RolledBack { from, to, reason: reason.clone() }));
         self.refuse(from, reason, wall, out);
         self.advance(out);
@@ -489,6 +492,29 @@ impl Rollout {
         self.write(out);
         self.hurry(out);
         format!("{number} refused configs may be tried again when they are offered")
+    }
+
+    /// Writes the record again, for what is on disk beside it.
+    pub fn record_again(&mut self, out: &mut Vec<Action>) {
+        self.write(out);
+    }
+
+    /// The collector is run in another way from now on, so it may take what it refused. What a person rolled back stays
+    /// refused.
+    pub fn reconsider(&mut self, out: &mut Vec<Action>) {
+        let remote = self.record.remote;
+        let mut number = 0;
+        for refused in &mut self.record.refused {
+            if refused.barred && Some(refused.hash) == remote && refused.reason != BY_A_PERSON {
+                refused.barred = false;
+                number += 1;
+            }
+        }
+        if number > 0 {
+            (self.needs_body, self.announced) = (true, None);
+            out.push(Action::Tell(Notice::RefusalsCleared { number }));
+            self.write(out);
+        }
     }
 
     /// Remembers the config received last, and lifts the refusals of others.

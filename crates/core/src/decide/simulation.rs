@@ -13,13 +13,16 @@
 //!    with them next. So a collector that works only without additions runs in the end. A config is never refused or
 //!    rolled back because of its additions.
 //! 4. An agent that is asked to stop stops its collector first and leaves no process behind.
+//!    The same if its first process has ended by itself and others that it started still run: they are asked to end, are
+//!    killed only after the stop timeout, and the next start waits for their end.
 //! 5. Two signals to stop within 50 ms count as one, and the collector gets its time to end. Two signals further apart
 //!    end it at once.
 //!
 //! Configs:
 //!
 //! 6. A config becomes the last good one only after it was healthy throughout its probation.
-//! 7. A refused config is not tried again until another one is offered or a person asks.
+//! 7. A refused config is not tried again until another one is offered, a person asks, or the collector is run in another
+//!    way.
 //! 8. Soon after the last disturbance the newest good config runs, and the report says so.
 //! 9. A config whose body is torn or lost runs again soon, while its source offers it.
 //! 10. One source is asked at a time, and each round begins with the first. Another source is asked only after all
@@ -40,6 +43,9 @@
 //! 25. A config that differs from the running one in comments alone takes its place without a start.
 //! 26. A collector that is still starting is not ended for its silence before the time of the settings. One that
 //!     needs longer is healthy in the end, since each further start of a config that is not rolled back is given more.
+//! 27. A program is asked before it is started, also one that took the place of another, unless it cannot be asked. A
+//!     replaced program that takes the config runs soon; with `collector.on_replaced: wait` nothing is stopped for it, and
+//!     a config in its probation is never disturbed. Changed files of the host are used soon in any case.
 //!
 //! Reports and the disk:
 //!
@@ -313,6 +319,10 @@ struct Process {
     /// Whether it will end before it is healthy.
     doomed: bool,
     additions: Additions,
+    /// The program that it was started from.
+    program: u64,
+    /// The files of the host that it was given.
+    local: u64,
     /// Whether the agent knows that it was healthy.
     known_healthy: bool,
 }
@@ -330,6 +340,11 @@ struct World {
     stream: bool,
     rounds: Rounds,
     binary_missing: bool,
+    /// The collector's program on disk, by number, and the one that the agent asked last.
+    program: u64,
+    asked: Option<u64>,
+    /// The files of the host, by number.
+    local: u64,
     /// Whether a collector with additions ends at its start.
     deadly_additions: bool,
     /// Whether the last collector had additions, if it ended at its start.
@@ -390,6 +405,9 @@ impl World {
             stream: false,
             rounds,
             binary_missing: false,
+            program: 0,
+            asked: None,
+            local: 0,
             deadly_additions: seed.is_multiple_of(3),
             ended_at_start: None,
             processes: BTreeMap::new(),
@@ -443,7 +461,10 @@ impl World {
     }
 
     fn disturb(&mut self) {
-        match self.below(24) {
+        match self.below(27) {
+            24 => self.end_leader(),
+            25 => self.program += 1,
+            26 => self.local += 1,
             22 if self.tells_date() => {
                 self.receiver_ahead = [0, 20, -45, 3_600, -86_400, 604_800][self.below(6) as usize]
             }
@@ -518,6 +539,17 @@ impl World {
         }
     }
 
+    /// The collector's first process ends, and what it has started goes on.
+    fn end_leader(&mut self) {
+        let up = |pid: &u32| matches!(self.agent.collector.phase(), Phase::Up(run) if run.pid == *pid);
+        let Some(pid) = self.processes.keys().copied().find(up) else { return };
+        self.feed(Event::Collector(CollectorEvent::LeaderEnded { pid }));
+        let Phase::Ending { kill_at, .. } = self.agent.collector.phase() else {
+            panic!("{}: what {pid} has started is not asked to end", self.seed);
+        };
+        assert_eq!(*kill_at, self.now + STOP_TIMEOUT, "{}: it does not get its time", self.seed);
+    }
+
     /// The engine ends or comes back, or something happens in it.
     fn disturb_engine(&mut self) {
         if self.below(2) == 0 {
@@ -569,6 +601,8 @@ impl World {
 
     /// Kills the agent as by SIGKILL and starts another one from the disk. Its collector may live on.
     fn kill_agent(&mut self) {
+        // What it has asked may not be on disk.
+        self.asked = self.asked.filter(|_| self.disk_full);
         self.pending.retain(|(_, event)| matches!(event, Event::Collector(CollectorEvent::Exited { .. })));
         let orphan = self.processes.keys().next().copied();
         let dice = self.below(u64::MAX);
@@ -587,7 +621,7 @@ impl World {
         (self.ended_at_start, self.told_ahead) = (None, None);
         self.last_good = self.agent.rollout.record().last_good;
         // The next agent knows only the refusals that are on disk.
-        self.refused.retain(|hash| self.disk.refused.iter().any(|refused| refused.hash == *hash));
+        self.refused.retain(|hash| self.disk.refused.iter().any(|refused| refused.hash == *hash && refused.barred));
         // The next agent does not know the earlier starts.
         self.last_spawn = None;
         self.last_sign = self.now;
@@ -676,7 +710,11 @@ impl World {
             } => {
                 self.refused.retain(|refused| refused == hash);
             }
-            Event::ClearRefused => self.refused.clear(),
+            Event::Exchanged { source, outcome: ExchangeOutcome::Unchanged, .. } => {
+                let offered = self.rounds.places[*source].given;
+                self.refused.retain(|refused| offered.is_none_or(|hash| *refused == hash));
+            }
+            Event::ClearRefused | Event::Reconfigured { restart: true, .. } => self.refused.clear(),
             Event::Collector(CollectorEvent::Probed { pid, probe: Probe::Healthy }) => {
                 if let Some(process) = self.processes.get_mut(pid) {
                     process.known_healthy = true;
@@ -756,6 +794,14 @@ impl World {
             assert!(self.now < end, "{}: not back: {:#?}", self.seed, self.agent);
             self.let_time_pass();
         }
+        // A start with other files starts the program on disk, too, whatever the settings say of it alone.
+        self.program = (self.program / REFUSING + 1) * REFUSING;
+        self.local += 1;
+        while !self.processes.values().any(|process| process.local == self.local) || !is_back(&self.agent, newest) {
+            assert!(self.now < end, "{}: the files of the host are not used: {:#?}", self.seed, self.agent);
+            self.let_time_pass();
+        }
+        self.program_calms_down(end);
         let sent = self.agent.report().exports.sent;
         self.feed(Event::ExportQueued);
         while self.agent.report().exports.sent == sent {
@@ -766,6 +812,24 @@ impl World {
 
     fn is_undecided(&self) -> bool {
         self.agent.rollout.checking().is_some() || self.agent.report().status == RemoteConfigStatus::Applying
+    }
+
+    /// A program that takes every config takes the place of the one that runs.
+    fn program_calms_down(&mut self, end: Instant) {
+        self.program = (self.program / REFUSING + 1) * REFUSING;
+        let starts = self.next_pid;
+        let waits = self.params().on_replaced == OnReplaced::Wait;
+        let limit = if waits { self.now + Duration::from_secs(180) } else { end };
+        while self.now < limit {
+            let runs = self.processes.values().any(|process| process.program == self.program);
+            if runs && is_back(&self.agent, hash(200)) {
+                break;
+            }
+            self.let_time_pass();
+        }
+        let replaced = self.processes.values().any(|process| process.program == self.program);
+        assert_eq!(replaced, !waits, "{}: {:#?}", self.seed, self.agent);
+        assert!(!waits || starts == self.next_pid, "{}: it is stopped and was to wait", self.seed);
     }
 
     fn alerts_calm_down(&mut self) {
@@ -851,6 +915,9 @@ fn is_back(agent: &Agent, config: ConfigHash) -> bool {
     report.status == RemoteConfigStatus::Applied && report.effective == Some(config) && well
 }
 
+/// Each so many programs one refuses all configs: the last before a multiple.
+const REFUSING: u64 = 5;
+
 /// Values of a gauge above this are bad; the alert fires after this time.
 const BAD: f64 = 10.0;
 const LASTING: Duration = Duration::from_secs(40);
@@ -903,6 +970,7 @@ fn params(seed: u64) -> Params {
         poll_every: POLL_EVERY,
         stop_timeout: STOP_TIMEOUT,
         start_timeout: START_TIMEOUT,
+        on_replaced: if seed.is_multiple_of(5) { OnReplaced::Wait } else { OnReplaced::Restart },
         probation: PROBATION,
         report_every: Some(Duration::from_secs(300)),
         watchdog: Some(WATCHDOG),

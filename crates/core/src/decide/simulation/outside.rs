@@ -61,8 +61,41 @@ impl World {
                 }
                 self.later(300, Event::Recorded { generation, result });
             }
-            Action::Spawn { config, without_engine, without_additions } => {
-                self.spawn(config, without_engine, without_additions);
+            Action::Spawn { config, without_engine, without_additions, only_known } => {
+                if only_known && !self.binary_missing && self.asked != Some(self.program) {
+                    self.pending.push((self.now, Event::Collector(CollectorEvent::Unknown)));
+                } else {
+                    self.spawn(config, without_engine, without_additions);
+                }
+            }
+            Action::Learn => {
+                let out = |(_, event): &(Instant, Event)| matches!(event, Event::Collector(CollectorEvent::Learned));
+                assert!(!self.pending.iter().any(out), "{}: it is asked twice at a time", self.seed);
+                self.ask_program();
+                self.later(2_000, Event::Collector(CollectorEvent::Learned));
+            }
+            Action::LookAtProgram => {
+                let used = self.processes.values().next().map(|process| (process.program, process.local));
+                let of = match used {
+                    Some((_, local)) if local != self.local => Some(Changed::Local),
+                    Some((program, _)) if program != self.program => Some(Changed::Program),
+                    Some(_) | None => None,
+                };
+                let number = self.program * 1_000 + self.local;
+                let other = of.map(|of| Change { of, number });
+                self.pending.push((self.now, Event::Collector(CollectorEvent::Looked(other))));
+            }
+            Action::TryProgram { config, change } => {
+                assert_ne!(self.agent.report().candidate, Some(config), "{}: its probation is disturbed", self.seed);
+                let trial = match self.ask_program() {
+                    false => ProgramTrial::Unable("no such file".into()),
+                    true if self.program % REFUSING == REFUSING - 1 => ProgramTrial::Refuses("unknown".into()),
+                    true => ProgramTrial::Takes(String::new()),
+                };
+                self.later(2_000, Event::Collector(CollectorEvent::ProgramTried { change, trial }));
+            }
+            Action::EndQuestions => {
+                self.pending.retain(|(_, event)| !matches!(event, Event::Collector(CollectorEvent::Learned)));
             }
             Action::Terminate(pid) => {
                 let drain = self.millis(5_000);
@@ -214,6 +247,15 @@ impl World {
         assert!(!self.refused.contains(&hash), "{}: {hash} was refused and is tried again", self.seed);
     }
 
+    /// Whether the program on disk can be asked. Sometimes it cannot, though it could be started.
+    fn ask_program(&mut self) -> bool {
+        let answers = !self.binary_missing && (self.quiet || self.below(8) != 0);
+        if answers {
+            self.asked = Some(self.program);
+        }
+        answers
+    }
+
     fn spawn(&mut self, config: ConfigHash, without_engine: bool, without_additions: bool) {
         self.assert_not_barred(config);
         assert!(self.processes.is_empty(), "{}: a second collector is started", self.seed);
@@ -254,6 +296,8 @@ impl World {
             stopped: false,
             doomed: lacks_engine || dies_of_additions,
             additions,
+            program: self.program,
+            local: self.local,
             known_healthy: false,
         };
         self.processes.insert(pid, process);

@@ -21,7 +21,7 @@ pub(super) struct Place {
     pub(super) offers: Option<ConfigHash>,
     pub(super) away: bool,
     /// The config that it gave this agent last, for which it answers "unchanged".
-    given: Option<ConfigHash>,
+    pub(super) given: Option<ConfigHash>,
     /// What it can be asked by for changes.
     validator: Validator,
     /// When it gave a config, unless something else came since.
@@ -229,6 +229,10 @@ impl World {
     }
 
     fn answer(&mut self, source: usize, conditional: bool) -> (Freshness, ExchangeOutcome) {
+        let offered = |hash| match character(hash) {
+            Character::Malformed => ExchangeOutcome::Malformed { hash, reason: "not YAML".into(), foreign: false },
+            _ => ExchangeOutcome::Offered(hash),
+        };
         let Place { offers, away, given, older, portal, validator, .. } = self.rounds.places[source];
         if away {
             // An announced config may be cached: an agent that lost it gets it again without a question to the server.
@@ -236,7 +240,7 @@ impl World {
             if let (0, false, Some(hash), 0) = (source, conditional, given, self.below(4))
                 && !(self.quiet && self.rounds.bodies.contains(&hash))
             {
-                return (Freshness::Cached, ExchangeOutcome::Offered(hash));
+                return (Freshness::Cached, offered(hash));
             }
             let retry_after = (self.below(3) == 0).then(|| SOONEST + self.millis(60_000));
             let failure = Failure { retry_after, ..Failure::new(FailureKind::Status, "answered 503") };
@@ -251,10 +255,7 @@ impl World {
             None => ExchangeOutcome::Empty,
             Some(_) if conditional && by_date => ExchangeOutcome::Unchanged,
             Some(hash) if conditional && given == Some(hash) => ExchangeOutcome::Unchanged,
-            Some(hash) if character(hash) == Character::Malformed => {
-                ExchangeOutcome::Malformed { hash, reason: "not YAML".into(), foreign: false }
-            }
-            Some(hash) => ExchangeOutcome::Offered(hash),
+            Some(hash) => offered(hash),
         };
         (Freshness::Fresh, outcome)
     }

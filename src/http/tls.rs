@@ -14,6 +14,7 @@ use ureq::tls::PemItem;
 use super::error::{HttpError, TlsFile};
 use super::files::{Stamp, read_regular, stamp};
 use super::request::HttpSettings;
+use otelet_core::text::unmarked;
 
 /// The largest file with certificates, in bytes: all public CAs together take 220 KB.
 const MAX_PEM: u64 = 2 * 1024 * 1024;
@@ -121,6 +122,7 @@ impl Tls {
 
 /// Checks that the key belongs to the certificate.
 fn client_cert(chain: &[CertificateDer<'static>], key: &[u8], crypto: &CryptoProvider) -> Result<ClientCert, String> {
+    let key = unmarked(key).map_err(|why| why.to_string())?;
     let Ok(key) = PrivateKeyDer::from_pem_slice(key) else {
         return Err("no private key in PEM; an encrypted one must be decrypted first".into());
     };
@@ -150,6 +152,7 @@ fn certificates(file: TlsFile, path: &Path) -> Result<Vec<CertificateDer<'static
 }
 
 fn parse(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = unmarked(pem).map_err(|why| why.to_string())?;
     let mut certificates = Vec::new();
     for item in ureq::tls::parse_pem(pem) {
         match item {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
-use otelet_core::text::clip;
+use otelet_core::text::{NotText, clip, decode, without_blank_end};
 
 use super::world::{LARGEST_FILE, World};
 
@@ -65,10 +65,9 @@ fn replacement(inner: &str, world: &World) -> Result<String, ExpandError> {
     if bytes.len() > LARGEST_FILE {
         return fail(&format!("{shown} is larger than 1MiB"));
     }
-    let Ok(mut text) = String::from_utf8(bytes) else {
-        return fail(&format!("{shown} is not UTF-8"));
-    };
-    let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-    text.truncate(line.map_or(text.len(), str::len));
-    Ok(text)
+    match decode(bytes) {
+        Ok(text) => Ok(without_blank_end(&text).to_owned()),
+        Err(NotText::NotUtf8 { .. }) => fail(&format!("{shown} is not UTF-8")),
+        Err(why @ NotText::Utf16) => fail(&format!("{shown} {why}")),
+    }
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use otelet_core::text::{clip, nearest};
+use otelet_core::text::{clip, disguise, nearest};
 use otelet_core::units;
 
 use super::error::{Place, SettingsError};
@@ -138,7 +138,8 @@ impl Layers<'_> {
                 (false, true) => format!("\"{}\"", clip(&raw.text)),
                 (false, false) => "<set>".to_owned(),
             };
-            self.error(key, raw, format!("expected {}, found {found}: {problem}", self.row(key).expected()))
+            let hint = disguise(&raw.text).map_or(String::new(), |(_, name)| format!("; it has {name} in it"));
+            self.error(key, raw, format!("expected {}, found {found}: {problem}{hint}", self.row(key).expected()))
         })
     }
 

@@ -42,6 +42,7 @@ mod outlives_the_engine;
 mod passes_the_body_byte_for_byte;
 mod passes_the_log_on;
 mod polls_politely;
+mod reads_what_editors_write;
 mod reaps_as_pid_1;
 mod refuses_what_the_collector_refuses;
 mod reloads_on_sighup;

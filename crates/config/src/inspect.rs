@@ -8,6 +8,7 @@ use crate::refusal::{BODY_LIMIT, Refusal};
 use crate::scan::{Pieces, Scan};
 use crate::walk::{self, Inspection};
 use crate::words::squeeze;
+use otelet_core::text::unmarked;
 
 /// Checks a body and reads the values that the overlay needs.
 ///
@@ -56,6 +57,7 @@ pub(crate) fn pieces(text: &str) -> Result<Pieces, Refusal> {
 /// same.
 pub(crate) fn characters(body: &[u8]) -> Result<&str, Refusal> {
     let line = |at: usize| 1 + body[..at].iter().filter(|byte| **byte == b'\n').count();
+    unmarked(body).map_err(|_| Refusal::Utf16)?;
     let text = std::str::from_utf8(body).map_err(|error| {
         let at = error.valid_up_to();
         Refusal::NotUtf8 { at, line: line(at) }

@@ -1,8 +1,10 @@
-//! The spelling of errors.
+//! The spelling of errors, and the text in files that people write.
 
 mod nearest;
+mod plain;
 
 pub use nearest::{clip, nearest};
+pub use plain::{NotText, decode, disguise, unmarked, without_blank_end};
 
 /// The error and its causes, joined by colons into one line.
 pub fn chain(error: &dyn std::error::Error) -> String {

@@ -12,7 +12,7 @@ use otelet_core::text::unmarked;
 
 /// Checks a body and reads the values that the overlay needs.
 ///
-/// Takes time in proportion to the size of the body (15 to 150 ns a byte; aliases may make it 650), less than 256 KiB of
+/// Takes time in proportion to the size of the body (15 to 150 ns a byte) with its aliases written out, less than 256 KiB of
 /// stack and the memory named at [`NODE_LIMIT`](crate::NODE_LIMIT).
 ///
 /// The collector accepts a byte order mark, CR or CRLF as line ends, tabs after a colon, anchors, merge keys, unknown

@@ -11,6 +11,7 @@ pub use running::Running;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -128,8 +129,7 @@ impl Launcher {
     async fn capabilities(&self) -> Result<Capabilities, String> {
         let path = self.runtime_dir.join("capabilities.yaml");
         self.write_for_collector(&path, config::PROBE_CONFIG.as_bytes())?;
-        let (_, output) =
-            self.ask(&["validate".as_ref(), "--config".as_ref(), path.as_os_str()], LAST_WORDS_KEPT).await?;
+        let (_, output) = self.ask(&["validate".as_ref(), "--config".as_ref(), &uri(&path)], LAST_WORDS_KEPT).await?;
         let _ = fs::remove_file(&path);
         let more = match self.takes_more().await {
             Ok(true) => {
@@ -153,8 +153,8 @@ impl Launcher {
         let [built_in, more] = ["built-in.yaml", MORE].map(|name| self.runtime_dir.join(name));
         self.write_for_collector(&built_in, os::BUILT_IN.as_bytes())?;
         self.write_for_collector(&more, os::BUILT_IN_MORE.as_bytes())?;
-        let arguments =
-            ["validate".as_ref(), "--config".as_ref(), built_in.as_os_str(), "--config".as_ref(), more.as_os_str()];
+        let (first, second) = (uri(&built_in), uri(&more));
+        let arguments = ["validate".as_ref(), "--config".as_ref(), &*first, "--config".as_ref(), &second];
         let (status, output) = self.ask(&arguments, LAST_WORDS_KEPT).await?;
         let _ = fs::remove_file(&built_in);
         let _ = fs::remove_file(&more);
@@ -187,17 +187,19 @@ impl Launcher {
             Ok(inspected) => inspected,
             Err(refusal) => return Ok(Verdict::Refused(refusal)),
         };
-        let body = self.store.config_path(hash);
+        let body = uri(&self.store.config_path(hash));
         let overlay = self.overlay(&inspected, capabilities);
         let overlay_path = self.runtime_dir.join("validate-overlay.yaml");
-        let mut arguments = vec!["validate".as_ref(), "--config".as_ref(), body.as_os_str()];
+        let overlay_uri = uri(&overlay_path);
+        let mut arguments = vec!["validate".as_ref(), "--config".as_ref(), &*body];
         if !overlay.text.is_empty() {
             self.write_for_collector(&overlay_path, overlay.text.as_bytes())?;
-            arguments.extend(["--config".as_ref(), overlay_path.as_os_str()]);
+            arguments.extend(["--config".as_ref(), &*overlay_uri]);
         }
         let more = self.has_more(hash, capabilities).then(|| self.more()).transpose()?;
-        if let Some(path) = &more {
-            arguments.extend(["--config".as_ref(), path.as_os_str()]);
+        let more = more.map(|path| uri(&path));
+        if let Some(more) = &more {
+            arguments.extend(["--config".as_ref(), &**more]);
         }
         let (status, output) = self.ask(&arguments, LAST_WORDS_KEPT).await?;
         let _ = fs::remove_file(&overlay_path);
@@ -249,17 +251,17 @@ impl Launcher {
         self.let_collector_read(&body)?;
         let program = self.program()?;
         let (mut command, output, adoption) = self.command(&program)?;
-        command.arg("--config").arg(&body);
+        command.arg("--config").arg(uri(&body));
         if !overlay.text.is_empty() {
             let path = self.runtime_dir.join("overlay.yaml");
             self.write_for_collector(&path, overlay.text.as_bytes())?;
-            command.arg("--config").arg(path);
+            command.arg("--config").arg(uri(&path));
         }
         let additions = match (self.has_more(hash, capabilities), without_additions) {
             (false, _) => Additions::Unused,
             (true, true) => Additions::LeftOut,
             (true, false) => {
-                command.arg("--config").arg(self.more()?);
+                command.arg("--config").arg(uri(&self.more()?));
                 Additions::Given
             }
         };
@@ -390,6 +392,7 @@ impl Launcher {
         command.env("OTELET_HOST_ROOT", &self.host_root);
         if let Some(socket) = &self.engine {
             command.env("OTELET_DOCKER_SOCKET", socket);
+            command.env("OTELET_DOCKER_ENDPOINT", endpoint(socket));
         }
         command.env(DIRECTORY, self.directory()).env(EXPORTER, self.exporter());
         let mut launch = Launch {
@@ -455,6 +458,30 @@ impl Launcher {
     }
 }
 
+/// The file as the collector takes it in `--config`. It would read a path with a colon as a URI with a scheme.
+fn uri(path: &Path) -> OsString {
+    // The colon of a drive is no scheme for it.
+    let has_colon = path.to_string_lossy().chars().skip(2).any(|c| c == ':');
+    let mut uri = OsString::from(if has_colon { "file:" } else { "" });
+    uri.push(path);
+    uri
+}
+
+/// A Docker engine as the collector's receivers name it.
+fn endpoint(socket: &Path) -> OsString {
+    let text = socket.to_string_lossy();
+    if text.starts_with("tcp://") {
+        return socket.into();
+    }
+    // `\\.\pipe\docker_engine` is `npipe:////./pipe/docker_engine`.
+    if text.starts_with(r"\\") {
+        return format!("npipe://{}", text.replace('\\', "/")).into();
+    }
+    let mut endpoint = OsString::from("unix://");
+    endpoint.push(socket);
+    endpoint
+}
+
 fn or<'a>(text: &'a str, other: &'a str) -> &'a str {
     if text.is_empty() { other } else { text }
 }
@@ -512,6 +539,28 @@ fn free_ports() -> std::io::Result<[u16; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_with_a_colon_is_no_scheme() {
+        for (path, expected) in [
+            ("/var/lib/otelet/a.yaml", "/var/lib/otelet/a.yaml"),
+            ("/var/lib/otelet:2/a.yaml", "file:/var/lib/otelet:2/a.yaml"),
+            (r"C:\ProgramData\otelet\a.yaml", r"C:\ProgramData\otelet\a.yaml"),
+        ] {
+            assert_eq!(uri(Path::new(path)), expected);
+        }
+    }
+
+    #[test]
+    fn an_engine_is_named_as_receivers_name_it() {
+        for (socket, expected) in [
+            ("/var/run/docker.sock", "unix:///var/run/docker.sock"),
+            ("tcp://proxy:2375", "tcp://proxy:2375"),
+            (r"\\.\pipe\docker_engine", "npipe:////./pipe/docker_engine"),
+        ] {
+            assert_eq!(endpoint(Path::new(socket)), expected);
+        }
+    }
 
     #[test]
     fn a_collector_says_its_version() {

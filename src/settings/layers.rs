@@ -1,7 +1,7 @@
 //! The places where a setting can be set, in order of strength: flag, variable, settings file, default. Only the
 //! strongest value is checked; an overridden one is ignored.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use otelet_core::text::{clip, disguise, nearest};
@@ -11,7 +11,7 @@ use super::error::{Place, SettingsError};
 use super::expand::expand;
 use super::file::File;
 use super::flags::Flags;
-use super::location::{Location, location};
+use super::location::{Location, location, path};
 use super::node::{Node, item, join};
 use super::schema::{Row, ValueKind};
 use super::secret::Secret;
@@ -85,7 +85,7 @@ impl Layers<'_> {
         };
         let from = Origin::Variable(name.to_owned());
         match value.into_string() {
-            Ok(text) => Ok(Some(Raw { text, from, shown: true })),
+            Ok(text) => Ok(Some(Raw { text: unwrapped(&text).to_owned(), from, shown: true })),
             Err(_) => Err(SettingsError::new(Place::Variable(name.to_owned()), "its value is not UTF-8".to_owned())),
         }
     }
@@ -129,6 +129,15 @@ impl Layers<'_> {
     ) -> Result<T, SettingsError> {
         if raw.text.contains('\0') {
             return Err(self.error(key, raw, "its value has a NUL character".to_owned()));
+        }
+        // A text may have them for a reason: the body that a check looks for, a name.
+        let row = self.row(key);
+        if !matches!(row.takes, ValueKind::Text("TEXT" | "NAME") | ValueKind::List | ValueKind::Map) {
+            let curly = raw.text.starts_with(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}']);
+            if curly || quoted(&raw.text).is_some() {
+                let problem = "its value has quotation marks of its own around it; leave them out";
+                return Err(self.error(key, raw, problem.to_owned()));
+            }
         }
         parse(&raw.text).map_err(|problem| {
             // In any setting, a URL may have a password before an `@` and a token in its query.
@@ -184,7 +193,7 @@ impl Layers<'_> {
 
     /// Reads a path and makes it absolute.
     pub(crate) fn path(&self, key: &str) -> Result<Option<PathBuf>, SettingsError> {
-        self.optional(key, |text| Ok(self.world.absolute(Path::new(text))))
+        self.optional(key, |text| path(text, self.world))
     }
 
     pub(crate) fn location(&self, key: &str) -> Result<Option<Location>, SettingsError> {
@@ -267,6 +276,21 @@ impl Layers<'_> {
     pub(crate) fn error_of(&self, key: &str, problem: String) -> SettingsError {
         SettingsError::new(self.file.place(key), problem)
     }
+}
+
+/// A variable without what its file put around it: `docker --env-file` keeps quotation marks, and a file with line ends
+/// of Windows leaves its CR.
+pub(crate) fn unwrapped(text: &str) -> &str {
+    let text = text.trim_end_matches(['\r', '\n']);
+    quoted(text).unwrap_or(text)
+}
+
+/// The text between two quotation marks, if they are the first and the last character, and the only ones.
+fn quoted(text: &str) -> Option<&str> {
+    ['"', '\'']
+        .iter()
+        .find_map(|mark| text.strip_prefix(*mark)?.strip_suffix(*mark))
+        .filter(|inner| !inner.contains(['"', '\'']))
 }
 
 /// Variables that other programs read too. They are weaker than the file.

@@ -32,7 +32,8 @@ use otelet_core::decide::AlertSettings;
 use crate::os;
 pub use crate::os::Environment;
 use file::File;
-use layers::Layers;
+use layers::{Layers, unwrapped};
+use sections::docker::engine;
 use sections::general::General;
 use sections::kloudmate::{OwnSettings, adopt};
 use sections::{alerts, checks};
@@ -92,7 +93,9 @@ pub struct Settings {
 
 /// Returns the absolute path of the settings file: from the flag, else from `OTELET_SETTINGS`, else the default.
 pub fn path(flags: &Flags, world: &World) -> PathBuf {
-    let variable = SETTINGS_FILE.env().and_then(|name| (world.var)(&name)).map(PathBuf::from);
+    let variable = SETTINGS_FILE.env().and_then(|name| (world.var)(&name));
+    let variable =
+        variable.map(|path| path.to_str().map(unwrapped).map_or_else(|| PathBuf::from(&path), PathBuf::from));
     let mut named = [flags.file.clone(), variable].into_iter().flatten();
     match named.find(|path| !path.as_os_str().is_empty()) {
         Some(path) => world.absolute(&path),
@@ -142,7 +145,9 @@ pub fn load(flags: &Flags, world: &World) -> Result<Settings, SettingsError> {
     adopt_kloudmate(&mut settings, layers)?;
     if settings.config.environment == Environment::Docker && settings.config.url.is_none() {
         // The built-in config for a Docker host reads the engine.
-        settings.docker.socket.get_or_insert_with(|| DOCKER_SOCKET.into());
+        // Other forms than those of this setting are for programs that can use them.
+        let named = (world.var)("DOCKER_HOST").and_then(|host| engine(unwrapped(host.to_str()?), world).ok());
+        settings.docker.socket.get_or_insert_with(|| named.unwrap_or_else(|| DOCKER_SOCKET.into()));
     }
     cross_check(&settings, layers)?;
     Ok(settings)

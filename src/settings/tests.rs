@@ -696,7 +696,10 @@ fn a_fault_in_a_list_of_maps_is_named_with_its_place() {
             "checks: [{tcp: a:1, dns: a}]",
             "FILE:1:10: checks[0]: a check needs exactly one of http, tcp, dns, exec; this one has 2",
         ),
-        ("checks: [{tcp: a}]", "FILE:1:16: checks[0].tcp: expected HOST:PORT, found \"a\": write host:port"),
+        (
+            "checks: [{tcp: a}]",
+            "FILE:1:16: checks[0].tcp: expected HOST:PORT, found \"a\": write host:port, such as 10.0.0.5:443 or db.example:5432",
+        ),
         (
             "checks: [{tcp: '::1:80'}]",
             "FILE:1:16: checks[0].tcp: expected HOST:PORT, found \"::1:80\": put an IPv6 address in brackets: [::1]:80",
@@ -710,7 +713,7 @@ fn a_fault_in_a_list_of_maps_is_named_with_its_place() {
         ("checks: [{exec: [./a]}]", "FILE:1:17: checks[0].exec: the program is a relative path; give an absolute one"),
         (
             "checks: [{http: 'http://a', status: 99}]",
-            "FILE:1:37: checks[0].status: expected CODES, found \"99\": status codes are 100 to 599",
+            "FILE:1:37: checks[0].status: expected CODES such as 200,204,300-399, found \"99\": status codes are 100 to 599",
         ),
         (
             "checks: [{tcp: a:1, every: 0s}]",

@@ -82,6 +82,7 @@ mod survives_a_hostile_server;
 mod survives_torn_files;
 #[cfg(unix)]
 mod tells_its_service_manager;
+mod understands_paths_and_addresses;
 mod validates_without_starting_anything;
 mod waits_for_a_missing_collector;
 #[cfg(unix)]

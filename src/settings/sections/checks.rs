@@ -19,7 +19,7 @@ use crate::settings::secret::Secret;
 pub(crate) const ROWS: &[Row] = &[
     column("checks[].name", Text("NAME"), "", "The name of the check. Without it: the name of its target."),
     column("checks[].http", Text("URL"), "", "Request this URL with GET."),
-    column("checks[].status", Text("CODES"), "200-399", "With http: the status codes that are good, such as 200,204,300-399."),
+    column("checks[].status", Text("CODES such as 200,204,300-399"), "200-399", "With http: the status codes that are good, such as 200,204,300-399."),
     column("checks[].body", Text("TEXT"), "", "With http: a text that the first 64 KiB of the body must contain."),
     column("checks[].headers", Map, "", "With http: headers to send, by name."),
     column("checks[].tcp", Text("HOST:PORT"), "", "Connect to this address."),
@@ -135,9 +135,9 @@ fn check(layers: &Layers, key: &str) -> Result<CheckSettings, SettingsError> {
             body: layers.optional(&join(key, "body"), |text| Ok(text.to_owned()))?,
             headers: layers.headers(&join(key, "headers"))?,
         },
-        CheckKind::Tcp => CheckTarget::Tcp { address: text("tcp", &host_and_port)? },
+        CheckKind::Tcp => CheckTarget::Tcp { address: text("tcp", &tcp)? },
         CheckKind::Dns => CheckTarget::Dns {
-            name: text("dns", &|text| Ok(text.to_owned()))?,
+            name: text("dns", &name)?,
             address: layers.optional(&join(key, "address"), |text| {
                 text.parse().map_err(|_| "not an IPv4 or IPv6 address".to_owned())
             })?,
@@ -174,7 +174,32 @@ fn command(layers: &Layers, key: &str) -> Result<Vec<Secret>, SettingsError> {
     }
 }
 
-fn host_and_port(text: &str) -> Result<String, String> {
+/// Reads the address of a check, with or without `tcp://`.
+fn tcp(text: &str) -> Result<String, String> {
+    match text.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("tcp") => host_and_port(rest.trim_end_matches('/')),
+        Some((scheme, _)) if scheme.to_ascii_lowercase().starts_with("http") => {
+            Err("write host:port, or use http instead of tcp to request the URL".to_owned())
+        }
+        Some(_) => Err("write host:port".to_owned()),
+        None => host_and_port(text),
+    }
+}
+
+/// Reads the name of a look-up.
+fn name(text: &str) -> Result<String, String> {
+    if text.contains("://") || text.contains(['/', ' ']) {
+        return Err("write the name alone, without a scheme, a path or spaces".to_owned());
+    }
+    match text.rsplit_once(':') {
+        Some((name, port)) if !name.contains(':') && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err(format!("a name is looked up without a port; write {name}, or use tcp to connect to the port"))
+        }
+        Some(_) | None => Ok(text.to_owned()),
+    }
+}
+
+pub(crate) fn host_and_port(text: &str) -> Result<String, String> {
     let host = text.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0));
     match host {
         Some((host, _)) if host.starts_with('[') == host.ends_with(']') && !host.is_empty() => {
@@ -183,7 +208,7 @@ fn host_and_port(text: &str) -> Result<String, String> {
             }
             Ok(text.to_owned())
         }
-        Some(_) | None => Err("write host:port".to_owned()),
+        Some(_) | None => Err("write host:port, such as 10.0.0.5:443 or db.example:5432".to_owned()),
     }
 }
 

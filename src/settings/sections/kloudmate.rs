@@ -15,6 +15,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use crate::http;
 use crate::settings::error::{Place, SettingsError};
 use crate::settings::flags::Flags;
+use crate::settings::layers::unwrapped;
 use crate::settings::secret::Secret;
 use crate::settings::way_out::bad_url;
 use crate::settings::world::{LARGEST_FILE, World};
@@ -251,7 +252,7 @@ impl KloudMateLayers<'_> {
         if let Some(text) = (self.world.var)(row.variable).filter(|text| !text.is_empty()) {
             let place = Place::Variable(row.variable.to_owned());
             return match text.into_string() {
-                Ok(text) => Ok(value(text, Some(place))),
+                Ok(text) => Ok(value(unwrapped(&text).to_owned(), Some(place))),
                 Err(_) => Err(SettingsError::new(place, "its value is not UTF-8".to_owned())),
             };
         }

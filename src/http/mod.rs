@@ -5,7 +5,7 @@
 //! It knows no setting by name: an error holds facts, and the caller adds the way out.
 //!
 //! The files: `request` has the request and the settings of a client, `url` checks URLs, `proxy` chooses the route,
-//! `tls` builds the TLS settings from files, `encrypt` speaks TLS, `certificate` reads an expiry date, `wire` has the
+//! `tls` builds the TLS settings from files, `encrypt` speaks TLS, `verify` decides about certificates, `certificate` reads them, `wire` has the
 //! connections that ureq uses, `meter` limits their bytes and time, `answer` is the response, `error` the reasons for
 //! none, `files` reads the small files of a request.
 
@@ -19,6 +19,7 @@ mod proxy;
 mod request;
 mod tls;
 mod url;
+mod verify;
 mod wire;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ use ureq::http::{HeaderName, HeaderValue, Uri, header};
 use ureq::{Agent, Body, Proxy};
 
 pub use answer::{RedirectError, Response, redirect, retry_after};
+use error::Handshake;
 pub use error::{HttpError, TlsFile};
 pub(crate) use files::{Stamp, read_regular, stamp};
 use meter::Meter;
@@ -44,6 +46,8 @@ pub use tls::Identity;
 use tls::Tls;
 pub use url::{UrlError, parse_url, public};
 use url::{is_https, port};
+pub use verify::Fingerprint;
+use verify::LastRefusal;
 
 /// Sent with each request that has none of its own, and to proxies.
 pub const USER_AGENT: &str = concat!("otelet/", env!("CARGO_PKG_VERSION"));
@@ -203,7 +207,8 @@ impl Client {
         let route = self.route(uri);
         let agent = self.agent(built, route, identity)?;
         let certified = identity.is_some() || self.settings.client_cert_file.is_some();
-        let fail = |error| self.explain(error, uri, route, certified);
+        let last = built.tls.last.clone();
+        let fail = |error| self.explain(error, uri, route, certified, &last);
 
         let mut builder = ureq::http::Request::builder().uri(uri.clone()).method(match request.method {
             Method::Get => "GET",
@@ -294,12 +299,14 @@ impl Client {
         Ok(agent)
     }
 
-    fn explain(&self, error: ureq::Error, uri: &Uri, route: Route, certified: bool) -> HttpError {
+    fn explain(&self, error: ureq::Error, uri: &Uri, route: Route, certified: bool, last: &LastRefusal) -> HttpError {
         let mut url = public(uri);
         if let Some(proxy) = self.proxy_for(route.tls).filter(|_| route.proxied) {
             url += &format!(" by proxy {}:{}", proxy.host(), proxy.port());
         }
-        HttpError::explain(error, url, &self.settings, certified)
+        let refusal = last.lock().expect("no panic while it is held").take();
+        let handshake = Handshake { certified, saw_certificate: self.certificate_until().is_some(), refusal };
+        HttpError::explain(error, url, &self.settings, handshake)
     }
 }
 

@@ -45,7 +45,7 @@ pub use flags::Flags;
 pub use location::Location;
 pub use secret::Secret;
 pub use sections::SCHEMA;
-pub use sections::checks::{CheckSettings, CheckTarget};
+pub use sections::checks::{CheckSettings, CheckTarget, CheckTrust};
 pub use sections::collector::{CollectorLog, CollectorSettings, DEFAULT_COLLECTOR};
 pub use sections::config::{ConfigSettings, ProtocolName};
 pub use sections::docker::DockerSettings;

@@ -21,6 +21,8 @@ pub struct WayOut {
     /// Whether the caller needs the body of the answer. Otherwise only the status matters, and a large or garbled
     /// answer is a sign of a wrong URL.
     pub wants_body: bool,
+    /// How to trust a server's certificate, if not by `config.ca_file`.
+    pub trust: Option<&'static str>,
     /// Why no client certificate is shown where the settings have one.
     pub no_certificate: Option<&'static str>,
 }
@@ -50,6 +52,7 @@ impl WayOut {
         credentials: &["config.headers", "config.bearer_token_file"],
         max_size: Some("config.max_size"),
         wants_body: true,
+        trust: None,
         no_certificate: None,
     };
 
@@ -74,12 +77,11 @@ impl WayOut {
                     "{error}; it wants a user and password: set config.https_proxy to http://user:password@host:port"
                 )
             }
-            HttpError::Untrusted { ca_file: Some(path), .. } => {
-                format!("{error}; the server's CA is not in config.ca_file {}", path.display())
-            }
-            HttpError::Untrusted { ca_file: None, .. } => {
-                format!("{error}; set config.ca_file if the server has a private CA")
-            }
+            HttpError::Untrusted { ca_file, .. } => match (self.trust, ca_file) {
+                (Some(trust), _) => format!("{error}; to trust it, {trust}"),
+                (None, Some(path)) => format!("{error}; to trust it, add it to config.ca_file {}", path.display()),
+                (None, None) => format!("{error}; to trust it, set config.ca_file to a file with it in PEM"),
+            },
             HttpError::NoClientCertificate { .. } => {
                 let way_out = self.no_certificate.unwrap_or("set config.client_cert_file and config.client_key_file");
                 format!("{error}; if it wants a client certificate, {way_out}")
@@ -269,8 +271,8 @@ mod tests {
         };
         let check = WayOut { no_certificate: Some("checks show none"), ..WEBHOOK };
         for (way_out, error, end) in [
-            (WEBHOOK, untrusted(None), "UnknownIssuer; set config.ca_file if the server has a private CA"),
-            (WEBHOOK, untrusted(Some("/ca.pem")), "UnknownIssuer; the server's CA is not in config.ca_file /ca.pem"),
+            (WEBHOOK, untrusted(None), "; to trust it, set config.ca_file to a file with it in PEM"),
+            (WEBHOOK, untrusted(Some("/ca.pem")), "; to trust it, add it to config.ca_file /ca.pem"),
             (
                 WEBHOOK,
                 HttpError::NoClientCertificate { url: url() },

@@ -79,6 +79,7 @@ impl Exporter {
                     timeout: COLLECTOR_LIMIT,
                     max_size: ANSWER_LIMIT,
                     ca_file: None,
+                    fingerprint: None,
                     client_cert_file: None,
                     client_key_file: None,
                     http_proxy: None,

@@ -96,6 +96,9 @@ impl WayOut {
             HttpError::Encoded { .. } => format!("{error}; check {} and the proxies before it", self.url),
             HttpError::Status { status, .. } => format!("{error}{}", self.after(*status)),
             HttpError::Protocol { .. } => format!("{error}{}", self.wrong_server()),
+            HttpError::Tls { why, .. } if self.trust.is_some() && is_about_names(why) => {
+                format!("{error}, or set checks[].fingerprint to accept this one as it is")
+            }
             HttpError::Identity { .. }
             | HttpError::Setup { .. }
             | HttpError::Resolve { .. }
@@ -164,6 +167,11 @@ pub(super) fn credentials(key: &str) -> String {
         Some((section, _)) => format!("{section}.headers"),
         None => "headers".to_owned(),
     }
+}
+
+/// Whether only another certificate would help, which nobody can make for a device.
+fn is_about_names(why: &str) -> bool {
+    ["certificate is for another name", "certificate has no subject"].iter().any(|start| why.starts_with(start))
 }
 
 /// The fault of the URL in a setting, for a message that begins with the setting's name.

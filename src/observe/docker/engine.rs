@@ -1,8 +1,9 @@
 //! The engine's name and version, requests to it, and its errors in words.
 
 use std::io;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
@@ -101,9 +102,23 @@ pub(super) fn tcp_address(socket: &Path) -> Option<&str> {
 /// Connects from a thread that may wait this long. A socket in the file system never makes it wait.
 pub(super) fn connect(socket: &Path, limit: Duration) -> io::Result<LocalStream> {
     match tcp_address(socket) {
-        Some(address) => LocalStream::dial(address, limit),
+        Some(address) => LocalStream::over_tcp(dial(address, limit)?),
         None => LocalStream::connect(socket),
     }
+}
+
+/// Connects to `host:port`: to the first address that accepts. The error is that of the last one.
+pub(super) fn dial(address: &str, limit: Duration) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + limit;
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in address.to_socket_addrs()? {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1))) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// The error of the socket, and what to do about it.

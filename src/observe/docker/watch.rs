@@ -8,7 +8,7 @@ use smol::channel::Sender;
 use smol::future::FutureExt as _;
 
 use super::answer::Answer;
-use super::engine::{Engine, cannot_connect, connect, error_answer, request, tcp_address};
+use super::engine::{Engine, cannot_connect, dial, error_answer, request, tcp_address};
 use super::events::{self, ContainerEvent, KINDS, Lines};
 use crate::os::{self, LocalStream};
 
@@ -83,15 +83,16 @@ async fn follow(
 
 /// Connects. A name and a far host may take their time, so they get a short-lived thread.
 async fn connected(socket: &Path) -> io::Result<LocalStream> {
-    if tcp_address(socket).is_none() {
+    let Some(address) = tcp_address(socket) else {
         return LocalStream::connect(socket);
-    }
+    };
     let (tell, told) = smol::channel::bounded(1);
-    let socket = socket.to_owned();
+    let address = address.to_owned();
     std::thread::Builder::new().name("engine".to_owned()).stack_size(STACK).spawn(move || {
-        let _ = tell.try_send(connect(&socket, PATIENCE));
+        let _ = tell.try_send(dial(&address, PATIENCE));
     })?;
-    told.recv().await.unwrap_or_else(|_| Err(io::ErrorKind::ConnectionAborted.into()))
+    let dialled = told.recv().await.unwrap_or_else(|_| Err(io::ErrorKind::ConnectionAborted.into()));
+    LocalStream::over_tcp(dialled?)
 }
 
 /// A connection, and the part of its answer that has arrived.

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -62,26 +62,15 @@ impl LocalStream {
         Ok(Self(UnixStream::from(socket)))
     }
 
-    /// Connects to `host:port`, and waits for that.
+    /// The same over TCP, on a connection that was made before.
     ///
     /// # Errors
     ///
-    /// The error of the resolver or the kernel, for the last address of the host.
-    pub fn dial(address: &str, limit: Duration) -> io::Result<Self> {
-        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        let deadline = Instant::now() + limit;
-        for address in address.to_socket_addrs()? {
-            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            match TcpStream::connect_timeout(&address, left) {
-                Ok(stream) => {
-                    stream.set_nonblocking(true)?;
-                    // Reads, writes and timeouts are the same calls for every kind of stream.
-                    return Ok(Self(OwnedFd::from(stream).into()));
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+    /// The error of the kernel.
+    pub fn over_tcp(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        // Reads, writes and timeouts are the same calls for every kind of stream.
+        Ok(Self(OwnedFd::from(stream).into()))
     }
 
     /// Waits for bytes, as a task; 0 is the end.

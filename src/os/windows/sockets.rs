@@ -154,7 +154,7 @@ impl LocalStream {
     /// # Errors
     ///
     /// Always on Windows.
-    pub fn dial(_: &str, _: Duration) -> io::Result<Self> {
+    pub fn over_tcp(_: TcpStream) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

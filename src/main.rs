@@ -53,7 +53,7 @@ fn dispatch(invocation: Invocation) -> u8 {
     match invocation.command {
         Command::Run => run::run(invocation.flags, settings),
         Command::Validate => validate::validate(&settings),
-        Command::Status => status::show(&invocation, &settings.runtime_dir),
+        Command::Status => status::show(&invocation, &settings),
         Command::Rollback => rollback::roll_back(&invocation, &settings),
         Command::Diagnose | Command::Version | Command::Help => unreachable!("answered above"),
     }

@@ -94,6 +94,29 @@ impl Store {
         })
     }
 
+    /// Whether there is a state, and a body that is as it was received. Changes nothing.
+    pub fn holds_a_config(&self) -> bool {
+        let has_state = ["state.json", "state.json.old"].iter().any(|name| self.dir.join(name).is_file());
+        let intact = |path: PathBuf| {
+            let hash = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
+            read(&path, LARGEST_BODY).is_ok_and(|body| Some(otelet_config::hash(&body).hex()) == hash)
+        };
+        let bodies = fs::read_dir(self.dir.join("configs"));
+        has_state && bodies.is_ok_and(|bodies| bodies.flatten().any(|entry| intact(entry.path())))
+    }
+
+    /// Writes a small file and removes it, since only that tells whether a config could be kept: the file system may
+    /// be read-only or full, the directory another user's.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if it cannot be written.
+    pub fn try_to_write(&self) -> Result<(), StoreError> {
+        let path = self.dir.join("configs").join("try");
+        let temporary = write_synced(&path, b"a config could be kept here\n")?;
+        fs::remove_file(&temporary).map_err(|cause| StoreError::Io { path: temporary, what: "remove", cause })
+    }
+
     /// The file that a running agent keeps locked.
     pub fn lock_path(&self) -> PathBuf {
         self.dir.join("lock")

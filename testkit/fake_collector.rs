@@ -458,7 +458,12 @@ fn read_configs(mut arguments: impl Iterator<Item = String>) -> Result<Vec<Confi
             Some(rest) if rest.starts_with('=') => rest[1..].to_owned(),
             Some(_) | None => continue,
         };
-        let path = path.strip_prefix("file:").unwrap_or(&path).to_owned();
+        // As confmap's resolver: a text with a colon is a URI, unless that is a drive's.
+        let path = match path.strip_prefix("file:") {
+            Some(path) => path.to_owned(),
+            None if path.chars().skip(2).any(|c| c == ':') => return Err(format!("invalid uri: {path:?}")),
+            None => path,
+        };
         let text = fs::read(&path).map_err(|cause| format!("{path}: {cause}"))?;
         let text = String::from_utf8_lossy(&text).into_owned();
         let value = serde_yaml::from_str(&text);

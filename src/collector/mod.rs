@@ -13,7 +13,7 @@ pub use running::Running;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -179,8 +179,7 @@ impl Launcher {
     async fn capabilities(&self) -> Result<Capabilities, String> {
         let path = self.runtime_dir.join("capabilities.yaml");
         self.write_for_collector(&path, config::PROBE_CONFIG.as_bytes())?;
-        let (_, output) =
-            self.ask(&["validate".as_ref(), "--config".as_ref(), path.as_os_str()], LAST_WORDS_KEPT).await?;
+        let (_, output) = self.ask(&["validate".as_ref(), "--config".as_ref(), &uri(&path)], LAST_WORDS_KEPT).await?;
         let _ = fs::remove_file(&path);
         let more = match self.takes_more().await {
             Ok(true) => {
@@ -204,8 +203,8 @@ impl Launcher {
         let [built_in, more] = ["built-in.yaml", MORE].map(|name| self.runtime_dir.join(name));
         self.write_for_collector(&built_in, os::BUILT_IN.as_bytes())?;
         self.write_for_collector(&more, os::BUILT_IN_MORE.as_bytes())?;
-        let arguments =
-            ["validate".as_ref(), "--config".as_ref(), built_in.as_os_str(), "--config".as_ref(), more.as_os_str()];
+        let (first, second) = (uri(&built_in), uri(&more));
+        let arguments = ["validate".as_ref(), "--config".as_ref(), &*first, "--config".as_ref(), &second];
         let (status, output) = self.ask(&arguments, LAST_WORDS_KEPT).await?;
         let _ = fs::remove_file(&built_in);
         let _ = fs::remove_file(&more);
@@ -277,21 +276,21 @@ impl Launcher {
             Err(error) if error.is_loss() => return Ok(Verdict::Lost(error.chain())),
             Err(error) => return Err(error.chain()),
         };
-        let body = self.store.config_path(hash);
+        let body = uri(&self.store.config_path(hash));
         let overlay = self.overlay(&inspected, capabilities);
-        let mut configs = self.write_layers("validate-local", files)?;
-        let mut temporary = configs.clone();
+        let mut temporary = self.write_layers("validate-local", files)?;
+        let mut configs: Vec<OsString> = temporary.iter().map(|path| uri(path)).collect();
         configs.push(body);
         if !overlay.text.is_empty() {
             let path = self.runtime_dir.join("validate-overlay.yaml");
             self.write_for_collector(&path, overlay.text.as_bytes())?;
             temporary.push(path.clone());
-            configs.push(path);
+            configs.push(uri(&path));
         }
         if self.has_more(hash, capabilities) {
-            configs.push(self.more()?);
+            configs.push(uri(&self.more()?));
         }
-        let flags = configs.iter().flat_map(|path| ["--config".as_ref(), path.as_os_str()]);
+        let flags = configs.iter().flat_map(|uri| ["--config".as_ref(), &**uri]);
         let arguments: Vec<&OsStr> = ["validate".as_ref()].into_iter().chain(flags).collect();
         let asked = self.ask(&arguments, LAST_WORDS_KEPT).await;
         temporary.iter().for_each(|path| drop(fs::remove_file(path)));
@@ -371,13 +370,13 @@ impl Launcher {
         let program = self.program()?;
         let (mut command, output, adoption) = self.command(&program)?;
         for path in self.write_layers("local", &files)? {
-            command.arg("--config").arg(path);
+            command.arg("--config").arg(uri(&path));
         }
-        command.arg("--config").arg(&body);
+        command.arg("--config").arg(uri(&body));
         if !overlay.text.is_empty() {
             let path = self.runtime_dir.join("overlay.yaml");
             self.write_for_collector(&path, overlay.text.as_bytes())?;
-            command.arg("--config").arg(path);
+            command.arg("--config").arg(uri(&path));
         }
         let additions = match (can_leave_out, without_additions) {
             (false, _) => Additions::Unused,
@@ -385,7 +384,7 @@ impl Launcher {
             (true, false) => Additions::Given,
         };
         if self.has_more(hash, capabilities) && !without_additions {
-            command.arg("--config").arg(self.more()?);
+            command.arg("--config").arg(uri(&self.more()?));
         }
         command.args(&self.settings.args);
         let intake = overlay.intake;
@@ -562,6 +561,7 @@ impl Launcher {
         command.env("OTELET_HOST_ROOT", &self.host_root);
         if let Some(socket) = &self.engine {
             command.env("OTELET_DOCKER_SOCKET", socket);
+            command.env("OTELET_DOCKER_ENDPOINT", endpoint(socket));
         }
         command.env(DIRECTORY, self.directory()).env(EXPORTER, self.exporter());
         let mut launch = Launch {
@@ -634,6 +634,30 @@ fn advised(words: String) -> String {
     let port_is_taken = os::says_port_is_taken(&words);
     let around = config::Surroundings { directory: &directory, listeners: os::LISTENERS, port_is_taken };
     config::advised(words, &around)
+}
+
+/// The file as the collector takes it in `--config`. It would read a path with a colon as a URI with a scheme.
+fn uri(path: &Path) -> OsString {
+    // The colon of a drive is no scheme for it.
+    let has_colon = path.to_string_lossy().chars().skip(2).any(|c| c == ':');
+    let mut uri = OsString::from(if has_colon { "file:" } else { "" });
+    uri.push(path);
+    uri
+}
+
+/// A Docker engine as the collector's receivers name it.
+fn endpoint(socket: &Path) -> OsString {
+    let text = socket.to_string_lossy();
+    if text.starts_with("tcp://") {
+        return socket.into();
+    }
+    // `\\.\pipe\docker_engine` is `npipe:////./pipe/docker_engine`.
+    if text.starts_with(r"\\") {
+        return format!("npipe://{}", text.replace('\\', "/")).into();
+    }
+    let mut endpoint = OsString::from("unix://");
+    endpoint.push(socket);
+    endpoint
 }
 
 fn or<'a>(text: &'a str, other: &'a str) -> &'a str {
@@ -731,6 +755,28 @@ mod tests {
         assert_eq!(left("Error: unknown shorthand flag: 'v' in -v\n").as_deref(), Some(without_v));
         assert_eq!(left("Error: unknown flag: --other"), None, "not one of these arguments");
         assert_eq!(left("Error: service must have at least one pipeline"), None);
+    }
+
+    #[test]
+    fn a_path_with_a_colon_is_no_scheme() {
+        for (path, expected) in [
+            ("/var/lib/otelet/a.yaml", "/var/lib/otelet/a.yaml"),
+            ("/var/lib/otelet:2/a.yaml", "file:/var/lib/otelet:2/a.yaml"),
+            (r"C:\ProgramData\otelet\a.yaml", r"C:\ProgramData\otelet\a.yaml"),
+        ] {
+            assert_eq!(uri(Path::new(path)), expected);
+        }
+    }
+
+    #[test]
+    fn an_engine_is_named_as_receivers_name_it() {
+        for (socket, expected) in [
+            ("/var/run/docker.sock", "unix:///var/run/docker.sock"),
+            ("tcp://proxy:2375", "tcp://proxy:2375"),
+            (r"\\.\pipe\docker_engine", "npipe:////./pipe/docker_engine"),
+        ] {
+            assert_eq!(endpoint(Path::new(socket)), expected);
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::status::{self, Diagnosis, Verb, secret_variables};
 use crate::store::Store;
 use otelet_config::redact::Redactor;
 use otelet_core::telemetry::HostIdentity;
+use otelet_core::text::unmarked;
 use otelet_core::units;
 
 /// The largest file that is read, in bytes. Larger configs are not shown anyway.
@@ -360,7 +361,9 @@ fn read(path: &Path) -> Result<String, String> {
     if bytes.len() as u64 > MAX_SIZE {
         return Err(format!("{}: more than {}", path.display(), units::format_size(MAX_SIZE)));
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    // Between two NUL bytes, no secret would be found.
+    let bytes = unmarked(&bytes).map_err(|why| format!("{}: {why}", path.display()))?;
+    Ok(String::from_utf8_lossy(bytes).into_owned())
 }
 
 // ---- Redaction and output ------------------------------------------------------------------------------------------

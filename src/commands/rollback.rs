@@ -18,7 +18,15 @@ pub fn roll_back(invocation: &Invocation, settings: &Settings) -> u8 {
         (false, false) => Verb::RollBack,
     };
     let running = status::read(&settings.runtime_dir).is_ok_and(|status| status::agent_is_alive(&status));
-    let done = if running { status::request(&settings.runtime_dir, verb) } else { roll_back_on_disk(verb, settings) };
+    // A directory that was named on the command line is meant.
+    let named = invocation.flags.get("runtime_dir").is_some();
+    let done = if let Some(why) = status::stranger(settings).filter(|_| running && !named) {
+        Err(why)
+    } else if running {
+        status::request(&settings.runtime_dir, verb)
+    } else {
+        roll_back_on_disk(verb, settings)
+    };
     match done {
         Ok(text) => {
             println!("{text}");

@@ -11,7 +11,8 @@ use smol::future::FutureExt as _;
 use crate::cli::Invocation;
 use crate::exit;
 use crate::os::{self, Signal};
-use crate::status::{Standby, agent_is_alive, fresh, read};
+use crate::settings::Settings;
+use crate::status::{Standby, agent_is_alive, fresh, read, stranger};
 use otelet_core::units;
 use otelet_wire::status::{AgentState, Status};
 pub use screen::screen;
@@ -23,7 +24,8 @@ const EVERY: Duration = Duration::from_secs(2);
 type Look = Result<(Status, Option<String>), String>;
 
 /// Shows the status as it was asked for. Answers with the exit status.
-pub fn show(invocation: &Invocation, runtime_dir: &Path) -> u8 {
+pub fn show(invocation: &Invocation, settings: &Settings) -> u8 {
+    let runtime_dir = &settings.runtime_dir;
     if invocation.watch {
         return watch(invocation.json, runtime_dir);
     }
@@ -42,6 +44,10 @@ pub fn show(invocation: &Invocation, runtime_dir: &Path) -> u8 {
                 exit::NO
             }
         };
+    }
+    // A directory that was named on the command line is meant.
+    if let Some(why) = stranger(settings).filter(|_| invocation.flags.get("runtime_dir").is_none()) {
+        eprintln!("otelet: {why}");
     }
     let trouble = match look(runtime_dir) {
         Ok((status, trouble)) => {

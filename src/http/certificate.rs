@@ -1,31 +1,155 @@
-//! Reads the expiry date of a certificate in DER. Pure.
+//! Reads some fields of a certificate in DER, for messages. Pure.
 //!
-//! This walks to one field (RFC 5280, 4.1) and is no full parser: rustls has verified the certificate before. A
-//! certificate of an unexpected form yields no date.
+//! This walks to the fields (RFC 5280, 4.1) and is no full parser: rustls decides about trust. A certificate of an
+//! unexpected form yields nothing.
 
 use std::time::{Duration, SystemTime};
 
 const INTEGER: u8 = 0x02;
 const SEQUENCE: u8 = 0x30;
+const BIT_STRING: u8 = 0x03;
+const OID: u8 = 0x06;
+const SET: u8 = 0x31;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 /// `[0] EXPLICIT`. A certificate of version 1 lacks this field.
 const VERSION: u8 = 0xa0;
+/// `[3] EXPLICIT`.
+const EXTENSIONS: u8 = 0xa3;
+
+// Object identifiers. Sources: RFC 5280, 3279 and 5480.
+const COMMON_NAME: &[u8] = &[0x55, 4, 3];
+const ORGANISATION: &[u8] = &[0x55, 4, 10];
+const ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 17];
+const RSA_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+const EC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
+const P521: &[u8] = &[0x2b, 0x81, 4, 0, 0x23];
+/// With RSA, and with ECDSA.
+const SHA1: [&[u8]; 2] = [&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5], &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1]];
+
+/// What messages say of a certificate.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Certificate {
+    /// 1 to 3.
+    pub(super) version: u8,
+    /// Whether subject and issuer are the same.
+    pub(super) is_self_signed: bool,
+    pub(super) issuer_name: Option<String>,
+    /// The common name, or else the organisation.
+    pub(super) subject_name: Option<String>,
+    pub(super) not_before: Option<SystemTime>,
+    pub(super) not_after: Option<SystemTime>,
+    pub(super) key: KeyKind,
+    pub(super) has_alternative_name: bool,
+    pub(super) is_signed_with_sha1: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyKind {
+    Rsa { bits: usize },
+    P521,
+    Other,
+}
+
+impl Certificate {
+    pub(super) fn read(certificate: &[u8]) -> Option<Self> {
+        let (certificate, _) = take(certificate, SEQUENCE)?;
+        let (mut tbs, _) = take(certificate, SEQUENCE)?;
+        let mut version = 1;
+        if let Some((number, rest)) = take(tbs, VERSION) {
+            let (number, _) = take(number, INTEGER)?;
+            version = number.last()?.saturating_add(1);
+            tbs = rest;
+        }
+        let (_, tbs) = take(tbs, INTEGER)?;
+        let (algorithm, tbs) = take(tbs, SEQUENCE)?;
+        let (issuer, tbs) = take(tbs, SEQUENCE)?;
+        let (validity, tbs) = take(tbs, SEQUENCE)?;
+        let (subject, tbs) = take(tbs, SEQUENCE)?;
+        let (key, extensions) = take(tbs, SEQUENCE)?;
+        let (_, _, until) = element(validity)?;
+        let (signature, _) = take(algorithm, OID)?;
+        Some(Self {
+            version,
+            is_self_signed: issuer == subject,
+            issuer_name: name(issuer),
+            subject_name: name(subject),
+            not_before: date(validity),
+            not_after: date(until),
+            key: key_kind(key).unwrap_or(KeyKind::Other),
+            has_alternative_name: holds(extensions, ALTERNATIVE_NAME),
+            is_signed_with_sha1: SHA1.contains(&signature),
+        })
+    }
+
+    /// Whether the common name is this name of a server.
+    pub(super) fn is_called(&self, server: &str) -> bool {
+        self.subject_name.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(server.trim_end_matches('.')))
+    }
+}
 
 /// Returns `tbsCertificate.validity.notAfter`.
 pub(super) fn not_after(certificate: &[u8]) -> Option<SystemTime> {
-    let (certificate, _) = take(certificate, SEQUENCE)?;
-    let (mut tbs, _) = take(certificate, SEQUENCE)?;
-    if let Some((_, rest)) = take(tbs, VERSION) {
-        tbs = rest;
+    Certificate::read(certificate)?.not_after
+}
+
+/// The last common name in a name, or else its last organisation.
+fn name(mut rest: &[u8]) -> Option<String> {
+    let (mut common, mut organisation) = (None, None);
+    while let Some((set, next)) = take(rest, SET) {
+        rest = next;
+        let (pair, _) = take(set, SEQUENCE)?;
+        let (kind, value) = take(pair, OID)?;
+        let (_, text, _) = element(value)?;
+        let text: String = String::from_utf8_lossy(text).chars().take(80).collect();
+        match kind {
+            COMMON_NAME => common = Some(text),
+            ORGANISATION => organisation = Some(text),
+            _ => {}
+        }
     }
-    // Serial number, algorithm, issuer.
-    for tag in [INTEGER, SEQUENCE, SEQUENCE] {
-        (_, tbs) = take(tbs, tag)?;
+    common.or(organisation)
+}
+
+fn key_kind(info: &[u8]) -> Option<KeyKind> {
+    let (algorithm, rest) = take(info, SEQUENCE)?;
+    let (kind, parameters) = take(algorithm, OID)?;
+    if kind == EC_KEY && take(parameters, OID).is_some_and(|(curve, _)| curve == P521) {
+        return Some(KeyKind::P521);
     }
-    let (validity, _) = take(tbs, SEQUENCE)?;
-    let (_, _, rest) = element(validity)?;
-    match element(rest)? {
+    if kind != RSA_KEY {
+        return Some(KeyKind::Other);
+    }
+    let (bits, _) = take(rest, BIT_STRING)?;
+    // The first byte counts the unused bits.
+    let (key, _) = take(bits.get(1..)?, SEQUENCE)?;
+    let (modulus, _) = take(key, INTEGER)?;
+    let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
+    let modulus = &modulus[zeros..];
+    Some(KeyKind::Rsa { bits: modulus.len() * 8 - modulus.first().map_or(0, |byte| byte.leading_zeros() as usize) })
+}
+
+/// Whether there is an extension of this kind.
+fn holds(mut rest: &[u8], wanted: &[u8]) -> bool {
+    while let Some((tag, content, next)) = element(rest) {
+        rest = next;
+        if tag != EXTENSIONS {
+            continue;
+        }
+        let Some((mut list, _)) = take(content, SEQUENCE) else { return false };
+        while let Some((extension, next)) = take(list, SEQUENCE) {
+            list = next;
+            if take(extension, OID).is_some_and(|(kind, _)| kind == wanted) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// The first of the times in `validity`.
+fn date(times: &[u8]) -> Option<SystemTime> {
+    match element(times)? {
         (UTC_TIME, text, _) => {
             let (year, rest) = digits(text, 2)?;
             // RFC 5280, 4.1.2.5.1.

@@ -39,9 +39,11 @@ impl<In: Transport> Connector<In> for TlsLink {
         let mut conn = ClientConnection::new(tls, name)?;
         let mut sock = TransportAdapter::new(transport.boxed(), details.current_time.clone());
         sock.set_timeout(details.timeout);
-        conn.complete_io(&mut sock)?;
+        let done = conn.complete_io(&mut sock);
+        // Also of a server that ended TLS afterwards: then it did not like what this side showed.
         let shown = conn.peer_certificates().and_then(|chain| chain.first());
         self.meter.note_certificate(shown.and_then(|shown| certificate::not_after(shown)));
+        done?;
         let options = details.config;
         let buffers = LazyBuffers::new(options.input_buffer_size(), options.output_buffer_size());
         Ok(Some(Either::B(TlsTransport { buffers, stream: StreamOwned { conn, sock } })))

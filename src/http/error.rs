@@ -4,12 +4,13 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustls::{AlertDescription, CertificateError, InvalidMessage};
+use rustls::{AlertDescription, InvalidMessage, PeerIncompatible};
 
 use super::answer::RedirectError;
 use super::meter::Misbehaviour;
 use super::request::HttpSettings;
 use super::url::UrlError;
+use super::verify::Refusal;
 use super::wire::{CUT, ResolveError};
 use otelet_core::decide::FailureKind;
 use otelet_core::units::{format_size, format_time};
@@ -150,8 +151,8 @@ impl HttpError {
         }
     }
 
-    /// Turns an error of ureq into one of these. `certified`: the client could show a certificate.
-    pub(super) fn explain(error: ureq::Error, url: String, settings: &HttpSettings, certified: bool) -> Self {
+    /// Turns an error of ureq into one of these.
+    pub(super) fn explain(error: ureq::Error, url: String, settings: &HttpSettings, handshake: Handshake) -> Self {
         let protocol = |url, why: &dyn std::fmt::Display| Self::Protocol { url, why: why.to_string() };
         match error {
             ureq::Error::Timeout(_) => Self::Timeout { url, limit: settings.timeout },
@@ -162,7 +163,7 @@ impl HttpError {
             ureq::Error::Io(error) => {
                 let inner = error.get_ref();
                 if let Some(tls) = inner.and_then(|e| e.downcast_ref()) {
-                    explain_tls(tls, url, settings, certified)
+                    explain_tls(tls, url, settings, handshake)
                 } else if let Some(misbehaved) = inner.and_then(|e| e.downcast_ref()) {
                     match misbehaved {
                         Misbehaviour::Flood => Self::Flood { url, limit: settings.max_size },
@@ -174,7 +175,7 @@ impl HttpError {
                     Self::Connect { url, why: error.to_string() }
                 }
             }
-            ureq::Error::Rustls(error) => explain_tls(&error, url, settings, certified),
+            ureq::Error::Rustls(error) => explain_tls(&error, url, settings, handshake),
             ureq::Error::Tls(why) => Self::Tls { url, why: why.to_owned() },
             ureq::Error::ConnectProxyFailed(why) if why.contains("407") => Self::ProxyPassword { url, why },
             ureq::Error::ConnectProxyFailed(why) => Self::Connect { url, why },
@@ -184,32 +185,51 @@ impl HttpError {
     }
 }
 
-/// Turns an error of rustls into one of these. `certified`: the client could show a certificate.
-fn explain_tls(error: &rustls::Error, url: String, settings: &HttpSettings, certified: bool) -> HttpError {
-    use CertificateError as C;
+/// What is known of a handshake that failed.
+pub(super) struct Handshake {
+    /// Whether the client could show a certificate.
+    pub(super) certified: bool,
+    /// Whether the server showed a certificate that was accepted.
+    pub(super) saw_certificate: bool,
+    /// Why its certificate was not accepted.
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// Turns an error of rustls into one of these.
+fn explain_tls(error: &rustls::Error, url: String, settings: &HttpSettings, handshake: Handshake) -> HttpError {
+    use AlertDescription as A;
+    let Handshake { certified, saw_certificate, refusal } = handshake;
     let why = match error {
-        // A private CA that was replaced under its old name shows as a bad signature.
-        rustls::Error::InvalidCertificate(trust @ (C::UnknownIssuer | C::BadSignature)) => {
-            return HttpError::Untrusted { url, why: format!("{trust:?}"), ca_file: settings.ca_file.clone() };
-        }
-        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
-            "certificate has expired, or this host's clock is wrong".to_owned()
-        }
-        rustls::Error::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
-            "certificate is not valid yet, or this host's clock is wrong".to_owned()
-        }
-        rustls::Error::InvalidCertificate(C::NotValidForNameContext { presented, .. }) => {
-            format!("certificate is for another name: {}", presented.join(", "))
-        }
-        rustls::Error::InvalidCertificate(other) => {
-            format!("certificate is not trusted: {other}")
-        }
-        rustls::Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure)
-            if !certified =>
-        {
+        rustls::Error::InvalidCertificate(other) => match refusal {
+            Some(Refusal::Untrusted(why)) => {
+                return HttpError::Untrusted { url, why, ca_file: settings.ca_file.clone() };
+            }
+            Some(Refusal::Unusable(why)) => why,
+            None => format!("certificate is not trusted: {other}"),
+        },
+        rustls::Error::AlertReceived(A::CertificateRequired) if !certified => {
             return HttpError::NoClientCertificate { url };
         }
-        rustls::Error::AlertReceived(alert) => format!("server ended TLS: {alert:?}"),
+        // Before TLS 1.3, servers use these two for it.
+        rustls::Error::AlertReceived(A::HandshakeFailure | A::BadCertificate) if !certified && saw_certificate => {
+            return HttpError::NoClientCertificate { url };
+        }
+        rustls::Error::AlertReceived(A::ProtocolVersion)
+        | rustls::Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13) => {
+            "server and agent have no TLS version in common; the server has to speak TLS 1.2 or 1.3".to_owned()
+        }
+        rustls::Error::AlertReceived(A::HandshakeFailure | A::InsufficientSecurity) if !saw_certificate => {
+            "server and agent have no cipher in common; the server needs one with ECDHE (not RSA key exchange), and a \
+             key of RSA 2048, P-256 or P-384 (not P-521)"
+                .to_owned()
+        }
+        rustls::Error::AlertReceived(A::UnrecognisedName) => {
+            "server ended TLS: it serves no host of that name; check the name in the URL".to_owned()
+        }
+        rustls::Error::AlertReceived(alert) if certified && saw_certificate => {
+            format!("server ended TLS: it does not accept the client certificate ({alert:?})")
+        }
+        rustls::Error::AlertReceived(alert) => format!("server ended TLS: {alert:?}; its log may say why"),
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "answer is not TLS; is this an http:// server?".to_owned()
         }

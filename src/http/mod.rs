@@ -5,10 +5,10 @@
 //! It knows no setting by name: an error holds facts, and the caller adds the way out.
 //!
 //! The files: `request` has the request and the settings of a client, `url` checks URLs, `proxy` chooses the route,
-//! `tls` builds the TLS settings from files, `encrypt` speaks TLS, `certificate` reads an expiry date, `wire` has the
-//! connections that ureq uses, `dial` opens them, `meter` limits their bytes and time, `head` reads the head of an answer,
-//! `answer` is the response, `inflate` decompresses its body, `error` has the reasons for none, `files` reads the small
-//! files of a request.
+//! `tls` builds the TLS settings from files, `encrypt` speaks TLS, `verify` decides about certificates, `certificate` reads
+//! them, `wire` has the connections that ureq uses, `dial` opens them, `meter` limits their bytes and time, `head` reads
+//! the head of an answer, `answer` is the response, `inflate` decompresses its body, `error` has the reasons for none,
+//! `files` reads the small files of a request.
 
 mod answer;
 mod certificate;
@@ -23,6 +23,7 @@ mod proxy;
 mod request;
 mod tls;
 mod url;
+mod verify;
 mod wire;
 
 #[cfg(test)]
@@ -38,6 +39,7 @@ use ureq::{Agent, Body, Proxy};
 use answer::{Encodings, redirect_away};
 pub use answer::{RedirectError, Response, redirect, retry_after};
 pub use dial::STEP;
+use error::Handshake;
 pub use error::{HttpError, TlsFile};
 pub(crate) use files::{Stamp, read_regular, stamp};
 use meter::Meter;
@@ -51,6 +53,8 @@ pub use tls::Identity;
 use tls::Tls;
 pub use url::{UrlError, parse_url, public};
 use url::{is_https, port};
+pub use verify::Fingerprint;
+use verify::LastRefusal;
 pub use wire::HTTP_2;
 
 /// Sent with each request that has none of its own, and to proxies.
@@ -252,7 +256,8 @@ impl Client {
         }
         let agent = self.agent(built, route, identity)?;
         let certified = identity.is_some() || self.settings.client_cert_file.is_some();
-        let fail = |error| self.explain(error, uri, route, certified);
+        let last = built.tls.last.clone();
+        let fail = |error| self.explain(error, uri, route, certified, &last);
 
         let mut builder = ureq::http::Request::builder().uri(uri.clone()).method(match request.method {
             Method::Get => "GET",
@@ -351,12 +356,14 @@ impl Client {
         Ok(agent)
     }
 
-    fn explain(&self, error: ureq::Error, uri: &Uri, route: Route, certified: bool) -> HttpError {
+    fn explain(&self, error: ureq::Error, uri: &Uri, route: Route, certified: bool, last: &LastRefusal) -> HttpError {
         let mut url = public(uri);
         if let Some(proxy) = self.proxy_for(route.tls).filter(|_| route.proxied) {
             url += &format!(" by proxy {}:{}", proxy.host(), proxy.port());
         }
-        HttpError::explain(error, url, &self.settings, certified)
+        let refusal = last.lock().expect("no panic while it is held").take();
+        let handshake = Handshake { certified, saw_certificate: self.certificate_until().is_some(), refusal };
+        HttpError::explain(error, url, &self.settings, handshake)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::verify::Fingerprint;
+
 /// The most redirects that are followed.
 pub const MAX_REDIRECTS: usize = 5;
 
@@ -18,6 +20,8 @@ pub struct HttpSettings {
     pub max_size: u64,
     /// PEM file with the CAs to trust **instead of** the built-in public ones.
     pub ca_file: Option<PathBuf>,
+    /// The SHA-256 of the only certificate of a server that is accepted, whatever it says.
+    pub fingerprint: Option<Fingerprint>,
     /// PEM file with the client certificate and its intermediates.
     pub client_cert_file: Option<PathBuf>,
     /// PEM file with the key of the client certificate, not encrypted.

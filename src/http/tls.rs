@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore};
@@ -14,6 +15,8 @@ use ureq::tls::PemItem;
 use super::error::{HttpError, TlsFile};
 use super::files::{Stamp, read_regular, stamp};
 use super::request::HttpSettings;
+use super::verify::{LastRefusal, Verifier};
+use otelet_core::text::unmarked;
 
 /// The largest file with certificates, in bytes: all public CAs together take 220 KB.
 const MAX_PEM: u64 = 2 * 1024 * 1024;
@@ -22,6 +25,7 @@ const MAX_PEM: u64 = 2 * 1024 * 1024;
 pub(super) struct Tls {
     crypto: Arc<CryptoProvider>,
     read: Option<Read>,
+    pub(super) last: LastRefusal,
 }
 
 /// The stamps of the files, the identity, and the settings that were made from both.
@@ -57,7 +61,7 @@ impl Identity {
 
 impl Tls {
     pub(super) fn new() -> Self {
-        Self { crypto: Arc::new(rustls::crypto::ring::default_provider()), read: None }
+        Self { crypto: Arc::new(rustls::crypto::ring::default_provider()), read: None, last: LastRefusal::default() }
     }
 
     /// Returns the settings for connections. [`refresh`](Self::refresh) must have succeeded before.
@@ -88,7 +92,8 @@ impl Tls {
         if self.read.as_ref().is_some_and(|(seen, by, _)| *seen == stamps && by.as_ref() == identity) {
             return Ok(false);
         }
-        let roots = settings.ca_file.as_ref().map_or_else(|| Ok(public_roots()), |path| roots(path))?;
+        let (roots, own) =
+            settings.ca_file.as_ref().map_or_else(|| Ok((public_roots(), Vec::new())), |path| roots(path))?;
         let client = match (identity, &settings.client_cert_file, &settings.client_key_file) {
             (Some(identity), _, _) => {
                 Some(identity.client_cert(&self.crypto).map_err(|why| HttpError::Identity { why })?)
@@ -100,7 +105,15 @@ impl Tls {
         let builder = ClientConfig::builder_with_provider(self.crypto.clone())
             .with_safe_default_protocol_versions()
             .map_err(broken)?
-            .with_root_certificates(roots);
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier {
+                chain: WebPkiServerVerifier::builder_with_provider(roots.into(), self.crypto.clone())
+                    .build()
+                    .map_err(|error| HttpError::Setup { why: error.to_string() })?,
+                own,
+                fingerprint: settings.fingerprint,
+                last: self.last.clone(),
+            }));
         let config = match client {
             Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(broken)?,
             None => builder.with_no_client_auth(),
@@ -121,8 +134,12 @@ impl Tls {
 
 /// Checks that the key belongs to the certificate.
 fn client_cert(chain: &[CertificateDer<'static>], key: &[u8], crypto: &CryptoProvider) -> Result<ClientCert, String> {
+    let key = unmarked(key).map_err(|why| why.to_string())?;
     let Ok(key) = PrivateKeyDer::from_pem_slice(key) else {
-        return Err("no private key in PEM; an encrypted one must be decrypted first".into());
+        return Err(match key.first() {
+            Some(0x30) => "is in DER; openssl pkey -inform der -in FILE writes the key as PEM".into(),
+            _ => "no private key in PEM; an encrypted one must be decrypted first: openssl pkey -in FILE".into(),
+        });
     };
     rustls::sign::CertifiedKey::from_der(chain.to_vec(), key.clone_key(), crypto)
         .map_err(|error| format!("does not fit the certificate: {error}"))?;
@@ -134,14 +151,15 @@ fn public_roots() -> RootCertStore {
     RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
 }
 
-/// Reads the CAs in a file. At least one must be usable.
-fn roots(path: &Path) -> Result<RootCertStore, HttpError> {
+/// Reads the CAs in a file, and returns all certificates too. At least one must be usable.
+fn roots(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), HttpError> {
     let mut store = RootCertStore::empty();
-    let (usable, _) = store.add_parsable_certificates(certificates(TlsFile::Ca, path)?);
+    let own = certificates(TlsFile::Ca, path)?;
+    let (usable, _) = store.add_parsable_certificates(own.iter().cloned());
     if usable == 0 {
         return Err(bad_file(TlsFile::Ca, path, "no certificate in it can be used as a CA"));
     }
-    Ok(store)
+    Ok((store, own))
 }
 
 fn certificates(file: TlsFile, path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
@@ -150,6 +168,7 @@ fn certificates(file: TlsFile, path: &Path) -> Result<Vec<CertificateDer<'static
 }
 
 fn parse(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = unmarked(pem).map_err(|why| why.to_string())?;
     let mut certificates = Vec::new();
     for item in ureq::tls::parse_pem(pem) {
         match item {
@@ -159,9 +178,32 @@ fn parse(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
         }
     }
     if certificates.is_empty() {
-        return Err("has no certificate in PEM".into());
+        return Err(other_form(pem).into());
     }
     Ok(certificates)
+}
+
+/// What a file without a certificate in PEM is, and how to make one of it.
+fn other_form(bytes: &[u8]) -> &'static str {
+    /// The type of a PKCS#7 bundle: 1.2.840.113549.1.7.2.
+    const SIGNED_DATA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2];
+    let starts = &bytes[..bytes.len().min(32)];
+    let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+    if bytes.first() == Some(&0x30) && starts.windows(SIGNED_DATA.len()).any(|window| window == SIGNED_DATA) {
+        "is a PKCS#7 bundle in DER; openssl pkcs7 -inform der -print_certs -in FILE writes it as PEM"
+    } else if bytes.first() == Some(&0x30) && starts.windows(3).any(|window| window == [2, 1, 3]) {
+        "is PKCS#12 (.p12, .pfx); openssl pkcs12 -nokeys -in FILE writes its certificates as PEM"
+    } else if bytes.first() == Some(&0x30) {
+        "is in DER; openssl x509 -inform der -in FILE writes it as PEM"
+    } else if holds(b"-----BEGIN PKCS7-----") {
+        "is a PKCS#7 bundle; openssl pkcs7 -print_certs -in FILE writes its certificates"
+    } else if holds(b"-----BEGIN TRUSTED CERTIFICATE-----") {
+        "has openssl's own form of a certificate; openssl x509 -in FILE writes the common one"
+    } else if holds(b"PRIVATE KEY-----") {
+        "has a private key and no certificate in PEM; is it the file of the key?"
+    } else {
+        "has no certificate in PEM"
+    }
 }
 
 fn bad_file(file: TlsFile, path: &Path, why: &str) -> HttpError {

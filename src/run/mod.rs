@@ -60,7 +60,11 @@ pub fn run(flags: Flags, settings: Settings) -> u8 {
         Ok(places) => places,
         Err(error) => {
             log::error!("{}", error.chain());
-            return if matches!(error, StoreError::InUse { .. }) { exit::NO } else { exit::CANNOT_CREATE };
+            return if matches!(error, StoreError::InUse { .. } | StoreError::RuntimeInUse { .. }) {
+                exit::NO
+            } else {
+                exit::CANNOT_CREATE
+            };
         }
     };
     let ended = os::block_on(async {

@@ -2,9 +2,8 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
 
-use otelet_core::text::clip;
+use otelet_core::text::{NotText, clip, decode, without_blank_end};
 
 use super::world::{LARGEST_FILE, World};
 
@@ -76,7 +75,8 @@ fn replacement(inner: &str, world: &World) -> Result<String, ExpandError> {
         let shown = clip(name);
         // As in the Collector, the default is used for a variable that is not set, but not for an empty one.
         return match ((world.var)(name).map(OsString::into_string), default) {
-            (Some(Ok(value)), _) => Ok(value),
+            // A file of variables with line ends of Windows leaves its CR in them.
+            (Some(Ok(value)), _) => Ok(value.trim_end_matches(['\r', '\n']).to_owned()),
             (Some(Err(_)), _) => fail(&format!("the value of the variable {shown} is not UTF-8")),
             (None, Some(default)) => Ok(default.to_owned()),
             (None, None) => fail(&format!("the variable {shown} is not set; set it, or write ${{env:{shown}:-text}}")),
@@ -85,16 +85,15 @@ fn replacement(inner: &str, world: &World) -> Result<String, ExpandError> {
     let Some(path) = inner.strip_prefix("file:") else {
         return fail("only ${env:NAME} and ${file:PATH} are known; write $$ for a dollar sign");
     };
-    let path = world.absolute(Path::new(path));
+    let path = super::location::path(path, world).map_err(|why| (format!("${{file:{}}}: {why}", clip(path)), None))?;
     let shown = path.display();
     let bytes = (world.read)(&path).map_err(|cause| (format!("cannot read {shown}"), Some(cause)))?;
     if bytes.len() > LARGEST_FILE {
         return fail(&format!("{shown} is larger than 1MiB"));
     }
-    let Ok(mut text) = String::from_utf8(bytes) else {
-        return fail(&format!("{shown} is not UTF-8"));
-    };
-    let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-    text.truncate(line.map_or(text.len(), str::len));
-    Ok(text)
+    match decode(bytes) {
+        Ok(text) => Ok(without_blank_end(&text).to_owned()),
+        Err(NotText::NotUtf8 { .. }) => fail(&format!("{shown} is not UTF-8")),
+        Err(why @ NotText::Utf16) => fail(&format!("{shown} {why}")),
+    }
 }

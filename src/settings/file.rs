@@ -11,6 +11,7 @@ use super::schema::Schema;
 use super::walk::{RefuseVisitor, Walk};
 use super::world::{LARGEST_FILE, World};
 use crate::os;
+use otelet_core::text::{self, NotText, disguise};
 
 /// The settings file, with its values as text.
 pub(crate) struct File {
@@ -39,15 +40,14 @@ impl File {
             let problem = "larger than 1MiB; is this the settings file?".to_owned();
             return Err(SettingsError::new(Place::File(path), problem));
         }
-        match String::from_utf8(bytes) {
+        match text::decode(bytes) {
             Ok(text) => File::parse(schema, path, is_there, text),
-            Err(e) => {
-                let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
-                let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
-                let good = String::from_utf8_lossy(good);
-                let column = 1 + good.rsplit('\n').next().map_or(0, |line| line.chars().count());
-                let place = Place::Spot { path, line, column, key: String::new() };
-                Err(SettingsError::new(place, "not UTF-8".to_owned()))
+            Err(why) => {
+                let place = match why {
+                    NotText::Utf16 => Place::File(path),
+                    NotText::NotUtf8 { line, column } => Place::Spot { path, line, column, key: String::new() },
+                };
+                Err(SettingsError::new(place, why.to_string()))
             }
         }
     }
@@ -104,16 +104,28 @@ impl File {
     fn refusal(&self, walk: &Walk, e: &serde_yaml::Error) -> SettingsError {
         let place = if walk.misplaced { self.place(&walk.at) } else { self.spot(e, &walk.at) };
         let text = e.to_string();
+        let hint = self.hint(&place).unwrap_or_default();
         if let Some(problem) = &walk.problem {
-            return SettingsError::new(place, problem.clone());
+            return SettingsError::new(place, format!("{problem}{hint}"));
         }
         if let Some((_, found)) = text.split_once("invalid type: ") {
             let problem = format!("expected {}, found {}", self.schema.expected(&walk.at), kind(found));
-            return SettingsError::new(place, problem);
+            return SettingsError::new(place, problem + &hint);
         }
         let at = e.location().map(|at| format!(" at line {} column {}", at.line(), at.column()));
         let text = text.replacen(&at.unwrap_or_default(), "", 1);
-        SettingsError::new(self.spot(e, ""), format!("not YAML: {text}"))
+        SettingsError::new(self.spot(e, ""), format!("not YAML: {text}{hint}"))
+    }
+
+    /// Names a character of the faulty line that looks like a space and is none, or a tab that indents it.
+    fn hint(&self, place: &Place) -> Option<String> {
+        let Place::Spot { line: number, .. } = place else { return None };
+        let line = self.text.lines().nth(number - 1)?;
+        if let Some((column, name)) = disguise(line) {
+            return Some(format!("; column {column} is {name}: write a plain space or nothing"));
+        }
+        let indented = line.len() - line.trim_start_matches([' ', '\t']).len();
+        line[..indented].contains('\t').then(|| "; a tab indents the line: write spaces".to_owned())
     }
 }
 

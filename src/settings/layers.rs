@@ -2,17 +2,17 @@
 //! strongest value is checked; an overridden one is ignored.
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use otelet_core::text::{clip, nearest};
+use otelet_core::text::{clip, disguise, nearest};
 use otelet_core::units;
 
 use super::error::{Place, SettingsError};
 use super::expand::{expand, flaw, flaws};
 use super::file::File;
 use super::flags::Flags;
-use super::location::{Location, location};
+use super::location::{Location, location, path};
 use super::node::{Node, item, join};
 use super::schema::{Row, ValueKind};
 use super::secret::Secret;
@@ -106,6 +106,8 @@ impl Layers<'_> {
         let Ok(text) = value.into_string() else {
             return Err(SettingsError::new(Place::Variable(name.to_owned()), "its value is not UTF-8".to_owned()));
         };
+        self.note_unwrapped(name, &text);
+        let text = unwrapped(&text).to_owned();
         let flaw = flaw(&text);
         if let Some(flaw) = flaw {
             self.note(format!("{name} {flaw}{}", if text.is_empty() { "; it counts as not set" } else { "" }));
@@ -132,6 +134,13 @@ impl Layers<'_> {
         let text = inner.trim().to_owned();
         let raw = Raw { text, from: Origin::Variable(name.to_owned()), shown: true, flaws: Vec::new() };
         Some(raw).filter(|raw| !raw.text.is_empty())
+    }
+
+    /// Notes a variable from whose value something is left out.
+    pub(crate) fn note_unwrapped(&self, name: &str, text: &str) {
+        if unwrapped(text) != text {
+            self.note(format!("{name}: quotes and carriage returns around its value are left out"));
+        }
     }
 
     pub(crate) fn note(&self, note: String) {
@@ -187,6 +196,15 @@ impl Layers<'_> {
         if raw.text.contains('\0') {
             return Err(self.error(key, raw, "its value has a NUL character".to_owned()));
         }
+        // A text may have them for a reason: the body that a check looks for, a name.
+        let row = self.row(key);
+        if !matches!(row.takes, ValueKind::Text("TEXT" | "NAME") | ValueKind::List | ValueKind::Map) {
+            let curly = raw.text.starts_with(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}']);
+            if curly || quoted(&raw.text).is_some() {
+                let problem = "its value has quotation marks of its own around it; leave them out";
+                return Err(self.error(key, raw, problem.to_owned()));
+            }
+        }
         parse(&raw.text).map_err(|problem| {
             // In any setting, a URL may have a password before an `@` and a token in its query.
             let secret = raw.text.contains("://") && raw.text.contains(['@', '?']);
@@ -196,7 +214,9 @@ impl Layers<'_> {
                 (false, false) => "<set>".to_owned(),
             };
             let because = raw.because();
-            self.error(key, raw, format!("expected {}, found {found}: {problem}{because}", self.row(key).expected()))
+            let hint = disguise(&raw.text).map_or(String::new(), |(_, name)| format!("; it has {name} in it"));
+            let expected = self.row(key).expected();
+            self.error(key, raw, format!("expected {expected}, found {found}: {problem}{hint}{because}"))
         })
     }
 
@@ -245,11 +265,11 @@ impl Layers<'_> {
             return Ok(None);
         };
         // No such file exists, and the message about that would not show why.
-        let path = |text: &str| match raw.flaws.is_empty() {
-            true => Ok(self.world.absolute(Path::new(text))),
+        let read = |text: &str| match raw.flaws.is_empty() {
+            true => path(text, self.world),
             false => Err("not a path".to_owned()),
         };
-        self.parsed(key, &raw, path).map(Some)
+        self.parsed(key, &raw, read).map(Some)
     }
 
     pub(crate) fn location(&self, key: &str) -> Result<Option<Location>, SettingsError> {
@@ -337,6 +357,21 @@ impl Layers<'_> {
     pub(crate) fn error_of(&self, key: &str, problem: String) -> SettingsError {
         SettingsError::new(self.file.place(key), problem)
     }
+}
+
+/// A variable without what its file put around it: `docker --env-file` keeps quotation marks, and a file with line ends
+/// of Windows leaves its CR.
+pub(crate) fn unwrapped(text: &str) -> &str {
+    let text = text.trim_end_matches(['\r', '\n']);
+    quoted(text).unwrap_or(text)
+}
+
+/// The text between two quotation marks, if they are the first and the last character, and the only ones.
+fn quoted(text: &str) -> Option<&str> {
+    ['"', '\'']
+        .iter()
+        .find_map(|mark| text.strip_prefix(*mark)?.strip_suffix(*mark))
+        .filter(|inner| !inner.contains(['"', '\'']))
 }
 
 /// Variables that other programs read too. They are weaker than the file.

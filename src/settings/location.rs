@@ -18,14 +18,18 @@ pub enum Location {
 /// Reads a location. `credentials` names the settings for user and password. The errors repeat no part of the location.
 pub(crate) fn location(text: &str, credentials: &str, world: &World) -> Result<Location, String> {
     const KNOWN: &str = "write http://, https://, file:/// or a path (./ in front of one with a colon)";
+    const PORT: &str = "a host with a port needs http:// or https:// in front (./ if it is a path)";
     // One letter before the colon is the name of a drive.
     let scheme = match text.split_once(':') {
         Some((scheme, rest)) if scheme.len() > 1 && !scheme.contains(['/', '\\']) => Some((scheme, rest)),
         Some(_) | None => None,
     };
     let Some((scheme, rest)) = scheme else {
-        return Ok(Location::File(world.absolute(Path::new(text))));
+        return absolute(text, world).map(Location::File);
     };
+    if let Some(why) = other_scheme(text) {
+        return Err(why.to_owned());
+    }
     match scheme.to_ascii_lowercase().as_str() {
         "http" | "https" => match parse_url(text) {
             Ok(_) => Ok(Location::Url(text.to_owned())),
@@ -52,13 +56,62 @@ pub(crate) fn location(text: &str, credentials: &str, world: &World) -> Result<L
             };
             Ok(Location::File(world.absolute(path)))
         }
+        _ if rest.starts_with(|c: char| c.is_ascii_digit()) => Err(PORT.to_owned()),
         _ => Err(KNOWN.to_owned()),
     }
 }
 
+/// Reads a path and makes it absolute: `file:` in front does no harm, a URL is none.
+pub(crate) fn path(text: &str, world: &World) -> Result<PathBuf, String> {
+    if !text.to_ascii_lowercase().starts_with("file:") {
+        return match text.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '\\'])) {
+            Some(_) => Err("this is a URL; write the path of a file on this host".to_owned()),
+            None => absolute(text, world),
+        };
+    }
+    match location(text, "", world)? {
+        Location::File(path) => Ok(path),
+        Location::Url(_) => unreachable!("it has the scheme of a file"),
+    }
+}
+
+/// Makes a path absolute. What a shell would replace is refused: nothing replaces it here.
+fn absolute(text: &str, world: &World) -> Result<PathBuf, String> {
+    let mut start = text.chars();
+    let (first, second) = (start.next(), start.next());
+    match first {
+        Some('~') => Err("~ is not replaced here; write the path in full, such as /home/NAME/FILE".to_owned()),
+        Some('$') if second.is_some_and(|c| c.is_ascii_alphabetic()) => {
+            Err("a variable is written ${env:NAME} here".to_owned())
+        }
+        Some('%') if second.is_some_and(|c| c.is_ascii_alphabetic()) && text[1..].contains('%') => {
+            Err("a variable is written ${env:NAME} here".to_owned())
+        }
+        _ => Ok(world.absolute(Path::new(text))),
+    }
+}
+
+/// What to write instead of a URL with a scheme of another protocol.
+fn other_scheme(text: &str) -> Option<&'static str> {
+    let (scheme, _) = text.split_once("://")?;
+    Some(match scheme.to_ascii_lowercase().as_str() {
+        "wss" => "it is asked over HTTP, not over a WebSocket; write https:// instead of wss://",
+        "ws" => "it is asked over HTTP, not over a WebSocket; write http:// instead of ws://",
+        "grpc" | "grpcs" => {
+            "gRPC is not spoken; write http:// or https:// and the port for HTTP, for OTLP usually 4318"
+        }
+        "unix" | "tcp" => "only HTTP is spoken; write http:// or https:// in front of host and port",
+        _ => return None,
+    })
+}
+
 /// Reads a URL, and refuses a path.
 pub(crate) fn url(key: &str, text: &str) -> Result<String, String> {
-    parse_url(text).map(|_| text.to_owned()).map_err(|error| bad_url(&error, &credentials(key)))
+    parse_url(text).map(|_| text.to_owned()).map_err(|error| match (other_scheme(text), text.contains("://")) {
+        (Some(why), _) => why.to_owned(),
+        (None, false) => "write http:// or https:// in front of the host".to_owned(),
+        (None, true) => bad_url(&error, &credentials(key)),
+    })
 }
 
 fn percent_decoded(text: &str) -> Option<String> {

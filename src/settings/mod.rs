@@ -33,7 +33,8 @@ use otelet_core::decide::AlertSettings;
 use crate::os;
 pub use crate::os::Environment;
 use file::File;
-use layers::Layers;
+use layers::{Layers, unwrapped};
+use sections::docker::engine;
 use sections::general::General;
 use sections::kloudmate::{OwnSettings, adopt};
 use sections::{alerts, checks};
@@ -45,7 +46,7 @@ pub use flags::Flags;
 pub use location::Location;
 pub use secret::Secret;
 pub use sections::SCHEMA;
-pub use sections::checks::{CheckSettings, CheckTarget};
+pub use sections::checks::{CheckSettings, CheckTarget, CheckTrust};
 pub use sections::collector::{CollectorLog, CollectorSettings, DEFAULT_COLLECTOR};
 pub use sections::config::{ConfigSettings, ProtocolName};
 pub use sections::docker::DockerSettings;
@@ -95,7 +96,9 @@ pub struct Settings {
 
 /// Returns the absolute path of the settings file: from the flag, else from `OTELET_SETTINGS`, else the default.
 pub fn path(flags: &Flags, world: &World) -> PathBuf {
-    let variable = SETTINGS_FILE.env().and_then(|name| (world.var)(&name)).map(PathBuf::from);
+    let variable = SETTINGS_FILE.env().and_then(|name| (world.var)(&name));
+    let variable =
+        variable.map(|path| path.to_str().map(unwrapped).map_or_else(|| PathBuf::from(&path), PathBuf::from));
     let mut named = [flags.file.clone(), variable].into_iter().flatten();
     match named.find(|path| !path.as_os_str().is_empty()) {
         Some(path) => world.absolute(&path),
@@ -115,7 +118,7 @@ pub fn path(flags: &Flags, world: &World) -> PathBuf {
 pub fn load(flags: &Flags, world: &World) -> Result<Settings, SettingsError> {
     if let Some(name) = SETTINGS_FILE.env()
         && let Some(flaw) =
-            (world.var)(&name).and_then(|value| expand::flaw(value.to_str()?).filter(|_| !value.is_empty()))
+            (world.var)(&name).and_then(|value| expand::flaw(unwrapped(value.to_str()?)).filter(|_| !value.is_empty()))
         && flags.file.is_none()
     {
         return Err(SettingsError::new(Place::Variable(name), format!("its value {flaw}")));
@@ -153,7 +156,9 @@ pub fn load(flags: &Flags, world: &World) -> Result<Settings, SettingsError> {
     adopt_kloudmate(&mut settings, layers)?;
     if settings.config.environment == Environment::Docker && settings.config.url.is_none() {
         // The built-in config for a Docker host reads the engine.
-        settings.docker.socket.get_or_insert_with(|| DOCKER_SOCKET.into());
+        // Other forms than those of this setting are for programs that can use them.
+        let named = (world.var)("DOCKER_HOST").and_then(|host| engine(unwrapped(host.to_str()?), world).ok());
+        settings.docker.socket.get_or_insert_with(|| named.unwrap_or_else(|| DOCKER_SOCKET.into()));
     }
     cross_check(&settings, layers)?;
     settings.notes = layers.notes.take();
@@ -234,7 +239,9 @@ fn adopt_kloudmate(settings: &mut Settings, layers: &Layers) -> Result<(), Setti
 fn note_flaws(layers: &Layers) {
     for row in sections::kloudmate::KLOUDMATE_ROWS {
         let value = (layers.world.var)(row.variable).filter(|value| !value.is_empty());
-        if let Some(flaw) = value.and_then(|value| expand::flaw(value.to_str()?)) {
+        let Some(text) = value.as_ref().and_then(|value| value.to_str()) else { continue };
+        layers.note_unwrapped(row.variable, text);
+        if let Some(flaw) = expand::flaw(unwrapped(text)) {
             layers.note(format!("{} {flaw}", row.variable));
         }
     }

@@ -412,6 +412,65 @@ fn a_file_that_is_not_one_short_yaml_document_is_refused() {
 }
 
 #[test]
+fn a_file_of_windows_is_read_and_utf_16_is_named() {
+    let read = |bytes: Vec<u8>| {
+        let mut world = world(&[], &[]);
+        world.read = Box::new(move |_| Ok(bytes.clone()));
+        world
+    };
+    let good = "\u{feff}config:\r\n  url: /x\r\n  timeout: 5s\r\n\r\n\r\n";
+    let settings = load(&Flags::default(), &read(good.into())).unwrap();
+    assert_eq!(settings.config.timeout, Duration::from_secs(5));
+    let wide = "config: {}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(
+        refused_in("UTF-16", &read(wide)),
+        "FILE: is UTF-16, as PowerShell and some editors on Windows write it; save it as UTF-8"
+    );
+}
+
+#[test]
+fn a_tab_or_a_character_that_looks_like_a_space_is_refused_with_its_place() {
+    for (yaml, message) in [
+        (
+            "config:\n\turl: /x",
+            "FILE:2:1: not YAML: found character that cannot start any token, while scanning for the next token; a tab \
+             indents the line: write spaces",
+        ),
+        (
+            "config:\n  timeout: 5s\n \turl: /x",
+            "FILE:3:2: not YAML: found a tab character that violates indentation, while scanning a plain scalar at line \
+             2 column 12; a tab indents the line: write spaces",
+        ),
+        (
+            "config:\n  url:\u{a0}/x",
+            "FILE:2:3: config: expected a map of settings, found a single value; column 7 is a no-break space (U+00A0): \
+             write a plain space or nothing",
+        ),
+        (
+            "config: {timeout: 30\u{a0}s}",
+            "FILE:1:19: config.timeout: expected TIME such as 30s, found \"30\\u{a0}s\": the units are h, m, s, ms, us \
+             and ns; it has a no-break space (U+00A0) in it",
+        ),
+        (
+            "config: {url: \"/x\u{200b}\"}",
+            "FILE:1:15: config.url: its value begins or ends with a character that nobody sees; column 18 is an \
+             invisible character of zero width: write a plain space or nothing",
+        ),
+        (
+            "config: {headers: {A: \"\u{a0}b\"}}",
+            "FILE:1:23: config.headers.A: its value begins or ends with a character that nobody sees; column 24 is \
+             a no-break space (U+00A0): write a plain space or nothing",
+        ),
+    ] {
+        assert_eq!(refused(yaml), message);
+    }
+    let said = refused("config:\n\u{a0} url: /x");
+    assert!(said.ends_with("; column 1 is a no-break space (U+00A0): write a plain space or nothing"), "{said}");
+    // In the middle of a text it may be meant.
+    assert_eq!(loaded("attributes: {a: \"n\u{a0}4\"}").attributes[0].1, "n\u{a0}4");
+}
+
+#[test]
 fn a_file_of_comments_or_an_empty_section_sets_nothing() {
     for yaml in ["", "\n", "# nothing\n", "---\n", "config:\n", "config: {}\ncollector:\nattributes:\n", "\u{feff}"] {
         assert_eq!(loaded(yaml), loaded(""), "{yaml:?}");
@@ -645,7 +704,10 @@ fn a_fault_in_a_list_of_maps_is_named_with_its_place() {
             "checks: [{tcp: a:1, dns: a}]",
             "FILE:1:10: checks[0]: a check needs exactly one of http, tcp, dns, exec; this one has 2",
         ),
-        ("checks: [{tcp: a}]", "FILE:1:16: checks[0].tcp: expected HOST:PORT, found \"a\": write host:port"),
+        (
+            "checks: [{tcp: a}]",
+            "FILE:1:16: checks[0].tcp: expected HOST:PORT, found \"a\": write host:port, such as 10.0.0.5:443 or db.example:5432",
+        ),
         (
             "checks: [{tcp: '::1:80'}]",
             "FILE:1:16: checks[0].tcp: expected HOST:PORT, found \"::1:80\": put an IPv6 address in brackets: [::1]:80",
@@ -659,7 +721,7 @@ fn a_fault_in_a_list_of_maps_is_named_with_its_place() {
         ("checks: [{exec: [./a]}]", "FILE:1:17: checks[0].exec: the program is a relative path; give an absolute one"),
         (
             "checks: [{http: 'http://a', status: 99}]",
-            "FILE:1:37: checks[0].status: expected CODES, found \"99\": status codes are 100 to 599",
+            "FILE:1:37: checks[0].status: expected CODES such as 200,204,300-399, found \"99\": status codes are 100 to 599",
         ),
         (
             "checks: [{tcp: a:1, every: 0s}]",
@@ -764,10 +826,8 @@ fn a_flaw_of_a_variable_is_named() {
         assert!(found.unwrap_or_default().starts_with(flaw.unwrap_or_default()), "{value:?}: {found:?}");
     }
     let km = [("KM_API_KEY", "k"), ("KM_UPDATE_ENDPOINT", "\"https://c.example/config-check\"")];
-    assert!(
-        refused_in("", &world(&km, &[]))
-            .ends_with("; its value is in quotes, which count as part of it; leave them out")
-    );
+    let taken = load(&Flags::default(), &world(&km, &[])).unwrap();
+    assert_eq!(taken.notes, ["KM_UPDATE_ENDPOINT: quotes and carriage returns around its value are left out"]);
     let settings = with_vars("attributes: {a: '${env:A}-${env:B:-x}'}", &[("A", "'1'"), ("B", "")]);
     assert_eq!(settings.notes.len(), 2, "{:?}", settings.notes);
     assert!(

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Unexpected, Visitor};
 
-use otelet_core::text::nearest;
+use otelet_core::text::{disguise, nearest};
 
 use super::node::{Node, item, join};
 use super::schema::{Row, Schema, ValueKind, without_numbers};
@@ -304,6 +304,11 @@ impl<'de> Visitor<'de> for Scalar<'_, '_> {
         self.walk.bytes += text.len();
         if self.walk.bytes > LARGEST_FILE {
             return self.walk.fail("more than 1MiB of text; write it out without aliases".to_owned());
+        }
+        // In a path or a header, nobody would find it. In the middle of a text it may be meant.
+        let disguised = |c: Option<char>| c.is_some_and(|c| disguise(c.encode_utf8(&mut [0; 4])).is_some());
+        if disguised(text.chars().next()) || disguised(text.chars().next_back()) {
+            return self.walk.fail("its value begins or ends with a character that nobody sees".to_owned());
         }
         Ok(text.to_owned())
     }

@@ -23,6 +23,8 @@ pub struct WayOut {
     pub wants_body: bool,
     /// The setting that allows redirects to other servers, where that would help.
     pub redirects: Option<&'static str>,
+    /// How to trust a server's certificate, if not by `config.ca_file`.
+    pub trust: Option<&'static str>,
     /// Why no client certificate is shown where the settings have one.
     pub no_certificate: Option<&'static str>,
 }
@@ -56,6 +58,7 @@ impl WayOut {
         max_size: Some("config.max_size"),
         wants_body: true,
         redirects: None,
+        trust: None,
         no_certificate: None,
     };
 
@@ -99,12 +102,11 @@ impl WayOut {
                     "{error}; it wants a user and password: set config.https_proxy to http://user:password@host:port"
                 )
             }
-            HttpError::Untrusted { ca_file: Some(path), .. } => {
-                format!("{error}; the server's CA is not in config.ca_file {}", path.display())
-            }
-            HttpError::Untrusted { ca_file: None, .. } => {
-                format!("{error}; set config.ca_file if the server has a private CA")
-            }
+            HttpError::Untrusted { ca_file, .. } => match (self.trust, ca_file) {
+                (Some(trust), _) => format!("{error}; to trust it, {trust}"),
+                (None, Some(path)) => format!("{error}; to trust it, add it to config.ca_file {}", path.display()),
+                (None, None) => format!("{error}; to trust it, set config.ca_file to a file with it in PEM"),
+            },
             HttpError::NoClientCertificate { .. } => {
                 let way_out = self.no_certificate.unwrap_or("set config.client_cert_file and config.client_key_file");
                 format!("{error}; if it wants a client certificate, {way_out}")
@@ -119,6 +121,9 @@ impl WayOut {
             HttpError::Encoded { .. } => format!("{error}; switch it off at {} or a proxy before it", self.url),
             HttpError::Status { status, .. } => format!("{error}{}", self.after(*status)),
             HttpError::Protocol { .. } => format!("{error}{}", self.wrong_server()),
+            HttpError::Tls { why, .. } if self.trust.is_some() && is_about_names(why) => {
+                format!("{error}, or set checks[].fingerprint to accept this one as it is")
+            }
             HttpError::Identity { .. }
             | HttpError::Setup { .. }
             | HttpError::Resolve { .. }
@@ -194,6 +199,11 @@ pub(super) fn credentials(key: &str) -> String {
         Some((section, _)) => format!("{section}.headers"),
         None => "headers".to_owned(),
     }
+}
+
+/// Whether only another certificate would help, which nobody can make for a device.
+fn is_about_names(why: &str) -> bool {
+    ["certificate is for another name", "certificate has no subject"].iter().any(|start| why.starts_with(start))
 }
 
 /// The fault of the URL in a setting, for a message that begins with the setting's name.
@@ -317,8 +327,8 @@ mod tests {
         };
         let check = WayOut { no_certificate: Some("checks show none"), ..WEBHOOK };
         for (way_out, error, end) in [
-            (WEBHOOK, untrusted(None), "UnknownIssuer; set config.ca_file if the server has a private CA"),
-            (WEBHOOK, untrusted(Some("/ca.pem")), "UnknownIssuer; the server's CA is not in config.ca_file /ca.pem"),
+            (WEBHOOK, untrusted(None), "; to trust it, set config.ca_file to a file with it in PEM"),
+            (WEBHOOK, untrusted(Some("/ca.pem")), "; to trust it, add it to config.ca_file /ca.pem"),
             (
                 WEBHOOK,
                 HttpError::NoClientCertificate { url: url() },

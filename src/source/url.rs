@@ -14,6 +14,7 @@ use crate::http::{
 };
 use crate::settings::{PROXY_PASSWORD, WayOut};
 use otelet_core::decide::Validator;
+use otelet_core::text::unmarked;
 
 /// The preferred content types: YAML under its three names, then anything else.
 const ACCEPT: &str = "application/yaml, text/yaml, application/x-yaml, */*;q=0.1";
@@ -212,7 +213,7 @@ impl Get {
             return Ok(Some(value.clone()));
         }
         let bytes = http::read_regular(path, MAX_TOKEN).map_err(|error| bad(&error))?;
-        let token = bytes.trim_ascii();
+        let token = unmarked(&bytes).map_err(|why| bad(&why))?.trim_ascii();
         if token.is_empty() {
             return Err(bad(&"is empty; write the token into it"));
         }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{os, store};
+use crate::os;
+use crate::settings::Settings;
+use crate::store::{self, StoreError};
 use otelet_core::units;
 use otelet_wire::status::{AgentState, Status};
 
@@ -14,6 +16,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
 /// The file of an agent that stands by.
 const STANDBY: &str = "standby.json";
+
+/// The file that tells whose runtime directory it is.
+const OWNER: &str = "owner";
 
 /// Time between looks for the answer.
 const LOOK: Duration = Duration::from_millis(10);
@@ -104,6 +109,33 @@ impl Standby {
     pub fn describe(&self) -> String {
         format!("agent {} stands by: {} is another agent's until that ends", self.pid, self.lock.display())
     }
+}
+
+/// Writes down whose runtime directory this is, by the state directory in the agent's settings.
+///
+/// # Errors
+///
+/// [`StoreError`] if it cannot be written.
+pub fn own(runtime_dir: &Path, state_dir: &Path) -> Result<(), StoreError> {
+    store::write_atomically(&runtime_dir.join(OWNER), state_dir.display().to_string().as_bytes())
+}
+
+/// The state directory of the agent that has, or had, this runtime directory.
+pub fn owner(runtime_dir: &Path) -> Option<String> {
+    let text = std::fs::read(runtime_dir.join(OWNER)).ok()?;
+    String::from_utf8(text).ok().filter(|text| !text.is_empty())
+}
+
+/// Says so if the agent in this runtime directory is not the one of these settings.
+pub fn stranger(settings: &Settings) -> Option<String> {
+    let (owner, own) = (owner(&settings.runtime_dir)?, settings.state_dir.display().to_string());
+    (owner != own).then(|| {
+        let dir = settings.runtime_dir.display();
+        format!(
+            "{dir}: has the status of the agent whose state_dir is {owner}; in these settings it is {own}; give each \
+             agent a runtime_dir of its own, or name the settings of the one that is meant"
+        )
+    })
 }
 
 /// Reads what was written last.

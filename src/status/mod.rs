@@ -10,7 +10,7 @@ mod compute;
 mod diagnosis;
 mod essence;
 
-pub use ask::{Request, Standby, Verb, agent_is_alive, fresh, path, read, request, request_path};
+pub use ask::{Request, Standby, Verb, agent_is_alive, fresh, own, owner, path, read, request, request_path, stranger};
 pub use compute::{Facts, collector_state, compute, mask};
 pub use diagnosis::{Diagnosis, secret_variables};
 pub use essence::{Essence, essence};

@@ -13,6 +13,16 @@ pub enum StoreError {
         "{path}: another agent is running on this state directory; stop it, or give this one a state_dir of its own"
     )]
     InUse { path: PathBuf },
+    /// Another agent, with another state directory, has its status there.
+    #[error(
+        "{dir}: another agent has this runtime directory{}; stop it, or give this one a runtime_dir of its own",
+        owner.as_ref().map_or(String::new(), |owner| format!(", the one whose state_dir is {owner}"))
+    )]
+    RuntimeInUse {
+        dir: PathBuf,
+        /// The other agent's state directory.
+        owner: Option<String>,
+    },
     /// A file or directory cannot be read or written.
     #[error("{path}: cannot {what}")]
     Io {
@@ -39,7 +49,7 @@ impl StoreError {
         match self {
             Self::Torn { .. } | Self::TooLarge { .. } => true,
             Self::Io { cause, .. } => cause.kind() == io::ErrorKind::NotFound,
-            Self::InUse { .. } => false,
+            Self::InUse { .. } | Self::RuntimeInUse { .. } => false,
         }
     }
 

@@ -89,8 +89,24 @@ fn a_yaml_bomb_is_refused_and_the_collector_runs_on() {
     host.server.offer(&*bomb);
 
     let message = agent.failed(&bomb);
-    assert!(message.starts_with("config has more than 500 aliases"), "{message}");
+    assert!(
+        message.starts_with("config has more than 500000 nodes with its aliases written out by line "),
+        "{message}"
+    );
     assert_eq!(host.starts().len(), 1);
+}
+
+#[test]
+fn a_generated_config_with_thousands_of_aliases_runs() {
+    let host = Host::new();
+    let pipelines: String =
+        (0..2000).map(|n| format!("    metrics/t{n}: {{receivers: *r, processors: *p, exporters: *e}}\n")).collect();
+    let lists = "x: {r: &r [otlp], p: &p [batch], e: &e [debug]}\n";
+    let body = config("generated").replacen("service:", &format!("{lists}service:"), 1);
+    let body = body.replacen("  pipelines:\n", &format!("  pipelines:\n{pipelines}"), 1);
+    assert!(body.contains("metrics/t1999"), "{body}");
+
+    let _agent = host.agent_running(&body);
 }
 
 #[test]

@@ -265,3 +265,45 @@ fn a_runtime_directory_that_is_removed_under_the_agent_comes_back() {
 
     agent.applied(&config("second"));
 }
+
+/// The state directory is there, and no config can be kept in it: as if it were missing.
+fn runs_from_the_runtime_directory(host: &Host, agent: &Agent) {
+    agent.applied(&config("good"));
+    let line = agent.logs("state is kept in ");
+    assert!(line.contains(&host.runtime_dir().join("state").display().to_string()), "{line}");
+    assert!(host.runtime_dir().join("state/configs").is_dir());
+}
+
+#[test]
+fn a_state_directory_that_takes_no_config_is_replaced_by_another() {
+    let host = Host::new();
+    fs::create_dir(host.state_dir()).unwrap();
+    fs::write(host.state_dir().join("configs"), "not a directory").unwrap();
+    host.server.offer(config("good"));
+
+    runs_from_the_runtime_directory(&host, &host.agent().start());
+}
+
+#[cfg(unix)]
+#[test]
+#[ignore = "needs root for mounts of its own: cargo xtask check --real"]
+fn a_read_only_or_full_state_directory_without_a_config_is_replaced_by_another() {
+    // As a person made it; as an earlier agent left it, before it had a config; full.
+    for (made, options) in [
+        ("true", "ro"),
+        ("mkdir STATE/configs && touch STATE/lock", "ro"),
+        ("head -c 64k /dev/zero >STATE/full; true", "rw"),
+    ] {
+        let host = Host::new();
+        fs::create_dir(host.state_dir()).unwrap();
+        host.server.offer(config("good"));
+        let script = format!(
+            "mount -t tmpfs -o size=64k,nr_inodes=8 otelet STATE && {{ {made}; }} && mount -o remount,{options} STATE && exec \"$@\""
+        );
+        let script = script.replace("STATE", &host.state_dir().display().to_string());
+
+        let agent = host.agent().under(&["unshare", "--mount", "sh", "-c", &script, "sh"]).start();
+
+        runs_from_the_runtime_directory(&host, &agent);
+    }
+}

@@ -1,7 +1,11 @@
 //! The agent reports what happens to the containers of a Docker engine, each event once and none left out, whatever the
 //! engine does. An engine that is away, hangs or sends nonsense costs the collector nothing.
 
+use std::io;
+use std::net::{Shutdown, TcpListener};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::Duration;
 
 use super::engine::{Engine, EngineAnswer, chunk, event, listed, while_one_hangs};
@@ -16,6 +20,63 @@ fn watching(host: &Host) -> Agent {
     host.set("docker.socket", &Engine::path(host).display().to_string());
     host.set("log_level", "debug");
     host.agent_running(&config("good"))
+}
+
+/// A proxy on TCP before the engine, which passes everything on.
+fn proxy(host: &Host) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let path = Engine::path(host);
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(engine) = UnixStream::connect(&path) else { continue };
+            let (mut asks, mut to) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
+            thread::spawn(move || {
+                let _ = io::copy(&mut asks, &mut to);
+                let _ = to.shutdown(Shutdown::Both);
+            });
+            let (mut from, mut answers) = (engine, client);
+            thread::spawn(move || {
+                let _ = io::copy(&mut from, &mut answers);
+                let _ = answers.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn an_engine_behind_a_socket_proxy_is_watched_over_tcp() {
+    let host = Host::new();
+    let engine = Engine::new(&host);
+    engine.answers("/containers/json", EngineAnswer::Body(format!("[{}]", listed("web", "Up 5 minutes"))));
+    let address = proxy(&host).replace("127.0.0.1", "localhost");
+    host.set("docker.socket", &format!("tcp://{address}"));
+    host.set("log_level", "debug");
+
+    let agent = host.agent_running(&config("good"));
+
+    agent.logs(&format!("Docker 20.10.24 (API 1.41) at tcp://{address}"));
+    engine.was_asked("/events", 1);
+    engine.tell(&event("die", "web", 1, r#","exitCode":"137""#));
+    agent.logs("docker.container.die: container web of nginx:1 ended with code 137");
+    agent.wait_status("the container", |status| {
+        status.docker.as_ref().is_some_and(|docker| !docker.containers.is_empty())
+    });
+}
+
+#[test]
+fn an_engine_in_the_form_of_docker_host_is_watched() {
+    let host = Host::new();
+    let _engine = Engine::new(&host);
+    host.set("docker.socket", "\"${env:DOCKER_HOST}\"");
+    host.set("log_level", "debug");
+    host.server.offer(config("good"));
+
+    let at = format!("unix://{}", Engine::path(&host).display());
+    let agent = host.agent().env("DOCKER_HOST", at).start();
+
+    agent.logs(&format!("Docker 20.10.24 (API 1.41) at {}", Engine::path(&host).display()));
 }
 
 fn logged_events(agent: &Agent, event: &str) -> usize {

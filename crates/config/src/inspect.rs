@@ -8,10 +8,11 @@ use crate::refusal::{BODY_LIMIT, Refusal};
 use crate::scan::{Pieces, Scan};
 use crate::walk::{self, Inspection};
 use crate::words::squeeze;
+use otelet_core::text::unmarked;
 
 /// Checks a body and reads the values that the overlay needs.
 ///
-/// Takes time in proportion to the size of the body (15 to 150 ns a byte; aliases may make it 650), less than 256 KiB of
+/// Takes time in proportion to the size of the body (15 to 150 ns a byte) with its aliases written out, less than 256 KiB of
 /// stack and the memory named at [`NODE_LIMIT`](crate::NODE_LIMIT).
 ///
 /// The collector accepts a byte order mark, CR or CRLF as line ends, tabs after a colon, anchors, merge keys, unknown
@@ -90,6 +91,7 @@ pub(crate) fn pieces(text: &str) -> Result<Pieces, Refusal> {
 /// same.
 pub(crate) fn characters(body: &[u8]) -> Result<&str, Refusal> {
     let line = |at: usize| 1 + body[..at].iter().filter(|byte| **byte == b'\n').count();
+    unmarked(body).map_err(|_| Refusal::Utf16)?;
     let text = std::str::from_utf8(body).map_err(|error| {
         let at = error.valid_up_to();
         Refusal::NotUtf8 { at, line: line(at) }

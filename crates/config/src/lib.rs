@@ -32,6 +32,6 @@ pub use overlay::{
     COMPONENTS_PROBE, Capabilities, Intake, Overlay, PROBE_CONFIG, Witness, capabilities, overlay, quoted, valid_values,
 };
 pub use refusal::{BODY_LIMIT, Refusal};
-pub use scan::{ALIAS_LIMIT, DEPTH_LIMIT, DIRECTIVE_LIMIT, NODE_LIMIT, SCALAR_LIMIT};
+pub use scan::{DEPTH_LIMIT, DIRECTIVE_LIMIT, EXPANDED_LIMIT, NODE_LIMIT, SCALAR_LIMIT};
 pub use walk::{Endpoint, Inspection, Pipeline, SignalPath};
 pub use words::last_words;

@@ -1,5 +1,7 @@
 //! The reasons for refusing a body before the collector sees it.
 
+use otelet_core::text::NotText;
+
 /// The largest body that is inspected, in bytes. The transports have lower limits.
 pub const BODY_LIMIT: usize = 64 << 20;
 
@@ -28,6 +30,10 @@ pub enum Refusal {
         /// The line of that byte, from 1.
         line: usize,
     },
+
+    /// The body has two bytes a character.
+    #[error("config {}", NotText::Utf16)]
+    Utf16,
 
     /// The body has a control character, which YAML forbids even in comments.
     #[error(
@@ -100,6 +106,7 @@ impl Refusal {
             Self::WebPage { .. } | Self::Xml | Self::NotAConfig | Self::Empty => true,
             Self::TooLarge { .. }
             | Self::NotUtf8 { .. }
+            | Self::Utf16
             | Self::ControlCharacter { .. }
             | Self::TooComplex { .. }
             | Self::SecondDocument { .. }

@@ -17,6 +17,7 @@ use minisign_verify::{Error as VerifyError, Signature};
 use ring::signature::{ED25519, UnparsedPublicKey};
 
 use otelet_core::decide::ConfigHash;
+use otelet_core::text::{NotText, decode, without_blank_end};
 use otelet_core::units;
 
 use crate::hash::hash;
@@ -128,6 +129,10 @@ pub enum SignatureError {
     )]
     Malformed,
 
+    /// The signature was saved by an editor that writes two bytes a character.
+    #[error("signature {}", NotText::Utf16)]
+    Utf16,
+
     /// The signature has the form of minisign before 0.10.
     #[error("signature has the legacy form; sign with minisign 0.10 or later, or with -H")]
     Legacy,
@@ -219,7 +224,11 @@ pub fn verify(
     if signature.len() > SIGNATURE_LIMIT {
         return Err(SignatureError::TooLarge { size: signature.len() });
     }
-    let text = std::str::from_utf8(signature).map_err(|_| SignatureError::Malformed)?;
+    let text = decode(signature.to_vec()).map_err(|why| match why {
+        NotText::Utf16 => SignatureError::Utf16,
+        NotText::NotUtf8 { .. } => SignatureError::Malformed,
+    })?;
+    let text = without_blank_end(&text);
     let signature = Signature::decode(text).map_err(|_| SignatureError::Malformed)?;
     match key.verifier.verify(body, &signature, false) {
         Ok(()) => {}
@@ -326,6 +335,8 @@ mod tests {
         assert_eq!(verify(&key(), BODY, GOOD.as_bytes(), first.clone().ok(), None), first);
         assert_eq!(verify(&key(), BODY, GOOD.as_bytes(), Some(accepted(1_699_999_999)), None), first);
         assert_eq!(verify(&key(), BODY, GOOD.replace('\n', "\r\n").as_bytes(), None, None), first);
+        let edited = format!("\u{feff}{GOOD}\n\n").replace('\n', "\r\n");
+        assert_eq!(verify(&key(), BODY, edited.as_bytes(), None, None), first);
         assert_eq!(verify(&key(), BODY, GOOD.replace("signature from", "whatever").as_bytes(), None, None), first);
     }
 
@@ -390,8 +401,11 @@ mod tests {
         ] {
             assert_eq!(refused, why, "{name}");
         }
-        let binary = verify(&key(), BODY, b"\xff\xfe", None, None);
+        let binary = verify(&key(), BODY, b"\xe4\xff", None, None);
         assert_eq!(binary, Err(SignatureError::Malformed));
+        let wide: Vec<u8> = GOOD.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let wide = verify(&key(), BODY, &wide, None, None).unwrap_err().to_string();
+        assert!(wide.starts_with("signature is UTF-16, as PowerShell"), "{wide}");
     }
 
     #[test]

@@ -248,7 +248,18 @@ fn yaml_bombs_are_refused_before_they_are_parsed() {
     let laughs: String = (1..10).map(laugh).collect();
     let deep: String = (0..2000).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
     for (name, bomb, what) in [
-        ("laughs", format!("a0: &a0 x\n{laughs}"), "aliases"),
+        ("laughs", format!("a0: &a0 x\n{laughs}"), "nodes with its aliases written out"),
+        (
+            "one large list",
+            format!("a: &a [{}]\nb: [{}]\n", "x,".repeat(9000), "*a,".repeat(60)),
+            "nodes with its aliases written out",
+        ),
+        (
+            "a list at the margin",
+            format!("a: &a\n{}b: [{}]\n", "- x\n".repeat(9000), "*a,".repeat(60)),
+            "nodes with its aliases written out",
+        ),
+        ("anchors on one", "&a ".repeat(1000), "anchors inside of each other"),
         ("brackets", times("["), "levels of nesting"),
         ("brackets on lines", times("[\n"), "levels of nesting"),
         ("braces", times("{a: "), "levels of nesting"),
@@ -262,7 +273,7 @@ fn yaml_bombs_are_refused_before_they_are_parsed() {
         ("empty entries", times("-\n"), "nodes"),
         ("anchors", times("- &a\n"), "nodes"),
         ("tags", times("- !a\n"), "nodes"),
-        ("merge keys", format!("a: &a {{}}\n{}", times("<<: *a\n")), "aliases"),
+        ("merge keys", format!("a: &a {{}}\n{}", times("<<: *a\n")), "nodes"),
         ("tag prefix", format!("%TAG ! {}\n---\n", "a".repeat(70)), "bytes of % directives"),
         ("directives", times("%A\n"), "bytes of % directives"),
         ("plain", times("a"), "bytes in one scalar"),
@@ -286,11 +297,44 @@ fn yaml_bombs_are_refused_before_they_are_parsed() {
     assert_eq!(check(&documents).err(), None);
 }
 
+/// As a generator writes it for a fleet: defaults and lists by anchors, and everything else once for each tenant.
+fn generated(tenants: usize) -> String {
+    let each = |line: &dyn Fn(usize) -> String| (0..tenants).map(line).collect::<String>();
+    let exporter = |n| format!("  otlphttp/t{n}:\n    <<: *defaults\n    endpoint: https://t{n}.example\n");
+    let pipelines = |n| {
+        let line =
+            |signal| format!("    {signal}/t{n}: {{receivers: *in, processors: *steps, exporters: [otlphttp/t{n}]}}\n");
+        ["traces", "metrics", "logs"].map(line).concat()
+    };
+    format!(
+        "x: &defaults\n  compression: gzip\n  headers:\n    a: b\n  retry_on_failure: {{enabled: true, max_elapsed_time: 0s}}\n\
+         receivers: {{otlp: {{protocols: {{http: {{}}}}}}}}\nprocessors: {{memory_limiter: {{}}, batch: {{}}}}\nexporters:\n{}\
+         service:\n  pipelines:\n    traces: {{receivers: &in [otlp], processors: &steps [memory_limiter, batch], exporters: []}}\n{}",
+        each(&exporter),
+        each(&pipelines)
+    )
+}
+
+#[test]
+fn a_large_generated_config_is_accepted_however_many_aliases_it_has() {
+    // 1,500 tenants: 0.5 MB, 10,500 aliases.
+    let body = generated(1_500);
+    assert!(body.len() > 450_000 && body.matches('*').count() == 10_500, "{} bytes", body.len());
+    check(&body).unwrap();
+    // The same lists as a bomb: 9 lines.
+    let bomb: String = (1..9).map(|n| format!("a{n}: &a{n} [{}]\n", format!("*a{},", n - 1).repeat(9))).collect();
+    let refused = check(&format!("a0: &a0 [otlp]\n{bomb}")).unwrap_err().to_string();
+    assert!(
+        refused.starts_with("config has more than 500000 nodes with its aliases written out by line "),
+        "{refused}"
+    );
+}
+
 #[test]
 fn the_largest_accepted_bodies_need_little_stack() {
     let lines: String = (0..33_000).map(|n| format!("  key{n}: value\n")).collect();
     let nested = format!("x: {}{}\n", "[".repeat(60), "]".repeat(60));
-    let aliases = format!("x: &x [{}]\ny: [{}]\n", "a, ".repeat(1000), "*x, ".repeat(ALIAS_LIMIT));
+    let aliases = format!("x: &x [{}]\ny: [{}]\n", "a, ".repeat(1000), "*x, ".repeat(480));
     let long = format!("x: \"{}\"\n", "a".repeat(SCALAR_LIMIT - 2));
     for part in [format!("x:\n{lines}"), nested, aliases, long] {
         let body = format!("{GOOD}{part}");

@@ -1,9 +1,11 @@
-//! The spelling of errors, and texts that must not be shown.
+//! The spelling of errors, texts that must not be shown, and the text in files that people write.
 
 mod nearest;
+mod plain;
 mod token;
 
 pub use nearest::{clip, nearest};
+pub use plain::{NotText, decode, disguise, unmarked, without_blank_end};
 pub use token::{is_token, without_tokens};
 
 /// The error and its causes, joined by colons into one line.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::os;
 use crate::settings::installer_args::InstallerArgs;
 use crate::settings::{Flags, World, load};
-use otelet_core::text::chain;
+use otelet_core::text::{chain, decode};
 
 /// The comments at the beginning of a new settings file.
 const COMMENTS: &str = include_str!("../../../targets/windows/otelet.yaml");
@@ -61,8 +61,8 @@ fn plan(given: &InstallerArgs, path: &Path, flags: &str) -> Result<(Option<Strin
              `otelet service install` registers it without them"
         ));
     }
-    let there = match fs::read_to_string(path) {
-        Ok(text) => Some(text),
+    let there = match fs::read(path) {
+        Ok(bytes) => Some(decode(bytes).map_err(|why| format!("{}: {why}", path.display()))?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(format!("{}: {error}", path.display())),
     };

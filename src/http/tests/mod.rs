@@ -51,6 +51,7 @@ pub(crate) fn settings() -> HttpSettings {
         timeout: Duration::from_secs(20),
         max_size: 64 * 1024,
         ca_file: None,
+        fingerprint: None,
         client_cert_file: None,
         client_key_file: None,
         http_proxy: None,

@@ -26,6 +26,7 @@ impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "Plant CA");
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
@@ -104,10 +105,16 @@ fn a_private_ca_is_trusted_only_when_the_settings_name_it() {
     let traffic = response.unwrap().traffic;
     assert!(traffic.received > 500, "the handshake counts: {traffic:?}");
 
-    assert_eq!(refused(&settings(), &server), "certificate is not trusted: UnknownIssuer");
+    assert_eq!(
+        refused(&settings(), &server),
+        "certificate is not trusted: its CA \"Plant CA\" is unknown, and the server sends no intermediate certificate"
+    );
     // Another CA, with the same name as all CAs in these tests.
     let other = trusting(dir.write("other.pem", &Authority::new().pem()));
-    assert_eq!(refused(&other, &server), "certificate is not trusted: BadSignature");
+    assert_eq!(
+        refused(&other, &server),
+        "certificate is not trusted: its CA \"Plant CA\" has another key than the trusted one of that name"
+    );
     let untrusted = fetch(&other, format!("https://{}/", server.addr)).unwrap_err();
     assert!(matches!(untrusted, HttpError::Untrusted { ca_file, .. } if ca_file == Some(dir.path("other.pem"))));
 }
@@ -120,19 +127,94 @@ fn a_certificate_for_another_name_or_time_is_refused() {
     let said = |change: fn(&mut CertificateParams)| {
         refused(&trusting, &tls_server(&authority.sign(change), None, GOOD, false))
     };
-    assert_eq!(
-        said(|cert| cert.not_after = rcgen::date_time_ymd(2020, 1, 1)),
-        "certificate has expired, or this host's clock is wrong"
-    );
-    assert_eq!(
-        said(|cert| cert.not_before = rcgen::date_time_ymd(2999, 1, 1)),
-        "certificate is not valid yet, or this host's clock is wrong"
-    );
+    let expired = said(|cert| cert.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    let words = "certificate has expired, or this host's clock is wrong: it was valid until 2020-01-01T00:00:00Z, and here it is 2";
+    assert!(expired.starts_with(words), "{expired}");
+    let early = said(|cert| cert.not_before = rcgen::date_time_ymd(2999, 1, 1));
+    let words = "certificate is not valid yet, or this host's clock is wrong: it is valid from 2999-01-01T00:00:00Z, and here it is 2";
+    assert!(early.starts_with(words), "{early}");
     let other = said(|cert| {
         cert.subject_alt_names = vec![rcgen::SanType::DnsName("other.test".try_into().unwrap())];
     });
     assert!(other.starts_with("certificate is for another name: "), "{other}");
     assert!(other.contains("other.test"), "{other}");
+    let nameless = said(|cert| cert.subject_alt_names.clear());
+    assert!(nameless.starts_with("certificate has no subject alternative name, and its common name does not count: "));
+    assert!(nameless.ends_with("; make one with -addext subjectAltName=IP:127.0.0.1"), "{nameless}");
+}
+
+/// A certificate that signs itself and says that it is a CA, as openssl makes it by default.
+fn self_signed(change: impl Fn(&mut CertificateParams)) -> Identity {
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, "127.0.0.1");
+    change(&mut params);
+    let key = KeyPair::generate().unwrap();
+    Identity { cert: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+}
+
+#[test]
+fn a_self_signed_certificate_is_trusted_if_it_is_itself_in_the_file() {
+    let dir = Dir::new();
+    let ask = |shown: &Identity, trusted: &str| {
+        let server = tls_server(shown, None, GOOD, false);
+        let settings = trusting(dir.write("ca.pem", trusted));
+        let answer = fetch(&settings, format!("https://{}/", server.addr));
+        answer.map(|answer| answer.body).map_err(|error| error.to_string())
+    };
+    let plain = self_signed(|_| ());
+    assert_eq!(ask(&plain, &plain.cert).unwrap(), b"ok");
+    // Beside others, and with its common name alone, as for curl.
+    assert_eq!(ask(&plain, &(Authority::new().pem() + &plain.cert)).unwrap(), b"ok");
+    let called = self_signed(|cert| cert.subject_alt_names.clear());
+    assert_eq!(ask(&called, &called.cert).unwrap(), b"ok");
+
+    // Another one of the same name, another name, and another time are refused all the same.
+    let why = ask(&plain, &self_signed(|_| ()).cert).unwrap_err();
+    assert!(why.ends_with("certificate is not trusted: it is self-signed, by \"127.0.0.1\""), "{why}");
+    let elsewhere = self_signed(|cert| {
+        cert.subject_alt_names = vec![rcgen::SanType::DnsName("other.test".try_into().unwrap())];
+    });
+    let why = ask(&elsewhere, &elsewhere.cert).unwrap_err();
+    assert!(why.contains("certificate is for another name: other.test"), "{why}");
+    for change in [
+        (|cert: &mut CertificateParams| cert.not_after = rcgen::date_time_ymd(2020, 1, 1))
+            as fn(&mut CertificateParams),
+        |cert| cert.not_before = rcgen::date_time_ymd(2999, 1, 1),
+    ] {
+        let bad = self_signed(change);
+        let why = ask(&bad, &bad.cert).unwrap_err();
+        assert!(why.contains("or this host's clock is wrong"), "{why}");
+    }
+}
+
+#[test]
+fn a_fingerprint_trusts_one_certificate_whatever_it_says() {
+    let dir = Dir::new();
+    let device = self_signed(|cert| {
+        cert.subject_alt_names.clear();
+        cert.distinguished_name.push(rcgen::DnType::CommonName, "plc-7");
+        cert.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    });
+    let der = CertificateDer::from_pem_slice(device.cert.as_bytes()).unwrap();
+    let fingerprint = super::super::verify::fingerprint(&der);
+    let server = tls_server(&device, None, GOOD, false);
+    let ask = |fingerprint| {
+        let settings = HttpSettings { fingerprint: Some(fingerprint), ..settings() };
+        fetch(&settings, format!("https://{}/", server.addr)).map(|answer| answer.body)
+    };
+    assert_eq!(ask(fingerprint).unwrap(), b"ok");
+
+    let why = ask([0xab; 32]).unwrap_err().to_string();
+    let words =
+        format!("certificate has the SHA-256 fingerprint {}, and AB:AB:", super::super::verify::hex(&fingerprint));
+    assert!(why.contains(&words), "{why}");
+
+    // A certificate that others would trust is another one.
+    let authority = Authority::new();
+    let good = tls_server(&authority.sign(|_| ()), None, GOOD, false);
+    let settings = HttpSettings { fingerprint: Some(fingerprint), ..trusting(dir.write("ca.pem", &authority.pem())) };
+    assert_eq!(fetch(&settings, format!("https://{}/", good.addr)).unwrap_err().kind().word(), "tls");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::result::HttpDetails;
 use crate::http::{Client, HttpError, HttpSettings, Method, Reads, Redirects, Request};
-use crate::settings::{Secret, Target, WayOut};
+use crate::settings::{CheckTrust, Secret, Target, WayOut};
 
 /// The most that is read of a body, in bytes.
 const LARGEST_BODY: u64 = 64 * 1024;
@@ -19,6 +19,7 @@ const WAY_OUT: WayOut = WayOut {
     max_size: None,
     wants_body: true,
     redirects: None,
+    trust: Some("set checks[].ca_file to a file with it in PEM, or checks[].fingerprint to its SHA-256"),
     no_certificate: Some("checks show none"),
 };
 
@@ -28,6 +29,7 @@ pub(super) struct HttpCheck<'a> {
     pub status: &'a [RangeInclusive<u16>],
     pub body: Option<&'a str>,
     pub headers: &'a [(String, Secret)],
+    pub trust: &'a CheckTrust,
 }
 
 pub(super) fn check(
@@ -37,8 +39,15 @@ pub(super) fn check(
     details: &mut HttpDetails,
 ) -> Result<String, String> {
     // The client certificate is only for the config's server.
-    let settings =
-        HttpSettings { timeout, max_size: LARGEST_BODY, client_cert_file: None, client_key_file: None, ..http.clone() };
+    let settings = HttpSettings {
+        timeout,
+        max_size: LARGEST_BODY,
+        ca_file: wanted.trust.ca_file.clone().or_else(|| http.ca_file.clone()),
+        fingerprint: wanted.trust.fingerprint,
+        client_cert_file: None,
+        client_key_file: None,
+        ..http.clone()
+    };
     let client = Client::new(&settings).map_err(|error| WAY_OUT.tell(&error))?.for_checks();
     let headers = wanted.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
     let request = Request {
@@ -108,9 +117,10 @@ mod tests {
             client_key_file: Some(dir.path("none.pem")),
             ..trusting(dir.write("ca.pem", &authority.pem()))
         };
+        let trust = CheckTrust::default();
         let check = |url: &str, http: &HttpSettings| {
             let (status, headers) = (vec![200..=299], Vec::new());
-            let target = CheckTarget::Http { url: url.into(), status, body: None, headers };
+            let target = CheckTarget::Http { url: url.into(), status, body: None, headers, trust: trust.clone() };
             let (every, timeout) = (Duration::from_secs(30), Duration::from_secs(10));
             let wanted = CheckSettings { name: "web".into(), target, every, timeout };
             super::super::check(&wanted, http, &otelet_config::redact::Redactor::default())

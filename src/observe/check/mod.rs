@@ -67,8 +67,8 @@ pub fn check(settings: &CheckSettings, http: &HttpSettings, redactor: &Redactor)
     let begun = Instant::now();
     let mut details = HttpDetails::default();
     let result = match &settings.target {
-        CheckTarget::Http { url, status, body, headers } => {
-            let wanted = http::HttpCheck { url, status, body: body.as_deref(), headers };
+        CheckTarget::Http { url, status, body, headers, trust } => {
+            let wanted = http::HttpCheck { url, status, body: body.as_deref(), headers, trust };
             http::check(&wanted, settings.timeout, http, &mut details)
         }
         CheckTarget::Tcp { address } => tcp(address, settings.timeout),

@@ -79,6 +79,7 @@ mod tests {
             status: Vec::new(),
             body: None,
             headers: vec![("authorization".into(), "secret".to_owned().into())],
+            trust: crate::settings::CheckTrust::default(),
         };
         let settings = CheckSettings {
             name: "web".into(),

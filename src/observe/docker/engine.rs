@@ -1,10 +1,14 @@
 //! The engine's name and version, requests to it, and its errors in words.
 
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use super::container::clip;
+use crate::os::LocalStream;
 
 /// The version of the API that the agent uses if the engine has it. It came with Docker 20.10.
 const PREFERRED: ApiVersion = ApiVersion(1, 41);
@@ -90,6 +94,33 @@ impl std::fmt::Display for Engine {
     }
 }
 
+/// The `host:port` of an engine, or of a proxy before it, that is not at a socket in the file system.
+pub(super) fn tcp_address(socket: &Path) -> Option<&str> {
+    socket.to_str()?.strip_prefix("tcp://")
+}
+
+/// Connects from a thread that may wait this long. A socket in the file system never makes it wait.
+pub(super) fn connect(socket: &Path, limit: Duration) -> io::Result<LocalStream> {
+    match tcp_address(socket) {
+        Some(address) => LocalStream::over_tcp(dial(address, limit)?),
+        None => LocalStream::connect(socket),
+    }
+}
+
+/// Connects to `host:port`: to the first address that accepts. The error is that of the last one.
+pub(super) fn dial(address: &str, limit: Duration) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + limit;
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in address.to_socket_addrs()? {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1))) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
 /// The error of the socket, and what to do about it.
 pub(super) fn cannot_connect(socket: &Path, error: &std::io::Error) -> String {
     use std::io::ErrorKind;
@@ -128,6 +159,13 @@ pub(super) fn error_answer(path: &str, status: u16, body: &[u8]) -> String {
         Ok(ErrorBody { message }) => {
             let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
             format!("{path} answered {status}: {}", clip(&message, 300))
+        }
+        // HAProxy, in front of an engine.
+        Err(_) if status == 403 => {
+            format!("{path} answered 403; a socket proxy has to allow it (CONTAINERS=1, EVENTS=1, VERSION=1)")
+        }
+        Err(_) if body.windows(12).any(|part| part == b"HTTPS server") => {
+            format!("{path} answered {status}: the engine wants TLS there, which is not spoken; use a socket proxy")
         }
         Err(_) => format!("{path} answered {status}"),
     }
@@ -173,6 +211,14 @@ mod tests {
             "/v1.99/events answered 400: client version 1.99 is too new"
         );
         assert_eq!(error_answer("/version", 502, b"<html>"), "/version answered 502");
+        assert_eq!(
+            error_answer("/events?since=1", 403, b"<html><body><h1>403 Forbidden</h1>"),
+            "/events answered 403; a socket proxy has to allow it (CONTAINERS=1, EVENTS=1, VERSION=1)"
+        );
+        assert_eq!(
+            error_answer("/version", 400, b"Client sent an HTTP request to an HTTPS server.\n"),
+            "/version answered 400: the engine wants TLS there, which is not spoken; use a socket proxy"
+        );
     }
 
     #[test]

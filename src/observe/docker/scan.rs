@@ -19,8 +19,8 @@ use super::usage::{CpuMark, Stats};
 use otelet_wire::status::ContainerStatus;
 
 use super::container::{COMPOSE_LABELS, MOST_CONTAINERS, clip, identity, short};
-use super::engine::{Engine, cannot_connect, error_answer, request};
-use crate::os::{LocalStream, PatientStream};
+use super::engine::{Engine, cannot_connect, connect, error_answer, request};
+use crate::os::PatientStream;
 use otelet_core::telemetry::{Attributes, Point};
 use otelet_core::units;
 
@@ -193,7 +193,8 @@ impl Scan {
 
     fn get<T: DeserializeOwned>(&self, path: &str, most: u64, deadline: Instant) -> Result<T, String> {
         let path = format!("/v{}{path}", self.engine.api);
-        let stream = LocalStream::connect(&self.socket).map_err(|error| cannot_connect(&self.socket, &error))?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let stream = connect(&self.socket, left).map_err(|error| cannot_connect(&self.socket, &error))?;
         let error = |error: &dyn fmt::Display| format!("{}: {error}", path.split('?').next().unwrap_or_default());
         stream.send(request(&path).as_bytes()).map_err(|it| error(&it))?;
         let stream = stream.until(deadline).map_err(|it| error(&it))?;

@@ -1,5 +1,6 @@
 //! Follows the engine's stream of events on one non-blocking connection, as a task of the event loop.
 
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -7,12 +8,15 @@ use smol::channel::Sender;
 use smol::future::FutureExt as _;
 
 use super::answer::Answer;
-use super::engine::{Engine, cannot_connect, error_answer, request};
+use super::engine::{Engine, cannot_connect, dial, error_answer, request, tcp_address};
 use super::events::{self, ContainerEvent, KINDS, Lines};
 use crate::os::{self, LocalStream};
 
 /// The time that the engine has to begin an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The stack of a thread that connects, in bytes: resolvers keep answers on it.
+const STACK: usize = 128 * 1024;
 
 /// The largest short answer that is read, in bytes.
 const LARGEST_ANSWER: usize = 64 * 1024;
@@ -77,6 +81,20 @@ async fn follow(
     }
 }
 
+/// Connects. A name and a far host may take their time, so they get a short-lived thread.
+async fn connected(socket: &Path) -> io::Result<LocalStream> {
+    let Some(address) = tcp_address(socket) else {
+        return LocalStream::connect(socket);
+    };
+    let (tell, told) = smol::channel::bounded(1);
+    let address = address.to_owned();
+    std::thread::Builder::new().name("engine".to_owned()).stack_size(STACK).spawn(move || {
+        let _ = tell.try_send(dial(&address, PATIENCE));
+    })?;
+    let dialled = told.recv().await.unwrap_or_else(|_| Err(io::ErrorKind::ConnectionAborted.into()));
+    LocalStream::over_tcp(dialled?)
+}
+
 /// A connection, and the part of its answer that has arrived.
 struct Stream {
     stream: LocalStream,
@@ -87,7 +105,7 @@ struct Stream {
 impl Stream {
     /// Sends the request, and waits for a head with a status of 2xx. The body may follow at any time later.
     async fn open(socket: &Path, path: &str, limit: Instant) -> Result<Self, String> {
-        let stream = LocalStream::connect(socket).map_err(|error| cannot_connect(socket, &error))?;
+        let stream = connected(socket).await.map_err(|error| cannot_connect(socket, &error))?;
         stream.send(request(path).as_bytes()).map_err(|error| error.to_string())?;
         let mut stream = Self { stream, answer: Answer::default(), body: Vec::new() };
         let status = loop {

@@ -179,10 +179,31 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
 ///
 /// [`io::ErrorKind::WouldBlock`] if another process holds it.
 pub fn lock(path: &Path) -> io::Result<()> {
-    let file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
-    rustix::stdio::dup2_stdin(&file)?;
+    rustix::stdio::dup2_stdin(try_lock(path)?)?;
     Ok(())
+}
+
+/// Locks the file until what is returned is dropped.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::WouldBlock`] if another process holds it.
+pub fn try_lock(path: &Path) -> io::Result<File> {
+    let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file)
+}
+
+/// Keeps a locked file locked until this process ends, without a descriptor: the lock is that of the open file, which
+/// a mapping keeps open (flock(2), mmap(2)). Nothing can be read or written through this one.
+pub fn keep_locked(file: File) {
+    use std::os::fd::AsRawFd;
+    // SAFETY: a new mapping, of no memory that anything else uses, and without any access.
+    let mapped = unsafe { libc::mmap(std::ptr::null_mut(), 1, libc::PROT_NONE, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+    if mapped == libc::MAP_FAILED {
+        // Some file systems map nothing.
+        std::mem::forget(file);
+    }
 }
 
 /// Opens a regular file for reading, also through a link. It never waits, not even if a FIFO replaces the file between

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
@@ -60,6 +60,17 @@ impl LocalStream {
         let socket = rustix::net::socket_with(rustix::net::AddressFamily::UNIX, kind, flags, None)?;
         rustix::net::connect(&socket, &address)?;
         Ok(Self(UnixStream::from(socket)))
+    }
+
+    /// The same over TCP, on a connection that was made before.
+    ///
+    /// # Errors
+    ///
+    /// The error of the kernel.
+    pub fn over_tcp(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        // Reads, writes and timeouts are the same calls for every kind of stream.
+        Ok(Self(OwnedFd::from(stream).into()))
     }
 
     /// Waits for bytes, as a task; 0 is the end.

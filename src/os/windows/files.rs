@@ -349,13 +349,23 @@ pub fn sync_dir(_: &Path) -> io::Result<()> {
 ///
 /// [`io::ErrorKind::WouldBlock`] if another process holds it.
 pub fn lock(path: &Path) -> io::Result<()> {
+    try_lock(path).map(keep_locked)
+}
+
+/// Keeps a locked file locked until this process ends: closing it would release the lock.
+pub fn keep_locked(file: File) {
+    std::mem::forget(file);
+}
+
+/// Locks the file until what is returned is dropped.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::WouldBlock`] if another process holds it.
+pub fn try_lock(path: &Path) -> io::Result<File> {
     let file = create(path, OPEN_ALWAYS)?;
     match file.try_lock() {
-        Ok(()) => {
-            // Closing the file would release the lock.
-            std::mem::forget(file);
-            Ok(())
-        }
+        Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
         Err(TryLockError::Error(error)) => Err(error),
     }

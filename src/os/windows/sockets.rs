@@ -149,6 +149,15 @@ impl LocalStream {
         Ok(Self(PipeReader::of(pipe.into())?))
     }
 
+    /// Does nothing here: an engine on Windows is at a named pipe, and the settings take no other address.
+    ///
+    /// # Errors
+    ///
+    /// Always on Windows.
+    pub fn over_tcp(_: TcpStream) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Waits for bytes, as a task; 0 is the end.
     ///
     /// # Errors

@@ -3,10 +3,12 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use otelet_core::decide::{CheckKind, CheckPlan};
 
+use crate::http::Fingerprint;
 use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
 use crate::settings::location::url;
@@ -19,9 +21,11 @@ use crate::settings::secret::Secret;
 pub(crate) const ROWS: &[Row] = &[
     column("checks[].name", Text("NAME"), "", "The name of the check. Without it: the name of its target."),
     column("checks[].http", Text("URL"), "", "Request this URL with GET."),
-    column("checks[].status", Text("CODES"), "200-399", "With http: the status codes that are good, such as 200,204,300-399."),
+    column("checks[].status", Text("CODES such as 200,204,300-399"), "200-399", "With http: the status codes that are good, such as 200,204,300-399."),
     column("checks[].body", Text("TEXT"), "", "With http: a text that the first 64 KiB of the body must contain."),
     column("checks[].headers", Map, "", "With http: headers to send, by name."),
+    column("checks[].ca_file", Text("PATH"), "", "With http: certificate authorities to trust, or the server's own certificate, in PEM. Without it: config.ca_file."),
+    column("checks[].fingerprint", Text("SHA-256 such as AB:CD:..."), "", "With http: the SHA-256 of the only certificate that is accepted, whatever name, dates and CA it has."),
     column("checks[].tcp", Text("HOST:PORT"), "", "Connect to this address."),
     column("checks[].dns", Text("NAME"), "", "Resolve this name with the resolver of this host."),
     column("checks[].address", Text("IP"), "", "With dns: an address that must be among the answers."),
@@ -50,6 +54,7 @@ pub enum CheckTarget {
         /// A text that the body must contain.
         body: Option<String>,
         headers: Vec<(String, Secret)>,
+        trust: CheckTrust,
     },
     Tcp {
         /// `host:port`, an IPv6 address in brackets.
@@ -66,6 +71,15 @@ pub enum CheckTarget {
         /// The program and its arguments; never empty.
         command: Vec<Secret>,
     },
+}
+
+/// Which certificate of the server is trusted.
+#[derive(Debug, Clone, Default, PartialEq, Hash)]
+pub struct CheckTrust {
+    /// Instead of `config.ca_file`.
+    pub ca_file: Option<PathBuf>,
+    /// The only certificate that is accepted.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 impl CheckTarget {
@@ -118,7 +132,7 @@ fn check(layers: &Layers, key: &str) -> Result<CheckSettings, SettingsError> {
         let words = KINDS.map(CheckKind::word).join(", ");
         return Err(layers.error_of(key, format!("a check needs exactly one of {words}; this one has {}", there.len())));
     };
-    let http = ["status", "body", "headers"].map(|column| (column, CheckKind::Http));
+    let http = ["status", "body", "headers", "ca_file", "fingerprint"].map(|column| (column, CheckKind::Http));
     for (column, only) in http.into_iter().chain([("address", CheckKind::Dns)]) {
         if kind != only && has(column) {
             return Err(layers.error_of(&join(key, column), format!("goes with {} only", only.word())));
@@ -134,10 +148,11 @@ fn check(layers: &Layers, key: &str) -> Result<CheckSettings, SettingsError> {
             status: layers.required(&join(key, "status"), codes)?,
             body: layers.optional(&join(key, "body"), |text| Ok(text.to_owned()))?,
             headers: layers.headers(&join(key, "headers"))?,
+            trust: trust(layers, key)?,
         },
-        CheckKind::Tcp => CheckTarget::Tcp { address: text("tcp", &host_and_port)? },
+        CheckKind::Tcp => CheckTarget::Tcp { address: text("tcp", &tcp)? },
         CheckKind::Dns => CheckTarget::Dns {
-            name: text("dns", &|text| Ok(text.to_owned()))?,
+            name: text("dns", &name)?,
             address: layers.optional(&join(key, "address"), |text| {
                 text.parse().map_err(|_| "not an IPv4 or IPv6 address".to_owned())
             })?,
@@ -159,6 +174,39 @@ fn check(layers: &Layers, key: &str) -> Result<CheckSettings, SettingsError> {
     })
 }
 
+fn trust(layers: &Layers, key: &str) -> Result<CheckTrust, SettingsError> {
+    let trust = CheckTrust {
+        ca_file: layers.path(&join(key, "ca_file"))?,
+        fingerprint: layers.optional(&join(key, "fingerprint"), fingerprint)?,
+    };
+    if trust.ca_file.is_some() && trust.fingerprint.is_some() {
+        let problem = "with a fingerprint no CA is asked; keep one of ca_file and fingerprint".to_owned();
+        return Err(layers.error_of(&join(key, "fingerprint"), problem));
+    }
+    Ok(trust)
+}
+
+/// Reads a SHA-256 as openssl, browsers and curl print it.
+fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    const COMMAND: &str = "openssl x509 -noout -fingerprint -sha256 -in CERTIFICATE prints it";
+    // `sha256 Fingerprint=AB:CD`
+    let text = text.rsplit('=').next().unwrap_or_default();
+    let between = |c: &char| [':', ' ', '-'].contains(c);
+    let all = text.chars().all(|c| c.is_ascii_hexdigit() || between(&c));
+    let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
+    match (all, digits.len()) {
+        (true, 64) => {
+            let mut bytes = [0; 32];
+            for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+                *byte = (pair[0] * 16 + pair[1]) as u8;
+            }
+            Ok(bytes)
+        }
+        (true, 40) => Err(format!("this is a SHA-1; {COMMAND}")),
+        _ => Err(format!("not 64 hexadecimal digits; {COMMAND}")),
+    }
+}
+
 fn command(layers: &Layers, key: &str) -> Result<Vec<Secret>, SettingsError> {
     let command: Vec<Secret> =
         layers.list(key).map(|raw| Ok(raw?.text.into())).collect::<Result<_, SettingsError>>()?;
@@ -174,7 +222,32 @@ fn command(layers: &Layers, key: &str) -> Result<Vec<Secret>, SettingsError> {
     }
 }
 
-fn host_and_port(text: &str) -> Result<String, String> {
+/// Reads the address of a check, with or without `tcp://`.
+fn tcp(text: &str) -> Result<String, String> {
+    match text.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("tcp") => host_and_port(rest.trim_end_matches('/')),
+        Some((scheme, _)) if scheme.to_ascii_lowercase().starts_with("http") => {
+            Err("write host:port, or use http instead of tcp to request the URL".to_owned())
+        }
+        Some(_) => Err("write host:port".to_owned()),
+        None => host_and_port(text),
+    }
+}
+
+/// Reads the name of a look-up.
+fn name(text: &str) -> Result<String, String> {
+    if text.contains("://") || text.contains(['/', ' ']) {
+        return Err("write the name alone, without a scheme, a path or spaces".to_owned());
+    }
+    match text.rsplit_once(':') {
+        Some((name, port)) if !name.contains(':') && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err(format!("a name is looked up without a port; write {name}, or use tcp to connect to the port"))
+        }
+        Some(_) | None => Ok(text.to_owned()),
+    }
+}
+
+pub(crate) fn host_and_port(text: &str) -> Result<String, String> {
     let host = text.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0));
     match host {
         Some((host, _)) if host.starts_with('[') == host.ends_with(']') && !host.is_empty() => {
@@ -183,7 +256,7 @@ fn host_and_port(text: &str) -> Result<String, String> {
             }
             Ok(text.to_owned())
         }
-        Some(_) | None => Err("write host:port".to_owned()),
+        Some(_) | None => Err("write host:port, such as 10.0.0.5:443 or db.example:5432".to_owned()),
     }
 }
 
@@ -201,4 +274,31 @@ fn codes(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
         None => code(part).map(|code| code..=code),
     };
     text.split(',').map(range).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::tests::refused;
+
+    #[test]
+    fn a_fingerprint_is_read_as_openssl_prints_it() {
+        let colons = "AB:".repeat(31) + "ab";
+        for text in [colons.clone(), format!("sha256 Fingerprint={colons}"), "ab".repeat(32), "AB ".repeat(32)] {
+            assert_eq!(fingerprint(&text), Ok([0xab; 32]), "{text}");
+        }
+        for (text, words) in [
+            ("ab".repeat(20), "this is a SHA-1; openssl x509 -noout -fingerprint -sha256"),
+            ("ab".repeat(31), "not 64 hexadecimal digits"),
+            ("xy".repeat(32), "not 64 hexadecimal digits"),
+        ] {
+            let why = fingerprint(&text).unwrap_err();
+            assert!(why.contains(words), "{why}");
+        }
+        assert_eq!(
+            refused(&format!("checks: [{{http: 'https://a', ca_file: /a, fingerprint: '{}'}}]", "ab".repeat(32))),
+            "FILE:1:56: checks[0].fingerprint: with a fingerprint no CA is asked; keep one of ca_file and fingerprint"
+        );
+        assert_eq!(refused("checks: [{tcp: 'a:1', ca_file: /a}]"), "FILE:1:32: checks[0].ca_file: goes with http only");
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::settings::error::SettingsError;
 use crate::settings::layers::{Layers, size_of};
+use crate::settings::location::path;
 use crate::settings::schema::ValueKind::{Choice, List, Map, Number, Size, Text, Time};
 use crate::settings::schema::{KIB, MIB, Row, file_only, hours, ms, secs, setting};
 use crate::settings::secret::Secret;
@@ -95,12 +96,11 @@ impl CollectorSettings {
 /// Reads a path and makes it absolute. A name without a slash stays: it is looked up in PATH.
 fn program(layers: &Layers, key: &str) -> Result<PathBuf, SettingsError> {
     let program = layers.optional(key, |text| {
-        let path = Path::new(text);
-        Ok(if path.components().count() == 1 && path.file_name().is_some_and(|name| name == text) {
-            path.to_owned()
-        } else {
-            layers.world.absolute(path)
-        })
+        let name = Path::new(text);
+        if name.components().count() == 1 && name.file_name().is_some_and(|name| name == text) && text != "~" {
+            return Ok(name.to_owned());
+        }
+        path(text, layers.world)
     })?;
     Ok(program.unwrap_or_else(|| DEFAULT_COLLECTOR.into()))
 }

@@ -114,6 +114,7 @@ impl ConfigSettings {
             timeout: self.timeout,
             max_size: self.max_size,
             ca_file: self.ca_file.clone(),
+            fingerprint: None,
             client_cert_file: self.client_cert_file.clone(),
             client_key_file: self.client_key_file.clone(),
             http_proxy: exposed(&self.http_proxy),

@@ -16,7 +16,7 @@ pub(crate) const ROWS: &[Row] = &[
     setting("identity", Text("TEXT"), "", "A text from which the instance uid is derived, for a state directory that does not outlive the agent. Without it: a uid is made once and kept."),
     setting("standby", Time(ms(0), hours(24)), "0s", "How long to wait for another agent that holds the state directory to end. Until then the config is only validated."),
     setting("state_dir", Text("PATH"), "/var/lib/otelet", "Where the last good config is kept."),
-    setting("runtime_dir", Text("PATH"), "/run/otelet", "Where the status and the files of the running collector are."),
+    setting("runtime_dir", Text("PATH"), "/run/otelet", "Where the status and the files of the running collector are. Each agent on a host needs its own."),
     setting("log_level", Choice("error|warn|info|debug|trace"), "info", "The least important log line to print."),
 ];
 

@@ -16,10 +16,11 @@ use crate::http;
 use crate::settings::error::{Place, SettingsError};
 use crate::settings::expand::flaw;
 use crate::settings::flags::Flags;
+use crate::settings::layers::unwrapped;
 use crate::settings::secret::Secret;
 use crate::settings::way_out::bad_url;
 use crate::settings::world::{LARGEST_FILE, World};
-use otelet_core::text::clip;
+use otelet_core::text::{self, clip};
 
 /// The settings file of KloudMate's agent.
 const AGENT_YAML: &str = "/etc/kmagent/agent.yaml";
@@ -236,14 +237,14 @@ impl KloudMateLayers<'_> {
                 "larger than 1MiB; is this the settings file?".to_owned(),
             ));
         }
-        match String::from_utf8(bytes).map(|text| serde_yaml::from_str::<Option<Keys>>(&text)) {
+        match text::decode(bytes).map(|text| serde_yaml::from_str::<Option<Keys>>(&text)) {
             Ok(Ok(keys)) => Ok(Some(AgentFile { path, keys: keys.unwrap_or_default().0 })),
             Ok(Err(e)) => {
                 let (line, column) = e.location().map_or((1, 1), |at| (at.line(), at.column()));
                 let place = Place::Spot { path, line, column, key: String::new() };
                 Err(SettingsError::new(place, "expected a map of settings, each with a single value".to_owned()))
             }
-            Err(_) => Err(SettingsError::new(Place::File(path), "not UTF-8".to_owned())),
+            Err(why) => Err(SettingsError::new(Place::File(path), why.to_string())),
         }
     }
 
@@ -257,7 +258,7 @@ impl KloudMateLayers<'_> {
         if let Some(text) = (self.world.var)(row.variable).filter(|text| !text.is_empty()) {
             let place = Place::Variable(row.variable.to_owned());
             return match text.into_string() {
-                Ok(text) => Ok(value(text, Some(place))),
+                Ok(text) => Ok(value(unwrapped(&text).to_owned(), Some(place))),
                 Err(_) => Err(SettingsError::new(place, "its value is not UTF-8".to_owned())),
             };
         }

@@ -77,6 +77,7 @@ impl Exporter {
                     timeout: COLLECTOR_LIMIT,
                     max_size: settings.config.max_size,
                     ca_file: None,
+                    fingerprint: None,
                     client_cert_file: None,
                     client_key_file: None,
                     http_proxy: None,

@@ -16,6 +16,8 @@ mod asks_kubernetes_for_little;
 mod diagnoses_itself;
 mod documents_every_flag;
 mod explains_bad_settings;
+#[cfg(unix)]
+mod exports_from_crowded_hosts;
 mod exports_once;
 mod exports_through_a_real_collector;
 mod exports_to_the_collector;

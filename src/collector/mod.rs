@@ -108,8 +108,8 @@ impl Launcher {
     pub async fn binary(&self) -> Result<Binary, String> {
         let stamp = self.stamp().unwrap_or_default();
         let (_, output) = self.ask(&["--version".as_ref()], LAST_WORDS_KEPT).await?;
-        let version = version(&String::from_utf8_lossy(&output));
-        Ok(Binary { stamp, version, capabilities: self.capabilities().await? })
+        let (name, version) = name_and_version(&String::from_utf8_lossy(&output));
+        Ok(Binary { stamp, name, version, capabilities: self.capabilities().await? })
     }
 
     /// Asks the collector for its components. It prints YAML, some kilobytes.
@@ -492,14 +492,16 @@ pub fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// The version in `otelcol-contrib version 0.149.0`, or nothing.
-fn version(output: &str) -> String {
-    let line = output.lines().find(|line| line.contains(" version ")).unwrap_or_default();
-    line.rsplit(' ')
-        .next()
-        .filter(|word| word.starts_with(|c: char| c.is_ascii_digit() || c == 'v'))
-        .unwrap_or_default()
-        .into()
+/// The two words in `otelcol-contrib version 0.149.0`, or nothing. The first is the `service.name` of the collector's own
+/// telemetry.
+fn name_and_version(output: &str) -> (String, String) {
+    let found = output.lines().find_map(|line| line.split_once(" version "));
+    let Some((before, after)) = found else { return Default::default() };
+    let is_version = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit() || c == 'v');
+    match after.split(' ').next_back().filter(is_version) {
+        Some(version) => (before.split_whitespace().next_back().unwrap_or_default().into(), version.trim().into()),
+        None => Default::default(),
+    }
 }
 
 /// Two TCP ports on loopback that were free a moment ago.
@@ -514,9 +516,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_collector_says_its_version() {
-        assert_eq!(version("otelcol-contrib version 0.149.0\n"), "0.149.0");
-        assert_eq!(version("otelcol version v1.2.3-dev\n"), "v1.2.3-dev");
-        assert_eq!(version("flag provided but not defined\n"), "");
+    fn a_collector_says_its_name_and_version() {
+        let said = |output: &str| {
+            let (name, version) = name_and_version(output);
+            format!("{name} {version}")
+        };
+        assert_eq!(said("otelcol-contrib version 0.149.0\n"), "otelcol-contrib 0.149.0");
+        assert_eq!(said("2026 info\notelcol version v1.2.3-dev\n"), "otelcol v1.2.3-dev");
+        assert_eq!(said("flag provided but not defined\n"), " ");
+        assert_eq!(said("no such version is known\n"), " ");
     }
 }

@@ -157,6 +157,11 @@ impl Child {
         self.collector.as_ref().map(|collector| collector.pid)
     }
 
+    /// The name that the collector gives to itself, or nothing.
+    pub(super) fn name(&self) -> &str {
+        self.binary.as_ref().map(|binary| binary.name.as_str()).unwrap_or_default()
+    }
+
     /// The version of the collector, or nothing.
     pub(super) fn version(&self) -> &str {
         self.binary.as_ref().map(|binary| binary.version.as_str()).unwrap_or_default()

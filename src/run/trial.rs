@@ -65,6 +65,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         state: AgentState::Validating,
         source: Some(source.describe()),
         collector_path: settings.collector.path.display().to_string(),
+        collector_name: "",
         collector_version: "",
         effective_path: None,
         losses: Losses::default(),

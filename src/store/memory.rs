@@ -22,6 +22,9 @@ pub struct Memory {
 pub struct Binary {
     /// Path, size and time of change, to tell this binary from another.
     pub stamp: String,
+    /// The name that it gives to itself, such as `otelcol-contrib`, whatever its file is called; empty if it prints none.
+    #[serde(default)]
+    pub name: String,
     /// The version that it prints, such as `0.149.0`; empty if it prints none.
     pub version: String,
     /// Its extensions and receivers that the agent uses.

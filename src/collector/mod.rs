@@ -3,16 +3,17 @@
 //! All of this runs on the main thread: a child ends with the thread that started it.
 
 mod find;
+mod loopback;
 mod probe;
 mod running;
 
 pub use probe::Prober;
 pub use running::Running;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
@@ -24,7 +25,7 @@ use crate::log::{Relay, Tail};
 use crate::os::{self, Adoption, Command, Launch, NotifySocket, Output};
 use crate::settings::{CollectorLog, CollectorSettings};
 use crate::store::{self, Binary, Store};
-use otelet_config::{self as config, Capabilities, Inspection, Overlay, Witness};
+use otelet_config::{self as config, Capabilities, Inspection, Loopback, Overlay, Witness};
 use otelet_core::decide::{Additions, Child, ConfigHash, EngineUse, SpawnFailure, Verdict};
 use otelet_core::telemetry::HostIdentity;
 
@@ -76,6 +77,8 @@ pub struct Launcher {
     pub runtime_dir: PathBuf,
     /// The body that was inspected last: a restart need not parse it again.
     pub inspected: Rc<RefCell<Option<(ConfigHash, Inspection)>>>,
+    /// The address of the collector's own metrics that was logged last.
+    pub reader: Rc<Cell<Option<SocketAddr>>>,
     /// Processes that a task waits for. PID 1 must not reap them.
     pub children: Rc<RefCell<BTreeSet<u32>>>,
     /// Whether the collector takes the agent's exports.
@@ -188,7 +191,7 @@ impl Launcher {
             Err(refusal) => return Ok(Verdict::Refused(refusal)),
         };
         let body = self.store.config_path(hash);
-        let overlay = self.overlay(&inspected, capabilities);
+        let (overlay, _) = self.overlay(&inspected, capabilities, false);
         let overlay_path = self.runtime_dir.join("validate-overlay.yaml");
         let mut arguments = vec!["validate".as_ref(), "--config".as_ref(), body.as_os_str()];
         if !overlay.text.is_empty() {
@@ -244,7 +247,7 @@ impl Launcher {
             (false, false) => (EngineUse::Read, inspected),
             (false, true) => (EngineUse::LeftOut, inspected.without_engine()),
         };
-        let overlay = self.overlay(&inspected, capabilities);
+        let (overlay, reader) = self.overlay(&inspected, capabilities, true);
         let body = self.store.config_path(hash);
         self.let_collector_read(&body)?;
         let program = self.program()?;
@@ -273,9 +276,10 @@ impl Launcher {
             Witness::HealthCheck { host, port, path } => {
                 let address: IpAddr =
                     host.parse().map_err(|_| format!("health_check endpoint {host}: not an address"))?;
-                let request = format!("GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n");
+                let address = SocketAddr::new(address, port);
+                let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
                 let ours = inspected.health_check.is_none().then_some(port);
-                (Prober::HealthCheck { address: SocketAddr::new(address, port), request }, ours)
+                (Prober::HealthCheck { address, request }, ours)
             }
             Witness::SdNotify => {
                 let path = self.runtime_dir.join("collector-notify.sock");
@@ -289,6 +293,14 @@ impl Launcher {
             Witness::Alive => (Prober::Alive, None),
         };
         ports.extend(port);
+        ports.extend(reader.map(|address| address.port()));
+        if let Some(address) = reader
+            && self.reader.replace(reader) != reader
+        {
+            log::info!(
+                "localhost:8888 cannot be used here; the collector's own metrics are at http://{address}/metrics"
+            );
+        }
         let process = start(&mut command, &program)?;
         // The writing ends of the pipe are in the command: the end of output is seen only when they are closed.
         drop(command);
@@ -308,13 +320,25 @@ impl Launcher {
         })
     }
 
-    fn overlay(&self, inspected: &Inspection, mut capabilities: Capabilities) -> Overlay {
+    /// The overlay for a body, and the address that it gives to the collector's own metrics. Only a start has such an
+    /// address: while a config is validated, the collector that runs has the port.
+    fn overlay(
+        &self,
+        inspected: &Inspection,
+        mut capabilities: Capabilities,
+        starts: bool,
+    ) -> (Overlay, Option<SocketAddr>) {
         // A host without loopback, or without a free port, still gets its collector, watched less well.
-        let ports = free_ports().inspect_err(|error| log::warn!("no port on 127.0.0.1 for a health_check: {error}"));
-        capabilities.health_check &= ports.is_ok();
+        let found = loopback::find().inspect_err(|error| log::warn!("no port on loopback for a health_check: {error}"));
+        capabilities.health_check &= found.is_ok();
         capabilities.sd_notify &= os::HAS_SD_NOTIFY;
-        capabilities.otlp &= ports.is_ok() && self.takes_exports;
-        config::overlay(inspected, capabilities, ports.unwrap_or_default(), &self.identity)
+        capabilities.otlp &= found.is_ok() && self.takes_exports;
+        let mut loopback = found.unwrap_or(Loopback::from([0, 0]));
+        if inspected.default_metrics_reader && starts {
+            loopback.metrics = loopback::metrics(loopback.ip);
+        }
+        let overlay = config::overlay(inspected, capabilities, loopback, &self.identity);
+        (overlay, loopback.metrics)
     }
 
     /// Checks the hash of a kept body, and inspects it for the overlay.
@@ -502,13 +526,6 @@ fn name_and_version(output: &str) -> (String, String) {
         Some(version) => (before.split_whitespace().next_back().unwrap_or_default().into(), version.trim().into()),
         None => Default::default(),
     }
-}
-
-/// Two TCP ports on loopback that were free a moment ago.
-fn free_ports() -> std::io::Result<[u16; 2]> {
-    // Both at a time, or they might be the same.
-    let (one, other) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-    Ok([one.local_addr()?.port(), other.local_addr()?.port()])
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The child: validates configs, starts and probes the collector, and reports its end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub(super) struct Child {
     validation: Option<Task<()>>,
     /// The body that was inspected last.
     inspected: Rc<RefCell<Option<(ConfigHash, Inspection)>>>,
+    /// The address of the collector's own metrics that was logged last.
+    reader: Rc<Cell<Option<SocketAddr>>>,
     /// The binary that was asked last.
     pub(super) binary: Option<Binary>,
     /// The output of its `components`.
@@ -39,7 +42,15 @@ struct Collector {
 
 impl Child {
     pub(super) fn new(binary: Option<Binary>) -> Self {
-        Self { collector: None, validation: None, inspected: Rc::default(), binary, components: None, dropped_lines: 0 }
+        Self {
+            collector: None,
+            validation: None,
+            inspected: Rc::default(),
+            reader: Rc::default(),
+            binary,
+            components: None,
+            dropped_lines: 0,
+        }
     }
 
     fn launcher(&self, context: &Context) -> Launcher {
@@ -61,6 +72,7 @@ impl Child {
             store: context.store.clone(),
             runtime_dir: context.runtime_dir.clone(),
             inspected: self.inspected.clone(),
+            reader: self.reader.clone(),
             children: context.children.clone(),
             takes_exports: settings.export.to == Some(ExportTo::Collector),
         }

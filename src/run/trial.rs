@@ -110,6 +110,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         store,
         runtime_dir: workspace.0.clone(),
         inspected: Rc::default(),
+        reader: Default::default(),
         children: Rc::new(RefCell::default()),
         takes_exports: settings.export.to == Some(crate::settings::ExportTo::Collector),
     };

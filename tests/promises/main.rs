@@ -64,6 +64,8 @@ mod runs_in_docker;
 mod runs_in_kubernetes;
 mod runs_its_checks;
 #[cfg(unix)]
+mod runs_on_a_minimal_host;
+#[cfg(unix)]
 mod runs_on_arm64;
 mod runs_the_newest_good_config;
 #[cfg(unix)]

@@ -22,7 +22,7 @@ mod words;
 
 pub use hash::hash;
 pub use inspect::inspect;
-pub use overlay::{Capabilities, Intake, Overlay, PROBE_CONFIG, Witness, capabilities, overlay, quoted};
+pub use overlay::{Capabilities, Intake, Loopback, Overlay, PROBE_CONFIG, Witness, capabilities, overlay, quoted};
 pub use refusal::{BODY_LIMIT, Refusal};
 pub use scan::{ALIAS_LIMIT, DEPTH_LIMIT, DIRECTIVE_LIMIT, NODE_LIMIT, SCALAR_LIMIT};
 pub use walk::{Endpoint, Inspection, Pipeline, SignalPath};

@@ -58,6 +58,7 @@ fn the_values_for_the_overlay_are_read_from_a_good_body() {
         health_check: Some(Endpoint { host, port: 13133, path }),
         has_sd_notify: false,
         has_telemetry_resource: false,
+        default_metrics_reader: false,
         metrics: SignalPath::default(),
         logs: SignalPath::default(),
         engine: Vec::new(),

@@ -37,6 +37,9 @@ pub struct Inspection {
     pub has_sd_notify: bool,
     /// Whether the body has its own `service.telemetry.resource`. An expansion around it counts as one.
     pub has_telemetry_resource: bool,
+    /// Whether the body leaves the readers of the collector's own metrics to the collector, which then listens on
+    /// `localhost:8888`.
+    pub default_metrics_reader: bool,
     /// How the agent's metrics can get in.
     pub metrics: SignalPath,
     /// How the agent's log records can get in.
@@ -111,6 +114,10 @@ enum Place {
     Enabled,
     Telemetry,
     Resource,
+    Metrics,
+    MetricsLevel,
+    /// `readers` of the metrics, or the `address` of older collectors.
+    MetricsReader,
     Extensions,
     HealthCheck,
     CheckEndpoint,
@@ -160,6 +167,10 @@ pub(crate) struct Findings {
     scattered: bool,
     /// Whether there is such a key among the receivers.
     receivers_scattered: bool,
+    /// Whether there is such a key among the settings of the collector's own metrics.
+    metrics_scattered: bool,
+    /// Whether the collector's own metrics are off, or may be.
+    metrics_off: bool,
     otlps: Vec<OtlpReceiver>,
     taps: Vec<SignalPipeline>,
 }
@@ -222,6 +233,12 @@ impl Findings {
         let has_telemetry_resource = !clear
             || !matches!(shape(Place::Telemetry), Absent | Null | Mapping)
             || !matches!(shape(Place::Resource), Absent | Null);
+        let default_metrics_reader = clear
+            && matches!(shape(Place::Telemetry), Absent | Null | Mapping)
+            && matches!(shape(Place::Metrics), Absent | Null | Mapping)
+            && shape(Place::MetricsReader) == Absent
+            && !self.metrics_scattered
+            && !self.metrics_off;
         let (metrics, logs) = (self.signal_path("metrics", clear), self.signal_path("logs", clear));
         let engine = self.engine(clear);
         let extensions = if extensions_readable { self.enabled } else { Vec::new() };
@@ -239,6 +256,7 @@ impl Findings {
             extensions,
             extensions_readable,
             has_telemetry_resource,
+            default_metrics_reader,
         })
     }
 
@@ -377,6 +395,9 @@ impl Walk<'_> {
         if self.place == Place::Receivers && (key == "<<" || key.contains("::")) {
             self.found.receivers_scattered = true;
         }
+        if self.place == Place::Metrics && (key == "<<" || key.contains("::")) {
+            self.found.metrics_scattered = true;
+        }
         let place = match (self.place, key) {
             (Place::Root, "service") => Place::Service,
             (Place::Root, "extensions") => Place::Extensions,
@@ -385,6 +406,9 @@ impl Walk<'_> {
             (Place::Service, "extensions") => Place::Enabled,
             (Place::Service, "telemetry") => Place::Telemetry,
             (Place::Telemetry, "resource") => Place::Resource,
+            (Place::Telemetry, "metrics") => Place::Metrics,
+            (Place::Metrics, "level") => Place::MetricsLevel,
+            (Place::Metrics, "readers" | "address") => Place::MetricsReader,
             (Place::Extensions, id) if kind(id) == "health_check" => {
                 if self.found.checks.len() == CHECK_LIMIT {
                     return None;
@@ -479,6 +503,9 @@ impl Walk<'_> {
             }
             Place::OtlpReceiver | Place::Protocols | Place::Http => self.otlp().plain = false,
             Place::HttpEndpoint => self.otlp().endpoint = plain,
+            Place::MetricsLevel => {
+                self.found.metrics_off = plain.is_none_or(|level| level.eq_ignore_ascii_case("none"))
+            }
             _ => {}
         }
         self.saw(if text.is_some_and(|text| text.contains("${")) { Shape::Expansion } else { Shape::Other });
@@ -505,6 +532,8 @@ impl<'de> Visitor<'de> for Walk<'_> {
             Place::Name => return Err(A::Error::custom("a mapping where a name is expected")),
             Place::Enabled
             | Place::Resource
+            | Place::MetricsLevel
+            | Place::MetricsReader
             | Place::CheckEndpoint
             | Place::CheckPath
             | Place::HttpEndpoint

@@ -17,6 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use smol::future::{self, FutureExt as _};
@@ -45,6 +46,11 @@ const EXPORTER: &str = "OTELET_EXPORTER";
 const MORE: &str = "more.yaml";
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+/// The cgroups that `collector.memory_limit` limits: of the collector that runs, and of one that is asked something. With
+/// one group for both, a validation could end the collector that runs.
+const GROUP: &str = "otelet-collector";
+const QUESTIONS_GROUP: &str = "otelet-questions";
 
 /// Time limit for the collector's own `validate`.
 const VALIDATE_LIMIT: Duration = Duration::from_secs(60);
@@ -251,7 +257,7 @@ impl Launcher {
         let body = self.store.config_path(hash);
         self.let_collector_read(&body)?;
         let program = self.program()?;
-        let (mut command, output, adoption) = self.command(&program)?;
+        let (mut command, output, adoption) = self.command(&program, GROUP)?;
         command.arg("--config").arg(&body);
         if !overlay.text.is_empty() {
             let path = self.runtime_dir.join("overlay.yaml");
@@ -359,7 +365,7 @@ impl Launcher {
     /// Runs the collector for an answer.
     async fn ask(&self, arguments: &[&std::ffi::OsStr], keep: usize) -> Result<(ExitStatus, Vec<u8>), String> {
         let program = self.program()?;
-        let (mut command, output, _) = self.command(&program)?;
+        let (mut command, output, _) = self.command(&program, QUESTIONS_GROUP)?;
         command.args(arguments).kill_on_drop(true);
         for argument in arguments {
             let path = Path::new(argument);
@@ -399,7 +405,8 @@ impl Launcher {
     }
 
     /// The collector's program with the environment and the limits that it runs in, and the pipe on which it prints.
-    fn command(&self, program: &Path) -> Result<(Command, Output, Adoption), String> {
+    /// `group` is the name of the cgroup that limits its memory.
+    fn command(&self, program: &Path, group: &str) -> Result<(Command, Output, Adoption), String> {
         let (output, ours) = os::output().map_err(|error| format!("cannot make a pipe: {error}"))?;
         let theirs = ours.try_clone().map_err(|error| format!("cannot make a pipe: {error}"))?;
         let mut command = std::process::Command::new(program);
@@ -426,11 +433,7 @@ impl Launcher {
             // The Go runtime collects garbage harder near this soft limit. The last tenth is for memory that Go does not
             // count.
             command.env("GOMEMLIMIT", (limit / 10 * 9).to_string());
-            launch.group = os::memory_group(limit)
-                .inspect_err(|why| {
-                    log::debug!("collector.memory_limit is advised to the collector, not enforced: {why}")
-                })
-                .ok();
+            launch.group = os::memory_group(limit, group).inspect_err(|why| self.tell_advised(why)).ok();
         }
         for (name, value) in &self.settings.env {
             command.env(name, value.expose());
@@ -439,6 +442,14 @@ impl Launcher {
         let mut command = Command::from(command);
         command.stdin(Stdio::null()).stdout(Stdio::from(ours)).stderr(Stdio::from(theirs));
         Ok((command, output, adoption))
+    }
+
+    /// Says once that the kernel does not enforce the memory limit.
+    fn tell_advised(&self, why: &str) {
+        static TOLD: AtomicBool = AtomicBool::new(false);
+        if !TOLD.swap(true, Ordering::Relaxed) {
+            log::warn!("collector.memory_limit is advised to the collector by GOMEMLIMIT and not enforced: {why}");
+        }
     }
 
     /// A directory that the collector keeps over restarts. If it cannot be made, the collector reports that when it uses it.

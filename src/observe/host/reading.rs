@@ -46,6 +46,7 @@ pub(super) struct Reading {
 pub(super) struct LeftOut {
     pub(super) interfaces: usize,
     pub(super) file_systems: usize,
+    pub(super) disks: usize,
 }
 
 /// The file systems that a [`Job`] has measured.

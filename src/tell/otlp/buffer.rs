@@ -47,18 +47,20 @@ const QUIET: Duration = Duration::from_secs(60 * 60);
 /// out of each sample, and the series that are kept already go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Share {
-    /// CPU, memory, disks, processes, checks and the agent itself: what the other shares leave, at least 5 sixteenths.
+    /// CPU, memory, processes, checks and the agent itself: what the other shares leave, at least 2 sixteenths.
     Essential,
+    Disks,
     Interfaces,
     FileSystems,
     Containers,
 }
 
 impl Share {
-    const ALL: [Self; 4] = [Self::Essential, Self::Interfaces, Self::FileSystems, Self::Containers];
+    const ALL: [Self; 5] = [Self::Essential, Self::Disks, Self::Interfaces, Self::FileSystems, Self::Containers];
 
     fn of(metric: &Metric) -> Self {
         match metric.name {
+            name if name.starts_with("system.disk.") => Self::Disks,
             name if name.starts_with("system.network.") => Self::Interfaces,
             name if name.starts_with("system.filesystem.") => Self::FileSystems,
             _ if metric.owner == Owner::Containers => Self::Containers,
@@ -70,6 +72,7 @@ impl Share {
     fn most(self) -> usize {
         match self {
             Self::Essential => ALL_SERIES,
+            Self::Disks => 3,
             Self::Interfaces | Self::FileSystems => 2,
             Self::Containers => 4,
         }
@@ -78,6 +81,7 @@ impl Share {
     fn noun(self) -> &'static str {
         match self {
             Self::Essential => "the host, the agent and checks",
+            Self::Disks => "disks",
             Self::Interfaces => "network interfaces",
             Self::FileSystems => "file systems",
             Self::Containers => "containers",
@@ -810,13 +814,15 @@ mod tests {
         buffer.keep_points(at(10), containers(10, 100).iter());
         for second in 11..20 {
             buffer.keep_points(at(second), host(second, 10_000, 0).iter());
+            keep(&mut buffer, second);
         }
         let batch = buffer.batch(Signal::Metrics, &encoder()).unwrap();
         assert_eq!(
             (sent(&batch.body, "system.cpu.time").len(), sent(&batch.body, "system.memory.usage").len()),
-            (64, 6)
+            (9 * 64, 9 * 6)
         );
-        assert!(buffer.complaint(Instant::now()).unwrap().contains("points of the host, the agent and checks"));
+        assert_eq!(sent(&batch.body, "load").len(), 9, "nor what the agent says of itself");
+        assert!(buffer.complaint(Instant::now()).unwrap().contains(" points of disks"));
     }
 
     #[test]

@@ -16,6 +16,9 @@ const MOST: usize = 1024;
 const GUEST_INTERFACES: &[&str] =
     &["veth", "br-", "cali", "lxc", "eni", "azv", "gke", "vnet", "tap", "vif", "fwbr", "fwln", "fwpr"];
 
+/// The beginnings of the names of devices that are files or memory: a snap or an image that was mounted leaves one behind.
+const IMAGE_DISKS: &[&str] = &["loop", "ram"];
+
 /// The directories in which container engines, the kubelet and snapd mount.
 const GUEST_MOUNTS: &[&str] = &[
     "/var/lib/docker/",
@@ -40,6 +43,15 @@ pub(super) fn limit_interfaces<T>(interfaces: &mut Vec<T>, name: impl Fn(&T) -> 
     limit(interfaces, |interface| GUEST_INTERFACES.iter().any(|start| name(interface).starts_with(start)))
 }
 
+/// The same for disks; all that are real ones stay.
+pub(super) fn limit_disks<T>(disks: &mut Vec<T>, name: impl Fn(&T) -> &str) -> usize {
+    let all = disks.len();
+    if all > MANY {
+        disks.retain(|disk| !IMAGE_DISKS.iter().any(|start| name(disk).starts_with(start)));
+    }
+    all - disks.len()
+}
+
 /// The same for file systems, by the path of their mount point.
 pub(super) fn limit_file_systems<T>(file_systems: &mut Vec<T>, path: impl Fn(&T) -> &[u8]) -> usize {
     limit(file_systems, |file_system| {
@@ -59,17 +71,17 @@ fn limit<T>(items: &mut Vec<T>, is_guests: impl Fn(&T) -> bool) -> usize {
 
 /// A line for the log; none if everything is measured.
 pub(super) fn describe(left_out: LeftOut) -> Option<String> {
-    let LeftOut { interfaces, file_systems } = left_out;
-    let what = match (interfaces, file_systems) {
-        (0, 0) => return None,
-        (interfaces, 0) => format!("{interfaces} network interfaces"),
-        (0, file_systems) => format!("{file_systems} file systems"),
-        (interfaces, file_systems) => format!("{interfaces} network interfaces and {file_systems} file systems"),
-    };
-    Some(format!(
-        "{what} are not measured: on a host with more than {MANY} of a kind, those of containers and virtual machines \
-         are left out, and what is beyond {MOST}"
-    ))
+    let LeftOut { interfaces, file_systems, disks } = left_out;
+    let counts = [(interfaces, "network interfaces"), (file_systems, "file systems"), (disks, "disks")];
+    let what = counts.iter().filter(|(count, _)| *count > 0).map(|(count, noun)| format!("{count} {noun}"));
+    let what: Vec<String> = what.collect();
+    (!what.is_empty()).then(|| {
+        format!(
+            "{} are not measured: on a host with more than {MANY} of a kind, those of containers, virtual machines and \
+             images are left out, and what is beyond {MOST}",
+            what.join(" and ")
+        )
+    })
 }
 
 #[cfg(test)]
@@ -120,9 +132,19 @@ mod tests {
     }
 
     #[test]
+    fn devices_of_images_are_left_out_where_there_are_many_disks() {
+        let own = [("sd", 200), ("nvme0n", 2), ("dm-", 9)];
+        let mut many = names(&[&[("loop", 300), ("ram", 16)], &own[..]].concat());
+        assert_eq!(limit_disks(&mut many, |name| name), 316);
+        assert_eq!(many, names(&own), "a disk of the host stays, however many there are");
+        let mut few = names(&[("loop", 100), ("sda", 2)]);
+        assert_eq!(limit_disks(&mut few, |name| name), 0);
+    }
+
+    #[test]
     fn the_line_says_how_many() {
         assert_eq!(describe(LeftOut::default()), None);
-        let line = describe(LeftOut { interfaces: 400, file_systems: 172 }).unwrap();
+        let line = describe(LeftOut { interfaces: 400, file_systems: 172, disks: 0 }).unwrap();
         assert!(line.starts_with("400 network interfaces and 172 file systems are not measured: on a host with more"));
     }
 }

@@ -130,6 +130,7 @@ impl Reader {
         if let Some(text) = read(&places.proc.join("diskstats"), FileEnd::ShortRecords, buffer) {
             reading.disks = parse::disks(&text).collect();
         }
+        reading.left_out.disks = many::limit_disks(&mut reading.disks, |disk| disk.device.as_str());
         if let Some(text) = read(&places.interfaces, FileEnd::ShortRecords, buffer) {
             reading.interfaces = parse::interfaces(&text).collect();
         }

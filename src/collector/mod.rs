@@ -448,7 +448,7 @@ impl Launcher {
     fn tell_advised(&self, why: &str) {
         static TOLD: AtomicBool = AtomicBool::new(false);
         if !TOLD.swap(true, Ordering::Relaxed) {
-            log::warn!("collector.memory_limit is advised to the collector by GOMEMLIMIT and not enforced: {why}");
+            log::info!("collector.memory_limit is advised to the collector by GOMEMLIMIT and not enforced: {why}");
         }
     }
 

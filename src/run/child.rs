@@ -25,6 +25,8 @@ pub(super) struct Child {
     inspected: Rc<RefCell<Option<(ConfigHash, Inspection)>>>,
     /// The address of the collector's own metrics that was logged last.
     reader: Rc<Cell<Option<SocketAddr>>>,
+    /// The `service.name` that the config of the last start gives to the collector's own telemetry.
+    service_name: Option<String>,
     /// The binary that was asked last.
     pub(super) binary: Option<Binary>,
     /// The output of its `components`.
@@ -47,6 +49,7 @@ impl Child {
             validation: None,
             inspected: Rc::default(),
             reader: Rc::default(),
+            service_name: None,
             binary,
             components: None,
             dropped_lines: 0,
@@ -123,6 +126,11 @@ impl Child {
             .or(self.binary.as_ref().map(|binary| binary.capabilities))
             .unwrap_or_default();
         let running = launcher.spawn(hash, without_engine, without_additions, capabilities, moment().now)?;
+        self.service_name = self
+            .inspected
+            .borrow()
+            .as_ref()
+            .and_then(|(of, inspected)| inspected.service_name.clone().filter(|_| *of == hash));
         let (child, intake) = (running.child.clone(), running.intake);
         self.collector = Some(Collector { pid: child.pid, probe: running.probe.clone(), relay: running.relay.clone() });
         attend(context, running);
@@ -169,9 +177,10 @@ impl Child {
         self.collector.as_ref().map(|collector| collector.pid)
     }
 
-    /// The name that the collector gives to itself, or nothing.
+    /// The name that the collector gives to its own telemetry, or nothing: by its config, else its own.
     pub(super) fn name(&self) -> &str {
-        self.binary.as_ref().map(|binary| binary.name.as_str()).unwrap_or_default()
+        let own = self.binary.as_ref().map(|binary| binary.name.as_str());
+        self.service_name.as_deref().or(own).unwrap_or_default()
     }
 
     /// The version of the collector, or nothing.

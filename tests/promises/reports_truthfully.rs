@@ -167,6 +167,19 @@ fn a_probe_is_told_the_last_exit_while_the_collector_is_started_again_and_again(
 }
 
 #[test]
+fn the_name_is_that_of_the_collectors_own_telemetry_and_not_of_its_file() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    let name = |agent: &super::host::Agent| agent.status(&host).collector.name;
+    assert_eq!(name(&agent), "fake-collector", "as it prints it");
+
+    let own = config("own").replace("  pipelines:", "  telemetry: {resource: {service.name: plant-7}}\n  pipelines:");
+    host.server.offer(&*own);
+    agent.applied(&own);
+    assert_eq!(name(&agent), "plant-7");
+}
+
+#[test]
 fn a_refusal_beside_a_first_config_on_probation_says_what_runs() {
     let host = Host::new();
     host.set("collector.probation", "1h");

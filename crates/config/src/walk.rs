@@ -37,6 +37,8 @@ pub struct Inspection {
     pub has_sd_notify: bool,
     /// Whether the body has its own `service.telemetry.resource`. An expansion around it counts as one.
     pub has_telemetry_resource: bool,
+    /// The `service.name` that the body gives to the collector's own telemetry, if it is plain text.
+    pub service_name: Option<String>,
     /// Whether the body leaves the readers of the collector's own metrics to the collector, which then listens on
     /// `localhost:8888`.
     pub default_metrics_reader: bool,
@@ -114,6 +116,7 @@ enum Place {
     Enabled,
     Telemetry,
     Resource,
+    ServiceName,
     Metrics,
     MetricsLevel,
     /// `readers` of the metrics, or the `address` of older collectors.
@@ -169,6 +172,8 @@ pub(crate) struct Findings {
     receivers_scattered: bool,
     /// Whether there is such a key among the settings of the collector's own metrics.
     metrics_scattered: bool,
+    /// The `service.name` of the collector's own telemetry.
+    service_name: Option<String>,
     /// Whether the collector's own metrics are off, or may be.
     metrics_off: bool,
     otlps: Vec<OtlpReceiver>,
@@ -256,6 +261,7 @@ impl Findings {
             extensions,
             extensions_readable,
             has_telemetry_resource,
+            service_name: self.service_name.filter(|name| clear && !name.is_empty()),
             default_metrics_reader,
         })
     }
@@ -406,6 +412,7 @@ impl Walk<'_> {
             (Place::Service, "extensions") => Place::Enabled,
             (Place::Service, "telemetry") => Place::Telemetry,
             (Place::Telemetry, "resource") => Place::Resource,
+            (Place::Resource, "service.name") => Place::ServiceName,
             (Place::Telemetry, "metrics") => Place::Metrics,
             (Place::Metrics, "level") => Place::MetricsLevel,
             (Place::Metrics, "readers" | "address") => Place::MetricsReader,
@@ -503,6 +510,7 @@ impl Walk<'_> {
             }
             Place::OtlpReceiver | Place::Protocols | Place::Http => self.otlp().plain = false,
             Place::HttpEndpoint => self.otlp().endpoint = plain,
+            Place::ServiceName => self.found.service_name = plain,
             Place::MetricsLevel => {
                 self.found.metrics_off = plain.is_none_or(|level| level.eq_ignore_ascii_case("none"))
             }
@@ -531,7 +539,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
         match self.place {
             Place::Name => return Err(A::Error::custom("a mapping where a name is expected")),
             Place::Enabled
-            | Place::Resource
+            | Place::ServiceName
             | Place::MetricsLevel
             | Place::MetricsReader
             | Place::CheckEndpoint

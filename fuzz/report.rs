@@ -38,6 +38,7 @@ pub fn report() -> Report {
         state: AgentState::Running,
         source: None,
         collector_path: String::new(),
+        collector_name: "",
         collector_version: "",
         effective_path: None,
         losses: Losses::default(),

@@ -10,6 +10,7 @@ use otelet::settings::{self, World};
 use otelet::{exit, os, run};
 
 fn main() -> ExitCode {
+    os::keep_descriptors();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     ExitCode::from(match os::service_manager() {
         Some(manager) => service::serve(manager, arguments, answer),

@@ -4,6 +4,7 @@
 
 mod find;
 mod local;
+mod loopback;
 mod probe;
 mod running;
 
@@ -11,16 +12,16 @@ pub use local::look;
 pub use probe::Prober;
 pub use running::Running;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use smol::future::{self, FutureExt as _};
@@ -29,7 +30,7 @@ use crate::log::{Relay, Tail};
 use crate::os::{self, Adoption, Command, Launch, NotifySocket, Output};
 use crate::settings::{CollectorLog, CollectorSettings};
 use crate::store::{self, Binary, Layers, LocalFile, Store, StoreError};
-use otelet_config::{self as config, Capabilities, Inspection, Overlay, Refusal, Witness};
+use otelet_config::{self as config, Capabilities, Inspection, Loopback, Overlay, Refusal, Witness};
 use otelet_core::decide::{Additions, Child, ConfigHash, EngineUse, SpawnFailure, Verdict};
 use otelet_core::telemetry::HostIdentity;
 use otelet_core::units::format_time;
@@ -56,6 +57,11 @@ const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// Counts the runs of this agent.
 static RUNS: AtomicU32 = AtomicU32::new(0);
+
+/// The cgroups that `collector.memory_limit` limits: of the collector that runs, and of one that is asked something. With
+/// one group for both, a validation could end the collector that runs.
+const GROUP: &str = "otelet-collector";
+const QUESTIONS_GROUP: &str = "otelet-questions";
 
 /// How much of the end of an answer is kept, in bytes: an error comes last.
 const LAST_WORDS_KEPT: usize = 8 * 1024;
@@ -99,6 +105,8 @@ pub struct Launcher {
     pub inspected: Rc<RefCell<Option<(ConfigHash, Inspection)>>>,
     /// The files of `collector.local`, as the collector gets them.
     pub layers: Rc<RefCell<Layers>>,
+    /// The address of the collector's own metrics that was logged last.
+    pub reader: Rc<Cell<Option<SocketAddr>>>,
     /// Processes that a task waits for. PID 1 must not reap them.
     pub children: Rc<RefCell<BTreeSet<u32>>>,
     /// Whether the collector takes the agent's exports.
@@ -135,8 +143,8 @@ impl Launcher {
     pub async fn binary(&self) -> Result<Binary, String> {
         let stamp = self.stamp().map(|stamp| stamp.all).unwrap_or_default();
         let (_, output) = self.ask(&["--version".as_ref()], LAST_WORDS_KEPT).await?;
-        let version = version(&String::from_utf8_lossy(&output));
-        Ok(Binary { stamp, behind: None, version, capabilities: self.capabilities().await? })
+        let (name, version) = name_and_version(&String::from_utf8_lossy(&output));
+        Ok(Binary { stamp, behind: None, name, version, capabilities: self.capabilities().await? })
     }
 
     /// Asks the collector for its components. It prints YAML, some kilobytes. A last section, [`VALID_VALUES`], has the
@@ -277,7 +285,7 @@ impl Launcher {
             Err(error) => return Err(error.chain()),
         };
         let body = uri(&self.store.config_path(hash));
-        let overlay = self.overlay(&inspected, capabilities);
+        let (overlay, _) = self.overlay(&inspected, capabilities, false);
         let mut temporary = self.write_layers("validate-local", files)?;
         let mut configs: Vec<OsString> = temporary.iter().map(|path| uri(path)).collect();
         configs.push(body);
@@ -364,11 +372,11 @@ impl Launcher {
             (false, false) => (EngineUse::Read, inspected),
             (false, true) => (EngineUse::LeftOut, inspected.without_engine()),
         };
-        let overlay = self.overlay(&inspected, capabilities);
+        let (overlay, reader) = self.overlay(&inspected, capabilities, true);
         let body = self.store.config_path(hash);
         self.let_collector_read(&body)?;
         let program = self.program()?;
-        let (mut command, output, adoption) = self.command(&program)?;
+        let (mut command, output, adoption) = self.command(&program, GROUP)?;
         for path in self.write_layers("local", &files)? {
             command.arg("--config").arg(uri(&path));
         }
@@ -396,9 +404,10 @@ impl Launcher {
             Witness::HealthCheck { host, port, path } => {
                 let address: IpAddr =
                     host.parse().map_err(|_| format!("health_check endpoint {host}: not an address"))?;
-                let request = format!("GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n");
+                let address = SocketAddr::new(address, port);
+                let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
                 let ours = inspected.health_check.is_none().then_some(port);
-                (Prober::HealthCheck { address: SocketAddr::new(address, port), request }, ours)
+                (Prober::HealthCheck { address, request }, ours)
             }
             Witness::SdNotify => {
                 let path = self.runtime_dir.join("collector-notify.sock");
@@ -414,6 +423,14 @@ impl Launcher {
         ports.extend(port);
         let run = format!("{}.{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
         command.env(RUN, &run);
+        ports.extend(reader.map(|address| address.port()));
+        if let Some(address) = reader
+            && self.reader.replace(reader) != reader
+        {
+            log::info!(
+                "localhost:8888 cannot be used here; the collector's own metrics are at http://{address}/metrics"
+            );
+        }
         let process = start(&mut command, &program)?;
         // The writing ends of the pipe are in the command: the end of output is seen only when they are closed.
         drop(command);
@@ -435,13 +452,25 @@ impl Launcher {
         })
     }
 
-    fn overlay(&self, inspected: &Inspection, mut capabilities: Capabilities) -> Overlay {
+    /// The overlay for a body, and the address that it gives to the collector's own metrics. Only a start has such an
+    /// address: while a config is validated, the collector that runs has the port.
+    fn overlay(
+        &self,
+        inspected: &Inspection,
+        mut capabilities: Capabilities,
+        starts: bool,
+    ) -> (Overlay, Option<SocketAddr>) {
         // A host without loopback, or without a free port, still gets its collector, watched less well.
-        let ports = free_ports().inspect_err(|error| log::warn!("no port on 127.0.0.1 for a health_check: {error}"));
-        capabilities.health_check &= ports.is_ok();
+        let found = loopback::find().inspect_err(|error| log::warn!("no port on loopback for a health_check: {error}"));
+        capabilities.health_check &= found.is_ok();
         capabilities.sd_notify &= os::HAS_SD_NOTIFY;
-        capabilities.otlp &= ports.is_ok() && self.takes_exports;
-        config::overlay(inspected, capabilities, ports.unwrap_or_default(), &self.identity)
+        capabilities.otlp &= found.is_ok() && self.takes_exports;
+        let mut loopback = found.unwrap_or(Loopback::from([0, 0]));
+        if inspected.default_metrics_reader && starts {
+            loopback.metrics = loopback::metrics(loopback.ip);
+        }
+        let overlay = config::overlay(inspected, capabilities, loopback, &self.identity);
+        (overlay, loopback.metrics)
     }
 
     /// Checks the hash of a kept body, and inspects it for the overlay, on top of these files of the host.
@@ -503,7 +532,7 @@ impl Launcher {
         keep: usize,
     ) -> Result<(ExitStatus, Vec<u8>), String> {
         let program = self.program()?;
-        let (mut command, output, _) = self.command(&program)?;
+        let (mut command, output, _) = self.command(&program, QUESTIONS_GROUP)?;
         command.args(question).args(more).kill_on_drop(true);
         for argument in question {
             let path = Path::new(argument);
@@ -546,7 +575,8 @@ impl Launcher {
     }
 
     /// The collector's program with the environment and the limits that it runs in, and the pipe on which it prints.
-    fn command(&self, program: &Path) -> Result<(Command, Output, Adoption), String> {
+    /// `group` is the name of the cgroup that limits its memory.
+    fn command(&self, program: &Path, group: &str) -> Result<(Command, Output, Adoption), String> {
         let (output, ours) = os::output().map_err(|error| format!("cannot make a pipe: {error}"))?;
         let theirs = ours.try_clone().map_err(|error| format!("cannot make a pipe: {error}"))?;
         let mut command = std::process::Command::new(program);
@@ -574,11 +604,7 @@ impl Launcher {
             // The Go runtime collects garbage harder near this soft limit. The last tenth is for memory that Go does not
             // count.
             command.env("GOMEMLIMIT", (limit / 10 * 9).to_string());
-            launch.group = os::memory_group(limit)
-                .inspect_err(|why| {
-                    log::debug!("collector.memory_limit is advised to the collector, not enforced: {why}")
-                })
-                .ok();
+            launch.group = os::memory_group(limit, group).inspect_err(|why| self.tell_advised(why)).ok();
         }
         for (name, value) in &self.settings.env {
             command.env(name, value.expose());
@@ -587,6 +613,14 @@ impl Launcher {
         let mut command = Command::from(command);
         command.stdin(Stdio::null()).stdout(Stdio::from(ours)).stderr(Stdio::from(theirs));
         Ok((command, output, adoption))
+    }
+
+    /// Says once that the kernel does not enforce the memory limit.
+    fn tell_advised(&self, why: &str) {
+        static TOLD: AtomicBool = AtomicBool::new(false);
+        if !TOLD.swap(true, Ordering::Relaxed) {
+            log::info!("collector.memory_limit is advised to the collector by GOMEMLIMIT and not enforced: {why}");
+        }
     }
 
     /// A directory that the collector keeps over restarts. If it cannot be made, the collector reports that when it uses it.
@@ -721,21 +755,16 @@ fn without_unknown(output: &str, arguments: &[String]) -> Option<Vec<String>> {
     Some([&arguments[..at], &arguments[at + 1 + value..]].concat())
 }
 
-/// The version in `otelcol-contrib version 0.149.0`, or nothing.
-fn version(output: &str) -> String {
-    let line = output.lines().find(|line| line.contains(" version ")).unwrap_or_default();
-    line.rsplit(' ')
-        .next()
-        .filter(|word| word.starts_with(|c: char| c.is_ascii_digit() || c == 'v'))
-        .unwrap_or_default()
-        .into()
-}
-
-/// Two TCP ports on loopback that were free a moment ago.
-fn free_ports() -> std::io::Result<[u16; 2]> {
-    // Both at a time, or they might be the same.
-    let (one, other) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-    Ok([one.local_addr()?.port(), other.local_addr()?.port()])
+/// The two words in `otelcol-contrib version 0.149.0`, or nothing. The first is the `service.name` of the collector's own
+/// telemetry.
+fn name_and_version(output: &str) -> (String, String) {
+    let found = output.lines().find_map(|line| line.split_once(" version "));
+    let Some((before, after)) = found else { return Default::default() };
+    let is_version = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit() || c == 'v');
+    match after.split(' ').next_back().filter(is_version) {
+        Some(version) => (before.split_whitespace().next_back().unwrap_or_default().into(), version.trim().into()),
+        None => Default::default(),
+    }
 }
 
 #[cfg(test)]
@@ -780,9 +809,14 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_says_its_version() {
-        assert_eq!(version("otelcol-contrib version 0.149.0\n"), "0.149.0");
-        assert_eq!(version("otelcol version v1.2.3-dev\n"), "v1.2.3-dev");
-        assert_eq!(version("flag provided but not defined\n"), "");
+    fn a_collector_says_its_name_and_version() {
+        let said = |output: &str| {
+            let (name, version) = name_and_version(output);
+            format!("{name} {version}")
+        };
+        assert_eq!(said("otelcol-contrib version 0.149.0\n"), "otelcol-contrib 0.149.0");
+        assert_eq!(said("2026 info\notelcol version v1.2.3-dev\n"), "otelcol v1.2.3-dev");
+        assert_eq!(said("flag provided but not defined\n"), " ");
+        assert_eq!(said("no such version is known\n"), " ");
     }
 }

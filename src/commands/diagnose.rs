@@ -329,6 +329,7 @@ fn add_components(contents: &mut Contents, settings: &Settings, state_dir: &Path
         runtime_dir: settings.runtime_dir.clone(),
         inspected: Rc::default(),
         layers: Rc::default(),
+        reader: Default::default(),
         children: Rc::new(RefCell::default()),
         takes_exports: false,
     };

@@ -7,7 +7,6 @@ use super::decisions::moment;
 use super::message::Message;
 use crate::observe::check;
 use crate::settings::CheckTarget;
-use crate::status;
 use otelet_core::decide::{AgentReport, CheckOutcome, Event};
 use otelet_wire::status::CheckStatus;
 
@@ -78,12 +77,8 @@ impl BuiltInChecks {
         let now = moment().wall;
         let since = |known: Option<(bool, SystemTime)>| known.map_or(now, |(_, since)| since);
         let collector = &report.collector;
-        let trouble = (!collector.healthy).then(|| {
-            collector
-                .trouble
-                .clone()
-                .unwrap_or_else(|| format!("collector is {}", status::collector_state(collector.state)))
-        });
+        // The status fills in the reason, which depends on the configs too.
+        let trouble = (!collector.healthy).then(String::new);
         let agent = check::built_in_status("otelet", "agent", self.agent_trouble(report), since(self.agent), now);
         let collector = check::built_in_status("collector", "collector", trouble, since(self.collector), now);
         [agent, collector].into_iter().chain(report.checks.iter().cloned().map(check::status_of)).collect()

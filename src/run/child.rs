@@ -1,7 +1,8 @@
 //! The child: validates configs, starts and probes the collector, and reports its end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,6 +38,10 @@ pub(super) struct Child {
     kept_layers: Layers,
     /// Watches these files.
     watch: Option<Task<()>>,
+    /// The address of the collector's own metrics that was logged last.
+    reader: Rc<Cell<Option<SocketAddr>>>,
+    /// The `service.name` that the config of the last start gives to the collector's own telemetry.
+    service_name: Option<String>,
     /// The binary that was asked last.
     pub(super) binary: Option<Binary>,
     /// The output of its `components`.
@@ -71,6 +76,8 @@ impl Child {
             questions: None,
             asked_components: None,
             inspected: Rc::default(),
+            reader: Rc::default(),
+            service_name: None,
             kept_layers: layers.clone(),
             layers: Rc::new(RefCell::new(layers)),
             watch: None,
@@ -100,6 +107,7 @@ impl Child {
             runtime_dir: context.runtime_dir.clone(),
             inspected: self.inspected.clone(),
             layers: self.layers.clone(),
+            reader: self.reader.clone(),
             children: context.children.clone(),
             takes_exports: settings.export.to == Some(ExportTo::Collector),
         }
@@ -298,6 +306,11 @@ impl Child {
         // One that cannot be asked runs without any addition: it might refuse it.
         let capabilities = known.unwrap_or_default();
         let running = launcher.spawn(hash, without_engine, without_additions, capabilities, moment().now)?;
+        self.service_name = self
+            .inspected
+            .borrow()
+            .as_ref()
+            .and_then(|(of, inspected)| inspected.service_name.clone().filter(|_| *of == hash));
         let (child, intake) = (running.child.clone(), running.intake);
         self.collector = Some(Collector {
             pid: child.pid,
@@ -374,6 +387,12 @@ impl Child {
 
     pub(super) fn pid(&self) -> Option<u32> {
         self.collector.as_ref().map(|collector| collector.pid)
+    }
+
+    /// The name that the collector gives to its own telemetry, or nothing: by its config, else its own.
+    pub(super) fn name(&self) -> &str {
+        let own = self.binary.as_ref().map(|binary| binary.name.as_str());
+        self.service_name.as_deref().or(own).unwrap_or_default()
     }
 
     /// The version of the collector that runs, else of the one that would; or nothing.

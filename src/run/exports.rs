@@ -100,12 +100,14 @@ impl Exports {
                 ExportMetrics::None => false,
             };
             buffer.keep_points(snapshot.at, snapshot.points.iter().filter(exported));
+            complain(&mut buffer);
         }
     }
 
     pub(super) fn keep_record(&self, context: &Context, record: &EventRecord) {
         if let Some(mut buffer) = self.buffer() {
             buffer.keep_record(otlp::record(record, |text| context.redactor.line(text), moment().wall));
+            complain(&mut buffer);
         }
     }
 
@@ -142,6 +144,12 @@ impl Exports {
     /// The buffer, if anything is exported. The lock is held for a moment only.
     fn buffer(&self) -> Option<MutexGuard<'_, Buffer>> {
         Some(self.buffer.as_ref()?.lock().expect("no panic while it is held"))
+    }
+}
+
+fn complain(buffer: &mut Buffer) {
+    if let Some(complaint) = buffer.complaint(moment().now) {
+        log::warn!("{complaint}");
     }
 }
 

@@ -519,6 +519,7 @@ impl Runner {
             sample: &self.observations.sample,
             host: &identity.host,
             attributes: &context.settings.attributes,
+            collector_name: self.child.name(),
             collector_version: self.child.version(),
             answer: self.tellers.answers.answer.clone(),
             checks: self.observations.built_in.statuses(report),

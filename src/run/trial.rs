@@ -69,6 +69,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         state: AgentState::Validating,
         source: Some(source.describe()),
         collector_path: settings.collector.path.display().to_string(),
+        collector_name: "",
         collector_version: "",
         effective_path: None,
         losses: Losses::default(),
@@ -114,6 +115,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         runtime_dir: workspace.0.clone(),
         inspected: Rc::default(),
         layers: Rc::default(),
+        reader: Default::default(),
         children: Rc::new(RefCell::default()),
         takes_exports: settings.export.to == Some(crate::settings::ExportTo::Collector),
     };

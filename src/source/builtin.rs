@@ -1,5 +1,6 @@
 //! The config that is built into the agent. A fresh install without a server runs it.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Offer;
@@ -35,7 +36,7 @@ impl BuiltIn {
         if self.read.swap(true, Ordering::SeqCst) && conditional {
             return Offer::Unchanged;
         }
-        Offer::of(self.body.into())
+        Offer::of(on_this_loopback(self.body, |ip| UdpSocket::bind((ip, 0)).is_ok()).into())
     }
 
     /// The location as logs and the status show it.
@@ -44,9 +45,30 @@ impl BuiltIn {
     }
 }
 
+/// The config with its listeners on ::1, if this host has that loopback alone.
+fn on_this_loopback(body: &str, has: impl Fn(IpAddr) -> bool) -> String {
+    match has(Ipv4Addr::LOCALHOST.into()) || !has(Ipv6Addr::LOCALHOST.into()) {
+        true => body.to_owned(),
+        false => body
+            .replace("endpoint: 127.0.0.1:4317", "endpoint: '[::1]:4317'")
+            .replace("endpoint: 127.0.0.1:4318", "endpoint: '[::1]:4318'")
+            .replace("http://127.0.0.1:", "http://[::1]:"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_without_ipv4_gets_listeners_on_its_other_loopback() {
+        let body = crate::os::BUILT_IN;
+        let on = |v4: bool, v6: bool| on_this_loopback(body, |ip| if ip.is_ipv4() { v4 } else { v6 });
+        assert_eq!((on(true, true).as_str(), on(true, false).as_str(), on(false, false).as_str()), (body, body, body));
+        let moved = on(false, true);
+        assert!(!moved.contains("127.0.0.1:") && moved.contains("[::1]:4317"), "{moved}");
+        otelet_config::inspect(moved.as_bytes()).unwrap();
+    }
 
     #[test]
     fn the_built_in_config_is_offered_once_and_passes_inspection() {

@@ -31,6 +31,7 @@ pub struct Facts<'a> {
     pub sample: &'a Sample,
     pub host: &'a HostIdentity,
     pub attributes: &'a [(String, String)],
+    pub collector_name: &'a str,
     pub collector_version: &'a str,
     pub answer: Option<Answer>,
     pub checks: Vec<CheckStatus>,
@@ -51,7 +52,7 @@ pub fn compute(report: &AgentReport, facts: Facts<'_>, at: Moment) -> Status {
     };
     let hex = |hash: Option<ConfigHash>| hash.map(|hash| hash.hex());
     let collector = &report.collector;
-    Status {
+    let mut status = Status {
         agent: AgentStatus {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -64,6 +65,7 @@ pub fn compute(report: &AgentReport, facts: Facts<'_>, at: Moment) -> Status {
         },
         collector: CollectorStatus {
             path: facts.collector_path,
+            name: facts.collector_name.into(),
             version: facts.collector_version.into(),
             state: collector_state(collector.state),
             pid: collector.pid,
@@ -163,7 +165,13 @@ pub fn compute(report: &AgentReport, facts: Facts<'_>, at: Moment) -> Status {
         alerts: report.alerts.alerts.iter().map(alerts::status_of).collect(),
         webhook: alerts::webhook_status(&report.alerts.messages),
         docker: facts.docker,
+    };
+    let why = status.why_unhealthy();
+    let built_in = status.checks.iter_mut().find(|check| check.kind == "collector");
+    if let (Some(check), Some(why)) = (built_in, why) {
+        check.message = why;
     }
+    status
 }
 
 /// Takes secrets out of what others have said: a collector may quote its own environment.

@@ -28,6 +28,9 @@ pub struct Binary {
     /// The program that ran where `collector.path` is a script, with its stamp.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behind: Option<(PathBuf, String)>,
+    /// The name that it gives to itself, such as `otelcol-contrib`, whatever its file is called; empty if it prints none.
+    #[serde(default)]
+    pub name: String,
     /// The version that it prints, such as `0.149.0`; empty if it prints none.
     pub version: String,
     /// Its extensions and receivers that the agent uses.

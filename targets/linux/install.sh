@@ -115,7 +115,15 @@ put() {
     chmod "$2" "$root$3.otelet-new"
     sync "$root$3.otelet-new" 2>/dev/null || sync
     mv "$root$3.otelet-new" "$root$3"
+    relabel "$3"
     changed=yes
+}
+
+# relabel PATH: gives a file the label of its place, where SELinux is there. systemd starts no program with another one.
+relabel() {
+    if [ -z "$root" ] && have restorecon; then
+        restorecon "$1" 2>/dev/null || true
+    fi
 }
 
 # keep_previous PATH: copies the file once. The first copy is the one from before the upgrade.
@@ -321,6 +329,7 @@ take_back() {
     (cd "$backup/tree" && find . -type f) | sed 's/^\.//' | while IFS= read -r path; do
         cp -p "$backup/tree$path" "$root$path.otelet-new"
         mv "$root$path.otelet-new" "$root$path"
+        relabel "$path"
     done
     if [ -f "$backup/new" ]; then
         while IFS= read -r path; do rm -f "$root$path"; done <"$backup/new"

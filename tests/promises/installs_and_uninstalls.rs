@@ -272,3 +272,30 @@ fn a_wrong_argument_is_named() {
         assert!(stderr(&output).contains(problem), "{}", stderr(&output));
     }
 }
+
+#[test]
+fn the_rpm_labels_its_files_before_the_service_starts() {
+    let dir = std::env::temp_dir().join(format!("otelet-labels-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    for name in ["restorecon", "systemctl"] {
+        fs::write(dir.join(name), format!("#!/bin/sh\necho {name} \"$@\" >>{}\n", dir.join("calls").display()))
+            .unwrap();
+        fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let post = |path: &str| {
+        let ran = Command::new("/bin/sh").arg(Path::new(TARGETS).join("rpm/post")).arg("1").env("PATH", path).output();
+        assert!(ran.as_ref().unwrap().status.success(), "{ran:?}");
+    };
+    post(&dir.display().to_string());
+
+    let calls = fs::read_to_string(dir.join("calls")).unwrap();
+    let first = calls.lines().next().unwrap();
+    assert!(first.starts_with("restorecon ") && first.contains(" /usr/bin/otelet "), "{calls}");
+    assert!(calls.contains("systemctl enable otelet.service"), "{calls}");
+
+    // Without SELinux there is no such program.
+    fs::remove_file(dir.join("restorecon")).unwrap();
+    post(&dir.display().to_string());
+    fs::remove_dir_all(&dir).unwrap();
+}

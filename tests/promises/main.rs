@@ -12,6 +12,8 @@ mod documents_every_flag;
 mod explains_bad_settings;
 #[cfg(unix)]
 mod explains_tls;
+#[cfg(unix)]
+mod exports_from_crowded_hosts;
 mod exports_once;
 mod exports_through_a_real_collector;
 mod exports_to_the_collector;
@@ -58,6 +60,8 @@ mod runs_in_docker;
 #[cfg(unix)]
 mod runs_in_kubernetes;
 mod runs_its_checks;
+#[cfg(unix)]
+mod runs_on_a_minimal_host;
 #[cfg(unix)]
 mod runs_on_arm64;
 mod runs_the_newest_good_config;

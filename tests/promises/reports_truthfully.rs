@@ -1,10 +1,13 @@
 //! With `report.url` set, the agent reports its true state to a server: soon after each change, otherwise now and then,
 //! without secrets.
 
+#[cfg(unix)]
+use otelet_wire::status::RemoteConfigStatus;
 use serde_json::Value;
 
-use super::host::{Host, config, hash, scripted};
+use super::host::{Host, config, hash, scripted, short};
 use super::server::{Answer, Server};
+use super::shows_its_status::healthy;
 
 /// A host that reports to a second server.
 fn host_with_reports() -> (Host, Server) {
@@ -115,4 +118,103 @@ fn refused_reports_are_counted_and_logged_once() {
     assert!(status.reports.last_error.unwrap().contains("answered 401; check report.url and report.headers"));
     agent.logs("report not taken: ");
     assert_eq!(agent.logged("report not taken: "), 1);
+}
+
+#[test]
+fn a_probe_is_told_which_program_is_missing_for_which_config() {
+    let host = Host::new();
+    host.set("collector.path", &host.path("nowhere").display().to_string());
+    let first = config("first");
+    host.server.offer(&*first);
+    let agent = host.agent().start();
+    agent.failed(&first);
+
+    let (_, said) = healthy(&host);
+
+    let begin = format!("collector is idle: config {} cannot be tried: ", short(&first));
+    assert!(said.starts_with(&begin) && said.contains("nowhere: no such file; set collector.path"), "{said}");
+    let check = agent.status(&host).checks.into_iter().find(|check| check.name == "collector").unwrap();
+    assert!(check.message.starts_with("config ") && check.message.contains("no such file"), "{}", check.message);
+}
+
+#[test]
+fn a_probe_is_told_that_a_refused_config_is_the_only_one() {
+    let host = Host::new();
+    let bad = scripted("bad", &["refuse unknown exporter smoke"]);
+    host.server.offer(&*bad);
+    let agent = host.agent().start();
+    agent.failed(&bad);
+
+    let (_, said) = healthy(&host);
+
+    let words = "was refused and there is no other one: unknown exporter smoke";
+    assert_eq!(said, format!("collector is idle: config {} {words}\n", short(&bad)));
+}
+
+#[test]
+fn a_probe_is_told_the_last_exit_while_the_collector_is_started_again_and_again() {
+    let host = Host::new();
+    host.server.offer(scripted("dies", &["never-ready", "exit 3 after 50ms", "error the exporter gave up"]));
+    let agent = host.agent().start();
+
+    agent.wait_status("a restart", |status| status.collector.restarts > 1);
+    let said = host.wait("a complaint with the last exit", || {
+        let (_, said) = healthy(&host);
+        said.contains("last exit").then_some(said)
+    });
+
+    assert!(said.contains("; last exit: code 3: the exporter gave up") && !said.contains("no config"), "{said}");
+}
+
+#[test]
+fn the_name_is_that_of_the_collectors_own_telemetry_and_not_of_its_file() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("good"));
+    let name = |agent: &super::host::Agent| agent.status(&host).collector.name;
+    assert_eq!(name(&agent), "fake-collector", "as it prints it");
+
+    let own = config("own").replace("  pipelines:", "  telemetry: {resource: {service.name: plant-7}}\n  pipelines:");
+    host.server.offer(&*own);
+    agent.applied(&own);
+    assert_eq!(name(&agent), "plant-7");
+}
+
+#[test]
+fn a_refusal_beside_a_first_config_on_probation_says_what_runs() {
+    let host = Host::new();
+    host.set("collector.probation", "1h");
+    let first = config("first");
+    host.server.offer(&*first);
+    let agent = host.agent().start();
+    host.runs("first");
+    let bad = scripted("bad", &["refuse unknown exporter smoke"]);
+
+    host.server.offer(&*bad);
+
+    let line = agent.logs("unknown exporter smoke; ");
+    assert!(line.contains(&format!("; staying on {}", short(&first))), "{line}");
+    assert_eq!(agent.logged("waiting for another one"), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_first_config_that_failed_and_works_now_is_on_probation_and_not_failed() {
+    let host = Host::new();
+    host.set("collector.probation", "2s");
+    let engine = host.path("late.sock");
+    let first = format!(
+        "# first\nreceivers: {{docker_stats: {{endpoint: \"unix://{}\"}}}}\nexporters: {{debug: {{}}}}\n\
+         service: {{pipelines: {{metrics: {{receivers: [docker_stats], exporters: [debug]}}}}}}\n",
+        engine.display()
+    );
+    host.server.offer(&*first);
+    let agent = host.agent().start();
+    let message = agent.failed(&first);
+    assert!(message.contains("failed to start \"docker_stats\" receiver"), "{message}");
+
+    let _engine = std::os::unix::net::UnixListener::bind(&engine).unwrap();
+
+    let works = agent.wait_status("a healthy collector", |status| status.collector.healthy);
+    assert_ne!(works.config.remote_config_status, RemoteConfigStatus::Failed, "{}", works.config.message);
+    agent.applied(&first);
 }

@@ -62,6 +62,21 @@ told() {
 installs() { sh /opt/bundle/install.sh && sh /opt/bundle/install.sh; }
 uninstalls() { sh /opt/bundle/uninstall.sh --purge && ! grep otelet /etc/passwd /etc/group && [ ! -e /usr/local/bin/otelet ]; }
 runs_a_script() { start --collector-path=/opt/scripted && told && kill $agent && wait $agent; }
+limits() {
+    unit=/sys/fs/cgroup/unit
+    mount -t cgroup2 none /sys/fs/cgroup && echo +memory >/sys/fs/cgroup/cgroup.subtree_control && mkdir $unit || return 1
+    # As a service manager starts it: alone in a cgroup of its own.
+    sh -c "echo \$\$ >$unit/cgroup.procs; exec /usr/local/bin/otelet run --collector-probation=2s --collector-path=/opt/greedy \
+        --collector-memory-limit=16MiB" &
+    agent=$!
+    until settled >/dev/null 2>&1; do [ -d /proc/$agent ] || return 1; sleep 1; done
+    echo "LIMIT $(cat $unit/otelet-collector/memory.max)"
+    echo "AGENT-IN $(cat /proc/$agent/cgroup)"
+    echo "COLLECTOR-IN $(cat /proc/$(head -n 1 $unit/otelet-collector/cgroup.procs)/cgroup)"
+    until grep -q 'oom_kill [1-9]' $unit/otelet-collector/memory.events; do [ -d /proc/$agent ] || return 1; sleep 1; done
+    until otelet status --json | grep -q '"restarts": [1-9]'; do [ -d /proc/$agent ] || return 1; sleep 1; done
+    told && kill $agent && wait $agent
+}
 runs() { start && told && kill $agent && wait $agent; }
 changes() {
     start && echo "CHANGES" && cp "/opt/$1" /etc/otelet/new && mv /etc/otelet/new /etc/otelet/site.yaml && sleep 1000
@@ -75,6 +90,16 @@ case $1 in
 components) echo 'extensions: []' ;;
 validate) ;;
 *) trap 'exit 0' TERM; while :; do sleep 1; done ;;
+esac
+";
+
+/// The same, and it takes all the memory that it gets once its config has survived its probation.
+const GREEDY: &str = "#!/bin/sh
+case $1 in
+--version) echo 'scripted version 1' ;;
+components) echo 'extensions: []' ;;
+validate) ;;
+*) sleep 6; exec tail /dev/zero ;;
 esac
 ";
 
@@ -258,6 +283,7 @@ impl Machine {
         put("init", INIT);
         put("tasks", TASKS);
         put("opt/scripted", SCRIPTED);
+        put("opt/greedy", GREEDY);
         put("etc/passwd", "root:x:0:0::/:/bin/sh\n");
         // The Collector listens on localhost with its own metrics.
         put("etc/hosts", "127.0.0.1 localhost\n");
@@ -384,6 +410,23 @@ fn a_box_of_64_mib_installs_a_bundle_without_a_network_and_runs_the_agent() {
     assert!(agent < 4_096, "{agent} KiB");
 
     machine.does("uninstalls");
+}
+
+#[test]
+#[ignore = "needs qemu-system-aarch64: cargo xtask check --real"]
+fn the_kernel_enforces_the_memory_limit_of_the_collector_below_the_agents_own_cgroup() {
+    let Some(mut machine) = Machine::new("limit", WITH_COLLECTOR) else { return };
+    machine.does("installs");
+
+    let console = machine.does("limits");
+
+    assert!(console.contains("LIMIT 16777216\n"), "{console}");
+    assert!(console.contains("AGENT-IN 0::/unit/otelet-agent\n"), "{console}");
+    assert!(console.contains("COLLECTOR-IN 0::/unit/otelet-collector\n"), "{console}");
+    assert!(!console.contains("is advised"), "{console}");
+    let status = status(&console);
+    assert_eq!(status["collector"]["last_exit"]["how"], "signal 9 (SIGKILL)", "{status}");
+    assert!(status["collector"]["restarts"].as_u64() >= Some(1), "{status}");
 }
 
 #[test]

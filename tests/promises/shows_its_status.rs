@@ -72,7 +72,7 @@ fn the_status_as_json_for_scripts() {
 }
 
 /// The exit status and the output of `otelet status --healthy`.
-fn healthy(host: &Host) -> (i32, String) {
+pub fn healthy(host: &Host) -> (i32, String) {
     let output = host.otelet(&["status", "--healthy"]);
     (output.status.code().unwrap(), stdout(&output) + &stderr(&output))
 }

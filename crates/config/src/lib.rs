@@ -29,7 +29,8 @@ pub use alike::alike;
 pub use hash::hash;
 pub use inspect::inspect;
 pub use overlay::{
-    COMPONENTS_PROBE, Capabilities, Intake, Overlay, PROBE_CONFIG, Witness, capabilities, overlay, quoted, valid_values,
+    COMPONENTS_PROBE, Capabilities, Intake, Loopback, Overlay, PROBE_CONFIG, Witness, capabilities, overlay, quoted,
+    valid_values,
 };
 pub use refusal::{BODY_LIMIT, Refusal};
 pub use scan::{DEPTH_LIMIT, DIRECTIVE_LIMIT, EXPANDED_LIMIT, NODE_LIMIT, SCALAR_LIMIT};

@@ -1,6 +1,6 @@
 //! The second `--config`, with the agent's additions to a body, and the way to see the collector's health. Pure.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,31 @@ pub struct Intake {
     pub metrics: Option<SocketAddr>,
     /// The address of an OTLP receiver for log records.
     pub logs: Option<SocketAddr>,
+}
+
+/// The loopback of this host, for the listeners that the agent adds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loopback {
+    /// 127.0.0.1, or ::1 on a host without IPv4.
+    pub ip: IpAddr,
+    /// Two ports that are free there: for a `health_check`, and for an OTLP receiver.
+    pub ports: [u16; 2],
+    /// The address for the collector's own metrics, where its default `localhost:8888` does not work.
+    pub metrics: Option<SocketAddr>,
+}
+
+impl From<[u16; 2]> for Loopback {
+    /// 127.0.0.1 with these ports, where the collector's defaults work.
+    fn from(ports: [u16; 2]) -> Self {
+        Self { ip: Ipv4Addr::LOCALHOST.into(), ports, metrics: None }
+    }
+}
+
+impl Loopback {
+    /// A listener on all addresses or on `localhost` is looked for at 127.0.0.1, which this host may not have.
+    fn reach(&self, ip: IpAddr) -> IpAddr {
+        if ip == Ipv4Addr::LOCALHOST { self.ip } else { ip }
+    }
 }
 
 /// The evidence for the health of a collector.
@@ -116,20 +141,27 @@ pub fn valid_values<'a>(stderr: &'a str, section: &str) -> impl Iterator<Item = 
 /// that of a new one on the second loopback port. The new one is added to the receivers of the first pipeline, which
 /// are repeated like the extensions. A caller with nothing to export clears `capabilities.otlp`.
 ///
+/// Where `localhost:8888` does not work on this host and the body leaves the collector's own metrics alone, their reader
+/// gets the address of [`Loopback::metrics`].
+///
 /// To leave receivers out of a pipeline ([`Inspection::without_engine`]), the overlay sets the list of the others.
 pub fn overlay(
     inspected: &Inspection,
     capabilities: Capabilities,
-    [free_port, otlp_port]: [u16; 2],
+    loopback: impl Into<Loopback>,
     identity: &[(String, String)],
 ) -> Overlay {
+    let loopback = loopback.into();
+    let Loopback { ip, ports: [free_port, otlp_port], metrics: reader } = loopback;
     let addable = inspected.extensions_readable;
     let mut added = None;
     let witness = if let Some(Endpoint { host, port, path }) = inspected.health_check.clone() {
+        let host = host.parse().map_or(host, |ip| loopback.reach(ip).to_string());
         Witness::HealthCheck { host, port, path }
     } else if addable && capabilities.health_check {
-        added = Some((HEALTH_CHECK, format!("{{endpoint: {}}}", quoted(&format!("127.0.0.1:{free_port}"), true))));
-        Witness::HealthCheck { host: "127.0.0.1".to_owned(), port: free_port, path: "/".to_owned() }
+        let endpoint = SocketAddr::new(ip, free_port).to_string();
+        added = Some((HEALTH_CHECK, format!("{{endpoint: {}}}", quoted(&endpoint, true))));
+        Witness::HealthCheck { host: ip.to_string(), port: free_port, path: "/".to_owned() }
     } else if inspected.has_sd_notify {
         Witness::SdNotify
     } else if addable && capabilities.sd_notify {
@@ -150,15 +182,25 @@ pub fn overlay(
     let attributes = identity.iter().filter(|(name, _)| !name.is_empty() && !name.contains("::"));
     let attributes: String =
         attributes.map(|(name, value)| format!("      {}: {}\n", quoted(name, false), quoted(value, true))).collect();
+    let mut telemetry = String::new();
     if !inspected.has_telemetry_resource && !attributes.is_empty() {
-        service += &format!("  telemetry:\n    resource:\n{attributes}");
+        telemetry += &format!("    resource:\n{attributes}");
     }
-    let added = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), otlp_port);
+    if let Some(address) = reader.filter(|_| inspected.default_metrics_reader) {
+        telemetry += &metrics_reader(address);
+    }
+    if !telemetry.is_empty() {
+        service += &format!("  telemetry:\n{telemetry}");
+    }
+    let added = SocketAddr::new(ip, otlp_port);
     let mut pipelines = inspected.rewired.clone();
     let mut gets_receiver = false;
     let mut way_in = |way: &SignalPath| {
         let pipeline = way.pipeline.as_ref().filter(|_| capabilities.otlp && way.receiver.is_none());
-        let Some(pipeline) = pipeline else { return way.receiver.filter(|_| capabilities.otlp) };
+        let Some(pipeline) = pipeline else {
+            let receiver = way.receiver.filter(|_| capabilities.otlp);
+            return receiver.map(|at| SocketAddr::new(loopback.reach(at.ip()), at.port()));
+        };
         let listed = pipeline.receivers.iter().filter(|id| *id != RECEIVER).cloned();
         let receivers = listed.chain([RECEIVER.to_owned()]).collect();
         pipelines.retain(|rewired| rewired.id != pipeline.id);
@@ -181,6 +223,17 @@ pub fn overlay(
         text += &format!("service:\n{service}");
     }
     Overlay { text, witness, intake }
+}
+
+/// The reader that the collector makes by itself, at another address. With these options its metrics have the names and
+/// labels of the default reader (compared with 0.149.0).
+fn metrics_reader(address: SocketAddr) -> String {
+    let (host, port) = (address.ip(), address.port());
+    format!(
+        "    metrics:\n      readers:\n        - pull:\n            exporter:\n              prometheus:\n                \
+         host: \"{host}\"\n                port: {port}\n                without_scope_info: true\n                \
+         without_type_suffix: true\n                without_units: true\n"
+    )
 }
 
 /// A string as YAML in double quotes, which the collector reads back as the same string.
@@ -303,6 +356,74 @@ mod tests {
         );
         let own = Inspection { has_telemetry_resource: true, ..inspected(&[]) };
         assert_eq!(overlay(&own, NONE, [1, 2], &identity).text, "");
+    }
+
+    #[test]
+    fn a_host_without_ipv4_gets_its_listeners_on_its_other_loopback() {
+        let v6 = Loopback { ip: "::1".parse().unwrap(), ports: [4711, 4712], metrics: None };
+        let all = Capabilities { otlp: true, ..BOTH };
+        let body = piped("{a: }", "{metrics: {receivers: [a]}}");
+        let made = overlay(&check(&body).unwrap(), all, v6, &[]);
+        assert!(made.text.contains("health_check/otelet: {endpoint: \"[::1]:4711\"}"), "{}", made.text);
+        assert!(made.text.contains("http: {endpoint: \"[::1]:4712\"}"), "{}", made.text);
+        assert_eq!(made.intake.metrics, address("[::1]:4712"));
+        let witness = |port| Witness::HealthCheck { host: "::1".into(), port, path: "/".into() };
+        assert_eq!(made.witness, witness(4711));
+
+        // Listeners of the body on all addresses or on `localhost`; others stay.
+        for (endpoint, host) in [("0.0.0.0:13133", "::1"), ("localhost:13133", "::1"), ("10.0.0.1:13133", "10.0.0.1")] {
+            let body = format!(
+                "extensions: {{health_check: {{endpoint: '{endpoint}'}}}}\nreceivers: {{otlp: {{protocols: {{http: \
+                 {{endpoint: '{endpoint}'}}}}}}}}\n\
+                 service: {{extensions: [health_check], pipelines: {{metrics: {{receivers: [otlp]}}}}}}\n"
+            );
+            let made = overlay(&check(&body).unwrap(), all, v6, &[]);
+            let Witness::HealthCheck { host: asked, .. } = made.witness else { panic!("{:?}", made.witness) };
+            assert_eq!((&*asked, made.intake.metrics.unwrap().ip().to_string().as_str()), (host, host), "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn the_collectors_own_metrics_get_an_address_where_the_body_leaves_them_alone() {
+        let at = |address: &str| Loopback { metrics: Some(address.parse().unwrap()), ..Loopback::from([1, 2]) };
+        let with = |telemetry: &str, loopback: Loopback| {
+            let pipelines = "pipelines: {metrics: {receivers: [a]}}";
+            overlay(&check(&format!("service: {{{telemetry} {pipelines}}}")).unwrap(), NONE, loopback, &[]).text
+        };
+        for left_alone in [
+            "",
+            "telemetry: ,",
+            "telemetry: {logs: {level: debug}},",
+            "telemetry: {metrics: },",
+            "telemetry: {metrics: {level: detailed}},",
+        ] {
+            let text = with(left_alone, at("127.0.0.1:8888"));
+            assert!(text.starts_with("service:\n  telemetry:\n    metrics:\n      readers:\n"), "{left_alone}: {text}");
+            assert!(text.contains("host: \"127.0.0.1\"\n                port: 8888\n"), "{text}");
+            assert_eq!(with(left_alone, Loopback::from([1, 2])), "", "where the default works");
+        }
+        assert!(with("", at("[::1]:9")).contains("host: \"::1\"\n                port: 9\n"));
+        for own in [
+            "telemetry: {metrics: {level: none}},",
+            "telemetry: {metrics: {level: '${env:LEVEL}'}},",
+            "telemetry: {metrics: {readers: []}},",
+            "telemetry: {metrics: {readers: }},",
+            "telemetry: {metrics: {address: 'localhost:8888'}},",
+            "telemetry: {metrics: {<<: {readers: []}}},",
+            "telemetry: {'metrics::readers': []},",
+            "telemetry: '${file:telemetry.yaml}',",
+            "telemetry: {metrics: '${file:metrics.yaml}'},",
+        ] {
+            assert_eq!(with(own, at("127.0.0.1:8888")), "", "{own}");
+        }
+        let identity = pairs(&[("a", "b")]);
+        let body = "service: {pipelines: {metrics: {receivers: [a]}}}";
+        let text = overlay(&check(body).unwrap(), NONE, at("127.0.0.1:8888"), &identity).text;
+        assert_eq!(text.matches("  telemetry:\n").count(), 1, "{text}");
+        let read: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+        assert_eq!(read["service"]["telemetry"]["resource"]["a"], "b");
+        let prometheus = &read["service"]["telemetry"]["metrics"]["readers"][0]["pull"]["exporter"]["prometheus"];
+        assert_eq!((&prometheus["port"], &prometheus["without_units"]), (&8888.into(), &true.into()));
     }
 
     const OTLP: Capabilities = Capabilities { health_check: false, sd_notify: false, otlp: true, more: false };

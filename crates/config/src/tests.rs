@@ -59,6 +59,8 @@ fn the_values_for_the_overlay_are_read_from_a_good_body() {
         health_check: Some(Endpoint { host, port: 13133, path }),
         has_sd_notify: false,
         has_telemetry_resource: false,
+        service_name: None,
+        default_metrics_reader: false,
         metrics: SignalPath::default(),
         logs: SignalPath::default(),
         engine: Vec::new(),
@@ -223,6 +225,29 @@ fn a_health_check_is_probed_where_it_can_be_read() {
     let two = with("  health_check: {", "  health_check/b: {endpoint: ':9'}\n  health_check: {");
     let two = two.replace("[health_check,", "[health_check/b, health_check,");
     assert_eq!(check(&two).unwrap().health_check.unwrap().port, 9);
+}
+
+#[test]
+fn the_name_of_the_collectors_own_telemetry_is_read() {
+    let name = |telemetry: &str| {
+        let body = format!("service:\n  telemetry: {telemetry}\n  pipelines: {{metrics: {{receivers: [a]}}}}\n");
+        check(&body).unwrap().service_name
+    };
+    assert_eq!(name("{resource: {service.name: edge-7, other: x}}").as_deref(), Some("edge-7"));
+    assert_eq!(name("{resource: {'service.name': \"edge 7\"}}").as_deref(), Some("edge 7"));
+    for unknown in [
+        "{}",
+        "{resource: }",
+        "{resource: {other: x}}",
+        "{resource: {service.name: }}",
+        "{resource: {service.name: ''}}",
+        "{resource: {service.name: {a: b}}}",
+        "{resource: {service.name: '${env:NAME}'}}",
+        "{resource: '${file:resource.yaml}'}",
+        "{resource: [service.name]}",
+    ] {
+        assert_eq!(name(unknown), None, "{unknown}");
+    }
 }
 
 #[test]

@@ -39,6 +39,11 @@ pub struct Inspection {
     pub has_sd_notify: bool,
     /// Whether the body has its own `service.telemetry.resource`. An expansion around it counts as one.
     pub has_telemetry_resource: bool,
+    /// The `service.name` that the body gives to the collector's own telemetry, if it is plain text.
+    pub service_name: Option<String>,
+    /// Whether the body leaves the readers of the collector's own metrics to the collector, which then listens on
+    /// `localhost:8888`.
+    pub default_metrics_reader: bool,
     /// How the agent's metrics can get in.
     pub metrics: SignalPath,
     /// How the agent's log records can get in.
@@ -113,6 +118,11 @@ enum Place {
     Enabled,
     Telemetry,
     Resource,
+    ServiceName,
+    Metrics,
+    MetricsLevel,
+    /// `readers` of the metrics, or the `address` of older collectors.
+    MetricsReader,
     Extensions,
     HealthCheck,
     CheckEndpoint,
@@ -164,6 +174,12 @@ pub(crate) struct Findings {
     scattered: bool,
     /// Whether there is such a key among the receivers.
     receivers_scattered: bool,
+    /// Whether there is such a key among the settings of the collector's own metrics.
+    metrics_scattered: bool,
+    /// The `service.name` of the collector's own telemetry.
+    service_name: Option<String>,
+    /// Whether the collector's own metrics are off, or may be.
+    metrics_off: bool,
     otlps: Vec<OtlpReceiver>,
     taps: Vec<SignalPipeline>,
 }
@@ -232,6 +248,12 @@ impl Findings {
         let has_telemetry_resource = !clear
             || !matches!(shape(Place::Telemetry), Absent | Null | Mapping)
             || !matches!(shape(Place::Resource), Absent | Null);
+        let default_metrics_reader = clear
+            && matches!(shape(Place::Telemetry), Absent | Null | Mapping)
+            && matches!(shape(Place::Metrics), Absent | Null | Mapping)
+            && shape(Place::MetricsReader) == Absent
+            && !self.metrics_scattered
+            && !self.metrics_off;
         let (metrics, logs) = (self.signal_path("metrics", clear), self.signal_path("logs", clear));
         let engine = self.engine(clear);
         let extensions = if extensions_readable { self.enabled } else { Vec::new() };
@@ -250,6 +272,8 @@ impl Findings {
             extensions,
             extensions_readable,
             has_telemetry_resource,
+            service_name: self.service_name.filter(|name| clear && !name.is_empty()),
+            default_metrics_reader,
         })
     }
 
@@ -390,6 +414,9 @@ impl Walk<'_> {
         }
         const SECTIONS: [&str; 6] = ["connectors", "exporters", "extensions", "processors", "receivers", "service"];
         self.found.has_sections |= self.place == Place::Root && SECTIONS.contains(&key);
+        if self.place == Place::Metrics && (key == "<<" || key.contains("::")) {
+            self.found.metrics_scattered = true;
+        }
         let place = match (self.place, key) {
             (Place::Root, "service") => Place::Service,
             (Place::Root, "extensions") => Place::Extensions,
@@ -398,6 +425,10 @@ impl Walk<'_> {
             (Place::Service, "extensions") => Place::Enabled,
             (Place::Service, "telemetry") => Place::Telemetry,
             (Place::Telemetry, "resource") => Place::Resource,
+            (Place::Resource, "service.name") => Place::ServiceName,
+            (Place::Telemetry, "metrics") => Place::Metrics,
+            (Place::Metrics, "level") => Place::MetricsLevel,
+            (Place::Metrics, "readers" | "address") => Place::MetricsReader,
             (Place::Extensions, id) if kind(id) == "health_check" => {
                 if self.found.checks.len() == CHECK_LIMIT {
                     return None;
@@ -492,6 +523,10 @@ impl Walk<'_> {
             }
             Place::OtlpReceiver | Place::Protocols | Place::Http => self.otlp().plain = false,
             Place::HttpEndpoint => self.otlp().endpoint = plain,
+            Place::ServiceName => self.found.service_name = plain,
+            Place::MetricsLevel => {
+                self.found.metrics_off = plain.is_none_or(|level| level.eq_ignore_ascii_case("none"))
+            }
             _ => {}
         }
         self.saw(if text.is_some_and(|text| text.contains("${")) { Shape::Expansion } else { Shape::Other });
@@ -517,7 +552,9 @@ impl<'de> Visitor<'de> for Walk<'_> {
         match self.place {
             Place::Name => return Err(A::Error::custom("a mapping where a name is expected")),
             Place::Enabled
-            | Place::Resource
+            | Place::ServiceName
+            | Place::MetricsLevel
+            | Place::MetricsReader
             | Place::CheckEndpoint
             | Place::CheckPath
             | Place::HttpEndpoint

@@ -66,6 +66,8 @@ pub struct AgentStatus {
 #[allow(missing_docs, reason = "the names are the documentation: docs/status.md has a line for each")]
 pub struct CollectorStatus {
     pub path: String,
+    #[serde(default)]
+    pub name: String,
     pub version: String,
     pub state: CollectorState,
     pub pid: Option<u32>,
@@ -263,16 +265,52 @@ impl Status {
 
     /// Why this is not healthy, if it is not.
     pub fn complaint(&self) -> Option<String> {
+        self.why_unhealthy().map(|why| format!("collector is {}: {why}", self.collector.state))
+    }
+
+    /// The reason of [`complaint`](Self::complaint) alone. It follows from what runs and from what was offered, and has
+    /// no times in it: those would make it news at each look.
+    pub fn why_unhealthy(&self) -> Option<String> {
         let collector = &self.collector;
         if collector.healthy {
             return None;
         }
-        let idle = (collector.state == CollectorState::Idle).then_some("there is no config to run yet");
-        let why = collector.trouble.as_deref().or(idle);
-        Some(match why {
-            Some(why) => format!("collector is {}: {why}", collector.state),
-            None => format!("collector is {}", collector.state),
+        if let Some(trouble) = &collector.trouble {
+            return Some(trouble.clone());
+        }
+        let ending = matches!(self.agent.state, AgentState::Stopping | AgentState::Stopped);
+        let exit = collector.last_exit.as_ref().map(|exit| match exit.last_words.as_str() {
+            "" => format!("; last exit: {}", exit.how),
+            words => format!("; last exit: {}: {words}", exit.how),
+        });
+        let with_exit = |words: &str| format!("{words}{}", exit.unwrap_or_default());
+        Some(match collector.state {
+            CollectorState::Idle if ending => "the agent is ending".into(),
+            CollectorState::Idle => self.why_idle(),
+            CollectorState::Held => "it cannot be started".into(),
+            CollectorState::Waiting => with_exit("it will be started again"),
+            CollectorState::Starting => with_exit("it is being started"),
+            CollectorState::Up => with_exit("it was started and has given no sign of health yet"),
+            CollectorState::Stopping if ending => "the agent is ending".into(),
+            CollectorState::Stopping => "it was asked to stop, to be started anew".into(),
+            CollectorState::Unknown => "its state is known to a later version of otelet".into(),
         })
+    }
+
+    /// Why no collector runs although the agent does.
+    fn why_idle(&self) -> String {
+        let config = &self.config;
+        let offered = short(config.remote_hash.as_deref());
+        let refused = config.refused.iter().any(|it| it.barred && Some(&it.hash) == config.remote_hash.as_ref());
+        match config.remote_config_status {
+            RemoteConfigStatus::Unset | RemoteConfigStatus::Unknown => "there is no config to run yet".into(),
+            RemoteConfigStatus::Applying => format!("config {offered} is being checked"),
+            RemoteConfigStatus::Applied => format!("config {offered} will be started"),
+            RemoteConfigStatus::Failed if refused => {
+                format!("config {offered} was refused and there is no other one: {}", config.message)
+            }
+            RemoteConfigStatus::Failed => format!("config {offered} cannot be tried: {}", config.message),
+        }
     }
 
     /// One line for service managers.
@@ -448,4 +486,88 @@ pub struct PlainReport<'a> {
     #[serde(flatten)]
     pub status: &'a Status,
     pub effective_config: Option<&'a str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(state: CollectorState, offered: RemoteConfigStatus) -> Status {
+        let mut status = Status::default();
+        status.collector.state = state;
+        status.config.remote_config_status = offered;
+        if offered != RemoteConfigStatus::Unset {
+            status.config.remote_hash = Some("7f3a51c0aa".into());
+        }
+        if offered == RemoteConfigStatus::Failed {
+            status.config.message = "unknown type".into();
+        }
+        status
+    }
+
+    const STATES: [CollectorState; 6] = [
+        CollectorState::Idle,
+        CollectorState::Held,
+        CollectorState::Waiting,
+        CollectorState::Starting,
+        CollectorState::Up,
+        CollectorState::Stopping,
+    ];
+
+    /// Every pair of what runs and what was offered, with the words that a person, a probe and a server get.
+    #[test]
+    fn each_pair_of_what_runs_and_what_was_offered_has_its_words() {
+        use RemoteConfigStatus::{Applied, Applying, Failed, Unset};
+        let (waiting, starting, up, stopping) = (
+            "collector is waiting: it will be started again",
+            "collector is starting: it is being started",
+            "collector is up: it was started and has given no sign of health yet",
+            "collector is stopping: it was asked to stop, to be started anew",
+        );
+        for offered in [Unset, Applying, Applied, Failed] {
+            let idle = match offered {
+                Unset => "collector is idle: there is no config to run yet",
+                Applying => "collector is idle: config 7f3a51c0 is being checked",
+                Applied => "collector is idle: config 7f3a51c0 will be started",
+                _ => "collector is idle: config 7f3a51c0 cannot be tried: unknown type",
+            };
+            let words = [idle, "collector is held: it cannot be started", waiting, starting, up, stopping];
+            for (state, words) in STATES.into_iter().zip(words) {
+                let mut status = status(state, offered);
+                assert_eq!(status.complaint().as_deref(), Some(words), "{state} beside {offered}");
+
+                status.collector.last_exit =
+                    Some(ExitStatus { how: "code 1".into(), at: String::new(), last_words: "no such port".into() });
+                let said = status.complaint().unwrap();
+                let tells = [CollectorState::Waiting, CollectorState::Starting, CollectorState::Up].contains(&state);
+                assert_eq!(said == format!("{words}; last exit: code 1: no such port"), tells, "{said}");
+                assert!(tells || said == words, "{said}");
+
+                status.collector.trouble = Some("/opt/otelcol: no such file".into());
+                let said = status.complaint().unwrap();
+                assert_eq!(said, format!("collector is {state}: /opt/otelcol: no such file"));
+
+                status.collector.healthy = true;
+                assert_eq!(status.complaint(), None, "what is healthy has no complaint, whatever was offered");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_config_is_told_from_one_that_this_host_cannot_try() {
+        let mut status = status(CollectorState::Idle, RemoteConfigStatus::Failed);
+        status.config.refused = vec![RefusedStatus {
+            hash: "7f3a51c0aa".into(),
+            reason: "unknown type".into(),
+            at: String::new(),
+            times: 1,
+            barred: true,
+        }];
+        assert_eq!(
+            status.complaint().as_deref(),
+            Some("collector is idle: config 7f3a51c0 was refused and there is no other one: unknown type")
+        );
+        status.agent.state = AgentState::Stopping;
+        assert_eq!(status.complaint().as_deref(), Some("collector is idle: the agent is ending"));
+    }
 }

@@ -74,6 +74,12 @@ pub(super) fn of(reading: &Reading, utilization: Option<&Utilization>, wall: Sys
     for interface in &reading.interfaces {
         of_interface(interface, boot, out);
     }
+    let LeftOut { interfaces, file_systems, disks } = reading.left_out;
+    for (what, count) in [("interfaces", interfaces), ("file_systems", file_systems), ("disks", disks)] {
+        if count > 0 {
+            out.push(Point::new(&LEFT_OUT, count as u64).with("otelet.left_out", what));
+        }
+    }
     if let Some(uptime) = reading.uptime {
         out.push(Point::new(&UPTIME, uptime.as_secs_f64()));
     }

@@ -38,6 +38,15 @@ pub(super) struct Reading {
     pub(super) interfaces: Vec<Interface>,
     pub(super) processes: Vec<Process>,
     pub(super) cgroup: Cgroup,
+    pub(super) left_out: LeftOut,
+}
+
+/// What a sample does not have, since a host with many of them has most for containers and virtual machines.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct LeftOut {
+    pub(super) interfaces: usize,
+    pub(super) file_systems: usize,
+    pub(super) disks: usize,
 }
 
 /// The file systems that a [`Job`] has measured.

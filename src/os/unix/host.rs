@@ -1,6 +1,7 @@
 //! The identity of this host, and whether its clock is right.
 
 use std::fs;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 /// An identifier that this host keeps: the machine id, or the serial number of the device. Empty if there is none.
@@ -32,6 +33,20 @@ pub fn right_time() -> Option<SystemTime> {
     (0..TIME_ERROR).contains(&state).then(SystemTime::now)
 }
 
+/// The addresses that `/etc/hosts` gives to `localhost`, in order. Empty if it has none, as in a minimal container.
+pub fn localhost() -> Vec<IpAddr> {
+    localhost_in(&fs::read_to_string("/etc/hosts").unwrap_or_default())
+}
+
+fn localhost_in(hosts: &str) -> Vec<IpAddr> {
+    let address = |line: &str| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let address = words.next()?.parse().ok()?;
+        words.any(|name| name.eq_ignore_ascii_case("localhost")).then_some(address)
+    };
+    hosts.lines().filter_map(address).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +60,14 @@ mod tests {
             libc::adjtimex(&mut timex)
         };
         assert_eq!(right_time().is_some(), (0..5).contains(&state), "{state}");
+    }
+
+    #[test]
+    fn localhost_has_the_addresses_of_the_hosts_file() {
+        let found = |hosts: &str| localhost_in(hosts).iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ");
+        assert_eq!(found("127.0.0.1\tlocalhost\n::1 ip6-localhost localhost # both\n"), "127.0.0.1 ::1");
+        assert_eq!(found("127.0.0.1 pump.plant.test LocalHost\r\n"), "127.0.0.1");
+        assert_eq!(found("# 127.0.0.1 localhost\n127.0.0.1 localhost.localdomain\n172.17.0.2 4f1c\n"), "");
+        assert_eq!(found("localhost 127.0.0.1\n\n"), "");
     }
 }

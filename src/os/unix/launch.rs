@@ -55,6 +55,25 @@ pub fn prepare(command: &mut Command, launch: Launch) -> Adoption {
     Adoption
 }
 
+/// Keeps the descriptors that the agent has inherited from its own children: a lock or a pipe of its parent would be held
+/// by the collector for as long as it runs.
+pub fn keep_descriptors() {
+    use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+    let listed = |directory: &str| -> Option<Vec<i32>> {
+        let entries = fs::read_dir(directory).ok()?;
+        Some(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+    };
+    // Without /proc, the first ones are looked at.
+    let open = listed("/proc/self/fd").unwrap_or_else(|| (0..1024).collect());
+    for number in open.into_iter().filter(|number| *number > 2) {
+        // SAFETY: a descriptor that is not open is refused by the kernel, and this one is not kept.
+        let descriptor = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+        if let Ok(flags) = fcntl_getfd(descriptor) {
+            let _ = fcntl_setfd(descriptor, flags | FdFlags::CLOEXEC);
+        }
+    }
+}
+
 /// A user from `name`, `name:group` or numbers, by `/etc/passwd` and `/etc/group`.
 ///
 /// # Errors

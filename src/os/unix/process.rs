@@ -126,6 +126,23 @@ fn process_stat(pid: u32) -> Option<(char, String)> {
     Some((rest.chars().next()?, rest.get(2..)?.to_owned()))
 }
 
+/// Whether this is the agent's process, or one that it or its children have started.
+pub(super) fn is_descendant(pid: u32) -> bool {
+    let own = std::process::id();
+    let mut next = Some(pid);
+    // Deeper than any program starts others; a number that was used again must not lead in circles.
+    for _ in 0..64 {
+        match next {
+            Some(pid) if pid == own => return true,
+            Some(pid) => {
+                next = process_stat(pid).and_then(|(_, fields)| fields.split_whitespace().next()?.parse().ok());
+            }
+            None => return false,
+        }
+    }
+    false
+}
+
 /// A process that has not ended.
 struct Process {
     pid: u32,
@@ -189,6 +206,16 @@ pub(super) fn pid_of(pid: u32) -> io::Result<Pid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_child_is_a_descendant_and_a_parent_is_not() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(is_descendant(std::process::id()) && is_descendant(child.id()));
+        assert!(!is_descendant(std::os::unix::process::parent_id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!is_descendant(u32::MAX));
+    }
 
     #[test]
     fn a_number_that_would_mean_a_group_of_processes_is_refused() {

@@ -75,7 +75,8 @@ pub fn describe_spawn_error(program: &Path, error: &io::Error) -> String {
         }
         io::ErrorKind::NotFound => format!("{name}: no such file; set collector.path or put the collector there"),
         io::ErrorKind::PermissionDenied => {
-            format!("{name}: permission denied; is it executable, and is its file system mounted noexec?")
+            let enforced = fs::read("/sys/fs/selinux/enforce").is_ok_and(|text| text.starts_with(b"1"));
+            describe_denial(&name.to_string(), enforced.then(|| label(program)).flatten())
         }
         _ if error.raw_os_error() == Some(8) => match elf_machine(program) {
             Some(machine) => format!("{name}: is built for {machine}, this host is {}", std::env::consts::ARCH),
@@ -83,6 +84,26 @@ pub fn describe_spawn_error(program: &Path, error: &io::Error) -> String {
         },
         _ => format!("{name}: {error}"),
     }
+}
+
+/// `label` is that of SELinux, where it is enforced: then it is the likeliest reason.
+fn describe_denial(name: &str, label: Option<String>) -> String {
+    let question = "is it executable, and is its file system mounted noexec?";
+    match label {
+        None => format!("{name}: permission denied; {question}"),
+        Some(label) => format!(
+            "{name}: permission denied; SELinux is enforcing and labels it {label}: put it into /usr/local/bin or another \
+             place for programs and run restorecon -v on it (ausearch -m avc shows what was refused); else {question}"
+        ),
+    }
+}
+
+/// The SELinux label of a file, such as `system_u:object_r:bin_t:s0`.
+fn label(path: &Path) -> Option<String> {
+    let mut value = [0; 256];
+    let length = rustix::fs::getxattr(path, "security.selinux", &mut value[..]).ok()?;
+    let text = String::from_utf8_lossy(&value[..length]).trim_end_matches('\0').to_owned();
+    Some(text).filter(|text| !text.is_empty() && !text.contains(char::is_control))
 }
 
 /// The reason why the kernel would not run a program, by its first bytes. None if it can run.
@@ -174,6 +195,32 @@ mod tests {
         assert!(!takes("enabled\n", &arm), "the kernel's own `status`");
         assert!(!takes("enabled\nextension .exe\n", &arm));
         assert!(!takes("enabled\noffset 0\nmagic 7g\n", &arm));
+    }
+
+    #[test]
+    fn a_denial_names_the_label_where_selinux_is_enforced() {
+        let plain = "/opt/otelcol: permission denied; is it executable, and is its file system mounted noexec?";
+        assert_eq!(describe_denial("/opt/otelcol", None), plain);
+        let said = describe_denial("/var/lib/x/otelcol", Some("system_u:object_r:var_lib_t:s0".into()));
+        assert!(
+            said.starts_with("/var/lib/x/otelcol: permission denied; SELinux is enforcing and labels it"),
+            "{said}"
+        );
+        assert!(said.contains(" system_u:object_r:var_lib_t:s0: ") && said.contains("restorecon -v"), "{said}");
+        assert!(said.ends_with("is it executable, and is its file system mounted noexec?"), "{said}");
+    }
+
+    #[test]
+    fn the_label_of_a_file_is_read() {
+        let path = std::env::temp_dir().join(format!("otelet-label-{}", std::process::id()));
+        fs::write(&path, "").unwrap();
+        assert_eq!(label(&path), None);
+        let flags = rustix::fs::XattrFlags::empty();
+        // Only root may set it, and not every file system can keep it.
+        if rustix::fs::setxattr(&path, "security.selinux", b"system_u:object_r:tmp_t:s0\0", flags).is_ok() {
+            assert_eq!(label(&path).as_deref(), Some("system_u:object_r:tmp_t:s0"));
+        }
+        fs::remove_file(&path).unwrap();
     }
 
     #[test]

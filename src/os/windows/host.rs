@@ -32,6 +32,11 @@ pub fn host_fingerprint() -> String {
     registry(r"SOFTWARE\Microsoft\Cryptography", "MachineGuid").unwrap_or_default()
 }
 
+/// The addresses of `localhost`, which Windows resolves by itself.
+pub fn localhost() -> Vec<std::net::IpAddr> {
+    vec![std::net::Ipv4Addr::LOCALHOST.into()]
+}
+
 /// A text from the machine's part of the registry, with its variables expanded.
 pub(super) fn registry(key: &str, name: &str) -> Option<String> {
     let (key, name) = (wide(key), wide(name));

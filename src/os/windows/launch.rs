@@ -51,6 +51,9 @@ fn priority(nice: Option<i32>) -> u32 {
     }
 }
 
+/// Does nothing here: a service inherits no handles, and others cannot be listed.
+pub fn keep_descriptors() {}
+
 /// Windows has no users by number. The settings refuse `collector.run_as` before.
 ///
 /// # Errors

@@ -89,7 +89,7 @@ pub(super) fn job(memory: Option<u64>) -> io::Result<OwnedHandle> {
 /// # Errors
 ///
 /// Never on Windows.
-pub fn memory_group(limit: u64) -> Result<MemoryGroup, String> {
+pub fn memory_group(limit: u64, _: &str) -> Result<MemoryGroup, String> {
     Ok(limit)
 }
 

@@ -31,13 +31,15 @@ const MEMORY_FREE: u64 = 90;
 /// The description of the agent. To OpAMP, agent and collector are one.
 pub fn description(status: &Status, uid: Uuid) -> AgentDescription {
     let (host, attributes) = (&status.host, &status.agent.attributes);
-    let name = Path::new(&status.collector.path).file_stem().map(|name| name.to_string_lossy()).unwrap_or_default();
+    // The name that the collector gives to its own telemetry. That of its file serves until the collector was asked.
+    let file = Path::new(&status.collector.path).file_stem().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let name = if status.collector.name.is_empty() { &*file } else { &*status.collector.name };
     let known = |pairs: &[(&str, &str)]| -> Vec<KeyValue> {
         let known = pairs.iter().filter(|(_, value)| !value.is_empty());
         known.map(|(key, value)| KeyValue::new(*key, *value)).collect()
     };
     let given = |key: &str| attributes.get(key).map(String::as_str).unwrap_or_default();
-    let service_name = if given("service.name").is_empty() { &*name } else { given("service.name") };
+    let service_name = if given("service.name").is_empty() { name } else { given("service.name") };
     let identifying = known(&[
         ("service.name", service_name),
         ("service.namespace", given("service.namespace")),
@@ -86,6 +88,7 @@ impl Health {
         let started = self.started.map_or(0, |(_, at)| at);
         let complaint = status.complaint().unwrap_or_default();
         let words = match (&collector.last_exit, collector.healthy) {
+            (Some(exit), false) if complaint.contains(&exit.how) => complaint.clone(),
             (Some(exit), false) if !exit.last_words.is_empty() => {
                 format!("{complaint}; last exit: {}: {}", exit.how, exit.last_words)
             }
@@ -254,6 +257,12 @@ mod tests {
         assert_eq!(non_identifying.iter().filter(|pair| pair.key == "host.name").count(), 1);
         assert_eq!(value(&non_identifying, "host.id"), None, "unknown attributes are left out");
 
+        status.collector.path = "/opt/plant/metrics-7".into();
+        let name = |status: &Status| value(&description(status, uid).identifying, "service.name").map(str::to_owned);
+        assert_eq!(name(&status).as_deref(), Some("metrics-7"), "until the collector was asked");
+        status.collector.name = "otelcol-contrib".into();
+        assert_eq!(name(&status).as_deref(), Some("otelcol-contrib"), "not that of a renamed file");
+
         status.agent.attributes.insert("service.name".into(), "edge".into());
         let AgentDescription { identifying, non_identifying } = description(&status, uid);
         assert_eq!(value(&identifying, "service.name"), Some("edge"));
@@ -285,7 +294,10 @@ mod tests {
         assert!(!whole.healthy);
         let collector = &whole.components["collector"];
         assert_eq!(collector.start_time_unix_nano, 0, "0 if it is not running");
-        assert_eq!(collector.last_error, "collector is waiting; last exit: code 1: no such port");
+        assert_eq!(
+            collector.last_error,
+            "collector is waiting: it will be started again; last exit: code 1: no such port"
+        );
         assert_eq!(whole.components["config"].last_error.len(), MAX_ERROR);
         assert_eq!(whole.components["host"].last_error, "more than 90 % of memory is in use");
     }

@@ -1,6 +1,9 @@
 //! Points and records, kept until the server has accepted them: in bounded memory, the oldest are dropped first, each
 //! loss is counted.
 //!
+//! Each kind of telemetry has a share of the memory ([`Share`]), so that many interfaces, file systems or containers
+//! never cost CPU, memory, disks or events.
+//!
 //! A snapshot is kept as numbers of series with values. A series (metric, attributes, start) is kept once for all
 //! snapshots that have it. With 500 snapshots of 60 points, each point takes 8 bytes where OTLP takes 81: a test has
 //! the numbers. The limit counts the bytes requested from the allocator; 8 MiB of them were 9.4 MiB of memory (x86_64,
@@ -8,16 +11,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use prost::bytes::Buf as _;
 use prost::encoding::{decode_varint, encode_varint};
 
 use super::batch::{self, DataPoint, Encoder};
-use otelet_core::telemetry::{Metric, Number, Point};
+use otelet_core::telemetry::{Metric, Number, Owner, Point};
+use otelet_core::units::format_size;
 use otelet_wire::status::ExportLosses;
 
-/// The largest request, in bytes, unless a single snapshot takes more.
+/// The largest request, in bytes. A little more is possible, since names of metrics are counted in steps.
 pub const BATCH: usize = 256 * 1024;
 
 /// The size of a kept snapshot or record beside its content, including the allocator's overhead, in bytes.
@@ -25,6 +29,65 @@ const ITEM: usize = 64;
 
 /// The same for a series: its entry in the table, and its node in a tree.
 const SERIES: usize = 144;
+
+/// The shares are in sixteenths of the limit.
+const WHOLE: usize = 16;
+
+/// The share of all series together. The rest is for events, and for the values of one time, which take less than a
+/// twentieth of their series.
+const ALL_SERIES: usize = 13;
+
+/// The share that metrics leave to events.
+const EVENTS: usize = 2;
+
+/// The least time between two lines about lost data.
+const QUIET: Duration = Duration::from_secs(60 * 60);
+
+/// Metrics that share a part of the memory. Its series are bounded before a point is kept: what does not fit is left
+/// out of each sample, and the series that are kept already go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Share {
+    /// CPU, memory, processes, checks and the agent itself: what the other shares leave, at least 2 sixteenths.
+    Essential,
+    Disks,
+    Interfaces,
+    FileSystems,
+    Containers,
+}
+
+impl Share {
+    const ALL: [Self; 5] = [Self::Essential, Self::Disks, Self::Interfaces, Self::FileSystems, Self::Containers];
+
+    fn of(metric: &Metric) -> Self {
+        match metric.name {
+            name if name.starts_with("system.disk.") => Self::Disks,
+            name if name.starts_with("system.network.") => Self::Interfaces,
+            name if name.starts_with("system.filesystem.") => Self::FileSystems,
+            _ if metric.owner == Owner::Containers => Self::Containers,
+            _ => Self::Essential,
+        }
+    }
+
+    /// The most memory for its series, in sixteenths of the limit.
+    fn most(self) -> usize {
+        match self {
+            Self::Essential => ALL_SERIES,
+            Self::Disks => 3,
+            Self::Interfaces | Self::FileSystems => 2,
+            Self::Containers => 4,
+        }
+    }
+
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Essential => "the host, the agent and checks",
+            Self::Disks => "disks",
+            Self::Interfaces => "network interfaces",
+            Self::FileSystems => "file systems",
+            Self::Containers => "containers",
+        }
+    }
+}
 
 /// The two kinds of telemetry that are exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,11 +129,17 @@ pub struct Buffer {
     logs: Queue,
     next: u64,
     losses: ExportLosses,
+    /// The points of one sample that were left out, and the bytes of their series, by share. Zero once all of them fit.
+    left_out: [(u64, usize); Share::ALL.len()],
+    /// The losses of points and records when they were logged last, and that time.
+    logged: Option<(u64, Instant)>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     items: VecDeque<Item>,
+    /// The bytes of its items, without series.
+    used: usize,
     /// The number of points or records in them.
     count: u64,
     /// The first item after the batch that is being sent.
@@ -102,6 +171,8 @@ impl Buffer {
             logs: Queue::default(),
             next: 0,
             losses: ExportLosses::default(),
+            left_out: Default::default(),
+            logged: None,
         }
     }
 
@@ -111,17 +182,52 @@ impl Buffer {
         self.make_room();
     }
 
-    /// Keeps the points of one time.
+    /// Keeps the points of one time, as far as their series fit into their shares. A time with many points becomes
+    /// several items, so that no request is larger than [`BATCH`].
     pub fn keep_points<'a>(&mut self, at: SystemTime, points: impl Iterator<Item = &'a Point>) {
-        let (mut packed, mut count, mut last) = (Vec::new(), 0, 0);
+        let time = batch::nanos(at);
+        let (mut packed, mut count, mut last, mut size) = (Vec::new(), 0, 0, 0);
+        let (mut left_out, mut seen) = ([(0, 0); Share::ALL.len()], [false; Share::ALL.len()]);
         for point in points {
-            let (series, grown) = self.series.take(point);
+            let share = Share::of(point.metric);
+            seen[share as usize] = true;
+            let (series, grown) = match self.take_series(point, share, time) {
+                Ok(taken) => taken,
+                Err(cost) => {
+                    let left_out = &mut left_out[share as usize];
+                    *left_out = (left_out.0 + 1, left_out.1 + cost);
+                    continue;
+                }
+            };
             self.used += grown;
+            let Series { metric, attributes, start } = self.series.get(series);
+            size += DataPoint { metric, attributes, start: *start, time, value: point.value }.cost();
             pack(&mut packed, last, series, point.value);
             (last, count) = (series, count + 1);
+            if size > BATCH / 2 {
+                self.keep(Signal::Metrics, time, count, std::mem::take(&mut packed));
+                (count, last, size) = (0, 0, 0);
+            }
         }
         if count > 0 {
-            self.keep(Signal::Metrics, batch::nanos(at), count, packed);
+            self.keep(Signal::Metrics, time, count, packed);
+        }
+        self.losses.dropped_points += left_out.iter().map(|(points, _)| points).sum::<u64>();
+        for (share, lost) in left_out.into_iter().enumerate().filter(|(share, _)| seen[*share]) {
+            self.left_out[share] = lost;
+        }
+    }
+
+    /// The series of a point, and the bytes by which the table grew; or the bytes for which there is no room. Older
+    /// samples make room for the essential ones, whose series change when a process starts anew.
+    fn take_series(&mut self, point: &Point, share: Share, time: u64) -> Result<(u32, usize), usize> {
+        loop {
+            let taken = self.series.take(point, share, self.limit);
+            let older = share == Share::Essential && self.metrics.items.front().is_some_and(|item| item.time < time);
+            if taken.is_ok() || !older {
+                return taken;
+            }
+            self.drop_oldest(Signal::Metrics);
         }
     }
 
@@ -133,35 +239,35 @@ impl Buffer {
     fn keep(&mut self, signal: Signal, time: u64, count: u32, bytes: Vec<u8>) {
         let item = Item { number: self.next, time, count, bytes: bytes.into() };
         self.next += 1;
-        self.used += ITEM + item.bytes.len();
+        let size = item.size();
+        self.used += size;
         let queue = self.queue(signal);
+        queue.used += size;
         queue.items.push_back(item);
         queue.count += u64::from(count);
         self.make_room();
     }
 
-    /// Drops the oldest items until the rest fits.
+    /// Drops the oldest items until the rest fits: of events if they take more than their share, else of metrics.
     fn make_room(&mut self) {
         while self.used > self.limit {
-            let number = |queue: &Queue| queue.items.front().map(|item| item.number);
-            let signal = match (number(&self.metrics), number(&self.logs)) {
-                (None, None) => return,
-                (Some(_), None) => Signal::Metrics,
-                (None, Some(_)) => Signal::Logs,
-                (Some(metrics), Some(logs)) => {
-                    if metrics < logs {
-                        Signal::Metrics
-                    } else {
-                        Signal::Logs
-                    }
-                }
+            let signal = match (self.metrics.items.is_empty(), self.logs.items.is_empty()) {
+                (true, true) => return,
+                (false, true) => Signal::Metrics,
+                (true, false) => Signal::Logs,
+                (false, false) if self.logs.used > self.limit / WHOLE * EVENTS => Signal::Logs,
+                (false, false) => Signal::Metrics,
             };
-            let item = self.pop(signal).expect("this queue is not empty");
-            let queue = self.queue(signal);
-            match queue.batch_end {
-                Some(end) if item.number < end => queue.dropped_from_batch += u64::from(item.count),
-                Some(_) | None => self.count_dropped(signal, u64::from(item.count)),
-            }
+            self.drop_oldest(signal);
+        }
+    }
+
+    fn drop_oldest(&mut self, signal: Signal) {
+        let Some(item) = self.pop(signal) else { return };
+        let queue = self.queue(signal);
+        match queue.batch_end {
+            Some(end) if item.number < end => queue.dropped_from_batch += u64::from(item.count),
+            Some(_) | None => self.count_dropped(signal, u64::from(item.count)),
         }
     }
 
@@ -256,6 +362,42 @@ impl Buffer {
         self.losses
     }
 
+    /// A line for the log if points or records were lost since the last one, at most once an hour.
+    pub fn complaint(&mut self, now: Instant) -> Option<String> {
+        let ExportLosses { dropped_points, dropped_records, .. } = self.losses;
+        let lost = dropped_points + dropped_records;
+        let new = match self.logged {
+            Some((logged, at)) => lost > logged && now.saturating_duration_since(at) >= QUIET,
+            None => lost > 0,
+        };
+        if !new {
+            return None;
+        }
+        self.logged = Some((lost, now));
+        let limit = format_size(self.limit as u64);
+        let mut left_out = Vec::new();
+        let mut enough = self.limit;
+        for share in Share::ALL {
+            let (points, bytes) = self.left_out[share as usize];
+            if points > 0 {
+                left_out.push(format!("{points} points of {}", share.noun()));
+                enough = enough.max((self.series.most_used[share as usize] + bytes) / share.most() * WHOLE);
+            }
+        }
+        let enough = format_size((enough + 1).next_power_of_two() as u64);
+        Some(match left_out.is_empty() {
+            false => format!(
+                "export.buffer ({limit}) is too small for all that is measured here: {} are left out of each sample, \
+                 and the rest is exported; export.buffer: {enough} takes all",
+                left_out.join(", ")
+            ),
+            true => format!(
+                "export.buffer ({limit}) is full: {dropped_points} points and {dropped_records} events were dropped so \
+                 far, the oldest first; a larger export.buffer lasts longer"
+            ),
+        })
+    }
+
     fn count_dropped(&mut self, signal: Signal, count: u64) {
         match signal {
             Signal::Metrics => self.losses.dropped_points += count,
@@ -278,13 +420,20 @@ impl Buffer {
             // After an outage, the memory for its items is given back.
             queue.items.shrink_to(16);
         }
-        self.used -= ITEM + item.bytes.len();
+        queue.used -= item.size();
+        self.used -= item.size();
         if signal == Signal::Metrics {
             for (series, _) in unpack(&item.bytes) {
                 self.used -= self.series.release(series);
             }
         }
         Some(item)
+    }
+}
+
+impl Item {
+    fn size(&self) -> usize {
+        ITEM + self.bytes.len()
     }
 }
 
@@ -334,28 +483,39 @@ struct SeriesTable {
     /// Each series with the number of its kept points.
     entries: Vec<Option<(Arc<Series>, u32)>>,
     free: Vec<u32>,
+    /// The bytes of the series in each share.
+    used: [usize; Share::ALL.len()],
+    /// The most that these bytes have been.
+    most_used: [usize; Share::ALL.len()],
 }
 
 impl SeriesTable {
     /// Counts one more point of its series. Returns the number of the series, and the bytes by which the table grew.
-    fn take(&mut self, point: &Point) -> (u32, usize) {
+    /// The bytes of a new series that does not fit into its share of `limit` bytes are the error.
+    fn take(&mut self, point: &Point, share: Share, limit: usize) -> Result<(u32, usize), usize> {
         let start = point.start.map_or(0, batch::nanos);
         let attributes = batch::attributes(&point.attributes).into();
         let series = Series { metric: point.metric, start, attributes };
         if let Some(&number) = self.numbers.get(&series) {
             let entry = self.entries[number as usize].as_mut().expect("it has a number");
             entry.1 += 1;
-            return (number, 0);
+            return Ok((number, 0));
+        }
+        let grown = series.cost();
+        let fits = |used: usize, sixteenths: usize| used + grown <= limit / WHOLE * sixteenths;
+        if !fits(self.used[share as usize], share.most()) || !fits(self.used.iter().sum(), ALL_SERIES) {
+            return Err(grown);
         }
         let series = Arc::new(series);
-        let grown = series.cost();
+        self.used[share as usize] += grown;
+        self.most_used[share as usize] = self.most_used[share as usize].max(self.used[share as usize]);
         let number = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             (self.entries.len() - 1) as u32
         });
         self.entries[number as usize] = Some((series.clone(), 1));
         self.numbers.insert(series, number);
-        (number, grown)
+        Ok((number, grown))
     }
 
     /// Counts one point less. Returns the bytes that this frees.
@@ -367,11 +527,12 @@ impl SeriesTable {
             return 0;
         }
         let freed = series.cost();
+        self.used[Share::of(series.metric) as usize] -= freed;
         self.numbers.remove(series);
         *entry = None;
         self.free.push(number);
         if self.numbers.is_empty() {
-            *self = Self::default();
+            *self = Self { most_used: self.most_used, ..Self::default() };
         }
         freed
     }
@@ -579,6 +740,137 @@ mod tests {
         }
         assert_eq!(records, 3_000);
         assert_eq!(buffer.used(), 0);
+    }
+
+    /// The points of a host: CPU and memory, then this many disks, file systems and interfaces.
+    fn host(second: u64, disks: usize, many: usize) -> Vec<Point> {
+        use otelet_core::telemetry::host::{CPU_TIME, DISK_IO, FILESYSTEM_USAGE, MEMORY_USAGE, NETWORK_IO};
+        let start = Some(at(1));
+        let of = |metric, name: &'static str, number: usize| {
+            let point = Point::new(metric, second * 1_000 + number as u64).with(name, format!("{name}-{number}"));
+            point.with("state", "used").since(start)
+        };
+        let cpus = (0..64).map(|number| of(&CPU_TIME, "cpu", number));
+        let memory = (0..6).map(|number| of(&MEMORY_USAGE, "state", number));
+        let disks = (0..disks).map(|number| of(&DISK_IO, "device", number));
+        let file_systems = (0..many).map(|number| of(&FILESYSTEM_USAGE, "mountpoint", number));
+        let interfaces = (0..many).map(|number| of(&NETWORK_IO, "device", number));
+        cpus.chain(memory).chain(disks).chain(file_systems).chain(interfaces).collect()
+    }
+
+    fn containers(second: u64, many: usize) -> Vec<Point> {
+        let of = |number: usize| {
+            let point = Point::new(&otelet_core::telemetry::containers::CPU_TIME, second as f64);
+            point.with("container.id", format!("{number:064}")).with("container.name", format!("name-{number}"))
+        };
+        (0..many).map(of).collect()
+    }
+
+    #[test]
+    fn a_sample_larger_than_the_buffer_keeps_cpu_memory_disks_and_events() {
+        for limit in [256 * 1024, 1 << 20] {
+            let mut buffer = Buffer::new(limit);
+            let encoder = encoder();
+            let mut series = Vec::new();
+            for second in 10..18 {
+                buffer.keep_record(record("something happened"));
+                buffer.keep_points(at(second), host(second, 40, 2_000).iter());
+                buffer.keep_points(at(second), containers(second, 2_000).iter());
+                assert!(buffer.used() <= limit, "{} of {limit}", buffer.used());
+                if second < 14 {
+                    // An outage: nothing is accepted.
+                    continue;
+                }
+                let mut newest = BTreeMap::<String, usize>::new();
+                while let Some(batch) = buffer.batch(Signal::Metrics, &encoder) {
+                    assert!(batch.body.len() <= BATCH + 1024, "{} bytes", batch.body.len());
+                    let request = MetricsRequest::decode(&*batch.body).unwrap();
+                    for metric in
+                        request.resource_metrics.into_iter().flat_map(|it| it.scope_metrics).flat_map(|it| it.metrics)
+                    {
+                        let gauge = metric.gauge.into_iter().flat_map(|gauge| gauge.data_points);
+                        let points = gauge.chain(metric.sum.into_iter().flat_map(|sum| sum.data_points));
+                        *newest.entry(metric.name).or_default() +=
+                            points.filter(|point| point.time_unix_nano == second * 1_000_000_000).count();
+                    }
+                    buffer.settle(Signal::Metrics, batch.count, Outcome::Taken { rejected: 0 });
+                }
+                let names = ["system.cpu.time", "system.memory.usage", "system.disk.io"];
+                assert_eq!(names.map(|name| newest[name]), [64, 6, 40], "limit {limit}");
+                let names = ["system.filesystem.usage", "system.network.io", "container.cpu.time"];
+                assert!(names.iter().all(|name| newest[*name] > 50), "{newest:?}");
+                series.push(newest);
+            }
+            assert!(series.windows(2).all(|pair| pair[0] == pair[1]), "the same ones each time: {series:?}");
+            let losses = buffer.losses();
+            assert_eq!((losses.dropped_records, buffer.waiting().1), (0, 8));
+            assert!(losses.dropped_points > 0);
+        }
+    }
+
+    #[test]
+    fn more_disks_than_fit_cost_neither_cpu_nor_memory() {
+        let mut buffer = Buffer::new(64 * 1024);
+        buffer.keep_points(at(10), containers(10, 100).iter());
+        for second in 11..20 {
+            buffer.keep_points(at(second), host(second, 10_000, 0).iter());
+            keep(&mut buffer, second);
+        }
+        let batch = buffer.batch(Signal::Metrics, &encoder()).unwrap();
+        assert_eq!(
+            (sent(&batch.body, "system.cpu.time").len(), sent(&batch.body, "system.memory.usage").len()),
+            (9 * 64, 9 * 6)
+        );
+        assert_eq!(sent(&batch.body, "load").len(), 9, "nor what the agent says of itself");
+        assert!(buffer.complaint(Instant::now()).unwrap().contains(" points of disks"));
+    }
+
+    #[test]
+    fn series_that_change_in_an_outage_make_room_by_the_oldest_samples() {
+        let mut buffer = Buffer::new(64 * 1024);
+        for second in 0..2_000 {
+            let restarted = Point::new(&BYTES, second).since(Some(at(second)));
+            buffer.keep_points(at(second), [restarted].iter());
+        }
+        let batch = buffer.batch(Signal::Metrics, &encoder()).unwrap();
+        assert_eq!(sent(&batch.body, "bytes").last().unwrap().time_unix_nano, 1_999_000_000_000);
+        assert_eq!(buffer.losses().dropped_points + batch.count, 2_000);
+    }
+
+    #[test]
+    fn many_events_do_not_cost_the_metrics() {
+        let mut buffer = Buffer::new(64 * 1024);
+        keep(&mut buffer, 10);
+        (0..10_000).for_each(|_| buffer.keep_record(record(&"x".repeat(100))));
+        assert_eq!(buffer.waiting().0, 3);
+        (0..20_000).for_each(|second| keep(&mut buffer, second));
+        assert!(buffer.waiting().1 > 20, "nor do metrics cost the events: {:?}", buffer.waiting());
+    }
+
+    #[test]
+    fn a_loss_is_said_with_the_number_and_the_setting_and_once_an_hour() {
+        let mut buffer = Buffer::new(1 << 20);
+        let (t0, minute) = (Instant::now(), Duration::from_secs(60));
+        buffer.keep_points(at(10), host(10, 4, 10).iter());
+        assert_eq!(buffer.complaint(t0), None);
+        buffer.keep_points(at(11), host(11, 4, 2_000).iter());
+
+        let said = buffer.complaint(t0).unwrap();
+
+        assert!(said.starts_with("export.buffer (1MiB) is too small for all that is measured here: "), "{said}");
+        assert!(
+            said.contains(" points of network interfaces, ") && said.contains("export.buffer: 4MiB takes"),
+            "{said}"
+        );
+        let lines = (1..=150).filter(|passed| {
+            buffer.keep_points(at(11 + passed), host(11, 4, 2_000).iter());
+            buffer.complaint(t0 + minute * *passed as u32).is_some()
+        });
+        assert_eq!(lines.collect::<Vec<_>>(), [60, 120]);
+
+        let mut enough = Buffer::new(4 << 20);
+        enough.keep_points(at(11), host(11, 4, 2_000).iter());
+        assert_eq!((enough.losses(), enough.complaint(t0)), (ExportLosses::default(), None));
     }
 
     #[test]

@@ -276,7 +276,8 @@ impl Agent {
     pub fn report(&self) -> AgentReport {
         let Agent { collector, rollout, poll, sources, reports, exports, alerts, checks, .. } = self;
         let record = rollout.record();
-        let (status, message) = rollout.status();
+        let healthy = collector.running().filter(|_| collector.is_healthy());
+        let (status, message) = rollout.status(healthy);
         AgentReport {
             status,
             message,
@@ -454,7 +455,9 @@ impl Agent {
 mod tests {
     use super::*;
     use crate::decide::data::time::origin;
-    use crate::decide::{Additions, Child, EngineUse, Exit, ExportOutcome, ExportParams, Probe, Witness};
+    use crate::decide::{
+        Additions, Child, EngineUse, Exit, ExportOutcome, ExportParams, Probe, RemoteConfigStatus, Witness,
+    };
     use std::time::SystemTime;
 
     const EVERY: Duration = Duration::from_secs(60);
@@ -557,5 +560,35 @@ mod tests {
         assert_eq!(stalled.on(Event::Due, at(later + patience)), [Action::Quit]);
         let hurried = stop().on(Event::Stop, at(later + ONE_STOP));
         assert_eq!(hurried, [Action::Tell(Notice::StopAskedAgain), Action::Quit]);
+    }
+
+    #[test]
+    fn a_first_config_that_works_after_a_failure_is_on_probation() {
+        const FIRST: ConfigHash = ConfigHash([3; 32]);
+        let t0 = origin();
+        let params = Params { poll_every: EVERY, stop_timeout: EVERY, probation: EVERY, ..Params::default() };
+        let candidate = super::super::Candidate { hash: FIRST, attempts: 0 };
+        let record = Record { remote: Some(FIRST), candidate: Some(candidate), ..Record::default() };
+        let (mut agent, _) = Agent::new(Params { sample_every: EVERY, ..params }, record, None, at(t0));
+        agent.on(Event::Recorded { generation: 1, result: Ok(()) }, at(t0));
+        let mut now = t0;
+        let mut start = |agent: &mut Agent, pid| {
+            now += EVERY;
+            agent.on(Event::Due, at(now));
+            let (witness, engine) = (Witness::HealthCheck, EngineUse::Unused);
+            let child = Child { pid, witness, engine, additions: Additions::Unused };
+            agent.on(Event::Collector(CollectorEvent::Spawned(Ok(child))), at(now));
+            now
+        };
+        let status = |agent: &Agent| agent.report().status;
+        let now = start(&mut agent, 7);
+        let exit = Exit { how: "code 1".into(), ..Exit::default() };
+        agent.on(Event::Collector(CollectorEvent::Exited { pid: 7, exit }), at(now));
+        assert_eq!(status(&agent), RemoteConfigStatus::Failed);
+
+        let now = start(&mut agent, 8);
+        assert_eq!(status(&agent), RemoteConfigStatus::Failed, "it may end as the one before");
+        agent.on(Event::Collector(CollectorEvent::Probed { pid: 8, probe: Probe::Healthy }), at(now));
+        assert_eq!((status(&agent), agent.report().message), (RemoteConfigStatus::Applying, String::new()));
     }
 }

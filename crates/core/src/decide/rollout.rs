@@ -200,15 +200,17 @@ impl Rollout {
         accepted || self.barred(hash).is_some()
     }
 
-    /// The status of the config received last, and the reason if it failed.
-    pub fn status(&self) -> (RemoteConfigStatus, String) {
+    /// The status of the config received last, and the reason if it failed. `healthy` is the config on which the
+    /// collector is healthy now: a first config that failed before and works now is on probation again.
+    pub fn status(&self, healthy: Option<ConfigHash>) -> (RemoteConfigStatus, String) {
         let Some(remote) = self.record.remote else {
             return (RemoteConfigStatus::Unset, String::new());
         };
         if let Some(refused) = self.barred(remote) {
             return (RemoteConfigStatus::Failed, refused.reason.clone());
         }
-        if let Some(trouble) = self.trouble(remote) {
+        let works = healthy == Some(remote) && self.on_trial() == Some(remote);
+        if let Some(trouble) = self.trouble(remote).filter(|_| !works) {
             return (RemoteConfigStatus::Failed, trouble.into());
         }
         if self.record.last_good == Some(remote) && self.on_trial().is_none() {
@@ -572,7 +574,8 @@ impl Rollout {
     }
 
     fn tell_refused(&self, hash: ConfigHash, reason: &str, out: &mut Vec<Action>) {
-        out.push(Action::Tell(Notice::Refused { hash, reason: reason.into(), running: self.record.last_good }));
+        let running = self.on_trial().or(self.record.last_good).filter(|running| *running != hash);
+        out.push(Action::Tell(Notice::Refused { hash, reason: reason.into(), running }));
     }
 
     /// Says once, and not at each poll, that an offer is not tried again.

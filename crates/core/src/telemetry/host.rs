@@ -45,6 +45,8 @@ table! {
         "Errors. `device`, `direction` as above.";
     NETWORK_DROPPED = "system.network.dropped", "{packets}", Counter,
         "Packets that were dropped. `device`, `direction` as above.";
+    LEFT_OUT = "otelet.host.left_out", "{item}", UpDownCounter,
+        "Interfaces, file systems and disks that are not measured since the host has too many, see below; absent where there are none. `otelet.left_out`: interfaces, file_systems, disks.";
     UPTIME = "system.uptime", "s", Gauge,
         "Time since the host was started. No attributes.";
     PROCESS_CPU_TIME = "process.cpu.time", "s", Counter, Agent,

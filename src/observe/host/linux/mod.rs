@@ -6,6 +6,7 @@
 mod cgroup;
 mod files;
 mod kernel;
+mod many;
 mod mounts;
 mod parse;
 
@@ -20,6 +21,9 @@ use files::{FileEnd, read};
 
 /// The limits of the agent's cgroup are read again after this many samples: they hardly ever change.
 const LIMITS_EVERY: u32 = 64;
+
+/// The least time between two lines about what is left out.
+const LEFT_OUT_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// A host with more CPUs than this gets points of their sum only.
 const MOST_CPUS: usize = 32;
@@ -72,6 +76,8 @@ pub(super) struct Reader {
     samples: u32,
     /// Mount points of the host that the agent cannot see, and has logged.
     unseen: Vec<String>,
+    /// When interfaces or file systems that are left out were logged last.
+    left_out_logged: Option<Instant>,
     buffer: Vec<u8>,
 }
 
@@ -84,6 +90,7 @@ impl Reader {
             limits: cgroup::Limits::default(),
             samples: 0,
             unseen: Vec::new(),
+            left_out_logged: None,
             buffer: Vec::new(),
         }
     }
@@ -123,10 +130,20 @@ impl Reader {
         if let Some(text) = read(&places.proc.join("diskstats"), FileEnd::ShortRecords, buffer) {
             reading.disks = parse::disks(&text).collect();
         }
+        reading.left_out.disks = many::limit_disks(&mut reading.disks, |disk| disk.device.as_str());
         if let Some(text) = read(&places.interfaces, FileEnd::ShortRecords, buffer) {
             reading.interfaces = parse::interfaces(&text).collect();
         }
+        reading.left_out.interfaces =
+            many::limit_interfaces(&mut reading.interfaces, |interface| interface.device.as_str());
         let chosen = self.mounts(&places);
+        reading.left_out.file_systems = chosen.left_out;
+        if let Some(line) = many::describe(reading.left_out)
+            && self.left_out_logged.is_none_or(|at| now.saturating_duration_since(at) >= LEFT_OUT_EVERY)
+        {
+            log::info!("{line}");
+            self.left_out_logged = Some(now);
+        }
         reading.file_systems = chosen
             .local
             .into_iter()

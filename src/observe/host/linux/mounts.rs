@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::many;
 use super::parse::{self, MountLine};
 use crate::observe::host::reading::{FileSystem, Job, JobResult, Mount, Space};
 
@@ -132,6 +133,8 @@ impl Entry {
 pub(super) struct ChosenMounts {
     pub(super) local: Vec<Entry>,
     pub(super) foreign: Vec<Entry>,
+    /// The number of file systems that are not asked since there are too many.
+    pub(super) left_out: usize,
 }
 
 /// Chooses one mount of each device that no other mount hides.
@@ -152,12 +155,13 @@ pub(super) fn choose(mountinfo: &[u8]) -> ChosenMounts {
             None => entries.push((class, entry(&line, &mountpoint, rank))),
         }
     }
+    let left_out = many::limit_file_systems(&mut entries, |(_, entry)| entry.path.as_os_str().as_bytes());
     let may_hang: Vec<Vec<u8>> = entries
         .iter()
         .filter(|(class, _)| *class == Class::Foreign)
         .map(|(_, entry)| entry.path.as_os_str().as_bytes().to_vec())
         .collect();
-    let mut chosen = ChosenMounts::default();
+    let mut chosen = ChosenMounts { left_out, ..ChosenMounts::default() };
     for (class, entry) in entries {
         // A local file system below one that may hang may hang too.
         let beyond = may_hang.iter().any(|path| lies_in(entry.path.as_os_str().as_bytes(), path));
@@ -241,7 +245,7 @@ impl ChosenMounts {
             unseen.extend(hidden.into_iter().map(|entry| entry.mount.mountpoint));
             seen
         };
-        let chosen = Self { local: keep(self.local), foreign: keep(self.foreign) };
+        let chosen = Self { local: keep(self.local), foreign: keep(self.foreign), left_out: self.left_out };
         (chosen, unseen)
     }
 }

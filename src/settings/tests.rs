@@ -765,6 +765,8 @@ fn a_flaw_of_a_variable_is_named() {
         refused_in("", &world(&km, &[]))
             .ends_with("; its value is in quotes, which count as part of it; leave them out")
     );
+    let settings = with_vars("state_dir: ${env:PREFIX}/srv/otelet", &[("PREFIX", "")]);
+    assert_eq!(settings.state_dir, PathBuf::from("/srv/otelet"), "an empty variable may be meant so");
     let settings = with_vars("attributes: {a: '${env:A}-${env:B:-x}'}", &[("A", "'1'"), ("B", "")]);
     assert_eq!(settings.notes.len(), 2, "{:?}", settings.notes);
     assert!(

@@ -3,13 +3,16 @@
 
 use std::io::Write;
 
+use otelet_wire::otlp::{PartialSuccess, Response};
+use prost::Message;
+
 use super::exports_once::{exporting, snapshots, status_when};
 use super::host::{Host, config, wait_until};
 use super::server::{Answer, Server};
 
-fn gzip(text: &str) -> Vec<u8> {
+fn gzip(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.write_all(bytes.as_ref()).unwrap();
     encoder.finish().unwrap()
 }
 
@@ -72,6 +75,18 @@ fn an_export_that_was_taken_is_not_sent_again_whatever_the_answer_says() {
         assert_eq!(status.export.failed, 0);
         assert_eq!(agent.logged("export failed"), 0);
     }
+}
+
+#[test]
+fn a_partial_rejection_is_counted_in_a_compressed_answer() {
+    let (host, sink) = exporting();
+    let partial = PartialSuccess { rejected: 2, error_message: "too old".into() };
+    sink.answer(encoded("gzip", gzip(Response { partial_success: Some(partial) }.encode_to_vec())));
+    let agent = host.agent_running(&config("good"));
+
+    agent.logs("were rejected: too old");
+
+    status_when(&host, &agent, |status| status.losses.export.refused_points >= 4);
 }
 
 #[test]

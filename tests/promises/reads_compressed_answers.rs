@@ -54,7 +54,7 @@ fn a_config_that_cannot_be_decompressed_is_refused_with_the_way_out() {
     );
 
     // A few KiB on the wire, a hundred times the limit when decompressed.
-    host.server.answer(encoded("gzip", gzip(&"#".repeat(6 << 20))));
+    host.server.answer(encoded("gzip", gzip("#".repeat(6 << 20))));
     agent.logs("body is larger than config.max_size 64KiB");
 
     agent.applied_still(&good);
@@ -113,7 +113,7 @@ fn a_report_and_an_alert_count_as_taken_by_their_status_alone() {
 fn a_check_looks_into_a_compressed_page_and_needs_no_body_for_its_status() {
     let host = Host::new();
     let (page, foreign) = (Server::new(), Server::new());
-    page.answer(encoded("gzip", gzip(&format!("<html>{} all is well</html>", "blah ".repeat(20_000)))));
+    page.answer(encoded("gzip", gzip(format!("<html>{} all is well</html>", "blah ".repeat(20_000)))));
     foreign.answer(encoded("br", BROTLI));
     host.set(
         "checks",

@@ -15,7 +15,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use otelet::http::{Client, HttpSettings, Method, Request};
+use otelet::http::{Client, HttpSettings, Method, Reads, Redirects, Request};
 use otelet::settings::WayOut;
 use otelet::source::url::Get;
 use otelet::source::{Offer, Protocol};
@@ -91,6 +91,13 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     // An answer that was left over must not serve the next input.
-    let drain = Request { method: Method::Post, url: server.url.clone(), headers: Vec::new(), body: Vec::new() };
+    let drain = Request {
+        method: Method::Post,
+        url: server.url.clone(),
+        headers: Vec::new(),
+        body: Vec::new(),
+        reads: Reads::Beginning,
+        redirects: Redirects::Same,
+    };
     let _ = client.send(&drain);
 });

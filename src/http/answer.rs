@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use ureq::http::{HeaderMap, HeaderName, Uri, header};
 
 use super::error::HttpError;
-use super::inflate::{Container, Inflate};
+use super::inflate::{Container, Inflate, is_text};
 use super::meter::Traffic;
 use super::request::{MAX_REDIRECTS, Method};
 use super::url::{is_https, parse_url, port, public};
@@ -118,16 +118,6 @@ impl Encodings {
     pub(super) fn obstacle(&self, body: &[u8]) -> Option<&str> {
         self.foreign.as_deref().filter(|_| !is_text(body))
     }
-}
-
-/// Whether bytes are text, or the beginning of one.
-fn is_text(bytes: &[u8]) -> bool {
-    let whole = match std::str::from_utf8(bytes) {
-        Ok(_) => bytes.len(),
-        Err(error) if error.error_len().is_none() => error.valid_up_to(),
-        Err(_) => return false,
-    };
-    bytes[..whole].iter().all(|byte| *byte >= b' ' || byte.is_ascii_whitespace())
 }
 
 /// The value of a header. One with other characters than visible ASCII counts as absent.

@@ -35,12 +35,15 @@ pub(crate) fn expand(text: &str, world: &World) -> Result<Option<String>, Expand
     Ok(replaced.then_some(out))
 }
 
+/// The flaw of a variable without value.
+pub(crate) const EMPTY: &str = "is empty";
+
 /// What is wrong with the value of a variable, in words after its name. Files that set variables are read in many ways:
 /// quotes and carriage returns that a shell would drop stay in with `docker --env-file` and in unit files.
 pub(crate) fn flaw(value: &str) -> Option<&'static str> {
     let quoted = |quote| value.len() > 1 && value.starts_with(quote) && value.ends_with(quote);
     match value {
-        "" => Some("is empty"),
+        "" => Some(EMPTY),
         _ if value.ends_with('\r') => {
             Some("ends with a carriage return; give the file that sets it Unix line ends, without CR")
         }

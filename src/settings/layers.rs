@@ -9,7 +9,7 @@ use otelet_core::text::{clip, disguise, nearest};
 use otelet_core::units;
 
 use super::error::{Place, SettingsError};
-use super::expand::{expand, flaw, flaws};
+use super::expand::{EMPTY, expand, flaw, flaws};
 use super::file::File;
 use super::flags::Flags;
 use super::location::{Location, location, path};
@@ -46,6 +46,11 @@ impl Raw {
             Origin::Variable(name) => Some(&**name).filter(|name| !name.starts_with("OTELET_")),
             Origin::Flag | Origin::File(_) | Origin::Default => None,
         }
+    }
+
+    /// Whether it has something in it that no path or URL has. An empty variable may be meant so.
+    fn is_spoilt(&self) -> bool {
+        self.flaws.iter().any(|flaw| !flaw.ends_with(EMPTY))
     }
 
     /// The end of a message about a value that is refused.
@@ -265,9 +270,9 @@ impl Layers<'_> {
             return Ok(None);
         };
         // No such file exists, and the message about that would not show why.
-        let read = |text: &str| match raw.flaws.is_empty() {
-            true => path(text, self.world),
-            false => Err("not a path".to_owned()),
+        let read = |text: &str| match raw.is_spoilt() {
+            true => Err("not a path".to_owned()),
+            false => path(text, self.world),
         };
         self.parsed(key, &raw, read).map(Some)
     }
@@ -278,9 +283,9 @@ impl Layers<'_> {
         };
         // Passwords stand before an `@`, tokens in the query.
         raw.shown &= !raw.text.contains(['@', '?']);
-        let location = |text: &str| match raw.flaws.is_empty() {
-            true => location(text, &credentials(key), self.world),
-            false => Err("neither a URL nor a path".to_owned()),
+        let location = |text: &str| match raw.is_spoilt() {
+            true => Err("neither a URL nor a path".to_owned()),
+            false => location(text, &credentials(key), self.world),
         };
         self.parsed(key, &raw, location).map(Some)
     }

@@ -828,6 +828,8 @@ fn a_flaw_of_a_variable_is_named() {
     let km = [("KM_API_KEY", "k"), ("KM_UPDATE_ENDPOINT", "\"https://c.example/config-check\"")];
     let taken = load(&Flags::default(), &world(&km, &[])).unwrap();
     assert_eq!(taken.notes, ["KM_UPDATE_ENDPOINT: quotes and carriage returns around its value are left out"]);
+    let settings = with_vars("state_dir: ${env:PREFIX}/srv/otelet", &[("PREFIX", "")]);
+    assert_eq!(settings.state_dir, PathBuf::from("/srv/otelet"), "an empty variable may be meant so");
     let settings = with_vars("attributes: {a: '${env:A}-${env:B:-x}'}", &[("A", "'1'"), ("B", "")]);
     assert_eq!(settings.notes.len(), 2, "{:?}", settings.notes);
     assert!(

@@ -237,16 +237,16 @@ impl OpAmp {
             state.left = true;
             return Ok(Answer { offer: Offer::Unchanged, orders: Orders { again: true, ..Orders::default() } });
         }
-        let sent_too_large = response.status == 413;
+        let status = response.status;
         let heard = self.understand(state, &sent, response);
         if let Err(failed) = &heard {
             state.well = false;
-            let throttled = failed.retry_after.is_some();
+            let throttled = failed.retry_after.is_some() && matches!(status, 200 | 429 | 503);
             if !throttled {
                 state.failures = state.failures.saturating_add(1);
             }
             match sent.route {
-                Route::Candidate if throttled || sent_too_large => self.try_again(state, &failed.message),
+                Route::Candidate if throttled || status == 413 => self.try_again(state, &failed.message),
                 Route::Candidate => self.give_up(state, &failed.message),
                 Route::Settings | Route::Kept => {}
             }

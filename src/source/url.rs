@@ -190,6 +190,8 @@ impl Get {
             (_, 401 | 403) => self.way_out.wants_credentials(),
             (_, 404 | 410) => format!("; check {}", self.way_out.url),
             (_, 407) => PROXY_PASSWORD.to_owned(),
+            (_, 431) => format!("; it takes no headers as large as these{}", self.way_out.wants_credentials()),
+            (_, 511) => "; this network wants a login first".to_owned(),
             (_, 100..=399) => "; 200 or 304 were expected".to_owned(),
             (_, _) => String::new(),
         };
@@ -462,6 +464,11 @@ mod tests {
             (403, "answered 403; check config.headers and config.bearer_token_file"),
             (404, "answered 404; check config.url"),
             (429, "answered 429"),
+            (
+                431,
+                "answered 431; it takes no headers as large as these; check config.headers and config.bearer_token_file",
+            ),
+            (511, "answered 511; this network wants a login first"),
             (500, "answered 500"),
         ] {
             server.answer(Answer::status(status));

@@ -216,6 +216,33 @@ fn a_proxy_or_portal_that_answers_for_the_backend_costs_no_data() {
 }
 
 #[test]
+fn a_batch_that_is_too_large_is_halved_and_nothing_is_lost() {
+    let (host, sink) = exporting();
+    // Some forty points a snapshot, on any machine.
+    host.set("export.metrics", "agent");
+    let agent = host.agent_running(&config("good"));
+    wait_for_snapshots(&sink, 3);
+    sink.answer(Answer::status(503));
+    agent.logs("export failed: ");
+    status_when(&host, &agent, |status| status.export.waiting_points > 400);
+
+    // The event about the failure goes out before the points.
+    sink.answer(accepted());
+    for answer in [accepted(), Answer::status(413), Answer::status(413)] {
+        sink.answer_once(answer);
+    }
+
+    let at_last = sink.wait_for("what was too large, in smaller parts", |asked| {
+        let (refused, accepted) = (snapshots_with(asked, 413), snapshots(asked));
+        !refused.is_empty() && refused.iter().all(|time| accepted.contains(time))
+    });
+    let times = snapshots(&at_last);
+    assert!(times.is_sorted_by(|one, other| one < other), "each once, in order: {times:?}");
+    assert_eq!(status(&host, &agent).losses.export, Default::default());
+    assert_eq!(agent.logged("export refused"), 0);
+}
+
+#[test]
 fn retry_after_of_a_backend_is_obeyed() {
     let (host, sink) = exporting();
     host.set("export.metrics", "none");

@@ -3,13 +3,16 @@
 
 use std::io::Write;
 
+use otelet_wire::otlp::{PartialSuccess, Response};
+use prost::Message;
+
 use super::exports_once::{exporting, snapshots, status_when};
 use super::host::{Host, config, wait_until};
 use super::server::{Answer, Server};
 
-fn gzip(text: &str) -> Vec<u8> {
+fn gzip(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.write_all(bytes.as_ref()).unwrap();
     encoder.finish().unwrap()
 }
 
@@ -51,7 +54,7 @@ fn a_config_that_cannot_be_decompressed_is_refused_with_the_way_out() {
     );
 
     // A few KiB on the wire, a hundred times the limit when decompressed.
-    host.server.answer(encoded("gzip", gzip(&"#".repeat(6 << 20))));
+    host.server.answer(encoded("gzip", gzip("#".repeat(6 << 20))));
     agent.logs("body is larger than config.max_size 64KiB");
 
     agent.applied_still(&good);
@@ -72,6 +75,18 @@ fn an_export_that_was_taken_is_not_sent_again_whatever_the_answer_says() {
         assert_eq!(status.export.failed, 0);
         assert_eq!(agent.logged("export failed"), 0);
     }
+}
+
+#[test]
+fn a_partial_rejection_is_counted_in_a_compressed_answer() {
+    let (host, sink) = exporting();
+    let partial = PartialSuccess { rejected: 2, error_message: "too old".into() };
+    sink.answer(encoded("gzip", gzip(Response { partial_success: Some(partial) }.encode_to_vec())));
+    let agent = host.agent_running(&config("good"));
+
+    agent.logs("were rejected: too old");
+
+    status_when(&host, &agent, |status| status.losses.export.refused_points >= 4);
 }
 
 #[test]
@@ -98,7 +113,7 @@ fn a_report_and_an_alert_count_as_taken_by_their_status_alone() {
 fn a_check_looks_into_a_compressed_page_and_needs_no_body_for_its_status() {
     let host = Host::new();
     let (page, foreign) = (Server::new(), Server::new());
-    page.answer(encoded("gzip", gzip(&format!("<html>{} all is well</html>", "blah ".repeat(20_000)))));
+    page.answer(encoded("gzip", gzip(format!("<html>{} all is well</html>", "blah ".repeat(20_000)))));
     foreign.answer(encoded("br", BROTLI));
     host.set(
         "checks",

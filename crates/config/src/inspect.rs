@@ -90,6 +90,11 @@ pub(crate) fn pieces(text: &str) -> Result<Pieces, Refusal> {
 /// Checks the encoding: UTF-8 without control characters. The list is libyaml's, and the collector's parser has the
 /// same.
 pub(crate) fn characters(body: &[u8]) -> Result<&str, Refusal> {
+    let forms: [(&[u8], _); 4] =
+        [(b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ", "xz"), (b"PK\x03\x04", "zip")];
+    if let Some((_, form)) = forms.iter().find(|(magic, _)| body.starts_with(magic)) {
+        return Err(Refusal::Compressed { form });
+    }
     let line = |at: usize| 1 + body[..at].iter().filter(|byte| **byte == b'\n').count();
     unmarked(body).map_err(|_| Refusal::Utf16)?;
     let text = std::str::from_utf8(body).map_err(|error| {

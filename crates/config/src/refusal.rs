@@ -21,6 +21,16 @@ pub enum Refusal {
         limit: usize,
     },
 
+    /// The body is a compressed file, as object stores keep them. A server that says so is understood.
+    #[error(
+        "config is compressed ({form}); store it as plain text{}",
+        if *form == "gzip" { ", or let the server say content-encoding: gzip" } else { "" }
+    )]
+    Compressed {
+        /// The name of the form.
+        form: &'static str,
+    },
+
     /// The body is not UTF-8. The collector would take UTF-16 too, but most programs that handle configs on their way
     /// would not.
     #[error("config is not UTF-8 at byte {at} (line {line}); save it as UTF-8")]

@@ -103,6 +103,13 @@ fn a_refusal_says_where_and_why() {
         assert_eq!(check(empty), Err(Refusal::Empty), "{empty:?}");
     }
     assert_eq!(refused(b""), "config is empty; an empty config never replaces a running one");
+    for (body, form, more) in [
+        (&b"\x1f\x8b\x08\0"[..], "gzip", ", or let the server say content-encoding: gzip"),
+        (b"\x28\xb5\x2f\xfd\0", "zstd", ""),
+        (b"PK\x03\x04", "zip", ""),
+    ] {
+        assert_eq!(refused(body), format!("config is compressed ({form}); store it as plain text{more}"));
+    }
     assert_eq!(refused(b"a: 1\nb: \xe9\n"), "config is not UTF-8 at byte 8 (line 2); save it as UTF-8");
     assert_eq!(
         refused(b"a: 1\n# \x1b[31m\n"),

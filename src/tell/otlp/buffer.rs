@@ -24,6 +24,9 @@ use otelet_wire::status::ExportLosses;
 /// The largest request, in bytes. A little more is possible, since names of metrics are counted in steps.
 pub const BATCH: usize = 256 * 1024;
 
+/// The smaller requests after one that was too large, before a larger one is tried.
+const SMALLER_BATCHES: u32 = 64;
+
 /// The size of a kept snapshot or record beside its content, including the allocator's overhead, in bytes.
 const ITEM: usize = 64;
 
@@ -115,6 +118,8 @@ pub enum Outcome {
 pub struct Batch {
     /// The request, in protobuf.
     pub body: Vec<u8>,
+    /// Its size, in bytes.
+    pub size: usize,
     /// The number of points or records in it.
     pub count: u64,
 }
@@ -129,10 +134,18 @@ pub struct Buffer {
     logs: Queue,
     next: u64,
     losses: ExportLosses,
+<<<<<<< HEAD
     /// The points of one sample that were left out, and the bytes of their series, by share. Zero once all of them fit.
     left_out: [(u64, usize); Share::ALL.len()],
     /// The losses of points and records when they were logged last, and that time.
     logged: Option<(u64, Instant)>,
+||||||| 519693a
+=======
+    /// The size of a request: [`BATCH`], or less for a server that has found one too large.
+    batch: usize,
+    /// The smaller requests that it has taken since.
+    taken: u32,
+>>>>>>> i15-http
 }
 
 #[derive(Debug, Default)]
@@ -171,8 +184,14 @@ impl Buffer {
             logs: Queue::default(),
             next: 0,
             losses: ExportLosses::default(),
+<<<<<<< HEAD
             left_out: Default::default(),
             logged: None,
+||||||| 519693a
+=======
+            batch: BATCH,
+            taken: 0,
+>>>>>>> i15-http
         }
     }
 
@@ -281,9 +300,9 @@ impl Buffer {
                 (encoder.metrics(points), count, end)
             }
             Signal::Logs => {
-                let mut left = BATCH;
+                let mut left = self.batch;
                 let fits = |item: &&Item| {
-                    let first = left == BATCH;
+                    let first = left == self.batch;
                     left = left.saturating_sub(item.bytes.len() + 8);
                     first || left > 0
                 };
@@ -294,7 +313,7 @@ impl Buffer {
         };
         let queue = self.queue(signal);
         (queue.batch_end, queue.dropped_from_batch) = (Some(end), 0);
-        Some(Batch { body, count })
+        Some(Batch { size: body.len(), body, count })
     }
 
     /// The points of the oldest snapshots that fit into one request, and the first number beyond them.
@@ -311,7 +330,7 @@ impl Buffer {
                 }
                 points.push(point);
             }
-            if size > BATCH && end.is_some() {
+            if size > self.batch && end.is_some() {
                 points.truncate(from);
                 break;
             }
@@ -320,13 +339,32 @@ impl Buffer {
         Some((points, end?))
     }
 
+    /// A smaller request instead of the last one, which was too large for the server. None if it was one item, so that
+    /// no smaller one can be made.
+    pub fn smaller(&mut self, signal: Signal, last: &Batch, encoder: &Encoder) -> Option<Batch> {
+        let end = self.queue(signal).batch_end?;
+        if self.queue(signal).items.front().is_none_or(|item| item.number + 1 >= end) {
+            return None;
+        }
+        self.settle(signal, last.count, Outcome::Kept);
+        (self.batch, self.taken) = (last.size / 2, 0);
+        self.batch(signal, encoder)
+    }
+
     /// Removes or keeps the last batch, depending on its outcome.
     pub fn settle(&mut self, signal: Signal, count: u64, outcome: Outcome) {
         let queue = self.queue(signal);
         let (end, dropped) = (queue.batch_end.take().unwrap_or(0), std::mem::take(&mut queue.dropped_from_batch));
         let refused = match outcome {
             Outcome::Kept => return self.count_dropped(signal, dropped),
-            Outcome::Taken { rejected } => rejected.min(count),
+            Outcome::Taken { rejected } => {
+                // One refusal is not for ever: a larger request is tried again after some smaller ones.
+                self.taken += 1;
+                if self.taken >= SMALLER_BATCHES {
+                    (self.batch, self.taken) = ((self.batch * 2).min(BATCH), 0);
+                }
+                rejected.min(count)
+            }
             Outcome::Refused => count,
         };
         match signal {
@@ -871,6 +909,35 @@ mod tests {
         let mut enough = Buffer::new(4 << 20);
         enough.keep_points(at(11), host(11, 4, 2_000).iter());
         assert_eq!((enough.losses(), enough.complaint(t0)), (ExportLosses::default(), None));
+    }
+
+    #[test]
+    fn a_server_with_any_limit_gets_all_that_fits() {
+        for limit in [400, 3_000, 20_000, 100_000] {
+            let mut buffer = Buffer::new(1 << 20);
+            (0..4_000).for_each(|second| keep(&mut buffer, second));
+            let (mut times, mut refusals, mut accepted) = (Vec::new(), Vec::new(), 0);
+            while let Some(mut batch) = buffer.batch(Signal::Metrics, &encoder()) {
+                while batch.size > limit {
+                    refusals.push(accepted);
+                    batch = buffer.smaller(Signal::Metrics, &batch, &encoder()).expect("one snapshot fits");
+                }
+                accepted += 1;
+                times.extend(sent(&batch.body, "load").iter().map(|point| point.time_unix_nano / 1_000_000_000));
+                buffer.settle(Signal::Metrics, batch.count, Outcome::Taken { rejected: 0 });
+            }
+            assert_eq!(times, (0..4_000).collect::<Vec<_>>(), "each once, in order: {limit}");
+            assert_eq!(buffer.losses(), ExportLosses::default());
+            let later = refusals.iter().filter(|accepted| **accepted > 0).count();
+            assert!(later <= accepted / SMALLER_BATCHES as usize, "{later} in {accepted}");
+            assert!(accepted < 200 || later > 0, "a larger one is tried again: {limit}");
+        }
+        let mut buffer = Buffer::new(1 << 20);
+        buffer.keep_record(record("alone"));
+        let batch = buffer.batch(Signal::Logs, &encoder()).unwrap();
+        assert_eq!(buffer.smaller(Signal::Logs, &batch, &encoder()), None, "one record cannot be halved");
+        buffer.settle(Signal::Logs, batch.count, Outcome::Refused);
+        assert_eq!(buffer.waiting(), (0, 0));
     }
 
     #[test]

@@ -107,9 +107,18 @@ impl Exporter {
                 lock().discard(signal);
                 continue;
             };
-            let Some(batch) = lock().batch(signal, &self.encoder) else { continue };
+            let Some(mut batch) = lock().batch(signal, &self.encoder) else { continue };
+            let answer = loop {
+                let answer = self.destination.post(url, std::mem::take(&mut batch.body));
+                // 413: half of it may be taken.
+                let is_too_large = answer.as_ref().is_ok_and(|response| response.status == 413);
+                match Some(()).filter(|()| is_too_large).and_then(|()| lock().smaller(signal, &batch, &self.encoder)) {
+                    Some(smaller) => batch = smaller,
+                    None => break answer,
+                }
+            };
             let count = batch.count;
-            let judged = match self.destination.post(url, batch.body) {
+            let judged = match answer {
                 Ok(response) => self.judge(signal, url, &response),
                 Err(error) => {
                     lock().settle(signal, count, Outcome::Kept);

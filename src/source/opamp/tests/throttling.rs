@@ -107,7 +107,7 @@ fn a_server_with_any_limit_hears_all_that_fits() {
         ]
     };
     for config in [10, 700, 5000] {
-        for limit in (0..6000).step_by(53) {
+        for limit in (0..6000).step_by(97) {
             let mut bench = Bench::new();
             bench.report.effective_config = Some("x".repeat(config).into());
             let sizes = sized(&bench);
@@ -256,4 +256,17 @@ fn other_statuses_are_failures_with_advice() {
     let failure = bench.respond(200, b"<html>".to_vec()).unwrap_err();
     assert!(failure.message.starts_with(&format!("{URL}: answer is no OpAMP message: ")), "{failure}");
     assert_eq!(failure.kind.word(), "protocol");
+}
+
+#[test]
+fn a_gateway_with_retry_after_gets_the_wait_and_still_counts_as_a_failure() {
+    let bench = Bench::settled();
+    let mut headers = HeaderMap::new();
+    headers.insert("Retry-After", "7".parse().unwrap());
+    for (status, failures) in [(502, 1), (504, 2), (413, 3), (503, 3), (429, 3)] {
+        bench.ask();
+        let failure = bench.opamp.offer(Response::head(status, &headers, SystemTime::UNIX_EPOCH)).unwrap_err();
+        assert_eq!(failure.retry_after, Some(Duration::from_secs(7)), "{status}");
+        assert_eq!(bench.opamp.lock().failures, failures, "{status}");
+    }
 }

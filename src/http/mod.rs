@@ -42,7 +42,7 @@ pub use proxy::{bypasses_proxy, parse_proxy};
 pub use request::{HttpSettings, MAX_REDIRECTS, Method, Request};
 pub use tls::Identity;
 use tls::Tls;
-pub use url::{UrlError, parse_url, public};
+pub use url::{UrlError, hide_paths, hides_paths, parse_url, public, public_text};
 use url::{is_https, port};
 pub use wire::HTTP_2;
 

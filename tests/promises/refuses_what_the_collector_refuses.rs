@@ -154,7 +154,7 @@ fn a_port_that_another_program_has_is_told_with_the_next_step() {
 
     let why = agent.failed(&bad);
     assert!(
-        why.contains(&format!("{words}; another program, perhaps another Collector, has 127.0.0.1:4317: `")),
+        why.contains(&format!("{words}; another program, perhaps another Collector, or a second component of this config has 127.0.0.1:4317: `")),
         "{why}"
     );
     agent.applied_still(&config("good"));

@@ -51,6 +51,7 @@ fn dispatch(invocation: Invocation) -> u8 {
             return error.exit_status();
         }
     };
+    otelet::http::hide_paths(settings.config.hide_url_paths);
     match invocation.command {
         Command::Run => run::run(invocation.flags, settings),
         Command::Validate => validate::validate(&settings),

@@ -23,6 +23,7 @@ use crate::collector::Launcher;
 use crate::commands::status::screen;
 use crate::commands::tar::Tar;
 use crate::exit;
+use crate::http;
 use crate::observe::host;
 use crate::os;
 use crate::settings::{self, Flags, Settings, World};
@@ -108,6 +109,8 @@ pub fn diagnose(invocation: &Invocation) -> u8 {
 
 fn gather(flags: &Flags, world: &World) -> Contents {
     let settings = settings::load(flags, world);
+    // Settings with a fault do not say what is secret.
+    http::hide_paths(settings.as_ref().map_or(true, |settings| settings.config.hide_url_paths));
     let root = settings.as_ref().map_or(Path::new("/"), |settings| &settings.host.root);
     let mut contents =
         Contents { secrets: secret_variables(|_| false), host: host::identity(root), ..Contents::default() };
@@ -372,11 +375,11 @@ fn read(path: &Path) -> Result<String, String> {
 /// All files without secrets. A secret of one config is removed from all files.
 fn redacted(contents: Contents) -> Vec<(String, String)> {
     let Contents { pieces, mut secrets, missing, .. } = contents;
-    let first = Redactor::new(secrets.iter().map(String::as_str));
+    let first = Redactor::new(secrets.iter().map(String::as_str)).hiding_url_paths(http::hides_paths());
     for piece in pieces.iter().filter(|piece| piece.form == Form::Yaml) {
         secrets.extend(first.secrets_in(&piece.text));
     }
-    let redactor = Redactor::new(secrets.iter().map(String::as_str));
+    let redactor = Redactor::new(secrets.iter().map(String::as_str)).hiding_url_paths(http::hides_paths());
     let mut files: Vec<_> = pieces
         .into_iter()
         .map(|Piece { name, form, text }| {

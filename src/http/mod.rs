@@ -51,7 +51,7 @@ use request::MAX_AWAY;
 pub use request::{HttpSettings, MAX_REDIRECTS, Method, Reads, Redirects, Request};
 pub use tls::Identity;
 use tls::Tls;
-pub use url::{UrlError, parse_url, public};
+pub use url::{UrlError, hide_paths, hides_paths, parse_url, public, public_text};
 use url::{is_https, port};
 pub use verify::Fingerprint;
 use verify::LastRefusal;

@@ -1,9 +1,11 @@
 //! Checks URLs, and prints them without secrets. Pure.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ureq::http::Uri;
 use ureq::http::uri::{Authority, Scheme};
 
-use otelet_core::text::without_tokens;
+use otelet_core::text::shown_path;
 
 /// Why a URL cannot be requested. The message does not repeat the URL: one that cannot be parsed may have a password
 /// anywhere.
@@ -50,13 +52,34 @@ pub(super) fn is_host_and_port(authority: &Authority) -> bool {
     }
 }
 
+/// Whether the path of each URL is a secret. One for the process: a URL is shown by all its parts.
+static HIDES_PATHS: AtomicBool = AtomicBool::new(false);
+
+/// Makes the path of each URL a secret, or only the parts that look like a token.
+pub fn hide_paths(hide: bool) {
+    HIDES_PATHS.store(hide, Ordering::Relaxed);
+}
+
+/// Whether the path of each URL is a secret.
+pub fn hides_paths() -> bool {
+    HIDES_PATHS.load(Ordering::Relaxed)
+}
+
+/// Returns the text of a URL for messages, if it is one, and else the text. A URL without a path gets no slash.
+pub fn public_text(url: &str) -> String {
+    match parse_url(url) {
+        Ok(uri) if uri.path() != "/" => public(&uri),
+        Ok(_) | Err(_) => url.to_owned(),
+    }
+}
+
 /// Returns a URL for messages: without query and user, which may be secrets, and without parts of its path that look like
 /// one.
 pub fn public(uri: &Uri) -> String {
     let scheme = uri.scheme_str().unwrap_or("http");
     let authority = uri.authority().map_or("", |a| a.as_str());
     let host = authority.rsplit('@').next().unwrap_or("");
-    format!("{scheme}://{host}{}", without_tokens(uri.path()))
+    format!("{scheme}://{host}{}", shown_path(uri.path(), hides_paths()))
 }
 
 pub(super) fn is_https(uri: &Uri) -> bool {

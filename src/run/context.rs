@@ -53,7 +53,8 @@ impl Identity {
 
 /// Takes the secrets of these settings out of a text.
 pub(super) fn redactor(settings: &Settings) -> Arc<Redactor> {
-    Arc::new(Redactor::new(settings.secrets().iter().map(String::as_str)))
+    let redactor = Redactor::new(settings.secrets().iter().map(String::as_str));
+    Arc::new(redactor.hiding_url_paths(settings.config.hide_url_paths))
 }
 
 impl Context {

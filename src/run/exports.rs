@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::context::Context;
 use super::decisions::moment;
 use super::message::Message;
-use crate::http::{parse_url, public};
+use crate::http::public_text;
 use crate::settings::{ExportMetrics, ExportTo};
 use crate::tell::otlp::{self, Buffer, Exporter, Targets};
 use otelet_config::Intake;
@@ -125,15 +125,11 @@ impl Exports {
             let (points, records) = buffer.waiting();
             (points, records, buffer.used() as u64)
         });
-        // A URL may have a secret in its path. Without a path there is none to hide, and no slash to add.
-        let shown = |to: String| match parse_url(&to) {
-            Ok(url) => public(&url).trim_end_matches('/').to_owned(),
-            Err(_) => to,
-        };
+        // A URL may have a secret in its path.
         ExportStatus {
-            to: Some(shown(to)),
-            metrics_to: targets.metrics.map(shown),
-            logs_to: targets.logs.map(shown),
+            to: Some(public_text(&to)),
+            metrics_to: targets.metrics.as_deref().map(public_text),
+            logs_to: targets.logs.as_deref().map(public_text),
             waiting_points: points,
             waiting_records: records,
             buffer_bytes: bytes,

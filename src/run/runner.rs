@@ -22,6 +22,7 @@ use super::observations::Observations;
 use super::params::params;
 use super::tellers::Tellers;
 use crate::collector::MARKER;
+use crate::http;
 use crate::observe::check::FinishedCheck;
 use crate::observe::host;
 use crate::os::{self, Signal};
@@ -444,6 +445,7 @@ impl Runner {
             }
         };
         warn_of_new_directories(&self.context.settings, &settings);
+        http::hide_paths(settings.config.hide_url_paths);
         self.observations.built_in.settings_trouble = None;
         log::info!("settings read again; asking the config source");
         settings.notes.iter().for_each(|note| log::warn!("{note}"));

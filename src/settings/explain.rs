@@ -17,6 +17,7 @@ use super::secret::Secret;
 use super::sections::SCHEMA;
 use super::world::World;
 use super::{Settings, path};
+use crate::http;
 
 /// One setting in effect, for `otelet diagnose`.
 #[derive(Debug, Clone, PartialEq)]
@@ -168,9 +169,9 @@ impl Explanation<'_> {
             Some((url, query)) => {
                 self.secrets.push(query.to_owned());
                 self.secrets.extend(query.split('&').filter_map(|pair| Some(pair.split_once('=')?.1.to_owned())));
-                format!("{url}?<set>")
+                format!("{}?<set>", http::public_text(url))
             }
-            None => raw.text,
+            None => http::public_text(&raw.text),
         }
     }
 
@@ -188,7 +189,7 @@ impl Explanation<'_> {
 fn adopted(settings: &Settings, layers: &Layers, explained: &mut Vec<EffectiveSetting>) {
     let Settings { config, log_level, .. } = settings;
     let url = match &config.url {
-        Some(Location::Url(url)) => url.split('?').next().unwrap_or_default().to_owned(),
+        Some(Location::Url(url)) => http::public_text(url.split('?').next().unwrap_or_default()),
         Some(Location::File(path)) => path.display().to_string(),
         None => String::new(),
     };

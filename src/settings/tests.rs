@@ -68,6 +68,7 @@ fn sample(row: &Row) -> &'static str {
         (_, ValueKind::Number(..)) => "7",
         (_, ValueKind::Choice(words)) => words.rsplit('|').next().unwrap(),
         (_, ValueKind::Text(_)) => "some:thing",
+        ("config.secrets", ValueKind::List) => "[url_path]",
         (_, ValueKind::List) => "[a]",
         (_, ValueKind::Map) => "{a: b}",
         (_, ValueKind::Nothing) => unreachable!(),

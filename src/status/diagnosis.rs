@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::http;
 use crate::store;
 use otelet_config::redact::{Redactor, is_secret_name};
 
@@ -34,7 +35,7 @@ impl Diagnosis {
             secret_variables(|name| config.contains(&format!("{{{name}}}")) || config.contains(&format!("env:{name}")));
         let mut secrets: Vec<_> = secrets.into_iter().chain(environment).collect();
         secrets.extend(Redactor::default().secrets_in(&config));
-        let redactor = Redactor::new(secrets.iter().map(String::as_str));
+        let redactor = Redactor::new(secrets.iter().map(String::as_str)).hiding_url_paths(http::hides_paths());
         let (agent, collector) = crate::log::last_lines();
         let diagnosis = Self { agent_log: redactor.log(&agent), collector_log: redactor.log(&collector) };
         let text = serde_json::to_vec(&diagnosis).expect("two strings");

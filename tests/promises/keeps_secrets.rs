@@ -114,6 +114,38 @@ fn a_token_in_the_path_of_a_url_is_not_shown() {
 }
 
 #[test]
+fn the_path_of_each_url_is_a_secret_where_the_settings_say_so() {
+    let host = Host::new();
+    let at = |what: &str| host.server.at(&format!("/{what}/s3cr/x"));
+    host.set("config.url", &at("config"));
+    host.set("config.secrets", "[url_path]");
+    host.set("report.url", &at("report"));
+    host.set("export.to", &at("otlp"));
+    let body =
+        config("good").replace("{debug: {}}", "{debug: {}, otlphttp: {endpoint: \"http://127.0.0.1:1/in/s3cr\"}}");
+    host.server.offer(&*body);
+    let agent = host.agent().start();
+    agent.applied(&body);
+    host.server.answer(Answer::status(503));
+    let line = agent.logs("config poll failed: ");
+    assert!(line.contains(&format!("{}: answered 503", host.server.at("/<redacted>"))), "{line}");
+
+    let reports = host.server.wait_for("a report of it", |asked| {
+        asked.iter().any(|asked| String::from_utf8_lossy(&asked.body).contains("endpoint: \\\"<redacted>\\\""))
+    });
+    let reports = reports.iter().filter(|asked| asked.path.starts_with("/report/"));
+    let bodies = reports.map(|asked| String::from_utf8_lossy(&asked.body).into_owned());
+    let status = [&["status"][..], &["status", "--json"]].map(|arguments| stdout(&host.otelet(arguments)));
+    for shown in bodies.chain(status).chain([agent.log()]) {
+        assert!(!shown.contains("s3cr"), "{shown}");
+    }
+
+    host.set("config.secrets", "[query]");
+    let output = host.otelet(&["validate"]);
+    assert!(stdout(&output).contains("url_path") || stderr(&output).contains("the only one is url_path"));
+}
+
+#[test]
 fn secrets_are_not_shown_when_everything_fails() {
     let host = host();
     for answer in [

@@ -162,16 +162,12 @@ fn a_relative_path_that_is_missing_is_told_from_where_it_counts() {
 
     host.server.offer(&*bad);
 
-    // The directory in which the kit starts agents.
-    let here = std::fs::canonicalize(host.path("")).unwrap();
-    assert_eq!(
-        agent.failed(&bad),
-        format!(
-            "{words}; parts/exporters.yaml is a relative path, and those count from {}, the working directory of otelet; \
-             write the whole path",
-            here.display()
-        )
-    );
+    // The kit starts agents in the directory of the host.
+    let directory = host.path("x").parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
+    let why = agent.failed(&bad);
+    let (told, place) = why.split_once(" is a relative path, and those count from ").expect("the next step");
+    assert_eq!(told, format!("{words}; parts/exporters.yaml"));
+    assert!(place.ends_with(&format!("{directory}, the working directory of otelet; write the whole path")), "{why}");
 }
 
 #[test]
@@ -185,7 +181,7 @@ fn a_port_that_another_program_has_is_told_with_the_next_step() {
 
     let why = agent.failed(&bad);
     assert!(
-        why.contains(&format!("{words}; another program, perhaps another Collector, has 127.0.0.1:4317: `")),
+        why.contains(&format!("{words}; another program, perhaps another Collector, or a second component of this config has 127.0.0.1:4317: `")),
         "{why}"
     );
     agent.applied_still(&config("good"));

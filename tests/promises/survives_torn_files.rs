@@ -41,7 +41,7 @@ fn body(host: &Host, label: &str) -> PathBuf {
 #[test]
 fn a_config_that_was_torn_before_its_validation_is_fetched_again() {
     let host = Host::new();
-    let program = host.path("otelcol");
+    let program = host.path(&format!("otelcol{}", std::env::consts::EXE_SUFFIX));
     host.set("collector.path", &program.display().to_string());
     host.server.offer(config("first"));
     let agent = host.agent().start();

@@ -34,7 +34,7 @@ fn next_step(words: &str, around: &Surroundings<'_>) -> Option<String> {
         }
         if port_is_taken {
             return Some(format!(
-                "another program, perhaps another Collector, has {address}: `{listeners}` shows which; stop it, or change \
+                "another program, perhaps another Collector, or a second component of this config has {address}: `{listeners}` shows which; stop it, or change \
                  the port of one of them"
             ));
         }
@@ -66,7 +66,7 @@ fn missing(words: &str) -> Option<&str> {
         let is_word = before[..at].chars().next_back().is_none_or(|c| !c.is_ascii_alphanumeric());
         is_word.then_some(at + verb.len())
     };
-    let start = VERBS.iter().filter_map(|verb| begins(&verb)).max()?;
+    let start = VERBS.iter().filter_map(begins).max()?;
     Some(before[start..].trim_matches(['"', '\'', ' ']))
 }
 
@@ -120,10 +120,10 @@ mod tests {
                      already in use";
         assert_eq!(
             step(taken),
-            "; another program, perhaps another Collector, has 127.0.0.1:4317: `ss -lntup` shows which; stop it, or change \
+            "; another program, perhaps another Collector, or a second component of this config has 127.0.0.1:4317: `ss -lntup` shows which; stop it, or change \
              the port of one of them"
         );
-        assert!(step("listen udp [::1]:6831: bind: address already in use").contains(", has [::1]:6831: "));
+        assert!(step("listen udp [::1]:6831: bind: address already in use").contains(" has [::1]:6831: "));
         assert!(step("listen tcp :514: bind: permission denied").contains("a port below 1024 needs root"));
         let elsewhere = "listen tcp 10.9.9.9:4317: bind: cannot assign requested address";
         assert!(step(elsewhere).contains("has the address of 10.9.9.9:4317; correct the endpoint"));

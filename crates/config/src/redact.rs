@@ -24,7 +24,7 @@ use crate::inspect;
 use crate::scan::Pieces;
 use tree::{Kind, Node, Tree};
 pub use words::{REDACTED, is_secret_name};
-use words::{assignment, is_reference, url_token, userinfo, without_url_tokens, words};
+use words::{assignment, is_reference, secret_path, userinfo, without_paths, words};
 
 /// The largest text that is searched, in bytes; a larger one is not shown.
 const LARGEST: usize = 4 << 20;
@@ -44,6 +44,8 @@ pub struct Redactor {
     known: Vec<String>,
     /// Values that must be a whole text, since they are short.
     short: Vec<String>,
+    /// Whether the path of each URL is a secret.
+    url_paths: bool,
 }
 
 /// Written by hand, since the values are secrets.
@@ -72,7 +74,12 @@ impl Redactor {
         all.retain(|value| !value.is_empty() && !REDACTED.contains(value));
         let (known, short): (Vec<_>, Vec<_>) = all.into_iter().partition(|value| value.len() >= SHORTEST);
         let owned = |values: Vec<&str>| values.into_iter().map(str::to_owned).collect();
-        Self { known: owned(known), short: owned(short) }
+        Self { known: owned(known), short: owned(short), url_paths: false }
+    }
+
+    /// Makes the path of each URL a secret, or only the parts that look like a token.
+    pub fn hiding_url_paths(self, url_paths: bool) -> Self {
+        Self { url_paths, ..self }
     }
 
     /// Returns a config without its secrets.
@@ -95,7 +102,7 @@ impl Redactor {
         for value in self.known.iter().filter(|value| text.contains(value.as_str())) {
             line = line.replace(value.as_str(), REDACTED);
         }
-        without_url_tokens(line)
+        without_paths(line, self.url_paths)
     }
 
     /// Returns lines of a log without the known values. A text that looks like a secret is replaced with the rest of
@@ -217,7 +224,7 @@ impl Redactor {
             || self.short.iter().any(|value| value == text.trim())
             || text.contains("PRIVATE KEY-----")
             || userinfo(text).is_some()
-            || url_token(text).is_some()
+            || secret_path(text, self.url_paths).is_some()
             || assignment(text).is_some()
     }
 

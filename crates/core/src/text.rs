@@ -6,7 +6,7 @@ mod token;
 
 pub use nearest::{clip, nearest};
 pub use plain::{NotText, decode, disguise, unmarked, without_blank_end};
-pub use token::{is_token, without_tokens};
+pub use token::shown_path;
 
 /// The error and its causes, joined by colons into one line.
 pub fn chain(error: &dyn std::error::Error) -> String {

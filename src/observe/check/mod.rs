@@ -92,7 +92,8 @@ pub fn redactor(settings: &CheckSettings, secrets: &[String]) -> Redactor {
         CheckTarget::Http { .. } | CheckTarget::Tcp { .. } | CheckTarget::Dns { .. } => &[],
     };
     let own = own.iter().map(|argument| argument.expose()).filter(|argument| argument.len() >= SHORTEST_SECRET);
-    Redactor::new(secrets.iter().map(String::as_str).chain(own))
+    let redactor = Redactor::new(secrets.iter().map(String::as_str).chain(own));
+    redactor.hiding_url_paths(crate::http::hides_paths())
 }
 
 fn resolve(host: &str, port: u16, family: Family, until: Instant) -> Result<Vec<SocketAddr>, String> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use otelet_core::decide::{CheckKind, CheckPlan};
 
-use crate::http::Fingerprint;
+use crate::http::{self, Fingerprint};
 use crate::settings::error::SettingsError;
 use crate::settings::layers::Layers;
 use crate::settings::location::url;
@@ -161,7 +161,7 @@ fn check(layers: &Layers, key: &str) -> Result<CheckSettings, SettingsError> {
     };
     let called = match &target {
         // A query may hold a token.
-        CheckTarget::Http { url, .. } => url.split('?').next().unwrap_or_default().to_owned(),
+        CheckTarget::Http { url, .. } => http::public_text(url.split('?').next().unwrap_or_default()),
         CheckTarget::Tcp { address } => address.clone(),
         CheckTarget::Dns { name, .. } => name.clone(),
         CheckTarget::Exec { command } => command[0].expose().to_owned(),

@@ -27,6 +27,7 @@ pub(crate) const ROWS: &[Row] = &[
     file_only("config.fallback", List, "Files and URLs, tried in turn with plain GET while this host has no config of config.url, or it has brought none for config.fallback_after."),
     setting("config.fallback_after", Time(ms(0), hours(24)), "10m", "How long config.url may bring no config before config.fallback is tried."),
     setting("config.public_key", Text("KEY"), "", "A minisign public key. A config is accepted only with a signature by this key beside it (.minisig), and only if it was not signed before the newest accepted one."),
+    file_only("config.secrets", List, "Parts of URLs that are secret: `url_path`, the path of each URL, in messages, reports and shown configs. A part of a path that looks like a token is hidden without it."),
     setting("config.poll_every", Time(ms(10), hours(24)), "30s", "Time between polls."),
     setting("config.redirects", Choice("same|any"), "same", "Redirects of configs by plain GET that are followed: those on the same server, or any: also to other servers, over https:// and 3 times at most, such as signed URLs of object stores. These get no headers, token or client certificate."),
     setting("config.timeout", Time(secs(1), secs(600)), "30s", "Time limit for one exchange with the source."),
@@ -62,6 +63,8 @@ pub struct ConfigSettings {
     pub fallback_after: Duration,
     /// A public key in minisign's form.
     pub public_key: Option<String>,
+    /// Whether the path of each URL is a secret.
+    pub hide_url_paths: bool,
     pub poll_every: Duration,
     /// The redirects of configs that are followed.
     pub redirects: Redirects,
@@ -135,6 +138,7 @@ impl ConfigSettings {
             fallback: locations(layers, "config.fallback")?,
             fallback_after: layers.time("config.fallback_after")?,
             public_key: public_key(layers, "config.public_key")?,
+            hide_url_paths: hide_url_paths(layers, "config.secrets")?,
             poll_every: layers.time("config.poll_every")?,
             redirects: layers.choice("config.redirects", [Redirects::Same, Redirects::Any])?,
             timeout: layers.time("config.timeout")?,
@@ -176,6 +180,20 @@ fn locations(layers: &Layers, key: &str) -> Result<Vec<Location>, SettingsError>
         layers.parsed(key, &raw, |text| location(text, &credentials(key), layers.world))
     });
     raws.collect()
+}
+
+/// Reads the list of what is secret.
+fn hide_url_paths(layers: &Layers, key: &str) -> Result<bool, SettingsError> {
+    let known = |text: &str| match text {
+        "url_path" => Ok(()),
+        _ => Err("the only one is url_path".to_owned()),
+    };
+    let mut any = false;
+    for raw in layers.list(key) {
+        layers.parsed(key, &raw?, known)?;
+        any = true;
+    }
+    Ok(any)
 }
 
 /// Reads a proxy. Its URL may hold a password, so it is never shown.

@@ -134,18 +134,14 @@ pub struct Buffer {
     logs: Queue,
     next: u64,
     losses: ExportLosses,
-<<<<<<< HEAD
     /// The points of one sample that were left out, and the bytes of their series, by share. Zero once all of them fit.
     left_out: [(u64, usize); Share::ALL.len()],
     /// The losses of points and records when they were logged last, and that time.
     logged: Option<(u64, Instant)>,
-||||||| 519693a
-=======
     /// The size of a request: [`BATCH`], or less for a server that has found one too large.
     batch: usize,
     /// The smaller requests that it has taken since.
     taken: u32,
->>>>>>> i15-http
 }
 
 #[derive(Debug, Default)]
@@ -184,14 +180,10 @@ impl Buffer {
             logs: Queue::default(),
             next: 0,
             losses: ExportLosses::default(),
-<<<<<<< HEAD
             left_out: Default::default(),
             logged: None,
-||||||| 519693a
-=======
             batch: BATCH,
             taken: 0,
->>>>>>> i15-http
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use otelet_core::text::{is_token, without_tokens};
+use otelet_core::text::shown_path;
 
 /// The text in the place of a secret. As a plain scalar it is valid YAML anywhere.
 pub const REDACTED: &str = "<redacted>";
@@ -151,20 +151,20 @@ fn url_paths(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// The first path of a URL that has a token in it.
-pub(super) fn url_token(text: &str) -> Option<Range<usize>> {
-    url_paths(text).find(|path| text[path.clone()].split('/').any(is_token))
+/// The first path of a URL that is a secret: any path if `all`, else one with a token in it.
+pub(super) fn secret_path(text: &str, all: bool) -> Option<Range<usize>> {
+    url_paths(text).find(|path| shown_path(&text[path.clone()], all) != text[path.clone()])
 }
 
-/// A text without the tokens in the paths of its URLs.
-pub(super) fn without_url_tokens(text: String) -> String {
-    if url_token(&text).is_none() {
+/// A text without the secrets in the paths of its URLs.
+pub(super) fn without_paths(text: String, all: bool) -> String {
+    if secret_path(&text, all).is_none() {
         return text;
     }
     let (mut shown, mut done) = (String::with_capacity(text.len()), 0);
     for path in url_paths(&text) {
         shown.push_str(&text[done..path.start]);
-        shown.push_str(&without_tokens(&text[path.clone()]));
+        shown.push_str(&shown_path(&text[path.clone()], all));
         done = path.end;
     }
     shown + &text[done..]

@@ -9,14 +9,17 @@ const PART: usize = 32;
 /// The text in the place of a secret.
 const HIDDEN: &str = "<redacted>";
 
-/// Returns the path of a URL with each part hidden that looks like a token.
-pub fn without_tokens(path: &str) -> String {
+/// Returns the path of a URL as it may be shown: without all of its parts, or without each that looks like a token.
+pub fn shown_path(path: &str, hide_all: bool) -> String {
+    if hide_all && path.chars().any(|c| c != '/') {
+        return format!("/{HIDDEN}");
+    }
     let parts: Vec<&str> = path.split('/').map(|part| if is_token(part) { HIDDEN } else { part }).collect();
     parts.join("/")
 }
 
 /// Whether a part of a path looks like a token: a long random text, a number in hex, or a UUID.
-pub fn is_token(part: &str) -> bool {
+fn is_token(part: &str) -> bool {
     // In a sentence, a URL may end in the middle of one.
     let part = part.trim_end_matches([':', ',', ';', '.', ')']);
     let has = |text: &str, kind: fn(&char) -> bool| text.chars().any(|c| kind(&c));
@@ -51,7 +54,7 @@ mod tests {
             ("/t/5f4dcc3b5aa765d61d8327deb882cf99/site.yaml", "/t/<redacted>/site.yaml"),
             ("/c/5f4dcc3b5aa765d61d8327deb882cf99.yaml", "/c/<redacted>"),
         ] {
-            assert_eq!(without_tokens(path), shown);
+            assert_eq!(shown_path(path, false), shown);
         }
         for name in [
             "/",
@@ -64,7 +67,10 @@ mod tests {
             "/20261130104512123456/site.yaml",
             "/agents/config-check",
         ] {
-            assert_eq!(without_tokens(name), name);
+            assert_eq!(shown_path(name, false), name);
+        }
+        for (path, shown) in [("/edge/site-12.yaml", "/<redacted>"), ("/", "/"), ("", "")] {
+            assert_eq!(shown_path(path, true), shown);
         }
     }
 }

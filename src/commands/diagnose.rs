@@ -120,6 +120,9 @@ fn gather(flags: &Flags, world: &World) -> Contents {
         Ok(settings) => (settings.state_dir.clone(), settings.runtime_dir.clone()),
         Err(_) => directories(flags, world, text.as_deref().unwrap_or_default()),
     };
+    if let Some(why) = settings.as_ref().ok().and_then(status::stranger) {
+        contents.miss("status.json", &why);
+    }
     let status = add_agent(&mut contents, &runtime_dir);
     add_host(&mut contents, status.as_ref());
     add_settings(&mut contents, flags, world, &settings, text);

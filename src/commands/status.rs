@@ -36,7 +36,15 @@ pub fn show(invocation: &Invocation, settings: &Settings) -> u8 {
         println!("{}", standby.describe());
         return exit::OK;
     }
+    // A directory that was named on the command line is meant.
+    let named = invocation.flags.get("runtime_dir").is_some();
+    let stranger = stranger(settings).filter(|_| !named);
     if invocation.healthy {
+        // A probe may know less of the settings than the agent: then it has the default.
+        if let Some(why) = stranger.filter(|_| settings.state_dir != os::default_state_dir()) {
+            println!("{why}");
+            return exit::NO;
+        }
         return match fresh(runtime_dir, |_| true).map(|status| status.complaint()) {
             Ok(None) => exit::OK,
             Ok(Some(why)) | Err(why) => {
@@ -45,8 +53,7 @@ pub fn show(invocation: &Invocation, settings: &Settings) -> u8 {
             }
         };
     }
-    // A directory that was named on the command line is meant.
-    if let Some(why) = stranger(settings).filter(|_| invocation.flags.get("runtime_dir").is_none()) {
+    if let Some(why) = stranger {
         eprintln!("otelet: {why}");
     }
     let trouble = match look(runtime_dir) {

@@ -1,6 +1,7 @@
 //! The settings of TLS, from the files that the caller names: which CAs are trusted, and which client certificate is
 //! shown.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -134,8 +135,8 @@ impl Tls {
 
 /// Checks that the key belongs to the certificate.
 fn client_cert(chain: &[CertificateDer<'static>], key: &[u8], crypto: &CryptoProvider) -> Result<ClientCert, String> {
-    let key = unmarked(key).map_err(|why| why.to_string())?;
-    let Ok(key) = PrivateKeyDer::from_pem_slice(key) else {
+    let key = readable(key)?;
+    let Ok(key) = PrivateKeyDer::from_pem_slice(&key) else {
         return Err(match key.first() {
             Some(0x30) => "is in DER; openssl pkey -inform der -in FILE writes the key as PEM".into(),
             _ => "no private key in PEM; an encrypted one must be decrypted first: openssl pkey -in FILE".into(),
@@ -168,19 +169,34 @@ fn certificates(file: TlsFile, path: &Path) -> Result<Vec<CertificateDer<'static
 }
 
 fn parse(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = unmarked(pem).map_err(|why| why.to_string())?;
+    let pem = &*readable(pem)?;
     let mut certificates = Vec::new();
     for item in ureq::tls::parse_pem(pem) {
         match item {
             Ok(PemItem::Certificate(certificate)) => certificates.push(certificate.der().to_vec().into()),
             Ok(_) => {}
-            Err(error) => return Err(format!("not valid PEM: {error}")),
+            // The parser's own message would show the text, which may be a key.
+            Err(_) => {
+                let why = "not valid PEM: -----BEGIN and -----END need a line each, with whole base64 in between";
+                return Err(why.to_owned());
+            }
         }
     }
     if certificates.is_empty() {
         return Err(other_form(pem).into());
     }
     Ok(certificates)
+}
+
+/// PEM without a byte order mark, and without the indentation that it has when it was taken out of YAML.
+fn readable(pem: &[u8]) -> Result<Cow<'_, [u8]>, String> {
+    let pem = unmarked(pem).map_err(|why| why.to_string())?;
+    let is_indented = [&b" -----BEGIN "[..], b"\t-----BEGIN "];
+    if !is_indented.iter().any(|start| pem.windows(start.len()).any(|window| window == *start)) {
+        return Ok(pem.into());
+    }
+    let lines: Vec<&[u8]> = pem.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_start).collect();
+    Ok(lines.join(&b'\n').into())
 }
 
 /// What a file without a certificate in PEM is, and how to make one of it.

@@ -19,6 +19,7 @@ pub enum Location {
 pub(crate) fn location(text: &str, credentials: &str, world: &World) -> Result<Location, String> {
     const KNOWN: &str = "write http://, https://, file:/// or a path (./ in front of one with a colon)";
     const PORT: &str = "a host with a port needs http:// or https:// in front (./ if it is a path)";
+    let text = text.trim();
     // One letter before the colon is the name of a drive.
     let scheme = match text.split_once(':') {
         Some((scheme, rest)) if scheme.len() > 1 && !scheme.contains(['/', '\\']) => Some((scheme, rest)),
@@ -77,6 +78,7 @@ pub(crate) fn path(text: &str, world: &World) -> Result<PathBuf, String> {
 
 /// Makes a path absolute. What a shell would replace is refused: nothing replaces it here.
 fn absolute(text: &str, world: &World) -> Result<PathBuf, String> {
+    let text = text.trim();
     let mut start = text.chars();
     let (first, second) = (start.next(), start.next());
     match first {
@@ -107,6 +109,7 @@ fn other_scheme(text: &str) -> Option<&'static str> {
 
 /// Reads a URL, and refuses a path.
 pub(crate) fn url(key: &str, text: &str) -> Result<String, String> {
+    let text = text.trim();
     parse_url(text).map(|_| text.to_owned()).map_err(|error| match (other_scheme(text), text.contains("://")) {
         (Some(why), _) => why.to_owned(),
         (None, false) => "write http:// or https:// in front of the host".to_owned(),
@@ -150,6 +153,8 @@ mod tests {
             ("a.yaml", file("/here/a.yaml")),
             ("./a:b.yaml", file("/here/a:b.yaml")),
             ("../a.yaml", file("/here/../a.yaml")),
+            (" https://c.example/v1 ", url("https://c.example/v1")),
+            (" /a ", file("/a")),
         ] {
             assert_eq!(location(text, "", &world), expected, "{text}");
         }

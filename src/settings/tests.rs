@@ -429,6 +429,40 @@ fn a_file_of_windows_is_read_and_utf_16_is_named() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn the_built_in_config_for_docker_reads_the_engine_of_docker_host() {
+    for (host, socket) in [
+        ("unix:///run/user/1000/docker.sock", "/run/user/1000/docker.sock"),
+        ("tcp://proxy:2375", "tcp://proxy:2375"),
+        // For other programs.
+        ("ssh://me@engine", DOCKER_SOCKET),
+    ] {
+        let settings = with_vars("environment: docker", &[("DOCKER_HOST", host)]);
+        assert_eq!(settings.docker.socket, Some(socket.into()), "{host}");
+        // Nobody asked for an engine.
+        assert_eq!(with_vars("environment: host", &[("DOCKER_HOST", host)]).docker.socket, None);
+    }
+}
+
+#[test]
+fn a_variable_is_read_without_what_its_file_put_around_it() {
+    for value in ["\"5s\"", "'5s'", "5s\r", "\"5s\"\r\n"] {
+        let settings = with_vars("", &[("OTELET_CONFIG_TIMEOUT", value)]);
+        assert_eq!(settings.config.timeout, Duration::from_secs(5), "{value:?}");
+    }
+    let settings =
+        with_vars("checks: [{http: \"http://a\", body: '\"ok\"'}]\nattributes: {a: \"${env:A}\"}", &[("A", "b\r")]);
+    assert_eq!(settings.attributes[0].1, "b");
+    // A body may be looked for with its quotation marks.
+    let CheckTarget::Http { body, .. } = &settings.checks[0].target else { panic!() };
+    assert_eq!(body.as_deref(), Some("\"ok\""));
+    assert_eq!(
+        refused("config: {ca_file: \"'/ca.pem'\"}"),
+        "FILE:1:19: config.ca_file: its value has quotation marks of its own around it; leave them out"
+    );
+}
+
 #[test]
 fn a_tab_or_a_character_that_looks_like_a_space_is_refused_with_its_place() {
     for (yaml, message) in [
@@ -467,6 +501,8 @@ fn a_tab_or_a_character_that_looks_like_a_space_is_refused_with_its_place() {
     }
     let said = refused("config:\n\u{a0} url: /x");
     assert!(said.ends_with("; column 1 is a no-break space (U+00A0): write a plain space or nothing"), "{said}");
+    let said = refused("attributes: {\u{a0}site: a}");
+    assert!(said.ends_with("column 14 is a no-break space (U+00A0): write a plain space or nothing"), "{said}");
     // In the middle of a text it may be meant.
     assert_eq!(loaded("attributes: {a: \"n\u{a0}4\"}").attributes[0].1, "n\u{a0}4");
 }

@@ -162,12 +162,23 @@ impl Visitor<'_> for Name<'_, '_> {
         }
         let schema = self.walk.schema;
         let known = !name.contains('.') && !name.is_empty() && (schema.row(&key).is_some() || schema.is_section(&key));
+        if self.free && begins_or_ends_unseen(name) {
+            self.walk.enter(&key);
+            return self.walk.fail("the name begins or ends with a character that nobody sees".to_owned());
+        }
         if self.free || known {
             return Ok(name.to_owned());
         }
         self.walk.enter(&key);
         self.walk.fail(unknown_key(schema, self.key, name))
     }
+}
+
+/// Whether there is a character at one end that looks like a space, or like nothing. In a path or a header, nobody would
+/// find it; in the middle of a text it may be meant.
+fn begins_or_ends_unseen(text: &str) -> bool {
+    let unseen = |c: Option<char>| c.is_some_and(|c| disguise(c.encode_utf8(&mut [0; 4])).is_some());
+    unseen(text.chars().next()) || unseen(text.chars().next_back())
 }
 
 fn unknown_key(schema: Schema, section: &str, name: &str) -> String {
@@ -305,9 +316,7 @@ impl<'de> Visitor<'de> for Scalar<'_, '_> {
         if self.walk.bytes > LARGEST_FILE {
             return self.walk.fail("more than 1MiB of text; write it out without aliases".to_owned());
         }
-        // In a path or a header, nobody would find it. In the middle of a text it may be meant.
-        let disguised = |c: Option<char>| c.is_some_and(|c| disguise(c.encode_utf8(&mut [0; 4])).is_some());
-        if disguised(text.chars().next()) || disguised(text.chars().next_back()) {
+        if begins_or_ends_unseen(text) {
             return self.walk.fail("its value begins or ends with a character that nobody sees".to_owned());
         }
         Ok(text.to_owned())

@@ -140,6 +140,8 @@ fn a_rollback_of_a_second_agent_does_not_reach_the_first() {
     let said = stderr(&rollback);
     assert!(said.contains("give each agent a runtime_dir of its own"), "{said}");
     agent.applied_still(&first);
+    let probe = host.command().args(["status", "--healthy", &settings]).output().unwrap();
+    assert_eq!(probe.status.code(), Some(1));
     let status = host.command().args(["status", &settings]).output().unwrap();
     assert!(stderr(&status).contains("has the status of the agent whose state_dir is "), "{}", stderr(&status));
 }

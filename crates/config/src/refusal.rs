@@ -117,6 +117,7 @@ impl Refusal {
             Self::TooLarge { .. }
             | Self::NotUtf8 { .. }
             | Self::Utf16
+            | Self::Compressed { .. }
             | Self::ControlCharacter { .. }
             | Self::TooComplex { .. }
             | Self::SecondDocument { .. }

@@ -12,7 +12,7 @@ pub use running::Running;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
@@ -505,7 +505,9 @@ fn version(output: &str) -> String {
 /// Two TCP ports on loopback that were free a moment ago.
 fn free_ports() -> std::io::Result<[u16; 2]> {
     // Both at a time, or they might be the same.
-    let (one, other) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+    // An address and no text: the C library's search for names stays out of the program.
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let (one, other) = (TcpListener::bind(any)?, TcpListener::bind(any)?);
     Ok([one.local_addr()?.port(), other.local_addr()?.port()])
 }
 

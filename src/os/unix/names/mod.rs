@@ -167,9 +167,14 @@ fn is_localhost(name: &str) -> bool {
 
 /// Sorts addresses as RFC 6724 has it, in short: first what this host has a way to, then by the label and precedence of
 /// section 2.1. The kernel is asked for its own address on the way; that sends nothing.
-fn best_first(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    addresses.sort_by_cached_key(|address| rank(*address, source(*address)));
-    addresses
+fn best_first(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    let mut sorted: Vec<((bool, bool, u8), IpAddr)> = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let rank = rank(address, source(address));
+        let at = sorted.iter().position(|(other, _)| *other > rank).unwrap_or(sorted.len());
+        sorted.insert(at, (rank, address));
+    }
+    sorted.into_iter().map(|(_, address)| address).collect()
 }
 
 /// The lower, the better.

@@ -46,12 +46,14 @@ impl Memory {
 
     fn sort(&self, addresses: &mut [SocketAddr]) {
         let known = self.lock();
-        let place = |address: &SocketAddr| match Some(address.ip()) {
-            ip if ip == known.good => 0,
-            ip if ip == known.bad => 2,
-            _ => 1,
-        };
-        addresses.sort_by_key(place);
+        let place = |wanted| addresses.iter().position(|address| Some(address.ip()) == wanted);
+        let (good, bad) = (place(known.good), place(known.bad));
+        // At most one of the two is known.
+        if let Some(good) = good {
+            addresses[..=good].rotate_right(1);
+        } else if let Some(bad) = bad {
+            addresses[bad..].rotate_left(1);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ mod wake;
 mod windows;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use unix as system;
 #[cfg(windows)]
@@ -91,6 +91,21 @@ impl Family {
     }
 }
 
+/// Keeps the addresses of this family, in turns of IPv6 and IPv4 where there are both (RFC 8305, section 4): a host with
+/// many dead addresses of one of them comes to the other one soon.
+fn in_turns(family: Family, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
+    let addresses = addresses.into_iter().filter(|address| family.takes(address.ip()));
+    let addresses: Vec<SocketAddr> = addresses.collect();
+    let first = addresses.first().ok_or_else(|| family.none())?.is_ipv4();
+    let of = |ipv4: bool| addresses.iter().filter(move |address| address.is_ipv4() == ipv4);
+    let (mut preferred, mut others) = (of(first), of(!first));
+    let mut turns = Vec::with_capacity(addresses.len());
+    while turns.len() < addresses.len() {
+        turns.extend(preferred.next().into_iter().chain(others.next()));
+    }
+    Ok(turns)
+}
+
 /// How the collector's process differs from the agent's.
 #[derive(Debug, Default)]
 pub struct Launch {
@@ -114,6 +129,20 @@ pub struct User {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_come_in_turns_of_both_families() {
+        let turns = |family, addresses: &[&str]| {
+            let addresses = addresses.iter().map(|address| SocketAddr::new(address.parse().unwrap(), 1)).collect();
+            let turns = in_turns(family, addresses)?;
+            Ok::<_, String>(turns.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>())
+        };
+        let all = ["::1", "::2", "::3", "10.0.0.1", "10.0.0.2"];
+        assert_eq!(turns(Family::Any, &all).unwrap(), ["::1", "10.0.0.1", "::2", "10.0.0.2", "::3"]);
+        assert_eq!(turns(Family::V4, &all).unwrap(), ["10.0.0.1", "10.0.0.2"]);
+        assert_eq!(turns(Family::Any, &["10.0.0.1", "10.0.0.2"]).unwrap(), ["10.0.0.1", "10.0.0.2"]);
+        assert_eq!(turns(Family::V6, &["10.0.0.1"]).unwrap_err(), "no address of IPv6");
+    }
 
     #[test]
     fn a_process_has_a_start_time_and_a_missing_one_has_none() {

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Instant;
 
-use crate::os::Family;
+use crate::os::{Family, in_turns};
 
 /// Looks up the addresses of a name, the best one first. Blocks, longer than the deadline if the system does.
 ///
@@ -11,7 +11,6 @@ use crate::os::Family;
 ///
 /// The reason in words.
 pub fn look_up(host: &str, port: u16, family: Family, _: Instant) -> Result<Vec<SocketAddr>, String> {
-    let mut found: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(|error| error.to_string())?.collect();
-    found.retain(|address| family.takes(address.ip()));
-    if found.is_empty() { Err(family.none()) } else { Ok(found) }
+    let found = (host, port).to_socket_addrs().map_err(|error| error.to_string())?;
+    in_turns(family, found.collect())
 }

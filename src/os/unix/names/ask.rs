@@ -63,6 +63,12 @@ impl Question {
         matches!(self.outcome, Some(Outcome::Answered(Answer::NoSuchName | Answer::NoAddress)))
     }
 
+    /// Whether the server has said that there is no such name. Only its word on A is taken for that: many servers say so of
+    /// AAAA when they know no AAAA.
+    fn denies_the_name(&self) -> bool {
+        self.kind == Kind::A && matches!(self.outcome, Some(Outcome::Answered(Answer::NoSuchName)))
+    }
+
     fn open(&self) -> Option<&UdpSocket> {
         self.socket.as_ref().filter(|_| self.outcome.is_none())
     }
@@ -76,18 +82,23 @@ pub(super) fn ask(name: &str, kinds: &[Kind], conf: &Conf, mute: &mut Vec<(usize
     let mut plan = (0..conf.attempts * count).map(|step| ((first + step) % count, step / count)).peekable();
     let mut questions: Vec<Question> = Vec::new();
     let mut next = Instant::now();
+    let ipv6 = has_ipv6();
     loop {
         let now = Instant::now();
         if now >= until {
             break;
         }
         let is_mute = |question: &Question| mute.contains(&(question.server, question.kind));
-        let good = questions.iter().find(|question| question.addresses().is_some());
+        // An address that this host cannot use ends no search.
+        let usable = |question: &&Question| question.addresses().is_some() && (ipv6 || question.kind == Kind::A);
+        let good = questions.iter().find(usable);
         let wait_until = if let Some(good) = good {
             // Only the same server is waited for: it may know the other kind of address.
-            let other = questions.iter().find(|other| other.server == good.server && other.outcome.is_none());
-            let Some(other) = other else { break };
-            let grace = if other.kind == Kind::Aaaa && !has_ipv6() { SHORT_GRACE } else { GRACE };
+            let open = |other: &&Question| other.server == good.server && other.outcome.is_none() && !is_mute(other);
+            if !questions.iter().any(|other| open(&other)) {
+                break;
+            }
+            let grace = if ipv6 { GRACE } else { SHORT_GRACE };
             let end = good.at + grace;
             if now >= end {
                 break;
@@ -107,7 +118,10 @@ pub(super) fn ask(name: &str, kinds: &[Kind], conf: &Conf, mute: &mut Vec<(usize
                 break;
             }
             // A server that says no is believed when the others have had their time.
-            let no = questions.iter().any(Question::is_a_no);
+            let no = (0..count).any(|server| {
+                let mut its = questions.iter().filter(|question| question.server == server).peekable();
+                its.peek().is_some() && its.clone().all(Question::is_a_no) || its.any(Question::denies_the_name)
+            });
             let silent = questions.iter().filter(|question| question.outcome.is_none() && !is_mute(question));
             let last = silent.map(|question| question.at + HOLD.min(conf.timeout)).max();
             match last {
@@ -271,7 +285,7 @@ fn code_word(code: u8) -> String {
 
 /// Whether this host has an address of IPv6 beyond its own links. Source: `/proc/net/if_inet6`, whose fourth column is the
 /// scope: 00 is global.
-fn has_ipv6() -> bool {
+pub(super) fn has_ipv6() -> bool {
     let text = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
     text.lines().any(|line| line.split_ascii_whitespace().nth(3) == Some("00"))
 }

@@ -17,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket}
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::os::Family;
+use crate::os::{Family, in_turns};
 use files::Conf;
 use message::Kind;
 
@@ -35,21 +35,21 @@ const LAST_TRY: Duration = Duration::from_secs(2);
 /// The reason in words: what each name server said.
 pub fn look_up(host: &str, port: u16, family: Family, until: Instant) -> Result<Vec<SocketAddr>, String> {
     if let Ok(address) = host.parse() {
-        return only(family, vec![SocketAddr::new(address, port)]);
+        return in_turns(family, vec![SocketAddr::new(address, port)]);
     }
     if let Some(address) = files::address_with_zone(host, port).or_else(|| Some((old_form(host)?, port).into())) {
-        return only(family, vec![address]);
+        return in_turns(family, vec![address]);
     }
     if !cfg!(target_os = "linux") {
-        return only(family, by_libc(host, port)?);
+        return in_turns(family, by_libc(host, port)?);
     }
     let places = Places { hosts: Path::new("/etc/hosts").into(), conf: Path::new("/etc/resolv.conf").into(), port: 53 };
     let found = match places.look_up(host, family, until) {
         Ok(found) => found,
         Err(why) if cfg!(target_env = "musl") || Instant::now() >= until => return Err(why),
-        Err(why) => return by_libc(host, port).and_then(|found| only(family, found)).map_err(|_| why),
+        Err(why) => return by_libc(host, port).and_then(|found| in_turns(family, found)).map_err(|_| why),
     };
-    Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+    in_turns(family, found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
 }
 
 /// An address of IPv4 in one of the forms of inet_aton(3), such as `127.1`, `0x7f000001` or `010.0.0.1`.
@@ -73,12 +73,6 @@ fn old_form(host: &str) -> Option<Ipv4Addr> {
 
 fn by_libc(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     (host, port).to_socket_addrs().map(Iterator::collect).map_err(|error| error.to_string())
-}
-
-/// The addresses of this family.
-fn only(family: Family, mut addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {
-    addresses.retain(|address| family.takes(address.ip()));
-    if addresses.is_empty() { Err(family.none()) } else { Ok(addresses) }
 }
 
 /// Where names are looked up.
@@ -167,9 +161,14 @@ fn is_localhost(name: &str) -> bool {
 
 /// Sorts addresses as RFC 6724 has it, in short: first what this host has a way to, then by the label and precedence of
 /// section 2.1. The kernel is asked for its own address on the way; that sends nothing.
-fn best_first(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-    addresses.sort_by_cached_key(|address| rank(*address, source(*address)));
-    addresses
+fn best_first(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    let mut sorted: Vec<((bool, bool, u8), IpAddr)> = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let rank = rank(address, source(address));
+        let at = sorted.iter().position(|(other, _)| *other > rank).unwrap_or(sorted.len());
+        sorted.insert(at, (rank, address));
+    }
+    sorted.into_iter().map(|(_, address)| address).collect()
 }
 
 /// The lower, the better.

@@ -214,6 +214,26 @@ fn a_truncated_answer_comes_by_tcp_or_counts_as_far_as_it_came() {
 }
 
 #[test]
+fn a_slow_answer_is_not_given_up_for_a_quick_no_to_the_other_question() {
+    let plant = Plant::one(|_, kind| match kind {
+        Kind::A => Reply::Later(ask::HOLD + Duration::from_millis(300), Reply::addresses(&["127.0.0.1"]).into()),
+        Kind::Aaaa => Reply::code(3),
+    });
+    assert_eq!(plant.find("config.plant.test").unwrap(), FOUND);
+}
+
+#[test]
+fn an_address_of_ipv6_ends_no_search_on_a_host_without_it() {
+    let first: Script = |_, kind| match kind {
+        Kind::A => Reply::code(2),
+        Kind::Aaaa => Reply::addresses(&["::1"]),
+    };
+    let found = Plant::new(&[Some(first), Some(good)], "search .\n").find("config.plant.test").unwrap();
+    assert!(ask::has_ipv6() || found.contains(&"127.0.0.1".to_owned()), "{found:?}");
+    assert!(found.contains(&"::1".to_owned()), "{found:?}");
+}
+
+#[test]
 fn a_question_that_gets_lost_is_asked_again() {
     static ASKED: AtomicU32 = AtomicU32::new(0);
     let plant = Plant::one(|name, kind| match ASKED.fetch_add(1, Ordering::SeqCst) {

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::answer::RedirectError;
@@ -12,7 +13,7 @@ use super::request::HttpSettings;
 use super::url::UrlError;
 use super::wire::{CUT, ResolveError};
 use otelet_core::decide::FailureKind;
-use otelet_core::units::{format_size, format_time};
+use otelet_core::units::{self, format_size, format_time};
 
 /// The files with the settings of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,6 +183,10 @@ impl HttpError {
     }
 }
 
+fn rfc3339(time: UnixTime) -> String {
+    units::rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs()))
+}
+
 /// Turns an error of rustls into one of these. `certified`: the client could show a certificate.
 fn explain_tls(error: &rustls::Error, url: String, settings: &HttpSettings, certified: bool) -> HttpError {
     use CertificateError as C;
@@ -190,10 +195,18 @@ fn explain_tls(error: &rustls::Error, url: String, settings: &HttpSettings, cert
         rustls::Error::InvalidCertificate(trust @ (C::UnknownIssuer | C::BadSignature)) => {
             return HttpError::Untrusted { url, why: format!("{trust:?}"), ca_file: settings.ca_file.clone() };
         }
-        rustls::Error::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
+        rustls::Error::InvalidCertificate(C::NotValidYetContext { time, not_before }) => {
+            let (says, begins) = (rfc3339(*time), rfc3339(*not_before));
+            format!("certificate is valid from {begins} on, and this host's clock says {says}: is the clock set?")
+        }
+        rustls::Error::InvalidCertificate(C::ExpiredContext { time, not_after }) => {
+            let (says, ended) = (rfc3339(*time), rfc3339(*not_after));
+            format!("certificate has expired at {ended}, or this host's clock is wrong: it says {says}")
+        }
+        rustls::Error::InvalidCertificate(C::Expired) => {
             "certificate has expired, or this host's clock is wrong".to_owned()
         }
-        rustls::Error::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
+        rustls::Error::InvalidCertificate(C::NotValidYet) => {
             "certificate is not valid yet, or this host's clock is wrong".to_owned()
         }
         rustls::Error::InvalidCertificate(C::NotValidForNameContext { presented, .. }) => {

@@ -32,11 +32,14 @@ use crate::store::Store;
 use crate::tell::otlp;
 use otelet_core::decide::{self, Action, Agent, AgentReport, CollectorEvent, ConfigHash, Event};
 use otelet_core::telemetry::Snapshot;
-use otelet_core::text;
+use otelet_core::{text, units};
 use otelet_wire::status::{AgentState, Losses, Status};
 
 /// How long the end waits for writes to the state directory.
 const LAST_WRITES: Duration = Duration::from_secs(5);
+
+/// No right clock shows a time before this, the start of 2025: the agent is younger.
+const BEFORE_OTELET: Duration = Duration::from_secs(1_735_689_600);
 
 /// Time that a stop may take beyond all these limits.
 const STOP_MARGIN: Duration = Duration::from_secs(2);
@@ -135,6 +138,7 @@ impl Runner {
             }
         };
         self.context.executor.spawn(listening).detach();
+        self.watch_clock(started);
         if self.configs.has_nothing_to_run() {
             log::warn!(
                 "config.url is not set, no config is built in for environment {} and none was kept: there is nothing to \
@@ -142,6 +146,24 @@ impl Runner {
                 self.context.settings.config.environment
             );
         }
+    }
+
+    /// Wakes the loop when the clock is set: the decisions compare the clocks at each event.
+    fn watch_clock(&self, started: SystemTime) {
+        if started < SystemTime::UNIX_EPOCH + BEFORE_OTELET {
+            log::warn!(
+                "the clock of this host says {}, so it is not set yet; certificates count as not valid until it is, and \
+                 what fails is then asked again at once",
+                units::rfc3339(started)
+            );
+        }
+        let outbox = self.context.outbox.clone();
+        let watching = async move {
+            if let Err(error) = os::watch_clock(|| outbox.send(Message::Event(Event::Due))).await {
+                log::debug!("a set clock is noticed with the next wake-up only: {error}");
+            }
+        };
+        self.context.executor.spawn(watching).detach();
     }
 
     /// Performs the first actions; then waits, decides and acts, until the decision is to quit.
@@ -383,6 +405,8 @@ impl Runner {
                     self.take_request(request);
                 }
                 self.tellers.status_file.renew();
+                // The agent is awake now: tasks that are nearly due are done, and a clock that was set is noticed.
+                self.feed(Event::Due);
             }
             Signal::ChildEnded => reap_strangers(&self.context),
         }

@@ -1,6 +1,7 @@
 //! Unix, mainly Linux. One file for each use of the kernel.
 
 mod cgroup;
+mod clock;
 mod files;
 mod host;
 mod launch;
@@ -17,6 +18,7 @@ mod wait;
 mod watch;
 
 pub use cgroup::*;
+pub use clock::*;
 pub use files::*;
 pub use host::*;
 pub use launch::*;

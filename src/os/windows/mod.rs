@@ -1,5 +1,6 @@
 //! Windows. One file for each use of the system, with the same names as in `unix`.
 
+mod clock;
 mod console;
 mod files;
 mod handles;
@@ -16,6 +17,7 @@ mod sockets;
 mod wait;
 mod watch;
 
+pub use clock::*;
 pub use files::*;
 pub use host::*;
 pub use launch::*;

@@ -67,6 +67,7 @@ impl Counts {
             | Notice::SourceBack { .. }
             | Notice::StopAsked
             | Notice::ClocksDiffer { .. }
+            | Notice::ClockSet { .. }
             | Notice::StopAskedAgain
             | Notice::FallbackServes { .. }
             | Notice::SourceServesAgain { .. }

@@ -112,6 +112,14 @@ impl Checks {
         take(check, outcome.result, Some(outcome.took), at, out);
     }
 
+    /// The host's clock was set: what fails may fail because of it, so it is checked again at once. Returns whether anything
+    /// is.
+    pub fn clock_was_set(&mut self, now: Instant) -> bool {
+        let failing = |check: &&mut Check| check.last.as_ref().is_some_and(|last| !last.ok);
+        let again = self.checks.iter_mut().filter(failing).map(|check| check.next = Due::at(now)).count();
+        again > 0
+    }
+
     /// The time of the next task. A check that waits for room has none: a result makes room.
     pub fn due(&self) -> Option<Due> {
         let room = self.under_way() < MOST_AT_ONCE;
@@ -307,5 +315,23 @@ mod tests {
         assert!(back(&mut checks, 1, bad("gone"), t0 + FIRST_WITHIN, 7).is_empty());
         assert_eq!(told(&back(&mut checks, 2, bad("refused"), t0 + FIRST_WITHIN, 7)).len(), 1);
         assert_eq!(checks.reports()[0].last, None);
+    }
+
+    #[test]
+    fn a_check_that_fails_is_made_at_once_when_the_clock_is_set() {
+        let (t0, mut out) = (origin(), Vec::new());
+        let mut checks = Checks::new(&[tcp("good"), tcp("bad")].into(), moment(t0, 0));
+        let now = t0 + EVERY;
+        checks.begin(moment(now, 0), &mut out);
+        let [good, bad] = started(&out)[..] else { panic!("{out:?}") };
+        let outcome = |result| CheckOutcome { result, took: Duration::ZERO };
+        checks.on_checked(good, outcome(Ok(String::new())), moment(now, 0), &mut Vec::new());
+        checks.on_checked(bad, outcome(Err("not valid yet".into())), moment(now, 0), &mut Vec::new());
+        let second = now + Duration::from_secs(1);
+        assert!(checks.clock_was_set(second));
+        let mut out = Vec::new();
+        checks.begin(moment(second, 0), &mut out);
+        assert_eq!(started(&out).len(), 1, "the good one waits for its time");
+        assert!(!Checks::new(&[tcp("new")].into(), moment(t0, 0)).clock_was_set(second));
     }
 }

@@ -61,6 +61,11 @@ impl ReportSchedule {
         }
     }
 
+    /// The host's clock was set. Returns whether something that failed is tried again at once.
+    pub fn clock_was_set(&mut self, now: Instant) -> bool {
+        self.delivery.clock_was_set(now)
+    }
+
     /// The time of the next report; none while one is under way.
     pub fn due(&self) -> Option<Due> {
         self.delivery.due()

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use smol::LocalExecutor;
 use smol::channel::Receiver;
 use smol::future::FutureExt as _;
+use smol::{LocalExecutor, Task};
 
 use super::answers::take_request;
 use super::child::{Child, follow_orphan, reap_strangers};
@@ -53,6 +53,7 @@ pub(super) struct Runner {
     child: Child,
     observations: Observations,
     tellers: Tellers,
+    clock_watch: Option<Task<()>>,
     quit: bool,
 }
 
@@ -114,6 +115,7 @@ impl Runner {
             child: Child::new(memory.binary),
             observations: Observations::new(&context),
             tellers: Tellers::default(),
+            clock_watch: None,
             quit: false,
             context,
         };
@@ -138,7 +140,13 @@ impl Runner {
             }
         };
         self.context.executor.spawn(listening).detach();
-        self.watch_clock(started);
+        if started < SystemTime::UNIX_EPOCH + BEFORE_OTELET {
+            log::warn!(
+                "the clock of this host says {}, so it is not set yet; certificates count as not valid until it is, and \
+                 what fails is then asked again at once",
+                units::rfc3339(started)
+            );
+        }
         if self.configs.has_nothing_to_run() {
             log::warn!(
                 "config.url is not set, no config is built in for environment {} and none was kept: there is nothing to \
@@ -148,22 +156,19 @@ impl Runner {
         }
     }
 
-    /// Wakes the loop when the clock is set: the decisions compare the clocks at each event.
-    fn watch_clock(&self, started: SystemTime) {
-        if started < SystemTime::UNIX_EPOCH + BEFORE_OTELET {
-            log::warn!(
-                "the clock of this host says {}, so it is not set yet; certificates count as not valid until it is, and \
-                 what fails is then asked again at once",
-                units::rfc3339(started)
-            );
+    /// Wakes the loop when the clock is set, while that matters: it costs a descriptor. The decisions compare the clocks at
+    /// each event, also at the one that makes it matter.
+    fn watch_clock(&mut self) {
+        if !self.agent.waits_for_clock() {
+            self.clock_watch = None;
+        } else if self.clock_watch.is_none() {
+            let outbox = self.context.outbox.clone();
+            self.clock_watch = Some(self.context.executor.spawn(async move {
+                if let Err(error) = os::watch_clock(|| outbox.send(Message::Event(Event::Due))).await {
+                    log::debug!("a set clock is noticed with the next wake-up only: {error}");
+                }
+            }));
         }
-        let outbox = self.context.outbox.clone();
-        let watching = async move {
-            if let Err(error) = os::watch_clock(|| outbox.send(Message::Event(Event::Due))).await {
-                log::debug!("a set clock is noticed with the next wake-up only: {error}");
-            }
-        };
-        self.context.executor.spawn(watching).detach();
     }
 
     /// Performs the first actions; then waits, decides and acts, until the decision is to quit.
@@ -184,6 +189,7 @@ impl Runner {
             while let Ok(message) = self.messages.try_recv() {
                 self.take(message);
             }
+            self.watch_clock();
             self.publish(false);
         }
         self.finish_writes().await;

@@ -244,6 +244,13 @@ impl Agent {
         .fold(self.sample.due().latest(), Instant::min)
     }
 
+    /// Whether anything is tried again at once when the host's clock is set. Only then does it matter to learn of that
+    /// soon.
+    pub fn waits_for_clock(&self) -> bool {
+        let Agent { poll, reports, exports, alerts, checks, .. } = self;
+        poll.is_failing() || reports.is_failing() || exports.is_failing() || alerts.is_failing() || checks.is_failing()
+    }
+
     /// Whether it was asked to stop.
     pub fn is_ending(&self) -> bool {
         self.shutdown != Shutdown::NotAsked
@@ -518,6 +525,7 @@ mod tests {
 
         let actions = failing(t0).on(Event::Due, set);
         assert_eq!(asks(&actions), (true, true), "{actions:?}");
+        assert!(failing(t0).waits_for_clock() && !agent(AWAY, t0).waits_for_clock());
         assert!(actions.contains(&Action::Tell(Notice::ClockSet { by: 60_000_000, again: true })), "{actions:?}");
 
         let actions = failing(t0).on(Event::Due, gone_on);

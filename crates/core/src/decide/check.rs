@@ -32,6 +32,12 @@ struct Check {
     last: Option<CheckResult>,
 }
 
+impl Check {
+    fn is_failing(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| !last.ok)
+    }
+}
+
 /// All checks of the settings.
 #[derive(Debug)]
 pub struct Checks {
@@ -112,11 +118,16 @@ impl Checks {
         take(check, outcome.result, Some(outcome.took), at, out);
     }
 
+    /// Whether a check fails.
+    pub fn is_failing(&self) -> bool {
+        self.checks.iter().any(Check::is_failing)
+    }
+
     /// The host's clock was set: what fails may fail because of it, so it is checked again at once. Returns whether anything
     /// is.
     pub fn clock_was_set(&mut self, now: Instant) -> bool {
-        let failing = |check: &&mut Check| check.last.as_ref().is_some_and(|last| !last.ok);
-        let again = self.checks.iter_mut().filter(failing).map(|check| check.next = Due::at(now)).count();
+        let failing = self.checks.iter_mut().filter(|check| check.is_failing());
+        let again = failing.map(|check| check.next = Due::at(now)).count();
         again > 0
     }
 

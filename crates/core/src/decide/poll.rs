@@ -69,6 +69,11 @@ impl Poll {
         self.next = self.next.map(|_| Due::at(now));
     }
 
+    /// Whether the last exchange failed.
+    pub fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
     /// The host's clock was set: what failed may have failed because of it, so it is asked again at once. Returns whether
     /// it is.
     pub fn clock_was_set(&mut self, now: Instant) -> bool {

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use smol::LocalExecutor;
 use smol::channel::Receiver;
 use smol::future::FutureExt as _;
+use smol::{LocalExecutor, Task};
 
 use super::answers::take_request;
 use super::child::{Child, follow_orphans, reap_strangers};
@@ -33,11 +33,14 @@ use crate::store::Store;
 use crate::tell::otlp;
 use otelet_core::decide::{self, Action, Agent, AgentReport, CollectorEvent, ConfigHash, Event, OnReplaced};
 use otelet_core::telemetry::Snapshot;
-use otelet_core::text;
+use otelet_core::{text, units};
 use otelet_wire::status::{AgentState, Losses, Status};
 
 /// How long the end waits for writes to the state directory.
 const LAST_WRITES: Duration = Duration::from_secs(5);
+
+/// No right clock shows a time before this, the start of 2025: the agent is younger.
+const BEFORE_OTELET: Duration = Duration::from_secs(1_735_689_600);
 
 /// Time that a stop may take beyond all these limits.
 const STOP_MARGIN: Duration = Duration::from_secs(2);
@@ -51,6 +54,7 @@ pub(super) struct Runner {
     child: Child,
     observations: Observations,
     tellers: Tellers,
+    clock_watch: Option<Task<()>>,
     quit: bool,
 }
 
@@ -109,6 +113,7 @@ impl Runner {
             child: Child::new(memory.binary, orphans.clone(), layers),
             observations: Observations::new(&context),
             tellers: Tellers::default(),
+            clock_watch: None,
             quit: false,
             context,
         };
@@ -132,12 +137,34 @@ impl Runner {
             }
         };
         self.context.executor.spawn(listening).detach();
+        if started < SystemTime::UNIX_EPOCH + BEFORE_OTELET {
+            log::warn!(
+                "the clock of this host says {}, so it is not set yet; certificates count as not valid until it is, and \
+                 what fails is then asked again at once",
+                units::rfc3339(started)
+            );
+        }
         if self.configs.has_nothing_to_run() {
             log::warn!(
                 "config.url is not set, no config is built in for environment {} and none was kept: there is nothing to \
                  run; set one of the two and send SIGHUP",
                 self.context.settings.config.environment
             );
+        }
+    }
+
+    /// Wakes the loop when the clock is set, while that matters: it costs a descriptor. The decisions compare the clocks at
+    /// each event, also at the one that makes it matter.
+    fn watch_clock(&mut self) {
+        if !self.agent.waits_for_clock() {
+            self.clock_watch = None;
+        } else if self.clock_watch.is_none() {
+            let outbox = self.context.outbox.clone();
+            self.clock_watch = Some(self.context.executor.spawn(async move {
+                if let Err(error) = os::watch_clock(|| outbox.send(Message::Event(Event::Due))).await {
+                    log::debug!("a set clock is noticed with the next wake-up only: {error}");
+                }
+            }));
         }
     }
 
@@ -159,6 +186,7 @@ impl Runner {
             while let Ok(message) = self.messages.try_recv() {
                 self.take(message);
             }
+            self.watch_clock();
             self.publish(false);
         }
         self.finish_writes().await;
@@ -404,6 +432,8 @@ impl Runner {
                     self.take_request(request);
                 }
                 self.tellers.status_file.renew();
+                // The agent is awake now: tasks that are nearly due are done, and a clock that was set is noticed.
+                self.feed(Event::Due);
             }
             Signal::ChildEnded => reap_strangers(&self.context),
         }

@@ -242,7 +242,7 @@ fn a_webhook_that_stalls_delays_nothing_and_is_one_thread() {
     let agent = setup.host.agent_running(&setup.config());
     let baseline = restart(&setup.host);
     // Another config, so that the next crash counts as the first one.
-    let second = setup.config().replace("# good", "# second");
+    let second = setup.config().replace("{debug: {}", "{debug/second: {}, debug: {}");
     setup.host.server.offer(&*second);
     agent.signal(Signal::HUP);
     agent.applied(&second);

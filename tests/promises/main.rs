@@ -6,6 +6,8 @@ use kit::{engine, host, server, system, tap};
 
 mod accepts_only_signed_configs;
 mod alerts_on_thresholds;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod asks_again_when_the_clock_is_set;
 mod asks_kubernetes_for_little;
 mod diagnoses_itself;
 mod documents_every_flag;

@@ -107,7 +107,7 @@ esac
 fn site(name: &str) -> String {
     format!(
         "# {name}\nreceivers: {{hostmetrics: {{collection_interval: 10s, scrapers: {{memory: {{}}}}}}}}\n\
-         exporters: {{debug: {{}}}}\n\
+         exporters: {{debug: {{}}, debug/{name}: {{}}}}\n\
          service: {{pipelines: {{metrics: {{receivers: [hostmetrics], exporters: [debug]}}}}}}\n"
     )
 }
@@ -115,7 +115,10 @@ fn site(name: &str) -> String {
 /// A config that passes `validate` and ends at its start: there is no such address.
 fn broken() -> String {
     site("broken")
-        .replace("exporters: {debug", "  otlp: {protocols: {grpc: {endpoint: '192.0.2.1:4317'}}}\nexporters: {debug")
+        .replace(
+            "exporters: {debug: {}",
+            "  otlp: {protocols: {grpc: {endpoint: '192.0.2.1:4317'}}}\nexporters: {debug: {}",
+        )
         .replace(
             "receivers: {hostmetrics: {collection_interval: 10s, scrapers: {memory: {}}}}\n",
             "receivers:\n  hostmetrics: {scrapers: {memory: {}}}\n",

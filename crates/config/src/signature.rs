@@ -182,7 +182,7 @@ pub enum SignatureError {
     /// The signer's clock is ahead. Once accepted, such a config would block all others until that time has come.
     #[error(
         "config was signed at {}, more than a day after this host's time of {}; set the signer's clock, and \
-         sign it again",
+         sign it again, or set that of this host",
         time(*signed_at), time(*now)
     )]
     Ahead {
@@ -421,7 +421,7 @@ mod tests {
         assert_eq!(
             refused.to_string(),
             "config was signed at 2023-11-14T22:13:20Z, more than a day after this host's time of \
-             2023-11-13T22:13:19Z; set the signer's clock, and sign it again"
+             2023-11-13T22:13:19Z; set the signer's clock, and sign it again, or set that of this host"
         );
         // A reliable clock does not lift the block by a newest signature that is ahead of it.
         let ahead = Some(AcceptedSignature { hash: hash(b"other"), ..accepted(LATEST) });

@@ -1,6 +1,7 @@
 //! Unix, mainly Linux. One file for each use of the kernel.
 
 mod cgroup;
+mod clock;
 mod dial;
 mod files;
 mod host;
@@ -19,6 +20,7 @@ mod wait;
 mod watch;
 
 pub use cgroup::*;
+pub use clock::*;
 pub use dial::connect_first;
 pub use files::*;
 pub use host::*;

@@ -1,5 +1,6 @@
 //! Windows. One file for each use of the system, with the same names as in `unix`.
 
+mod clock;
 mod console;
 mod dial;
 mod files;
@@ -18,6 +19,7 @@ mod sockets;
 mod wait;
 mod watch;
 
+pub use clock::*;
 pub use dial::connect_first;
 pub use files::*;
 pub use host::*;

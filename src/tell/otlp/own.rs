@@ -74,6 +74,7 @@ impl Counts {
             | Notice::SourceBack { .. }
             | Notice::StopAsked
             | Notice::ClocksDiffer { .. }
+            | Notice::ClockSet { .. }
             | Notice::StopAskedAgain
             | Notice::FallbackServes { .. }
             | Notice::SourceServesAgain { .. }

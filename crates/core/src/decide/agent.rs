@@ -13,7 +13,7 @@ use super::data::time::{Due, Moment};
 use super::event::Event;
 use super::notice::Notice;
 use super::params::Params;
-use super::{alert, check, collector, docker, export, poll, reporting, rollout, sample, sources, watchdog};
+use super::{alert, check, clock, collector, docker, export, poll, reporting, rollout, sample, sources, watchdog};
 /// The agent: the state behind every decision.
 #[derive(Debug)]
 pub struct Agent {
@@ -34,6 +34,7 @@ pub struct Agent {
     /// The time of the first signal to stop.
     first_stop: Option<Instant>,
     alerts: alert::Alerts,
+    clock: clock::HostClock,
 }
 
 /// The limits of a time between polls that a server sets. A typing error there must not require a visit here.
@@ -97,6 +98,7 @@ impl Agent {
             checks: check::Checks::new(&params.checks, at),
             shutdown: Shutdown::NotAsked,
             first_stop: None,
+            clock: clock::HostClock::new(at),
             alerts: alert::Alerts::new(&params.alerts, &params.alert_labels, params.webhook_every),
             params,
         };
@@ -111,6 +113,9 @@ impl Agent {
     pub fn on(&mut self, event: Event, at: Moment) -> Vec<Action> {
         let mut actions = Vec::new();
         let out = &mut actions;
+        if let Some(by) = self.clock.stepped(at) {
+            self.clock_was_set(by, at.now, out);
+        }
         match event {
             Event::Due => {}
             Event::Exchanged { source, freshness, validator, outcome } => {
@@ -262,6 +267,13 @@ impl Agent {
         .fold(self.sample.due().latest(), Instant::min)
     }
 
+    /// Whether anything is tried again at once when the host's clock is set. Only then does it matter to learn of that
+    /// soon.
+    pub fn waits_for_clock(&self) -> bool {
+        let Agent { poll, reports, exports, alerts, checks, .. } = self;
+        poll.is_failing() || reports.is_failing() || exports.is_failing() || alerts.is_failing() || checks.is_failing()
+    }
+
     /// Whether it was asked to stop.
     pub fn is_ending(&self) -> bool {
         self.shutdown != Shutdown::NotAsked
@@ -406,6 +418,18 @@ impl Agent {
         }
     }
 
+    /// What failed while the clock was wrong is asked again at once: certificates may be valid now.
+    fn clock_was_set(&mut self, by: i64, now: Instant, out: &mut Vec<Action>) {
+        let again = [
+            self.poll.clock_was_set(now),
+            self.reports.clock_was_set(now),
+            self.exports.clock_was_set(now),
+            self.alerts.clock_was_set(now),
+            self.checks.clock_was_set(now),
+        ];
+        out.push(Action::Tell(Notice::ClockSet { by, again: again.contains(&true) }));
+    }
+
     /// Notices that are events wait for an export.
     fn note_events(&mut self, now: Instant, out: &[Action]) {
         if out.iter().any(|action| matches!(action, Action::Tell(notice) if notice.event().is_some())) {
@@ -456,7 +480,8 @@ mod tests {
     use super::*;
     use crate::decide::data::time::origin;
     use crate::decide::{
-        Additions, Child, EngineUse, Exit, ExportOutcome, ExportParams, Probe, RemoteConfigStatus, Witness,
+        Additions, Child, EngineUse, Exit, ExportOutcome, ExportParams, Failure, FailureKind, Freshness, Probe,
+        RemoteConfigStatus, Witness,
     };
     use std::time::SystemTime;
 
@@ -473,7 +498,7 @@ mod tests {
         const GOOD: ConfigHash = ConfigHash([1; 32]);
         let second = Duration::from_secs(1);
         let params = Params {
-            sources: std::sync::Arc::default(),
+            sources: ["https://c.example/v1".to_owned()].into(),
             poll_every: EVERY,
             stop_timeout: EVERY,
             start_timeout: EVERY,
@@ -511,6 +536,45 @@ mod tests {
         assert!(told.contains(&Action::Export), "{told:?}");
         agent.on(Event::Exported(Ok(ExportOutcome { sent: 1, ..ExportOutcome::default() })), at(now + second * 2));
         agent
+    }
+
+    /// An agent whose source fails and asks for an hour of rest, and whose exports fail.
+    fn failing(t0: Instant) -> Agent {
+        let mut agent = agent(AWAY, t0);
+        let failure = Failure { retry_after: Some(EVERY * 60), ..Failure::new(FailureKind::Tls, "not valid yet") };
+        let outcome = ExchangeOutcome::Failed(failure.clone());
+        // Both clocks go on together.
+        let at = |now: Instant| Moment { wall: SystemTime::UNIX_EPOCH + (now - t0), ..at(now) };
+        let now = t0 + EVERY;
+        agent.on(Event::ExportQueued, at(now));
+        agent.on(Event::Due, at(now + EVERY));
+        agent.on(Event::Exchanged { source: 0, freshness: Freshness::Fresh, outcome }, at(now + EVERY));
+        agent.on(Event::Exported(Err(failure)), at(now + EVERY));
+        agent
+    }
+
+    #[test]
+    fn what_failed_is_asked_again_at_once_when_the_clock_is_set() {
+        let t0 = origin();
+        let later = t0 + EVERY * 2 + Duration::from_secs(1);
+        let asks = |actions: &[Action]| {
+            let exchange = actions.iter().any(|action| matches!(action, Action::Exchange { .. }));
+            (exchange, actions.contains(&Action::Export))
+        };
+        let gone_on = Moment { wall: SystemTime::UNIX_EPOCH + (later - t0), ..at(later) };
+        let set = Moment { wall: gone_on.wall + EVERY * 1_000_000, ..gone_on };
+
+        let actions = failing(t0).on(Event::Due, set);
+        assert_eq!(asks(&actions), (true, true), "{actions:?}");
+        assert!(failing(t0).waits_for_clock() && !agent(AWAY, t0).waits_for_clock());
+        assert!(actions.contains(&Action::Tell(Notice::ClockSet { by: 60_000_000, again: true })), "{actions:?}");
+
+        let actions = failing(t0).on(Event::Due, gone_on);
+        assert_eq!(asks(&actions), (false, false), "nothing is set: {actions:?}");
+
+        // What works is left alone.
+        let actions = agent(AWAY, t0).on(Event::Due, set);
+        assert!(!actions.contains(&Action::Export), "{actions:?}");
     }
 
     #[test]

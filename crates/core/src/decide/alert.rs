@@ -228,6 +228,16 @@ impl Alerts {
         }
     }
 
+    /// Whether the webhook did not take the last batch.
+    pub fn is_failing(&self) -> bool {
+        self.webhook.is_failing()
+    }
+
+    /// The host's clock was set. Returns whether alerts that were not taken are sent again at once.
+    pub fn clock_was_set(&mut self, now: Instant) -> bool {
+        self.webhook.clock_was_set(now)
+    }
+
     /// The time of the next task.
     pub fn due(&self) -> Option<Due> {
         let gone = self.firing().map(|(series, _)| Due { at: series.gone_at(), slack: GONE_SLACK });

@@ -32,6 +32,12 @@ struct Check {
     last: Option<CheckResult>,
 }
 
+impl Check {
+    fn is_failing(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| !last.ok)
+    }
+}
+
 /// All checks of the settings.
 #[derive(Debug)]
 pub struct Checks {
@@ -110,6 +116,19 @@ impl Checks {
         // The next run counts from the start of this one, so that a slow check is not made less often.
         check.next = backoff::around(started, check.plan.every, mixed(at.dice, generation));
         take(check, outcome.result, Some(outcome.took), at, out);
+    }
+
+    /// Whether a check fails.
+    pub fn is_failing(&self) -> bool {
+        self.checks.iter().any(Check::is_failing)
+    }
+
+    /// The host's clock was set: what fails may fail because of it, so it is checked again at once. Returns whether anything
+    /// is.
+    pub fn clock_was_set(&mut self, now: Instant) -> bool {
+        let failing = self.checks.iter_mut().filter(|check| check.is_failing());
+        let again = failing.map(|check| check.next = Due::at(now)).count();
+        again > 0
     }
 
     /// The time of the next task. A check that waits for room has none: a result makes room.
@@ -307,5 +326,23 @@ mod tests {
         assert!(back(&mut checks, 1, bad("gone"), t0 + FIRST_WITHIN, 7).is_empty());
         assert_eq!(told(&back(&mut checks, 2, bad("refused"), t0 + FIRST_WITHIN, 7)).len(), 1);
         assert_eq!(checks.reports()[0].last, None);
+    }
+
+    #[test]
+    fn a_check_that_fails_is_made_at_once_when_the_clock_is_set() {
+        let (t0, mut out) = (origin(), Vec::new());
+        let mut checks = Checks::new(&[tcp("good"), tcp("bad")].into(), moment(t0, 0));
+        let now = t0 + EVERY;
+        checks.begin(moment(now, 0), &mut out);
+        let [good, bad] = started(&out)[..] else { panic!("{out:?}") };
+        let outcome = |result| CheckOutcome { result, took: Duration::ZERO };
+        checks.on_checked(good, outcome(Ok(String::new())), moment(now, 0), &mut Vec::new());
+        checks.on_checked(bad, outcome(Err("not valid yet".into())), moment(now, 0), &mut Vec::new());
+        let second = now + Duration::from_secs(1);
+        assert!(checks.clock_was_set(second));
+        let mut out = Vec::new();
+        checks.begin(moment(second, 0), &mut out);
+        assert_eq!(started(&out).len(), 1, "the good one waits for its time");
+        assert!(!Checks::new(&[tcp("new")].into(), moment(t0, 0)).clock_was_set(second));
     }
 }

@@ -82,6 +82,17 @@ impl Delivery {
         self.next = Some(Due::at(now));
     }
 
+    /// The host's clock was set: what failed may have failed because of it, so it is tried again at once. Returns whether
+    /// it is.
+    pub fn clock_was_set(&mut self, now: Instant) -> bool {
+        let again = self.failures > 0;
+        if again {
+            self.failures = 1;
+            self.at_once(now);
+        }
+        again
+    }
+
     /// Plans no delivery until something changes.
     pub fn rest(&mut self) {
         self.next = None;

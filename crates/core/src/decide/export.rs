@@ -141,6 +141,16 @@ impl ExportSchedule {
         }
     }
 
+    /// Whether the last one failed.
+    pub fn is_failing(&self) -> bool {
+        self.delivery.failures() > 0
+    }
+
+    /// The host's clock was set. Returns whether something that failed is tried again at once.
+    pub fn clock_was_set(&mut self, now: Instant) -> bool {
+        self.delivery.clock_was_set(now)
+    }
+
     /// The time of the next export; none while one is under way, nothing waits, or the receiver is absent.
     pub fn due(&self, healthy: bool) -> Option<Due> {
         self.delivery.due().filter(|_| self.waiting && self.can_be_taken(healthy))

@@ -77,6 +77,7 @@ pub enum Notice {
     AlertsNotKept { why: String, delay: Duration },
     AlertsNotTaken { message: String, delay: Duration },
     ClocksDiffer { server: String, ahead: i64 },
+    ClockSet { by: i64, again: bool },
     EngineWatched { engine: String, again: bool },
     EngineLost { message: String, delay: Duration, news: bool },
     AdditionsLeftOut { config: ConfigHash },
@@ -145,6 +146,9 @@ impl Notice {
             | Self::AlertsNotTaken { .. } => Level::Warn,
             Self::ConfigAlike { news: true, .. } => Level::Info,
             Self::ConfigAlike { news: false, .. } => Level::Debug,
+            // A host that sleeps at night is no news each morning.
+            Self::ClockSet { again: true, .. } => Level::Info,
+            Self::ClockSet { again: false, .. } => Level::Debug,
             // A failure that repeats for a month is one line, not a million.
             Self::ExchangeFailed { news, .. } | Self::EngineLost { news, .. } => {
                 if *news {
@@ -211,6 +215,7 @@ impl Notice {
             | Self::StopAsked
             | Self::StopAskedAgain
             | Self::ClocksDiffer { .. }
+            | Self::ClockSet { .. }
             | Self::AlertsNotTaken { .. }
             // These events carry attributes, see `Runner::record_alert`.
             | Self::AlertFired { .. }
@@ -268,6 +273,7 @@ impl Notice {
             | Self::StopAsked
             | Self::StopAskedAgain
             | Self::ClocksDiffer { .. }
+            | Self::ClockSet { .. }
             | Self::ExportFailed { .. }
             | Self::ExportRefused { .. }
             | Self::ExportBack
@@ -417,6 +423,12 @@ impl fmt::Display for Notice {
                     f,
                     "the clock of this host is {by} {which} that of {server}; alerts are sent in the time of the latter"
                 )
+            }
+            Self::ClockSet { by, again } => {
+                let time = seconds(Duration::from_secs(by.unsigned_abs()));
+                let which = if *by > 0 { "forward" } else { "back" };
+                write!(f, "the clock of this host was set {which} by {time}")?;
+                f.write_str(if *again { "; asking again at once what has failed before" } else { "" })
             }
             Self::StopAsked => f.write_str("asked to stop; stopping the collector"),
             Self::StopAskedAgain => f.write_str("asked to stop again; killing the collector"),

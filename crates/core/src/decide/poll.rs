@@ -69,6 +69,23 @@ impl Poll {
         self.next = self.next.map(|_| Due::at(now));
     }
 
+    /// Whether the last exchange failed.
+    pub fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// The host's clock was set: what failed may have failed because of it, so it is asked again at once. Returns whether
+    /// it is.
+    pub fn clock_was_set(&mut self, now: Instant) -> bool {
+        let again = self.next.is_some() && (self.failures > 0 || self.in_flight);
+        if again {
+            // The source is not known to answer, so the failures are not forgotten; the backoff begins anew.
+            self.failures = self.failures.min(1);
+            self.nudge(now);
+        }
+        again
+    }
+
     /// Applies new settings: a changed source is asked at once.
     pub fn reconfigure(&mut self, has_source: bool, now: Instant) {
         self.next = has_source.then_some(Due::at(now));

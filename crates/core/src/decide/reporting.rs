@@ -61,6 +61,16 @@ impl ReportSchedule {
         }
     }
 
+    /// Whether the last one failed.
+    pub fn is_failing(&self) -> bool {
+        self.delivery.failures() > 0
+    }
+
+    /// The host's clock was set. Returns whether something that failed is tried again at once.
+    pub fn clock_was_set(&mut self, now: Instant) -> bool {
+        self.delivery.clock_was_set(now)
+    }
+
     /// The time of the next report; none while one is under way.
     pub fn due(&self) -> Option<Due> {
         self.delivery.due()

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub struct Moment {
     /// The monotonic clock, on which all decisions count.
     pub now: Instant,
-    /// The wall clock, for people. It may jump, so no decision depends on it.
+    /// The wall clock, for people. It may jump, so no decision depends on it, but what failed is tried again after a jump.
     pub wall: SystemTime,
     /// A fresh random number, for jitter.
     pub dice: u64,

@@ -36,7 +36,7 @@ pub(crate) use files::set_aside;
 use files::{read, write_synced};
 pub use files::{write_atomically, write_durably};
 use form::{IdentityFile, StateFile};
-pub use memory::{Binary, MAX_VALIDATOR, Memory, NewestSignature, SourceMemory, Validators};
+pub use memory::{Binary, Layers, LocalFile, MAX_VALIDATOR, Memory, NewestSignature, SourceMemory, Validators};
 use otelet_core::decide::{ConfigHash, Record};
 
 /// The largest state file that is read, in bytes. A larger one is not the agent's.
@@ -44,6 +44,9 @@ const LARGEST_STATE: u64 = 1024 * 1024;
 
 /// The largest body that is read, in bytes. The source has its own, lower limit.
 const LARGEST_BODY: u64 = 64 * 1024 * 1024;
+
+/// The file with those of `collector.local`.
+const LAYERS: &str = "local.json";
 
 /// The number of newest bodies that are never swept out.
 const RECENT: usize = 3;
@@ -118,6 +121,22 @@ impl Store {
         }
         self.create()?;
         write_durably(&self.config_path(hash), body)
+    }
+
+    /// Puts the files of `collector.local` on disk, as they were when a config was validated with them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if they cannot be made durable.
+    pub fn keep_layers(&self, layers: &Layers) -> Result<(), StoreError> {
+        self.create()?;
+        write_durably(&self.dir.join(LAYERS), &serde_json::to_vec(layers).expect("strings only"))
+    }
+
+    /// The files that were kept so; none if there are none, or if they cannot be read.
+    pub fn layers(&self) -> Layers {
+        let kept = read(&self.dir.join(LAYERS), LARGEST_BODY).ok();
+        kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default()
     }
 
     /// Reads the body of this config and checks that it is as it was received.

@@ -1,5 +1,6 @@
 //! A scripted program that stands in for the collector in the promises. It takes the collector's command line and obeys
-//! the `# fake: WORD` comment lines of its first config, so that a test's config is otherwise an ordinary one.
+//! the `# fake: WORD` comment lines of its configs, so that a test's config is otherwise an ordinary one. The journal names
+//! the first config that is none of `collector.local`.
 //!
 //! | line | what it does |
 //! |---|---|
@@ -19,6 +20,7 @@
 //! | `hold FILE` | holds as many MiB of memory as the file says, from one look at it to the next |
 //! | `refuse TEXT` | `validate` and a start end with 1 and `Error: TEXT` |
 //! | `gate NAME` | the same unless an argument switches this feature gate on |
+//! | `wants NAME` | the same unless a config has the comment `# provides NAME` |
 //! | `validate-takes TIME`, `validate-hang` | `validate` answers late or never |
 //!
 //! Like the collector it wants a pipeline, unless `service.AllowNoPipelines` is switched on, and `components` takes no
@@ -86,7 +88,8 @@ fn command(begun: Instant) -> Result<i32, String> {
         }
         Some("validate") | None => {
             let configs = read_configs(arguments)?;
-            let script = Script::parse(&configs[0].text)?;
+            let text: String = configs.iter().map(|config| format!("{}\n", config.text)).collect();
+            let script = Script::parse(&text)?;
             return match verb {
                 Some(_) => Ok(validate(&script, &configs)),
                 None => run(&script, &configs, begun),
@@ -99,7 +102,7 @@ fn command(begun: Instant) -> Result<i32, String> {
 
 fn validate(script: &Script, configs: &[Config]) -> i32 {
     let _deaf = script.ignore_sigterm.then(on_terminate);
-    journal(&format!("validate {}", configs[0].path));
+    journal(&format!("validate {}", main_config(configs).path));
     thread::sleep(script.validate_takes.min(LIFETIME));
     if script.validate_takes >= LIFETIME {
         return 98;
@@ -112,12 +115,22 @@ fn validate(script: &Script, configs: &[Config]) -> i32 {
 
 fn run(script: &Script, configs: &[Config], begun: Instant) -> Result<i32, String> {
     let terminated = on_terminate();
-    journal(&format!("start {} {}", configs[0].path, configs[0].label()));
+    let main = main_config(configs);
+    journal(&format!("start {} {}", main.path, main.label()));
     let code = live(script, configs, begun, &terminated);
     if let Ok(code) = code {
         journal(&format!("exit {code}"));
     }
     code
+}
+
+/// The first config that is none of the host's own.
+fn main_config(configs: &[Config]) -> &Config {
+    let is_local = |config: &&Config| {
+        let name = config.path.rsplit(['/', '\\']).next().unwrap_or_default();
+        name.starts_with("local-") || name.starts_with("validate-local-")
+    };
+    configs.iter().find(|config| !is_local(config)).unwrap_or(&configs[0])
 }
 
 fn live(script: &Script, configs: &[Config], begun: Instant, terminated: &AtomicBool) -> Result<i32, String> {
@@ -286,8 +299,9 @@ fn missing_engine(configs: &[Config]) -> Option<String> {
 
 /// The agent's own receiver, if the overlay has one.
 fn receiver(configs: &[Config]) -> Option<std::io::Result<TcpListener>> {
-    let value = configs.get(1)?.value.as_ref().ok()?;
-    let endpoint = value["receivers"]["otlp/otelet"]["protocols"]["http"]["endpoint"].as_str()?;
+    let values = configs.iter().filter_map(|config| config.value.as_ref().ok());
+    let mut endpoints = values.map(|value| &value["receivers"]["otlp/otelet"]["protocols"]["http"]["endpoint"]);
+    let endpoint = endpoints.find_map(Value::as_str)?;
     Some(TcpListener::bind(endpoint))
 }
 
@@ -366,6 +380,13 @@ fn refusal(script: &Script, configs: &[Config]) -> Option<String> {
                      error(s):\n\n'extensions' unknown type: \"{kind}\" for id: \"{id}\" (valid values: [{}]){more}",
                     have.join(" ")
                 ));
+            }
+        }
+    }
+    for config in configs {
+        for line in config.text.lines().filter_map(|line| line.trim().strip_prefix("# fake: wants ")) {
+            if !configs.iter().any(|other| other.text.contains(&format!("# provides {line}"))) {
+                return Some(format!("references exporter {line:?} which is not configured"));
             }
         }
     }
@@ -502,6 +523,7 @@ impl Script {
             "sd-notify" => self.sd_notify = true,
             "hold" => self.hold = Some(rest.to_owned()),
             "refuse" => self.refuse = Some(rest.to_owned()),
+            "wants" => {}
             "gate" => self.gate = Some(rest.to_owned()),
             "validate-takes" => self.validate_takes = time(rest)?,
             "validate-hang" => self.validate_takes = Duration::MAX,

@@ -3,9 +3,11 @@
 //! All of this runs on the main thread: a child ends with the thread that started it.
 
 mod find;
+mod local;
 mod probe;
 mod running;
 
+pub use local::look;
 pub use probe::Prober;
 pub use running::Running;
 
@@ -26,7 +28,7 @@ use smol::future::{self, FutureExt as _};
 use crate::log::{Relay, Tail};
 use crate::os::{self, Adoption, Command, Launch, NotifySocket, Output};
 use crate::settings::{CollectorLog, CollectorSettings};
-use crate::store::{self, Binary, Store};
+use crate::store::{self, Binary, Layers, LocalFile, Store};
 use otelet_config::{self as config, Capabilities, Inspection, Overlay, Refusal, Witness};
 use otelet_core::decide::{Additions, Child, ConfigHash, EngineUse, SpawnFailure, Verdict};
 use otelet_core::telemetry::HostIdentity;
@@ -97,6 +99,8 @@ pub struct Launcher {
     pub runtime_dir: PathBuf,
     /// The body that was inspected last: a restart need not parse it again.
     pub inspected: Rc<RefCell<Option<(ConfigHash, Inspection)>>>,
+    /// The files of `collector.local`, as the collector gets them.
+    pub layers: Rc<RefCell<Layers>>,
     /// Processes that a task waits for. PID 1 must not reap them.
     pub children: Rc<RefCell<BTreeSet<u32>>>,
     /// Whether the collector takes the agent's exports.
@@ -232,24 +236,66 @@ impl Launcher {
     }
 
     async fn validate_or(&self, hash: ConfigHash, capabilities: Capabilities) -> Result<Verdict, String> {
-        let inspected = match self.inspect(hash)? {
+        let (before, paths) = (self.layers.borrow().clone(), &self.settings.local);
+        let seen = local::look(paths);
+        let (mut files, mut blamed) = local::read_all(paths, &before);
+        let mut verdict = self.validate_with(hash, capabilities, &files).await?;
+        if let Verdict::Refused(why) = &verdict {
+            // An offered config that the collector takes without one of them keeps its place.
+            for (choice, paths) in local::other_choices(&files, &before) {
+                if self.validate_with(hash, capabilities, &choice).await? == Verdict::Passed {
+                    blamed.extend(paths.into_iter().map(|path| (path, why.clone())));
+                    (files, verdict) = (choice, Verdict::Passed);
+                    break;
+                }
+            }
+        }
+        if verdict != Verdict::Passed {
+            return Ok(verdict);
+        }
+        let mut complaints = before.blamed;
+        for (path, why) in blamed {
+            let (path, is_used) = (path.display(), files.iter().any(|file| file.path == path));
+            let how = if is_used { "as it was before" } else { "left out" };
+            let complaint = format!("collector.local: {path}: {why}; until it is mended, it is {how}");
+            if complaints.insert(complaint.clone()) {
+                log::warn!("{complaint}");
+            }
+        }
+        *self.layers.borrow_mut() = Layers { config: hash.hex(), seen, files, blamed: complaints };
+        Ok(verdict)
+    }
+
+    /// Has the collector validate a kept body with these files of the host before it.
+    async fn validate_with(
+        &self,
+        hash: ConfigHash,
+        capabilities: Capabilities,
+        files: &[LocalFile],
+    ) -> Result<Verdict, String> {
+        let inspected = match self.inspect(hash, files)? {
             Ok(inspected) => inspected,
             Err(refusal) => return Ok(Verdict::Refused(refusal)),
         };
         let body = self.store.config_path(hash);
         let overlay = self.overlay(&inspected, capabilities);
-        let overlay_path = self.runtime_dir.join("validate-overlay.yaml");
-        let mut arguments: Vec<&OsStr> = vec!["validate".as_ref(), "--config".as_ref(), body.as_os_str()];
+        let mut configs = self.write_layers("validate-local", files)?;
+        let mut temporary = configs.clone();
+        configs.push(body);
         if !overlay.text.is_empty() {
-            self.write_for_collector(&overlay_path, overlay.text.as_bytes())?;
-            arguments.extend(["--config".as_ref(), overlay_path.as_os_str()]);
+            let path = self.runtime_dir.join("validate-overlay.yaml");
+            self.write_for_collector(&path, overlay.text.as_bytes())?;
+            temporary.push(path.clone());
+            configs.push(path);
         }
-        let more = self.has_more(hash, capabilities).then(|| self.more()).transpose()?;
-        if let Some(path) = &more {
-            arguments.extend(["--config".as_ref(), path.as_os_str()]);
+        if self.has_more(hash, capabilities) {
+            configs.push(self.more()?);
         }
-        let (status, output) = self.ask(&arguments, LAST_WORDS_KEPT).await?;
-        let _ = fs::remove_file(&overlay_path);
+        let flags = configs.iter().flat_map(|path| ["--config".as_ref(), path.as_os_str()]);
+        let arguments: Vec<&OsStr> = ["validate".as_ref()].into_iter().chain(flags).collect();
+        let asked = self.ask(&arguments, LAST_WORDS_KEPT).await;
+        temporary.iter().for_each(|path| drop(fs::remove_file(path)));
+        let (status, output) = asked?;
         if status.success() {
             return Ok(Verdict::Passed);
         }
@@ -263,6 +309,24 @@ impl Launcher {
             // The kernel may have run out of memory, or a person ended it: the config is not to blame.
             None => Err(format!("validate was ended by {}", describe(status))),
         }
+    }
+
+    /// The files of the host that the next start gets.
+    pub fn files(&self) -> Vec<LocalFile> {
+        let mut files = self.layers.borrow().files.clone();
+        files.retain(|file| self.settings.local.contains(&file.path) && !file.body.is_empty());
+        files
+    }
+
+    /// Writes files of the host for the collector. Returns their places.
+    fn write_layers(&self, name: &str, files: &[LocalFile]) -> Result<Vec<PathBuf>, String> {
+        let files = files.iter().filter(|file| !file.body.is_empty());
+        let places = files.enumerate().map(|(number, file)| {
+            let path = self.runtime_dir.join(format!("{name}-{number}.yaml"));
+            self.write_for_collector(&path, file.body.as_bytes())?;
+            Ok(path)
+        });
+        places.collect()
     }
 
     /// Starts the collector on a kept body, `without_engine` without the receivers that read a Docker engine.
@@ -290,7 +354,12 @@ impl Launcher {
         capabilities: Capabilities,
         now: Instant,
     ) -> Result<Running, String> {
-        let inspected = self.inspect(hash)??;
+        let mut files = self.files();
+        let can_leave_out = self.has_more(hash, capabilities) || !files.is_empty();
+        if without_additions {
+            files.clear();
+        }
+        let inspected = self.inspect(hash, &files)??;
         let (engine, inspected) = match (inspected.engine.is_empty(), without_engine) {
             (true, _) => (EngineUse::Unused, inspected),
             (false, false) => (EngineUse::Read, inspected),
@@ -301,20 +370,23 @@ impl Launcher {
         self.let_collector_read(&body)?;
         let program = self.program()?;
         let (mut command, output, adoption) = self.command(&program)?;
+        for path in self.write_layers("local", &files)? {
+            command.arg("--config").arg(path);
+        }
         command.arg("--config").arg(&body);
         if !overlay.text.is_empty() {
             let path = self.runtime_dir.join("overlay.yaml");
             self.write_for_collector(&path, overlay.text.as_bytes())?;
             command.arg("--config").arg(path);
         }
-        let additions = match (self.has_more(hash, capabilities), without_additions) {
+        let additions = match (can_leave_out, without_additions) {
             (false, _) => Additions::Unused,
             (true, true) => Additions::LeftOut,
-            (true, false) => {
-                command.arg("--config").arg(self.more()?);
-                Additions::Given
-            }
+            (true, false) => Additions::Given,
         };
+        if self.has_more(hash, capabilities) && !without_additions {
+            command.arg("--config").arg(self.more()?);
+        }
         command.args(&self.settings.args);
         let intake = overlay.intake;
         // Only the receivers of our overlay have ports that were picked here.
@@ -356,6 +428,7 @@ impl Launcher {
             tail: Rc::default(),
             relay: Rc::new(RefCell::new(relay)),
             intake,
+            files,
             mark: format!("{RUN}={run}"),
             process,
             output,
@@ -372,9 +445,24 @@ impl Launcher {
         config::overlay(inspected, capabilities, ports.unwrap_or_default(), &self.identity)
     }
 
-    /// Checks the hash of a kept body, and inspects it for the overlay.
-    fn inspect(&self, hash: ConfigHash) -> Result<Result<Inspection, String>, String> {
+    /// Checks the hash of a kept body, and inspects it for the overlay, on top of these files of the host.
+    fn inspect(&self, hash: ConfigHash, files: &[LocalFile]) -> Result<Result<Inspection, String>, String> {
         let body = self.store.verify(hash).map_err(|error| error.chain())?;
+        if !files.is_empty() {
+            if let Err(refusal) = config::inspect(&body) {
+                return Ok(Err(refusal.to_string()));
+            }
+            let bodies = files.iter().map(|file| file.body.as_bytes()).chain([&body[..]]);
+            let merged = config::merge::layered(bodies);
+            return Ok(match merged {
+                Ok(merged) => config::inspect(merged.as_bytes()).map_err(|refusal| refusal.to_string()),
+                // The collector can merge them, and what the agent adds might replace a list.
+                Err(why) => {
+                    log::debug!("with collector.local nothing is added to config {hash}: {why}");
+                    Ok(Inspection { has_pipelines: true, has_telemetry_resource: true, ..Inspection::default() })
+                }
+            });
+        }
         if let Some((known, inspected)) = &*self.inspected.borrow()
             && *known == hash
         {

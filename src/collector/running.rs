@@ -10,6 +10,7 @@ use smol::future::{self, FutureExt as _};
 use super::{Prober, describe};
 use crate::log::{Relay, Tail};
 use crate::os::{self, Output};
+use crate::store::LocalFile;
 use otelet_config::{self as config, Intake};
 use otelet_core::decide::{Child, Exit};
 
@@ -24,6 +25,8 @@ pub struct Running {
     pub relay: Rc<RefCell<Relay>>,
     /// The addresses at which it takes the agent's exports.
     pub intake: Intake,
+    /// The files of the host that it was given.
+    pub files: Vec<LocalFile>,
     /// An entry of its environment, which no other run has: what it starts is known by it.
     pub mark: String,
     pub(super) process: os::Child,

@@ -327,6 +327,7 @@ fn add_components(contents: &mut Contents, settings: &Settings, state_dir: &Path
         store: Store::new(state_dir),
         runtime_dir: settings.runtime_dir.clone(),
         inspected: Rc::default(),
+        layers: Rc::default(),
         children: Rc::new(RefCell::default()),
         takes_exports: false,
     };

@@ -1,23 +1,27 @@
 //! The child: validates configs, starts and probes the collector, and reports its end.
 
 use std::cell::RefCell;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use smol::Task;
 
+use super::configs::watch_files;
 use super::context::Context;
 use super::decisions::moment;
 use super::message::Message;
-use crate::collector::{Launcher, Prober, Running, Stamp};
+use super::threads;
+use crate::collector::{self, Launcher, Prober, Running, Stamp};
 use crate::log::Relay;
 use crate::os;
 use crate::settings::ExportTo;
-use crate::store::Binary;
+use crate::store::{Binary, Layers, LocalFile};
 use otelet_config::{Capabilities, Inspection, Intake};
-use otelet_core::decide::{self, CollectorEvent, ConfigHash, Event, Exit, ProgramTrial, SpawnFailure, Verdict};
+use otelet_core::decide::{
+    self, Change, Changed, CollectorEvent, ConfigHash, Event, Exit, ProgramTrial, SpawnFailure, Verdict,
+};
 
 pub(super) struct Child {
     collector: Option<Collector>,
@@ -28,6 +32,11 @@ pub(super) struct Child {
     questions: Option<Task<()>>,
     /// The body that was inspected last.
     inspected: Rc<RefCell<Option<(ConfigHash, Inspection)>>>,
+    /// The files of `collector.local`, as the collector gets them; and what is on disk of that.
+    layers: Rc<RefCell<Layers>>,
+    kept_layers: Layers,
+    /// Watches these files.
+    watch: Option<Task<()>>,
     /// The binary that was asked last.
     pub(super) binary: Option<Binary>,
     /// The output of its `components`.
@@ -46,12 +55,15 @@ struct Collector {
     /// Its program, as it was at its start.
     program: Option<Stamp>,
     version: String,
+    /// The files of the host that it was given, and what was seen of them when they were chosen for its config.
+    files: Arc<[LocalFile]>,
+    seen: String,
     probe: Rc<Prober>,
     relay: Rc<RefCell<Relay>>,
 }
 
 impl Child {
-    pub(super) fn new(binary: Option<Binary>, orphans: Vec<u32>) -> Self {
+    pub(super) fn new(binary: Option<Binary>, orphans: Vec<u32>, layers: Layers) -> Self {
         Self {
             collector: None,
             orphans,
@@ -59,6 +71,9 @@ impl Child {
             questions: None,
             asked_components: None,
             inspected: Rc::default(),
+            kept_layers: layers.clone(),
+            layers: Rc::new(RefCell::new(layers)),
+            watch: None,
             binary,
             components: None,
             dropped_lines: 0,
@@ -84,6 +99,7 @@ impl Child {
             store: context.store.clone(),
             runtime_dir: context.runtime_dir.clone(),
             inspected: self.inspected.clone(),
+            layers: self.layers.clone(),
             children: context.children.clone(),
             takes_exports: settings.export.to == Some(ExportTo::Collector),
         }
@@ -136,22 +152,33 @@ impl Child {
     }
 
     /// Asks the program on disk the same, and whether it takes the config that runs.
-    pub(super) fn try_program(&mut self, context: &Context, config: ConfigHash, program: u64) {
+    pub(super) fn try_program(&mut self, context: &Context, config: ConfigHash, change: Change) {
         let (launcher, outbox) = (self.launcher(context), context.outbox.clone());
+        let known = self.known_capabilities(&launcher);
+        let files = self.collector.as_ref().map(|collector| collector.files.clone()).unwrap_or_default();
         self.questions = Some(context.executor.spawn(async move {
-            let trial = match launcher.binary().await {
-                Err(why) => ProgramTrial::Unable(why),
-                Ok(binary) => {
-                    let (capabilities, version) = (binary.capabilities, binary.version.clone());
+            let asked = match known {
+                Some(capabilities) => Ok((capabilities, String::new())),
+                None => launcher.binary().await.map(|binary| {
+                    let known = (binary.capabilities, binary.version.clone());
                     outbox.send(Message::Binary(binary));
-                    match launcher.validate(config, capabilities).await {
-                        Verdict::Passed => ProgramTrial::Takes(version),
-                        Verdict::Refused(why) => ProgramTrial::Refuses(why),
-                        Verdict::Unable(why) => ProgramTrial::Unable(why),
-                    }
-                }
+                    known
+                }),
             };
-            outbox.send(Message::Event(Event::Collector(CollectorEvent::ProgramTried { program, trial })));
+            let trial = match asked {
+                Err(why) => ProgramTrial::Unable(why),
+                Ok((capabilities, version)) => match launcher.validate(config, capabilities).await {
+                    Verdict::Passed
+                        if change.of == Changed::Local && launcher.layers.borrow().files[..] == files[..] =>
+                    {
+                        ProgramTrial::Same
+                    }
+                    Verdict::Passed => ProgramTrial::Takes(version),
+                    Verdict::Refused(why) => ProgramTrial::Refuses(why),
+                    Verdict::Unable(why) => ProgramTrial::Unable(why),
+                },
+            };
+            outbox.send(Message::Event(Event::Collector(CollectorEvent::ProgramTried { change, trial })));
         }));
     }
 
@@ -159,8 +186,56 @@ impl Child {
         self.questions = None;
     }
 
+    /// What is another one on disk than at the start of the collector: its program, or a file of `collector.local`.
+    pub(super) fn look(&mut self, context: &Context) -> Option<Change> {
+        let (program, files) = (self.look_at_program(context), self.look_at_files(context));
+        // With other files the collector is started anew in any case, and that starts the program on disk.
+        let of = match (program, files) {
+            (_, Some(_)) => Changed::Local,
+            (Some(_), None) => Changed::Program,
+            (None, None) => return None,
+        };
+        Some(Change { of, number: number(&(program, files)) })
+    }
+
+    fn look_at_files(&self, context: &Context) -> Option<u64> {
+        let paths = &context.settings.collector.local;
+        let collector = self.collector.as_ref()?;
+        if paths.is_empty() && collector.files.is_empty() {
+            return None;
+        }
+        let seen = collector::look(paths);
+        (seen != collector.seen).then(|| number(&seen))
+    }
+
+    /// Watches the files of `collector.local`.
+    pub(super) fn watch_files(&mut self, context: &Context) {
+        let paths = context.settings.collector.local.clone();
+        self.watch = if paths.is_empty() { None } else { watch_files(context, paths, || Message::LocalChanged) };
+    }
+
+    /// The files of the host that the running collector was given.
+    pub(super) fn files(&self) -> Arc<[LocalFile]> {
+        self.collector.as_ref().map(|collector| collector.files.clone()).unwrap_or_default()
+    }
+
+    /// Puts the files that a config was validated with on disk, for the next agent.
+    pub(super) fn keep_layers(&mut self, context: &Context) {
+        let layers = self.layers.borrow().clone();
+        if layers.config == self.kept_layers.config && layers.files == self.kept_layers.files {
+            return;
+        }
+        self.kept_layers = layers.clone();
+        let store = context.store.clone();
+        let _ = threads::start("local", move || {
+            if let Err(error) = store.keep_layers(&layers) {
+                log::debug!("collector.local cannot be kept: {}", error.chain());
+            }
+        });
+    }
+
     /// A number for the program on disk, if it is another one than the one that runs.
-    pub(super) fn look_at_program(&mut self, context: &Context) -> Option<u64> {
+    fn look_at_program(&mut self, context: &Context) -> Option<u64> {
         let launcher = self.launcher(context);
         let collector = self.collector.as_ref()?;
         // A program that is gone for a moment is being replaced.
@@ -216,6 +291,10 @@ impl Child {
         program: Option<Stamp>,
     ) -> Result<(decide::Child, Intake), SpawnFailure> {
         let version = self.binary.as_ref().filter(|_| known.is_some()).map(|binary| binary.version.clone());
+        let layers = self.layers.borrow();
+        // Files that were chosen for another config are chosen anew for this one.
+        let seen = if layers.config == hash.hex() { layers.seen.clone() } else { String::new() };
+        drop(layers);
         // One that cannot be asked runs without any addition: it might refuse it.
         let capabilities = known.unwrap_or_default();
         let running = launcher.spawn(hash, without_engine, without_additions, capabilities, moment().now)?;
@@ -225,6 +304,8 @@ impl Child {
             mark: running.mark.clone(),
             program,
             version: version.unwrap_or_default(),
+            files: running.files.clone().into(),
+            seen,
             probe: running.probe.clone(),
             relay: running.relay.clone(),
         });
@@ -323,8 +404,8 @@ fn is_still(path: &Path, known: &str) -> bool {
     os::stamp(path).is_ok_and(|(stamp, _)| stamp == known)
 }
 
-/// A number that another stamp does not have.
-fn number(stamp: &str) -> u64 {
+/// A number that another one does not have.
+fn number(stamp: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     stamp.hash(&mut hasher);
     hasher.finish()

@@ -56,7 +56,7 @@ impl Configs {
         source.remember(&self.source_memory);
         let paths = source.watch_paths();
         if !paths.is_empty() {
-            self.watch = watch_files(context, paths);
+            self.watch = watch_files(context, paths, || Message::Event(Event::Nudged));
         }
         log::info!("config source: {}", source.describe());
         self.source = Some(source);
@@ -242,7 +242,7 @@ pub(super) async fn say_goodbye(source: Arc<Source>, draft: Draft) {
     }
 }
 
-fn watch_files(context: &Context, paths: Vec<PathBuf>) -> Option<Task<()>> {
+pub(super) fn watch_files(context: &Context, paths: Vec<PathBuf>, changed: fn() -> Message) -> Option<Task<()>> {
     let path = paths[0].clone();
     let mut watch = match os::Watch::new(paths) {
         Ok(watch) => watch,
@@ -255,7 +255,7 @@ fn watch_files(context: &Context, paths: Vec<PathBuf>) -> Option<Task<()>> {
     Some(context.executor.spawn(async move {
         loop {
             match watch.changed().await {
-                Ok(()) => outbox.send(Message::Event(Event::Nudged)),
+                Ok(()) => outbox.send(changed()),
                 Err(error) => {
                     log::warn!("{}: is no longer watched: {error}", path.display());
                     return;

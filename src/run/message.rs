@@ -23,6 +23,8 @@ pub(super) enum Message {
     Exchanged(Box<ExchangeEnd>),
     Binary(Binary),
     Components(Arc<str>),
+    /// A file of `collector.local` may have changed.
+    LocalChanged,
     Signal(Signal),
     /// From the Docker engine of one generation of the settings.
     Engine(u64, EngineMessage),

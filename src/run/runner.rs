@@ -67,6 +67,7 @@ impl Runner {
         let (memory, mut warnings) = store.load();
         let (instance_uid, more) = store.identity(settings.identity.as_deref());
         warnings.extend(more);
+        let layers = store.layers();
         let (alerts, more) = crate::tell::alerts::load(store.dir());
         warnings.extend(more);
         log::info!("otelet {} started: instance uid {instance_uid}", env!("CARGO_PKG_VERSION"));
@@ -104,7 +105,7 @@ impl Runner {
             messages,
             agent,
             configs: Configs::new(memory.record, memory.source),
-            child: Child::new(memory.binary, orphans.clone()),
+            child: Child::new(memory.binary, orphans.clone(), layers),
             observations: Observations::new(&context),
             tellers: Tellers::default(),
             quit: false,
@@ -117,6 +118,7 @@ impl Runner {
 
     /// Opens sources and senders, and listens to signals.
     fn open(&mut self, started: SystemTime) {
+        self.child.watch_files(&self.context);
         self.open_source();
         self.tellers.open_reporter(&self.context);
         self.tellers.exports.open(&self.context);
@@ -190,8 +192,12 @@ impl Runner {
     fn take(&mut self, message: Message) {
         match message {
             Message::Event(event) => {
-                if let Event::Collector(CollectorEvent::Exited { pid, .. }) = &event {
-                    self.child.forget(&self.context, *pid);
+                match &event {
+                    Event::Collector(CollectorEvent::Exited { pid, .. }) => self.child.forget(&self.context, *pid),
+                    Event::Validated { .. } | Event::Collector(CollectorEvent::ProgramTried { .. }) => {
+                        self.child.keep_layers(&self.context);
+                    }
+                    _ => {}
                 }
                 self.feed(event);
             }
@@ -202,6 +208,7 @@ impl Runner {
             }
             Message::Exchanged(end) => self.take_exchange(*end),
             Message::Binary(binary) => self.child.binary = Some(binary),
+            Message::LocalChanged => self.look(),
             Message::Components(text) => self.child.components = Some(text),
             Message::Signal(signal) => self.take_signal(signal),
             Message::Engine(generation, message) => {
@@ -215,6 +222,12 @@ impl Runner {
                 self.tellers.status_file.renew();
             }
         }
+    }
+
+    /// Looks whether something that the collector was given has changed.
+    fn look(&mut self) {
+        let other = self.child.look(&self.context);
+        self.feed(Event::Collector(CollectorEvent::Looked(other)));
     }
 
     fn take_findings(&mut self, findings: Vec<Finding>) {
@@ -315,10 +328,10 @@ impl Runner {
                 return Some(Event::Collector(spawned.map_or(CollectorEvent::Unknown, CollectorEvent::Spawned)));
             }
             Action::Learn => self.child.learn(context),
-            Action::TryProgram { config, program } => self.child.try_program(context, config, program),
+            Action::TryProgram { config, change } => self.child.try_program(context, config, change),
             Action::EndQuestions => self.child.end_questions(),
             Action::LookAtProgram => {
-                let other = self.child.look_at_program(context);
+                let other = self.child.look(context);
                 return Some(Event::Collector(CollectorEvent::Looked(other)));
             }
             Action::Terminate(pid) => self.child.terminate(pid),
@@ -350,6 +363,10 @@ impl Runner {
             self.tellers.exports.learn_targets(&self.context, intake);
             if self.configs.tells_components(&self.context) {
                 self.child.learn_components(&self.context);
+            }
+            // The files of the host may have changed since they were validated.
+            if !self.context.settings.collector.local.is_empty() {
+                self.context.outbox.send(Message::LocalChanged);
             }
             child
         }))
@@ -454,6 +471,10 @@ impl Runner {
         let params = Box::new(params(&context.settings, record, memory, context.identity.alert_labels()));
         // This asks the source as well.
         self.feed(Event::Reconfigured { params, sources_replaced, restart });
+        if old.collector.local != self.context.settings.collector.local {
+            self.child.watch_files(&self.context);
+            self.look();
+        }
     }
 
     fn open_source(&mut self) {
@@ -531,6 +552,7 @@ impl Runner {
                 components: self.child.components.clone(),
             },
             effective: report.effective,
+            files: self.child.files(),
             store: self.context.store.clone(),
             redactor: self.context.redactor.clone(),
             cache: self.configs.effective.clone(),
@@ -552,7 +574,8 @@ fn warn_of_new_directories(old: &Settings, new: &Settings) {
 fn of_collector(settings: &Settings) -> (settings::CollectorSettings, Vec<(String, String)>, bool) {
     let mut collector = settings.collector.clone();
     (collector.stop_timeout, collector.probation) = (Duration::ZERO, Duration::ZERO);
-    collector.on_replaced = OnReplaced::default();
+    // Its files are looked at by themselves.
+    (collector.on_replaced, collector.local) = (OnReplaced::default(), Vec::new());
     let takes_exports = settings.export.to == Some(ExportTo::Collector);
     (collector, settings.attributes.clone(), takes_exports)
 }

@@ -109,6 +109,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         store,
         runtime_dir: workspace.0.clone(),
         inspected: Rc::default(),
+        layers: Rc::default(),
         children: Rc::new(RefCell::default()),
         takes_exports: settings.export.to == Some(crate::settings::ExportTo::Collector),
     };
@@ -128,7 +129,9 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         drop(driver);
         verdict
     });
-    match verdict.map_err(|error| format!("collector: {error}"))? {
+    let verdict = verdict.map_err(|error| format!("collector: {error}"))?;
+    launcher.layers.borrow().blamed.iter().for_each(|complaint| println!("{complaint}"));
+    match verdict {
         Verdict::Passed => {
             println!("collector: {} takes it, asked for {}", program.display(), units::seconds(moment().now - started));
             Ok(())

@@ -1,6 +1,7 @@
 //! The state that outlives a run: of the decisions, of the source, and of the collector's binary.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,33 @@ pub struct Binary {
     pub version: String,
     /// Its extensions and receivers that the agent uses.
     pub capabilities: Capabilities,
+}
+
+/// The files that the collector is given, as they were when a config was validated with them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Layers {
+    /// The hash of that config, in hex.
+    pub config: String,
+    /// What told the files on disk from others then, also of files that are left out.
+    pub seen: String,
+    pub files: Vec<LocalFile>,
+    /// The complaints so far: each is logged once.
+    #[serde(skip)]
+    pub blamed: BTreeSet<String>,
+}
+
+/// A file of the host, with the content that the collector gets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LocalFile {
+    pub path: PathBuf,
+    pub body: String,
+}
+
+impl Layers {
+    /// The file with this name, as the collector gets it.
+    pub fn file(&self, path: &Path) -> Option<&LocalFile> {
+        self.files.iter().find(|file| file.path == path)
+    }
 }
 
 /// The state of a source, with the location that it belongs to.

@@ -9,11 +9,7 @@ use super::system::set_mode;
 
 /// Puts a program with this version into the place of the one that was there, as a package does, and returns its path.
 fn install(host: &Host, version: &str, more: &str) -> PathBuf {
-    put(
-        host,
-        "otelcol.sh",
-        &format!("#!/bin/sh\nexport FAKE_VERSION={version}\n{more}\nexec '{}' \"$@\"\n", *COLLECTOR),
-    )
+    put(host, "otelcol.sh", format!("#!/bin/sh\nexport FAKE_VERSION={version}\n{more}\nexec '{}' \"$@\"\n", *COLLECTOR))
 }
 
 fn put(host: &Host, name: &str, content: impl AsRef<[u8]>) -> PathBuf {

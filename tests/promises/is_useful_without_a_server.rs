@@ -94,6 +94,6 @@ fn additions_that_end_the_collector_are_left_out() {
 
     let line = super::host::command_line(status.collector.pid.unwrap());
     assert!(!line.contains(&more), "{line:?}");
-    agent.logs("the next one gets the built-in config without more.yaml");
+    agent.logs("the next one is started without more.yaml");
     assert_eq!(status.collector.restarts, 1, "once");
 }

@@ -35,6 +35,7 @@ mod keeps_its_identity;
 mod keeps_its_log_small;
 mod keeps_secrets;
 mod keeps_the_last_good_config;
+mod layers_configs_of_the_host;
 mod listens_to_sd_notify;
 #[cfg(unix)]
 mod measures_the_host;

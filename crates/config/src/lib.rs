@@ -1,7 +1,7 @@
 //! Reads and checks a Collector's config without running it: no file, no clock, no process.
 //!
 //! `inspect` checks an offered body: `scan` counts its nodes before it is parsed, `walk` reads the values that the
-//! overlay needs. `overlay` writes the second `--config`. `words` shortens a collector's output to one line. `redact`
+//! overlay needs. `merge` lays configs over each other. `overlay` writes the second `--config`. `words` shortens a collector's output to one line. `redact`
 //! hides secrets in texts that are shown. `signature` verifies a config, `hash` computes its hash.
 
 // No I/O; its tests read files and run minisign.
@@ -10,6 +10,7 @@
 
 mod hash;
 mod inspect;
+pub mod merge;
 mod overlay;
 pub mod redact;
 mod refusal;

@@ -14,6 +14,7 @@ use otelet_core::decide::OnReplaced;
 pub(crate) const ROWS: &[Row] = &[
     setting("collector.path", Text("PATH"), "otelcol-contrib, from PATH", "The collector to run. A name without a slash is looked up in PATH. Without it: otelcol-contrib, otelcol and otelcol-* are tried in turn."),
     file_only("collector.args", List, "More arguments for the collector, in its runs and when it validates, except --config and --set: only checked configs run."),
+    file_only("collector.local", List, "Configs of this host, passed before the offered one, which wins: mappings are merged, lists replaced. A broken one is named and left out."),
     file_only("collector.env", Map, "More environment variables for the collector, by name."),
     setting("collector.stop_timeout", Time(ms(0), secs(600)), "35s", "How long a stopping collector has before it is killed."),
     setting("collector.probation", Time(ms(0), hours(1)), "30s", "How long a new config must stay healthy before it becomes the last good one."),
@@ -34,6 +35,8 @@ pub struct CollectorSettings {
     /// A name to look up in PATH, or an absolute path. [`DEFAULT_COLLECTOR`] if none is given.
     pub path: PathBuf,
     pub args: Vec<String>,
+    /// Files that are passed before the offered config, absolute.
+    pub local: Vec<PathBuf>,
     pub env: Vec<(String, Secret)>,
     /// Time between asking the collector to stop and killing it.
     pub stop_timeout: Duration,
@@ -66,6 +69,7 @@ impl CollectorSettings {
         Ok(Self {
             path: program(layers, "collector.path")?,
             args: arguments(layers, "collector.args")?,
+            local: local(layers, "collector.local")?,
             env: variables(layers, "collector.env")?,
             stop_timeout: layers.time("collector.stop_timeout")?,
             probation: layers.time("collector.probation")?,
@@ -106,6 +110,33 @@ fn arguments(layers: &Layers, key: &str) -> Result<Vec<String>, SettingsError> {
         layers.parsed(key, &raw, checked)
     });
     raws.collect()
+}
+
+/// The most files of `collector.local`: each may be left out by itself, which takes a `validate` to find out.
+const MOST_LOCAL: usize = 8;
+
+/// Reads the paths of the host's own configs and makes them absolute.
+fn local(layers: &Layers, key: &str) -> Result<Vec<PathBuf>, SettingsError> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for raw in layers.list(key) {
+        let raw = raw?;
+        let problem = if raw.text.trim().is_empty() {
+            Some("a path is missing".to_owned())
+        } else if paths.len() == MOST_LOCAL {
+            Some(format!("there are more than {MOST_LOCAL} files; join some of them"))
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            return Err(layers.error(key, &raw, problem));
+        }
+        let path = layers.world.absolute(Path::new(&raw.text));
+        if paths.contains(&path) {
+            return Err(layers.error(key, &raw, "the file is named twice".to_owned()));
+        }
+        paths.push(path);
+    }
+    Ok(paths)
 }
 
 fn variables(layers: &Layers, key: &str) -> Result<Vec<(String, Secret)>, SettingsError> {

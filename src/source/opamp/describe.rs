@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::merge;
 use crate::collector::VALID_VALUES;
+use otelet_config::merge;
 use otelet_wire::KeyValue;
 
 use super::wire::{

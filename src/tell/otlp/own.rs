@@ -36,6 +36,7 @@ impl Counts {
             Notice::PortStolen => self.cause = Some("port"),
             Notice::RestartAsked => self.cause = Some("asked"),
             Notice::ProgramReplaced { starts: true, .. } => self.cause = Some("program"),
+            Notice::LocalChanged { .. } => self.cause = Some("local"),
             Notice::EngineReadAgain { .. } => self.cause = Some("engine"),
             Notice::CollectorStarted { config, .. } => {
                 let cause = self.cause.take();
@@ -55,6 +56,7 @@ impl Counts {
             | Notice::LeaderEnded { .. }
             | Notice::ProgramReplaced { .. }
             | Notice::ProgramRefuses { .. }
+            | Notice::LocalRefused { .. }
             | Notice::ProgramNotAsked { .. }
             | Notice::RestartPlanned { .. }
             | Notice::ConfigOffered { .. }

@@ -1,6 +1,7 @@
 //! Everything that the agent can ask the program around it to do.
 
 use super::data::alert::AlertMemory;
+use super::data::collector::Change;
 use super::data::docker::EngineTask;
 use super::data::hash::ConfigHash;
 use super::data::message::AlertMessage;
@@ -50,14 +51,15 @@ pub enum Action {
     },
     /// Ask the program on disk for its version and its capabilities; answered by `CollectorEvent::Learned`.
     Learn,
-    /// Look whether another program lies on disk than the one that runs; answered by `CollectorEvent::Looked`.
+    /// Look whether another program, or another file of `collector.local`, lies on disk than at the start; answered by `CollectorEvent::Looked`.
     LookAtProgram,
-    /// Ask the program on disk as above and have it validate this config; answered by `CollectorEvent::ProgramTried`.
+    /// Ask the program on disk as above and have it validate this config with what lies on disk; answered by
+    /// `CollectorEvent::ProgramTried`.
     TryProgram {
         /// The config that runs.
         config: ConfigHash,
-        /// The number of the program.
-        program: u64,
+        /// The reason for it.
+        change: Change,
     },
     /// End both kinds of questions. Nobody waits for their answers any more.
     EndQuestions,

@@ -132,7 +132,14 @@ impl Agent {
                     CollectorEvent::Restart => out.push(Action::Tell(Notice::RestartAsked)),
                     // What is known of the program is on disk beside the record.
                     CollectorEvent::Learned | CollectorEvent::ProgramTried { .. } => self.rollout.record_again(out),
-                    _ => {}
+                    CollectorEvent::Due
+                    | CollectorEvent::Spawned(_)
+                    | CollectorEvent::Unknown
+                    | CollectorEvent::Looked(_)
+                    | CollectorEvent::LeaderEnded { .. }
+                    | CollectorEvent::Exited { .. }
+                    | CollectorEvent::Probed { .. }
+                    | CollectorEvent::Hurry => {}
                 }
                 self.collect(input, at, out);
             }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::action::Action;
 use super::backoff;
 use super::data::collector::{
-    Additions, Child, CollectorEvent, EngineUse, Exit, LastExit, OnReplaced, Probe, ProgramTrial, SpawnFailure, Witness,
+    Additions, Change, Changed, Child, CollectorEvent, EngineUse, Exit, LastExit, OnReplaced, Probe, ProgramTrial,
+    SpawnFailure, Witness,
 };
 use super::data::hash::ConfigHash;
 use super::data::report::{CollectorReport, CollectorState};
@@ -103,21 +104,21 @@ pub struct Run {
     pub witness: Witness,
     /// Whether it reads a Docker engine.
     pub engine: EngineUse,
-    /// Whether it was given `more.yaml`.
+    /// Whether it was given `more.yaml` or files of `collector.local`.
     pub additions: Additions,
     /// The results of its probes so far.
     pub health: Health,
     /// The time of the last look at the program on disk.
     pub looked: Instant,
-    /// The program that lies in its place by now, if it was replaced.
+    /// What lies on disk by now, if it is another one than at the start.
     pub replacement: Option<Replacement>,
 }
 
-/// A program that lies in the place of the one that runs.
+/// A program or a file that lies in the place of the one that is used.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Replacement {
-    /// The number of the program.
-    pub program: u64,
+    /// What was changed.
+    pub change: Change,
     /// How far it is.
     pub state: ReplacementState,
 }
@@ -129,7 +130,7 @@ pub enum ReplacementState {
     Asked,
     /// It takes the config.
     Ready,
-    /// It refuses the config.
+    /// It is not used.
     Refused,
     /// It could not be asked. The next try is at this time.
     Unable(Instant),
@@ -157,7 +158,7 @@ pub struct Collector {
     pub engine: Presence,
     /// Whether the Docker engine was there at the last start.
     engine_at_start: Presence,
-    /// Whether the next start leaves out `more.yaml`.
+    /// Whether the next start leaves out `more.yaml` and the files of `collector.local`.
     without_additions: bool,
     phase: Phase,
     wanted: Option<ConfigHash>,
@@ -501,8 +502,8 @@ impl Collector {
                 self.up_look(run, at.now, out)
             }
             CollectorEvent::Looked(other) => (Phase::Up(self.up_looked(run, other, at.now, out)), None),
-            CollectorEvent::ProgramTried { program, trial } => {
-                (Phase::Up(self.up_tried(run, program, trial, at.now, out)), None)
+            CollectorEvent::ProgramTried { change, trial } => {
+                (Phase::Up(self.up_tried(run, change, trial, at.now, out)), None)
             }
             CollectorEvent::Probed { pid, probe } if pid == run.pid => self.up_probed(run, probe, at, out),
             CollectorEvent::LeaderEnded { pid } if pid == run.pid => {
@@ -532,8 +533,11 @@ impl Collector {
         if self.on_trial == Some(run.config) {
             return (Phase::Up(run), None);
         }
-        let ready = run.replacement.is_some_and(|it| it.state == ReplacementState::Ready);
-        if ready && self.on_replaced == OnReplaced::Restart {
+        let ready = run.replacement.filter(|it| it.state == ReplacementState::Ready);
+        let starts = |change: Change| change.of == Changed::Local || self.on_replaced == OnReplaced::Restart;
+        if ready.is_some_and(|it| starts(it.change)) {
+            // What kept it from starting may be mended.
+            self.without_additions = false;
             return (self.stop(run, None, now, out), None);
         }
         if now >= run.looked + LOOK_EVERY {
@@ -543,37 +547,49 @@ impl Collector {
         (Phase::Up(run), None)
     }
 
-    fn up_looked(&self, mut run: Run, other: Option<u64>, now: Instant, out: &mut Vec<Action>) -> Run {
-        let Some(program) = other else {
+    fn up_looked(&self, mut run: Run, other: Option<Change>, now: Instant, out: &mut Vec<Action>) -> Run {
+        // After its probation it is looked at again.
+        if self.on_trial == Some(run.config) {
+            return run;
+        }
+        let Some(change) = other else {
             run.replacement = None;
             return run;
         };
         let ask = match run.replacement {
-            Some(Replacement { program: known, state }) if known == program => match state {
+            Some(Replacement { change: known, state }) if known == change => match state {
                 ReplacementState::Asked | ReplacementState::Ready | ReplacementState::Refused => false,
                 ReplacementState::Unable(until) => now >= until,
             },
             Some(_) | None => true,
         };
         if ask {
-            run.replacement = Some(Replacement { program, state: ReplacementState::Asked });
-            out.push(Action::TryProgram { config: run.config, program });
+            run.replacement = Some(Replacement { change, state: ReplacementState::Asked });
+            out.push(Action::TryProgram { config: run.config, change });
         }
         run
     }
 
-    fn up_tried(&self, mut run: Run, program: u64, trial: ProgramTrial, now: Instant, out: &mut Vec<Action>) -> Run {
+    fn up_tried(&self, mut run: Run, change: Change, trial: ProgramTrial, now: Instant, out: &mut Vec<Action>) -> Run {
         let config = run.config;
-        let asked = Replacement { program, state: ReplacementState::Asked };
+        let asked = Replacement { change, state: ReplacementState::Asked };
         let Some(replacement) = run.replacement.as_mut().filter(|it| **it == asked) else { return run };
+        let is_program = change.of == Changed::Program;
         replacement.state = match trial {
             ProgramTrial::Takes(version) => {
                 let starts = self.on_replaced == OnReplaced::Restart;
-                out.push(Action::Tell(Notice::ProgramReplaced { config, version, starts }));
+                out.push(Action::Tell(match is_program {
+                    true => Notice::ProgramReplaced { config, version, starts },
+                    false => Notice::LocalChanged { config },
+                }));
                 ReplacementState::Ready
             }
+            ProgramTrial::Same => ReplacementState::Refused,
             ProgramTrial::Refuses(why) => {
-                out.push(Action::Tell(Notice::ProgramRefuses { config, why }));
+                out.push(Action::Tell(match is_program {
+                    true => Notice::ProgramRefuses { config, why },
+                    false => Notice::LocalRefused { config, why },
+                }));
                 ReplacementState::Refused
             }
             ProgramTrial::Unable(why) => {
@@ -614,7 +630,9 @@ impl Collector {
                 out.push(Action::Tell(Notice::CollectorHung { why: reason.clone() }));
                 self.count_failure(&run, at.now);
                 self.last_exit = Some(LastExit { how: reason.clone(), last_words: String::new(), at: at.wall });
-                (self.stop(run, Some(reason.clone()), at.now, out), Some(RunFailure { config, reason }))
+                let guilty = !self.blames_additions(&run, out);
+                let failed = guilty.then(|| RunFailure { config, reason: reason.clone() });
+                (self.stop(run, Some(reason), at.now, out), failed)
             }
             // It still answers. A config on trial fails by this; any other collector may recover.
             Finding::Sick(reason) => {

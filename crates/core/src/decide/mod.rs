@@ -54,7 +54,8 @@ pub use data::alert::{
 pub use data::check::{CheckKind, CheckOutcome, CheckPlan, CheckReport, CheckResult};
 pub use data::clock::Clocks;
 pub use data::collector::{
-    Additions, Child, CollectorEvent, EngineUse, Exit, LastExit, OnReplaced, Probe, ProgramTrial, SpawnFailure, Witness,
+    Additions, Change, Changed, Child, CollectorEvent, EngineUse, Exit, LastExit, OnReplaced, Probe, ProgramTrial,
+    SpawnFailure, Witness,
 };
 pub use data::delivery::Deliveries;
 pub use data::docker::{EngineEvent, EngineSettings, EngineTask};

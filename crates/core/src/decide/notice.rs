@@ -38,6 +38,8 @@ pub enum Notice {
     LeaderEnded { pid: u32 },
     ProgramReplaced { config: ConfigHash, version: String, starts: bool },
     ProgramRefuses { config: ConfigHash, why: String },
+    LocalChanged { config: ConfigHash },
+    LocalRefused { config: ConfigHash, why: String },
     ProgramNotAsked { why: String, delay: Duration },
     RestartPlanned { restart: u32, delay: Duration },
     PortStolen,
@@ -96,6 +98,7 @@ impl Notice {
             | Self::SourceServesAgain { .. }
             | Self::RestartAsked
             | Self::ProgramReplaced { .. }
+            | Self::LocalChanged { .. }
             | Self::StopAsked
             | Self::ExportBack
             | Self::AlertResolved { .. }
@@ -110,6 +113,7 @@ impl Notice {
             | Self::CollectorHung { .. }
             | Self::CollectorExited { .. }
             | Self::ProgramRefuses { .. }
+            | Self::LocalRefused { .. }
             | Self::ProgramNotAsked { .. }
             | Self::LeaderEnded { .. }
             | Self::CollectorKilled { .. }
@@ -171,6 +175,8 @@ impl Notice {
             Self::RestartAsked => "otelet.collector.restart_asked",
             Self::ProgramReplaced { .. } => "otelet.collector.replaced",
             Self::ProgramRefuses { .. } => "otelet.collector.replacement_refused",
+            Self::LocalChanged { .. } => "otelet.config.local_changed",
+            Self::LocalRefused { .. } => "otelet.config.local_refused",
             Self::ExportFailed { .. } => "otelet.export.lost",
             Self::ExportBack => "otelet.export.back",
             Self::EngineWatched { .. } => "otelet.docker.watched",
@@ -220,6 +226,8 @@ impl Notice {
             | Self::EngineReadAgain { config: hash }
             | Self::ProgramReplaced { config: hash, .. }
             | Self::ProgramRefuses { config: hash, .. }
+            | Self::LocalChanged { config: hash }
+            | Self::LocalRefused { config: hash, .. }
             | Self::CannotValidate { hash, .. } => Some(*hash),
             Self::ExchangeFailed { running, .. } => *running,
             Self::OrphanFound { .. }
@@ -304,9 +312,18 @@ impl fmt::Display for Notice {
                 "the collector's program was replaced, and the new one refuses config {config}: {why}; the one that runs \
                  goes on until it ends"
             ),
+            Self::LocalChanged { config } => {
+                write!(f, "collector.local has changed: starting the collector anew with it and config {config}")
+            }
+            Self::LocalRefused { config, why } => write!(
+                f,
+                "collector.local has changed, and config {config} is not valid any more, with it or without: {why}; the \
+                 collector goes on as before"
+            ),
             Self::ProgramNotAsked { why, delay } => write!(
                 f,
-                "the collector's program was replaced, and the new one cannot be asked: {why}; next try in {}",
+                "the collector's program or collector.local has changed, and the collector cannot be asked: {why}; next \
+                 try in {}",
                 seconds(*delay)
             ),
             Self::RestartPlanned { restart, delay } => write!(f, "collector restart {restart} in {}", seconds(*delay)),
@@ -371,9 +388,9 @@ impl fmt::Display for Notice {
                 write!(f, "{engine} is watched{}", if *again { " again" } else { "" })
             }
             Self::EngineLost { message, delay, .. } => write!(f, "{message}; next try in {}", seconds(*delay)),
-            Self::AdditionsLeftOut { .. } => {
-                f.write_str("the collector ended at its start: the next one gets the built-in config without more.yaml")
-            }
+            Self::AdditionsLeftOut { .. } => f.write_str(
+                "the collector ended at its start: the next one is started without more.yaml and collector.local",
+            ),
             Self::EngineLeftOut { config } => {
                 write!(f, "the Docker engine is away: docker_stats is left out of config {config} until it is back")
             }

@@ -20,7 +20,7 @@
 //!
 //! 6. A program is asked before it is started, also one that took the place of another, unless it cannot be asked. A
 //!    replaced program that takes the config runs soon; with `collector.on_replaced: wait` nothing is stopped for it, and
-//!    a config in its probation is never disturbed.
+//!    a config in its probation is never disturbed. Changed files of the host are used soon in any case.
 //!
 //! Configs:
 //!
@@ -175,6 +175,8 @@ struct Process {
     additions: Additions,
     /// The program that it was started from.
     program: u64,
+    /// The files of the host that it was given.
+    local: u64,
     /// Whether the agent knows that it was healthy.
     known_healthy: bool,
 }
@@ -195,6 +197,8 @@ struct World {
     /// The collector's program on disk, by number, and the one that the agent asked last.
     program: u64,
     asked: Option<u64>,
+    /// The files of the host, by number.
+    local: u64,
     /// Whether a collector with additions ends at its start.
     deadly_additions: bool,
     /// Whether the last collector had additions, if it ended at its start.
@@ -255,6 +259,7 @@ impl World {
             binary_missing: false,
             program: 0,
             asked: None,
+            local: 0,
             deadly_additions: seed.is_multiple_of(3),
             ended_at_start: None,
             processes: BTreeMap::new(),
@@ -309,7 +314,8 @@ impl World {
     fn disturb(&mut self) {
         match self.below(27) {
             24 => self.end_leader(),
-            25 | 26 => self.program += 1,
+            25 => self.program += 1,
+            26 => self.local += 1,
             22 if self.tells_date() => {
                 self.receiver_ahead = [0, 20, -45, 3_600, -86_400, 604_800][self.below(6) as usize]
             }
@@ -615,6 +621,13 @@ impl World {
         let end = self.now + BACK_WITHIN;
         while !is_back(&self.agent, newest) {
             assert!(self.now < end, "{}: not back: {:#?}", self.seed, self.agent);
+            self.let_time_pass();
+        }
+        // A start with other files starts the program on disk, too, whatever the settings say of it alone.
+        self.program = (self.program / REFUSING + 1) * REFUSING;
+        self.local += 1;
+        while !self.processes.values().any(|process| process.local == self.local) || !is_back(&self.agent, newest) {
+            assert!(self.now < end, "{}: the files of the host are not used: {:#?}", self.seed, self.agent);
             self.let_time_pass();
         }
         self.program_calms_down(end);

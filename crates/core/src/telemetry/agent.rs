@@ -13,7 +13,7 @@ table! {
     CONFIG_REFUSALS = "otelet.config.refusals", "{refusal}", Counter,
         "Configs that were refused before they were tried.";
     COLLECTOR_RESTARTS = "otelet.collector.restarts", "{restart}", Counter,
-        "Starts of the collector after its first, by otelet.restart.cause: crash, hung, config, asked, settings, port, engine, program.";
+        "Starts of the collector after its first, by otelet.restart.cause: crash, hung, config, asked, settings, port, engine, program, local.";
     COLLECTOR_TIME_TO_HEALTHY = "otelet.collector.time_to_healthy", "s", Gauge,
         "Time from the last start of the collector to the first good sign of its health.";
     LOSSES = "otelet.losses", "{item}", Counter,

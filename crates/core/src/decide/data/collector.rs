@@ -12,18 +12,19 @@ pub struct Child {
     pub witness: Witness,
     /// Whether its config reads a Docker engine.
     pub engine: EngineUse,
-    /// Whether it was given `more.yaml`.
+    /// Whether it was given `more.yaml` or files of `collector.local`.
     pub additions: Additions,
 }
 
-/// Whether a collector was given `more.yaml`, the file that can be passed beside the built-in config.
+/// Whether a collector was given the files that may be left out: `more.yaml` beside the built-in config, and those of
+/// `collector.local`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Additions {
-    /// There is no such file for its config, or the collector finds it invalid.
+    /// There are none for its config, or the collector finds them invalid.
     Unused,
-    /// The file was passed.
+    /// They were passed.
     Given,
-    /// The file was left out at this start.
+    /// They were left out at this start.
     LeftOut,
 }
 
@@ -56,11 +57,31 @@ pub enum OnReplaced {
     Wait,
 }
 
+/// What is another one on disk than at the start of the collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// The thing that was changed.
+    pub of: Changed,
+    /// A number for what lies there now.
+    pub number: u64,
+}
+
+/// The thing that was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// The collector's program.
+    Program,
+    /// A file of `collector.local`.
+    Local,
+}
+
 /// What a collector's program answers about a config.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ProgramTrial {
     /// It takes the config; this is its version, or nothing.
     Takes(String),
+    /// It takes the config, and nothing that it gets has changed.
+    Same,
     /// It refuses the config, for this reason.
     Refuses(String),
     /// It could not be asked, for this reason.
@@ -101,13 +122,13 @@ pub enum CollectorEvent {
     /// The answer to `Action::Learn`: the program on disk was asked, or cannot be asked. Also if more became known of the
     /// one that runs.
     Learned,
-    /// The answer to `Action::LookAtProgram`: a number for the program on disk if it is another one than the one that
-    /// runs.
-    Looked(Option<u64>),
+    /// The answer to `Action::LookAtProgram`, also when a file of the host has changed: what is another one now than at
+    /// the start.
+    Looked(Option<Change>),
     /// The answer to `Action::TryProgram`.
     ProgramTried {
-        /// The number of the program that was asked.
-        program: u64,
+        /// The change for which it was asked.
+        change: Change,
         /// Its answer.
         trial: ProgramTrial,
     },

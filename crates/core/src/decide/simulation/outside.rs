@@ -72,18 +72,24 @@ impl World {
                 self.later(2_000, Event::Collector(CollectorEvent::Learned));
             }
             Action::LookAtProgram => {
-                let runs = self.processes.values().next().map(|process| process.program);
-                let other = Some(self.program).filter(|program| runs != Some(*program));
+                let used = self.processes.values().next().map(|process| (process.program, process.local));
+                let of = match used {
+                    Some((_, local)) if local != self.local => Some(Changed::Local),
+                    Some((program, _)) if program != self.program => Some(Changed::Program),
+                    Some(_) | None => None,
+                };
+                let number = self.program * 1_000 + self.local;
+                let other = of.map(|of| Change { of, number });
                 self.pending.push((self.now, Event::Collector(CollectorEvent::Looked(other))));
             }
-            Action::TryProgram { config, program } => {
+            Action::TryProgram { config, change } => {
                 assert_ne!(self.agent.report().candidate, Some(config), "{}: its probation is disturbed", self.seed);
                 let trial = match self.ask_program() {
                     false => ProgramTrial::Unable("no such file".into()),
                     true if self.program % REFUSING == REFUSING - 1 => ProgramTrial::Refuses("unknown".into()),
                     true => ProgramTrial::Takes(String::new()),
                 };
-                self.later(2_000, Event::Collector(CollectorEvent::ProgramTried { program, trial }));
+                self.later(2_000, Event::Collector(CollectorEvent::ProgramTried { change, trial }));
             }
             Action::EndQuestions => {
                 self.pending.retain(|(_, event)| !matches!(event, Event::Collector(CollectorEvent::Learned)));
@@ -282,6 +288,7 @@ impl World {
             doomed: lacks_engine || dies_of_additions,
             additions,
             program: self.program,
+            local: self.local,
             known_healthy: false,
         };
         self.processes.insert(pid, process);

@@ -25,9 +25,9 @@ pub struct Memory {
 pub struct Binary {
     /// The file and the way in which it is asked, to tell this binary from another.
     pub stamp: String,
-    /// The program that ran where `collector.path` is a script, with its stamp.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub behind: Option<(PathBuf, String)>,
+    /// The programs that ran where `collector.path` is a script, with their stamps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub behind: Vec<(PathBuf, String)>,
     /// The version that it prints, such as `0.149.0`; empty if it prints none.
     pub version: String,
     /// Its extensions and receivers that the agent uses.

@@ -144,7 +144,7 @@ impl Launcher {
         let stamp = self.stamp().map(|stamp| stamp.all).unwrap_or_default();
         let (_, output) = self.ask(&["--version".as_ref()], LAST_WORDS_KEPT).await?;
         let (name, version) = name_and_version(&String::from_utf8_lossy(&output));
-        Ok(Binary { stamp, behind: None, name, version, capabilities: self.capabilities().await? })
+        Ok(Binary { stamp, behind: Vec::new(), name, version, capabilities: self.capabilities().await? })
     }
 
     /// Asks the collector for its components. It prints YAML, some kilobytes. A last section, [`VALID_VALUES`], has the

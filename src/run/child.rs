@@ -117,7 +117,7 @@ impl Child {
     fn known_capabilities(&self, launcher: &Launcher) -> Option<Capabilities> {
         let binary = self.binary.as_ref()?;
         let is_known = launcher.stamp().is_some_and(|stamp| stamp.all == binary.stamp)
-            && binary.behind.as_ref().is_none_or(|(path, stamp)| is_still(path, stamp));
+            && binary.behind.iter().all(|(path, stamp)| is_still(path, stamp));
         is_known.then_some(binary.capabilities)
     }
 
@@ -252,17 +252,23 @@ impl Child {
             return Some(number(&stamp.file));
         }
         // Behind a script, the script stays the same.
-        let (path, gone) = os::running_program(collector.pid)?;
-        let behind = os::stamp(&path).ok()?.0;
-        if gone {
-            return Some(number(&behind));
+        let mut behind = Vec::new();
+        for (path, gone) in os::running_programs(collector.pid) {
+            // One that is gone for good is no replacement.
+            let Ok((stamp, _)) = os::stamp(&path) else { continue };
+            if gone {
+                return Some(number(&stamp));
+            }
+            behind.push((path, stamp));
         }
+        let program = launcher.program().ok().and_then(|program| program.canonicalize().ok());
+        behind.retain(|(path, _)| Some(path) != program.as_ref());
         if let Some(binary) = &mut self.binary
-            && binary.behind.is_none()
             && binary.stamp == stamp.all
-            && launcher.program().ok().and_then(|program| program.canonicalize().ok()).as_ref() != Some(&path)
+            && binary.behind.is_empty()
+            && !behind.is_empty()
         {
-            binary.behind = Some((path, behind));
+            binary.behind = behind;
             context.send(Event::Collector(CollectorEvent::Learned));
         }
         None

@@ -393,6 +393,10 @@ impl Runner {
             if self.configs.tells_components(&self.context) {
                 self.child.learn_components(&self.context);
             }
+            // The files of the host may have changed since they were validated.
+            if !self.context.settings.collector.local.is_empty() {
+                self.context.outbox.send(Message::LocalChanged);
+            }
             child
         }))
     }

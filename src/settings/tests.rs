@@ -834,6 +834,21 @@ fn each_word_of_a_choice_is_the_value_of_that_name() {
 }
 
 #[test]
+fn configs_of_the_host_are_a_short_list_of_different_files() {
+    let settings = loaded("collector: {local: [/etc/otelet/site.yaml, /etc/otelet/rack.yaml]}");
+    assert_eq!(settings.collector.local, ["/etc/otelet/site.yaml", "/etc/otelet/rack.yaml"].map(PathBuf::from));
+    let nine: Vec<String> = (0..9).map(|number| format!("/{number}.yaml")).collect();
+    for (list, problem) in [
+        ("/a.yaml, /a.yaml".to_owned(), "collector.local[1]: the file is named twice"),
+        ("/a.yaml, ''".to_owned(), "collector.local[1]: a path is missing"),
+        (nine.join(", "), "collector.local[8]: there are more than 8 files; join some of them"),
+    ] {
+        let message = refused(&format!("collector: {{local: [{list}]}}"));
+        assert!(message.contains(problem), "{message}");
+    }
+}
+
+#[test]
 fn an_invalid_public_key_is_refused_without_repeating_it() {
     for key in ["hunter2", "RWREku3J4iZ"] {
         let message = refused(&format!("config: {{public_key: {key}}}"));

@@ -25,9 +25,9 @@ pub struct Memory {
 pub struct Binary {
     /// The file and the way in which it is asked, to tell this binary from another.
     pub stamp: String,
-    /// The program that ran where `collector.path` is a script, with its stamp.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub behind: Option<(PathBuf, String)>,
+    /// The programs that ran where `collector.path` is a script, with their stamps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub behind: Vec<(PathBuf, String)>,
     /// The name that it gives to itself, such as `otelcol-contrib`, whatever its file is called; empty if it prints none.
     #[serde(default)]
     pub name: String,

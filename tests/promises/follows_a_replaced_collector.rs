@@ -9,11 +9,7 @@ use super::system::set_mode;
 
 /// Puts a program with this version into the place of the one that was there, as a package does, and returns its path.
 fn install(host: &Host, version: &str, more: &str) -> PathBuf {
-    put(
-        host,
-        "otelcol.sh",
-        &format!("#!/bin/sh\nexport FAKE_VERSION={version}\n{more}\nexec '{}' \"$@\"\n", *COLLECTOR),
-    )
+    put(host, "otelcol.sh", format!("#!/bin/sh\nexport FAKE_VERSION={version}\n{more}\nexec '{}' \"$@\"\n", *COLLECTOR))
 }
 
 fn put(host: &Host, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
@@ -110,18 +106,20 @@ fn it_is_asked_before_it_is_started_after_a_crash_and_after_a_restart_of_the_age
 
 #[test]
 fn a_program_behind_a_script_is_followed_too() {
-    let host = Host::new();
-    let program = put(&host, "otelcol", fs::read(&*COLLECTOR).unwrap());
-    let script = put(&host, "otelcol.sh", format!("#!/bin/sh\nexec '{}' \"$@\"\n", program.display()));
-    host.set("collector.path", &script.display().to_string());
-    let mut agent = host.agent_running(&config("good"));
+    for exec in ["exec ", ""] {
+        let host = Host::new();
+        let program = put(&host, "otelcol", fs::read(&*COLLECTOR).unwrap());
+        let script = put(&host, "otelcol.sh", format!("#!/bin/sh\n{exec}'{}' \"$@\"\n", program.display()));
+        host.set("collector.path", &script.display().to_string());
+        let mut agent = host.agent_running(&config("good"));
 
-    // The same program, and another file.
-    put(&host, "otelcol", [&*fs::read(&*COLLECTOR).unwrap(), b"more"].concat());
+        // The same program, and another file.
+        put(&host, "otelcol", [&*fs::read(&*COLLECTOR).unwrap(), b"more"].concat());
 
-    host.started(2);
-    agent.logs("the collector's program was replaced");
-    agent.applied(&config("good"));
-    agent.stop();
-    assert_eq!(host.starts().len(), 2);
+        host.started(2);
+        agent.logs("the collector's program was replaced");
+        agent.applied(&config("good"));
+        agent.stop();
+        assert_eq!(host.starts().len(), 2, "{exec:?}");
+    }
 }

@@ -116,10 +116,50 @@ fn one_that_breaks_later_is_used_as_it_was_also_by_the_next_agent() {
     runs_with(&host, &agent, &good);
     agent.stop();
 
-    let agent = host.agent().start();
+    let mut agent = host.agent().start();
 
     host.started(3);
     runs_with(&host, &agent, &good);
+    agent.stop();
+
+    // Mended while no agent ran, it is used soon.
+    let mended = local("mended", &[]);
+    fs::write(host.path("site.yaml"), &mended).unwrap();
+    let agent = host.agent().start();
+    runs_with(&host, &agent, &mended);
+}
+
+#[test]
+fn a_person_is_told_of_a_broken_one_beforehand() {
+    let host = host_with("# fake: refuse 'exporters' unknown type: \"x\"\nexporters: {x: {}}\n");
+    host.server.offer(config("good"));
+
+    let validated = host.otelet(&["validate"]);
+
+    let told = super::host::stdout(&validated);
+    assert_eq!(validated.status.code(), Some(0), "the offered config is good: {told}");
+    assert!(told.contains("site.yaml: 'exporters' unknown type: \"x\"; until it is mended, it is left out"), "{told}");
+}
+
+#[test]
+fn several_are_passed_in_their_order_and_only_the_broken_one_is_left_out() {
+    let host = host_with(&local("site", &[]));
+    let rack = host.path("rack.yaml");
+    fs::write(&rack, "# fake: refuse no such rack\nexporters: {rack: {}}\n").unwrap();
+    let list = [host.path("site.yaml"), rack.clone()].map(|path| format!("'{}'", path.display())).join(", ");
+    host.set("collector.local", &format!("[{list}]"));
+    let agent = host.agent_running(&config("good"));
+
+    let line = agent.logs("collector.local: ");
+    assert!(line.contains("rack.yaml: no such rack"), "{line}");
+    assert_eq!(given(&host), ["local-0.yaml", "offered", "overlay.yaml"]);
+
+    fs::write(&rack, "exporters: {rack: {}}\n").unwrap();
+    host.started(2);
+    agent.applied(&config("good"));
+    assert_eq!(given(&host), ["local-0.yaml", "local-1.yaml", "offered", "overlay.yaml"]);
+    let second = fs::read_to_string(host.runtime_dir().join("local-1.yaml")).unwrap();
+    assert_eq!(second, "exporters: {rack: {}}\n");
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn the_collector_is_started_on_the_body_the_overlay_and_the_arguments_of_the_set
 }
 
 #[test]
-fn validation_gets_the_body_and_the_overlay_and_nothing_else() {
+fn validation_gets_the_body_the_overlay_and_the_arguments_of_a_run() {
     let host = Host::new();
     host.set("collector.args", "[--feature-gates=-some.gate]");
     let body = scripted("slow", &["validate-hang"]);
@@ -64,7 +64,9 @@ fn validation_gets_the_body_and_the_overlay_and_nothing_else() {
     let line = command_line(validator.pid);
 
     let overlay = host.runtime_dir().join("validate-overlay.yaml");
-    assert_eq!(line, [&**COLLECTOR, "validate", "--config", &validator.detail, "--config", overlay.to_str().unwrap()]);
+    let path = overlay.to_str().unwrap();
+    let gates = "--feature-gates=-some.gate";
+    assert_eq!(line, [&**COLLECTOR, "validate", "--config", &validator.detail, "--config", path, gates]);
     let overlay = yaml(overlay);
     assert_eq!(overlay["service"]["extensions"][0], "health_check/otelet");
     drop(agent);

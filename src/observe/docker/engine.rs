@@ -1,14 +1,15 @@
 //! The engine's name and version, requests to it, and its errors in words.
 
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use super::container::clip;
-use crate::os::LocalStream;
+use crate::http::STEP;
+use crate::os::{self, Family, LocalStream};
 
 /// The version of the API that the agent uses if the engine has it. It came with Docker 20.10.
 const PREFERRED: ApiVersion = ApiVersion(1, 41);
@@ -109,16 +110,13 @@ pub(super) fn connect(socket: &Path, limit: Duration) -> io::Result<LocalStream>
 
 /// Connects to `host:port`: to the first address that accepts. The error is that of the last one.
 pub(super) fn dial(address: &str, limit: Duration) -> io::Result<TcpStream> {
-    let deadline = Instant::now() + limit;
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in address.to_socket_addrs()? {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1))) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
+    let until = Instant::now() + limit;
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let port = port.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "it has no port"))?;
+    let found = os::look_up(host, port, Family::Any, until).map_err(io::Error::other)?;
+    os::connect_first(&found, STEP, until)
+        .map_err(|last| last.map_or_else(|| io::ErrorKind::TimedOut.into(), |(_, error)| error))
 }
 
 /// The error of the socket, and what to do about it.

@@ -41,24 +41,26 @@ pub fn stamp(path: &Path) -> io::Result<(String, String)> {
     Ok((content, status))
 }
 
-/// The file that a process runs, and whether it is gone from there. Behind a script, this is the file of the first process
-/// that the script has started. Sources: `/proc/PID/exe` and `/proc/PID/task/PID/children` (proc(5)); the latter only
-/// where the kernel was built with it.
-pub fn running_program(pid: u32) -> Option<(PathBuf, bool)> {
-    let mut pid = pid;
+/// The files that a process and its first children run, and whether each is gone from its place. Behind a script they are
+/// those of the shell and of the program that the script has started. Sources: `/proc/PID/exe` and
+/// `/proc/PID/task/PID/children` (proc(5)); the latter only where the kernel was built with it.
+pub fn running_programs(pid: u32) -> Vec<(PathBuf, bool)> {
+    let (mut pid, mut found) = (pid, Vec::new());
     // A script may start another one.
-    for _ in 0..3 {
+    for _ in 0..4 {
+        let path =
+            fs::read_link(format!("/proc/{pid}/exe")).ok().and_then(|path| path.into_os_string().into_string().ok());
+        found.extend(path.map(|path| match path.strip_suffix(" (deleted)") {
+            Some(path) => (path.into(), true),
+            None => (path.into(), false),
+        }));
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         match children.split_whitespace().next().and_then(|first| first.parse().ok()) {
             Some(child) => pid = child,
             None => break,
         }
     }
-    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?.into_os_string().into_string().ok()?;
-    Some(match path.strip_suffix(" (deleted)") {
-        Some(path) => (path.into(), true),
-        None => (path.into(), false),
-    })
+    found
 }
 
 /// Whether the last words of a collector say that a port is taken: `bind: address already in use`.

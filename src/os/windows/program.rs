@@ -48,9 +48,9 @@ pub fn stamp(path: &Path) -> io::Result<(String, String)> {
     Ok((format!("{} {} {}", file.file_size(), file.last_write_time(), file.creation_time()), String::new()))
 }
 
-/// The file that a process runs. None here: a file cannot be replaced while it runs, only renamed.
-pub fn running_program(_: u32) -> Option<(PathBuf, bool)> {
-    None
+/// The files that a process and its children run. None here: a file cannot be replaced while it runs, only renamed.
+pub fn running_programs(_: u32) -> Vec<(PathBuf, bool)> {
+    Vec::new()
 }
 
 /// Whether the last words of a collector say that a port is taken. Behind `bind: `, Go prints Windows' message in the

@@ -158,7 +158,14 @@ impl Agent {
                     CollectorEvent::Restart => out.push(Action::Tell(Notice::RestartAsked)),
                     // What is known of the program is on disk beside the record.
                     CollectorEvent::Learned | CollectorEvent::ProgramTried { .. } => self.rollout.record_again(out),
-                    _ => {}
+                    CollectorEvent::Due
+                    | CollectorEvent::Spawned(_)
+                    | CollectorEvent::Unknown
+                    | CollectorEvent::Looked(_)
+                    | CollectorEvent::LeaderEnded { .. }
+                    | CollectorEvent::Exited { .. }
+                    | CollectorEvent::Probed { .. }
+                    | CollectorEvent::Hurry => {}
                 }
                 self.collect(input, at, out);
             }
@@ -481,7 +488,7 @@ mod tests {
     use crate::decide::data::time::origin;
     use crate::decide::{
         Additions, Child, EngineUse, Exit, ExportOutcome, ExportParams, Failure, FailureKind, Freshness, Probe,
-        RemoteConfigStatus, Witness,
+        RemoteConfigStatus, Validator, Witness,
     };
     use std::time::SystemTime;
 
@@ -548,7 +555,9 @@ mod tests {
         let now = t0 + EVERY;
         agent.on(Event::ExportQueued, at(now));
         agent.on(Event::Due, at(now + EVERY));
-        agent.on(Event::Exchanged { source: 0, freshness: Freshness::Fresh, outcome }, at(now + EVERY));
+        let exchanged =
+            Event::Exchanged { source: 0, freshness: Freshness::Fresh, validator: Validator::None, outcome };
+        agent.on(exchanged, at(now + EVERY));
         agent.on(Event::Exported(Err(failure)), at(now + EVERY));
         agent
     }

@@ -122,7 +122,7 @@ fn the_path_of_each_url_is_a_secret_where_the_settings_say_so() {
     host.set("report.url", &at("report"));
     host.set("export.to", &at("otlp"));
     let body =
-        config("good").replace("{debug: {}}", "{debug: {}, otlphttp: {endpoint: \"http://127.0.0.1:1/in/s3cr\"}}");
+        config("good").replace("{debug: {}, ", "{debug: {}, otlphttp: {endpoint: \"http://127.0.0.1:1/in/s3cr\"}, ");
     host.server.offer(&*body);
     let agent = host.agent().start();
     agent.applied(&body);

@@ -60,6 +60,7 @@ fuzz_target!(|data: &[u8]| {
         timeout: Duration::from_secs(5),
         max_size: MAX_SIZE,
         ca_file: None,
+        fingerprint: None,
         client_cert_file: None,
         client_key_file: None,
         http_proxy: None,

@@ -62,7 +62,7 @@ pub struct Request {
 pub enum Redirects {
     /// Those within the server. They get the whole request.
     Same,
-    /// A GET is redirected to other servers too: over https:// and [`MAX_AWAY`] times at most, without headers of the
+    /// A GET is redirected to other servers too: over https:// and three times at most, without headers of the
     /// caller other than validators, and without client certificate.
     Any,
 }

@@ -194,7 +194,7 @@ impl Buffer {
     }
 
     /// Keeps the points of one time, as far as their series fit into their shares. A time with many points becomes
-    /// several items, so that no request is larger than [`BATCH`].
+    /// several items, so that no request is larger than `BATCH`.
     pub fn keep_points<'a>(&mut self, at: SystemTime, points: impl Iterator<Item = &'a Point>) {
         let time = batch::nanos(at);
         let (mut packed, mut count, mut last, mut size) = (Vec::new(), 0, 0, 0);

@@ -9,11 +9,17 @@ mod alerts_on_thresholds;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod asks_again_when_the_clock_is_set;
 mod asks_kubernetes_for_little;
+mod asks_with_the_same_arguments;
+mod damps_changes_of_the_config;
 mod diagnoses_itself;
 mod documents_every_flag;
+#[cfg(unix)]
+mod ends_a_script_and_its_collector;
 mod explains_bad_settings;
 #[cfg(unix)]
 mod explains_tls;
+#[cfg(unix)]
+mod explains_trouble;
 #[cfg(unix)]
 mod exports_from_crowded_hosts;
 mod exports_once;
@@ -21,15 +27,22 @@ mod exports_through_a_real_collector;
 mod exports_to_the_collector;
 mod falls_back_to_other_sources;
 mod finds_its_collector;
+#[cfg(target_os = "linux")]
+mod finds_names;
 mod follows_a_file;
+#[cfg(unix)]
+mod follows_a_replaced_collector;
+mod follows_signed_urls;
 mod gives_the_collector_its_limits;
 #[cfg(unix)]
 mod installs_and_uninstalls;
+mod is_not_silenced_by_a_refusal;
 mod is_useful_without_a_server;
 mod keeps_its_identity;
 mod keeps_its_log_small;
 mod keeps_secrets;
 mod keeps_the_last_good_config;
+mod layers_configs_of_the_host;
 mod listens_to_sd_notify;
 #[cfg(unix)]
 mod measures_the_host;
@@ -42,6 +55,7 @@ mod outlives_the_engine;
 mod passes_the_body_byte_for_byte;
 mod passes_the_log_on;
 mod polls_politely;
+mod reads_compressed_answers;
 mod reads_what_editors_write;
 mod reaps_as_pid_1;
 mod refuses_what_the_collector_refuses;
@@ -84,9 +98,14 @@ mod survives_a_hostile_server;
 mod survives_torn_files;
 #[cfg(unix)]
 mod tells_its_service_manager;
+mod tolerates_its_environment;
+#[cfg(target_os = "linux")]
+mod tries_all_addresses;
 mod understands_paths_and_addresses;
+mod understands_unusual_answers;
 mod validates_without_starting_anything;
 mod waits_for_a_missing_collector;
+mod waits_for_a_slow_collector;
 #[cfg(unix)]
 mod watches_a_real_docker;
 #[cfg(unix)]

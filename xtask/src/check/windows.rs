@@ -76,12 +76,18 @@ fn compare(promises: &Program, left_out: &LeftOut) -> Result<(), String> {
     let mut wrong = Vec::new();
     for name in here.difference(&there) {
         let file = name.split("::").next().unwrap_or_default();
-        if !left_out.files.contains_key(file) {
+        if !left_out.files.contains_key(file) && !left_out.not_built.contains_key(name) {
             wrong.push(format!("{name} is not built for Windows, and {LIST} does not say why"));
         }
     }
     let listed = left_out.promises.keys().filter(|name| !there.contains(*name));
     wrong.extend(listed.map(|name| format!("{LIST} names {name}, which is not there")));
+    for (name, reason) in &left_out.not_built {
+        if !here.contains(name) || there.contains(name) {
+            wrong.push(format!("{LIST} says that {name} is not built, and that is not so"));
+        }
+        println!("  {}", console::stdout().dim(&format!("promises: not built: {name}: {reason}")));
+    }
     for (file, reason) in &left_out.files {
         let head = format!("{file}::");
         if there.iter().any(|name| name.starts_with(&head)) {

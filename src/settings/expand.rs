@@ -59,7 +59,9 @@ pub(crate) fn flaws(text: &str, world: &World) -> Vec<String> {
     let flaw = |reference: &str| {
         let name = reference.split(":-").next().unwrap_or_default();
         let value = (world.var)(name)?;
-        Some(format!("the variable {} {}", clip(name), flaw(value.to_str()?)?))
+        // The line end that a file left in it is left out.
+        let value = value.to_str()?.trim_end_matches(['\r', '\n']);
+        Some(format!("the variable {} {}", clip(name), flaw(value)?))
     };
     references.filter_map(flaw).collect()
 }

@@ -114,9 +114,8 @@ fn an_empty_or_quoted_variable_in_a_header_is_named() {
         assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
         stderr(&output)
     };
-    let ended = run(Some("hunter2\r"));
+    let ended = run(Some("hun\r\nter2"));
     assert!(ended.contains("config.headers.X-B: its value has a line break"), "{ended}");
-    assert!(ended.contains("; the variable SITE_KEY ends with a carriage return"), "{ended}");
-    assert!(!ended.contains("hunter2"), "{ended}");
+    assert!(!ended.contains("ter2"), "{ended}");
     assert!(run(None).contains("the variable SITE_KEY is not set; set it, or write ${env:SITE_KEY:-text}"));
 }

@@ -269,13 +269,13 @@ fn certificates_are_read_again_when_their_file_changes_and_only_then() {
     let said = ask().unwrap_err().to_string();
     assert!(said.ends_with("ca.pem: has no certificate in PEM"), "{said}");
     // In one line, as a variable has it. What stands there is not repeated.
-    dir.write("ca.pem", &old.pem().replace('\n', ""));
+    dir.write("ca.pem", &old.pem().replace(['\r', '\n'], ""));
     let said = ask().unwrap_err().to_string();
     assert!(
         said.ends_with("ca.pem: not valid PEM: -----BEGIN and -----END need a line each, with whole base64 in between")
     );
     // With a mark, line ends of Windows and the indentation of YAML.
-    dir.write("ca.pem", &format!("\u{feff}    {}", new.pem().trim_end().replace('\n', "\r\n    ")));
+    dir.write("ca.pem", &format!("\u{feff}    {}", new.pem().trim_end().replace('\r', "").replace('\n', "\r\n    ")));
     assert_eq!(ask().unwrap().body, b"ok");
     dir.write("ca.pem", &old.pem());
     assert_eq!(ask().unwrap_err().kind().word(), "tls");

@@ -23,7 +23,7 @@ fn a_mark_and_line_ends_of_windows_do_no_harm() {
     of_windows(&host.path("token"), "t0k3n");
     of_windows(&host.path("key"), "k3y");
     host.set("config.bearer_token_file", &host.path("token").display().to_string());
-    host.set("config.headers", &format!("{{X-Key: \"${{file:{}}}\"}}", host.path("key").display()));
+    host.set("config.headers", &format!("{{X-Key: '${{file:{}}}'}}", host.path("key").display()));
     let settings = fs::read_to_string(host.settings_file()).unwrap();
     of_windows(&host.settings_file(), &settings);
 
@@ -51,7 +51,7 @@ fn what_cannot_be_read_is_named_with_its_place() {
     refused(pasted.as_bytes(), &["otelet.yaml:3:", "column 2 is a no-break space (U+00A0)"]);
 
     fs::write(host.path("key"), utf_16("k3y")).unwrap();
-    let by_file = format!("config:\n  headers: {{X-Key: \"${{file:{}}}\"}}\n", host.path("key").display());
+    let by_file = format!("config:\n  headers: {{X-Key: '${{file:{}}}'}}\n", host.path("key").display());
     refused(by_file.as_bytes(), &["otelet.yaml:2:20: config.headers.X-Key: ", "key is UTF-16"]);
 }
 

@@ -59,7 +59,8 @@ fn restarts_as_quickly_on(first: &str, second: &str, answer: Answer) {
     assert_eq!(host.runs("second"), host.collector());
     agent.wait_status("a healthy collector", |status| status.collector.healthy && status.collector.restarts == 2);
     let after = peak_memory(agent.pid());
-    assert!(after - before <= 1024 + MEMORY, "memory rose from {before} to {after} KiB");
+    // The kernel counts pages in batches, so a peak may even be told a little lower than before.
+    assert!(after.saturating_sub(before) <= 1024 + MEMORY, "memory rose from {before} to {after} KiB");
 }
 
 #[test]

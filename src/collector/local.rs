@@ -11,7 +11,7 @@ use otelet_config as config;
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// What tells the files from others in their places, without reading them.
+/// A mark that tells the files from others in their places, without reading them.
 pub fn look(paths: &[PathBuf]) -> String {
     let stamps = paths.iter().map(|path| os::stamp(path).map_or_else(|_| "none".into(), |(stamp, _)| stamp));
     paths.iter().zip(stamps).map(|(path, stamp)| format!("{} {stamp}\n", path.display())).collect()

@@ -55,7 +55,7 @@ mod tests {
     const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
-    /// What is chosen on a host that has these addresses, with this port taken on all of them.
+    /// The choice on a host that has these addresses, with this port taken on all of them.
     fn chosen(localhost: &[IpAddr], has: &[IpAddr], taken: Option<u16>) -> Option<String> {
         let free = |ip: IpAddr, port: u16| match port {
             _ if !has.contains(&ip) => Err(io::ErrorKind::AddrNotAvailable.into()),

@@ -72,7 +72,7 @@ const COMPONENTS_KEPT: usize = 256 * 1024;
 /// The section that the agent adds to the list of components.
 pub const VALID_VALUES: &str = "valid_values";
 
-/// What tells the program on disk from another one.
+/// A mark that tells the program on disk from another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp {
     /// Of the file that a start would run.
@@ -623,7 +623,8 @@ impl Launcher {
         }
     }
 
-    /// A directory that the collector keeps over restarts. If it cannot be made, the collector reports that when it uses it.
+    /// A directory that the collector keeps over restarts. If it cannot be made, the collector reports that when it
+    /// uses it.
     fn directory(&self) -> PathBuf {
         let directory = self.store.dir().join(DIRECTORY_NAME);
         let user = self.user().unwrap_or_default();

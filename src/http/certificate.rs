@@ -27,7 +27,7 @@ const P521: &[u8] = &[0x2b, 0x81, 4, 0, 0x23];
 /// With RSA, and with ECDSA.
 const SHA1: [&[u8]; 2] = [&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5], &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1]];
 
-/// What messages say of a certificate.
+/// The parts of a certificate that messages show.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Certificate {
     /// 1 to 3.

@@ -14,7 +14,7 @@ use crate::os;
 /// How long an address has before the next one is tried as well. RFC 8305, section 5, has this number.
 pub const STEP: Duration = Duration::from_millis(250);
 
-/// What earlier requests have learned about the addresses of a server.
+/// The experience of earlier requests with the addresses of a server.
 #[derive(Debug, Default)]
 pub(super) struct Memory(Mutex<Known>);
 

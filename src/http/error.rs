@@ -185,7 +185,7 @@ impl HttpError {
     }
 }
 
-/// What is known of a handshake that failed.
+/// The facts about a handshake that failed.
 pub(super) struct Handshake {
     /// Whether the client could show a certificate.
     pub(super) certified: bool,

@@ -159,7 +159,7 @@ fn is_read(name: &[u8]) -> bool {
     READ.iter().any(|read| read.as_bytes().eq_ignore_ascii_case(name))
 }
 
-/// What ureq reads while it reads the head. Nothing is written then.
+/// The bytes that ureq reads as the head. Nothing is written then.
 impl Buffers for Head {
     fn output(&mut self) -> &mut [u8] {
         &mut []
@@ -221,7 +221,7 @@ mod tests {
                 "HTTP/1.1 302 Found\r\nlocation:\r\n  /a\r\n\t?b\r\n\r\n".into(),
                 "HTTP/1.1 302 Found\r\nlocation: /a ?b\r\n\r\n",
             ),
-            // What is wrong stays wrong.
+            // A wrong line stays wrong.
             ("HTTP/1.1 200 OK\r\nno field\r\n\r\n".into(), "HTTP/1.1 200 OK\r\nno field\r\n\r\n"),
             ("HTTP/1.1 200\r\nContent-Length : 2\r\n\r\n".into(), "HTTP/1.1 200\r\nContent-Length : 2\r\n\r\n"),
             (

@@ -344,7 +344,7 @@ impl<R: Read> Inflate<R> {
     }
 }
 
-/// What the caller of `read` gets.
+/// The result of `read`.
 struct Out<'a> {
     bytes: &'a mut [u8],
     len: usize,

@@ -199,7 +199,7 @@ fn readable(pem: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     Ok(lines.join(&b'\n').into())
 }
 
-/// What a file without a certificate in PEM is, and how to make one of it.
+/// The kind of a file without a certificate in PEM, and how to make one of it.
 fn other_form(bytes: &[u8]) -> &'static str {
     /// The type of a PKCS#7 bundle: 1.2.840.113549.1.7.2.
     const SIGNED_DATA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2];

@@ -215,7 +215,7 @@ struct GuardedTransport<T> {
     head: Phase,
 }
 
-/// Whose buffers ureq reads from.
+/// The owner of the buffers that ureq reads from.
 #[derive(Debug)]
 enum Phase {
     /// The inner ones, and nothing has come yet.

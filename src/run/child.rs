@@ -55,7 +55,7 @@ pub(super) struct Child {
 /// The collector that runs.
 struct Collector {
     pid: u32,
-    /// What it started is known by it.
+    /// The processes that it started are known by it.
     mark: String,
     /// Its program, as it was at its start.
     program: Option<Stamp>,
@@ -194,7 +194,7 @@ impl Child {
         self.questions = None;
     }
 
-    /// What is another one on disk than at the start of the collector: its program, or a file of `collector.local`.
+    /// The change on disk since the start of the collector: its program, or a file of `collector.local`.
     pub(super) fn look(&mut self, context: &Context) -> Option<Change> {
         let (program, files) = (self.look_at_program(context), self.look_at_files(context));
         // With other files the collector is started anew in any case, and that starts the program on disk.

@@ -175,7 +175,7 @@ fn first_offer(
         actions = ask(agent, Event::Exchanged { source: index, freshness, validator, outcome }, at);
         let asks = actions.iter().any(|action| matches!(action, Action::Exchange { .. }));
         if let Some(offer) = offer.filter(|_| !asks && index == 0) {
-            // There is no other source. What is wrong with this config is said by the next steps.
+            // There is no other source. The next steps say what is wrong with this config.
             return Ok(offer);
         }
     }

@@ -38,7 +38,7 @@ pub(crate) fn expand(text: &str, world: &World) -> Result<Option<String>, Expand
 /// The flaw of a variable without value.
 pub(crate) const EMPTY: &str = "is empty";
 
-/// What is wrong with the value of a variable, in words after its name. Files that set variables are read in many ways:
+/// The flaw of a variable's value, in words after its name. Files that set variables are read in many ways:
 /// quotes and carriage returns that a shell would drop stay in with `docker --env-file` and in unit files.
 pub(crate) fn flaw(value: &str) -> Option<&'static str> {
     let quoted = |quote| value.len() > 1 && value.starts_with(quote) && value.ends_with(quote);

@@ -25,7 +25,7 @@ pub(crate) struct Layers<'a> {
     pub(crate) flags: &'a Flags,
     pub(crate) world: &'a World,
     pub(crate) file: File,
-    /// What a person should know about values that are taken all the same, or not needed.
+    /// Notes for a person about values that are taken all the same, or not needed.
     pub(crate) notes: RefCell<Vec<String>>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Raw {
     pub(crate) from: Origin,
     /// Whether a message may show it: only if it cannot be a secret.
     pub(crate) shown: bool,
-    /// What is wrong with the variables that it comes from, in words.
+    /// The flaws of the variables that it comes from, in words.
     pub(crate) flaws: Vec<String>,
 }
 

@@ -76,7 +76,7 @@ pub(crate) fn path(text: &str, world: &World) -> Result<PathBuf, String> {
     }
 }
 
-/// Makes a path absolute. What a shell would replace is refused: nothing replaces it here.
+/// Makes a path absolute. A `~` or a variable of a shell is refused: nothing replaces it here.
 fn absolute(text: &str, world: &World) -> Result<PathBuf, String> {
     let text = text.trim();
     let mut start = text.chars();
@@ -93,7 +93,7 @@ fn absolute(text: &str, world: &World) -> Result<PathBuf, String> {
     }
 }
 
-/// What to write instead of a URL with a scheme of another protocol.
+/// The form to write instead of a URL with a scheme of another protocol.
 fn other_scheme(text: &str) -> Option<&'static str> {
     let (scheme, _) = text.split_once("://")?;
     Some(match scheme.to_ascii_lowercase().as_str() {

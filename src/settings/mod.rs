@@ -90,7 +90,7 @@ pub struct Settings {
     pub log_level: log::LevelFilter,
     /// Resource attributes of this host, in the order of the file.
     pub attributes: Vec<(String, String)>,
-    /// What a person should know about variables: each is said once, at the start and after a reload.
+    /// Notes for a person about variables: each is said once, at the start and after a reload.
     pub notes: Vec<String>,
 }
 

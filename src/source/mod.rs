@@ -133,7 +133,7 @@ impl Source {
         })
     }
 
-    /// What this source can be asked by for changes only.
+    /// The kind of value by which this source can be asked for changes only.
     pub fn validator(&self, index: usize) -> Validator {
         self.origins[index].validator()
     }

@@ -131,7 +131,7 @@ pub trait Protocol: Send + Sync {
         false
     }
 
-    /// What the server can be asked by for changes only.
+    /// The kind of value by which the server can be asked for changes only.
     fn validator(&self) -> Validator {
         Validator::None
     }

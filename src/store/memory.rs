@@ -42,7 +42,7 @@ pub struct Binary {
 pub struct Layers {
     /// The hash of that config, in hex.
     pub config: String,
-    /// What told the files on disk from others then, also of files that are left out.
+    /// The mark that told the files on disk from others then, also of files that are left out.
     pub seen: String,
     pub files: Vec<LocalFile>,
     /// The complaints so far: each is logged once.

@@ -12,7 +12,7 @@ const MAX_UDP: usize = 512;
 /// How often the threads look whether they are to end.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What is asked of a name.
+/// The type of a question about a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     A,
@@ -74,7 +74,7 @@ impl NameServer {
     ///
     /// # Errors
     ///
-    /// Those of the sockets.
+    /// The errors of the sockets.
     pub fn new(addr: SocketAddr, script: impl Fn(&str, Kind) -> Reply + Send + Sync + 'static) -> io::Result<Self> {
         let (udp, tcp) = sockets(addr)?;
         let addr = udp.local_addr()?;

@@ -1,5 +1,5 @@
-//! A host without a battery starts in 1970. What fails until its clock is set is asked again at once then, and does not
-//! wait for the end of a backoff.
+//! A host without a battery starts in 1970. Requests that fail until its clock is set are sent again at once then, without
+//! waiting out a backoff.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -77,7 +77,7 @@ impl Workshop<'_> {
         Server { process, port: port.expect("a server") }
     }
 
-    /// What the agent says of this server.
+    /// The agent's message about this server.
     fn said(&self, server: &Server, ca_file: Option<&str>) -> String {
         let url = format!("--config-url=https://127.0.0.1:{}/site.yaml", server.port);
         let ca_file = ca_file.map(|name| format!("--config-ca-file={}", self.path(name).display()));

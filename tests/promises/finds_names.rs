@@ -22,7 +22,7 @@ const CASE: &str = "OTELET_TEST_CASE";
 
 type Script = fn(&str, Kind) -> Reply;
 
-/// What a host and its name servers are like.
+/// A host and its name servers.
 struct Case {
     what: &'static str,
     name: &'static str,

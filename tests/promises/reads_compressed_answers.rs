@@ -1,5 +1,5 @@
 //! An answer counts whatever its `Content-Encoding` says: gzip and deflate are undone, labels that say nothing about the
-//! bytes are ignored, and a body that nobody needs is not judged. What was taken is never sent again.
+//! bytes are ignored, and a body that nobody needs is not judged. An export that was taken is never sent again.
 
 use std::io::Write;
 

@@ -131,7 +131,7 @@ fn a_host_without_ipv4_has_a_witness_and_exports_to_its_collector() {
 fn children_inherit_their_own_three_descriptors_and_no_other() {
     let host = Host::new();
     let [held, program, of_collector, of_check] = ["held", "otelcol", "collector", "check"].map(|name| host.path(name));
-    // Lists its own descriptors and becomes the collector. Those from 10 on are the shell's own.
+    // Lists its own descriptors and becomes the collector. Descriptors from 10 on are the shell's own.
     let list = |file: &std::path::Path| {
         format!(
             "for n in 0 1 2 3 4 5 6 7 8 9; do [ -e /proc/self/fd/$n ] && echo $n; done >{0}.new; mv {0}.new {0}",

@@ -1,8 +1,8 @@
 //! Tells whether two configs differ in comments and blank lines alone, so that nothing has to be started anew.
 //!
-//! Scalars are compared byte for byte: in a block scalar or between quotes a `#` and an empty line are content. What is
-//! between the scalars is compared without comments, blank lines and white space at the ends of lines. Everything else
-//! counts as a difference, even where YAML knows none, such as the indentation or the kind of quotes.
+//! Scalars are compared byte for byte: in a block scalar or between quotes a `#` and an empty line are content. The
+//! text between the scalars is compared without comments, blank lines and white space at the ends of lines. Everything
+//! else counts as a difference, even where YAML knows none, such as the indentation or the kind of quotes.
 
 use crate::inspect::{characters, pieces};
 
@@ -44,7 +44,7 @@ fn essence(body: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Adds the text between two scalars. What lies before `fixed` belongs to a scalar and is not trimmed.
+/// Adds the text between two scalars. The text before `fixed` belongs to a scalar and is not trimmed.
 fn between(text: &[u8], fixed: usize, out: &mut Vec<u8>) {
     for byte in text {
         match byte {

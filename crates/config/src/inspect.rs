@@ -12,8 +12,8 @@ use otelet_core::text::unmarked;
 
 /// Checks a body and reads the values that the overlay needs.
 ///
-/// Takes time in proportion to the size of the body (15 to 150 ns a byte) with its aliases written out, less than 256 KiB of
-/// stack and the memory named at [`NODE_LIMIT`](crate::NODE_LIMIT).
+/// Takes time in proportion to the size of the body (15 to 150 ns a byte) with its aliases written out, less than 256
+/// KiB of stack and the memory named at [`NODE_LIMIT`](crate::NODE_LIMIT).
 ///
 /// The collector accepts a byte order mark, CR or CRLF as line ends, tabs after a colon, anchors, merge keys, unknown
 /// tags and keys written as `service::pipelines`, and so does this function. The collector refuses control characters

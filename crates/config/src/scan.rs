@@ -43,7 +43,7 @@ pub(crate) struct Scan<'a> {
     column: usize,
 
     nodes: usize,
-    /// What the nodes of the aliases are more than the aliases themselves.
+    /// The surplus of nodes that the aliases stand for over the aliases themselves.
     repeated: usize,
     /// Anchors whose node has not ended.
     anchors: Vec<Anchor<'a>>,

@@ -128,7 +128,7 @@ fn settings_that_can_never_work_are_refused_without_their_secrets() {
         let said = fetch(&settings, "https://server.test/").unwrap_err().to_string();
         assert!(said.starts_with("proxy for https://: "), "{said}");
         assert!(!said.contains("s3cret"), "{said}");
-        // Who does not need it does not fail by it.
+        // A request that does not need it does not fail by it.
         assert!(fetch(&settings, server.url()).is_ok());
         assert_eq!(fetch(&settings, "https://direct.invalid/").unwrap_err().kind().word(), "resolve");
     }

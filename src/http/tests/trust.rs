@@ -268,7 +268,7 @@ fn certificates_are_read_again_when_their_file_changes_and_only_then() {
     dir.write("ca.pem", "none in here");
     let said = ask().unwrap_err().to_string();
     assert!(said.ends_with("ca.pem: has no certificate in PEM"), "{said}");
-    // In one line, as a variable has it. What stands there is not repeated.
+    // In one line, as a variable has it. The message does not repeat the text.
     dir.write("ca.pem", &old.pem().replace(['\r', '\n'], ""));
     let said = ask().unwrap_err().to_string();
     assert!(

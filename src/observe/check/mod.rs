@@ -84,8 +84,8 @@ pub fn check(settings: &CheckSettings, http: &HttpSettings, redactor: &Redactor)
     FinishedCheck { outcome: CheckOutcome { result: tidy(result, redactor), took }, http: details }
 }
 
-/// The redactor for the messages of this check. It removes the agent's secrets, and also the arguments of the check's program,
-/// which may be secret but are not removed from other texts.
+/// The redactor for the messages of this check. It removes the agent's secrets, and also the arguments of the check's
+/// program, which may be secret but are not removed from other texts.
 pub fn redactor(settings: &CheckSettings, secrets: &[String]) -> Redactor {
     let own = match &settings.target {
         CheckTarget::Exec { command } => &command[1..],

@@ -24,8 +24,8 @@ use crate::os::PatientStream;
 use otelet_core::telemetry::{Attributes, Point};
 use otelet_core::units;
 
-/// The time that one scan may take. Before API 1.41 an engine measures the usage over a second, so that each container takes
-/// one or two seconds: the containers that do not fit into this time are left out.
+/// The time that one scan may take. Before API 1.41 an engine measures the usage over a second, so that each container
+/// takes one or two seconds: the containers that do not fit into this time are left out.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The largest list that is read, in bytes. The list of a thousand containers has about 2 MB.
@@ -51,7 +51,8 @@ pub struct Scan {
     pub usage: bool,
     /// The links to logs that the collector reads. None makes no links.
     pub links: Option<Links>,
-    /// Ids of containers that have started since the scan before. Some may have ended already, and their logs need a link too.
+    /// Ids of containers that have started since the scan before. Some may have ended already, and their logs need a
+    /// link too.
     pub started: BTreeSet<String>,
 }
 

@@ -70,7 +70,8 @@ async fn follow(
         }
         if !stream.body.is_empty() {
             stream.body.clear();
-            // The event loop handles these items before more is read: so a flood of events waits at the engine, not in memory.
+            // The event loop handles these items before more is read: so a flood of events waits at the engine, not in
+            // memory.
             let (pause, over) = smol::channel::bounded(1);
             tell(StreamItem::Pause(pause));
             let _ = over.recv().await;
@@ -156,8 +157,8 @@ impl Stream {
     }
 }
 
-/// The path that asks for events of containers. Docker filters them by kind. Podman answers names of events that it does not know
-/// with an error, so it is asked for all of them.
+/// The path that asks for events of containers. Docker filters them by kind. Podman answers names of events that it
+/// does not know with an error, so it is asked for all of them.
 fn events_path(engine: &Engine, since: u64) -> String {
     let mut filters = r#"{"type":["container"]"#.to_owned();
     if !engine.is_podman() {

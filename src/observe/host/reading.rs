@@ -41,7 +41,8 @@ pub(super) struct Reading {
     pub(super) left_out: LeftOut,
 }
 
-/// What a sample does not have, since a host with many of them has most for containers and virtual machines.
+/// The numbers of things that a sample leaves out, since a host with many of them has most for containers and virtual
+/// machines.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct LeftOut {
     pub(super) interfaces: usize,

@@ -27,8 +27,8 @@ pub fn is_program(path: &Path) -> bool {
     path.is_file()
 }
 
-/// What tells a file from another one in its place: its number, size and time of change. The second text also tells it
-/// from a file that was written anew with the same size and time, and changes when only its rights do.
+/// A mark that tells a file from another one in its place: its number, size and time of change. The second text also
+/// tells it from a file that was written anew with the same size and time, and changes when only its rights do.
 ///
 /// # Errors
 ///

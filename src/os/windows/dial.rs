@@ -12,7 +12,7 @@ const STACK: usize = 64 * 1024;
 /// Connects to the addresses in their order, each `step` after the one before it or as soon as that one has failed, and
 /// returns the first connection that is made. A slow address stays in the race (RFC 8305, section 5).
 ///
-/// Only a host with several addresses needs threads. Those that lose end when the time is up.
+/// Only a host with several addresses needs threads. The threads that lose end when the time is up.
 ///
 /// # Errors
 ///

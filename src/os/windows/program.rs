@@ -37,7 +37,7 @@ pub fn is_program(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("exe")) && path.is_file()
 }
 
-/// What tells a file from another one in its place: its size and its times. The second text is empty here.
+/// A mark that tells a file from another one in its place: its size and its times. The second text is empty here.
 ///
 /// # Errors
 ///

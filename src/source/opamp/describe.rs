@@ -31,7 +31,7 @@ const MEMORY_FREE: u64 = 90;
 /// The description of the agent. To OpAMP, agent and collector are one.
 pub fn description(status: &Status, uid: Uuid) -> AgentDescription {
     let (host, attributes) = (&status.host, &status.agent.attributes);
-    // The name that the collector gives to its own telemetry. That of its file serves until the collector was asked.
+    // The name that the collector gives to its own telemetry. The name of its file serves until the collector was asked.
     let file = Path::new(&status.collector.path).file_stem().map(|name| name.to_string_lossy()).unwrap_or_default();
     let name = if status.collector.name.is_empty() { &*file } else { &*status.collector.name };
     let known = |pairs: &[(&str, &str)]| -> Vec<KeyValue> {
@@ -350,7 +350,7 @@ mod tests {
         let module = "go.opentelemetry.io/collector/receiver/otlpreceiver@v0.149.0";
         assert_eq!(value(&otlp.metadata, "code.namespace"), Some(module));
         assert!(components["providers"].sub_components.contains_key("env"));
-        // What `validate` names beside that, as 0.149.0 does.
+        // The names that `validate` of 0.149.0 adds to that.
         let valid = "valid_values:\n    receivers: [\"file_log\", \"filelog\", \"otlp\"]\n    exporters: [\"debug\"]\n    \
             connectors: []\n";
         let more = super::components(&format!("{printed}{valid}"));

@@ -51,7 +51,7 @@ pub(super) struct ClientState {
     pub(super) full: bool,
     /// The server wants the list of components, not only its hash.
     pub(super) list_components: bool,
-    /// What the server has refused and gets later again.
+    /// The parts that the server has refused and gets later again.
     pub(super) refused: Refused,
     /// The server's capabilities; 0 until it reports them.
     pub(super) server: u64,
@@ -101,8 +101,8 @@ pub(super) enum Content {
     Refused(String),
 }
 
-/// What the server has refused. It forbids the same request only: what was left out counts as not said, and goes out
-/// again after some good exchanges, after twice as many the next time.
+/// The parts that the server has refused. It forbids the same request only: what was left out counts as not said, and
+/// goes out again after some good exchanges, after twice as many the next time.
 #[derive(Default)]
 pub(super) struct Refused {
     /// Messages of this size, in bytes, were too large.
@@ -134,7 +134,7 @@ impl Refused {
     }
 
     fn begin(&mut self) {
-        // What is refused before the rest is over belongs to the same try: smaller and smaller messages do.
+        // A refusal before the rest is over belongs to the same try: smaller and smaller messages do.
         self.tries += u32::from(self.rest == 0 && self.tries < 12);
         self.rest = (FIRST_REST << (self.tries - 1)).min(LONGEST_REST);
     }

@@ -1,5 +1,5 @@
-//! Licences, bans and known vulnerabilities of dependencies. By cargo-deny, after `deny.toml`; where it is not installed it is
-//! put into `target/tools`, which takes a minute or two once.
+//! Licences, bans and known vulnerabilities of dependencies. By cargo-deny, after `deny.toml`; where it is not
+//! installed it is put into `target/tools`, which takes a minute or two once.
 
 use std::path::PathBuf;
 use std::process::Command;

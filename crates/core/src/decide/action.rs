@@ -56,7 +56,8 @@ pub enum Action {
     },
     /// Ask the program on disk for its version and its capabilities; answered by `CollectorEvent::Learned`.
     Learn,
-    /// Look whether another program, or another file of `collector.local`, lies on disk than at the start; answered by `CollectorEvent::Looked`.
+    /// Look whether another program, or another file of `collector.local`, lies on disk than at the start; answered by
+    /// `CollectorEvent::Looked`.
     LookAtProgram,
     /// Ask the program on disk as above and have it validate this config with what lies on disk; answered by
     /// `CollectorEvent::ProgramTried`.

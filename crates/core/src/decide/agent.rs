@@ -156,7 +156,7 @@ impl Agent {
             Event::Collector(input) => {
                 match input {
                     CollectorEvent::Restart => out.push(Action::Tell(Notice::RestartAsked)),
-                    // What is known of the program is on disk beside the record.
+                    // The facts about the program are on disk beside the record.
                     CollectorEvent::Learned | CollectorEvent::ProgramTried { .. } => self.rollout.record_again(out),
                     CollectorEvent::Due
                     | CollectorEvent::Spawned(_)
@@ -425,7 +425,7 @@ impl Agent {
         }
     }
 
-    /// What failed while the clock was wrong is asked again at once: certificates may be valid now.
+    /// Requests that failed while the clock was wrong are sent again at once: certificates may be valid now.
     fn clock_was_set(&mut self, by: i64, now: Instant, out: &mut Vec<Action>) {
         let again = [
             self.poll.clock_was_set(now),
@@ -581,7 +581,7 @@ mod tests {
         let actions = failing(t0).on(Event::Due, gone_on);
         assert_eq!(asks(&actions), (false, false), "nothing is set: {actions:?}");
 
-        // What works is left alone.
+        // A source that works is left alone.
         let actions = agent(AWAY, t0).on(Event::Due, set);
         assert!(!actions.contains(&Action::Export), "{actions:?}");
     }

@@ -123,8 +123,8 @@ impl Checks {
         self.checks.iter().any(Check::is_failing)
     }
 
-    /// The host's clock was set: what fails may fail because of it, so it is checked again at once. Returns whether anything
-    /// is.
+    /// The host's clock was set: what fails may fail because of it, so it is checked again at once. Returns whether
+    /// anything is.
     pub fn clock_was_set(&mut self, now: Instant) -> bool {
         let failing = self.checks.iter_mut().filter(|check| check.is_failing());
         let again = failing.map(|check| check.next = Due::at(now)).count();

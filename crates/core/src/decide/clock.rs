@@ -1,5 +1,5 @@
-//! Notices that the host's clock was set, and converts times to a server's clock. A server judges times by its own clock, and the clock of an edge host is often
-//! wrong. So it gets times by its own clock, as far as its answers show that.
+//! Notices that the host's clock was set, and converts times to a server's clock. A server judges times by its own
+//! clock, and the clock of an edge host is often wrong. So it gets times by its own clock, as far as its answers show that.
 
 use std::time::{Duration, SystemTime};
 

@@ -113,14 +113,14 @@ pub struct Run {
     pub health: Health,
     /// The time of the last look at the program on disk.
     pub looked: Instant,
-    /// What lies on disk by now, if it is another one than at the start.
+    /// The program or files on disk by now, if they are not those of the start.
     pub replacement: Option<Replacement>,
 }
 
 /// A program or a file that lies in the place of the one that is used.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Replacement {
-    /// What was changed.
+    /// The change on disk.
     pub change: Change,
     /// How far it is.
     pub state: ReplacementState,
@@ -155,7 +155,7 @@ pub struct Collector {
     pub stop_timeout: Duration,
     /// The time that a collector has to become healthy after its start.
     pub start_timeout: Duration,
-    /// What happens when its program is replaced.
+    /// The reaction to a program that was replaced.
     pub on_replaced: OnReplaced,
     /// The config in its probation, which is judged more strictly.
     pub on_trial: Option<ConfigHash>,
@@ -579,7 +579,7 @@ impl Collector {
         let ready = run.replacement.filter(|it| it.state == ReplacementState::Ready);
         let starts = |change: Change| change.of == Changed::Local || self.on_replaced == OnReplaced::Restart;
         if ready.is_some_and(|it| starts(it.change)) {
-            // What kept it from starting may be mended.
+            // The obstacle to its start may be gone.
             self.without_additions = false;
             return (self.stop(run, None, now, out), None);
         }

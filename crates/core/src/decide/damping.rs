@@ -65,7 +65,7 @@ impl Damping {
     }
 
     /// The time before which no change may begin. A new config gets twice its probation, so that one of two that
-    /// alternate can become the last good one. What fails is replaced sooner.
+    /// alternate can become the last good one. A config that fails is replaced sooner.
     pub fn until(&self, probation: Duration, failing: bool) -> Option<Instant> {
         let last = self.last.filter(|_| self.level >= FREE)?;
         let wait = FIRST * (1 << (self.level - FREE).min(DOUBLINGS));

@@ -27,7 +27,7 @@ pub enum Event {
         source: usize,
         /// Whether the source was asked or an earlier answer was used.
         freshness: Freshness,
-        /// What it can be asked by for changes from now on.
+        /// The kind of value by which it can be asked for changes from now on.
         validator: Validator,
         /// The answer or the failure.
         outcome: ExchangeOutcome,

@@ -23,7 +23,7 @@ pub struct Params {
     pub stop_timeout: Duration,
     /// The time that a collector has to become healthy after its start.
     pub start_timeout: Duration,
-    /// What happens when the collector's program is replaced.
+    /// The reaction to a collector's program that was replaced.
     pub on_replaced: OnReplaced,
     /// How long a new config must stay healthy to become the last good one.
     pub probation: Duration,

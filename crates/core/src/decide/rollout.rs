@@ -501,8 +501,8 @@ impl Rollout {
         self.write(out);
     }
 
-    /// The collector is run in another way from now on, so it may take what it refused. What a person rolled back stays
-    /// refused.
+    /// The collector is run in another way from now on, so it may take what it refused. A config that a person rolled
+    /// back stays refused.
     pub fn reconsider(&mut self, out: &mut Vec<Action>) {
         let remote = self.record.remote;
         let mut number = 0;

@@ -601,7 +601,7 @@ impl World {
 
     /// Kills the agent as by SIGKILL and starts another one from the disk. Its collector may live on.
     fn kill_agent(&mut self) {
-        // What it has asked may not be on disk.
+        // The answers to its questions may not be on disk.
         self.asked = self.asked.filter(|_| self.disk_full);
         self.pending.retain(|(_, event)| matches!(event, Event::Collector(CollectorEvent::Exited { .. })));
         let orphan = self.processes.keys().next().copied();

@@ -34,7 +34,7 @@ pub struct Question {
     pub conditional: bool,
 }
 
-/// What is known of configs, for the choice of a source.
+/// Facts about configs, for the choice of a source.
 pub struct Known<'a> {
     /// Whether this host has a config that was accepted, or may still be.
     pub has_config: bool,
@@ -47,7 +47,7 @@ pub struct Known<'a> {
 pub struct Sources {
     /// The locations in the order of the settings, without secrets.
     locations: Arc<[String]>,
-    /// What is known of each source, in the same order.
+    /// The record of each source, in the same order.
     records: Vec<SourceRecord>,
     /// How long the first source may bring no config.
     patience: Duration,
@@ -65,7 +65,7 @@ pub struct Sources {
     shown: Option<ActiveSource>,
 }
 
-/// What is known of a source.
+/// The record of a source.
 #[derive(Debug, Clone, Copy, Default)]
 struct SourceRecord {
     /// The config that it brought last.

@@ -1,6 +1,7 @@
 //! The rule for hosts with many interfaces or file systems: those of containers and virtual machines are left out there.
 //!
-//! They come and go by the hundred, and each has series of its own. What the host itself has is measured first.
+//! They come and go by the hundred, and each has series of its own. Interfaces, file systems and disks of the host
+//! itself are measured first.
 
 use crate::observe::host::reading::LeftOut;
 

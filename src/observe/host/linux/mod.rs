@@ -1,7 +1,7 @@
 //! Reads a Linux host: `/proc` by a few large reads, file systems by `statvfs`, limits from the agent's cgroup.
 //!
-//! Network file systems may hang, so [`mounts::ForeignMounts`] reads them on a thread of its own. No file stays open between two
-//! samples.
+//! Network file systems may hang, so [`mounts::ForeignMounts`] reads them on a thread of its own. No file stays open
+//! between two samples.
 
 mod cgroup;
 mod files;

@@ -1,7 +1,8 @@
 //! Chooses the file systems to sample, and keeps the agent from hanging when one of them hangs.
 //!
 //! A file system on a disk of this host answers from the kernel's memory. A file system that a server or a process provides
-//! (NFS, FUSE, Ceph, …) may hang for ever: it is asked on a short-lived thread, and there is never more than one such thread.
+//! (NFS, FUSE, Ceph, …) may hang for ever: it is asked on a short-lived thread, and there is never more than one such
+//! thread.
 
 use std::borrow::Cow;
 use std::fmt;

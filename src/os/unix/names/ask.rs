@@ -25,7 +25,7 @@ const SHORT_GRACE: Duration = Duration::from_millis(50);
 /// How long the other kind of address may take where it may be the one that works.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What servers have said of a name.
+/// The answers of the servers about a name.
 pub(super) struct Asked {
     /// Without an address, the servers with what each of them said.
     pub(super) found: Result<Vec<IpAddr>, Vec<(SocketAddr, String)>>,
@@ -44,7 +44,7 @@ struct Question {
     outcome: Option<Outcome>,
 }
 
-/// What a question has come to.
+/// The state of a question.
 enum Outcome {
     Answered(Answer),
     Failed(io::Error),
@@ -257,7 +257,7 @@ fn by_tcp(server: SocketAddr, question: &Question, until: Instant) -> io::Result
     }
 }
 
-/// What each server has said, without an address among it. The kind of address that failed worse counts.
+/// The answer of each server, without an address among it. The kind of address that failed worse counts.
 fn said(questions: &[Question], conf: &Conf) -> Vec<(SocketAddr, String)> {
     let words = |question: &Question| match &question.outcome {
         Some(Outcome::Answered(Answer::NoSuchName)) => (1, "no such name".to_owned()),

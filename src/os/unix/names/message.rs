@@ -1,14 +1,14 @@
 //! The messages of DNS: writes a question, reads an answer (RFC 1035, section 4). Pure.
 //!
-//! Without EDNS, as the C libraries ask: old name servers in plants refuse what they do not know. So an answer by UDP has at
-//! most 512 bytes, and a longer one is asked for again by TCP.
+//! Without EDNS, as the C libraries ask: old name servers in plants refuse what they do not know. So an answer by UDP
+//! has at most 512 bytes, and a longer one is asked for again by TCP.
 
 use std::net::IpAddr;
 
 /// The length of the head of a message, in bytes.
 const HEAD: usize = 12;
 
-/// What is asked of a name.
+/// The type of a question about a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Addresses of IPv4.

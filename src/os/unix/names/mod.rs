@@ -139,7 +139,7 @@ impl Places {
     fn conf(&self) -> Conf {
         let mut text = Vec::new();
         if let Ok(file) = fs::File::open(&self.conf) {
-            // What cannot be read names no server, and the message says so.
+            // A file that cannot be read names no server, and the message says so.
             let _ = file.take(MAX_CONF).read_to_end(&mut text);
         }
         let own = rustix::system::uname();

@@ -47,7 +47,7 @@ pub struct SpawnFailure {
     pub reason: String,
 }
 
-/// What happens when the collector's program is replaced and the new one takes the config that runs.
+/// The reaction to a replaced program that takes the config that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnReplaced {
     /// The new program is started.
@@ -57,7 +57,7 @@ pub enum OnReplaced {
     Wait,
 }
 
-/// What is another one on disk than at the start of the collector.
+/// The part on disk that is not as it was at the start of the collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
     /// The thing that was changed.
@@ -75,7 +75,7 @@ pub enum Changed {
     Local,
 }
 
-/// What a collector's program answers about a config.
+/// The answer of a collector's program about a config.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ProgramTrial {
     /// It takes the config; this is its version, or nothing.

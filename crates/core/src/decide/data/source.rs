@@ -14,7 +14,7 @@ pub enum Freshness {
     Cached,
 }
 
-/// What a source can be asked by for changes only.
+/// The value by which a source can be asked for changes only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Validator {
     /// It knows by itself what the agent has, or has answered nothing yet.

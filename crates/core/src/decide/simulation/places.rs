@@ -22,7 +22,7 @@ pub(super) struct Place {
     pub(super) away: bool,
     /// The config that it gave this agent last, for which it answers "unchanged".
     pub(super) given: Option<ConfigHash>,
-    /// What it can be asked by for changes.
+    /// The kind of value by which it can be asked for changes.
     validator: Validator,
     /// When it gave a config, unless something else came since.
     looked: Option<Instant>,

@@ -12,6 +12,7 @@ fn two_hundred_containers_cost_neither_cpu_and_memory_nor_events() {
     let (host, sink) = exporting();
     host.set("export.buffer", "256KiB");
     host.set("host.sample_every", "500ms");
+    host.set("docker.usage_every", "1s");
     let engine = Engine::new(&host);
     let names: Vec<String> = (0..200).map(|number| format!("web{number}x")).collect();
     let all: Vec<String> = names.iter().map(|name| listed(name, "Up 5 minutes")).collect();
@@ -32,11 +33,9 @@ fn two_hundred_containers_cost_neither_cpu_and_memory_nor_events() {
     engine.tell(&event("die", "web7x", 1, ""));
     let later = sink.requests().len();
     let asked = sink.wait_for("CPU, memory, containers and the event", |asked| {
-        let (all, since) = (metrics(asked), metrics(&asked[later.min(asked.len())..]));
-        let came = |name: &&str| since.get(*name).is_some_and(|metric| metric.points.len() > 8);
-        // The next look at the containers is half a minute away.
-        ["system.cpu.time", "system.memory.usage", "otelet.uptime"].iter().all(came)
-            && all.get("container.cpu.time").is_some_and(|metric| metric.points.len() > 8)
+        let metrics = metrics(&asked[later.min(asked.len())..]);
+        let names = ["system.cpu.time", "system.memory.usage", "container.cpu.time", "otelet.uptime"];
+        names.iter().all(|name| metrics.get(*name).is_some_and(|metric| metric.points.len() > 8))
             && records(asked).iter().any(|record| record.event_name == "docker.container.die")
     });
     assert!(asked.iter().all(|asked| asked.body.len() <= 300 * 1024), "no request is much larger than a batch");

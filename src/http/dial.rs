@@ -132,6 +132,13 @@ fn timed_out(error: io::Error, limit: NextTimeout) -> ureq::Error {
     }
 }
 
+/// Splits `host:port`. The host is an address of IPv6 without its brackets, or anything else as it is.
+pub fn host_and_port(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    Some((host, port.parse().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

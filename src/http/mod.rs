@@ -38,7 +38,7 @@ use ureq::{Agent, Body, Proxy};
 
 use answer::{Encodings, redirect_away};
 pub use answer::{RedirectError, Response, redirect, retry_after};
-pub use dial::STEP;
+pub use dial::{STEP, host_and_port};
 use error::Handshake;
 pub use error::{HttpError, TlsFile};
 pub(crate) use files::{Stamp, read_regular, stamp};

@@ -129,14 +129,11 @@ impl Layers<'_> {
             self.note(format!("{name} is not UTF-8; it counts as not set"));
             return None;
         };
-        let mut inner = text.trim();
-        for quote in ['"', '\''] {
-            inner = inner.strip_prefix(quote).and_then(|inner| inner.strip_suffix(quote)).unwrap_or(inner);
-        }
+        let inner = unwrapped(text.trim()).trim();
         if inner != text {
             self.note(format!("{name}: quotes, blanks and carriage returns around its value are left out"));
         }
-        let text = inner.trim().to_owned();
+        let text = inner.to_owned();
         let raw = Raw { text, from: Origin::Variable(name.to_owned()), shown: true, flaws: Vec::new() };
         Some(raw).filter(|raw| !raw.text.is_empty())
     }

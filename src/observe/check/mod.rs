@@ -104,9 +104,7 @@ fn resolve(host: &str, port: u16, family: Family, until: Instant) -> Result<Vec<
 fn tcp(address: &str, timeout: Duration) -> Result<String, String> {
     let until = Instant::now() + timeout;
     // The settings take only addresses with a port.
-    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let port = port.parse().map_err(|_| format!("{address}: has no port"))?;
+    let (host, port) = client::host_and_port(address).ok_or_else(|| format!("{address}: has no port"))?;
     let found = resolve(host, port, Family::Any, until)?;
     match os::connect_first(&found, client::STEP, until) {
         Ok(stream) => Ok(stream.peer_addr().map_or_else(|_| "connected".into(), |peer| format!("connected to {peer}"))),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::container::clip;
-use crate::http::STEP;
+use crate::http::{STEP, host_and_port};
 use crate::os::{self, Family, LocalStream};
 
 /// The version of the API that the agent uses if the engine has it. It came with Docker 20.10.
@@ -111,9 +111,8 @@ pub(super) fn connect(socket: &Path, limit: Duration) -> io::Result<LocalStream>
 /// Connects to `host:port`: to the first address that accepts. The error is that of the last one.
 pub(super) fn dial(address: &str, limit: Duration) -> io::Result<TcpStream> {
     let until = Instant::now() + limit;
-    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let port = port.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "it has no port"))?;
+    let no_port = || io::Error::new(io::ErrorKind::InvalidInput, "it has no port");
+    let (host, port) = host_and_port(address).ok_or_else(no_port)?;
     let found = os::look_up(host, port, Family::Any, until).map_err(io::Error::other)?;
     os::connect_first(&found, STEP, until)
         .map_err(|last| last.map_or_else(|| io::ErrorKind::TimedOut.into(), |(_, error)| error))

@@ -8,13 +8,13 @@
 //!
 //! 1. `data/`: the types that events and actions carry, and the report. They decide nothing.
 //! 2. `notice` (the log), `params` (the settings), `event`, `action`.
-//! 3. `backoff`, `damping` (of changes between configs), `clock` (whose clock is right), `delivery` (the pace of
-//! reports, exports and alerts), `health` (judges    probes).
+//! 3. `backoff`, `damping` (of changes between configs), `clock` (whose clock is right), `delivery` (the pace of reports, exports and alerts), `health` (judges
+//!    probes).
 //! 4. The concerns: `collector` keeps one collector alive, `rollout` decides which configuration it should run, `poll` when
-//!    the sources are asked and `sources` which of them, `reporting` when plain reports are sent, `export` when
-//! measurements    and events are, `alert` compares measurements with thresholds, `webhook` decides when the webhook
-//! gets alerts, `docker`    when containers are listed, `check` when checks are made, `sample` when the host is
-//! sampled, `watchdog` when the    service manager gets a sign of life.
+//!    the sources are asked and `sources` which of them, `reporting` when plain reports are sent, `export` when measurements
+//!    and events are, `alert` compares measurements with thresholds, `webhook` decides when the webhook gets alerts, `docker`
+//!    when containers are listed, `check` when checks are made, `sample` when the host is sampled, `watchdog` when the
+//!    service manager gets a sign of life.
 //! 5. `agent`: [`Agent`] joins them. After each event it compares the wanted state with the actual one.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]

@@ -429,7 +429,6 @@ fn a_file_of_windows_is_read_and_utf_16_is_named() {
     );
 }
 
-#[cfg(unix)]
 #[test]
 fn the_built_in_config_for_docker_reads_the_engine_of_docker_host() {
     for (host, socket) in [

@@ -234,10 +234,10 @@ impl Store {
 
     /// Returns the instance uid, and warnings. The uid is made once, and again if the directory was copied to another
     /// host. With `from` it is derived from that text, unless a server has assigned another uid since.
-    pub fn identity(&self, from: Option<&str>) -> (String, Vec<String>) {
+    pub fn identity(&self, from: Option<&str>, root: &Path) -> (String, Vec<String>) {
         let mut warnings = Vec::new();
         let path = self.dir.join("instance_uid");
-        let host = fingerprint();
+        let host = fingerprint(root);
         let known = match read(&path, LARGEST_STATE) {
             Ok(bytes) => match serde_json::from_slice::<IdentityFile>(&bytes) {
                 Ok(identity) => match Uuid::parse_str(&identity.instance_uid) {
@@ -292,11 +292,11 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Io`] if it cannot be made durable; then the old uid stays.
-    pub fn adopt(&self, instance_uid: &str) -> Result<(), StoreError> {
+    pub fn adopt(&self, instance_uid: &str, root: &Path) -> Result<(), StoreError> {
         let path = self.dir.join("instance_uid");
         let old = read(&path, LARGEST_STATE).ok().and_then(|text| serde_json::from_slice::<IdentityFile>(&text).ok());
         let marker = old.map(|old| old.marker.unwrap_or(old.instance_uid));
-        let identity = IdentityFile { instance_uid: instance_uid.into(), host: fingerprint(), marker };
+        let identity = IdentityFile { instance_uid: instance_uid.into(), host: fingerprint(root), marker };
         write_durably(&path, &serde_json::to_vec(&identity).expect("strings only"))
     }
 
@@ -386,8 +386,8 @@ fn derived(text: &str) -> String {
 }
 
 /// The fingerprint of this host. It is a hash, so that the machine id itself is not disclosed.
-fn fingerprint() -> String {
-    let id = os::host_fingerprint();
+fn fingerprint(root: &Path) -> String {
+    let id = os::host_fingerprint(root);
     if id.is_empty() { String::new() } else { otelet_config::hash(format!("otelet {id}").as_bytes()).hex() }
 }
 

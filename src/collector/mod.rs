@@ -586,7 +586,7 @@ impl Launcher {
         }
         command.env(MARKER, &self.marker).env(INSTANCE_UID, &self.instance_uid);
         // Never empty: the collector would refuse a built-in config. A container image has no machine-id, for example.
-        let (name, id) = (or(&self.host.name, "unknown"), or(&self.host.id, or(&self.host.name, "unknown")));
+        let (name, id) = (or(&self.host.name, "unknown"), or(&self.host.id, &self.instance_uid));
         command.env("OTELET_HOST_NAME", name).env("OTELET_HOST_ID", id);
         command.env("OTELET_HOST_ROOT", &self.host_root);
         if let Some(socket) = &self.engine {

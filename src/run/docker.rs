@@ -13,17 +13,20 @@ use super::decisions::moment;
 use super::message::{EngineMessage, Finding, Message};
 use crate::collector::DIRECTORY_NAME as COLLECTOR_DIRECTORY;
 use crate::observe::docker::Engine;
-use crate::observe::docker::events::{ContainerEvent, Position};
+use crate::observe::docker::events::{self, ContainerEvent, Position};
 use crate::observe::docker::links::Links;
-use crate::observe::docker::scan::{KnownContainers, Scan, ScanResult};
+use crate::observe::docker::scan::{KnownContainers, LIMIT, Measured, Scan, ScanResult};
 use crate::observe::docker::watch::{self, StreamItem};
 use crate::store::{self, Store};
 use otelet_core::decide::{EngineEvent, EngineTask, Event};
-use otelet_core::telemetry::{Point, Snapshot};
+use otelet_core::telemetry::{EventRecord, Point, Snapshot};
 use otelet_wire::status::DockerStatus;
 
-/// The most that is read of the position among the events, in bytes.
-const LARGEST_POSITION: u64 = 64 * 1024;
+/// The most that is read of the position among the events, in bytes. It has the running containers too.
+const LARGEST_POSITION: u64 = 256 * 1024;
+
+/// The trouble of an engine that is too slow. Its numbers are apart from it, so that it is news only once.
+const CUT: &str = "the usage of some containers is read less often: the engine takes too long for all";
 
 /// The engine of the settings, if they name one.
 #[derive(Default)]
@@ -43,6 +46,15 @@ struct WatchedEngine {
     position: Position,
     /// The position has moved since it was written.
     moved: bool,
+    /// Containers may have ended unheard since the position: the next list is compared with it.
+    compares: bool,
+    /// The ends that such a comparison has told.
+    told: Vec<(String, SystemTime)>,
+    /// The name of the container with which the next measuring begins.
+    next: String,
+    /// The last errors of the listing and of the measuring, and whether the log has said that the latter was cut.
+    trouble: [Option<String>; 2],
+    cut: bool,
     status: DockerStatus,
 }
 
@@ -69,7 +81,7 @@ impl Docker {
     pub(super) fn perform(&mut self, context: &Context, task: EngineTask) -> Option<Event> {
         match task {
             EngineTask::OpenStream => self.watch(context),
-            EngineTask::List { usage } => return self.scan(context, usage).map(Event::Docker),
+            EngineTask::List { usage } => return self.scan(context, usage),
             EngineTask::KeepPosition => return self.keep_position(context).map(Event::Docker),
         }
         None
@@ -94,6 +106,11 @@ impl Docker {
             started: BTreeSet::new(),
             position,
             moved,
+            compares: false,
+            told: Vec::new(),
+            next: String::new(),
+            trouble: [None, None],
+            cut: false,
             status,
         });
     }
@@ -112,25 +129,39 @@ impl Docker {
         }));
     }
 
-    fn scan(&mut self, context: &Context, usage: bool) -> Option<EngineEvent> {
-        let (Some(watched), Some(socket)) = (&mut self.0, context.settings.docker.socket.clone()) else {
-            return Some(EngineEvent::Listed);
+    fn scan(&mut self, context: &Context, usage: bool) -> Option<Event> {
+        let engine = self.0.as_ref().and_then(|watched| watched.engine.clone());
+        let (Some(watched), Some(socket), Some(engine)) = (&mut self.0, context.settings.docker.socket.clone(), engine)
+        else {
+            context.send(Event::Docker(EngineEvent::Measured));
+            return Some(Event::Docker(EngineEvent::Listed));
         };
-        let Some(engine) = watched.engine.clone() else { return Some(EngineEvent::Listed) };
-        let (generation, known) = (watched.generation, watched.known.clone());
+        let (generation, known, next) = (watched.generation, watched.known.clone(), watched.next.clone());
+        let before = if watched.compares { watched.position.running.clone() } else { Vec::new() };
         watched.renewed = Some(BTreeSet::new());
         let started = std::mem::take(&mut watched.started);
         let directory = context.store.dir().join(COLLECTOR_DIRECTORY);
         let links = Links { directory, root: context.settings.host.root.clone() };
-        let scan = Scan { socket, engine, known, usage, links: Some(links), started };
-        let started = context.start("containers", move || {
-            let result = Box::new(scan.run());
-            Message::Engine(generation, EngineMessage::Scanned(result))
-        });
-        started.err().map(|why| {
-            log::debug!("containers are not looked at: {why}");
-            EngineEvent::Listed
-        })
+        let scan = Scan { socket, engine, known, links: Some(links), started, before };
+        let outbox = context.outbox.clone();
+        let job = move || {
+            let message = |message| Message::Engine(generation, message);
+            let (listed, measuring) = match scan.list() {
+                Ok((listed, measuring)) => (Ok(listed), Some(measuring).filter(|it| usage && !it.is_empty())),
+                Err(why) => (Err(why), None),
+            };
+            let listed = message(EngineMessage::Scanned(Box::new(listed), usage && measuring.is_none()));
+            let Some(measuring) = measuring else { return listed };
+            // An engine takes seconds to measure: the list does not wait for that.
+            outbox.send(listed);
+            let last = measuring.run(&next, LIMIT, &mut |part| outbox.send(message(EngineMessage::Measured(part))));
+            message(EngineMessage::Measured(last))
+        };
+        if let Err(why) = context.start("containers", job) {
+            let ended = EngineMessage::Scanned(Box::new(Err(why.message)), usage);
+            context.outbox.send(Message::Engine(generation, ended));
+        }
+        None
     }
 
     fn keep_position(&mut self, context: &Context) -> Option<EngineEvent> {
@@ -182,6 +213,9 @@ impl WatchedEngine {
                 self.status.api = Some(engine.api.to_string());
                 (self.status.connected, self.status.trouble) = (true, None);
                 self.engine = Some(engine);
+                // Containers may have been started again unheard.
+                self.known.clear();
+                self.compares = true;
                 // A position that has moved is to be written: a restart of the agent would lose it from now on.
                 let moved = self.moved.then(|| event(EngineEvent::Changed));
                 [event(EngineEvent::StreamOpened(name))].into_iter().chain(moved).collect()
@@ -198,15 +232,25 @@ impl WatchedEngine {
             EngineMessage::Lost(why) => {
                 (self.status.connected, self.status.trouble) = (false, Some(why.clone()));
                 self.status.containers.clear();
-                self.status.containers_left_out = 0;
+                (self.status.containers_left_out, self.status.containers_looked_at) = (0, None);
+                self.status.left_out.clear();
+                (self.trouble, self.cut) = ([None, None], false);
                 self.stream = None;
                 vec![event(EngineEvent::StreamLost(why))]
             }
-            EngineMessage::Scanned(seen) => {
+            EngineMessage::Scanned(seen, ends) => {
                 let renewed = self.renewed.take().unwrap_or_default();
-                let points = self.take_seen(*seen, &renewed);
+                let (missed, changed) = self.take_seen(*seen, &renewed);
+                let measured = ends.then(|| event(EngineEvent::Measured));
+                let changed = changed.then(|| event(EngineEvent::Changed));
+                let told = missed.into_iter().map(Finding::Record);
+                [event(EngineEvent::Listed)].into_iter().chain(measured).chain(changed).chain(told).collect()
+            }
+            EngineMessage::Measured(part) => {
+                let ended = part.end.is_some().then(|| event(EngineEvent::Measured));
+                let points = self.take_measured(part);
                 let snapshot = (!points.is_empty()).then(|| Finding::Snapshot(Snapshot { at: moment().wall, points }));
-                [event(EngineEvent::Listed)].into_iter().chain(snapshot).collect()
+                ended.into_iter().chain(snapshot).collect()
             }
         }
     }
@@ -216,6 +260,10 @@ impl WatchedEngine {
             return Vec::new();
         }
         self.moved = true;
+        // The end was told from the state of the container, and comes now from the stream.
+        if self.told.iter().any(|(id, at)| *id == event.id && events::is_same_end(&event, *at)) {
+            return Vec::new();
+        }
         self.status.events += 1;
         if event.kind.starts {
             self.started.insert(event.id.clone());
@@ -230,11 +278,11 @@ impl WatchedEngine {
         vec![Finding::Event(Event::Docker(EngineEvent::Changed)), Finding::Record(event.record)]
     }
 
-    /// Takes the result of a scan, and returns its points.
-    fn take_seen(&mut self, seen: Result<ScanResult, String>, renewed: &BTreeSet<String>) -> Vec<Point> {
+    /// Takes a list. Returns the ends that were missed, and whether the position has changed without an event.
+    fn take_seen(&mut self, seen: Result<ScanResult, String>, renewed: &BTreeSet<String>) -> (Vec<EventRecord>, bool) {
         // The stream has broken in the meantime, and reports the reason itself.
         if !self.status.connected {
-            return Vec::new();
+            return (Vec::new(), false);
         }
         let (seen, trouble) = match seen {
             Ok(mut seen) => {
@@ -243,15 +291,61 @@ impl WatchedEngine {
             }
             Err(why) => (None, Some(why)),
         };
-        if trouble.is_some() && trouble != self.status.trouble {
-            log::warn!("containers: {}", trouble.as_deref().unwrap_or_default());
+        self.complain(0, trouble);
+        let Some(mut seen) = seen else { return (Vec::new(), false) };
+        // An event that came in the meantime has told the end of a container that is not in the position any more.
+        let running = &self.position.running;
+        seen.missed.retain(|(id, _)| running.iter().any(|it| it.id == *id));
+        self.told = seen.missed.iter().map(|(id, record)| (id.clone(), record.at)).collect();
+        let changed = self.position.running != seen.running;
+        if changed {
+            (self.moved, self.position.running) = (true, seen.running);
         }
-        self.status.trouble = trouble;
-        let Some(seen) = seen else { return Vec::new() };
+        // Otherwise there was an event, after which the position is written.
+        let changed = std::mem::take(&mut self.compares) && changed;
+        let first = self.status.containers_left_out == 0;
         self.status.containers = seen.containers;
         self.status.containers_left_out = seen.left_out;
+        self.status.left_out = seen.left_out_names;
+        if let Some(not) = self.status.not_looked_at().filter(|_| first) {
+            log::warn!("containers: {not}");
+        }
         self.known = seen.known;
         self.known.retain(|id, _| !renewed.contains(id));
-        seen.points
+        (seen.missed.into_iter().map(|(_, record)| record).collect(), changed)
+    }
+
+    /// Takes the usage of some containers, and returns its points.
+    fn take_measured(&mut self, part: Measured) -> Vec<Point> {
+        if !self.status.connected {
+            return Vec::new();
+        }
+        for (id, mark) in part.marks {
+            // A container that was started again counts anew.
+            if let Some(known) = self.known.get_mut(&id).filter(|known| known.started == mark.started) {
+                known.cpu = mark.cpu;
+            }
+        }
+        if let Some(end) = part.end {
+            self.status.containers_looked_at = Some(end.looked_at as u64);
+            // The numbers differ each time: the log has the first of them, and the status the last.
+            let cut = end.looked_at < end.of;
+            if cut && !self.cut {
+                log::warn!("containers: {}", end.describe());
+            }
+            (self.cut, self.next) = (cut, end.next);
+            self.complain(1, end.trouble);
+        }
+        part.points
+    }
+
+    /// Keeps the errors of the listing and of the measuring apart: each is logged when it changes.
+    fn complain(&mut self, which: usize, trouble: Option<String>) {
+        if trouble.is_some() && trouble != self.trouble[which] {
+            log::warn!("containers: {}", trouble.as_deref().unwrap_or_default());
+        }
+        self.trouble[which] = trouble;
+        let cut = || self.cut.then(|| CUT.to_owned());
+        self.status.trouble = self.trouble.iter().flatten().next().cloned().or_else(cut);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smol::channel::Sender;
 
 use crate::observe::check::FinishedCheck;
-use crate::observe::docker::scan::ScanResult;
+use crate::observe::docker::scan::{Measured, ScanResult};
 use crate::observe::docker::watch::StreamItem;
 use crate::os::Signal;
 use crate::settings::CheckSettings;
@@ -65,7 +65,9 @@ pub(super) struct OfferedBody {
 pub(super) enum EngineMessage {
     Stream(StreamItem),
     Lost(String),
-    Scanned(Box<Result<ScanResult, String>>),
+    /// A listing has ended. The second is whether the usage was to be read and there is none.
+    Scanned(Box<Result<ScanResult, String>>, bool),
+    Measured(Measured),
 }
 
 /// Something that a concern hands back to the loop, in the order in which the loop has to deal with it.

@@ -70,7 +70,7 @@ impl Runner {
     ) -> (Self, Vec<Action>) {
         let (sender, messages) = smol::channel::unbounded();
         let (memory, mut warnings) = store.load();
-        let (instance_uid, more) = store.identity(settings.identity.as_deref());
+        let (instance_uid, more) = store.identity(settings.identity.as_deref(), &settings.host.root);
         warnings.extend(more);
         let layers = store.layers();
         let (alerts, more) = crate::tell::alerts::load(store.dir());
@@ -83,10 +83,15 @@ impl Runner {
         let orphan = orphans.first().copied();
 
         let at = moment();
+        let mut host = host::identity(&settings.host.root);
+        // Two hosts without a machine id may have one name, such as localhost.
+        if host.id.is_empty() {
+            host.id.clone_from(&marker);
+        }
         let identity = Identity {
             instance_uid,
             marker,
-            host: host::identity(&settings.host.root),
+            host,
             started: at.wall,
             start: os::process_start(std::process::id()).unwrap_or_default(),
         };
@@ -292,7 +297,7 @@ impl Runner {
 
     /// Takes another instance uid from the server.
     fn adopt(&mut self, uid: String) {
-        match self.context.store.adopt(&uid) {
+        match self.context.store.adopt(&uid, &self.context.settings.host.root) {
             Ok(()) => {
                 let known = &mut self.context.identity.instance_uid;
                 log::info!("instance uid is {uid} from now on, as the config server wants; it was {known}");

@@ -130,7 +130,6 @@ pub fn load(flags: &Flags, world: &World) -> Result<Settings, SettingsError> {
     let report = ReportSettings::read(layers)?;
     let host = HostSettings::read(layers)?;
     let export = ExportSettings::read(layers)?;
-    let checks = checks::read(layers)?;
     let alerts = alerts::read(layers)?;
     let webhook = WebhookSettings::read(layers)?;
     let docker = DockerSettings::read(layers)?;
@@ -141,7 +140,7 @@ pub fn load(flags: &Flags, world: &World) -> Result<Settings, SettingsError> {
         report,
         host,
         export,
-        checks,
+        checks: Vec::new(),
         alerts,
         webhook,
         docker,
@@ -160,6 +159,7 @@ pub fn load(flags: &Flags, world: &World) -> Result<Settings, SettingsError> {
         let named = (world.var)("DOCKER_HOST").and_then(|host| engine(unwrapped(host.to_str()?), world).ok());
         settings.docker.socket.get_or_insert_with(|| named.unwrap_or_else(|| DOCKER_SOCKET.into()));
     }
+    settings.checks = checks::read(layers, settings.docker.socket.as_deref())?;
     cross_check(&settings, layers)?;
     settings.notes = layers.notes.take();
     Ok(settings)
@@ -181,7 +181,10 @@ impl Settings {
         ];
         let of_checks = self.checks.iter().filter_map(|check| match &check.target {
             CheckTarget::Http { headers, .. } => Some(headers),
-            CheckTarget::Tcp { .. } | CheckTarget::Dns { .. } | CheckTarget::Exec { .. } => None,
+            CheckTarget::Tcp { .. }
+            | CheckTarget::Dns { .. }
+            | CheckTarget::Exec { .. }
+            | CheckTarget::Docker { .. } => None,
         });
         let values = maps.into_iter().chain(of_checks).flatten().map(|(_, value)| value);
         let proxies = [&self.config.http_proxy, &self.config.https_proxy];

@@ -734,11 +734,11 @@ fn a_fault_in_a_list_of_maps_is_named_with_its_place() {
         ("checks: [{tcp: a:1}, {tpc: b:1}]", "FILE:1:23: checks[1].tpc: unknown key; did you mean checks[1].tcp?"),
         (
             "checks: [{every: 5s}]",
-            "FILE:1:10: checks[0]: a check needs exactly one of http, tcp, dns, exec; this one has 0",
+            "FILE:1:10: checks[0]: a check needs exactly one of http, tcp, dns, exec, docker; this one has 0",
         ),
         (
             "checks: [{tcp: a:1, dns: a}]",
-            "FILE:1:10: checks[0]: a check needs exactly one of http, tcp, dns, exec; this one has 2",
+            "FILE:1:10: checks[0]: a check needs exactly one of http, tcp, dns, exec, docker; this one has 2",
         ),
         (
             "checks: [{tcp: a}]",

@@ -109,8 +109,8 @@ fn torn_empty_and_foreign_files_are_never_an_error() {
         let (memory, warnings) = store.load();
         assert_eq!(memory, Memory::default());
         assert_eq!(warnings.len(), 2);
-        assert_eq!(store.identity(None).1.len(), 1);
-        assert_eq!(store.identity(None).1, Vec::<String>::new(), "the new one is kept");
+        assert_eq!(store.identity(None, "/".as_ref()).1.len(), 1);
+        assert_eq!(store.identity(None, "/".as_ref()).1, Vec::<String>::new(), "the new one is kept");
     }
     let broken =
         fs::read_dir(&dir.0).expect("ours").flatten().filter(|it| it.file_name().to_string_lossy().contains("broken"));
@@ -139,9 +139,9 @@ fn a_uid_in_another_form_is_returned_in_the_usual_one() {
     let store = dir.store();
     let uid = "01a209bc-1bcb-7630-b886-e4f5caa6ca42";
     for form in [uid.to_uppercase(), uid.replace('-', ""), uid.to_owned()] {
-        let text = format!("{{\"instance_uid\": \"{form}\", \"host\": \"{}\"}}", fingerprint());
+        let text = format!("{{\"instance_uid\": \"{form}\", \"host\": \"{}\"}}", fingerprint("/".as_ref()));
         fs::write(dir.0.join("instance_uid"), text).expect("writable");
-        assert_eq!(store.identity(None).0, uid);
+        assert_eq!(store.identity(None, "/".as_ref()).0, uid);
     }
 }
 
@@ -149,16 +149,16 @@ fn a_uid_in_another_form_is_returned_in_the_usual_one() {
 fn a_copied_state_directory_gets_a_uid_of_its_own() {
     let dir = Dir::new("clone");
     let store = dir.store();
-    let (first, _) = store.identity(None);
-    assert_eq!(store.identity(None), (first.clone(), vec![]));
+    let (first, _) = store.identity(None, "/".as_ref());
+    assert_eq!(store.identity(None, "/".as_ref()), (first.clone(), vec![]));
 
     let cloned = format!("{{\"instance_uid\": \"{first}\", \"host\": \"{}\"}}", "ab".repeat(32));
     fs::write(dir.0.join("instance_uid"), cloned).expect("writable");
-    if fingerprint().is_empty() {
+    if fingerprint("/".as_ref()).is_empty() {
         return; // A host without a machine id cannot tell itself from another.
     }
-    let (second, warnings) = store.identity(None);
+    let (second, warnings) = store.identity(None, "/".as_ref());
     assert_ne!(first, second);
     assert!(warnings[0].contains("was made on another host; this one gets a new uid"), "{warnings:?}");
-    assert_eq!(store.identity(None), (second.clone(), vec![]));
+    assert_eq!(store.identity(None, "/".as_ref()), (second.clone(), vec![]));
 }

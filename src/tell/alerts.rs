@@ -149,7 +149,7 @@ impl From<&Alert> for KeptAlert {
             Threshold::Below(value) => (None, Some(value)),
         };
         let value = |value: &Value| match value {
-            Value::Text(text) => KeptValue::Text(text.to_string()),
+            Value::Text(text) | Value::List(text) => KeptValue::Text(text.to_string()),
             Value::Int(number) => KeptValue::Int(*number),
         };
         Self {

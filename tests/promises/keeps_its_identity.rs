@@ -29,6 +29,30 @@ fn it_is_kept_across_restarts_and_configs() {
 }
 
 #[test]
+fn two_hosts_called_localhost_are_two_and_a_machine_id_below_the_hosts_root_is_the_hosts() {
+    let id = |machine_id: Option<&str>| {
+        let host = Host::new();
+        let root = host.path("hostfs");
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::write(root.join("etc/hostname"), "localhost\n").unwrap();
+        if let Some(id) = machine_id {
+            fs::write(root.join("etc/machine-id"), format!("{id}\n")).unwrap();
+        }
+        host.set("host.root", &root.display().to_string());
+        let agent = host.agent_running(&config("good"));
+        let status = agent.applied(&config("good"));
+        let environment = environment(host.collector());
+        assert!(environment.contains(&"OTELET_HOST_NAME=localhost".to_owned()), "{environment:?}");
+        let id = environment.iter().find_map(|it| it.strip_prefix("OTELET_HOST_ID=")).unwrap().to_owned();
+        assert_eq!(status.host.id, id, "the status and the Collector have the same");
+        id
+    };
+    assert_eq!(id(Some("0123456789abcdef0123456789abcdef")), "0123456789abcdef0123456789abcdef");
+    let (one, other) = (id(None), id(Some("uninitialized")));
+    assert!(one != other && uuid::Uuid::parse_str(&one).is_ok(), "{one} and {other}");
+}
+
+#[test]
 fn a_state_directory_copied_from_another_host_gets_a_new_one_and_its_configs_stay() {
     let host = Host::new();
     let mut agent = host.agent_running(&config("good"));

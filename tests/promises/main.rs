@@ -45,6 +45,8 @@ mod keeps_the_last_good_config;
 mod layers_configs_of_the_host;
 mod listens_to_sd_notify;
 #[cfg(unix)]
+mod measures_many_containers;
+#[cfg(unix)]
 mod measures_the_host;
 mod names_the_setting_to_change;
 mod never_runs_two_collectors;
@@ -98,6 +100,8 @@ mod survives_a_hostile_server;
 mod survives_torn_files;
 #[cfg(unix)]
 mod tells_its_service_manager;
+#[cfg(unix)]
+mod tells_why_containers_end;
 mod tolerates_its_environment;
 #[cfg(target_os = "linux")]
 mod tries_all_addresses;

@@ -45,7 +45,7 @@ fn sampled(host: &mut host::Host, process: Option<u32>) -> Measured {
     let mut measured = Measured::new();
     for point in points {
         let text = |value: &Value| match value {
-            Value::Text(text) => text.to_string(),
+            Value::Text(text) | Value::List(text) => text.to_string(),
             Value::Int(number) => number.to_string(),
         };
         let mut attributes: BTreeMap<String, String> =

@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::TcpListener;
 
+use super::engine::{Engine, EngineAnswer};
 use super::host::{Agent, Host, alive, config, state, wait_for};
 use super::server::{Answer, Server};
 
@@ -73,6 +74,31 @@ fn a_url_is_checked_by_status_and_body_and_each_change_is_logged_once() {
     result(&agent, "web", true);
     assert_eq!(agent.logged("check web failed"), 1);
     assert!(!agent.log().contains("querysecret"));
+}
+
+#[test]
+fn a_container_has_to_run_and_to_be_healthy() {
+    let host = Host::new();
+    let engine = Engine::new(&host);
+    let is = |state: &str| {
+        let body = format!(r#"{{"State":{{{state}}}}}"#);
+        engine.answers("/containers/web/json", EngineAnswer::Body(body));
+    };
+    is(r#""Running":true,"Health":{"Status":"healthy"}"#);
+    host.set("docker.socket", &Engine::path(&host).display().to_string());
+    let agent = agent_with(&host, &["docker: web", "name: other, docker: /gone"]);
+
+    assert_eq!(result(&agent, "web", true), "runs and is healthy");
+    fails(&agent, "other", "there is no container gone");
+    is(r#""Running":true,"Health":{"Status":"unhealthy"}"#);
+    fails(&agent, "web", "runs and is unhealthy");
+    is(r#""Running":true"#);
+    agent.logs("check web is good again");
+    assert_eq!(result(&agent, "web", true), "runs");
+    is(r#""Running":false,"ExitCode":137,"FinishedAt":"2026-11-25T15:58:28.7Z""#);
+    fails(&agent, "web", "ended with code 137 at 2026-11-25T15:58:28");
+    let status = agent.status(&host);
+    assert_eq!(status.checks.iter().find(|check| check.name == "web").unwrap().kind, "docker");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use otelet::observe::docker::Engine as EngineVersion;
-use otelet::observe::docker::scan::{KnownContainers, Scan};
+use otelet::observe::docker::scan::{KnownContainers, LIMIT, Scan};
 use otelet_core::telemetry::Point;
 use otelet_core::units::parse_rfc3339;
 
@@ -332,6 +332,72 @@ fn a_restart_of_a_real_engine_loses_no_event_that_it_still_knows() {
 
 #[test]
 #[ignore = "needs a Docker engine: cargo xtask check --real"]
+fn a_real_end_says_who_asked_for_it_and_a_real_start_whose_it_is() {
+    let host = Host::new();
+    let Some(engine) = Engine::new(&host) else { return };
+    let agent = watching(&host, &engine);
+    let run = |name: &str, more: &[&str], command: &str| {
+        let words = ["run", "-d", "--name", name, "--network", "none"];
+        engine.docker(&[&words, more, &[IMAGE, "/bin/sh", "-c", command]].concat())
+    };
+
+    run("stubborn", &[], "trap '' TERM; while true; do sleep 0.1; done");
+    engine.docker(&["stop", "-t", "1", "stubborn"]);
+    agent.logs("container stubborn of otelet-promise:1 ended with code 137 after the engine sent it signal 9");
+    run("fails", &["--restart", "on-failure:2"], "exit 3");
+    agent.logs("container fails of otelet-promise:1 started: restart 1 by the engine, as its restart policy says");
+    agent.logs("container fails of otelet-promise:1 started: restart 2 by the engine, as its restart policy says");
+    assert_eq!(agent.logged("container fails of otelet-promise:1 ended with code 3 after"), 0);
+}
+
+#[test]
+#[ignore = "needs a Docker engine: cargo xtask check --real"]
+fn containers_that_end_with_a_real_engine_and_its_agent_are_told() {
+    let host = Host::new();
+    let Some(mut engine) = Engine::new(&host) else { return };
+    let mut agent = watching(&host, &engine);
+    for (name, more) in [("web", &[][..]), ("steady", &["--restart", "always"]), ("gone", &["--rm"])] {
+        let words = ["run", "-d", "--name", name, "--network", "none"];
+        let command = "trap 'exit 7' TERM; while true; do sleep 0.1; done";
+        engine.docker(&[&words, more, &[IMAGE, "/bin/sh", "-c", command]].concat());
+    }
+    agent.wait_status("three containers", |status| status.docker.as_ref().is_some_and(|it| it.containers.len() == 3));
+
+    // As an agent in a container of this engine: it ends before its neighbours do.
+    agent.stop();
+    engine.stop();
+    engine.start();
+    let agent = host.agent().start();
+
+    agent.logs("container web of otelet-promise:1 ended with code 7 while the engine could not be heard");
+    agent.logs("container steady of otelet-promise:1 ended while the engine could not be heard, and runs again");
+    agent.logs("container gone of otelet-promise:1 ended and was removed while the engine could not be heard");
+}
+
+#[test]
+#[ignore = "needs a Docker engine: cargo xtask check --real"]
+fn a_real_engine_is_asked_for_many_containers_at_a_time() {
+    /// One after the other, 20 s are enough for about 16.
+    const NUMBER: usize = 24;
+    let host = Host::new();
+    let Some(engine) = Engine::new(&host) else { return };
+    for number in 0..NUMBER {
+        engine.docker(&["run", "-d", "--name", &format!("web{number}"), "--network", "none", IMAGE, "sleep", "1000"]);
+    }
+    let (socket, started, known) = (engine.socket(), Default::default(), KnownContainers::new());
+    let version = EngineVersion::read(br#"{"Version":"1","ApiVersion":"1.41"}"#).unwrap();
+    let (_, measuring) =
+        Scan { socket, engine: version, known, links: None, started, before: Vec::new() }.list().unwrap();
+
+    let begun = Instant::now();
+    let measured = measuring.run("", LIMIT, &mut |part| panic!("24 containers are one part: {part:?}"));
+
+    println!("{NUMBER} containers measured in {:?}", begun.elapsed());
+    assert_eq!(measured.marks.len(), NUMBER, "{:?}", measured.end);
+}
+
+#[test]
+#[ignore = "needs a Docker engine: cargo xtask check --real"]
 fn the_usage_of_a_real_container_is_the_kernels() {
     let host = Host::new();
     let Some(engine) = Engine::new(&host) else { return };
@@ -355,20 +421,17 @@ fn the_usage_of_a_real_container_is_the_kernels() {
     let version = br#"{"Version":"1","ApiVersion":"1.41","MinAPIVersion":"1.24"}"#;
     let look = |known: KnownContainers| {
         let engine_known = EngineVersion::read(version).unwrap();
-        Scan {
-            socket: engine.socket(),
-            engine: engine_known,
-            known,
-            usage: true,
-            links: None,
-            started: Default::default(),
-        }
-        .run()
-        .unwrap()
+        let (socket, started) = (engine.socket(), Default::default());
+        let scan = Scan { socket, engine: engine_known, known, links: None, started, before: Vec::new() };
+        let (mut listed, measuring) = scan.list().unwrap();
+        let measured = measuring.run("", LIMIT, &mut |part| panic!("one container in two parts: {part:?}"));
+        listed.known.extend(measured.marks.iter().cloned());
+        assert_eq!(measured.end.unwrap().trouble, None);
+        (listed, measured.points)
     };
 
     let (cpu_before, memory_before) = (kernel.cpu(), kernel.memory());
-    let first = look(KnownContainers::new());
+    let (first, points) = look(KnownContainers::new());
     let (cpu_after, memory_after) = (kernel.cpu(), kernel.memory());
 
     assert_eq!((first.trouble, first.left_out, first.containers.len()), (None, 0, 1));
@@ -376,24 +439,24 @@ fn the_usage_of_a_real_container_is_the_kernels() {
         let found = points.iter().find(|point| point.metric.name == name);
         found.unwrap_or_else(|| panic!("no {name} in {points:#?}")).value.as_f64()
     };
-    let cpu = value(&first.points, "container.cpu.time");
+    let cpu = value(&points, "container.cpu.time");
     println!("CPU time {cpu} s, the kernel says {cpu_before} to {cpu_after}");
     assert!((cpu_before..=cpu_after).contains(&cpu), "{cpu_before} <= {cpu} <= {cpu_after}");
-    let memory = value(&first.points, "container.memory.usage");
+    let memory = value(&points, "container.memory.usage");
     println!("memory {memory} B, the kernel says {memory_before} to {memory_after}");
     let slack = 256.0 * 1024.0;
     let (least, most) = (memory_before.min(memory_after) - slack, memory_before.max(memory_after) + slack);
     assert!((least..=most).contains(&memory), "{least} <= {memory} <= {most}");
-    let utilization = value(&first.points, "container.memory.utilization");
-    let working_set = value(&first.points, "container.memory.working_set");
+    let utilization = value(&points, "container.memory.utilization");
+    let working_set = value(&points, "container.memory.working_set");
     assert!((utilization - working_set / (64.0 * 1024.0 * 1024.0)).abs() < 1e-9, "of its limit");
-    let uptime = value(&first.points, "container.uptime");
+    let uptime = value(&points, "container.uptime");
     assert!((0.0..3600.0).contains(&uptime), "{uptime}");
-    let ids = first.points.iter().all(|point| point.attributes[0] == ("container.id".into(), id.clone().into()));
+    let ids = points.iter().all(|point| point.attributes[0] == ("container.id".into(), id.clone().into()));
     assert!(ids, "each point says of which container it is");
 
-    let second = look(first.known);
-    let usage = value(&second.points, "container.cpu.usage");
+    let (_, points) = look(first.known);
+    let usage = value(&points, "container.cpu.usage");
     println!("{usage} CPUs used");
     assert!((0.0..=64.0).contains(&usage), "{usage}");
 }

@@ -426,13 +426,27 @@ pub struct DockerStatus {
     pub events: u64,
     pub events_lost: u64,
     pub containers: Vec<ContainerStatus>,
+    /// Beyond the limit, and the names of some of them.
     pub containers_left_out: u64,
+    #[serde(default)]
+    pub left_out: Vec<String>,
+    /// Of the containers of the list, in the last round. None before its end.
+    #[serde(default)]
+    pub containers_looked_at: Option<u64>,
 }
 
 impl DockerStatus {
     /// The same without what changes all the time.
     pub fn essence(&self) -> Self {
-        Self { events: 0, events_lost: 0, ..self.clone() }
+        Self { events: 0, events_lost: 0, containers_looked_at: None, ..self.clone() }
+    }
+
+    /// The containers beyond the limit, for people.
+    pub fn not_looked_at(&self) -> Option<String> {
+        let (names, number) = (&self.left_out, self.containers_left_out);
+        let rest = if number > names.len() as u64 { ", ..." } else { "" };
+        let all = format!("not looked at: {number} that were created last: {}{rest}", names.join(", "));
+        (number > 0).then_some(all)
     }
 
     /// One line for people.

@@ -350,7 +350,7 @@ fn alerts(view: &View) -> Vec<Line> {
     let mut lines = Vec::new();
     for (alert, tone) in of(AlertState::Firing).map(|it| (it, Bad)).chain(of(AlertState::Pending).map(|it| (it, Warn)))
     {
-        let series: Vec<_> = alert.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let series: Vec<_> = alert.attributes.iter().map(|(name, value)| alert::pair(name, value)).collect();
         let value = alert.value.map(alert::rounded);
         let value = value.map(|value| format!("{} is {value}, {}", alert.metric, alert.threshold));
         lines.push(
@@ -425,9 +425,11 @@ fn docker(view: &View) -> Vec<Line> {
                 .and_some(Faint, it.service.clone().map(|service| format!("service {service}"))),
         );
     }
-    if docker.containers_left_out > 0 {
-        lines.push(Line::new("").and(Faint, format!("and {} more", docker.containers_left_out)));
+    let all = docker.containers.len() as u64;
+    if let Some(some) = docker.containers_looked_at.filter(|some| *some < all) {
+        lines.push(Line::new("").and(Warn, format!("{some} of {all} were looked at in the last round")));
     }
+    lines.extend(docker.not_looked_at().map(|not| Line::new("").and(Warn, not)));
     lines
 }
 
@@ -519,7 +521,7 @@ mod tests {
                     "duration_ms": 12, "message": "answered 500"},
                 {"name": "db", "kind": "tcp", "ok": true, "since": null, "last_at": null, "duration_ms": 3, "message": ""}],
             "docker": {"socket": "/var/run/docker.sock", "engine": "Docker", "version": "20.10.24", "api": "1.41",
-                "connected": true, "trouble": null, "events": 4, "events_lost": 0, "containers_left_out": 1,
+                "connected": true, "trouble": null, "events": 4, "events_lost": 0, "containers_left_out": 1, "left_out": ["back"],
                 "containers": [{"id": "0123456789ab", "name": "front", "image": "nginx:1", "state": "running",
                     "health": "healthy", "project": "shop", "service": "web", "since": "2026-11-23T10:00:00Z"}]},
             "answer": null, "serial": 9, "written_at": "2026-11-23T12:00:00Z"
@@ -562,7 +564,7 @@ disks       / 91 % full
 hanging     /mnt/nfs
 docker      Docker 20.10.24 at /var/run/docker.sock, 2 containers run, 4 events
 containers  front, running, healthy, for 2h, nginx:1, service web
-            and 1 more
+            not looked at: 1 that were created last: back
 export      collector, nobody takes events, 7 sent, 1 failed, 40 points and 2 events wait
             answered 503
 attributes  site=north

@@ -1,6 +1,6 @@
-//! Does the checks: asks a URL, connects to an address, looks a name up, runs a program. `decide::check` decides when.
+//! Does the checks: asks a URL, connects to an address, looks a name up, runs a program, asks about a container. `decide::check` decides when.
 //!
-//! Checks by `http`, `tcp` and `dns` block, so each runs on a short-lived thread. `exec` runs on the main thread, without
+//! Checks by `http`, `tcp`, `dns` and `docker` block, so each runs on a short-lived thread. `exec` runs on the main thread, without
 //! blocking it: a child ends with the thread that started it. The message of a result holds no secret.
 
 pub mod exec;
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use otelet_wire::status::CheckStatus;
 
 use crate::http::{self as client, HttpSettings};
+use crate::observe::docker;
 use crate::os::{self, Family};
 use crate::settings::{CheckSettings, CheckTarget};
 use otelet_config::redact::Redactor;
@@ -73,6 +74,7 @@ pub fn check(settings: &CheckSettings, http: &HttpSettings, redactor: &Redactor)
         }
         CheckTarget::Tcp { address } => tcp(address, settings.timeout),
         CheckTarget::Dns { name, address } => dns(name, *address, begun + settings.timeout),
+        CheckTarget::Docker { container, socket } => docker::check_container(socket, container, settings.timeout),
         CheckTarget::Exec { .. } => Err("exec checks run on the main thread".into()),
     };
     let took = begun.elapsed();
@@ -89,7 +91,9 @@ pub fn check(settings: &CheckSettings, http: &HttpSettings, redactor: &Redactor)
 pub fn redactor(settings: &CheckSettings, secrets: &[String]) -> Redactor {
     let own = match &settings.target {
         CheckTarget::Exec { command } => &command[1..],
-        CheckTarget::Http { .. } | CheckTarget::Tcp { .. } | CheckTarget::Dns { .. } => &[],
+        CheckTarget::Http { .. } | CheckTarget::Tcp { .. } | CheckTarget::Dns { .. } | CheckTarget::Docker { .. } => {
+            &[]
+        }
     };
     let own = own.iter().map(|argument| argument.expose()).filter(|argument| argument.len() >= SHORTEST_SECRET);
     let redactor = Redactor::new(secrets.iter().map(String::as_str).chain(own));

@@ -48,7 +48,7 @@ pub fn points(settings: &CheckSettings, checked: &FinishedCheck, at: SystemTime)
             let of_endpoint = |metric, value| point(metric, value).with("tcpcheck.endpoint", address.clone());
             points.extend([of_endpoint(&TCP_STATUS, ok), of_endpoint(&TCP_DURATION, took)]);
         }
-        CheckTarget::Dns { .. } | CheckTarget::Exec { .. } => {}
+        CheckTarget::Dns { .. } | CheckTarget::Exec { .. } | CheckTarget::Docker { .. } => {}
     }
     Snapshot { at, points }
 }

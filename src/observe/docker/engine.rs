@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::container::clip;
+use super::container::{clip, short};
 use crate::http::{STEP, host_and_port};
 use crate::os::{self, Family, LocalStream};
 
@@ -145,13 +145,20 @@ pub(super) fn request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: docker\r\nUser-Agent: otelet/{version}\r\nConnection: close\r\n\r\n")
 }
 
+/// A path for people: without the query, and of a container's id the digits that the engine's own client shows.
+pub(super) fn shown(path: &str) -> String {
+    let parts = path.split('?').next().unwrap_or_default().split('/');
+    let parts: Vec<&str> = parts.map(|part| if part.len() == 64 { short(part) } else { part }).collect();
+    parts.join("/")
+}
+
 /// The error of an answer whose status is not 2xx. Its body is `{"message": "..."}`.
 pub(super) fn error_answer(path: &str, status: u16, body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct ErrorBody {
         message: String,
     }
-    let path = path.split('?').next().unwrap_or_default();
+    let path = shown(path);
     match serde_json::from_slice::<ErrorBody>(body) {
         Ok(ErrorBody { message }) => {
             let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -208,6 +215,8 @@ mod tests {
             "/v1.99/events answered 400: client version 1.99 is too new"
         );
         assert_eq!(error_answer("/version", 502, b"<html>"), "/version answered 502");
+        let long = format!("/v1.41/containers/{}/stats?stream=false", "0123456789abcdef".repeat(4));
+        assert_eq!(error_answer(&long, 500, b""), "/v1.41/containers/0123456789ab/stats answered 500");
         assert_eq!(
             error_answer("/events?since=1", 403, b"<html><body><h1>403 Forbidden</h1>"),
             "/events answered 403; a socket proxy has to allow it (CONTAINERS=1, EVENTS=1, VERSION=1)"

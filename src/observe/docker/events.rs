@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::container::{clip, identity, short};
+use super::container::{Description, clip, identity, short};
 use otelet_core::telemetry::{EventRecord, Severity};
+use otelet_core::units;
 
 /// The longest line that is read, in bytes. A line with forty labels has 4 KiB.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -17,6 +18,15 @@ const LONGEST_LABEL: usize = 512;
 
 /// The most events that an engine repeats after a reconnect. Docker keeps this many.
 const KEPT_BY_ENGINE: usize = 256;
+
+/// The most kills, and the most ends, of containers that are remembered.
+const REMEMBERED: usize = 64;
+
+/// A container that was started longer ago may have been started again since then, in nanoseconds.
+const JUST_NOW: u64 = 10_000_000_000;
+
+/// The time of an end as the event gives it, and as the container's state gives it, differ by less than this.
+const SAME_END: u64 = 2_000_000_000;
 
 /// A reconnected stream begins this long before the last event, in nanoseconds: events of about the same time may come
 /// out of order. [`Position`] drops the events that come a second time.
@@ -69,6 +79,9 @@ pub struct ContainerEvent {
     pub time: u64,
     /// Tells events of the same time apart.
     pub mark: u64,
+    /// The signal of a kill, and the exit code of an end.
+    signal: Option<i64>,
+    exit_code: Option<i64>,
     pub record: EventRecord,
 }
 
@@ -110,8 +123,123 @@ pub fn read(line: &[u8]) -> Result<Option<ContainerEvent>, serde_json::Error> {
     let mark = otelet_config::hash(format!("{} {} {}", event.time, event.actor.id, event.action).as_bytes());
     let mark = u64::from_be_bytes(mark.0[..8].try_into().expect("a hash has 32 bytes"));
     let attributes = event.actor.attributes.unwrap_or_default();
+    let number = |name: &str| attributes.get(name).and_then(|text| text.parse().ok());
+    let (signal, exit_code) = (number("signal"), number("exitCode").or(number("containerExitCode")));
     let record = record(kind, event.time, &event.actor.id, detail.trim(), attributes);
-    Ok(Some(ContainerEvent { id: event.actor.id, kind, time: event.time, mark, record }))
+    Ok(Some(ContainerEvent { id: event.actor.id, kind, time: event.time, mark, signal, exit_code, record }))
+}
+
+/// The kills and the ends in a stream of events: they tell why a container ended, and why it started.
+#[derive(Debug, Default)]
+pub struct History {
+    /// The last signal that the engine sent to a container.
+    kills: VecDeque<(String, i64)>,
+    ends: VecDeque<String>,
+}
+
+impl History {
+    /// Completes an event from those before it. Returns whether this is the start of a container that has ended just now:
+    /// the engine knows whether it did that by itself.
+    pub fn complete(&mut self, event: &mut ContainerEvent, now: SystemTime) -> bool {
+        match event.kind.action {
+            "kill" => {
+                self.kills.retain(|(id, _)| *id != event.id);
+                if let Some(signal) = event.signal {
+                    keep(&mut self.kills, (event.id.clone(), signal));
+                }
+            }
+            "die" => {
+                let killed = self.kills.iter().position(|(id, _)| *id == event.id).and_then(|at| self.kills.remove(at));
+                if let Some((_, signal)) = killed {
+                    event.record.attributes.push(("docker.container.signal".into(), signal.to_string().into()));
+                    // A shell adds 128 to the signal that has ended a program, and so does the engine.
+                    if event.exit_code.is_some() && event.exit_code == signal.checked_add(128) {
+                        event.record.severity = Severity::Info;
+                    }
+                    event.record.body += &format!(" after the engine sent it signal {signal}");
+                }
+                self.ends.retain(|id| *id != event.id);
+                keep(&mut self.ends, event.id.clone());
+            }
+            "start" => {
+                let ended = self.ends.iter().position(|id| *id == event.id).and_then(|at| self.ends.remove(at));
+                return ended.is_some() && event.time.saturating_add(JUST_NOW) > nanoseconds(now);
+            }
+            _ => {}
+        }
+        false
+    }
+}
+
+fn keep<T>(all: &mut VecDeque<T>, one: T) {
+    if all.len() >= REMEMBERED {
+        all.pop_front();
+    }
+    all.push_back(one);
+}
+
+impl ContainerEvent {
+    /// Adds to a start whether the engine's restart policy did it.
+    pub fn restarted(&mut self, description: &Description) {
+        let count = description.restart_count;
+        self.record.attributes.push(("docker.container.restarts".into(), count.into()));
+        if count > 0 {
+            self.record.body += &format!(": restart {count} by the engine, as its restart policy says");
+        }
+    }
+}
+
+/// A container that ran when it was last heard of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunningContainer {
+    pub id: String,
+    name: String,
+    image: String,
+    /// In nanoseconds since 1970.
+    started: Option<u64>,
+}
+
+impl RunningContainer {
+    pub fn new(id: &str, name: &str, image: &str, started: Option<SystemTime>) -> Self {
+        let (name, image) = (clip(name, 255).to_owned(), clip(image, 255).to_owned());
+        Self { id: id.to_owned(), name, image, started: started.map(nanoseconds) }
+    }
+}
+
+/// The end of a container that ran before the engine was away. `now` is its description; none if it was removed. None if
+/// it has run all the time.
+pub fn missed_end(before: &RunningContainer, now: Option<Description>) -> Option<EventRecord> {
+    let mut attributes: BTreeMap<String, String> =
+        [("name".to_owned(), before.name.clone()), ("image".to_owned(), before.image.clone())].into();
+    let kind = KINDS.iter().find(|kind| kind.action == "die")?;
+    let Some(Description { config, state, .. }) = now else {
+        let mut record = record(kind, nanoseconds(SystemTime::now()), &before.id, "", attributes);
+        record.body += " and was removed while the engine could not be heard";
+        return Some(record);
+    };
+    let time = |text: &str| units::parse_rfc3339(text).map(nanoseconds);
+    let started = time(&state.started_at);
+    if state.running && (started == before.started || before.started.is_none()) {
+        return None;
+    }
+    // The engine keeps the time of the end when it starts the container again, but not the exit code.
+    let ended = time(&state.finished_at).filter(|at| Some(*at) >= before.started);
+    attributes.extend(config.labels.unwrap_or_default());
+    if !state.running {
+        attributes.insert("exitCode".to_owned(), state.exit_code.to_string());
+    }
+    let at = ended.or(started).unwrap_or_else(|| nanoseconds(SystemTime::now()));
+    let mut record = record(kind, at, &before.id, "", attributes);
+    record.body += " while the engine could not be heard";
+    if state.running {
+        record.body += ", and runs again";
+    }
+    Some(record)
+}
+
+/// Whether an event tells the end that was told before from the container's state.
+pub fn is_same_end(event: &ContainerEvent, told: SystemTime) -> bool {
+    event.kind.action == "die" && event.time.abs_diff(nanoseconds(told)) < SAME_END
 }
 
 /// The attributes hold the container's labels, and some facts of the event itself, which are taken out first.
@@ -222,12 +350,15 @@ pub struct Position {
     last: u64,
     /// Time and mark of the events that the engine may repeat.
     heard: VecDeque<(u64, u64)>,
+    /// The containers that ran when the engine was last heard.
+    #[serde(default)]
+    pub running: Vec<RunningContainer>,
 }
 
 impl Position {
     /// A first start: events before `now` are not asked for.
     pub fn new(socket: String, now: SystemTime) -> Self {
-        Self { socket, last: nanoseconds(now) + OVERLAP, heard: VecDeque::new() }
+        Self { socket, last: nanoseconds(now) + OVERLAP, heard: VecDeque::new(), running: Vec::new() }
     }
 
     /// The time from which to ask for events, in nanoseconds since 1970.
@@ -248,6 +379,10 @@ impl Position {
             self.heard.pop_front();
         }
         self.heard.push_back(this);
+        // Its end is told. A start is not: the next list brings it.
+        if matches!(event.kind.action, "die" | "destroy") {
+            self.running.retain(|it| it.id != event.id);
+        }
         true
     }
 }
@@ -313,7 +448,8 @@ mod tests {
         let expected: Vec<(&str, Value)> = vec![
             ("container.id", "0123456789abcdef".into()),
             ("container.name", "web".into()),
-            ("container.image.name", "nginx:1".into()),
+            ("container.image.name", "nginx".into()),
+            ("container.image.tags", Value::List("1".into())),
             ("process.exit.code", 3.into()),
             ("container.label.com.docker.compose.service", "front".into()),
         ];

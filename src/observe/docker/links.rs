@@ -4,18 +4,15 @@
 //!
 //! A path is `containers/new/BASE64/BASE64/log`: the parts together are base64 of a JSON object, with `_` for `/`.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
+use super::container::{Description, clip, identity};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
-
-use super::container::{clip, identity};
 use otelet_core::telemetry::Value;
 use otelet_core::units;
 
@@ -53,45 +50,6 @@ pub struct Links {
     pub root: PathBuf,
 }
 
-/// A container as the engine describes it: the fields that a link needs.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct LoggedContainer {
-    #[serde(default)]
-    id: String,
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    created: String,
-    #[serde(default)]
-    log_path: Option<String>,
-    #[serde(default)]
-    config: Option<Config>,
-    #[serde(default)]
-    host_config: Option<HostConfig>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Config {
-    #[serde(default)]
-    image: String,
-    #[serde(default)]
-    labels: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct HostConfig {
-    log_config: Option<LogConfig>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct LogConfig {
-    r#type: String,
-}
-
 /// A link that should exist.
 #[derive(Debug, PartialEq)]
 pub struct Link {
@@ -101,21 +59,23 @@ pub struct Link {
     created: Option<SystemTime>,
 }
 
-impl LoggedContainer {
+impl Description {
     /// The link to its log. None if its logging driver writes no file, or its label says `off`.
     pub fn link(&self, root: &Path) -> Option<Link> {
-        let driver = self.host_config.as_ref()?.log_config.as_ref()?;
+        let (driver, config) = (&self.host_config.log_config, &self.config);
         let path = self.log_path.as_deref().filter(|path| driver.r#type == "json-file" && path.starts_with('/'))?;
-        let config = self.config.as_ref()?;
         let labels = || config.labels.iter().flatten();
         if labels().any(|(name, value)| name == SWITCH && value == "off") {
             return None;
         }
         let mut facts = serde_json::Map::new();
         for (name, value) in identity(&self.id, self.name.trim_start_matches('/'), &config.image) {
-            if let Value::Text(text) = value {
-                facts.insert(name.into_owned(), text.into_owned().into());
-            }
+            let value = match value {
+                Value::Text(text) => text.into_owned().into(),
+                Value::List(text) => vec![text.into_owned()].into(),
+                Value::Int(_) => continue,
+            };
+            facts.insert(name.into_owned(), value);
         }
         let mut room = MOST_JSON.saturating_sub(serde_json::Value::Object(facts.clone()).to_string().len());
         for (name, value) in labels() {
@@ -229,7 +189,7 @@ fn remove(path: &Path, root: &Path) {
 mod tests {
     use super::*;
 
-    fn container(name: &str, labels: &str) -> LoggedContainer {
+    fn container(name: &str, labels: &str) -> Description {
         serde_json::from_str(&format!(
             r#"{{"Id":"abc","Name":"/{name}","Created":"2026-11-25T10:00:00.5Z","LogPath":"/d/abc/abc-json.log",
             "Config":{{"Image":"web:1","Labels":{labels}}},"HostConfig":{{"LogConfig":{{"Type":"json-file"}}}}}}"#
@@ -264,7 +224,7 @@ mod tests {
         assert_eq!(link.target, Path::new("/hostfs/d/abc/abc-json.log"));
         assert_eq!(
             read(&link),
-            serde_json::json!({"container.id": "abc", "container.name": "web", "container.image.name": "web:1",
+            serde_json::json!({"container.id": "abc", "container.name": "web", "container.image.name": "web", "container.image.tags": ["1"],
                 "container.label.a": "ä?>~"})
         );
         let many: Vec<String> = (0..100).map(|number| format!(r#""label{number}":"{}""#, "x".repeat(600))).collect();
@@ -279,9 +239,9 @@ mod tests {
         let root = Path::new("/");
         assert_eq!(container("web", r#"{"otelet.logs":"off"}"#).link(root), None);
         let mut other = container("web", "{}");
-        other.host_config.as_mut().unwrap().log_config.as_mut().unwrap().r#type = "journald".into();
+        other.host_config.log_config.r#type = "journald".into();
         assert_eq!(other.link(root), None);
-        assert_eq!(serde_json::from_str::<LoggedContainer>(r#"{"Id":"1","State":{}}"#).unwrap().link(root), None);
+        assert_eq!(serde_json::from_str::<Description>(r#"{"Id":"1","State":{}}"#).unwrap().link(root), None);
     }
 
     #[test]

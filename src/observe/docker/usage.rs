@@ -172,7 +172,7 @@ mod tests {
                 let more: Vec<String> = point.attributes[1..]
                     .iter()
                     .map(|(_, value)| match value {
-                        Value::Text(text) => text.to_string(),
+                        Value::Text(text) | Value::List(text) => text.to_string(),
                         Value::Int(number) => number.to_string(),
                     })
                     .collect();

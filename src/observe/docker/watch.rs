@@ -2,21 +2,26 @@
 
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use smol::channel::Sender;
 use smol::future::FutureExt as _;
 
 use super::answer::Answer;
+use super::ask::ask;
+use super::container::{Description, LARGEST_DESCRIPTION};
 use super::engine::{Engine, cannot_connect, dial, error_answer, request, tcp_address};
-use super::events::{self, ContainerEvent, KINDS, Lines};
+use super::events::{self, ContainerEvent, History, KINDS, Lines};
 use crate::os::{self, LocalStream};
 
 /// The time that the engine has to begin an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The stack of a thread that connects, in bytes: resolvers keep answers on it.
-const STACK: usize = 128 * 1024;
+/// The time that the engine has to describe a container that it has started again. The events after it wait.
+const DESCRIBED_WITHIN: Duration = Duration::from_secs(5);
+
+/// The stack of a thread that asks, in bytes: resolvers keep answers on it, and answers may be nested deeply.
+const STACK: usize = 256 * 1024;
 
 /// The largest short answer that is read, in bytes.
 const LARGEST_ANSWER: usize = 64 * 1024;
@@ -54,17 +59,26 @@ async fn follow(
     drop(version);
     let path = events_path(&engine, since);
     let mut stream = Stream::open(socket, &path, limit).await?;
+    let api = engine.api;
     tell(StreamItem::Open(engine));
-    let mut lines = Lines::default();
+    let (mut lines, mut history) = (Lines::default(), History::default());
     loop {
+        // One read holds about ten events.
+        let mut events = Vec::new();
         let lost = lines.take(&stream.body, |line| {
             let read = events::read(line);
-            if let Ok(Some(event)) = read {
-                tell(StreamItem::Event(Box::new(event)));
-                return true;
-            }
-            read.is_ok()
+            let is_event = read.is_ok();
+            events.extend(read.ok().flatten().map(Box::new));
+            is_event
         });
+        for mut event in events {
+            if history.complete(&mut event, SystemTime::now())
+                && let Some(description) = described(socket, format!("/v{api}/containers/{}/json", event.id)).await
+            {
+                event.restarted(&description);
+            }
+            tell(StreamItem::Event(event));
+        }
         if lost > 0 {
             tell(StreamItem::Lost(lost));
         }
@@ -87,13 +101,26 @@ async fn connected(socket: &Path) -> io::Result<LocalStream> {
     let Some(address) = tcp_address(socket) else {
         return LocalStream::connect(socket);
     };
-    let (tell, told) = smol::channel::bounded(1);
     let address = address.to_owned();
+    let dialled = on_thread(move || dial(&address, PATIENCE)).await?;
+    LocalStream::over_tcp(dialled.unwrap_or_else(|| Err(io::ErrorKind::ConnectionAborted.into()))?)
+}
+
+/// Describes a container; none if the engine does not.
+async fn described(socket: &Path, path: String) -> Option<Description> {
+    let socket = socket.to_owned();
+    let described =
+        on_thread(move || ask(&socket, path, DESCRIBED_WITHIN)?.read(LARGEST_DESCRIPTION, DESCRIBED_WITHIN)).await;
+    described.ok()??.ok()
+}
+
+/// Waits for a short-lived thread that may block. None if it has failed.
+async fn on_thread<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> io::Result<Option<T>> {
+    let (tell, told) = smol::channel::bounded(1);
     std::thread::Builder::new().name("engine".to_owned()).stack_size(STACK).spawn(move || {
-        let _ = tell.try_send(dial(&address, PATIENCE));
+        let _ = tell.try_send(job());
     })?;
-    let dialled = told.recv().await.unwrap_or_else(|_| Err(io::ErrorKind::ConnectionAborted.into()));
-    LocalStream::over_tcp(dialled?)
+    Ok(told.recv().await.ok())
 }
 
 /// A connection, and the part of its answer that has arrived.

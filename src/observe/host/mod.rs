@@ -127,7 +127,7 @@ pub fn identity(root: &Path) -> HostIdentity {
     let (name, os_version) = system::name_and_version(root);
     HostIdentity {
         name,
-        id: crate::os::host_fingerprint(),
+        id: crate::os::host_fingerprint(root),
         os_type: std::env::consts::OS.into(),
         os_version,
         arch: arch.into(),

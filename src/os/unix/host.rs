@@ -2,17 +2,20 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::SystemTime;
 
-/// An identifier that this host keeps: the machine id, or the serial number of the device. Empty if there is none.
-pub fn host_fingerprint() -> String {
-    ["/etc/machine-id", "/var/lib/dbus/machine-id", "/proc/device-tree/serial-number"]
+/// An identifier that this host keeps: the machine id, or the serial number of the device. Empty if there is none. `root`
+/// is where the host's root is mounted: a container's own machine id is none, or that of its image.
+pub fn host_fingerprint(root: &Path) -> String {
+    ["etc/machine-id", "var/lib/dbus/machine-id", "proc/device-tree/serial-number"]
         .iter()
         .find_map(|path| {
-            fs::read_to_string(path)
+            fs::read_to_string(root.join(path))
                 .ok()
                 .map(|id| id.trim_matches(['\0', '\n', ' ']).to_owned())
-                .filter(|id| !id.is_empty())
+                // systemd writes the second into an image that has not run yet.
+                .filter(|id| !id.is_empty() && id != "uninitialized")
         })
         .unwrap_or_default()
 }

@@ -28,7 +28,7 @@ use super::process::{open, ticks, times};
 use std::os::windows::io::AsRawHandle;
 
 /// An identifier that this host keeps until Windows is reinstalled. Empty if there is none.
-pub fn host_fingerprint() -> String {
+pub fn host_fingerprint(_: &std::path::Path) -> String {
     registry(r"SOFTWARE\Microsoft\Cryptography", "MachineGuid").unwrap_or_default()
 }
 
@@ -252,7 +252,9 @@ mod tests {
 
     #[test]
     fn this_host_and_this_process_are_measured() {
-        assert!(!host_fingerprint().is_empty() && kernel_release().starts_with(|c: char| c.is_ascii_digit()));
+        assert!(
+            !host_fingerprint("/".as_ref()).is_empty() && kernel_release().starts_with(|c: char| c.is_ascii_digit())
+        );
         let [total, available, swap, swapped] = memory().unwrap();
         assert!(available < total && swapped <= swap, "{available} of {total}, {swapped} of {swap}");
         let [idle, kernel, user] = cpu_times().unwrap();

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use otelet_core::decide::{CheckKind, CheckPlan};
@@ -30,6 +30,7 @@ pub(crate) const ROWS: &[Row] = &[
     column("checks[].dns", Text("NAME"), "", "Resolve this name with the resolver of this host."),
     column("checks[].address", Text("IP"), "", "With dns: an address that must be among the answers."),
     column("checks[].exec", List, "", "Run this program with these arguments, without a shell. Exit status 0 is good."),
+    column("checks[].docker", Text("CONTAINER"), "", "The container of this name, at the engine of docker.socket, must run, and be healthy if it has a health check."),
     column("checks[].every", Time(secs(1), hours(24)), "30s", "Time between checks, plus or minus a tenth."),
     column("checks[].timeout", Time(ms(100), secs(300)), "5s", "A check that takes longer has failed."),
 ];
@@ -71,6 +72,12 @@ pub enum CheckTarget {
         /// The program and its arguments; never empty.
         command: Vec<Secret>,
     },
+    /// A container that must run.
+    Docker {
+        container: String,
+        /// The engine, as in `docker.socket`.
+        socket: PathBuf,
+    },
 }
 
 /// Which certificate of the server is trusted.
@@ -90,6 +97,7 @@ impl CheckTarget {
             Self::Tcp { .. } => CheckKind::Tcp,
             Self::Dns { .. } => CheckKind::Dns,
             Self::Exec { .. } => CheckKind::Exec,
+            Self::Docker { .. } => CheckKind::Docker,
         }
     }
 }
@@ -111,10 +119,10 @@ impl CheckSettings {
 }
 
 /// Reads the checks. No two have the same name.
-pub(crate) fn read(layers: &Layers) -> Result<Vec<CheckSettings>, SettingsError> {
+pub(crate) fn read(layers: &Layers, engine: Option<&Path>) -> Result<Vec<CheckSettings>, SettingsError> {
     let mut checks: Vec<CheckSettings> = Vec::new();
     for key in layers.maps("checks") {
-        let check = check(layers, &key)?;
+        let check = check(layers, &key, engine)?;
         if checks.iter().any(|known| known.name == check.name) {
             let problem = "another check has this name; give it a name of its own".to_owned();
             return Err(layers.error_of(&key, problem));
@@ -124,8 +132,8 @@ pub(crate) fn read(layers: &Layers) -> Result<Vec<CheckSettings>, SettingsError>
     Ok(checks)
 }
 
-fn check(layers: &Layers, key: &str) -> Result<CheckSettings, SettingsError> {
-    const KINDS: [CheckKind; 4] = [CheckKind::Http, CheckKind::Tcp, CheckKind::Dns, CheckKind::Exec];
+fn check(layers: &Layers, key: &str, engine: Option<&Path>) -> Result<CheckSettings, SettingsError> {
+    const KINDS: [CheckKind; 5] = [CheckKind::Http, CheckKind::Tcp, CheckKind::Dns, CheckKind::Exec, CheckKind::Docker];
     let has = |column: &str| layers.file.get(&join(key, column)).is_some();
     let there: Vec<CheckKind> = KINDS.into_iter().filter(|kind| has(kind.word())).collect();
     let [kind] = there[..] else {
@@ -158,6 +166,12 @@ fn check(layers: &Layers, key: &str) -> Result<CheckSettings, SettingsError> {
             })?,
         },
         CheckKind::Exec => CheckTarget::Exec { command: command(layers, &join(key, "exec"))? },
+        CheckKind::Docker => CheckTarget::Docker {
+            container: text("docker", &container)?,
+            socket: engine
+                .ok_or_else(|| layers.error_of(&join(key, "docker"), "needs docker.socket as well".to_owned()))?
+                .to_owned(),
+        },
     };
     let called = match &target {
         // A query may hold a token.
@@ -165,6 +179,7 @@ fn check(layers: &Layers, key: &str) -> Result<CheckSettings, SettingsError> {
         CheckTarget::Tcp { address } => address.clone(),
         CheckTarget::Dns { name, .. } => name.clone(),
         CheckTarget::Exec { command } => command[0].expose().to_owned(),
+        CheckTarget::Docker { container, .. } => container.clone(),
     };
     Ok(CheckSettings {
         name: layers.optional(&join(key, "name"), |text| Ok(text.to_owned()))?.unwrap_or(called),
@@ -257,6 +272,15 @@ pub(crate) fn host_and_port(text: &str) -> Result<String, String> {
             Ok(text.to_owned())
         }
         Some(_) | None => Err("write host:port, such as 10.0.0.5:443 or db.example:5432".to_owned()),
+    }
+}
+
+/// Reads the name of a container.
+fn container(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix('/').unwrap_or(text);
+    match name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte)) && !name.is_empty() {
+        true => Ok(name.to_owned()),
+        false => Err("write the name of the container alone, as docker ps shows it".to_owned()),
     }
 }
 

@@ -163,6 +163,7 @@ pub fn record(record: &EventRecord, public: impl Fn(&str) -> String, observed: S
             .iter()
             .map(|(name, value)| match value {
                 Value::Text(text) => pair(name, &public(text).into()),
+                Value::List(text) => pair(name, &Value::List(public(text).into())),
                 Value::Int(_) => pair(name, value),
             })
             .collect(),
@@ -182,6 +183,7 @@ fn pair(key: &str, value: &Value) -> KeyValue {
     let value = match value {
         Value::Text(text) => AnyValue::text(text.clone()),
         Value::Int(number) => AnyValue::int(*number),
+        Value::List(text) => AnyValue::list(text.clone()),
     };
     KeyValue { key: key.into(), value: Some(value) }
 }

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use otelet_testkit::wire::read_head;
 
@@ -20,6 +21,8 @@ pub const CHUNKED: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n
 #[derive(Debug, Clone)]
 pub enum EngineAnswer {
     Body(String),
+    /// The same, this long after the request.
+    Late(Duration, String),
     /// These bytes, and the end of the connection.
     Raw(Vec<u8>),
     /// No byte at all; the connection stays open.
@@ -186,6 +189,11 @@ fn answer(mut stream: LocalStream, shared: &Mutex<State>) -> std::io::Result<()>
     match answer {
         EngineAnswer::Body(body) => {
             lock(shared).requests.push(path);
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        }
+        EngineAnswer::Late(delay, body) => {
+            lock(shared).requests.push(path);
+            thread::sleep(delay);
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
         }
         EngineAnswer::Raw(bytes) => {

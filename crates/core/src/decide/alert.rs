@@ -9,7 +9,7 @@ mod rule;
 
 use std::time::{Duration, Instant, SystemTime};
 
-pub use super::data::alert::{rounded, text};
+pub use super::data::alert::{pair, rounded, text};
 pub use rule::{GONE_AFTER, MOST_SERIES};
 use rule::{Rule, Series, SeriesState, Transition, whole_second};
 

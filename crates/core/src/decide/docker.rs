@@ -71,6 +71,8 @@ pub struct Docker {
     /// The last failure that was announced; none while the engine answers.
     said: Option<String>,
     looking: bool,
+    /// The usage is being read. An engine takes seconds for that, and changes are listed in the meantime.
+    measuring: bool,
     /// The time of a listing because of a change.
     look_at: Option<Instant>,
     /// The earliest time of the next listing.
@@ -89,6 +91,7 @@ impl Docker {
             failures: 0,
             said: None,
             looking: false,
+            measuring: false,
             look_at: None,
             look_after: now,
             usage_at: None,
@@ -136,6 +139,7 @@ impl Docker {
                 self.keep_at.get_or_insert(at.now + KEEP_AFTER);
             }
             EngineEvent::Listed => self.looking = false,
+            EngineEvent::Measured => self.measuring = false,
             EngineEvent::PositionKept(result) => {
                 self.keeping = false;
                 if let Err(why) = result {
@@ -171,6 +175,7 @@ impl Docker {
         }
         (self.looking, self.look_at, self.look_after) = (true, None, now + BETWEEN_LOOKS);
         if usage {
+            self.measuring = true;
             self.usage_at = Some(now + self.usage_every() - self.slack());
         }
         out.push(Action::Docker(EngineTask::List { usage }));
@@ -186,7 +191,7 @@ impl Docker {
     }
 
     fn usage_due(&self) -> Option<Due> {
-        let at = self.usage_at.filter(|_| !self.usage_every().is_zero())?;
+        let at = self.usage_at.filter(|_| !self.measuring && !self.usage_every().is_zero())?;
         Some(Due { at, slack: self.slack() })
     }
 
@@ -275,6 +280,7 @@ mod tests {
         given(&mut docker, EngineEvent::StreamOpened("Docker 1".into()), now);
         assert_eq!(settled(&mut docker, now), [EngineTask::List { usage: true }]);
         given(&mut docker, EngineEvent::Listed, now);
+        given(&mut docker, EngineEvent::Measured, now);
         docker
     }
 
@@ -357,6 +363,23 @@ mod tests {
         assert_eq!(docker.due().expect("planned").latest(), t0 + EVERY);
         assert_eq!(settled(&mut docker, t0 + EVERY * 3 / 4 - BASE), []);
         assert_eq!(settled(&mut docker, t0 + EVERY * 3 / 4), [EngineTask::List { usage: true }]);
+    }
+
+    #[test]
+    fn changes_are_listed_while_a_slow_engine_is_measured_and_only_one_measuring_is_out() {
+        let t0 = origin();
+        let mut docker = watching(t0);
+        let due = t0 + EVERY;
+        assert_eq!(settled(&mut docker, due), [EngineTask::List { usage: true }]);
+        given(&mut docker, EngineEvent::Changed, due);
+        assert_eq!(settled(&mut docker, due + BETWEEN_LOOKS), [], "the list is out");
+        given(&mut docker, EngineEvent::Listed, due + BETWEEN_LOOKS);
+        assert_eq!(settled(&mut docker, due + BETWEEN_LOOKS), [EngineTask::List { usage: false }]);
+        given(&mut docker, EngineEvent::Listed, due + BETWEEN_LOOKS);
+        assert_eq!(settled(&mut docker, due + EVERY * 2), [EngineTask::KeepPosition], "the measuring is out");
+        assert_eq!(docker.due(), None);
+        given(&mut docker, EngineEvent::Measured, due + EVERY * 2);
+        assert_eq!(settled(&mut docker, due + EVERY * 2), [EngineTask::List { usage: true }]);
     }
 
     #[test]

@@ -134,7 +134,11 @@ impl Quiet {
                 let outcome = CheckOutcome { result: Ok(String::new()), took: Duration::ZERO };
                 self.ends.push(Event::Checked { generation, outcome });
             }
-            Action::Docker(EngineTask::List { .. }) => self.ends.push(Event::Docker(EngineEvent::Listed)),
+            Action::Docker(EngineTask::List { usage }) => {
+                self.ends.push(Event::Docker(EngineEvent::Listed));
+                // No container runs. Otherwise this end comes seconds later, and alone.
+                self.ends.extend(usage.then_some(Event::Docker(EngineEvent::Measured)));
+            }
             Action::Docker(EngineTask::OpenStream) => {
                 // The position in the stream is written soon, since this engine is new.
                 self.answers.push(Event::Docker(EngineEvent::StreamOpened(String::new())));

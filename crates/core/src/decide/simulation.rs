@@ -584,11 +584,16 @@ impl World {
                     self.pending.push((self.now + after, Event::Docker(EngineEvent::StreamLost("dropped".into()))));
                 }
             }
-            EngineTask::List { .. } => {
+            EngineTask::List { usage } => {
                 let looking = out(|input| matches!(input, EngineEvent::Listed), &self.pending);
                 assert!(!looking, "{}: a second look while one is out", self.seed);
                 assert!(self.stream, "{}: a look without a stream", self.seed);
                 self.later(5_000, Event::Docker(EngineEvent::Listed));
+                if usage {
+                    let measuring = out(|input| matches!(input, EngineEvent::Measured), &self.pending);
+                    assert!(!measuring, "{}: a second measuring while one is out", self.seed);
+                    self.later(60_000, Event::Docker(EngineEvent::Measured));
+                }
             }
             EngineTask::KeepPosition => {
                 let keeping = out(|input| matches!(input, EngineEvent::PositionKept(_)), &self.pending);

@@ -37,13 +37,15 @@ impl From<f64> for Number {
     }
 }
 
-/// The value of an attribute. OTLP has more types; the agent needs two.
+/// The value of an attribute. OTLP has more types; the agent needs three.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// A piece of text.
     Text(Cow<'static, str>),
     /// A whole number.
     Int(i64),
+    /// A list with this text alone: the conventions want a list for some names.
+    List(Cow<'static, str>),
 }
 
 impl From<&'static str> for Value {

@@ -137,8 +137,7 @@ impl fmt::Display for Alert {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.metric)?;
         if !self.attributes.is_empty() {
-            let pairs: Vec<String> =
-                self.attributes.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
+            let pairs: Vec<String> = self.attributes.iter().map(|(name, value)| pair(name, &text(value))).collect();
             write!(f, " {{{}}}", pairs.join(", "))?;
         }
         write!(f, " is {}", rounded(self.value))
@@ -221,10 +220,16 @@ pub fn rounded(value: f64) -> String {
     format!("{value:.digits$}").trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// An attribute for people: of a container's id the digits that the engine's own client shows.
+pub fn pair(name: &str, value: &str) -> String {
+    let shown = value.get(..12).filter(|_| name == "container.id");
+    format!("{name}={}", shown.unwrap_or(value))
+}
+
 /// The value of an attribute as text.
 pub fn text(value: &Value) -> Cow<'_, str> {
     match value {
-        Value::Text(text) => Cow::Borrowed(text),
+        Value::Text(text) | Value::List(text) => Cow::Borrowed(text),
         Value::Int(number) => Cow::Owned(number.to_string()),
     }
 }

@@ -28,6 +28,8 @@ pub enum CheckKind {
     Dns,
     /// Runs a program.
     Exec,
+    /// Asks a Docker engine about a container.
+    Docker,
 }
 
 impl CheckKind {
@@ -38,6 +40,7 @@ impl CheckKind {
             Self::Tcp => "tcp",
             Self::Dns => "dns",
             Self::Exec => "exec",
+            Self::Docker => "docker",
         }
     }
 }

@@ -23,6 +23,8 @@ pub enum EngineEvent {
     Changed,
     /// The containers were listed, or the listing failed.
     Listed,
+    /// The usage of the listed containers was read, or could not be.
+    Measured,
     /// The position in the stream was written to disk, or the write failed for this reason.
     PositionKept(Result<(), String>),
 }
@@ -34,7 +36,8 @@ pub enum EngineTask {
     OpenStream,
     /// List the containers; answered by [`EngineEvent::Listed`].
     List {
-        /// Whether to read the usage of each container as well.
+        /// Whether to read the usage of each container after that; answered by [`EngineEvent::Measured`]. The containers
+        /// may be listed again meanwhile.
         usage: bool,
     },
     /// Write the position in the stream to disk; answered by [`EngineEvent::PositionKept`].

@@ -11,7 +11,6 @@ use smol::Task;
 use super::context::Context;
 use super::decisions::moment;
 use super::message::{EngineMessage, Finding, Message};
-use crate::collector::DIRECTORY_NAME as COLLECTOR_DIRECTORY;
 use crate::observe::docker::Engine;
 use crate::observe::docker::events::{ContainerEvent, Position};
 use crate::observe::docker::links::Links;
@@ -120,7 +119,7 @@ impl Docker {
         let (generation, known) = (watched.generation, watched.known.clone());
         watched.renewed = Some(BTreeSet::new());
         let started = std::mem::take(&mut watched.started);
-        let directory = context.store.dir().join(COLLECTOR_DIRECTORY);
+        let directory = context.store.collector_dir();
         let links = Links { directory, root: context.settings.host.root.clone() };
         let scan = Scan { socket, engine, known, usage, links: Some(links), started };
         let started = context.start("containers", move || {

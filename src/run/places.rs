@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::os;
 use crate::settings::Settings;
 use crate::status;
-use crate::store::{Store, StoreError};
+use crate::store::{COLLECTOR, Store, StoreError};
 
 /// How often the lock of the runtime directory is tried, and the time in between. An agent that ends gives back the
 /// lock of the state directory a moment before.
@@ -17,16 +17,17 @@ const BETWEEN: Duration = Duration::from_millis(50);
 
 /// The state directory and the runtime directory, both locked.
 pub(super) fn open(settings: &Settings) -> Result<(Store, PathBuf), StoreError> {
-    let store = state(settings)?;
+    // The lock is tried first, and given back if the state directory is another agent's: then this one may stand by.
+    let (runtime_dir, first) = runtime(settings)?;
+    let store = state(settings, &runtime_dir)?;
     match os::keep_private(store.dir()) {
         Err(cause) => return Err(StoreError::Io { path: store.dir().into(), what: "use the directory", cause }),
         Ok(warnings) => warnings.iter().for_each(|warning| log::warn!("{warning}")),
     }
-    let runtime_dir = runtime(settings)?;
-    // Tried first, and given back if the state directory is another agent's: then this one may stand by.
-    let first = lock(&runtime_dir);
     match store.lock() {
         Err(error @ StoreError::InUse { .. }) => return Err(error),
+        // The state directory of another user was reported above.
+        Err(StoreError::Io { cause, .. }) if cause.kind() == io::ErrorKind::PermissionDenied => {}
         Err(error) => log::warn!("{}; make sure that no other agent uses it", error.chain()),
         Ok(()) => {}
     }
@@ -62,36 +63,75 @@ fn lock(runtime_dir: &Path) -> io::Result<File> {
 }
 
 /// The state directory, or another one where nothing can be written and nothing is kept.
-fn state(settings: &Settings) -> Result<Store, StoreError> {
+fn state(settings: &Settings, runtime_dir: &Path) -> Result<Store, StoreError> {
     let store = Store::new(&settings.state_dir);
-    let made = store.create();
-    // On a file system that has become read-only, the last good config is still there.
-    if store.holds_a_config() {
-        if let Err(error) = made {
-            log::warn!("{}; going on with what is there", error.chain());
+    let collector = runtime_dir.join(COLLECTOR);
+    let Err(error) = store.create().and_then(|()| store.try_to_write()) else {
+        // With `collector.run_as` the directory is another user's on purpose.
+        if settings.collector.run_as.is_none()
+            && let Err(error) = store.try_to_write_for_collector()
+            && is_closed(&error)
+        {
+            let why = told(&error, &settings.state_dir);
+            log::warn!("{why}; the collector's own files are in {} until the next boot", collector.display());
+            return Ok(store.with_collector_dir(collector));
         }
         return Ok(store);
-    }
-    let Err(error) = made.and_then(|()| store.try_to_write()) else {
-        return Ok(store);
     };
-    let volatile = settings.runtime_dir.join("state");
-    log::warn!("{}; state is kept in {} and lost at the next boot", error.chain(), volatile.display());
-    let store = Store::new(&volatile);
-    store.create().map_err(|_| error)?;
-    Ok(store)
+    let why = told(&error, &settings.state_dir);
+    // On a file system that has become read-only, the last good config is still there.
+    if store.holds_a_config() {
+        if !is_closed(&error) {
+            log::warn!("{why}; going on with what is there");
+            return Ok(store);
+        }
+        let instead = collector.display();
+        log::warn!("{why}; going on with the config there, and with the collector's own files in {instead}");
+        return Ok(store.with_collector_dir(collector));
+    }
+    let volatile = Store::new(&runtime_dir.join("state"));
+    volatile.create().map_err(|_| error)?;
+    log::warn!("{why}; state is kept in {} and lost at the next boot", volatile.dir().display());
+    Ok(volatile)
 }
 
-fn runtime(settings: &Settings) -> Result<PathBuf, StoreError> {
-    let Err(cause) = os::private_dir(&settings.runtime_dir) else {
-        return Ok(settings.runtime_dir.clone());
+/// The runtime directory, or one in the state directory where it takes no file; and the lock there.
+fn runtime(settings: &Settings) -> Result<(PathBuf, io::Result<File>), StoreError> {
+    let dir = &settings.runtime_dir;
+    let made = os::private_dir(dir);
+    let locked = if made.is_ok() { lock(dir) } else { Err(io::ErrorKind::NotFound.into()) };
+    let cause = match (made, locked) {
+        (Err(cause), _) => cause,
+        (Ok(()), Err(cause)) if is_closed_by(&cause) => cause,
+        (Ok(()), locked) => return Ok((dir.clone(), locked)),
     };
+    let why = told(&StoreError::Io { path: dir.clone(), what: "write", cause }, dir);
     let instead = settings.state_dir.join("run");
-    log::warn!("{}: cannot make the directory: {cause}; using {}", settings.runtime_dir.display(), instead.display());
-    os::private_dir(&instead).map_err(|cause| StoreError::Io {
-        path: instead.clone(),
-        what: "make the directory",
-        cause,
+    os::private_dir(&instead).map_err(|cause| {
+        log::warn!("{why}");
+        StoreError::Io { path: instead.clone(), what: "make the directory", cause }
     })?;
-    Ok(instead)
+    log::warn!("{why}; using {0}: otelet status --runtime-dir={0}", instead.display());
+    let locked = lock(&instead);
+    Ok((instead, locked))
+}
+
+/// Whether nothing can be written there, however much room there is.
+fn is_closed(error: &StoreError) -> bool {
+    matches!(error, StoreError::Io { cause, .. } if is_closed_by(cause))
+}
+
+fn is_closed_by(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+/// The error, and the way out where a directory of the settings is another user's.
+fn told(error: &StoreError, dir: &Path) -> String {
+    let owner = match error {
+        StoreError::Io { path, cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => {
+            os::another_owner(path, dir)
+        }
+        _ => None,
+    };
+    owner.map_or(error.chain(), |owner| format!("{}: {owner}", error.chain()))
 }

@@ -95,6 +95,8 @@ mod starts_offline_from_disk;
 mod stays_small;
 mod stops_in_order;
 mod survives_a_hostile_server;
+#[cfg(unix)]
+mod survives_another_owner;
 mod survives_torn_files;
 #[cfg(unix)]
 mod tells_its_service_manager;

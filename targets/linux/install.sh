@@ -176,6 +176,24 @@ make_user() {
 # quoted TEXT: prints it as a string of YAML.
 quoted() { printf "'%s'" "$(printf %s "$1" | sed "s/'/''/g")"; }
 
+# new_settings: prints those of the flags, or of the bundle.
+new_settings() {
+    cat "$here/otelet.yaml"
+    if [ -f "$here/site.yaml" ]; then
+        echo "config:"
+        echo "  url: /etc/otelet/site.yaml"
+        [ ! -f "$here/site.pub" ] || echo "  public_key: $(tail -n 1 "$here/site.pub")"
+    elif [ -n "$url" ]; then
+        echo "config:"
+        echo "  url: $(quoted "$url")"
+    fi
+    if [ -f "$here/otelcol" ] || [ -n "$endpoint" ]; then
+        echo "collector:"
+        [ ! -f "$here/otelcol" ] || echo "  path: /usr/local/bin/otelcol"
+        [ -z "$endpoint" ] || echo "  env: {OTEL_EXPORTER_OTLP_ENDPOINT: $(quoted "$endpoint")}"
+    fi
+}
+
 write_settings() {
     settings=$root/etc/otelet/otelet.yaml
     if [ -e "$settings" ]; then
@@ -187,24 +205,7 @@ write_settings() {
         return
     fi
     note settings /etc/otelet/otelet.yaml
-    {
-        if [ -n "$given" ]; then cat "$given"; else cat "$here/otelet.yaml"; fi
-        if [ -n "$given" ]; then
-            :
-        elif [ -f "$here/site.yaml" ]; then
-            echo "config:"
-            echo "  url: /etc/otelet/site.yaml"
-            [ ! -f "$here/site.pub" ] || echo "  public_key: $(tail -n 1 "$here/site.pub")"
-        elif [ -n "$url" ]; then
-            echo "config:"
-            echo "  url: $(quoted "$url")"
-        fi
-        if [ -z "$given" ] && [ -n "$endpoint" ] || [ -z "$given" ] && [ -f "$here/otelcol" ]; then
-            echo "collector:"
-            [ ! -f "$here/otelcol" ] || echo "  path: /usr/local/bin/otelcol"
-            [ -z "$endpoint" ] || echo "  env: {OTEL_EXPORTER_OTLP_ENDPOINT: $(quoted "$endpoint")}"
-        fi
-    } >"$settings.otelet-new"
+    if [ -n "$given" ]; then cat "$given"; else new_settings; fi >"$settings.otelet-new"
     chmod 640 "$settings.otelet-new"
     [ -n "$root" ] || chown root:otelet "$settings.otelet-new"
     mv "$settings.otelet-new" "$settings"
@@ -285,7 +286,7 @@ show_trouble() {
     "$bin" status >&2 2>/dev/null || true
     case $manager in
     systemd)
-        journalctl -u otelet -p warning -n 5 -o cat --no-pager >&2 2>/dev/null || true
+        journalctl -u otelet -p warning -n 5 -q --no-pager >&2 2>/dev/null || true
         next="journalctl -u otelet"
         ;;
     *)

@@ -174,7 +174,11 @@ fn a_container_hands_the_archive_out_on_stdout_and_the_list_on_stderr() {
     fs::write(host.path("carried.tar"), &output.stdout).unwrap();
     let files = unpacked(&host.path("carried.tar"));
     assert!(files.contains_key(&format!("configs/{}.yaml", hash(&good))), "{:?}", files.keys());
-    assert!(stderr(&output).starts_with("stdout, ") && stderr(&output).contains("  about.txt ("), "{}", stderr(&output));
+    assert!(
+        stderr(&output).starts_with("stdout, ") && stderr(&output).contains("  about.txt ("),
+        "{}",
+        stderr(&output)
+    );
     assert!(!host.path("-").exists());
 }
 

@@ -203,10 +203,9 @@ fn the_backend_and_the_settings_are_flags_and_a_second_run_says_that_they_are_le
                     {OTEL_EXPORTER_OTLP_ENDPOINT: 'https://otlp.example.com'}\n";
     assert!(settings.ends_with(expected), "{settings}");
     let mut checked = Command::new(super::host::otelet());
-    checked.args(["status", "--runtime-dir=/no/such"]).arg(format!(
-        "--settings={}",
-        place.root().join("etc/otelet/otelet.yaml").display()
-    ));
+    checked
+        .args(["status", "--runtime-dir=/no/such"])
+        .arg(format!("--settings={}", place.root().join("etc/otelet/otelet.yaml").display()));
     assert!(stderr(&checked.output().unwrap()).contains("no agent has written its status"), "the agent takes them");
     let said = stdout(&place.install(&["--endpoint=https://other.example.com"]));
     assert!(said.contains("--endpoint is left out: it counts for a first installation only; change "), "{said}");

@@ -162,7 +162,9 @@ fn a_volume_of_another_user_is_refused_before_anything_is_changed() {
 
     let said = place.refused(&["--image=good", "--user=0:0"]);
 
-    assert!(said.contains("the volume otelet-state belongs to uid 4242, and uid 0 could not use it; nothing was changed"));
+    assert!(
+        said.contains("the volume otelet-state belongs to uid 4242, and uid 0 could not use it; nothing was changed")
+    );
     assert!(said.contains("keep the user: --user=4242:4242") && said.contains("chown -R 0:0 "), "{said}");
     let calls = calls()[before..].to_owned();
     assert!(!calls.contains("stop ") && !calls.contains("run "), "{calls}");

@@ -21,7 +21,8 @@ impl Pages {
     ///
     /// A file that cannot be read.
     pub fn kept() -> Result<Pages, String> {
-        let page = |name: &str| target(&format!("pages/{name}")).map(|page| String::from_utf8_lossy(&page).into_owned());
+        let page =
+            |name: &str| target(&format!("pages/{name}")).map(|page| String::from_utf8_lossy(&page).into_owned());
         Ok(Pages {
             man: page("otelet.8")?,
             bash: page("otelet.bash")?,

@@ -217,6 +217,12 @@ give_up() {
   remove "$name"
   "$docker" rename "$previous" "$name"
   "$docker" start "$name" >/dev/null
+  left=$wait
+  until healthy "$name" || [ "$left" -le 0 ]; do
+    left=$((left - 1))
+    sleep 1
+  done
+  healthy "$name" || fail "$1; it was removed, and the one before it runs again, not healthy yet: $(why_not)"
   fail "$1; it was removed, and the one before it runs again"
 }
 

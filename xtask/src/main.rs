@@ -115,7 +115,9 @@ fn main() -> ExitCode {
 
 /// The lines about one verb.
 fn help_of(verb: &str) -> Option<String> {
-    let is_verb = |line: &&str| line.strip_prefix("  ").is_some_and(|line| line.split(' ').next() == Some(verb));
+    let is_verb = |line: &&str| {
+        !verb.is_empty() && line.strip_prefix("  ").is_some_and(|line| line.split(' ').next() == Some(verb))
+    };
     let mut lines = HELP.lines().skip_while(|line| !is_verb(line));
     let first = lines.next()?;
     let more = lines.take_while(|line| line.starts_with("    "));

@@ -119,7 +119,7 @@ mod tests {
 
     fn image(platform: &str) -> ImageFile {
         let layer = |path: &str| Layer { made_by: path.to_owned(), entries: vec![Entry::file(path, 0o644, "text")] };
-        let image = Image { platform, tag: "otelet:1", layers: vec![layer("a"), layer("b")] };
+        let image = Image { platform, tags: &["otelet:1".to_owned()], layers: vec![layer("a"), layer("b")] };
         image.pack(&Stamp { version: "1.2.3", time: 7 }).unwrap()
     }
 

@@ -65,73 +65,67 @@ fn lock(runtime_dir: &Path) -> io::Result<File> {
 /// The state directory, or another one where nothing can be written and nothing is kept.
 fn state(settings: &Settings, runtime_dir: &Path) -> Result<Store, StoreError> {
     let store = Store::new(&settings.state_dir);
-    let collector = runtime_dir.join(COLLECTOR);
-    let Err(error) = store.create().and_then(|()| store.try_to_write()) else {
-        // With `collector.run_as` the directory is another user's on purpose.
-        if settings.collector.run_as.is_none()
-            && let Err(error) = store.try_to_write_for_collector()
-            && is_closed(&error)
-        {
-            let why = told(&error, &settings.state_dir);
-            log::warn!("{why}; the collector's own files are in {} until the next boot", collector.display());
-            return Ok(store.with_collector_dir(collector));
-        }
-        return Ok(store);
-    };
-    let why = told(&error, &settings.state_dir);
-    // On a file system that has become read-only, the last good config is still there.
-    if store.holds_a_config() {
-        if !is_closed(&error) {
-            log::warn!("{why}; going on with what is there");
-            return Ok(store);
-        }
-        let instead = collector.display();
-        log::warn!("{why}; going on with the config there, and with the collector's own files in {instead}");
-        return Ok(store.with_collector_dir(collector));
+    let mut tried = store.create().and_then(|()| store.try_to_write());
+    let is_writable = tried.is_ok();
+    // With `collector.run_as` the directory is another user's on purpose.
+    if is_writable && settings.collector.run_as.is_none() {
+        tried = store.try_to_write_for_collector();
     }
-    let volatile = Store::new(&runtime_dir.join("state"));
-    volatile.create().map_err(|_| error)?;
-    log::warn!("{why}; state is kept in {} and lost at the next boot", volatile.dir().display());
-    Ok(volatile)
+    let Err(error) = tried else { return Ok(store) };
+    let is_closed = matches!(&error, StoreError::Io { cause, .. } if is_closed(cause));
+    // On a file system that has become read-only, the last good config is still there.
+    let (store, what, dir) = if is_closed && (is_writable || store.holds_a_config()) {
+        let dir = runtime_dir.join(COLLECTOR);
+        (store.with_collector_dir(dir.clone()), "until the next boot the collector's own files are in", dir)
+    } else if is_writable || store.holds_a_config() {
+        (store, "going on with what is in", settings.state_dir.clone())
+    } else {
+        let dir = runtime_dir.join("state");
+        let volatile = Store::new(&dir);
+        if let Err(also) = volatile.create() {
+            log::warn!("{}", also.chain());
+            return Err(error);
+        }
+        (volatile, "until the next boot state is kept in", dir)
+    };
+    log::warn!("{}; {what} {}", told(&error, &settings.state_dir), dir.display());
+    Ok(store)
 }
 
 /// The runtime directory, or one in the state directory where it takes no file; and the lock there.
 fn runtime(settings: &Settings) -> Result<(PathBuf, io::Result<File>), StoreError> {
     let dir = &settings.runtime_dir;
-    let made = os::private_dir(dir);
-    let locked = if made.is_ok() { lock(dir) } else { Err(io::ErrorKind::NotFound.into()) };
-    let cause = match (made, locked) {
-        (Err(cause), _) => cause,
-        (Ok(()), Err(cause)) if is_closed_by(&cause) => cause,
-        (Ok(()), locked) => return Ok((dir.clone(), locked)),
+    let cause = match os::private_dir(dir).map(|()| lock(dir)) {
+        Err(cause) => cause,
+        Ok(Err(cause)) if is_closed(&cause) => cause,
+        Ok(locked) => return Ok((dir.clone(), locked)),
     };
-    let why = told(&StoreError::Io { path: dir.clone(), what: "write", cause }, dir);
     let instead = settings.state_dir.join("run");
-    os::private_dir(&instead).map_err(|cause| {
-        log::warn!("{why}");
-        StoreError::Io { path: instead.clone(), what: "make the directory", cause }
-    })?;
-    log::warn!("{why}; using {0}: otelet status --runtime-dir={0}", instead.display());
-    let locked = lock(&instead);
-    Ok((instead, locked))
+    let error = StoreError::Io { path: dir.clone(), what: "write", cause };
+    log::warn!("{}; using {1}: otelet status --runtime-dir={1}", told(&error, dir), instead.display());
+    match os::private_dir(&instead) {
+        Err(cause) => Err(StoreError::Io { path: instead, what: "make the directory", cause }),
+        Ok(()) => {
+            let locked = lock(&instead);
+            Ok((instead, locked))
+        }
+    }
 }
 
 /// Whether nothing can be written there, however much room there is.
-fn is_closed(error: &StoreError) -> bool {
-    matches!(error, StoreError::Io { cause, .. } if is_closed_by(cause))
-}
-
-fn is_closed_by(cause: &io::Error) -> bool {
+fn is_closed(cause: &io::Error) -> bool {
     matches!(cause.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// The error, and the way out where a directory of the settings is another user's.
 fn told(error: &StoreError, dir: &Path) -> String {
-    let owner = match error {
-        StoreError::Io { path, cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => {
-            os::another_owner(path, dir)
-        }
-        _ => None,
-    };
-    owner.map_or(error.chain(), |owner| format!("{}: {owner}", error.chain()))
+    let mut text = error.chain();
+    if let StoreError::Io { path, cause, .. } = error
+        && cause.kind() == io::ErrorKind::PermissionDenied
+        && let Some(owner) = os::another_owner(path, dir)
+    {
+        text += ": ";
+        text += &owner;
+    }
+    text
 }

@@ -58,8 +58,8 @@ fn a_state_directory_of_another_user_is_replaced_and_one_line_has_the_cure() {
         agent.applied(&config("good"));
         let (state, instead) = (host.state_dir(), host.runtime_dir().join("state"));
         let cure = format!(
-            "{0} belongs to uid {OTHER} and the agent is uid 0; chown -R 0:0 {0}, or run it as uid {OTHER}; state is kept in {1} \
-             and lost at the next boot",
+            "{0} belongs to uid {OTHER} and the agent is uid 0; chown -R 0:0 {0}, or run it as uid {OTHER}; until the next boot \
+             state is kept in {1}",
             state.display(),
             instead.display()
         );
@@ -84,7 +84,7 @@ fn a_state_directory_that_can_be_read_and_not_written_keeps_its_config_and_the_c
 
     agent.wait_status("a healthy collector", |status| status.collector.healthy);
     let line = one_line(&agent);
-    assert!(line.contains("going on with the config there"), "{line}");
+    assert!(line.contains("until the next boot the collector's own files are in "), "{line}");
     let dir = collector_dir(&host);
     assert_eq!(Path::new(&dir), host.runtime_dir().join("collector"));
     assert!(Path::new(&dir).is_dir());

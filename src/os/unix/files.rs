@@ -145,16 +145,13 @@ pub fn another_owner(path: &Path, dir: &Path) -> Option<String> {
     if owner == uid {
         return None;
     }
-    let (whose, dir) = (there.display(), dir.display());
-    Some(match there.starts_with(dir.to_string()) {
-        true => format!(
-            "{whose} belongs to uid {owner} and the agent is uid {uid}; chown -R {uid}:{gid} {dir}, or run it as uid {owner}"
-        ),
-        // Others use the directory above as well.
-        false => format!(
-            "{whose} belongs to uid {owner} and the agent is uid {uid}; install -d -m 700 -o {uid} -g {gid} {dir}"
-        ),
-    })
+    // Others use a directory above as well.
+    let deed = if there.starts_with(dir) { "chown -R" } else { "make it, then chown" };
+    Some(format!(
+        "{} belongs to uid {owner} and the agent is uid {uid}; {deed} {uid}:{gid} {}, or run it as uid {owner}",
+        there.display(),
+        dir.display()
+    ))
 }
 
 /// Renames a file, over an existing one too. It is durable once the directory is synced.

@@ -68,6 +68,18 @@ check_archive() {
     [ "$(id -u)" = 0 ] || fail "needs root; run it with sudo"
     "$here/otelet" version >/dev/null 2>&1 ||
         fail "$here/otelet does not run here ($(uname -m)); take the archive for this machine's architecture"
+    [ -e /etc/otelet/otelet.yaml ] || check_settings
+}
+
+# The new agent reads the settings that are to be written. A status of 1 is good: no agent has its status at that place.
+check_settings() {
+    draft=$(mktemp) || return 0
+    if [ -n "$given" ]; then cat "$given"; else new_settings; fi >"$draft"
+    code=0
+    told=$("$here/otelet" status --settings="$draft" --runtime-dir="$draft.none" 2>&1) || code=$?
+    rm -f "$draft"
+    [ "$code" = 0 ] || [ "$code" = 1 ] || fail "the settings cannot be used, and nothing was changed:" \
+        "$(printf '%s' "$told" | sed "s|$draft|${given:-otelet.yaml}|g")"
 }
 
 service_manager() {

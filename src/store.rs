@@ -45,6 +45,9 @@ const LARGEST_STATE: u64 = 1024 * 1024;
 /// The largest body that is read, in bytes. The source has its own, lower limit.
 const LARGEST_BODY: u64 = 64 * 1024 * 1024;
 
+/// The name of the directory that the collector keeps.
+pub const COLLECTOR: &str = "collector";
+
 /// The file with those of `collector.local`.
 const LAYERS: &str = "local.json";
 
@@ -55,6 +58,8 @@ const RECENT: usize = 3;
 #[derive(Debug, Clone)]
 pub struct Store {
     dir: PathBuf,
+    /// The directory that the collector keeps, if it is not in this one.
+    collector_dir: Option<PathBuf>,
     /// The newest bodies. They are not swept out, since the record that is being written may not contain them yet. The
     /// lock is held during a sweep, so that a body is noted here before its file is written.
     recent: Arc<Mutex<VecDeque<ConfigHash>>>,
@@ -63,11 +68,21 @@ pub struct Store {
 impl Store {
     /// Makes a store for this directory. It reads and writes nothing yet.
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.into(), recent: Arc::default() }
+        Self { dir: dir.into(), collector_dir: None, recent: Arc::default() }
+    }
+
+    /// The same store, whose collector keeps its files elsewhere.
+    pub fn with_collector_dir(self, dir: PathBuf) -> Self {
+        Self { collector_dir: Some(dir), ..self }
     }
 
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The directory that the collector keeps over restarts.
+    pub fn collector_dir(&self) -> PathBuf {
+        self.collector_dir.clone().unwrap_or_else(|| self.dir.join(COLLECTOR))
     }
 
     /// Makes the directory where it is missing.
@@ -115,6 +130,17 @@ impl Store {
         let path = self.dir.join("configs").join("try");
         let temporary = write_synced(&path, b"a config could be kept here\n")?;
         fs::remove_file(&temporary).map_err(|cause| StoreError::Io { path: temporary, what: "remove", cause })
+    }
+
+    /// The same in the directory that the collector keeps.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] if it cannot be written.
+    pub fn try_to_write_for_collector(&self) -> Result<(), StoreError> {
+        let path = self.collector_dir().join("try");
+        write_atomically(&path, b"")?;
+        fs::remove_file(&path).map_err(|cause| StoreError::Io { path, what: "remove", cause })
     }
 
     /// The file that a running agent keeps locked.

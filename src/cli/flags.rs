@@ -39,7 +39,7 @@ static LAST: &[Flag] = &[
     switch("watch", &[Command::Status], |it| &mut it.watch, "Show the status again every two seconds until ^C; with --json, one object per line."),
     switch("healthy", &[Command::Status], |it| &mut it.healthy, "For probes: print at most one line; exit with 0 if the collector is healthy, else with 1."),
     switch("clear", &[Command::Rollback], |it| &mut it.clear, "Stay on the running config, and forget which configs were refused."),
-    path("output", &[Command::Diagnose], |it| &mut it.output, "The archive to write; an existing file is replaced. Without it: otelet-HOST-TIME.tar in the working directory."),
+    path("output", &[Command::Diagnose], |it| &mut it.output, "The archive to write; an existing file is replaced; - is stdout. Without it: otelet-HOST-TIME.tar in the working directory."),
     switch("clear_signed", &[Command::Rollback], |it| &mut it.clear_signed, "Like --clear, and also forget when the newest signed config was signed, in case the signer's clock was ahead."),
     command("help", Command::Help, "Print this text. Also -h."),
     command("version", Command::Version, "Print the version."),

@@ -46,8 +46,6 @@ const INSTANCE_UID: &str = "OTELET_INSTANCE_UID";
 
 /// The variables that the built-in configs of `targets/` use. Other configs may use them too.
 const DIRECTORY: &str = "OTELET_COLLECTOR_DIR";
-/// The name of that directory in the state directory.
-pub const DIRECTORY_NAME: &str = "collector";
 const EXPORTER: &str = "OTELET_EXPORTER";
 
 /// The file in the runtime directory that is passed beside the built-in config.
@@ -626,7 +624,7 @@ impl Launcher {
     /// A directory that the collector keeps over restarts. If it cannot be made, the collector reports that when it
     /// uses it.
     fn directory(&self) -> PathBuf {
-        let directory = self.store.dir().join(DIRECTORY_NAME);
+        let directory = self.store.collector_dir();
         let user = self.user().unwrap_or_default();
         let made = os::directory_for(&directory, user).and_then(|()| os::let_pass(self.store.dir(), user));
         if let Err(error) = made {

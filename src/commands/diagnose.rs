@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -87,11 +87,19 @@ pub fn diagnose(invocation: &Invocation) -> u8 {
         variable.map(PathBuf::from)
     });
     let path = named.clone().unwrap_or_else(|| format!("{name}.tar").into());
-    if let Err(error) = write(&path, &bytes, named.is_some()) {
-        eprintln!("otelet: {}: {}", path.display(), why_not(&error));
+    // A container may have no place for a file, and `docker exec` carries what is written here.
+    let to_stdout = path.as_os_str() == "-";
+    let shown = if to_stdout { Path::new("stdout") } else { &path }.display();
+    let written = match to_stdout {
+        true if io::stdout().is_terminal() => Err(io::Error::other("stdout is a terminal")),
+        true => io::stdout().write_all(&bytes).and_then(|()| io::stdout().flush()),
+        false => write(&path, &bytes, named.is_some()),
+    };
+    if let Err(error) = written {
+        eprintln!("otelet: {shown}: {}", why_not(&error));
         return exit::NO;
     }
-    let mut text = format!("{}, {}, has\n", path.display(), units::format_size(bytes.len() as u64));
+    let mut text = format!("{shown}, {}, has\n", units::format_size(bytes.len() as u64));
     for (file, content) in &files {
         text += &format!("  {file} ({} bytes)\n", content.len());
     }
@@ -101,7 +109,10 @@ pub fn diagnose(invocation: &Invocation) -> u8 {
     }
     text += "Known secrets, and texts that look like one, were removed; check the archive before you hand it on.\n";
     // A reader that has gone away is no reason to panic.
-    let _ = io::stdout().write_all(text.as_bytes());
+    let _ = match to_stdout {
+        true => io::stderr().write_all(text.as_bytes()),
+        false => io::stdout().write_all(text.as_bytes()),
+    };
     exit::OK
 }
 
@@ -457,7 +468,7 @@ fn why_not(error: &io::Error) -> String {
         io::ErrorKind::NotFound => {
             format!("cannot write: {error}; name a file in a directory that exists with --output")
         }
-        _ => format!("cannot write: {error}; name another place with --output"),
+        _ => format!("cannot write: {error}; name another place with --output, or have it on stdout: --output=- >FILE"),
     }
 }
 

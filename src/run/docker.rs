@@ -11,7 +11,6 @@ use smol::Task;
 use super::context::Context;
 use super::decisions::moment;
 use super::message::{EngineMessage, Finding, Message};
-use crate::collector::DIRECTORY_NAME as COLLECTOR_DIRECTORY;
 use crate::observe::docker::Engine;
 use crate::observe::docker::events::{self, ContainerEvent, Position};
 use crate::observe::docker::links::Links;
@@ -140,7 +139,7 @@ impl Docker {
         let before = if watched.compares { watched.position.running.clone() } else { Vec::new() };
         watched.renewed = Some(BTreeSet::new());
         let started = std::mem::take(&mut watched.started);
-        let directory = context.store.dir().join(COLLECTOR_DIRECTORY);
+        let directory = context.store.collector_dir();
         let links = Links { directory, root: context.settings.host.root.clone() };
         let scan = Scan { socket, engine, known, links: Some(links), started, before };
         let outbox = context.outbox.clone();

@@ -87,6 +87,19 @@ mod tests {
     }
 
     #[test]
+    fn the_collector_warns_of_no_unset_variable_and_repeats_no_resource_in_each_line() {
+        for environment in [Environment::Host, Environment::Docker, Environment::DaemonSet, Environment::Deployment] {
+            let body = BuiltIn::of(environment).body;
+            let unset = body.split("${env:").skip(1).filter_map(|rest| rest.split_once('}')).find(|(name, _)| {
+                // The agent sets the first, the pods of targets/kubernetes the second.
+                !name.contains(":-") && !name.starts_with("OTELET_") && !name.starts_with("K8S_")
+            });
+            assert_eq!(unset.map(|(name, _)| name), None, "{environment}");
+            assert!(otelet_config::inspect(body.as_bytes()).unwrap().has_telemetry_resource, "{environment}");
+        }
+    }
+
+    #[test]
     fn the_docker_config_keeps_its_other_receivers_without_the_engine() {
         let Offer::Config { body } = BuiltIn::of(Environment::Docker).read(true) else { panic!("offered") };
         let inspected = otelet_config::inspect(&body).unwrap();

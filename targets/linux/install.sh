@@ -2,44 +2,47 @@
 # Installs or upgrades otelet from the directory of this script: an unpacked archive, or a bundle. It needs no network, and
 # only a POSIX shell. It may be run again at any time: files that are up to date stay as they are.
 #
-#   ./install.sh [--url=URL] [--wait=SECONDS] [--no-start] [--root=DIR]
+#   ./install.sh [--endpoint=URL] [--url=URL] [--settings=FILE] [--wait=SECONDS] [--no-start] [--root=DIR]
 #
-#   --url=URL       The source of configs. Only written if there are no settings yet.
+#   --endpoint=URL  The backend for telemetry, by OTLP/HTTP. Without it nothing leaves the host.
+#   --url=URL       The source of configs. [built in]
+#   --settings=FILE The settings themselves, with thresholds and checks.
+#                   These three are only written if there are no settings yet.
 #   --wait=SECONDS  An upgrade that is not healthy after this time is reverted. [120]
 #   --no-start      Install, but neither enable nor start the service.
 #   --root=DIR      Install into this tree instead of /, for images; implies --no-start.
 #   --settle        Only for the service manager, after a boot in the middle of an upgrade: keep the upgrade or revert it.
 #
 # It lists each file and directory in /usr/local/lib/otelet/manifest before it makes it. uninstall.sh removes these, and nothing
-# else. Exit status: 0 installed and, if started, healthy; 1 failed, with the reason on stderr.
+# else. Exit status: 0 installed and, if started, healthy; 1 failed, with the reason on stderr; 64 bad flag.
 set -eu
 umask 022
 
 here=$(cd "$(dirname "$0")" && pwd)
-root='' url='' wait=120 start=yes settle=no
+root='' endpoint='' url='' given='' wait=120 start=yes settle=no
+wrong() {
+    echo "install.sh: $*" >&2
+    exit 64
+}
 for argument in "$@"; do
     case $argument in
-    --url=*) url=${argument#*=} ;;
+    --endpoint=?*) endpoint=${argument#*=} ;;
+    --url=?*) url=${argument#*=} ;;
+    --settings=?*) given=${argument#*=} ;;
     --wait=*) wait=${argument#*=} ;;
-    --root=*) root=${argument#*=} start=no ;;
+    --root=?*) root=${argument#*=} start=no ;;
     --no-start) start=no ;;
     --settle) settle=yes ;;
     -h | --help)
         sed -n '2,/^set -eu/s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
-    *)
-        echo "install.sh: unknown argument $argument; see install.sh --help" >&2
-        exit 1
-        ;;
+    *) wrong "$argument: no such flag, or no value; see install.sh --help" ;;
     esac
 done
-case $wait in
-'' | *[!0-9]*)
-    echo "install.sh: --wait=$wait: give whole seconds" >&2
-    exit 1
-    ;;
-esac
+case $wait in '' | *[!0-9]*) wrong "--wait=$wait: give whole seconds" ;; esac
+if [ -n "$given" ] && [ -n "$url$endpoint" ]; then wrong "--settings=$given: has them all; put --url and --endpoint into the file"; fi
+case $endpoint in '' | http://?* | https://?*) ;; *) wrong "--endpoint=$endpoint: give http:// or https://" ;; esac
 
 lib=$root/usr/local/lib/otelet
 manifest=$lib/manifest
@@ -56,6 +59,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # --- Checks before anything is changed.
 
 check_archive() {
+    [ -z "$given" ] || [ -r "$given" ] || fail "--settings=$given: cannot be read"
     [ -f "$here/SHA256SUMS" ] || fail "$here/SHA256SUMS is missing; unpack the whole archive"
     have sha256sum || fail "sha256sum is missing; install coreutils or busybox"
     (cd "$here" && sha256sum -c SHA256SUMS >/dev/null 2>&1) ||
@@ -64,6 +68,18 @@ check_archive() {
     [ "$(id -u)" = 0 ] || fail "needs root; run it with sudo"
     "$here/otelet" version >/dev/null 2>&1 ||
         fail "$here/otelet does not run here ($(uname -m)); take the archive for this machine's architecture"
+    [ -e /etc/otelet/otelet.yaml ] || check_settings
+}
+
+# The new agent reads the settings that are to be written. A status of 1 is good: no agent has its status at that place.
+check_settings() {
+    draft=$(mktemp) || return 0
+    if [ -n "$given" ]; then cat "$given"; else new_settings; fi >"$draft"
+    code=0
+    told=$("$here/otelet" status --settings="$draft" --runtime-dir="$draft.none" 2>&1) || code=$?
+    rm -f "$draft"
+    [ "$code" = 0 ] || [ "$code" = 1 ] || fail "the settings cannot be used, and nothing was changed:" \
+        "$(printf '%s' "$told" | sed "s|$draft|${given:-otelet.yaml}|g")"
 }
 
 service_manager() {
@@ -169,32 +185,63 @@ make_user() {
     fi
 }
 
+# quoted TEXT: prints it as a string of YAML.
+quoted() { printf "'%s'" "$(printf %s "$1" | sed "s/'/''/g")"; }
+
+# new_settings: prints those of the flags, or of the bundle.
+new_settings() {
+    cat "$here/otelet.yaml"
+    if [ -f "$here/site.yaml" ]; then
+        echo "config:"
+        echo "  url: /etc/otelet/site.yaml"
+        [ ! -f "$here/site.pub" ] || echo "  public_key: $(tail -n 1 "$here/site.pub")"
+    elif [ -n "$url" ]; then
+        echo "config:"
+        echo "  url: $(quoted "$url")"
+    fi
+    if [ -f "$here/otelcol" ] || [ -n "$endpoint" ]; then
+        echo "collector:"
+        [ ! -f "$here/otelcol" ] || echo "  path: /usr/local/bin/otelcol"
+        [ -z "$endpoint" ] || echo "  env: {OTEL_EXPORTER_OTLP_ENDPOINT: $(quoted "$endpoint")}"
+    fi
+}
+
 write_settings() {
     settings=$root/etc/otelet/otelet.yaml
     if [ -e "$settings" ]; then
         say "keeps $settings as it is"
+        # A flag without an effect is not passed over in silence.
+        for flag in ${url:+--url} ${endpoint:+--endpoint} ${given:+--settings}; do
+            say "$flag is left out: it counts for a first installation only; change $settings"
+        done
         return
     fi
     note settings /etc/otelet/otelet.yaml
-    {
-        cat "$here/otelet.yaml"
-        if [ -f "$here/site.yaml" ]; then
-            echo "config:"
-            echo "  url: /etc/otelet/site.yaml"
-            [ ! -f "$here/site.pub" ] || echo "  public_key: $(tail -n 1 "$here/site.pub")"
-        elif [ -n "$url" ]; then
-            echo "config:"
-            printf "  url: '%s'\n" "$(printf %s "$url" | sed "s/'/''/g")"
-        fi
-        if [ -f "$here/otelcol" ]; then
-            echo "collector:"
-            echo "  path: /usr/local/bin/otelcol"
-        fi
-    } >"$settings.otelet-new"
+    if [ -n "$given" ]; then cat "$given"; else new_settings; fi >"$settings.otelet-new"
     chmod 640 "$settings.otelet-new"
     [ -n "$root" ] || chown root:otelet "$settings.otelet-new"
     mv "$settings.otelet-new" "$settings"
     say "makes $settings"
+}
+
+# put_pages: the man page, which the service names, and what shells complete. An archive made by hand may have none.
+put_pages() {
+    share=/usr/local/share
+    while read -r name to; do
+        [ -f "$here/$name" ] || continue
+        above=${to%/*}
+        # Each missing directory gets its row, so that uninstall.sh removes it.
+        for dir in $share $share/man $share/bash-completion $share/zsh $share/fish; do
+            case $above in "$dir" | "$dir"/*) directory 755 "$dir" ;; esac
+        done
+        directory 755 "$above"
+        put "$here/$name" 644 "$to"
+    done <<PAGES
+otelet.8 $share/man/man8/otelet.8
+otelet.bash $share/bash-completion/completions/otelet
+_otelet $share/zsh/site-functions/_otelet
+otelet.fish $share/fish/vendor_completions.d/otelet.fish
+PAGES
 }
 
 put_all() {
@@ -207,6 +254,7 @@ put_all() {
         [ ! -f "$here/site.yaml.minisig" ] || put "$here/site.yaml.minisig" 644 /etc/otelet/site.yaml.minisig
         put "$here/site.yaml" 644 /etc/otelet/site.yaml
     fi
+    put_pages
     write_settings
     case $manager in
     systemd)
@@ -244,6 +292,24 @@ healthy() {
         sleep 1
     done
 }
+
+# show_trouble: what the agent says of itself, and the next command.
+show_trouble() {
+    "$bin" status >&2 2>/dev/null || true
+    case $manager in
+    systemd)
+        journalctl -u otelet -p warning -n 5 -q --no-pager >&2 2>/dev/null || true
+        next="journalctl -u otelet"
+        ;;
+    *)
+        grep -E ' (WARN|ERROR) ' /var/log/otelet/otelet.log 2>/dev/null | tail -n 5 >&2 || true
+        next="/var/log/otelet/otelet.log"
+        ;;
+    esac
+    say "next: otelet validate, otelet status, $next" >&2
+}
+
+why_not() { "$bin" status --healthy 2>&1 | head -n 1; }
 
 # --- An upgrade can be reverted: until it is healthy, $backup holds the files from before it.
 
@@ -345,7 +411,8 @@ settle() {
         finish_upgrade
         return 0
     fi
-    why=$("$bin" status --healthy 2>&1 | head -n 1) || true
+    why=$(why_not) || true
+    show_trouble
     say "the upgrade is not healthy after ${wait}s ($why); reverting it" >&2
     take_back
     if healthy; then
@@ -353,7 +420,9 @@ settle() {
         fail "upgrade reverted; the previous version runs again"
     fi
     finish_upgrade
-    fail "upgrade reverted, and the previous version is not healthy either: $("$bin" status --healthy 2>&1 | head -n 1)"
+    why=$(why_not) || true
+    show_trouble
+    fail "upgrade reverted, and the previous version is not healthy either: $why"
 }
 
 # --- The installation.
@@ -376,8 +445,10 @@ fi
 service enable
 if [ "$changed" = yes ]; then
     # Settings would need only a signal, but another binary needs a restart. If it does not start, it is reverted below.
-    service restart || [ -d "$backup" ] ||
-        fail "the service does not start: see journalctl -u otelet, or /var/log/otelet/otelet.log"
+    service restart || [ -d "$backup" ] || {
+        show_trouble
+        fail "the service does not start"
+    }
 else
     service start
 fi
@@ -386,5 +457,7 @@ if [ -d "$backup" ]; then
 elif healthy; then
     say "installed and healthy"
 else
-    fail "installed, but not healthy after ${wait}s: $("$bin" status --healthy 2>&1 | head -n 1)"
+    why=$(why_not) || true
+    show_trouble
+    fail "installed, but not healthy after ${wait}s: $why"
 fi

@@ -2,6 +2,8 @@
 # Removes the files that install.sh has made, and nothing else. Settings and state stay, unless --purge is given.
 #
 #   ./uninstall.sh [--purge] [--root=DIR]
+#
+# Exit status: 0 done, 1 failed, 64 bad flag.
 set -eu
 
 root='' purge=no
@@ -9,9 +11,13 @@ for argument in "$@"; do
     case $argument in
     --purge) purge=yes ;;
     --root=*) root=${argument#*=} ;;
+    -h | --help)
+        sed -n '2,/^set -eu/s/^# \{0,1\}//p' "$0"
+        exit 0
+        ;;
     *)
-        echo "uninstall.sh: unknown argument $argument; known are --purge, --root=DIR" >&2
-        exit 1
+        echo "uninstall.sh: $argument: no such flag; see uninstall.sh --help" >&2
+        exit 64
         ;;
     esac
 done

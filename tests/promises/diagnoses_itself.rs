@@ -163,6 +163,26 @@ fn any_tar_unpacks_it() {
 }
 
 #[test]
+fn a_container_hands_the_archive_out_on_stdout_and_the_list_on_stderr() {
+    let host = host_with_secrets();
+    let (_agent, good, _) = agent_that_knows_them(&host);
+
+    let output = diagnose(&host, &[("PLANTED", "s3cret-environment")], &["--output=-"]);
+
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    holds_no_secret("the archive", &output.stdout);
+    fs::write(host.path("carried.tar"), &output.stdout).unwrap();
+    let files = unpacked(&host.path("carried.tar"));
+    assert!(files.contains_key(&format!("configs/{}.yaml", hash(&good))), "{:?}", files.keys());
+    assert!(
+        stderr(&output).starts_with("stdout, ") && stderr(&output).contains("  about.txt ("),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!host.path("-").exists());
+}
+
+#[test]
 fn without_an_agent_the_archive_says_so_and_has_the_rest() {
     let host = host_with_secrets();
     let (mut agent, good, _) = agent_that_knows_them(&host);

@@ -191,6 +191,57 @@ fn a_run_after_an_interruption_at_any_step_completes_it() {
 }
 
 #[test]
+fn the_backend_and_the_settings_are_flags_and_a_second_run_says_that_they_are_left_out() {
+    let place = Place::new("endpoint");
+    place.pack("otelcol", "#!/bin/sh\n");
+    let endpoint = "--endpoint=https://otlp.example.com";
+
+    assert!(place.install(&[endpoint, "--url=/srv/site.yaml"]).status.success());
+
+    let settings = &place.tree()["etc/otelet/otelet.yaml"].1;
+    let expected = "config:\n  url: '/srv/site.yaml'\ncollector:\n  path: /usr/local/bin/otelcol\n  env: \
+                    {OTEL_EXPORTER_OTLP_ENDPOINT: 'https://otlp.example.com'}\n";
+    assert!(settings.ends_with(expected), "{settings}");
+    let mut checked = Command::new(super::host::otelet());
+    checked
+        .args(["status", "--runtime-dir=/no/such"])
+        .arg(format!("--settings={}", place.root().join("etc/otelet/otelet.yaml").display()));
+    assert!(stderr(&checked.output().unwrap()).contains("no agent has written its status"), "the agent takes them");
+    let said = stdout(&place.install(&["--endpoint=https://other.example.com"]));
+    assert!(said.contains("--endpoint is left out: it counts for a first installation only; change "), "{said}");
+
+    let place = Place::new("given");
+    fs::write(place.dir.join("mine.yaml"), "alerts: []\n").unwrap();
+    let mine = format!("--settings={}", place.dir.join("mine.yaml").display());
+    assert_eq!(place.install(&[&mine, endpoint]).status.code(), Some(64), "two places for one thing");
+    assert!(place.install(&[&mine]).status.success());
+    assert_eq!(place.tree()["etc/otelet/otelet.yaml"], (0o640, "alerts: []\n".into()));
+}
+
+#[test]
+fn the_man_page_that_the_service_names_is_installed_with_the_completions_and_goes_with_them() {
+    let place = Place::new("pages");
+    let pages = [
+        ("otelet.8", "usr/local/share/man/man8/otelet.8"),
+        ("otelet.bash", "usr/local/share/bash-completion/completions/otelet"),
+        ("_otelet", "usr/local/share/zsh/site-functions/_otelet"),
+        ("otelet.fish", "usr/local/share/fish/vendor_completions.d/otelet.fish"),
+    ];
+    for (name, _) in pages {
+        place.pack(name, name);
+    }
+
+    place.installed();
+
+    for (name, path) in pages {
+        assert_eq!(place.tree()[path].1, name);
+    }
+    assert!(fs::read_to_string(Path::new(TARGETS).join("otelet.service")).unwrap().contains("man:otelet(8)"));
+    place.uninstalled(&[]);
+    assert!(!place.root().join("usr/local/share").exists());
+}
+
+#[test]
 fn files_of_others_stay() {
     let place = Place::new("foreign");
     let settings = place.root().join("etc/otelet/otelet.yaml");
@@ -264,11 +315,14 @@ fn a_damaged_archive_is_refused_before_anything_is_touched() {
 #[test]
 fn a_wrong_argument_is_named() {
     let place = Place::new("argument");
-    for (argument, problem) in
-        [("--ulr=x", "unknown argument --ulr=x"), ("--wait=soon", "--wait=soon: give whole seconds")]
-    {
+    for (argument, problem) in [
+        ("--ulr=x", "--ulr=x: no such flag"),
+        ("--url=", "--url=: no such flag, or no value"),
+        ("--wait=soon", "--wait=soon: give whole seconds"),
+        ("--endpoint=otlp.example.com", "--endpoint=otlp.example.com: give http:// or https://"),
+    ] {
         let output = place.install(&[argument]);
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(64));
         assert!(stderr(&output).contains(problem), "{}", stderr(&output));
     }
 }

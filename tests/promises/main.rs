@@ -36,6 +36,8 @@ mod follows_signed_urls;
 mod gives_the_collector_its_limits;
 #[cfg(unix)]
 mod installs_and_uninstalls;
+#[cfg(unix)]
+mod installs_in_docker;
 mod is_not_silenced_by_a_refusal;
 mod is_useful_without_a_server;
 mod keeps_its_identity;
@@ -97,6 +99,8 @@ mod starts_offline_from_disk;
 mod stays_small;
 mod stops_in_order;
 mod survives_a_hostile_server;
+#[cfg(unix)]
+mod survives_another_owner;
 mod survives_torn_files;
 #[cfg(unix)]
 mod tells_its_service_manager;

@@ -673,6 +673,12 @@ fn compose_keeps_it_healthy_and_a_new_container_is_the_same_agent() {
         inspected(&engine, "container", &first)["State"].to_string()
     });
 
+    // No file can be written there, and none be fetched from a tmpfs.
+    let archive =
+        engine.command(&["exec", &first, "/usr/local/bin/otelet", "diagnose", "--output=-"]).output().unwrap();
+    assert!(archive.status.success() && archive.stdout[257..].starts_with(b"ustar"), "{}", stderr(&archive));
+    assert!(stderr(&archive).contains("  about.txt ("), "{}", stderr(&archive));
+
     up(&["up", "--detach", "--force-recreate"]);
     let second = name();
     assert_ne!(first, second);

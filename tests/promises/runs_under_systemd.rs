@@ -138,6 +138,14 @@ fn make_packages(version: &str, target: &Path) {
 #[ignore = "needs root, systemd-nspawn and a real Collector: cargo xtask check --real"]
 fn the_service_survives_a_crash_a_hang_a_reload_a_stop_and_a_reboot() {
     let Some(mut machine) = Machine::new(System::Systemd, "service") else { return };
+    // Settings that the agent would refuse are refused before anything is changed.
+    let archive = machine.carries("refused", Path::new(otelet()), SITE);
+    fs::write(machine.root().join("opt/bad.yaml"), "bogus: 1\n").unwrap();
+    let output = machine.run(&["sh", &format!("{archive}/install.sh"), "--settings=/opt/bad.yaml"]);
+    let why = "the settings cannot be used, and nothing was changed: otelet: /opt/bad.yaml:1:1: bogus: unknown key";
+    assert!(output.status.code() == Some(1) && stderr(&output).contains(why), "{}", stderr(&output));
+    assert!(!machine.root().join("usr/local/bin/otelet").exists());
+
     machine.installs();
     let (agent, collector) = machine.one_of_each();
 

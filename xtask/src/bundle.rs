@@ -25,14 +25,18 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
     println!("{} {}", console::stdout().bold(&platform.target), console::stdout().dim(&platform.needs.is));
     let parts = Parts::read(&options)?;
     let trusted = if parts.key.is_some() { ", its signature is of the key" } else { "" };
-    match validate(&options, &parts, &otelet_of_this_machine()?)? {
+    let build = || build::build(platform, "otelet", options.way.as_deref());
+    // An agent that runs here is built once, and asked itself.
+    let agent = if platform.is_here() { Some(build()?.path) } else { None };
+    let here = agent.clone().map_or_else(otelet_of_this_machine, Ok)?;
+    match validate(&options, &parts, &here)? {
         Review::Collector(how) => println!("  config: good{trusted}; the collector takes it{how}"),
         Review::Nobody(why) => {
             println!("  config: well formed{trusted}");
             println!("  {}", console::stdout().yellow(&format!("the collector was not asked: {why}")));
         }
     }
-    let agent = build::build(platform, "otelet", options.way.as_deref())?.path;
+    let agent = agent.map_or_else(|| build().map(|built| built.path), Ok)?;
     let stamp = Stamp::now()?;
     let name = format!("otelet-bundle-{}-{}", stamp.version, platform.target);
     let archive = tar::tar(&format!("{name}/"), &entries(&parts, read(&agent)?)?, stamp.time)?;
@@ -240,7 +244,7 @@ fn entries(parts: &Parts, agent: Vec<u8>) -> Result<Vec<Entry>, String> {
     if let Some(key) = &parts.key {
         entries.push(Entry::file("site.pub", 0o644, format!("{key}\n")));
     }
-    entries.extend(payload::installer()?);
+    entries.extend(payload::installer(&payload::Pages::kept()?)?);
     entries.push(payload::sums(&entries));
     Ok(entries)
 }
@@ -318,6 +322,7 @@ mod tests {
         let read = |name: &str| fs::read(tree.join(name)).unwrap();
         assert_eq!(read("usr/local/bin/otelet"), b"agent");
         assert_eq!(read("usr/local/bin/otelcol"), parts.collector);
+        assert!(read("usr/local/share/man/man8/otelet.8").starts_with(b".TH OTELET 8 "));
         assert_eq!(read("etc/otelet/site.yaml"), CONFIG.as_bytes());
         assert_eq!(read("etc/otelet/site.yaml.minisig"), b"signature");
         let settings = String::from_utf8(read("etc/otelet/otelet.yaml")).unwrap();

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Time between two lines of progress where there is no terminal to overwrite.
 const LOG_EVERY: Duration = Duration::from_secs(10);
-/// Columns of a line of progress, so that it never wraps on the usual 80.
-const COLUMNS: usize = 78;
+/// Columns of a terminal that does not tell them.
+const COLUMNS: usize = 80;
 
 /// Colours for one output stream, or none.
 #[derive(Debug, Clone, Copy)]
@@ -94,8 +94,7 @@ impl Progress {
             return;
         }
         let seconds = (now - self.since).as_secs();
-        let line = format!("   {}: {seconds} s  {detail}", self.what);
-        let line: String = line.chars().filter(|c| !c.is_control()).take(COLUMNS).collect();
+        let line = line(&self.what, seconds, detail, self.overwrite.then(columns));
         if self.overwrite {
             eprint!("\r\x1b[K{line}");
             std::io::stderr().flush().ok();
@@ -106,6 +105,21 @@ impl Progress {
         }
         self.shown = true;
     }
+}
+
+/// A line of progress. On a terminal it never wraps; a log has room for all of it.
+fn line(what: &str, seconds: u64, detail: &str, columns: Option<usize>) -> String {
+    let line = format!("   {what}: {seconds} s  {}", detail.trim());
+    let most = columns.map_or(usize::MAX, |columns| columns.saturating_sub(2));
+    line.chars().filter(|c| !c.is_control()).take(most).collect()
+}
+
+/// The columns of the terminal, which stty asks for.
+fn columns() -> usize {
+    let mut stty = std::process::Command::new("stty");
+    let asked = stty.arg("size").stdin(std::process::Stdio::inherit()).output();
+    let size = asked.map(|asked| String::from_utf8_lossy(&asked.stdout).into_owned()).unwrap_or_default();
+    size.split_whitespace().nth(1).and_then(|columns| columns.parse().ok()).filter(|&it| it > 0).unwrap_or(COLUMNS)
 }
 
 impl Drop for Progress {
@@ -147,6 +161,15 @@ pub fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn progress_is_cut_by_a_terminal_only() {
+        let long = "  Compiling a-crate-with-a-rather-long-name-that-says-what-it-is-for v1.2.3";
+        let what = "building otelet for aarch64-unknown-linux-musl";
+        assert!(line(what, 7, long, None).ends_with("what-it-is-for v1.2.3"));
+        assert_eq!(line(what, 7, long, Some(80)).chars().count(), 78);
+        assert_eq!(line("a", 7, " b ", Some(80)), "   a: 7 s  b");
+    }
 
     #[test]
     fn times_and_sizes_read_well() {

@@ -38,19 +38,21 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
 struct Options {
     builds: Builds,
     collector: Option<PathBuf>,
-    tag: String,
+    tags: Vec<String>,
     load: bool,
 }
 
 impl Options {
     fn parse(args: &[String]) -> Result<Options, Failure> {
-        let (mut collector, mut tag, mut load) = (None, format!("otelet:{}", env!("CARGO_PKG_VERSION")), false);
+        let (mut collector, mut load) = (None, false);
+        // Compose and install.sh look for the second one.
+        let mut tags = vec![format!("otelet:{}", env!("CARGO_PKG_VERSION")), "otelet:latest".to_owned()];
         let mut of_build = Vec::new();
         let mut flags = Flags::new("image", args);
         while let Some(name) = flags.next_name() {
             match name {
                 "--collector" => collector = Some(PathBuf::from(flags.value(name)?)),
-                "--tag" => tag = tag_of(flags.value(name)?)?,
+                "--tag" => tags = vec![tag_of(flags.value(name)?)?],
                 "--load" => load = true,
                 "--all" => of_build.push(name.to_owned()),
                 "--target" | "--way" => of_build.push(format!("{name}={}", flags.value(name)?)),
@@ -66,7 +68,7 @@ impl Options {
             let why = "it is for one machine; give one --target";
             return Err(Failure::Usage(format!("--collector with several targets: {why}")));
         }
-        Ok(Options { builds, collector, tag, load })
+        Ok(Options { builds, collector, tags, load })
     }
 }
 
@@ -105,7 +107,7 @@ fn make(platform: &Platform, built: &Binary, options: &Options, stamp: &Stamp) -
         ]
         .concat(),
     });
-    let image = Image { platform: container, tag: &options.tag, layers };
+    let image = Image { platform: container, tags: &options.tags, layers };
     let packed = image.pack(stamp)?;
     let flavour = options.collector.as_deref().and_then(Path::file_name).map(|name| format!("-{}", name.display()));
     let name = format!("otelet-{}-{}{}.tar", stamp.version, container.replace('/', "-"), flavour.unwrap_or_default());
@@ -116,7 +118,7 @@ fn make(platform: &Platform, built: &Binary, options: &Options, stamp: &Stamp) -
     }
     println!(
         "  image {} for {container}: {} ({} bytes), id sha256:{}",
-        options.tag,
+        options.tags.join(" and "),
         console::bytes(packed.archive.len() as u64),
         packed.archive.len(),
         packed.id
@@ -220,6 +222,18 @@ mod tests {
         assert_eq!(tag("otelet:1.0-rc.1").as_deref(), Some("otelet:1.0-rc.1"));
         assert!(["", "Otelet", "otelet:", "a b", "-a"].into_iter().all(|text| tag(text).is_none()));
         assert!(complaint(&["--tag=A"]).starts_with("--tag=A: not the name of an image"));
+    }
+
+    #[test]
+    fn without_a_tag_it_has_the_one_that_compose_and_the_installer_look_for() {
+        let tags = |args: &[&str]| {
+            Options::parse(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>()).ok().unwrap().tags
+        };
+        let read = |name: &str| fs::read_to_string(places::root().join("targets/docker").join(name)).unwrap();
+        let default = tags(&[]).pop().unwrap();
+        assert!(read("compose.yaml").contains(&format!("${{OTELET_IMAGE:-{default}}}")));
+        assert!(read("install.sh").contains(&format!("image={default}\n")));
+        assert_eq!(tags(&["--tag=otelet:1"]), ["otelet:1"]);
     }
 
     #[test]

@@ -48,7 +48,7 @@ Usage: cargo xtask VERB [--flag ...]
   image       Build, and make container images, without an engine, a network or a base image; each is a file for `docker load`.
     --target=T, --all, --way=W   As for build.
     --collector=PATH   Add this Collector, built for the same machine.
-    --tag=NAME:TAG     Its name. [otelet:VERSION]
+    --tag=NAME:TAG     Its name. [otelet:VERSION and otelet:latest]
     --load        Hand it to docker or podman as well.
   check       Run the checks of CI: format, scripts, rooms, licences, lints, docs, the wall around the core, tests.
     --real        Also the tests that need a real Collector, engine or Kubernetes, ten seconds of each fuzz target, and a
@@ -73,6 +73,12 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let verb = args.next().unwrap_or_default();
     let rest: Vec<String> = args.collect();
+    if rest.iter().any(|arg| arg == "--help" || arg == "-h")
+        && let Some(help) = help_of(&verb)
+    {
+        print!("{help}");
+        return ExitCode::SUCCESS;
+    }
     let done = match verb.as_str() {
         "collector" => collector::verb(&rest),
         "build" => build::verb(&rest),
@@ -105,6 +111,17 @@ fn main() -> ExitCode {
             ExitCode::from(64)
         }
     }
+}
+
+/// The lines about one verb.
+fn help_of(verb: &str) -> Option<String> {
+    let is_verb = |line: &&str| {
+        !verb.is_empty() && line.strip_prefix("  ").is_some_and(|line| line.split(' ').next() == Some(verb))
+    };
+    let mut lines = HELP.lines().skip_while(|line| !is_verb(line));
+    let first = lines.next()?;
+    let more = lines.take_while(|line| line.starts_with("    "));
+    Some([first].into_iter().chain(more).map(|line| format!("{line}\n")).collect())
 }
 
 /// The failure of a verb.
@@ -160,5 +177,18 @@ impl<'a> Flags<'a> {
     /// The error for a flag that the verb does not have.
     pub fn unknown(&self, name: &str) -> Failure {
         Failure::Usage(format!("{name}: `{}` has no such flag; `cargo xtask help` lists them", self.verb))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verb_explains_itself_and_nothing_else() {
+        let image = help_of("image").unwrap();
+        assert!(image.starts_with("  image       Build, and make container images"), "{image}");
+        assert!(image.contains("    --tag=NAME:TAG ") && !image.contains("check"), "{image}");
+        assert!(help_of("demo").unwrap().contains("--exit") && help_of("frob").is_none() && help_of("").is_none());
     }
 }

@@ -136,6 +136,24 @@ pub fn describe_mode(metadata: &fs::Metadata) -> String {
     format!("{:04o} uid {}", metadata.mode() & 0o7777, metadata.uid())
 }
 
+/// Whose a path is that this process may not write, and the way out, if it is another user's. `dir` is the directory of
+/// the settings that the path is in.
+pub fn another_owner(path: &Path, dir: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let (there, owner) = path.ancestors().find_map(|there| Some((there, fs::metadata(there).ok()?.uid())))?;
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    if owner == uid {
+        return None;
+    }
+    // Others use a directory above as well.
+    let deed = if there.starts_with(dir) { "chown -R" } else { "make it, then chown" };
+    Some(format!(
+        "{} belongs to uid {owner} and the agent is uid {uid}; {deed} {uid}:{gid} {}, or run it as uid {owner}",
+        there.display(),
+        dir.display()
+    ))
+}
+
 /// Renames a file, over an existing one too. It is durable once the directory is synced.
 ///
 /// # Errors

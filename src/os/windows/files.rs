@@ -329,6 +329,11 @@ fn move_file(from: &Path, to: &Path, flags: u32) -> io::Result<()> {
     done(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), flags) })
 }
 
+/// Nothing here: another account's directory is refused by [`keep_private`].
+pub fn another_owner(_: &Path, _: &Path) -> Option<String> {
+    None
+}
+
 /// The attributes of a file: `attributes 0x20`. On Windows, its permissions are not in the metadata.
 pub fn describe_mode(metadata: &fs::Metadata) -> String {
     format!("attributes {:#x}", metadata.file_attributes())

@@ -197,6 +197,9 @@ impl Machine {
         for name in ["install.sh", "uninstall.sh", "otelet.service", "otelet.openrc", "otelet.yaml"] {
             fs::copy(Path::new(TARGETS).join(name), directory.join(name)).unwrap();
         }
+        for page in fs::read_dir(Path::new(TARGETS).join("pages")).unwrap().flatten() {
+            fs::copy(page.path(), directory.join(page.file_name())).unwrap();
+        }
         let files =
             fs::read_dir(&directory).unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let sums: String =

@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use crate::command::run;
 use crate::dist::tar::{Entry, gzip};
 use crate::places;
 
@@ -16,19 +15,20 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Builds and asks `examples/pages.rs`, on this machine.
+    /// Reads those in targets/linux/pages; a test of the agent compares them with the table.
     ///
     /// # Errors
     ///
-    /// The output of cargo.
-    pub fn print() -> Result<Pages, String> {
-        let print = |name: &str| {
-            let mut cargo = places::cargo();
-            cargo.args(["run", "--quiet", "--locked", "--package", "otelet", "--example", "pages", "--", name]);
-            let ran = run("man page and completions", &mut cargo)?;
-            if ran.ok() { Ok(ran.stdout) } else { Err(format!("the page {name} cannot be printed\n{}", ran.output)) }
-        };
-        Ok(Pages { man: print("man")?, bash: print("bash")?, zsh: print("zsh")?, fish: print("fish")? })
+    /// A file that cannot be read.
+    pub fn kept() -> Result<Pages, String> {
+        let page =
+            |name: &str| target(&format!("pages/{name}")).map(|page| String::from_utf8_lossy(&page).into_owned());
+        Ok(Pages {
+            man: page("otelet.8")?,
+            bash: page("otelet.bash")?,
+            zsh: page("_otelet")?,
+            fish: page("otelet.fish")?,
+        })
     }
 }
 
@@ -39,13 +39,9 @@ impl Pages {
 /// A file that cannot be read.
 pub fn archive(binary: &[u8], bill: &[u8], pages: &Pages) -> Result<Vec<Entry>, String> {
     let mut entries = vec![Entry::file("otelet", 0o755, binary)];
-    entries.extend(installer()?);
+    entries.extend(installer(pages)?);
     entries.extend([
         Entry::file("collector.yaml", 0o644, target("collector.yaml")?),
-        Entry::file("otelet.8", 0o644, pages.man.as_bytes()),
-        Entry::file("otelet.bash", 0o644, pages.bash.as_bytes()),
-        Entry::file("_otelet", 0o644, pages.zsh.as_bytes()),
-        Entry::file("otelet.fish", 0o644, pages.fish.as_bytes()),
         Entry::file("otelet.cdx.json", 0o644, bill),
         Entry::file("LICENSE", 0o644, read("LICENSE")?),
     ]);
@@ -88,13 +84,17 @@ pub fn script_for_windows() -> Result<Vec<u8>, String> {
 /// # Errors
 ///
 /// A file that cannot be read.
-pub fn installer() -> Result<Vec<Entry>, String> {
+pub fn installer(pages: &Pages) -> Result<Vec<Entry>, String> {
     Ok(vec![
         Entry::file("install.sh", 0o755, target("install.sh")?),
         Entry::file("uninstall.sh", 0o755, target("uninstall.sh")?),
         Entry::file("otelet.service", 0o644, target("otelet.service")?),
         Entry::file("otelet.openrc", 0o644, target("otelet.openrc")?),
         Entry::file("otelet.yaml", 0o644, target("otelet.yaml")?),
+        Entry::file("otelet.8", 0o644, pages.man.as_bytes()),
+        Entry::file("otelet.bash", 0o644, pages.bash.as_bytes()),
+        Entry::file("_otelet", 0o644, pages.zsh.as_bytes()),
+        Entry::file("otelet.fish", 0o644, pages.fish.as_bytes()),
     ])
 }
 

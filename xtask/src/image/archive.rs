@@ -14,8 +14,8 @@ use crate::places;
 pub struct Image<'a> {
     /// `linux/arm64`, `linux/arm/v7`.
     pub platform: &'a str,
-    /// Its name with a tag.
-    pub tag: &'a str,
+    /// Its names with tags.
+    pub tags: &'a [String],
     /// Its layers, the lowest first.
     pub layers: Vec<Layer>,
 }
@@ -58,7 +58,7 @@ impl Image<'_> {
         }
         let description = self.description(&sums, stamp).to_string();
         let id = places::sha256(description.as_bytes());
-        let manifest = json!([{"Config": format!("{id}.json"), "RepoTags": [self.tag], "Layers": names}]);
+        let manifest = json!([{"Config": format!("{id}.json"), "RepoTags": self.tags, "Layers": names}]);
         files.insert(0, Entry::file("manifest.json", 0o644, manifest.to_string()));
         files.insert(1, Entry::file(format!("{id}.json"), 0o644, description));
         Ok(ImageFile { archive: tar("", &files, stamp.time)?, id, sizes })
@@ -119,7 +119,7 @@ mod tests {
 
     fn image(platform: &str) -> ImageFile {
         let layer = |path: &str| Layer { made_by: path.to_owned(), entries: vec![Entry::file(path, 0o644, "text")] };
-        let image = Image { platform, tag: "otelet:1", layers: vec![layer("a"), layer("b")] };
+        let image = Image { platform, tags: &["otelet:1".to_owned()], layers: vec![layer("a"), layer("b")] };
         image.pack(&Stamp { version: "1.2.3", time: 7 }).unwrap()
     }
 

@@ -31,7 +31,7 @@ fn answer(arguments: Vec<OsString>) -> u8 {
 fn dispatch(invocation: Invocation) -> u8 {
     match invocation.command {
         Command::Help => {
-            print(&cli::help());
+            print(&invocation.topic.map_or_else(cli::help, cli::help_of));
             return exit::OK;
         }
         Command::Version => {

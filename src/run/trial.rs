@@ -71,6 +71,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         collector_path: settings.collector.path.display().to_string(),
         collector_name: "",
         collector_version: "",
+        goes_nowhere: None,
         effective_path: None,
         losses: Losses::default(),
         sample: &Sample::default(),

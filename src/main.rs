@@ -31,7 +31,7 @@ fn answer(arguments: Vec<OsString>) -> u8 {
 fn dispatch(invocation: Invocation) -> u8 {
     match invocation.command {
         Command::Help => {
-            print(&cli::help());
+            print(&invocation.topic.map_or_else(cli::help, cli::help_of));
             return exit::OK;
         }
         Command::Version => {
@@ -54,7 +54,7 @@ fn dispatch(invocation: Invocation) -> u8 {
     otelet::http::hide_paths(settings.config.hide_url_paths);
     match invocation.command {
         Command::Run => run::run(invocation.flags, settings),
-        Command::Validate => validate::validate(&settings),
+        Command::Validate => validate::validate(&invocation, settings),
         Command::Status => status::show(&invocation, &settings),
         Command::Rollback => rollback::roll_back(&invocation, &settings),
         Command::Diagnose | Command::Version | Command::Help => unreachable!("answered above"),

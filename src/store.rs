@@ -48,6 +48,9 @@ const LARGEST_BODY: u64 = 64 * 1024 * 1024;
 /// The name of the directory that the collector keeps.
 pub const COLLECTOR: &str = "collector";
 
+/// The state, and the one before it, which alone is there for a moment while a new one is written.
+const STATE_FILES: [&str; 2] = ["state.json", "state.json.old"];
+
 /// The file with those of `collector.local`.
 const LAYERS: &str = "local.json";
 
@@ -111,7 +114,7 @@ impl Store {
 
     /// Whether there is a state, and a body that is as it was received. Changes nothing.
     pub fn holds_a_config(&self) -> bool {
-        let has_state = ["state.json", "state.json.old"].iter().any(|name| self.dir.join(name).is_file());
+        let has_state = STATE_FILES.iter().any(|name| self.dir.join(name).is_file());
         let intact = |path: PathBuf| {
             let hash = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
             read(&path, LARGEST_BODY).is_ok_and(|body| Some(otelet_config::hash(&body).hex()) == hash)
@@ -230,11 +233,31 @@ impl Store {
         Ok(())
     }
 
+    /// Reads the state as it is, and changes nothing. None if there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    pub fn look(&self) -> Result<Option<Memory>, String> {
+        for name in STATE_FILES {
+            let path = self.dir.join(name);
+            return match read(&path, LARGEST_STATE) {
+                Ok(bytes) => match serde_json::from_slice::<StateFile>(&bytes) {
+                    Ok(state) => Ok(Some(Memory::from(state))),
+                    Err(error) => Err(format!("{}: cannot be used: {error}", path.display())),
+                },
+                Err(StoreError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => Err(error.chain()),
+            };
+        }
+        Ok(None)
+    }
+
     /// Reads the state. A file that cannot be read is set aside and leads to a warning in the second value, never to an
     /// error.
     pub fn load(&self) -> (Memory, Vec<String>) {
         let mut warnings = Vec::new();
-        let mut memory = ["state.json", "state.json.old"]
+        let mut memory = STATE_FILES
             .iter()
             .find_map(|name| self.load_state(&self.dir.join(name), &mut warnings))
             .unwrap_or_default();

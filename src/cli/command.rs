@@ -28,7 +28,7 @@ pub static COMMANDS: &[(Command, &str, &str)] = &[
         "Write settings, status, configs and the last logs to one archive, without secrets.",
     ),
     (Command::Version, "version", "Print the version."),
-    (Command::Help, "help", "Print this text."),
+    (Command::Help, "help", "Print this text, or with a command behind it the help of that one."),
 ];
 
 /// The commands that read the settings.

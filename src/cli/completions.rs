@@ -1,16 +1,24 @@
 //! Completions for bash, zsh and fish, from the same rows as the help. Pure.
 
-use super::command::COMMANDS;
+use super::command::{COMMANDS, Command, EVERY, READS_SETTINGS};
 use super::flags;
 use crate::settings::schema::{Row, ValueKind};
 
 /// Completions for bash, for a file in `/usr/share/bash-completion/completions`.
 pub fn bash() -> String {
     let commands: Vec<&str> = COMMANDS.iter().map(|command| command.1).collect();
-    let mut flags = Vec::new();
-    let (mut words, mut files) = (String::new(), Vec::new());
+    let commands = commands.join(" ");
+    let (mut words, mut files, mut settings) = (String::new(), Vec::new(), Vec::new());
+    // The flags that are no settings, by the commands that take them.
+    let mut own: Vec<(&[Command], Vec<String>)> = Vec::new();
     for (flag, row) in rows() {
-        flags.push(if row.takes == ValueKind::Nothing { flag.clone() } else { format!("{flag}=") });
+        let offered = if row.takes == ValueKind::Nothing { flag.clone() } else { format!("{flag}=") };
+        let of = takers(row);
+        match own.iter_mut().find(|(commands, _)| *commands == of) {
+            _ if of == READS_SETTINGS => settings.push(offered),
+            Some((_, flags)) => flags.push(offered),
+            None => own.push((of, vec![offered])),
+        }
         match row.takes {
             ValueKind::Choice(choice) => {
                 let choice = choice.replace('|', " ");
@@ -20,6 +28,19 @@ pub fn bash() -> String {
             _ => {}
         }
     }
+    let (mut cases, mut everywhere) = (String::new(), String::new());
+    for (of, flags) in own {
+        let flags = flags.join(" ");
+        if of == EVERY {
+            everywhere = flags;
+            continue;
+        }
+        // Without a command it is run.
+        let names: Vec<_> = of.iter().map(|command| command.name()).collect();
+        let default = if of.contains(&Command::Run) { " | ''" } else { "" };
+        cases += &format!("        {}{default}) flags+=' {flags}' ;;\n", names.join(" | "));
+    }
+    let settings = settings.join(" ");
     format!(
         "# Completion of otelet for bash.\n\
          _otelet() {{\n\
@@ -32,24 +53,48 @@ pub fn bash() -> String {
          \x20   fi\n\
          \x20   case $flag in\n\
          {words}\
-         \x20   {}) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n\
+         \x20   {files})\n\
+         \x20       compopt -o filenames\n\
+         \x20       mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n\
+         \x20       ;;\n\
          \x20   ?*) COMPREPLY=() ;;\n\
          \x20   *)\n\
-         \x20       COMPREPLY=($(compgen -W '{} {}' -- \"$word\"))\n\
+         \x20       local at command= flags='{everywhere}'\n\
+         \x20       for ((at = 1; at < COMP_CWORD; at++)); do\n\
+         \x20           case ${{COMP_WORDS[at]}} in\n\
+         \x20           {commands_or}) command=${{COMP_WORDS[at]}} && break ;;\n\
+         \x20           esac\n\
+         \x20       done\n\
+         \x20       case $command in\n\
+         \x20       help | version) ;;\n\
+         \x20       *) flags+=' {settings}' ;;\n\
+         \x20       esac\n\
+         \x20       case $command in\n\
+         {cases}\
+         \x20       esac\n\
+         \x20       # A command stands alone, or behind help.\n\
+         \x20       case $command in\n\
+         \x20       '' | help) flags+=' {commands}' ;;\n\
+         \x20       esac\n\
+         \x20       COMPREPLY=($(compgen -W \"$flags\" -- \"$word\"))\n\
          \x20       if [[ ${{COMPREPLY-}} == *= ]]; then compopt -o nospace; fi\n\
          \x20       ;;\n\
          \x20   esac\n\
          }}\n\
          complete -F _otelet otelet\n",
-        files.join(" | "),
-        commands.join(" "),
-        flags.join(" "),
+        files = files.join(" | "),
+        commands_or = commands.replace(' ', " | "),
     )
 }
 
 /// Completions for zsh, for a file in a directory of `fpath`.
 pub fn zsh() -> String {
-    let mut text = "#compdef otelet\n# Completion of otelet for zsh.\n_arguments \\\n".to_owned();
+    // Flags that another command has are not offered behind one, nor that one behind them.
+    let mut text = "#compdef otelet\n# Completion of otelet for zsh.\nlocal command=${words[(r)(".to_owned();
+    let names: Vec<&str> = COMMANDS.iter().map(|command| command.1).collect();
+    text += &format!("{})]}}\nlocal -a flags\n", names.join("|"));
+    text += "flags=(\n";
+    let mut others = String::new();
     for (flag, row) in rows() {
         let (value, action) = match row.takes {
             ValueKind::Nothing => (String::new(), String::new()),
@@ -58,8 +103,17 @@ pub fn zsh() -> String {
             _ => ("=-".to_owned(), format!(":{}:", row.value().replace(':', "\\:"))),
         };
         let help = first_sentence(row).replace('[', "\\[").replace(']', "\\]").replace(':', "\\:");
-        text += &format!("    {} \\\n", quoted(&format!("{flag}{value}[{help}]{action}")));
+        let spec = quoted(&format!("{flag}{value}[{help}]{action}"));
+        match takers(row) {
+            of if of == EVERY => text += &format!("    {spec}\n"),
+            of => {
+                let names: Vec<_> = of.iter().map(|command| command.name()).collect();
+                let default = if of.contains(&Command::Run) { "|" } else { "" };
+                others += &format!("[[ $command == ({}{default}) ]] && flags+=({spec})\n", names.join("|"));
+            }
+        }
     }
+    text += &format!(")\n{others}_arguments \\\n    $flags \\\n");
     let commands = COMMANDS.iter().map(|(_, name, help)| {
         let help = help.replace(':', "\\:").replace('"', "\\\"");
         format!("{name}\\:\"{help}\"")
@@ -73,6 +127,10 @@ pub fn fish() -> String {
     for (_, name, help) in COMMANDS {
         text += &format!("complete -c otelet -n __fish_use_subcommand -a {name} -d {}\n", quoted_for_fish(help));
     }
+    let (mut own, mut all) = (String::new(), String::new());
+    text += "complete -c otelet -n '__fish_seen_subcommand_from help' -a '";
+    text += &COMMANDS.iter().map(|command| command.1).collect::<Vec<_>>().join(" ");
+    text += "'\n";
     for (flag, row) in rows() {
         let name = flag.trim_start_matches("--");
         let value = match row.takes {
@@ -81,9 +139,20 @@ pub fn fish() -> String {
             _ if is_path(row) => " -r -F".to_owned(),
             _ => " -x".to_owned(),
         };
-        text += &format!("complete -c otelet -l {name}{value} -d {}\n", quoted_for_fish(first_sentence(row)));
+        let about = quoted_for_fish(first_sentence(row));
+        let of = takers(row);
+        if of == EVERY {
+            all += &format!("complete -c otelet -l {name}{value} -d {about}\n");
+            continue;
+        }
+        let names: Vec<_> = of.iter().map(|command| command.name()).collect();
+        let default = if of.contains(&Command::Run) { "__fish_use_subcommand; or " } else { "" };
+        own += &format!(
+            "complete -c otelet -n '{default}__fish_seen_subcommand_from {}' -l {name}{value} -d {about}\n",
+            names.join(" ")
+        );
     }
-    text
+    text + &own + &all
 }
 
 /// The rows that have a flag, with that flag.
@@ -91,8 +160,14 @@ fn rows() -> impl Iterator<Item = (String, &'static Row)> {
     flags::rows().filter_map(|row| Some((row.flag()?, row)))
 }
 
+/// The commands that take this flag.
+fn takers(row: &'static Row) -> &'static [Command] {
+    flags::flags().find(|flag| std::ptr::eq(&flag.row, row)).map_or(READS_SETTINGS, |flag| flag.commands)
+}
+
+/// Whether its value is a path, or may be one.
 fn is_path(row: &Row) -> bool {
-    row.takes == ValueKind::Text("PATH")
+    row.takes == ValueKind::Text("PATH") || row.key == "config.url"
 }
 
 /// The help up to its first full stop: a list has no room for more.
@@ -124,6 +199,27 @@ mod tests {
         for (_, name, _) in COMMANDS {
             assert!(bash().contains(name) && zsh().contains(name) && fish().contains(&format!("-a {name} ")), "{name}");
         }
+    }
+
+    #[test]
+    fn a_command_is_offered_its_own_flags() {
+        assert!(bash().contains("        rollback) flags+=' --clear --clear-signed' ;;\n"), "{}", bash());
+        assert!(bash().contains("        run | '') flags+=' --log-file=' ;;\n"));
+        assert!(zsh().contains("[[ $command == (status) ]] && flags+=('--watch["));
+        assert!(zsh().contains("[[ $command == (run|) ]] && flags+=('--log-file=-["));
+        assert!(fish().contains("-n '__fish_seen_subcommand_from status' -l watch -d "));
+        assert!(
+            fish().contains("-n '__fish_use_subcommand; or __fish_seen_subcommand_from run' -l log-file -r -F -d ")
+        );
+    }
+
+    #[test]
+    fn the_url_of_configs_may_be_a_path() {
+        assert!(bash().contains("--settings | --config-url | "), "{}", bash());
+        assert!(zsh().contains(
+            "]:file:_files')\n[[ $command == (run|validate|status|rollback|diagnose|) ]] && flags+=('--config-protocol"
+        ));
+        assert!(fish().contains("-l config-url -r -F -d "));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::settings::Flags;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Invocation {
     pub command: Command,
+    /// The command that help is wanted of.
+    pub topic: Option<Command>,
     pub json: bool,
     pub watch: bool,
     pub healthy: bool,

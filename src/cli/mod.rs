@@ -13,5 +13,5 @@ pub use command::{COMMANDS, Command};
 pub use flags::rows;
 pub use installer::installer_args;
 pub use invocation::Invocation;
-pub use pages::{help, man, settings_reference};
+pub use pages::{help, help_of, man, settings_reference};
 pub use parse::{UsageError, parse};

@@ -1,9 +1,27 @@
 //! The pages made from the rows: help, the man page, the settings reference. Pure.
 
-use super::command::COMMANDS;
-use super::flags::rows;
+use super::command::{COMMANDS, Command, EVERY};
+use super::flags::{flags, rows};
 use crate::settings::schema::{Kind, Row, ValueKind};
 use crate::settings::{SCHEMA, kloudmate_help};
+
+/// The output of `otelet help COMMAND`.
+pub fn help_of(command: Command) -> String {
+    let about = COMMANDS.iter().find(|(known, ..)| *known == command).map_or("", |(_, _, about)| about);
+    let mut text = format!("{about}\n\nUsage: otelet {} [--flag=value ...]\n", command.name());
+    text += &flag_entries(|row| match flags().find(|flag| std::ptr::eq(&flag.row, row)) {
+        Some(flag) => flag.commands.contains(&command) && flag.commands.len() < EVERY.len(),
+        None => command == Command::Run,
+    });
+    match command {
+        Command::Help | Command::Version => {}
+        Command::Run => text += "\nThe settings that only a file can have: otelet help.\n",
+        Command::Validate | Command::Status | Command::Rollback | Command::Diagnose => {
+            text += "\nEach setting is a flag here too: otelet help run lists them.\n";
+        }
+    }
+    text
+}
 
 /// The output of `otelet help`, at most 100 columns wide.
 pub fn help() -> String {
@@ -13,17 +31,7 @@ pub fn help() -> String {
     for (_, name, help) in COMMANDS {
         text += &format!("  {name:<10} {help}\n");
     }
-    let mut section = None;
-    for row in rows() {
-        let Some(flag) = flag_with_value(row) else {
-            continue;
-        };
-        let group = (row.section(), row.takes == ValueKind::Nothing);
-        if section.replace(group) != Some(group) {
-            text += "\n";
-        }
-        text += &entry(&flag, row);
-    }
+    text += &flag_entries(|_| true);
     text += "\nOnly in the settings file:\n\n";
     for row in rows().filter(|row| row.kind == Kind::File) {
         text += &entry(row.key, row);
@@ -97,6 +105,22 @@ pub fn settings_reference() -> String {
             format!("{}{limits}", row.help),
         ];
         text += &format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
+    }
+    text
+}
+
+/// The flags of these rows, each section after an empty line.
+fn flag_entries(are_wanted: impl Fn(&'static Row) -> bool) -> String {
+    let (mut text, mut section) = (String::new(), None);
+    for row in rows().filter(|row| are_wanted(row)) {
+        let Some(flag) = flag_with_value(row) else {
+            continue;
+        };
+        let group = (row.section(), row.takes == ValueKind::Nothing);
+        if section.replace(group) != Some(group) {
+            text += "\n";
+        }
+        text += &entry(&flag, row);
     }
     text
 }
@@ -181,6 +205,19 @@ mod tests {
         }
         assert!(help.contains("Time between polls. [30s]\n"));
         assert!(help.contains("  run        Run the agent. This is the default.\n"));
+    }
+
+    #[test]
+    fn help_of_a_command_has_its_flags_and_no_others() {
+        let (run, status, version) = (help_of(Command::Run), help_of(Command::Status), help_of(Command::Version));
+        assert!(run.starts_with("Run the agent. This is the default.\n\nUsage: otelet run [--flag=value ...]\n\n"));
+        assert!(
+            run.contains("  --settings=PATH") && run.contains("--config-url=URL") && run.contains("--log-file=PATH")
+        );
+        assert!(!run.contains("  --json") && !run.contains("--help"), "{run}");
+        assert!(status.contains("--json") && status.contains("--watch") && status.contains("--settings=PATH"));
+        assert!(!status.contains("--clear") && !status.contains("--config-url") && status.contains("otelet help run"));
+        assert_eq!(version, "Print the version.\n\nUsage: otelet version [--flag=value ...]\n");
     }
 
     #[test]

@@ -55,6 +55,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
                 command = Some(by_name(&name.to_string_lossy())?);
                 continue;
             }
+            Arg::Value(name) if command == Some(Command::Help) && invocation.topic.is_none() => {
+                invocation.topic = Some(by_name(&name.to_string_lossy())?);
+                continue;
+            }
             Arg::Value(_) => {
                 return Err(UsageError("only one command is allowed; the value of a flag follows the flag".to_owned()));
             }
@@ -217,6 +221,17 @@ mod tests {
             assert_eq!(parsed(line).command, Command::Help, "{line}");
         }
         assert_eq!(parsed("--version").command, Command::Version);
+        for (line, topic) in [
+            ("help run", Some(Command::Run)),
+            ("help help", Some(Command::Help)),
+            ("status --help", None),
+            ("--help", None),
+            ("help --help", None),
+        ] {
+            assert_eq!(parsed(line).topic, topic, "{line}");
+        }
+        assert_eq!(refused("help rum"), "unknown command \"rum\"; did you mean run?");
+        assert_eq!(refused("help run status"), "only one command is allowed; the value of a flag follows the flag");
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::log::{Relay, Tail};
 use crate::os::{self, Adoption, Command, Launch, NotifySocket, Output};
 use crate::settings::{CollectorLog, CollectorSettings};
 use crate::store::{self, Binary, Layers, LocalFile, Store, StoreError};
-use otelet_config::{self as config, Capabilities, Inspection, Loopback, Overlay, Refusal, Witness};
+use otelet_config::{self as config, Capabilities, Destination, Inspection, Loopback, Overlay, Refusal, Witness};
 use otelet_core::decide::{Additions, Child, ConfigHash, EngineUse, SpawnFailure, Verdict};
 use otelet_core::telemetry::HostIdentity;
 use otelet_core::units::format_time;
@@ -47,6 +47,8 @@ const INSTANCE_UID: &str = "OTELET_INSTANCE_UID";
 /// The variables that the built-in configs of `targets/` use. Other configs may use them too.
 const DIRECTORY: &str = "OTELET_COLLECTOR_DIR";
 const EXPORTER: &str = "OTELET_EXPORTER";
+/// Its value if there is no backend.
+const NO_EXPORTER: &str = "debug";
 
 /// The file in the runtime directory that is passed beside the built-in config.
 const MORE: &str = "more.yaml";
@@ -634,9 +636,34 @@ impl Launcher {
     }
 
     /// The exporter of the built-in configs: nothing is sent before an endpoint is set.
+    /// Why nothing leaves this host by this config, if it was inspected last; none if something may.
+    pub fn goes_nowhere(&self, hash: ConfigHash) -> Option<&'static str> {
+        let inspected = self.inspected.borrow();
+        let (_, inspected) = inspected.as_ref().filter(|(of, _)| *of == hash)?;
+        // Arguments and files of the host may add exporters.
+        if !self.settings.args.is_empty() || !self.settings.local.is_empty() {
+            return None;
+        }
+        match inspected.destination {
+            Destination::Nowhere => {
+                Some("the exporters of the config are debug, file or nop alone; add one that sends")
+            }
+            Destination::Chosen if self.exporter() == NO_EXPORTER => Some(
+                "no backend is set; set collector.env.OTEL_EXPORTER_OTLP_ENDPOINT to the URL of one, or config.url",
+            ),
+            Destination::Chosen | Destination::Elsewhere => None,
+        }
+    }
+
     fn exporter(&self) -> &'static str {
-        let set = self.settings.env.iter().any(|(name, _)| name == ENDPOINT);
-        if set || std::env::var_os(ENDPOINT).is_some() { "otlphttp" } else { "debug" }
+        // The setting counts before the variable. An empty value, as a template leaves it, counts as not set.
+        let set =
+            self.settings.env.iter().find(|(name, _)| name == ENDPOINT).map(|(_, value)| !value.expose().is_empty());
+        if set.unwrap_or_else(|| std::env::var_os(ENDPOINT).is_some_and(|value| !value.is_empty())) {
+            "otlphttp"
+        } else {
+            NO_EXPORTER
+        }
     }
 
     fn user(&self) -> Result<Option<os::User>, String> {

@@ -20,7 +20,7 @@ use otelet_wire::status::Status;
 
 use crate::cli::Invocation;
 use crate::collector::Launcher;
-use crate::commands::status::screen;
+use crate::commands::status::{Size, screen};
 use crate::commands::tar::Tar;
 use crate::exit;
 use crate::http;
@@ -99,9 +99,9 @@ pub fn diagnose(invocation: &Invocation) -> u8 {
         eprintln!("otelet: {shown}: {}", why_not(&error));
         return exit::NO;
     }
-    let mut text = format!("{shown}, {}, has\n", units::format_size(bytes.len() as u64));
+    let mut text = format!("{shown}, {}, has\n", units::rounded_size(bytes.len() as u64));
     for (file, content) in &files {
-        text += &format!("  {file} ({} bytes)\n", content.len());
+        text += &format!("  {file} ({})\n", units::rounded_size(content.len() as u64));
     }
     if let Some((_, missing)) = files.iter().find(|(file, _)| file == MISSING) {
         text += "and lacks\n";
@@ -176,7 +176,7 @@ fn add_agent(contents: &mut Contents, runtime_dir: &Path) -> Option<Status> {
     }
     contents.add_result("status.json", Form::Json, read(&status::path(runtime_dir)));
     let status = status::read(runtime_dir).ok()?;
-    contents.add("status.txt", Form::Lines, screen(&status, SystemTime::now(), None, false));
+    contents.add("status.txt", Form::Lines, screen(&status, SystemTime::now(), Size::default(), false));
     Some(status)
 }
 
@@ -311,7 +311,8 @@ fn listing(directory: &Path) -> String {
         lines.push(match entry.metadata() {
             Ok(metadata) => {
                 let changed = metadata.modified().map_or_else(|_| "unknown".into(), units::rfc3339);
-                format!("  {name}  {} bytes  {changed}  {}\n", metadata.len(), os::describe_mode(&metadata))
+                let size = units::counted(metadata.len(), "byte");
+                format!("  {name}  {size}  {changed}  {}\n", os::describe_mode(&metadata))
             }
             Err(error) => format!("  {name}  {error}\n"),
         });

@@ -14,8 +14,8 @@ use crate::os::{self, Signal};
 use crate::settings::Settings;
 use crate::status::{Standby, agent_is_alive, fresh, read, stranger};
 use otelet_core::units;
-use otelet_wire::status::{AgentState, Status};
-pub use screen::screen;
+use otelet_wire::status::{AgentState, CollectorState, Status};
+pub use screen::{Size, screen};
 
 /// Time between two frames of `--watch`.
 const EVERY: Duration = Duration::from_secs(2);
@@ -45,13 +45,15 @@ pub fn show(invocation: &Invocation, settings: &Settings) -> u8 {
             println!("{why}");
             return exit::NO;
         }
-        return match fresh(runtime_dir, |_| true).map(|status| status.complaint()) {
-            Ok(None) => exit::OK,
-            Ok(Some(why)) | Err(why) => {
-                println!("{why}");
-                exit::NO
-            }
+        let why = match fresh(runtime_dir, |_| true) {
+            Ok(status) => match status.complaint() {
+                None => return exit::OK,
+                Some(why) => format!("{why}; {}", next_step(&status)),
+            },
+            Err(why) => why,
         };
+        println!("{why}");
+        return exit::NO;
     }
     if let Some(why) = stranger {
         eprintln!("otelet: {why}");
@@ -60,7 +62,7 @@ pub fn show(invocation: &Invocation, settings: &Settings) -> u8 {
         Ok((status, trouble)) => {
             let text = match invocation.json {
                 true => serde_json::to_string_pretty(&status).expect("maps with string keys and numbers only") + "\n",
-                false => Paper::of_stdout().screen(&status),
+                false => Paper::of_stdout().screen(&status, None),
             };
             // A reader that has gone away is no reason to panic.
             let _ = io::stdout().write_all(text.as_bytes());
@@ -74,6 +76,18 @@ pub fn show(invocation: &Invocation, settings: &Settings) -> u8 {
             eprintln!("otelet: {why}");
             exit::NO
         }
+    }
+}
+
+/// The command that says more about a collector that is not healthy. Installers print it.
+fn next_step(status: &Status) -> &'static str {
+    match status.collector.state {
+        CollectorState::Idle | CollectorState::Held => "next: `otelet validate` tries each step and starts nothing",
+        CollectorState::Waiting
+        | CollectorState::Starting
+        | CollectorState::Up
+        | CollectorState::Stopping
+        | CollectorState::Unknown => "next: `otelet status` shows more, `otelet diagnose` collects the logs",
     }
 }
 
@@ -111,24 +125,47 @@ impl Paper {
         Self { size: os::terminal(), moves, paint: moves && is_set("NO_COLOR").is_none() }
     }
 
-    fn screen(&self, status: &Status) -> String {
-        screen(status, SystemTime::now(), self.size.map(|(columns, _)| columns), self.paint)
+    /// As much as there is to say, or what fits into so many rows.
+    fn screen(&self, status: &Status, rows: Option<usize>) -> String {
+        let columns = self.size.map(|(columns, _)| columns);
+        screen(status, SystemTime::now(), Size { columns, rows }, self.paint)
+    }
+
+    /// The rows of a frame. The cursor is in the one below it.
+    fn rows(&self) -> Option<usize> {
+        let (_, rows) = self.size.filter(|_| self.moves)?;
+        Some(rows.saturating_sub(1).max(1))
+    }
+
+    /// The text of a frame of `--watch`.
+    fn body(&self, found: Look) -> String {
+        let (status, trouble) = match found {
+            Ok((status, None)) => return self.screen(&status, self.rows()),
+            Ok((status, Some(why))) => (Some(status), format!("otelet: {why}\n")),
+            Err(why) => (None, format!("otelet: {why}\n")),
+        };
+        let columns = self.size.map_or(usize::MAX, |(columns, _)| columns.max(1));
+        let taken = trouble.chars().count().div_ceil(columns) + 1;
+        let screen =
+            status.map(|status| self.screen(&status, self.rows().map(|rows| rows.saturating_sub(taken))) + "\n");
+        screen.unwrap_or_default() + &trouble
     }
 
     /// A frame of `--watch`: over the one before it where that can be done, else under it.
     fn frame(&self, body: &str) -> String {
-        let rows = self.size.map_or(usize::MAX, |(_, rows)| rows.saturating_sub(1).max(1));
+        let rows = self.rows().unwrap_or(usize::MAX);
         if !self.moves {
             return format!("--- {}\n{body}", units::rfc3339(SystemTime::now()));
         }
-        // A frame that is higher than the terminal would scroll, and the next one begin in its middle.
+        // Sections were shortened to fit. A frame that still is higher than the terminal would scroll, and the next one
+        // begin in its middle.
         let all = body.lines().count();
         let mut frame = "\x1b[H".to_owned();
         for line in body.lines().take(if all > rows { rows - 1 } else { all }) {
             frame += &format!("{line}\x1b[K\n");
         }
         if all > rows {
-            frame += &format!("... {} more lines\x1b[K\n", all - (rows - 1));
+            frame += &format!("… {} more lines\x1b[K\n", all - (rows - 1));
         }
         frame + "\x1b[J"
     }
@@ -194,12 +231,7 @@ fn write_frame(found: Look, json: bool) -> io::Result<()> {
         }
         (found, false) => {
             let paper = Paper::of_stdout();
-            let body = match found {
-                Ok((status, None)) => paper.screen(&status),
-                Ok((status, Some(why))) => format!("{}\notelet: {why}\n", paper.screen(&status)),
-                Err(why) => format!("otelet: {why}\n"),
-            };
-            paper.frame(&body)
+            paper.frame(&paper.body(found))
         }
     };
     let mut stdout = io::stdout();
@@ -220,7 +252,7 @@ mod tests {
     fn a_frame_never_scrolls_and_clears_what_was_there() {
         let paper = Paper { size: Some((80, 4)), moves: true, paint: false };
         assert_eq!(paper.frame("a\nb\n"), "\x1b[Ha\x1b[K\nb\x1b[K\n\x1b[J");
-        assert_eq!(paper.frame("a\nb\nc\nd\ne\n"), "\x1b[Ha\x1b[K\nb\x1b[K\n... 3 more lines\x1b[K\n\x1b[J");
+        assert_eq!(paper.frame("a\nb\nc\nd\ne\n"), "\x1b[Ha\x1b[K\nb\x1b[K\n… 3 more lines\x1b[K\n\x1b[J");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use otelet_config::{Capabilities, Inspection, Intake};
 use otelet_core::decide::{
     self, Change, Changed, CollectorEvent, ConfigHash, Event, Exit, ProgramTrial, SpawnFailure, Verdict,
 };
+use otelet_core::units::counted;
 
 pub(super) struct Child {
     collector: Option<Collector>,
@@ -42,6 +43,10 @@ pub(super) struct Child {
     reader: Rc<Cell<Option<SocketAddr>>>,
     /// The `service.name` that the config of the last start gives to the collector's own telemetry.
     service_name: Option<String>,
+    /// Why nothing leaves this host by the config of the last start.
+    goes_nowhere: Option<&'static str>,
+    /// The program of the last start: `collector.path` may be a name alone.
+    program: Option<PathBuf>,
     /// The binary that was asked last.
     pub(super) binary: Option<Binary>,
     /// The output of its `components`.
@@ -78,6 +83,8 @@ impl Child {
             inspected: Rc::default(),
             reader: Rc::default(),
             service_name: None,
+            goes_nowhere: None,
+            program: None,
             kept_layers: layers.clone(),
             layers: Rc::new(RefCell::new(layers)),
             watch: None,
@@ -285,6 +292,7 @@ impl Child {
         only_known: bool,
     ) -> Option<Result<(decide::Child, Intake), SpawnFailure>> {
         let launcher = self.launcher(context);
+        self.program = launcher.program().ok();
         let program = launcher.stamp();
         let known = self.known_capabilities(&launcher);
         if only_known && known.is_none() && program.is_some() {
@@ -317,6 +325,7 @@ impl Child {
             .borrow()
             .as_ref()
             .and_then(|(of, inspected)| inspected.service_name.clone().filter(|_| *of == hash));
+        self.goes_nowhere = launcher.goes_nowhere(hash);
         let (child, intake) = (running.child.clone(), running.intake);
         self.collector = Some(Collector {
             pid: child.pid,
@@ -401,6 +410,18 @@ impl Child {
         self.service_name.as_deref().or(own).unwrap_or_default()
     }
 
+    /// The program that was started last, else the one of the settings.
+    pub(super) fn program<'a>(&'a self, context: &'a Context) -> &'a Path {
+        self.program.as_deref().unwrap_or(&context.settings.collector.path)
+    }
+
+    /// Why nothing leaves this host, neither by the collector nor by the agent itself; none if something may.
+    pub(super) fn goes_nowhere(&self, context: &Context) -> Option<String> {
+        let settings = &context.settings;
+        let sends = settings.report.url.is_some() || matches!(settings.export.to, Some(ExportTo::Url(_)));
+        self.goes_nowhere.filter(|_| !sends && self.collector.is_some()).map(str::to_owned)
+    }
+
     /// The version of the collector that runs, else of the one that would; or nothing.
     pub(super) fn version(&self) -> &str {
         if let Some(collector) = &self.collector {
@@ -418,7 +439,8 @@ impl Child {
         if let Some(collector) = &self.collector {
             let dropped = collector.relay.borrow_mut().newly_dropped();
             if dropped > 0 {
-                log::warn!("{dropped} log lines of the collector were dropped: more than collector.log_rate allows");
+                let lines = counted(dropped, "log line");
+                log::warn!("{lines} of the collector dropped: more than collector.log_rate allows");
             }
         }
     }

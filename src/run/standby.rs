@@ -7,7 +7,7 @@ use std::time::Duration;
 use smol::future::FutureExt as _;
 
 use super::decisions::moment;
-use super::trial;
+use super::trial::{self, Asker};
 use crate::os::{self, Signal};
 use crate::settings::Settings;
 use crate::status::Standby;
@@ -39,7 +39,7 @@ pub(super) fn wait(
         lock.display(),
         units::format_time(settings.standby)
     );
-    if let Err(why) = trial::run(settings) {
+    if let Err(why) = trial::run(settings, Asker::Standby) {
         println!("{why}");
         log::error!("this agent could not run the config; leaving the state directory to the other one");
         return Ended::Refused;

@@ -159,6 +159,10 @@ impl Explanation<'_> {
 
     /// The value to show. A value that must not be shown is noted as a secret.
     fn shown(&mut self, row: &Row, raw: Raw) -> String {
+        // It is known to be a public key, since the settings could be read with it.
+        if row.key == "config.public_key" {
+            return raw.text;
+        }
         let secret =
             ["headers", ".env", "_proxy"].iter().any(|end| row.key.ends_with(end)) && row.key != "config.no_proxy";
         if secret || !raw.shown || raw.text.contains('@') {

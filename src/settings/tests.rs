@@ -889,3 +889,19 @@ fn a_flaw_of_a_variable_is_named() {
     );
     assert!(settings.notes[1].ends_with("attributes.a: the variable B is empty"), "{:?}", settings.notes);
 }
+
+#[test]
+fn the_packaged_settings_name_a_backend_without_their_comment_signs() {
+    for packaged in [include_str!("../../targets/linux/otelet.yaml"), include_str!("../../targets/windows/otelet.yaml")]
+    {
+        let bare: String =
+            packaged.lines().map(|line| line.strip_prefix('#').unwrap_or(line).to_owned() + "\n").collect();
+        // A comment of words has a space behind its sign, and stays one.
+        let lines: Vec<_> =
+            bare.lines().filter(|line| line.starts_with("collector:") || line.starts_with("  env:")).collect();
+        let settings = loaded(&lines.join("\n"));
+        let names: Vec<_> = settings.collector.env.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_AUTHORIZATION"]);
+        assert!(loaded(packaged).collector.env.is_empty());
+    }
+}

@@ -33,6 +33,8 @@ pub struct Facts<'a> {
     pub attributes: &'a [(String, String)],
     pub collector_name: &'a str,
     pub collector_version: &'a str,
+    /// Why nothing that the collector takes in leaves this host.
+    pub goes_nowhere: Option<String>,
     pub answer: Option<Answer>,
     pub checks: Vec<CheckStatus>,
     pub serial: u64,
@@ -70,11 +72,13 @@ pub fn compute(report: &AgentReport, facts: Facts<'_>, at: Moment) -> Status {
             state: collector_state(collector.state),
             pid: collector.pid,
             since: collector.since.map(wall),
+            next_start_at: collector.next_start.map(wall),
             config: hex(report.effective),
             witness: collector.witness.map(|it| it.to_string()),
             healthy: collector.healthy,
             trouble: collector.trouble.clone(),
             without_engine: collector.without_engine,
+            goes_nowhere: facts.goes_nowhere,
             restarts: collector.restarts,
             last_exit: collector.last_exit.as_ref().map(|exit| ExitStatus {
                 how: exit.how.clone(),

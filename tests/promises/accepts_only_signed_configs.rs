@@ -206,3 +206,34 @@ fn a_server_has_the_signature_beside_the_config() {
     let paths: Vec<String> = server.requests().into_iter().take(2).map(|asked| asked.path).collect();
     assert_eq!(paths[1], format!("{}.minisig", paths[0]));
 }
+
+#[test]
+#[ignore = "needs minisign: cargo xtask check --real"]
+fn validate_judges_a_signature_as_the_agent_does() {
+    let setup = Setup::new();
+    let (good, old) = (config("good"), config("old"));
+    let mut agent = setup.running(&good);
+    agent.stop();
+    setup.host.set("config.fallback", &format!("[{}]", setup.host.path("config.yaml").display()));
+    let file = setup.host.path("candidate.yaml");
+    let other = make_key(&setup.host, "other");
+    for (body, signature, why) in [
+        (&old, setup.sign(&setup.key, &old, 1_999), "config was signed at 1970-01-01T00:33:19Z, before the newest"),
+        (&old, setup.sign(&setup.key, &old, 2_000), "config was signed in the same second as another one"),
+        (&old, setup.sign(&other, &old, 3_000), "config is signed with key "),
+        (&old, Vec::new(), "config is not signed"),
+        (&old, setup.sign(&setup.key, &old, 2_001), ""),
+        (&good, setup.sign(&setup.key, &good, 2_000), ""),
+    ] {
+        fs::write(&file, body).unwrap();
+        fs::write(setup.host.path("candidate.yaml.minisig"), signature).unwrap();
+
+        let output = setup.host.otelet(&["validate", &format!("--config-url={}", file.display())]);
+
+        let said = stdout(&output);
+        assert_eq!(output.status.code(), Some(i32::from(!why.is_empty())), "{why}: {said}");
+        assert!(said.contains(", newest signature of 1970-01-01T00:33:20Z\n"), "{said}");
+        assert_eq!(said.contains("takes it"), why.is_empty(), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+}

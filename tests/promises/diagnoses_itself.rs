@@ -23,6 +23,9 @@ const SECRETS: [&str; 10] = [
     "s3cret-check",
 ];
 
+/// It is no secret, whatever its name ends with.
+const PUBLIC_KEY: &str = "RWREku3J4iZ/rjYHz7xs+DWe8V0juLEau+gSIqNg2VLBZOpUfbUdMdKj";
+
 /// A host with a secret in each place of the settings.
 fn host_with_secrets() -> Host {
     let host = Host::new();
@@ -89,6 +92,8 @@ fn the_archive_has_all_that_support_asks_for_and_no_secret() {
     let host = host_with_secrets();
     let (agent, good, bad) = agent_that_knows_them(&host);
     let archive = host.path("out.tar");
+    // The agent that runs has not read it.
+    host.set("config.public_key", PUBLIC_KEY);
 
     let output = diagnose(
         &host,
@@ -116,6 +121,8 @@ fn the_archive_has_all_that_support_asks_for_and_no_secret() {
     has("settings.txt", "otelet.yaml:");
     has("settings.txt", "log_level: debug  # OTELET_LOG_LEVEL");
     has("settings.txt", "config.timeout: 30s  # default");
+    has("settings.txt", &format!("config.public_key: {PUBLIC_KEY}  # "));
+    has("settings.yaml", &format!("public_key: {PUBLIC_KEY}"));
     has("settings.txt", "collector.env: {KEY: <set>, OTHER: <set>}");
     has("settings.txt", "checks[0].headers: {X-Check: <set>}");
     has("settings.yaml", "site: north");

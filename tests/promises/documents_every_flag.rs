@@ -113,5 +113,21 @@ fn bash_completes_commands_flags_and_the_words_of_a_choice() {
     assert_eq!(stdout(&complete(&["--collector-log", "=", ""]).unwrap()), "pass drop\n");
     assert_eq!(stdout(&complete(&["--collector-log", "=", "d"]).unwrap()), "drop\n");
     assert_eq!(stdout(&complete(&["--settings", "=", "/dev/nul"]).unwrap()), "/dev/null\n");
-    assert_eq!(stdout(&complete(&["--config-url", "=", "s"]).unwrap()), "\n");
+    assert_eq!(stdout(&complete(&["validate", "--config-url", "=", "/dev/nul"]).unwrap()), "/dev/null\n");
+    assert_eq!(stdout(&complete(&["--report-url", "=", "s"]).unwrap()), "\n");
+    // Each command is offered its own flags, and none that it refuses.
+    assert_eq!(stdout(&complete(&["status", "--w"]).unwrap()), "--webhook-url= --webhook-every= --watch\n");
+    assert_eq!(stdout(&complete(&["rollback", "--w"]).unwrap()), "--webhook-url= --webhook-every=\n");
+    assert_eq!(stdout(&complete(&["version", "--"]).unwrap()), "--help --version\n");
+    assert_eq!(stdout(&complete(&["help", "ru"]).unwrap()), "run\n");
+}
+
+#[test]
+fn a_command_has_help_of_its_own() {
+    let help = |command: &str| stdout(&Host::new().command().args(["help", command]).output().unwrap());
+    assert!(help("run").starts_with("Run the agent. This is the default.\n"), "{}", help("run"));
+    assert!(help("run").contains("\n  --config-url=URL ") && !help("run").contains("\n  --watch "));
+    assert!(help("status").contains("\n  --watch ") && !help("status").contains("\n  --clear "));
+    let unknown = Host::new().command().args(["help", "rum"]).output().unwrap();
+    assert_eq!(unknown.status.code(), Some(64));
 }

@@ -15,8 +15,9 @@ fn installed(host: &Host, directory: &str, name: &str) -> String {
 
 /// The collector that the agent runs, as a path below the directory of this host.
 fn found(host: &Host, agent: &Agent) -> String {
-    let pid = agent.applied(&config("good")).collector.pid.unwrap();
-    let program = command_line(pid).swap_remove(0);
+    let collector = agent.applied(&config("good")).collector;
+    let program = command_line(collector.pid.unwrap()).swap_remove(0);
+    assert_eq!(collector.path, program, "the status names the one that runs");
     let below = Path::new(&program).strip_prefix(host.path("")).expect("it is on this host");
     below.display().to_string().replace('\\', "/")
 }

@@ -115,6 +115,8 @@ fn one_that_breaks_later_is_used_as_it_was_also_by_the_next_agent() {
     agent.applied(&config("second"));
     runs_with(&host, &agent, &good);
     agent.stop();
+    let told = super::host::stdout(&host.otelet(&["validate"]));
+    assert!(told.contains("site.yaml: config is not well-formed YAML") && told.contains("as it was before"), "{told}");
 
     let mut agent = host.agent().start();
 

@@ -128,7 +128,7 @@ fn a_person_can_have_it_tried_again() {
     let cleared = host.otelet(&["rollback", "--clear"]);
 
     assert_eq!(cleared.status.code(), Some(0));
-    assert_eq!(stdout(&cleared), "1 refused configs may be tried again when they are offered\n");
+    assert_eq!(stdout(&cleared), "1 refused config may be tried again when it is offered\n");
     host.wait("another validation", || (host.validations(&bad) == 2).then_some(()));
     agent.failed(&bad);
 }

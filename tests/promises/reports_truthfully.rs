@@ -148,7 +148,8 @@ fn a_probe_is_told_that_a_refused_config_is_the_only_one() {
     let (_, said) = healthy(&host);
 
     let words = "was refused and there is no other one: unknown exporter smoke";
-    assert_eq!(said, format!("collector is idle: config {} {words}\n", short(&bad)));
+    let next = "next: `otelet validate` tries each step and starts nothing";
+    assert_eq!(said, format!("collector is idle: config {} {words}; {next}\n", short(&bad)));
 }
 
 #[test]

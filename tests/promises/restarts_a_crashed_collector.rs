@@ -75,6 +75,19 @@ fn its_last_words_are_in_the_log_and_in_the_status() {
 }
 
 #[test]
+fn one_that_was_killed_had_no_last_words() {
+    let host = Host::new();
+    let agent = host.agent_running(&config("calm"));
+
+    signal(host.collector(), Signal::KILL);
+
+    let status = agent.wait_status("an exit", |status| status.collector.last_exit.is_some());
+    let exit = status.collector.last_exit.unwrap();
+    assert_eq!(exit.last_words, "", "its log before is no reason: {}", exit.how);
+    assert!(!agent.logs("collector exited: ").contains("last words"));
+}
+
+#[test]
 fn leftover_processes_of_its_group_are_killed() {
     let host = Host::new();
     let body = scripted("forks", &["fork", "ignore-sigterm"]);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use otelet_wire::status::Status;
 use serde_json::Value;
 
 use super::host::{Host, Signal, config, hash, scripted, short, signal, state, stderr, stdout, wait_until};
@@ -86,7 +87,9 @@ fn the_exit_status_answers_a_probe() {
 
     let mut agent = host.agent().start();
     agent.wait_status("the first status", |_| true);
-    assert_eq!(healthy(&host), (1, "collector is idle: there is no config to run yet\n".into()));
+    let idle = "collector is idle: there is no config to run yet; next: `otelet validate` tries each step and starts \
+                nothing\n";
+    assert_eq!(healthy(&host), (1, idle.into()));
 
     host.server.offer(config("good"));
     agent.signal(Signal::HUP);
@@ -140,6 +143,62 @@ fn an_agent_that_was_killed_is_not_healthy_and_its_last_status_is_shown() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stdout(&output).contains(&short(&config("good"))));
     assert!(stderr(&output).contains("agent is not running; its last status is of 20"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_collector_that_waits_says_why_since_when_it_will_be_started_and_what_to_do() {
+    let host = Host::new();
+    host.server.offer(scripted("dies", &["error listen tcp: lookup localhost: no such host"]));
+    let agent = host.agent().start();
+    // The first starts follow at once.
+    let far = |status: &Status| status.collector.next_start_at.is_some() && status.collector.restarts > 3;
+    agent.wait_status("a wait", far);
+
+    let (code, said) = healthy(&host);
+    let screen = stdout(&host.otelet(&["status"]));
+
+    assert_eq!(code, 1);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        said.contains("; last exit: code 1: listen tcp: lookup localhost: no such host; localhost does not resolve")
+    );
+    assert!(said.ends_with("next: `otelet status` shows more, `otelet diagnose` collects the logs\n"), "{said}");
+    let waits = screen.lines().any(|line| line.starts_with("collector   waiting, next start in "));
+    assert!(waits || screen.contains("collector   starting") || screen.contains("collector   up"), "{screen}");
+}
+
+#[test]
+fn a_config_that_sends_nothing_anywhere_is_told() {
+    let host = Host::new();
+    // The scripted configs have no exporter that sends.
+    let quiet = config("quiet");
+    let agent = host.agent_running(&quiet);
+    assert_eq!(
+        agent.status(&host).collector.goes_nowhere.as_deref(),
+        Some("the exporters of the config are debug, file or nop alone; add one that sends")
+    );
+    let screen = stdout(&host.otelet(&["status"]));
+    assert!(screen.contains("\ndata        goes nowhere: the exporters of the config are "), "{screen}");
+
+    // The agent's own exports leave, the collector's would not.
+    host.change(&agent, "report.url", &host.server.at("/report"));
+    agent.wait_status("no such line", |status| status.collector.goes_nowhere.is_none());
+    host.unset("report.url");
+    agent.signal(Signal::HUP);
+    agent.wait_status("that line again", |status| status.collector.goes_nowhere.is_some());
+
+    let sends = quiet.replace("exporters: [debug]", "exporters: [otlp]");
+    assert_ne!(sends, quiet);
+    host.server.offer(&*sends);
+    assert_eq!(agent.applied(&sends).collector.goes_nowhere, None);
+
+    let chosen = quiet.replace("exporters: [debug]", "exporters: ['${env:OTELET_EXPORTER:-debug}']");
+    assert_ne!(chosen, quiet);
+    host.server.offer(&*chosen);
+    let why = agent.applied(&chosen).collector.goes_nowhere.unwrap();
+    assert!(why.starts_with("no backend is set; set collector.env.OTEL_EXPORTER_OTLP_ENDPOINT"), "{why}");
+    host.change(&agent, "collector.env", "{OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9'}");
+    agent.wait_status("a backend", |status| status.collector.goes_nowhere.is_none() && status.collector.healthy);
 }
 
 /// The keys of a JSON value, such as `config.refused[].hash`: one for every value that is neither an object nor a list.

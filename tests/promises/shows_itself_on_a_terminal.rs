@@ -106,7 +106,7 @@ fn a_watch_runs_until_it_is_interrupted_and_leaves_the_terminal_as_it_was() {
     agent.applied(&config("second"));
 
     wait_until("a frame with the change", || terminal.output().contains(&short(&config("second"))));
-    wait_until("what there is no room for", || terminal.output().contains("more lines\x1b[K"));
+    wait_until("what there is no room for", || terminal.output().contains(" more\x1b[0m\x1b[K"));
     signal(watch.id(), Signal::INT);
     assert!(watch.wait().unwrap().success());
     wait_until("the end", || terminal.output().ends_with("\x1b[0m\n"));

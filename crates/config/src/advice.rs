@@ -21,6 +21,13 @@ pub fn advised(words: String, around: &Surroundings<'_>) -> String {
 
 fn next_step(words: &str, around: &Surroundings<'_>) -> Option<String> {
     let Surroundings { directory, listeners, port_is_taken } = *around;
+    if words.contains("lookup localhost") {
+        return Some(
+            "localhost does not resolve on this host; add the line `127.0.0.1 localhost` to its file of hosts, or write \
+             127.0.0.1 in the config"
+                .into(),
+        );
+    }
     if let Some(address) = bound(words) {
         if words.contains("bind: permission denied") {
             return Some(
@@ -127,6 +134,8 @@ mod tests {
         assert!(step("listen tcp :514: bind: permission denied").contains("a port below 1024 needs root"));
         let elsewhere = "listen tcp 10.9.9.9:4317: bind: cannot assign requested address";
         assert!(step(elsewhere).contains("has the address of 10.9.9.9:4317; correct the endpoint"));
+        let unresolved = "failed to start: listen tcp: lookup localhost on 10.0.0.2:53: no such host";
+        assert!(step(unresolved).starts_with("; localhost does not resolve on this host; add the line `127.0.0.1 "));
         assert_eq!(step("device in use"), "");
         assert_eq!(step(""), "");
     }

@@ -34,5 +34,5 @@ pub use overlay::{
 };
 pub use refusal::{BODY_LIMIT, Refusal};
 pub use scan::{DEPTH_LIMIT, DIRECTIVE_LIMIT, EXPANDED_LIMIT, NODE_LIMIT, SCALAR_LIMIT};
-pub use walk::{Endpoint, Inspection, Pipeline, SignalPath};
+pub use walk::{Destination, Endpoint, Inspection, Pipeline, SignalPath};
 pub use words::last_words;

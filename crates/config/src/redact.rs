@@ -24,7 +24,7 @@ use crate::inspect;
 use crate::scan::Pieces;
 use tree::{Kind, Node, Tree};
 pub use words::{REDACTED, is_secret_name};
-use words::{assignment, is_reference, secret_path, userinfo, without_paths, words};
+use words::{assignment, is_public_key, is_reference, secret_path, userinfo, without_paths, words};
 
 /// The largest text that is searched, in bytes; a larger one is not shown.
 const LARGEST: usize = 4 << 20;
@@ -289,7 +289,10 @@ impl Policy<'_> {
                 "value" | "default" => names_a_secret,
                 // Any header may hold credentials, under any name.
                 "headers" => true,
-                key => is_secret_name(key),
+                key => {
+                    let public = |node: &Node| matches!(node, Node::Scalar(it) if is_public_key(key, &it.text));
+                    is_secret_name(key) && !self.nodes.get(value).is_some_and(public)
+                }
             };
             next = self.value(value, secret || named);
         }

@@ -65,8 +65,38 @@ fn the_values_for_the_overlay_are_read_from_a_good_body() {
         logs: SignalPath::default(),
         engine: Vec::new(),
         rewired: Vec::new(),
+        destination: Destination::Nowhere,
     };
     assert_eq!(check(GOOD), Ok(expected));
+}
+
+#[test]
+fn it_is_known_of_a_config_whether_its_data_may_go_anywhere() {
+    use Destination::{Chosen, Elsewhere, Nowhere};
+    let of = |pipelines: &str| check(&format!("service: {{pipelines: {pipelines}}}")).unwrap().destination;
+    let chosen = "'${env:OTELET_EXPORTER:-debug}'";
+    for (pipelines, expected) in [
+        ("{traces: {exporters: [debug]}}".to_owned(), Nowhere),
+        (
+            "{traces: {exporters: [debug/2, nop]}, metrics: {exporters: [file]}, logs: {exporters: [logging]}}".into(),
+            Nowhere,
+        ),
+        ("{traces: {exporters: [debug]}, metrics/2: {exporters: [otlp]}}".into(), Elsewhere),
+        ("{traces: {exporters: [spanmetrics]}, metrics: {exporters: [debug]}}".into(), Elsewhere),
+        (format!("{{traces: {{exporters: [{chosen}]}}, logs: {{exporters: [debug]}}}}"), Chosen),
+        (format!("{{traces: {{exporters: [{chosen}]}}, logs: {{exporters: [otlphttp]}}}}"), Elsewhere),
+        ("{traces: {exporters: ['${env:MINE}']}}".into(), Elsewhere),
+        // A list that cannot be read may have one.
+        ("{traces: {exporters: '${env:MINE}'}}".into(), Elsewhere),
+        ("{traces: {exporters: [debug]}, logs: {<<: {exporters: [otlp]}}}".into(), Elsewhere),
+        ("{traces: {exporters: [debug]}, logs: }".into(), Elsewhere),
+        ("{traces: {exporters: [{debug: }]}}".into(), Elsewhere),
+        ("{}".into(), Elsewhere),
+    ] {
+        assert_eq!(of(&pipelines), expected, "{pipelines}");
+    }
+    let scattered = "service: {pipelines: {traces: {exporters: [debug]}}, <<: {}}";
+    assert_eq!(check(scattered).unwrap().destination, Elsewhere);
 }
 
 #[test]

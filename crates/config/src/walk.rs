@@ -53,6 +53,20 @@ pub struct Inspection {
     pub engine: Vec<Pipeline>,
     /// The pipelines whose receivers an overlay sets.
     pub rewired: Vec<Pipeline>,
+    /// Where the data of the pipelines goes.
+    pub destination: Destination,
+}
+
+/// Where the data of all pipelines goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Destination {
+    /// To another program, perhaps: not every exporter is known to stay here.
+    #[default]
+    Elsewhere,
+    /// Where `OTELET_EXPORTER` says, as in the built-in configs.
+    Chosen,
+    /// Nowhere: each exporter writes to the collector's log, to a file, or drops what it gets.
+    Nowhere,
 }
 
 impl Inspection {
@@ -134,7 +148,10 @@ enum Place {
     HttpEndpoint,
     Pipeline,
     PipelineReceivers,
-    /// A receiver of a pipeline.
+    /// A pipeline whose receivers are not read.
+    OtherPipeline,
+    PipelineExporters,
+    /// A receiver or an exporter of a pipeline.
     Item,
     /// A key, or an enabled extension.
     Name,
@@ -182,6 +199,12 @@ pub(crate) struct Findings {
     metrics_off: bool,
     otlps: Vec<OtlpReceiver>,
     taps: Vec<SignalPipeline>,
+    /// The lists of exporters that were read.
+    exporter_lists: usize,
+    /// Whether an exporter is not known to stay on this host.
+    sends: bool,
+    /// Whether an exporter is the one of `OTELET_EXPORTER`.
+    chosen: bool,
 }
 
 /// The settings of one `otlp` receiver.
@@ -256,6 +279,12 @@ impl Findings {
             && !self.metrics_off;
         let (metrics, logs) = (self.signal_path("metrics", clear), self.signal_path("logs", clear));
         let engine = self.engine(clear);
+        let is_known = clear && self.pipelines > 0 && self.exporter_lists == self.pipelines && !self.sends;
+        let destination = match (is_known, self.chosen) {
+            (false, _) => Destination::Elsewhere,
+            (true, true) => Destination::Chosen,
+            (true, false) => Destination::Nowhere,
+        };
         let extensions = if extensions_readable { self.enabled } else { Vec::new() };
         let settings = |id: &String| self.checks.iter().rfind(|check| check.id.trim() == id.trim());
         Ok(Inspection {
@@ -274,6 +303,7 @@ impl Findings {
             has_telemetry_resource,
             service_name: self.service_name.filter(|name| clear && !name.is_empty()),
             default_metrics_reader,
+            destination,
         })
     }
 
@@ -465,7 +495,9 @@ impl Walk<'_> {
                 self.found.taps.push(SignalPipeline { id: id.to_owned(), receivers: Vec::new(), readable: false });
                 return Some(Place::Pipeline);
             }
+            (Place::Pipelines, _) => return Some(Place::OtherPipeline),
             (Place::Pipeline, "receivers") => return Some(Place::PipelineReceivers),
+            (Place::Pipeline | Place::OtherPipeline, "exporters") => return Some(Place::PipelineExporters),
             _ => return None,
         };
         // The collector refuses a duplicate key, and reading its value again would only multiply aliases.
@@ -506,6 +538,21 @@ impl Walk<'_> {
             match name.filter(|_| tap.receivers.len() < ID_LIMIT) {
                 Some(id) => tap.receivers.push(id),
                 None => tap.readable = false,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the exporters of a pipeline.
+    fn exporters<'de, A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        const STAY: [&str; 4] = ["debug", "file", "logging", "nop"];
+        self.found.exporter_lists += 1;
+        while seq.next_element_seed(Walk { place: Place::Item, found: self.found })?.is_some() {
+            let id = self.found.name.take().unwrap_or_default();
+            if id.starts_with("${env:OTELET_EXPORTER") {
+                self.found.chosen = true;
+            } else {
+                self.found.sends |= !STAY.contains(&kind(&id));
             }
         }
         Ok(())
@@ -559,6 +606,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
             | Place::CheckPath
             | Place::HttpEndpoint
             | Place::PipelineReceivers
+            | Place::PipelineExporters
             | Place::Item => {
                 IgnoredAny.visit_map(map)?;
                 self.collection(Shape::Mapping);
@@ -589,6 +637,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
             Place::Name => return Err(A::Error::custom("a list where a name is expected")),
             Place::Enabled => {}
             Place::PipelineReceivers => return self.receivers(seq),
+            Place::PipelineExporters => return self.exporters(seq),
             _ => {
                 IgnoredAny.visit_seq(seq)?;
                 self.collection(Shape::Sequence);

@@ -2,7 +2,8 @@
 
 /// Returns one line of at most 1 KiB that says why a collector ended, from the end of its output or from the output of
 /// `validate`. That is the text behind the last `Error: `, or the line of a Go panic, or the last line logged as an
-/// error, or else the last line that is not empty. Returns an empty string if the output has no such line.
+/// error, or else the last line that is not empty and no ordinary log line. Returns an empty string if the output has no
+/// such line.
 ///
 /// 0.149.0 ends its output with `Error: ` and the reason, which may take several lines. Official builds repeat it after
 /// `collector server run finished with error: `.
@@ -12,7 +13,14 @@ pub fn last_words(tail: &[u8]) -> String {
     let text = harmless(&String::from_utf8_lossy(tail));
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let marked = |line: &&str| ["Error: ", "panic: ", "fatal error: "].iter().any(|mark| line.starts_with(mark));
-    let logged = |line: &&str| ["\terror\t", "\tfatal\t", "\tpanic\t"].iter().any(|level| line.contains(level));
+    let is_of = |line: &&str, levels: &[&str]| {
+        levels
+            .iter()
+            .any(|level| line.contains(&format!("\t{level}\t")) || line.contains(&format!("\"level\":\"{level}\"")))
+    };
+    let logged = |line: &&str| is_of(line, &["error", "fatal", "panic"]);
+    // A collector that was killed has said what it does, and nothing of its end.
+    let calm = |line: &&&str| is_of(line, &["debug", "info", "warn"]);
 
     let words = if let Some(at) = lines.iter().rposition(marked) {
         match lines[at].strip_prefix("Error: ") {
@@ -25,7 +33,8 @@ pub fn last_words(tail: &[u8]) -> String {
     } else if let Some(line) = lines.iter().rfind(|line| line.contains(REPEATED)) {
         line.split_once(REPEATED).map_or("", |(_, reason)| reason).to_owned()
     } else {
-        lines.iter().rfind(|line| logged(line)).or(lines.last()).copied().unwrap_or_default().to_owned()
+        let last = lines.last().filter(|line| !calm(line));
+        lines.iter().rfind(|line| logged(line)).or(last).copied().unwrap_or_default().to_owned()
     };
     let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
     squeeze(&shorten_lists(&words), 1024)
@@ -124,6 +133,11 @@ mod tests {
         assert_eq!(words("Error: old\nfatal error: out of memory\n"), "fatal error: out of memory");
         let logged = "t\tinfo\ta\nt\terror\tx.go:1\tit broke\nx.f\n\t/x.go:3\nt\tinfo\tShutdown.\n";
         assert_eq!(words(logged), "t error x.go:1 it broke");
+        let json = "{\"level\":\"error\",\"msg\":\"it broke\"}\n{\"level\":\"info\",\"msg\":\"x\"}\n";
+        assert_eq!(words(json), "{\"level\":\"error\",\"msg\":\"it broke\"}");
+        // One that was killed.
+        assert_eq!(words("t\tinfo\tx.go:1\tEverything is ready.\n"), "");
+        assert_eq!(words("{\"level\":\"info\",\"msg\":\"ready\"}\n"), "");
         assert_eq!(words("one\r\n\ttwo\n\n"), "two");
         assert_eq!(words(" \n\0\n"), "");
         assert_eq!(words("\u{1b}[1;31mred\u{1b}[0m\u{7} \u{202e}text"), "red text");

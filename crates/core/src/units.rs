@@ -106,6 +106,23 @@ pub fn format_size(bytes: u64) -> String {
     format!("{}{unit}", bytes / scale)
 }
 
+/// Prints a size for people, where two or three digits are enough, in the unit that fits: `900 B`, `5.1 MiB`, `256 MiB`.
+pub fn rounded_size(bytes: u64) -> String {
+    // One that would be rounded to 1024 is one of the next unit.
+    let fits = |scale: u64| bytes >= scale - scale / 2048;
+    let (unit, scale) = SIZES[..4].iter().find(|(_, scale)| fits(*scale)).unwrap_or(&("B", 1));
+    let tenths = ((u128::from(bytes) * 10 + u128::from(*scale) / 2) / u128::from(*scale)) as u64;
+    match (tenths / 10, tenths % 10) {
+        (whole @ 0..10, tenth @ 1..) => format!("{whole}.{tenth} {unit}"),
+        (whole, tenth) => format!("{} {unit}", whole + tenth / 5),
+    }
+}
+
+/// Prints how many there are: `1 event`, `2 events`. The noun is one that takes an s.
+pub fn counted(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A decimal number as written, without rounding: `digits / 10^places`.
 struct Number {
     digits: u64,
@@ -218,6 +235,28 @@ pub fn two_units(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_for_people_has_the_unit_that_fits() {
+        for (bytes, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1 KiB"),
+            (1536, "1.5 KiB"),
+            (5_347_737, "5.1 MiB"),
+            (10_444_800, "10 MiB"),
+            (256 << 20, "256 MiB"),
+            ((1 << 30) - 1, "1 GiB"),
+            (4_080_218_931, "3.8 GiB"),
+            (u64::MAX, "16777216 TiB"),
+        ] {
+            assert_eq!(rounded_size(bytes), shown, "{bytes}");
+        }
+        assert_eq!(
+            [counted(0, "event"), counted(1, "event"), counted(2, "event")],
+            ["0 events", "1 event", "2 events"]
+        );
+    }
 
     #[test]
     fn times_in_a_log_have_the_digits_that_matter() {

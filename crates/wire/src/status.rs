@@ -72,6 +72,9 @@ pub struct CollectorStatus {
     pub state: CollectorState,
     pub pid: Option<u32>,
     pub since: Option<String>,
+    /// When it will be started, while it waits for that.
+    #[serde(default)]
+    pub next_start_at: Option<String>,
     pub config: Option<String>,
     /// health_check, sd_notify, alive.
     pub witness: Option<String>,
@@ -79,6 +82,9 @@ pub struct CollectorStatus {
     pub trouble: Option<String>,
     #[serde(default)]
     pub without_engine: bool,
+    /// Why nothing that it takes in leaves this host; none if it may.
+    #[serde(default)]
+    pub goes_nowhere: Option<String>,
     pub restarts: u64,
     pub last_exit: Option<ExitStatus>,
     pub memory_bytes: Option<u64>,
@@ -234,6 +240,7 @@ impl Status {
         essence.agent.memory_bytes = None;
         essence.collector.memory_bytes = None;
         essence.collector.since = None;
+        essence.collector.next_start_at = None;
         essence.host = HostStatus { hanging_mounts: self.host.hanging_mounts.clone(), ..HostStatus::default() };
         essence.alerts = self.alerts.iter().map(AlertStatus::essence).collect();
         essence.webhook = WebhookStatus { last_error: self.webhook.last_error.clone(), ..WebhookStatus::default() };
@@ -318,10 +325,13 @@ impl Status {
         let (collector, config) = (&self.collector, &self.config);
         let health = if collector.healthy { "healthy" } else { "not healthy" };
         let state = if collector.state == CollectorState::Up { health } else { collector.state.word() };
+        // A service manager takes the next line for another message.
+        let why = self.why_unhealthy().map(|why| format!(": {}", why.replace(char::is_control, " ")));
         format!(
-            "collector {state}, config {}, {}",
+            "collector {state}, config {}, {}{}",
             short(config.effective_hash.as_deref()),
-            config.remote_config_status
+            config.remote_config_status,
+            why.unwrap_or_default()
         )
     }
 }
@@ -457,7 +467,11 @@ impl DockerStatus {
         };
         let number = self.containers.len() as u64 + self.containers_left_out;
         match self.connected {
-            true => format!("{engine}, {number} containers run, {} events", self.events),
+            true => {
+                let run = if number == 1 { "runs" } else { "run" };
+                let s = |number| if number == 1 { "" } else { "s" };
+                format!("{engine}, {number} container{} {run}, {} event{}", s(number), self.events, s(self.events))
+            }
             false => format!("{engine}, not connected"),
         }
     }
@@ -565,6 +579,19 @@ mod tests {
                 assert_eq!(status.complaint(), None, "what is healthy has no complaint, whatever was offered");
             }
         }
+    }
+
+    #[test]
+    fn the_line_for_service_managers_is_one_and_has_the_reason() {
+        let mut status = status(CollectorState::Waiting, RemoteConfigStatus::Failed);
+        status.collector.last_exit =
+            Some(ExitStatus { how: "code 1".into(), at: String::new(), last_words: "no such port\nMAINPID=1".into() });
+        assert_eq!(
+            status.summary(),
+            "collector waiting, config none, failed: it will be started again; last exit: code 1: no such port MAINPID=1"
+        );
+        status.collector.healthy = true;
+        assert!(!status.summary().contains(": "));
     }
 
     #[test]

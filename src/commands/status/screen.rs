@@ -16,19 +16,77 @@ const LEFT: usize = 12;
 /// The least room for what stands beside the names, however narrow the terminal.
 const LEAST: usize = 20;
 
+/// Where a word that is too long for a row is broken: behind one of these.
+const SOFT: &str = "/\\,;:=&?@-_.";
+
 /// The sections, from top to bottom.
 const SECTIONS: &[fn(&View) -> Vec<Line>] =
     &[agent, collector, config, source, refusals, alerts, checks, host, docker, export, reports, attributes, losses];
 
-/// One screen for people. Without a width, no line is broken.
-pub fn screen(status: &Status, now: SystemTime, width: Option<usize>, paint: bool) -> String {
+/// Columns and rows of a screen. Without columns no line is broken, without rows no section is shortened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Size {
+    pub columns: Option<usize>,
+    pub rows: Option<usize>,
+}
+
+/// One screen for people.
+pub fn screen(status: &Status, now: SystemTime, size: Size, paint: bool) -> String {
     let view = View { status, now };
-    let room = width.map(|width| width.saturating_sub(LEFT).max(LEAST));
-    let mut text = String::new();
-    for line in SECTIONS.iter().flat_map(|section| section(&view)) {
+    let room = size.columns.map(|columns| columns.saturating_sub(LEFT).max(LEAST));
+    let printed = |line: Line| {
+        let mut text = String::new();
         line.print(room, paint, &mut text);
+        Printed { rows: text.matches('\n').count(), stands_for: line.stands_for, text }
+    };
+    let mut sections: Vec<Section> = SECTIONS
+        .iter()
+        .map(|section| {
+            let lines = section(&view).into_iter().map(printed).filter(|line| line.rows > 0);
+            Section { lines: lines.collect(), left_out: 0 }
+        })
+        .collect();
+    if let Some(rows) = size.rows {
+        shorten(&mut sections, rows);
+    }
+    let mut text = String::new();
+    for section in sections {
+        section.lines.iter().for_each(|line| text += &line.text);
+        if section.left_out > 0 {
+            Line::new("").and(Faint, format!("… {} more", section.left_out)).print(room, paint, &mut text);
+        }
     }
     text
+}
+
+/// A line as it is shown.
+struct Printed {
+    text: String,
+    rows: usize,
+    stands_for: u64,
+}
+
+struct Section {
+    lines: Vec<Printed>,
+    /// The number of things on the lines that are not shown.
+    left_out: u64,
+}
+
+impl Section {
+    fn rows(&self) -> usize {
+        self.lines.iter().map(|line| line.rows).sum::<usize>() + usize::from(self.left_out > 0)
+    }
+}
+
+/// Takes lines off the longest sections until all of them fit, so that a list does not push what is below it out of
+/// sight.
+fn shorten(sections: &mut [Section], rows: usize) {
+    while sections.iter().map(Section::rows).sum::<usize>() > rows {
+        let longest =
+            sections.iter_mut().filter(|section| section.lines.len() > 1).max_by_key(|section| section.rows());
+        let Some(longest) = longest.filter(|section| section.rows() > 2) else { return };
+        longest.left_out += longest.lines.pop().map_or(0, |line| line.stands_for);
+    }
 }
 
 /// What a section is made from.
@@ -86,11 +144,13 @@ use Tone::{Bad, Faint, Good, Plain, Warn};
 struct Line {
     name: &'static str,
     pieces: Vec<(Tone, String)>,
+    /// The number of things that it shows.
+    stands_for: u64,
 }
 
 impl Line {
     fn new(name: &'static str) -> Self {
-        Self { name, pieces: Vec::new() }
+        Self { name, pieces: Vec::new(), stands_for: 1 }
     }
 
     /// One more thing, behind a comma. An empty text says nothing.
@@ -115,6 +175,12 @@ impl Line {
         if !text.is_empty() {
             self.pieces.push((Plain, format!(": {text}")));
         }
+        self
+    }
+
+    /// Notes that the line is about so many things.
+    fn of(mut self, number: u64) -> Self {
+        self.stands_for = number;
         self
     }
 
@@ -154,14 +220,16 @@ fn run(tone: Tone, piece: &str, paint: bool, text: &mut String) {
     }
 }
 
-/// Breaks at the last space that fits, and within a word that is too long for a row of its own.
+/// Breaks at the last space that fits. A word that is too long for a row of its own is broken behind its last mark that
+/// fits, and within only if it has none.
 fn rows(chars: &[(Tone, char)], room: Option<usize>) -> Vec<&[(Tone, char)]> {
     let Some(room) = room else { return vec![chars] };
     let mut rows = Vec::new();
     let mut rest = chars;
     while rest.len() > room {
         let space = rest[..=room].iter().rposition(|(_, c)| *c == ' ').filter(|at| *at > 0);
-        let (row, after) = rest.split_at(space.unwrap_or(room));
+        let mark = || rest[..room].iter().rposition(|(_, c)| SOFT.contains(*c)).map(|at| at + 1);
+        let (row, after) = rest.split_at(space.or_else(mark).unwrap_or(room));
         rows.push(row);
         let spaces = after.iter().take_while(|(_, c)| *c == ' ').count();
         rest = &after[spaces..];
@@ -182,7 +250,7 @@ fn agent(view: &View) -> Vec<Line> {
             .and(if alive { Good } else { Bad }, agent.state.word())
             .and(Plain, view.for_how_long(&agent.since))
             .and(Plain, format!("pid {}", agent.pid))
-            .and_some(Plain, agent.memory_bytes.map(mebibytes))
+            .and_some(Plain, agent.memory_bytes.map(units::rounded_size))
             .and(Plain, format!("otelet {}", agent.version)),
         Line::new("").and(Faint, format!("uid {}", agent.instance_uid)),
     ]
@@ -206,13 +274,17 @@ fn collector(view: &View) -> Vec<Line> {
         true => format!("healthy by {witness}"),
         false => format!("not healthy by {witness}"),
     });
+    let is_planned = view.status.agent.state == AgentState::Running;
+    let next = collector.next_start_at.as_deref().filter(|_| is_planned);
+    let next = next.map(|time| view.ahead(time).unwrap_or_default());
     let mut lines = vec![
         Line::new("collector")
             .and(tone, collector.state.word())
+            .and_some(Plain, next.map(|next| format!("next start in {}", units::two_units(next))))
             .and_some(Plain, collector.since.as_ref().map(|since| view.for_how_long(since)))
             .and_some(tone, health)
             .and_some(Plain, collector.pid.map(|pid| format!("pid {pid}")))
-            .and_some(Plain, collector.memory_bytes.map(mebibytes)),
+            .and_some(Plain, collector.memory_bytes.map(units::rounded_size)),
         Line::new("")
             .and(Faint, collector.path.clone())
             .and_some(Faint, (!collector.version.is_empty()).then(|| format!("version {}", collector.version))),
@@ -221,6 +293,9 @@ fn collector(view: &View) -> Vec<Line> {
             Warn,
             collector.without_engine.then(|| "runs without docker_stats until the Docker engine is back".to_owned()),
         ),
+        Line::new("data")
+            .and(Warn, if collector.goes_nowhere.is_some() { "goes nowhere" } else { "" })
+            .because(collector.goes_nowhere.as_deref().unwrap_or_default()),
     ];
     if collector.restarts > 0 || collector.last_exit.is_some() {
         let exit = collector.last_exit.as_ref();
@@ -318,10 +393,14 @@ fn reports(view: &View) -> Vec<Line> {
 
 fn host(view: &View) -> Vec<Line> {
     let host = &view.status.host;
-    let gibibytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1_073_741_824.0);
+    let size = units::rounded_size;
     let memory = match (host.memory_used_bytes, host.memory_total_bytes) {
-        (Some(used), Some(total)) => Some(format!("memory {} of {} GiB", gibibytes(used), gibibytes(total))),
+        (Some(used), Some(total)) => Some(format!("memory {} of {}", size(used), size(total))),
         _ => None,
+    };
+    let cpus = |limit: f64| match format!("{limit:.1}").trim_end_matches(".0") {
+        "1" => "limit 1 CPU".to_owned(),
+        cpus => format!("limit {cpus} CPUs"),
     };
     vec![
         Line::new("host")
@@ -331,9 +410,9 @@ fn host(view: &View) -> Vec<Line> {
             .and_some(Plain, host.uptime_seconds.map(|up| format!("up {}", units::two_units(Duration::from_secs(up))))),
         Line::new("")
             .and_some(Plain, memory)
-            .and_some(Plain, host.memory_limit_bytes.map(|limit| format!("limit {} GiB", gibibytes(limit))))
+            .and_some(Plain, host.memory_limit_bytes.map(|limit| format!("limit {}", size(limit))))
             .and_some(Plain, host.cpu_utilization.map(|share| format!("CPU {:.0} %", share * 100.0)))
-            .and_some(Plain, host.cpu_limit.map(|limit| format!("limit {limit:.1} CPUs")))
+            .and_some(Plain, host.cpu_limit.map(cpus))
             .and_some(Plain, host.load_1m.map(|load| format!("load {load:.2}"))),
         host.file_systems.iter().fold(Line::new("disks"), |line, it| {
             let tone = if it.utilization >= 0.9 { Warn } else { Plain };
@@ -355,12 +434,12 @@ fn alerts(view: &View) -> Vec<Line> {
         let value = value.map(|value| format!("{} is {value}, {}", alert.metric, alert.threshold));
         lines.push(
             Line::new(if lines.is_empty() { "alerts" } else { "" })
+                .and(tone, alert.summary.clone().unwrap_or_default())
                 .and(tone, format!("{} {}", alert.name, alert.state))
                 .and_some(Plain, alert.since.as_ref().map(|since| view.for_how_long(since)))
                 .and(Plain, alert.severity.clone())
                 .and_some(Plain, value)
-                .and(Faint, series.join(" "))
-                .because(alert.summary.as_deref().unwrap_or_default()),
+                .and(Faint, series.join(" ")),
         );
     }
     let some = |number: usize, what: &str| if number > 0 { format!("{number} {what}") } else { String::new() };
@@ -396,7 +475,9 @@ fn checks(view: &View) -> Vec<Line> {
     }
     let name = if lines.is_empty() { "checks" } else { "" };
     lines.push(others.into_iter().fold(Line::new(name), |line, check| match (check.ok, check.duration_ms) {
-        (Some(_), Some(took)) => line.and(Good, format!("{} good in {took} ms", check.name)),
+        (Some(_), Some(took)) => {
+            line.and(Good, format!("{} good in {}", check.name, units::seconds(Duration::from_millis(took))))
+        }
         (Some(_), None) => line.and(Good, format!("{} good", check.name)),
         (None, _) => line.and(Faint, format!("{} not done yet", check.name)),
     }));
@@ -429,13 +510,16 @@ fn docker(view: &View) -> Vec<Line> {
     if let Some(some) = docker.containers_looked_at.filter(|some| *some < all) {
         lines.push(Line::new("").and(Warn, format!("{some} of {all} were looked at in the last round")));
     }
-    lines.extend(docker.not_looked_at().map(|not| Line::new("").and(Warn, not)));
+    let left_out = docker.containers_left_out;
+    lines.extend(docker.not_looked_at().map(|not| Line::new("").and(Warn, not).of(left_out)));
     lines
 }
 
 fn export(view: &View) -> Vec<Line> {
     let export = &view.status.export;
     let Some(to) = &export.to else { return Vec::new() };
+    let points = units::counted(export.waiting_points, "point");
+    let records = units::counted(export.waiting_records, "event");
     let nobody = |to: &Option<String>, what: &str| match to {
         Some(_) => String::new(),
         None => format!("nobody takes {what}"),
@@ -446,7 +530,7 @@ fn export(view: &View) -> Vec<Line> {
             .and(Warn, nobody(&export.metrics_to, "metrics"))
             .and(Warn, nobody(&export.logs_to, "events"))
             .and(Plain, format!("{} sent, {} failed", export.sent, export.failed))
-            .and(Plain, format!("{} points and {} events wait", export.waiting_points, export.waiting_records)),
+            .and(Plain, format!("{points} and {records} wait")),
         Line::new("").and_some(Bad, export.last_error.clone()),
     ]
 }
@@ -458,26 +542,25 @@ fn attributes(view: &View) -> Vec<Line> {
 
 fn losses(view: &View) -> Vec<Line> {
     let losses = &view.status.losses;
-    let some = |number: u64, what: &str| if number > 0 { format!("{number} {what}") } else { String::new() };
+    let some = |number: u64, noun: &str| if number > 0 { units::counted(number, noun) } else { String::new() };
+    let of = |number: u64, noun: &str, more: &str| if number > 0 { some(number, noun) + more } else { String::new() };
+    let series = losses.alert_series;
     let export = &losses.export;
     vec![
         Line::new("lost")
-            .and(Warn, some(losses.collector_log_lines, "log lines of the collector"))
-            .and(Warn, some(losses.agent_log_lines, "log lines of the agent"))
-            .and(Warn, some(export.dropped_points + export.refused_points, "points"))
-            .and(Warn, some(export.dropped_records + export.refused_records, "events"))
-            .and(Warn, some(losses.alert_series, "series without an alert"))
-            .and(Warn, some(losses.alert_notifications, "ends of alerts")),
+            .and(Warn, of(losses.collector_log_lines, "log line", " of the collector"))
+            .and(Warn, of(losses.agent_log_lines, "log line", " of the agent"))
+            .and(Warn, some(export.dropped_points + export.refused_points, "point"))
+            .and(Warn, some(export.dropped_records + export.refused_records, "event"))
+            .and(Warn, if series > 0 { format!("{series} series without an alert") } else { String::new() })
+            .and(Warn, of(losses.alert_notifications, "end", " of alerts")),
     ]
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use otelet_wire::status::Losses;
 
     /// A status in which every section has something to say.
     fn status() -> Status {
@@ -529,6 +612,10 @@ mod tests {
         .expect("a status of this version")
     }
 
+    fn wide(columns: usize) -> Size {
+        Size { columns: Some(columns), rows: None }
+    }
+
     /// Noon of 2026-11-23.
     fn now() -> SystemTime {
         units::parse_rfc3339("2026-11-23T12:00:00Z").expect("a time")
@@ -539,7 +626,7 @@ mod tests {
         let expected = "\
 agent       running, for 3d 4h, pid 4120, 5.1 MiB, otelet 1.2.3
             uid 0198
-collector   up, for 30m, healthy by health_check, pid 4121, 48.0 MiB
+collector   up, for 30m, healthy by health_check, pid 4121, 48 MiB
             /usr/bin/otelcol, version 0.149.0
 restarts    2, last exit 31m ago: signal 9
             panic:  [2Jnil map
@@ -553,13 +640,13 @@ exchanges   3 offered, 1200 unchanged, 1 failed, last answer 12s ago, next in 18
             https://c.example/v1: answered 503
 refused     cccccccc 42s ago, 2 times: unknown receiver \"otpl\"
             before: bbbbbbbb 2d ago
-alerts      full firing, for 10m, critical, system.filesystem.utilization is 0.93, above 0.9, mountpoint=/: clean up
+alerts      clean up, full firing, for 10m, critical, system.filesystem.utilization is 0.93, above 0.9, mountpoint=/
             1 good
 webhook     2 sent, 1 failed
 checks      web failed, for 2m: answered 500
-            db good in 3 ms
+            db good in 3ms
 host        edge-7, Debian 12, amd64, up 3d 4h
-            memory 1.2 of 3.8 GiB, limit 1.0 GiB, CPU 12 %, limit 0.5 CPUs, load 0.31
+            memory 1.2 GiB of 3.8 GiB, limit 1 GiB, CPU 12 %, limit 0.5 CPUs, load 0.31
 disks       / 91 % full
 hanging     /mnt/nfs
 docker      Docker 20.10.24 at /var/run/docker.sock, 2 containers run, 4 events
@@ -570,38 +657,102 @@ export      collector, nobody takes events, 7 sent, 1 failed, 40 points and 2 ev
 attributes  site=north
 lost        12 log lines of the collector, 4 points, 2 events
 ";
-        assert_eq!(screen(&status(), now(), None, false), expected);
+        assert_eq!(screen(&status(), now(), Size::default(), false), expected);
     }
 
     #[test]
     fn no_line_is_wider_than_the_terminal_and_nothing_is_left_out() {
         let words = |text: &str| text.split_whitespace().collect::<String>();
-        let whole = words(&screen(&status(), now(), None, false));
+        let whole = words(&screen(&status(), now(), Size::default(), false));
         for width in [32, 40, 64, 80] {
-            let screen = screen(&status(), now(), Some(width), false);
+            let screen = screen(&status(), now(), wide(width), false);
             assert!(screen.lines().all(|line| line.chars().count() <= width), "{width}:\n{screen}");
             assert_eq!(words(&screen), whole, "{width}");
         }
-        assert_eq!(screen(&status(), now(), Some(1), false), screen(&status(), now(), Some(LEFT + LEAST), false));
+        assert_eq!(screen(&status(), now(), wide(1), false), screen(&status(), now(), wide(LEFT + LEAST), false));
+    }
+
+    #[test]
+    fn a_word_is_broken_behind_a_mark_if_at_all() {
+        let screen = screen(&status(), now(), wide(40), false);
+        assert!(screen.contains("            system.filesystem.\n            utilization is 0.93,"), "{screen}");
+        assert!(screen.contains("            /var/lib/otelet/configs/a.\n            yaml\n"), "{screen}");
+    }
+
+    #[test]
+    fn a_long_list_pushes_nothing_out_of_sight() {
+        let mut status = status();
+        let docker = status.docker.as_mut().unwrap();
+        docker.containers = vec![docker.containers[0].clone(); 29];
+        docker.containers_left_out = 100;
+        let rows = |rows| Size { columns: Some(120), rows: Some(rows) };
+        let screen = |size| screen(&status, now(), size, false);
+        let whole = screen(Size { columns: Some(120), rows: None });
+        assert!(whole.lines().count() > 55 && whole.contains("\n            not looked at: 100 "), "{whole}");
+
+        let fits = screen(rows(40));
+        assert!(fits.lines().count() <= 40 && fits.contains("\nlost        12 log lines"), "{fits}");
+        let shown = fits.matches("front, running").count();
+        assert!(shown > 3 && fits.contains(&format!("\n            … {} more\n", 129 - shown)), "{fits}");
+
+        // On a small one each section still has its first line.
+        let small = screen(rows(24));
+        let names = |text: &str| text.lines().filter(|line| line.starts_with(char::is_alphabetic)).count();
+        assert!(small.lines().count() <= 26 && small.contains("\nlost  "), "{small}");
+        assert!(names(&small) >= 12, "{small}");
+        assert_eq!(screen(rows(whole.lines().count())), whole);
+    }
+
+    #[test]
+    fn one_thing_is_told_as_one() {
+        let mut status = status();
+        let docker = status.docker.as_mut().unwrap();
+        (docker.events, docker.containers_left_out) = (1, 0);
+        (status.export.waiting_points, status.export.waiting_records) = (1, 1);
+        status.losses = Losses { collector_log_lines: 1, alert_notifications: 1, ..Losses::default() };
+        status.host.cpu_limit = Some(1.0);
+        status.host.memory_limit_bytes = Some(256 << 20);
+        let screen = screen(&status, now(), Size::default(), false);
+        for words in [
+            "1 container runs, 1 event\n",
+            "1 point and 1 event wait\n",
+            "lost        1 log line of the collector, 1 end of alerts\n",
+            "limit 256 MiB, CPU 12 %, limit 1 CPU,",
+        ] {
+            assert!(screen.contains(words), "{words} in\n{screen}");
+        }
+    }
+
+    #[test]
+    fn it_says_when_the_next_start_is_and_that_data_goes_nowhere() {
+        let mut status = status();
+        let collector = &mut status.collector;
+        (collector.state, collector.since, collector.pid) = (CollectorState::Waiting, None, None);
+        (collector.healthy, collector.witness) = (false, None);
+        collector.next_start_at = Some("2026-11-23T12:00:12Z".into());
+        collector.goes_nowhere = Some("no backend is set".into());
+        let screen = screen(&status, now(), Size::default(), false);
+        assert!(screen.contains("collector   waiting, next start in 12s, 48 MiB\n"), "{screen}");
+        assert!(screen.contains("data        goes nowhere: no backend is set\n"), "{screen}");
     }
 
     #[test]
     fn colours_add_nothing_but_themselves_and_end_with_each_piece() {
-        let painted = screen(&status(), now(), Some(60), true);
+        let painted = screen(&status(), now(), wide(60), true);
         assert!(painted.contains("\x1b[1mcollector   \x1b[0m\x1b[32mup\x1b[0m, for 30m"), "{painted}");
         assert!(painted.contains("\x1b[31mfailed\x1b[0m"), "{painted}");
         let mut plain = painted.clone();
         for code in ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"] {
             plain = plain.replace(code, "");
         }
-        assert_eq!(plain, screen(&status(), now(), Some(60), false));
+        assert_eq!(plain, screen(&status(), now(), wide(60), false));
     }
 
     #[test]
     fn what_others_said_moves_no_cursor() {
         let mut status = status();
         status.config.message = "\x1b]0;title\x07\u{9b}2J\r\u{202e}end".into();
-        let screen = screen(&status, now(), None, false);
+        let screen = screen(&status, now(), Size::default(), false);
         assert!(screen.chars().all(|c| c == '\n' || !is_unfit(c)), "{screen:?}");
         assert!(screen.contains("end"));
     }
@@ -610,6 +761,9 @@ lost        12 log lines of the collector, 4 points, 2 events
     fn a_time_that_lies_ahead_is_shown_as_it_is() {
         let mut status = status();
         status.agent.since = "2027-01-01T00:00:00Z".into();
-        assert!(screen(&status, now(), None, false).starts_with("agent       running, since 2027-01-01T00:00:00Z, "));
+        assert!(
+            screen(&status, now(), Size::default(), false)
+                .starts_with("agent       running, since 2027-01-01T00:00:00Z, ")
+        );
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::result::HttpDetails;
 use crate::http::{Client, HttpError, HttpSettings, Method, Reads, Redirects, Request};
 use crate::settings::{CheckTrust, Secret, Target, WayOut};
+use otelet_core::units::counted;
 
 /// The most that is read of a body, in bytes.
 const LARGEST_BODY: u64 = 64 * 1024;
@@ -86,7 +87,7 @@ pub(super) fn check(
 fn valid(until: Option<SystemTime>) -> String {
     let Some(until) = until else { return String::new() };
     let left = until.duration_since(SystemTime::now()).unwrap_or_default();
-    format!(", certificate valid for {} days", left.as_secs() / (24 * 60 * 60))
+    format!(", certificate valid for {}", counted(left.as_secs() / (24 * 60 * 60), "day"))
 }
 
 fn holds(body: &[u8], text: &[u8]) -> bool {

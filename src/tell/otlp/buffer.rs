@@ -18,7 +18,7 @@ use prost::encoding::{decode_varint, encode_varint};
 
 use super::batch::{self, DataPoint, Encoder};
 use otelet_core::telemetry::{Metric, Number, Owner, Point};
-use otelet_core::units::format_size;
+use otelet_core::units::{counted, format_size};
 use otelet_wire::status::ExportLosses;
 
 /// The largest request, in bytes. A little more is possible, since names of metrics are counted in steps.
@@ -410,7 +410,7 @@ impl Buffer {
         for share in Share::ALL {
             let (points, bytes) = self.left_out[share as usize];
             if points > 0 {
-                left_out.push(format!("{points} points of {}", share.noun()));
+                left_out.push(format!("{} of {}", counted(points, "point"), share.noun()));
                 enough = enough.max((self.series.most_used[share as usize] + bytes) / share.most() * WHOLE);
             }
         }
@@ -422,8 +422,10 @@ impl Buffer {
                 left_out.join(", ")
             ),
             true => format!(
-                "export.buffer ({limit}) is full: {dropped_points} points and {dropped_records} events were dropped so \
-                 far, the oldest first; a larger export.buffer lasts longer"
+                "export.buffer ({limit}) is full: {} and {} were dropped so far, the oldest first; a larger \
+                 export.buffer lasts longer",
+                counted(dropped_points, "point"),
+                counted(dropped_records, "event"),
             ),
         })
     }

@@ -112,6 +112,22 @@ fn header_values_are_replaced_but_references_stay() {
 }
 
 #[test]
+fn a_public_key_is_shown_and_a_secret_one_in_its_place_is_not() {
+    let public = "RWREku3J4iZ/rjYHz7xs+DWe8V0juLEau+gSIqNg2VLBZOpUfbUdMdKj";
+    for text in [format!("config: {{public_key: {public}}}\n"), format!("config.public_key: {public}  # a.yaml:1:2\n")]
+    {
+        assert_eq!(redacted(&text), text);
+        assert_eq!(Redactor::default().log(&text), text);
+        assert_eq!(Redactor::default().secrets_in(&text), [""; 0]);
+        for other in [format!("{public}{public}"), public.replace('/', "!"), public[1..].to_owned()] {
+            let text = text.replace(public, &other);
+            assert!(!redacted(&text).contains(&other) && !Redactor::default().log(&text).contains(&other), "{text}");
+        }
+    }
+    assert!(!Redactor::default().log(&format!("api_key: {public}")).contains(public));
+}
+
+#[test]
 fn an_empty_null_or_boolean_value_is_no_secret() {
     let text = "password: \"\"\ntoken:\nkey: ~\ninclude_token: true\n";
     assert_eq!(redacted(text), text);

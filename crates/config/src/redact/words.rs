@@ -191,8 +191,22 @@ pub(super) fn assignment(text: &str) -> Option<Range<usize>> {
         // Checked last, since the value may be long: in a text of one word it would be read once for each name.
         assigned
             && is_secret_name(name)
-            && !value.split_whitespace().next().is_some_and(|it| is_reference(it) || is_marker(it))
+            && !value.split_whitespace().next().is_some_and(|it| {
+                is_reference(it)
+                    || is_marker(it)
+                    || is_public_key(name, it.trim_end_matches(['"', '\'', '}', ']', ',']))
+            })
     })
+}
+
+/// Whether this is a public key of minisign under its name. A secret key may stand there by mistake; it is longer.
+pub(super) fn is_public_key(name: &str, value: &str) -> bool {
+    /// 42 bytes in base64.
+    const LENGTH: usize = 56;
+    name.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case("public_key"))
+        && value.len() == LENGTH
+        && value.starts_with("RW")
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte))
 }
 
 /// Whether this value was replaced before, by this or by `Secret`.

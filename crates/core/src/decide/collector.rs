@@ -371,7 +371,19 @@ impl Collector {
         };
         let (restarts, last_exit) = (self.restarts(), self.last_exit().cloned());
         let without_engine = self.waits_for_engine();
-        CollectorReport { state, pid, since, witness, healthy, trouble, without_engine, restarts, last_exit }
+        let next_start = if let Phase::Waiting { until } = self.phase { Some(until) } else { None };
+        CollectorReport {
+            state,
+            pid,
+            since,
+            next_start,
+            witness,
+            healthy,
+            trouble,
+            without_engine,
+            restarts,
+            last_exit,
+        }
     }
 
     fn idle(&mut self, input: CollectorEvent, at: Moment, out: &mut Vec<Action>) -> Phase {

@@ -9,7 +9,7 @@ use super::data::collector::Witness;
 use super::data::failure::FailureKind;
 use super::data::flapping::Flapping;
 use super::data::hash::ConfigHash;
-use crate::units::{rfc3339, seconds};
+use crate::units::{counted, rfc3339, seconds};
 
 /// The level of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -400,7 +400,9 @@ impl fmt::Display for Notice {
                 write!(f, "cannot write the state: {why}; next try in {}, all goes on from memory", seconds(*delay))
             }
             Self::Lost { message } => write!(f, "{message}; it will be fetched again"),
-            Self::RefusalsCleared { number } => write!(f, "{number} refused configs may be tried again"),
+            Self::RefusalsCleared { number } => {
+                write!(f, "{} may be tried again", counted(*number as u64, "refused config"))
+            }
             Self::ExchangeFailed { why, delay, running, .. } => {
                 write!(f, "config poll failed: {why}; next try in {}", seconds(*delay))?;
                 match running {
@@ -447,7 +449,9 @@ impl fmt::Display for Notice {
             }
             Self::FallbackServes { location, trouble } => write!(f, "configs come from {location} now: {trouble}"),
             Self::SourceServesAgain { location } => write!(f, "configs come from {location} again"),
-            Self::SourceBack { failures } => write!(f, "config source answers again after {failures} failed polls"),
+            Self::SourceBack { failures } => {
+                write!(f, "config source answers again after {}", counted(u64::from(*failures), "failed poll"))
+            }
             Self::ExportFailed { message, delay } => {
                 write!(f, "export failed: {message}; it is kept, next try in {}", seconds(*delay))
             }

@@ -14,6 +14,7 @@ use super::data::record::{Candidate, Record, Refusal, Verdict};
 use super::data::report::RemoteConfigStatus;
 use super::data::time::{Due, Moment};
 use super::notice::Notice;
+use crate::units::counted;
 
 /// The most refused configs that are remembered; the oldest is forgotten first.
 const REMEMBERED: usize = 32;
@@ -493,7 +494,8 @@ impl Rollout {
         out.push(Action::Tell(Notice::RefusalsCleared { number }));
         self.write(out);
         self.hurry(out);
-        format!("{number} refused configs may be tried again when they are offered")
+        let when = if number == 1 { "it is" } else { "they are" };
+        format!("{} may be tried again when {when} offered", counted(number as u64, "refused config"))
     }
 
     /// Writes the record again, for what is on disk beside it.

@@ -88,6 +88,8 @@ pub struct CollectorReport {
     pub pid: Option<u32>,
     /// The time of its start, while it is up.
     pub since: Option<Instant>,
+    /// The time of its next start, while it waits for that.
+    pub next_start: Option<Instant>,
     /// The source of its health, while it is up.
     pub witness: Option<Witness>,
     /// Whether it is up and its last probe was good.

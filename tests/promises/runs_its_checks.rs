@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::TcpListener;
 
+use super::exports_once::{exporting, number, records, text};
 use super::host::{Agent, Host, alive, config, state, wait_for};
 use super::server::{Answer, Server};
 
@@ -73,6 +74,28 @@ fn a_url_is_checked_by_status_and_body_and_each_change_is_logged_once() {
     result(&agent, "web", true);
     assert_eq!(agent.logged("check web failed"), 1);
     assert!(!agent.log().contains("querysecret"));
+}
+
+#[test]
+fn a_failed_check_is_an_event_that_says_which_one_and_for_how_long() {
+    let (host, sink) = exporting();
+    let web = Server::new();
+    let _agent = agent_with(&host, &[&format!("name: web, http: '{}'", web.url())]);
+    let event = |name: &str| {
+        let asked = sink.wait_for(name, |asked| records(asked).iter().any(|record| record.event_name == name));
+        records(&asked).into_iter().find(|record| record.event_name == name).unwrap()
+    };
+    web.answer(Answer::status(503));
+    let failed = event("otelet.check.failed");
+    assert_eq!(text(&failed.attributes, "otelet.check.name"), Some("web"));
+    assert_eq!(text(&failed.attributes, "otelet.check.kind"), Some("http"));
+    assert!(text(&failed.attributes, "otelet.error.message").unwrap().contains("answered 503"), "{failed:?}");
+    assert_eq!(number(&failed.attributes, "otelet.check.every"), Some(1.0));
+
+    web.offer("all is well");
+    let good = event("otelet.check.good");
+    assert_eq!(text(&good.attributes, "otelet.check.name"), Some("web"));
+    assert!(number(&good.attributes, "otelet.check.failed_for").unwrap() > 0.1, "{good:?}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ impl KeyValue {
     }
 }
 
-/// A value. Only texts and whole numbers are sent, so the other kinds of value are left out.
+/// A value. Only texts and numbers are sent, so the other kinds of value are left out.
 #[derive(Clone, PartialEq, prost::Message)]
 #[allow(missing_docs, reason = "the names are those of opentelemetry-proto")]
 pub struct AnyValue {
@@ -25,16 +25,23 @@ pub struct AnyValue {
     pub string_value: Option<String>,
     #[prost(int64, optional, tag = "3")]
     pub int_value: Option<i64>,
+    #[prost(double, optional, tag = "4")]
+    pub double_value: Option<f64>,
 }
 
 impl AnyValue {
     /// Makes a value that is a text.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { string_value: Some(text.into()), int_value: None }
+        Self { string_value: Some(text.into()), ..Self::default() }
     }
 
     /// Makes a value that is a whole number.
     pub fn int(number: i64) -> Self {
-        Self { string_value: None, int_value: Some(number) }
+        Self { int_value: Some(number), ..Self::default() }
+    }
+
+    /// Makes a value that is a number with a fraction.
+    pub fn double(number: f64) -> Self {
+        Self { double_value: Some(number), ..Self::default() }
     }
 }

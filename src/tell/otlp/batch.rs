@@ -163,7 +163,7 @@ pub fn record(record: &EventRecord, public: impl Fn(&str) -> String, observed: S
             .iter()
             .map(|(name, value)| match value {
                 Value::Text(text) => pair(name, &public(text).into()),
-                Value::Int(_) => pair(name, value),
+                Value::Int(_) | Value::Double(_) => pair(name, value),
             })
             .collect(),
         observed_time_unix_nano: nanos(observed),
@@ -182,6 +182,7 @@ fn pair(key: &str, value: &Value) -> KeyValue {
     let value = match value {
         Value::Text(text) => AnyValue::text(text.clone()),
         Value::Int(number) => AnyValue::int(*number),
+        Value::Double(number) => AnyValue::double(*number),
     };
     KeyValue { key: key.into(), value: Some(value) }
 }

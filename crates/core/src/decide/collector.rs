@@ -744,7 +744,7 @@ impl Collector {
         let same = Phase::Stopping { pid, config, kill_at, hung: hung.clone() };
         match input {
             CollectorEvent::Exited { pid: ended, exit } if ended == pid => {
-                out.push(Action::Tell(Notice::CollectorStopped { pid, how: exit.how }));
+                out.push(Action::Tell(Notice::CollectorStopped { pid, exit }));
                 match (self.wanted, hung) {
                     (None, _) => Phase::Idle,
                     (Some(wanted), Some(_)) if self.crashed == Some(wanted) => {
@@ -799,16 +799,17 @@ impl Collector {
         }
         self.restarts += 1;
         let lived = ended - run.since;
-        let Exit { how, last_words, .. } = exit;
-        self.last_exit = Some(LastExit { how: how.clone(), last_words: last_words.clone(), at: at.wall });
-        out.push(Action::Tell(Notice::CollectorExited { how: how.clone(), lived, last_words: last_words.clone() }));
-        if bereft {
-            return (Phase::Waiting { until: self.earliest(at.now) }, None);
-        }
-        let reason = match last_words.is_empty() {
-            true => format!("collector exited: {how} after {}", crate::units::seconds(lived)),
-            false => last_words,
+        self.last_exit = Some(LastExit { how: exit.how.clone(), last_words: exit.last_words.clone(), at: at.wall });
+        let reason = match exit.last_words.is_empty() {
+            true => format!("collector exited: {} after {}", exit.how, crate::units::seconds(lived)),
+            false => exit.last_words.clone(),
         };
+        let (pid, crashes) = (run.pid, self.crashes);
+        let until = if bereft { self.earliest(at.now) } else { self.next_start(at) };
+        out.push(Action::Tell(Notice::CollectorExited { pid, exit, lived, crashes, delay: until - at.now }));
+        if bereft {
+            return (Phase::Waiting { until }, None);
+        }
         // With additions the config has not failed yet: the next start shows which of the two did.
         let guilty = !self.blames_additions(&run, out);
         (self.wait(at, out), guilty.then_some(RunFailure { config, reason }))
@@ -832,16 +833,20 @@ impl Collector {
         run.additions == Additions::Given
     }
 
-    /// Waits for the next start: none after the first failure, longer after each further one.
     fn wait(&mut self, at: Moment, out: &mut Vec<Action>) -> Phase {
+        let until = self.next_start(at);
+        out.push(Action::Tell(Notice::RestartPlanned { restart: self.crashes, delay: until - at.now }));
+        Phase::Waiting { until }
+    }
+
+    /// The time of the next start: at once after the first failure, later after each further one.
+    fn next_start(&self, at: Moment) -> Instant {
         let attempt = self.crashes.saturating_sub(1);
         let delay = match attempt {
             0 => Duration::ZERO,
             _ => backoff::full_jitter(attempt, FIRST_DELAY * 2, CAP, at.dice),
         };
-        let until = self.earliest(at.now).max(at.now + delay);
-        out.push(Action::Tell(Notice::RestartPlanned { restart: self.crashes, delay: until - at.now }));
-        Phase::Waiting { until }
+        self.earliest(at.now).max(at.now + delay)
     }
 
     fn start(&mut self, config: ConfigHash, only_known: bool, now: Instant, out: &mut Vec<Action>) -> Phase {

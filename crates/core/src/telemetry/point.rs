@@ -37,13 +37,15 @@ impl From<f64> for Number {
     }
 }
 
-/// The value of an attribute. OTLP has more types; the agent needs two.
+/// The value of an attribute. OTLP has more types; the agent needs three.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// A piece of text.
     Text(Cow<'static, str>),
     /// A whole number.
     Int(i64),
+    /// A number with a fraction.
+    Double(f64),
 }
 
 impl From<&'static str> for Value {
@@ -55,6 +57,12 @@ impl From<&'static str> for Value {
 impl From<String> for Value {
     fn from(text: String) -> Self {
         Self::Text(text.into())
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Double(number)
     }
 }
 

@@ -67,7 +67,8 @@ fn what_a_script_has_started_is_asked_to_end_before_the_next_start() {
     let exit = Exit { how: "code 0".into(), ..Exit::default() };
     let failed = collector.on(CollectorEvent::Exited { pid: 7, exit }, at(until), &mut out);
     assert!(collector.is_down() && failed.is_some());
-    let told = Notice::CollectorExited { how: "code 0".into(), lived: STABLE, last_words: String::new() };
+    let exit = Exit { how: "code 0".into(), ..Exit::default() };
+    let told = Notice::CollectorExited { pid: 7, exit, lived: STABLE, crashes: 1, delay: Duration::ZERO };
     assert!(out.contains(&Action::Tell(told)), "its life ended with its first process: {out:?}");
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::observe::docker::events;
 use crate::tell::otlp::own::{Counts, started};
+use otelet_core::decide::data::failure::SourceTrouble;
 use otelet_core::decide::data::flapping::Flapping;
 use otelet_core::decide::{Alert, AlertSeverity, CheckKind, ConfigHash, Exit, FailureKind, Notice, Threshold, Witness};
 use otelet_core::telemetry::{EventRecord, Value};
@@ -54,7 +55,7 @@ fn notices() -> Vec<Notice> {
     let (above, below) = (Threshold::Above(0.9), Threshold::Below(0.1));
     samples! {
         OrphanFound { pid: 7 };
-        CollectorStarted { pid: 7, config: A, witness: Witness::HealthCheck };
+        CollectorStarted { pid: 7, program: text(), config: A, witness: Witness::HealthCheck };
         CollectorHealthy { config: A, after: SHORT };
         CollectorUnhealthy { why: text() };
         CollectorWellAgain {};
@@ -93,11 +94,10 @@ fn notices() -> Vec<Notice> {
         Lost { hash: A, message: text() };
         RefusalsCleared { number: 2 };
         ExchangeFailed
-            { why: text(), kind: None, location: None, delay: SHORT, running: None, news: true }
+            { why: text(), trouble: SourceTrouble::default(), delay: SHORT, running: None, news: true }
             {
                 why: text(),
-                kind: Some(FailureKind::Status),
-                location: Some(text()),
+                trouble: SourceTrouble { kind: Some(FailureKind::Status), location: Some(text()) },
                 delay: SHORT,
                 running: Some(A),
                 news: true
@@ -137,7 +137,12 @@ fn notices() -> Vec<Notice> {
 fn all_records() -> Vec<EventRecord> {
     let at = SystemTime::UNIX_EPOCH;
     let (fresh, mut running) = (Counts::default(), Counts::default());
-    running.take(&Notice::CollectorStarted { pid: 7, config: A, witness: Witness::HealthCheck });
+    running.take(&Notice::CollectorStarted {
+        pid: 7,
+        program: String::new(),
+        config: A,
+        witness: Witness::HealthCheck,
+    });
     let mut records = vec![started(at)];
     for notice in notices() {
         // These come before the agent has started a collector, or can.

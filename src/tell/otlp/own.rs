@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use otelet_core::decide::data::failure::SourceTrouble;
 use otelet_core::decide::{AgentReport, AlertSeverity, ConfigHash, Deliveries, Level, Notice};
 use otelet_core::telemetry::agent::*;
 use otelet_core::telemetry::{EventRecord, Point, Severity};
@@ -45,7 +46,9 @@ impl Counts {
                     *self.restarts.entry(cause.unwrap_or(without)).or_default() += 1;
                 }
             }
-            Notice::ExchangeFailed { kind: Some(kind), .. } => *self.failures.entry(kind.word()).or_default() += 1,
+            Notice::ExchangeFailed { trouble: SourceTrouble { kind: Some(kind), .. }, .. } => {
+                *self.failures.entry(kind.word()).or_default() += 1
+            }
             Notice::ConfigAlike { hash, .. } => self.started = self.started.map(|_| *hash),
             Notice::CollectorHealthy { after, .. } => self.time_to_healthy = Some(*after),
             Notice::OrphanFound { .. }
@@ -70,7 +73,7 @@ impl Counts {
             | Notice::CannotRecord { .. }
             | Notice::Lost { .. }
             | Notice::RefusalsCleared { .. }
-            | Notice::ExchangeFailed { kind: None, .. }
+            | Notice::ExchangeFailed { trouble: SourceTrouble { kind: None, .. }, .. }
             | Notice::SourceBack { .. }
             | Notice::StopAsked
             | Notice::ClocksDiffer { .. }
@@ -186,7 +189,7 @@ mod tests {
     const B: ConfigHash = ConfigHash([2; 32]);
 
     fn start(config: ConfigHash) -> Notice {
-        Notice::CollectorStarted { pid: 7, config, witness: Witness::HealthCheck }
+        Notice::CollectorStarted { pid: 7, program: String::new(), config, witness: Witness::HealthCheck }
     }
 
     #[test]
@@ -246,8 +249,9 @@ mod tests {
         assert!(record.body.ends_with("/site-12.yaml now: answered 503"), "{}", record.body);
 
         for kind in [Some(FailureKind::Status), None] {
-            let (why, location, delay, running) = ("answered 503".to_owned(), None, Duration::ZERO, None);
-            counts.take(&Notice::ExchangeFailed { why, kind, location, delay, running, news: false });
+            let (why, delay, running) = ("answered 503".to_owned(), Duration::ZERO, None);
+            let trouble = SourceTrouble { kind, location: None };
+            counts.take(&Notice::ExchangeFailed { why, trouble, delay, running, news: false });
         }
         assert_eq!(
             counts.failures,

@@ -472,9 +472,9 @@ impl Collector {
         out: &mut Vec<Action>,
     ) -> (Phase, Option<RunFailure>) {
         match input {
-            CollectorEvent::Spawned(Ok(Child { pid, witness, engine, additions })) => {
+            CollectorEvent::Spawned(Ok(Child { pid, program, witness, engine, additions })) => {
                 self.not_started = false;
-                out.push(Action::Tell(Notice::CollectorStarted { pid, config, witness }));
+                out.push(Action::Tell(Notice::CollectorStarted { pid, program, config, witness }));
                 if engine == EngineUse::LeftOut {
                     out.push(Action::Tell(Notice::EngineLeftOut { config }));
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::data::alert::Alert;
 use super::data::check::CheckKind;
 use super::data::collector::{Exit, Witness};
-use super::data::failure::FailureKind;
+use super::data::failure::{FailureKind, SourceTrouble};
 use super::data::flapping::Flapping;
 use super::data::hash::ConfigHash;
 use crate::units::{rfc3339, seconds};
@@ -29,227 +29,66 @@ pub enum Level {
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the fields are what the sentences below say")]
 pub enum Notice {
-    OrphanFound {
-        pid: u32,
-    },
-    CollectorStarted {
-        pid: u32,
-        config: ConfigHash,
-        witness: Witness,
-    },
-    CollectorHealthy {
-        config: ConfigHash,
-        after: Duration,
-    },
-    CollectorUnhealthy {
-        why: String,
-    },
+    OrphanFound { pid: u32 },
+    CollectorStarted { pid: u32, program: String, config: ConfigHash, witness: Witness },
+    CollectorHealthy { config: ConfigHash, after: Duration },
+    CollectorUnhealthy { why: String },
     CollectorWellAgain,
-    CollectorHeld {
-        reason: String,
-    },
-    CollectorSlow {
-        after: Duration,
-        limit: Duration,
-        why: String,
-    },
+    CollectorHeld { reason: String },
+    CollectorSlow { after: Duration, limit: Duration, why: String },
     // The time that the next start is given, if this one took too long.
-    CollectorHung {
-        why: String,
-        next: Option<Duration>,
-    },
+    CollectorHung { why: String, next: Option<Duration> },
     // The ends in a row that count against its config, and the time until the next start.
-    CollectorExited {
-        pid: u32,
-        exit: Exit,
-        lived: Duration,
-        crashes: u32,
-        delay: Duration,
-    },
-    CollectorStopped {
-        pid: u32,
-        exit: Exit,
-    },
-    CollectorKilled {
-        pid: u32,
-        after: Duration,
-    },
-    LeaderEnded {
-        pid: u32,
-    },
-    ProgramReplaced {
-        config: ConfigHash,
-        version: String,
-        starts: bool,
-    },
-    ProgramRefuses {
-        config: ConfigHash,
-        why: String,
-    },
-    LocalChanged {
-        config: ConfigHash,
-    },
-    LocalRefused {
-        config: ConfigHash,
-        why: String,
-    },
-    ProgramNotAsked {
-        why: String,
-        delay: Duration,
-    },
-    RestartPlanned {
-        restart: u32,
-        delay: Duration,
-    },
+    CollectorExited { pid: u32, exit: Exit, lived: Duration, crashes: u32, delay: Duration },
+    CollectorStopped { pid: u32, exit: Exit },
+    CollectorKilled { pid: u32, after: Duration },
+    LeaderEnded { pid: u32 },
+    ProgramReplaced { config: ConfigHash, version: String, starts: bool },
+    ProgramRefuses { config: ConfigHash, why: String },
+    LocalChanged { config: ConfigHash },
+    LocalRefused { config: ConfigHash, why: String },
+    ProgramNotAsked { why: String, delay: Duration },
+    RestartPlanned { restart: u32, delay: Duration },
     PortStolen,
-    // Without a location the config is the built-in one.
-    ConfigOffered {
-        hash: ConfigHash,
-        location: Option<String>,
-    },
-    ConfigHeld {
-        hash: ConfigHash,
-        flapping: Flapping,
-        delay: Duration,
-    },
-    ConfigAlike {
-        hash: ConfigHash,
-        news: bool,
-    },
-    TrialBegins {
-        hash: ConfigHash,
-    },
-    Applied {
-        hash: ConfigHash,
-    },
-    Refused {
-        hash: ConfigHash,
-        reason: String,
-        running: Option<ConfigHash>,
-    },
-    StillRefused {
-        hash: ConfigHash,
-    },
-    RolledBack {
-        from: ConfigHash,
-        to: ConfigHash,
-        reason: String,
-    },
-    NothingToReturnTo {
-        hash: ConfigHash,
-        reason: String,
-    },
-    Withdrawn {
-        hash: ConfigHash,
-        good: ConfigHash,
-    },
-    CannotValidate {
-        hash: ConfigHash,
-        why: String,
-        delay: Duration,
-    },
-    CannotRecord {
-        why: String,
-        delay: Duration,
-    },
-    Lost {
-        hash: ConfigHash,
-        message: String,
-    },
-    RefusalsCleared {
-        number: usize,
-    },
-    // Without a kind no source has failed: one answered with nothing, or none could be asked.
-    ExchangeFailed {
-        why: String,
-        kind: Option<FailureKind>,
-        location: Option<String>,
-        delay: Duration,
-        running: Option<ConfigHash>,
-        news: bool,
-    },
-    SourceBack {
-        failures: u32,
-        location: Option<String>,
-    },
-    FallbackServes {
-        location: String,
-        trouble: String,
-    },
-    SourceServesAgain {
-        location: String,
-    },
-    ReportFailed {
-        message: String,
-        delay: Duration,
-    },
+    // Without a location no source is known.
+    ConfigOffered { hash: ConfigHash, location: Option<String> },
+    ConfigHeld { hash: ConfigHash, flapping: Flapping, delay: Duration },
+    ConfigAlike { hash: ConfigHash, news: bool },
+    TrialBegins { hash: ConfigHash },
+    Applied { hash: ConfigHash },
+    Refused { hash: ConfigHash, reason: String, running: Option<ConfigHash> },
+    StillRefused { hash: ConfigHash },
+    RolledBack { from: ConfigHash, to: ConfigHash, reason: String },
+    NothingToReturnTo { hash: ConfigHash, reason: String },
+    Withdrawn { hash: ConfigHash, good: ConfigHash },
+    CannotValidate { hash: ConfigHash, why: String, delay: Duration },
+    CannotRecord { why: String, delay: Duration },
+    Lost { hash: ConfigHash, message: String },
+    RefusalsCleared { number: usize },
+    ExchangeFailed { why: String, trouble: SourceTrouble, delay: Duration, running: Option<ConfigHash>, news: bool },
+    SourceBack { failures: u32, location: Option<String> },
+    FallbackServes { location: String, trouble: String },
+    SourceServesAgain { location: String },
+    ReportFailed { message: String, delay: Duration },
     RestartAsked,
     StopAsked,
     StopAskedAgain,
-    ExportFailed {
-        message: String,
-        kind: FailureKind,
-        delay: Duration,
-    },
-    ExportRefused {
-        message: String,
-    },
+    ExportFailed { message: String, kind: FailureKind, delay: Duration },
+    ExportRefused { message: String },
     ExportBack,
-    AlertFired {
-        alert: Box<Alert>,
-        lasted: Duration,
-    },
-    AlertResolved {
-        alert: Box<Alert>,
-        why: Cow<'static, str>,
-    },
-    AlertsNotKept {
-        why: String,
-        delay: Duration,
-    },
-    AlertsNotTaken {
-        message: String,
-        delay: Duration,
-    },
-    ClocksDiffer {
-        server: String,
-        ahead: i64,
-    },
-    ClockSet {
-        by: i64,
-        again: bool,
-    },
-    EngineWatched {
-        engine: String,
-        socket: String,
-        again: bool,
-    },
-    EngineLost {
-        message: String,
-        socket: String,
-        delay: Duration,
-        news: bool,
-    },
-    AdditionsLeftOut {
-        config: ConfigHash,
-    },
-    EngineLeftOut {
-        config: ConfigHash,
-    },
-    EngineReadAgain {
-        config: ConfigHash,
-    },
-    CheckFailed {
-        name: String,
-        kind: CheckKind,
-        message: String,
-        every: Duration,
-    },
-    CheckGoodAgain {
-        name: String,
-        kind: CheckKind,
-        failed_for: Duration,
-    },
+    AlertFired { alert: Box<Alert>, lasted: Duration },
+    AlertResolved { alert: Box<Alert>, why: Cow<'static, str> },
+    AlertsNotKept { why: String, delay: Duration },
+    AlertsNotTaken { message: String, delay: Duration },
+    ClocksDiffer { server: String, ahead: i64 },
+    ClockSet { by: i64, again: bool },
+    EngineWatched { engine: String, socket: String, again: bool },
+    EngineLost { message: String, socket: String, delay: Duration, news: bool },
+    AdditionsLeftOut { config: ConfigHash },
+    EngineLeftOut { config: ConfigHash },
+    EngineReadAgain { config: ConfigHash },
+    CheckFailed { name: String, kind: CheckKind, message: String, every: Duration },
+    CheckGoodAgain { name: String, kind: CheckKind, failed_for: Duration },
 }
 
 impl Notice {
@@ -459,7 +298,7 @@ impl fmt::Display for Notice {
             Self::OrphanFound { pid } => {
                 write!(f, "found collector {pid} of an earlier agent; it is stopped before another one starts")
             }
-            Self::CollectorStarted { pid, config, witness } => {
+            Self::CollectorStarted { pid, config, witness, .. } => {
                 write!(f, "collector started: pid {pid}, config {config}, watched by {witness}")
             }
             Self::CollectorHealthy { config, after } => {
@@ -648,8 +487,7 @@ mod tests {
         assert_eq!(
             line(Notice::ExchangeFailed {
                 why: "https://c.example/v1: answered 503".into(),
-                kind: Some(FailureKind::Status),
-                location: None,
+                trouble: SourceTrouble { kind: Some(FailureKind::Status), location: None },
                 delay: Duration::from_secs(41),
                 running: Some(hash),
                 news: true,
@@ -675,8 +513,8 @@ mod tests {
     #[test]
     fn the_same_failure_again_is_not_news() {
         let level = |news| {
-            let (delay, location, running) = (Duration::ZERO, None, None);
-            Notice::ExchangeFailed { why: String::new(), kind: None, location, delay, running, news }.level()
+            let (trouble, delay) = (SourceTrouble::default(), Duration::ZERO);
+            Notice::ExchangeFailed { why: String::new(), trouble, delay, running: None, news }.level()
         };
         assert_eq!(level(true), Level::Warn);
         assert_eq!(level(false), Level::Debug);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::action::Action;
 use super::backoff;
-use super::data::failure::{Failure, FailureKind};
+use super::data::failure::{Failure, FailureKind, SourceTrouble};
 use super::data::hash::ConfigHash;
 use super::data::source::{ExchangeOutcome, Exchanges};
 use super::data::time::{Due, Moment};
@@ -172,8 +172,8 @@ impl Poll {
         };
         // The first failure and each new reason are news; a repetition is not.
         let news = self.exchanges.last_error.as_deref() != Some(message);
-        let location = location.map(str::to_owned);
-        out.push(Action::Tell(Notice::ExchangeFailed { why: message.into(), kind, location, delay, running, news }));
+        let trouble = SourceTrouble { kind, location: location.map(str::to_owned) };
+        out.push(Action::Tell(Notice::ExchangeFailed { why: message.into(), trouble, delay, running, news }));
         self.failures = self.failures.saturating_add(1);
         self.exchanges.failed += 1;
         self.exchanges.last_error = Some(message.into());

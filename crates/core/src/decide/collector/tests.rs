@@ -17,7 +17,8 @@ fn started(engine: Presence, now: Instant) -> (Collector, bool) {
     collector.on(CollectorEvent::Due, at(now), &mut out);
     let [Action::Spawn { without_engine, .. }] = out[..] else { panic!("{out:?}") };
     let engine = if without_engine { EngineUse::LeftOut } else { EngineUse::Read };
-    let child = Child { pid: 7, witness: Witness::HealthCheck, engine, additions: Additions::Unused };
+    let child =
+        Child { pid: 7, program: String::new(), witness: Witness::HealthCheck, engine, additions: Additions::Unused };
     collector.on(CollectorEvent::Spawned(Ok(child)), at(now), &mut Vec::new());
     (collector, without_engine)
 }
@@ -90,7 +91,7 @@ fn a_collector_that_keeps_crashing_is_started_again_within_a_minute() {
         now += *delays.last().expect("it was just pushed");
         collector.on(CollectorEvent::Due, Moment { now, ..at }, &mut Vec::new());
         let (witness, engine) = (Witness::HealthCheck, EngineUse::Read);
-        let child = Child { pid: 7, witness, engine, additions: Additions::Unused };
+        let child = Child { pid: 7, program: String::new(), witness, engine, additions: Additions::Unused };
         collector.on(CollectorEvent::Spawned(Ok(child)), Moment { now, ..at }, &mut Vec::new());
     }
     assert!(delays[0] <= Duration::from_millis(100), "the first restart is at once: {delays:?}");
@@ -125,7 +126,7 @@ fn a_slow_collector_is_given_more_time_with_each_start_until_it_is_healthy() {
         now += CAP;
         collector.on(CollectorEvent::Due, at(now), &mut Vec::new());
         let (witness, engine) = (Witness::HealthCheck, EngineUse::Read);
-        let child = Child { pid: 7, witness, engine, additions: Additions::Unused };
+        let child = Child { pid: 7, program: String::new(), witness, engine, additions: Additions::Unused };
         collector.on(CollectorEvent::Spawned(Ok(child)), at(now), &mut Vec::new());
         now
     };

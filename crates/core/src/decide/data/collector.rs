@@ -8,6 +8,8 @@ use std::time::SystemTime;
 pub struct Child {
     /// The process id, also that of its process group.
     pub pid: u32,
+    /// The path of its program.
+    pub program: String,
     /// The source of its health.
     pub witness: Witness,
     /// Whether its config reads a Docker engine.

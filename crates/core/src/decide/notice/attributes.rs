@@ -83,8 +83,9 @@ impl Notice {
         let mut parts = Parts(Attributes::new());
         match self {
             Self::OrphanFound { pid } => parts.pid(*pid),
-            Self::CollectorStarted { pid, config: _, witness } => {
+            Self::CollectorStarted { pid, program, config: _, witness } => {
                 parts.pid(*pid);
+                parts.text("process.executable.path", program);
                 parts.add("otelet.collector.watched_by", witness.to_string().into());
             }
             Self::CollectorHealthy { config: _, after } => parts.seconds("otelet.collector.uptime", *after),
@@ -144,9 +145,9 @@ impl Notice {
                 parts.message(why);
                 parts.delay(*delay);
             }
-            Self::ExchangeFailed { why, kind, location, delay, running: _, news: _ } => {
-                parts.location(location.as_deref());
-                parts.text("error.type", kind.map_or("", |kind| kind.word()));
+            Self::ExchangeFailed { why, trouble, delay, running: _, news: _ } => {
+                parts.location(trouble.location.as_deref());
+                parts.text("error.type", trouble.kind.map_or("", |kind| kind.word()));
                 parts.message(why);
                 parts.delay(*delay);
             }

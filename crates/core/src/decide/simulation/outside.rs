@@ -305,6 +305,7 @@ impl World {
             self.now,
             Event::Collector(CollectorEvent::Spawned(Ok(Child {
                 pid,
+                program: String::new(),
                 witness: Witness::HealthCheck,
                 engine,
                 additions,

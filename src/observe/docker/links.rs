@@ -38,8 +38,8 @@ const MOST_JSON: usize = 2400;
 /// The longest value of a label, as in events.
 const LONGEST_LABEL: usize = 512;
 
-/// A container with the label `otelet.logs=off` gets no link. With `raw`, the collector leaves its lines as they are. The image of otelet has this label: a collector that reads
-/// its own log would log about that, without end.
+/// A container with the label `otelet.logs=off` gets no link; with `raw`, the collector leaves its lines as they are. The
+/// image of otelet has `off`: a collector that reads its own log would log about that, without end.
 const SWITCH: &str = "otelet.logs";
 
 /// One log that cannot be read is reported for all of them: the reason is mostly the same.

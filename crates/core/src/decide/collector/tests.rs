@@ -1,4 +1,5 @@
 use super::*;
+use crate::decide::data::collector::Exit;
 use std::time::SystemTime;
 
 const CONFIG: ConfigHash = ConfigHash([7; 32]);

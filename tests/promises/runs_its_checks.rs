@@ -80,12 +80,12 @@ fn a_url_is_checked_by_status_and_body_and_each_change_is_logged_once() {
 fn a_failed_check_is_an_event_that_says_which_one_and_for_how_long() {
     let (host, sink) = exporting();
     let web = Server::new();
+    web.answer(Answer::status(503));
     let _agent = agent_with(&host, &[&format!("name: web, http: '{}'", web.url())]);
     let event = |name: &str| {
         let asked = sink.wait_for(name, |asked| records(asked).iter().any(|record| record.event_name == name));
         records(&asked).into_iter().find(|record| record.event_name == name).unwrap()
     };
-    web.answer(Answer::status(503));
     let failed = event("otelet.check.failed");
     assert_eq!(text(&failed.attributes, "otelet.check.name"), Some("web"));
     assert_eq!(text(&failed.attributes, "otelet.check.kind"), Some("http"));

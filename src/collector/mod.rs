@@ -439,7 +439,7 @@ impl Launcher {
         self.children.borrow_mut().insert(pid);
         let relay = Relay::new(self.settings.log == CollectorLog::Pass, self.settings.log_rate, now);
         Ok(Running {
-            child: Child { pid, witness: probe.witness(), engine, additions },
+            child: Child { pid, program: program.display().to_string(), witness: probe.witness(), engine, additions },
             probe: Rc::new(probe),
             tail: Rc::default(),
             relay: Rc::new(RefCell::new(relay)),

@@ -91,9 +91,10 @@ impl Running {
         let last_words = config::last_words(&self.tail.borrow().bytes());
         let named = |port: &u16| last_words.contains(&format!(":{port}"));
         let stolen_port = self.ports.iter().any(named) && os::says_port_is_taken(&last_words);
+        let (code, signal) = status.as_ref().map_or((None, None), |it| (it.code(), os::ending_signal(*it)));
         let how = status.map_or_else(|error| error.to_string(), describe);
         // Another port is taken the next time, so there is nothing to do.
         let last_words = if stolen_port { last_words } else { advised(last_words) };
-        Exit { how, last_words, stolen_port }
+        Exit { how, code, signal, last_words, stolen_port }
     }
 }

@@ -206,7 +206,7 @@ impl WatchedEngine {
         let event = |input| Finding::Event(Event::Docker(input));
         match message {
             EngineMessage::Stream(StreamItem::Open(engine)) => {
-                let name = format!("{engine} at {}", self.status.socket);
+                let name = engine.to_string();
                 self.status.engine = Some(engine.name.into());
                 self.status.version = Some(engine.version.clone());
                 self.status.api = Some(engine.api.to_string());

@@ -13,10 +13,8 @@ use crate::settings::Settings;
 use crate::tell::otlp::own::Counts;
 use crate::tell::report::Reporter;
 use crate::tell::webhook::Webhook;
-use otelet_core::decide::{
-    Alert, AlertMemory, AlertMessage, AlertSeverity, Event, Failure, FailureKind, Level, Notice, alert,
-};
-use otelet_core::telemetry::{Attributes, EventRecord, Severity, Snapshot};
+use otelet_core::decide::{AlertMemory, AlertMessage, Event, Failure, FailureKind, Level, Notice};
+use otelet_core::telemetry::{EventRecord, Snapshot};
 
 #[derive(Default)]
 pub(super) struct Tellers {
@@ -75,9 +73,6 @@ impl Tellers {
         if let Some(record) = self.counts.record(notice, moment().wall) {
             self.exports.keep_record(context, &record);
         }
-        if let Some(record) = alert_record(context, notice) {
-            self.record(context, &record);
-        }
     }
 
     /// Keeps an event that belongs in the log of the host.
@@ -130,33 +125,5 @@ impl Tellers {
     }
 }
 
-/// An alert that fires or resolves, as an event for the log of the host.
-fn alert_record(context: &Context, notice: &Notice) -> Option<EventRecord> {
-    let (alert, event, severity) = match notice {
-        Notice::AlertFired { alert, .. } => (alert, "otelet.alert.fired", severity(alert.severity)),
-        Notice::AlertResolved { alert, .. } => (alert, "otelet.alert.resolved", Severity::Info),
-        _ => return None,
-    };
-    let body = context.redactor.line(&notice.to_string());
-    Some(EventRecord { at: moment().wall, severity, event, body, attributes: attributes(alert) })
-}
-
-fn severity(severity: AlertSeverity) -> Severity {
-    match severity {
-        AlertSeverity::Info => Severity::Info,
-        AlertSeverity::Warning => Severity::Warn,
-        AlertSeverity::Critical => Severity::Error,
-    }
-}
-
-fn attributes(alert: &Alert) -> Attributes {
-    let mut attributes = vec![
-        ("otelet.alert.name".into(), alert.name.clone().into()),
-        ("otelet.alert.severity".into(), alert.severity.to_string().into()),
-        ("otelet.alert.metric".into(), alert.metric.clone().into()),
-        ("otelet.alert.value".into(), alert::rounded(alert.value).into()),
-        ("otelet.alert.threshold".into(), alert.threshold.to_string().into()),
-    ];
-    attributes.extend(alert.attributes.iter().cloned());
-    attributes
-}
+#[cfg(test)]
+mod tests;

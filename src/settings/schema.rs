@@ -20,6 +20,12 @@ pub struct Row {
     pub kind: Kind,
 }
 
+/// The form of status codes. In the file they may be a list, too.
+pub(crate) const CODES: &str = "CODES such as 200,204,300-399 or 2xx";
+
+/// The form of names and networks, which may be a list as well.
+pub(crate) const HOSTS: &str = "HOSTS";
+
 /// The kind of value of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ValueKind {

@@ -35,7 +35,7 @@ fn given(flags: &[String]) -> Flags {
     cli::parse(flags.iter().map(OsString::from)).unwrap().flags
 }
 
-fn loaded(yaml: &str) -> Settings {
+pub(super) fn loaded(yaml: &str) -> Settings {
     load(&Flags::default(), &world(&[], &[(FILE, yaml)])).unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -757,7 +757,7 @@ fn a_fault_in_a_list_of_maps_is_named_with_its_place() {
         ("checks: [{exec: [./a]}]", "FILE:1:17: checks[0].exec: the program is a relative path; give an absolute one"),
         (
             "checks: [{http: 'http://a', status: 99}]",
-            "FILE:1:37: checks[0].status: expected CODES such as 200,204,300-399, found \"99\": status codes are 100 to 599",
+            "FILE:1:37: checks[0].status: expected CODES such as 200,204,300-399 or 2xx, found \"99\": status codes are 100 to 599",
         ),
         (
             "checks: [{tcp: a:1, every: 0s}]",

@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use otelet_core::text::{disguise, nearest};
 
 use super::node::{Node, item, join};
-use super::schema::{Row, Schema, ValueKind, without_numbers};
+use super::schema::{CODES, HOSTS, Row, Schema, ValueKind, without_numbers};
 use super::world::LARGEST_FILE;
 
 /// One reading of the settings file.
@@ -216,6 +216,10 @@ impl<'de> DeserializeSeed<'de> for Value<'_, '_> {
             ValueKind::List | ValueKind::Map if self.walk.enter(key) => {
                 d.deserialize_any(RefuseVisitor).map(|()| Node::List(Vec::new()))
             }
+            // Commas separate the parts of such a text; a list of them means the same.
+            ValueKind::Text(CODES | HOSTS) if !self.walk.enter(key) => {
+                d.deserialize_any(Items(self)).map(|parts| Node::Text(parts.join(",")))
+            }
             ValueKind::List => d.deserialize_any(Items(self)).map(Node::List),
             ValueKind::Map => d.deserialize_any(Entries(self)).map(Node::Map),
             ValueKind::Nothing
@@ -239,6 +243,20 @@ impl<'de> Visitor<'de> for Items<'_, '_> {
 
     fn visit_unit<E>(self) -> Result<Vec<String>, E> {
         Ok(Vec::new())
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Vec<String>, E> {
+        match self.0.row.takes {
+            ValueKind::Text(_) => Ok(vec![number.to_string()]),
+            _ => Err(E::invalid_type(Unexpected::Unsigned(number), &self)),
+        }
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<String>, E> {
+        match self.0.row.takes {
+            ValueKind::Text(_) => Ok(vec![Scalar { walk: self.0.walk, key: self.0.key }.visit_str(text)?]),
+            _ => Err(E::invalid_type(Unexpected::Str(text), &self)),
+        }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<String>, A::Error> {

@@ -9,6 +9,45 @@ use crate::os::Environment;
 /// The text that [`BuiltIn::describe`] begins with. The remembered location begins with it too.
 pub const BUILT_IN: &str = "built-in config";
 
+/// The text of a file without its lines of comments, which would take 5 KiB of the binary.
+macro_rules! without_comments {
+    ($file:literal) => {{
+        const TEXT: &str = include_str!($file);
+        const LEFT: [u8; copy_without_comments(TEXT, &mut [])] = {
+            let mut left = [0; copy_without_comments(TEXT, &mut [])];
+            copy_without_comments(TEXT, &mut left);
+            left
+        };
+        std::str::from_utf8(&LEFT).expect("whole lines are left out of a text")
+    }};
+}
+
+/// Copies the lines that are no comments, if there is room for them. Returns their length.
+const fn copy_without_comments(text: &str, room: &mut [u8]) -> usize {
+    let (text, mut line, mut length) = (text.as_bytes(), 0, 0);
+    while line < text.len() {
+        let mut first = line;
+        while text[first] == b' ' {
+            first += 1;
+        }
+        let (is_comment, mut at) = (text[first] == b'#', line);
+        loop {
+            if !is_comment {
+                if !room.is_empty() {
+                    room[length] = text[at];
+                }
+                length += 1;
+            }
+            at += 1;
+            if text[at - 1] == b'\n' {
+                break;
+            }
+        }
+        line = at;
+    }
+    length
+}
+
 /// The config of one environment.
 pub struct BuiltIn {
     name: &'static str,
@@ -20,12 +59,12 @@ impl BuiltIn {
     pub fn of(environment: Environment) -> Self {
         let (name, body) = match environment {
             Environment::Host => ("host", crate::os::BUILT_IN),
-            Environment::Docker => ("docker", include_str!("../../targets/docker/collector.yaml")),
+            Environment::Docker => ("docker", without_comments!("../../targets/docker/collector.yaml")),
             Environment::DaemonSet => {
-                ("a DaemonSet", include_str!("../../targets/kubernetes/base/node/collector.yaml"))
+                ("a DaemonSet", without_comments!("../../targets/kubernetes/base/node/collector.yaml"))
             }
             Environment::Deployment => {
-                ("a Deployment", include_str!("../../targets/kubernetes/base/cluster/collector.yaml"))
+                ("a Deployment", without_comments!("../../targets/kubernetes/base/cluster/collector.yaml"))
             }
         };
         Self { name, body, read: AtomicBool::new(false) }
@@ -97,6 +136,15 @@ mod tests {
             assert_eq!(unset.map(|(name, _)| name), None, "{environment}");
             assert!(otelet_config::inspect(body.as_bytes()).unwrap().has_telemetry_resource, "{environment}");
         }
+    }
+
+    #[test]
+    fn only_comments_are_left_out() {
+        let file = include_str!("../../targets/docker/collector.yaml");
+        let body = BuiltIn::of(Environment::Docker).body;
+        let yaml = |text: &str| serde_yaml::from_str::<serde_yaml::Value>(text).unwrap();
+        assert_eq!(yaml(body), yaml(file));
+        assert!(body.starts_with("extensions:\n") && !body.contains("\n      #"), "{body}");
     }
 
     #[test]

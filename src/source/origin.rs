@@ -146,7 +146,9 @@ impl Origin {
                 }
             }
             Kind::Server { client, protocol, signature, redirects, .. } => {
-                let (url, headers) = signature.clone().expect("made together with the key");
+                let (url, mut headers) = signature.clone().expect("made together with the key");
+                // It is beside the config: on the server that the token was set for.
+                headers.extend(protocol.authorization()?.map(|value| ("Authorization".to_owned(), value)));
                 let way_out = WayOut { target: Target::Without(&[signature::SUFFIX]), ..protocol.way_out() };
                 let response = client.send(&Request {
                     method: Method::Get,
@@ -161,7 +163,12 @@ impl Origin {
                     200 | 203 => Ok(response.body),
                     404 | 410 => Ok(Vec::new()),
                     status => Err(Failure {
-                        message: format!("{}.minisig: answered {status}", self.describe()),
+                        message: match status {
+                            401 | 403 => {
+                                format!("{}.minisig: answered {status}{}", self.describe(), way_out.wants_credentials())
+                            }
+                            _ => format!("{}.minisig: answered {status}", self.describe()),
+                        },
                         kind: FailureKind::Signature,
                         retry_after: response.retry_after,
                     }),

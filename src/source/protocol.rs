@@ -120,6 +120,15 @@ pub trait Protocol: Send + Sync {
         None
     }
 
+    /// The value of `Authorization` for a file beside the config.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] when the file of the token is missing or unusable.
+    fn authorization(&self) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
+
     /// The settings that the pending request was made from.
     fn way_out(&self) -> WayOut;
 

@@ -188,6 +188,50 @@ fn a_redirected_signature_names_the_url_of_its_config() {
 }
 
 #[test]
+fn a_signature_is_asked_for_with_the_token_of_its_config() {
+    let (dir, server) = (Dir::new(), Server::new());
+    let token = dir.path("token");
+    fs::write(&token, "first\n").unwrap();
+    let key = include_str!("../../crates/config/tests/signed/key.pub").trim();
+    let yaml = format!(
+        "config: {{url: '{}', public_key: {key}, bearer_token_file: '{}', fallback: ['{}']}}",
+        server.url(),
+        token.display(),
+        server.at("/spare.yaml")
+    );
+    let source = source(&dir, &yaml);
+    let signed = |name: &[u8]| Scripted::Config(name.to_vec());
+    for (number, text) in [(0, "first"), (0, "another"), (1, "another")] {
+        fs::write(&token, format!("{text}\n")).unwrap();
+        server.answer(signed(include_bytes!("../../crates/config/tests/signed/config.yaml.minisig")));
+        server.answer_once(signed(include_bytes!("../../crates/config/tests/signed/config.yaml")));
+        source.exchange(number, &report(), false).unwrap();
+        let asked = server.requests();
+        let [config, signature] = &asked[asked.len() - 2..] else { panic!("two requests") };
+        assert_eq!(signature.path, format!("{}.minisig", config.path));
+        for request in [config, signature] {
+            assert_eq!(request.header("authorization"), Some(&*format!("Bearer {text}")), "{}", request.path);
+        }
+    }
+}
+
+#[test]
+fn a_signature_that_wants_credentials_names_their_settings() {
+    let (dir, server) = (Dir::new(), Server::new());
+    let key = include_str!("../../crates/config/tests/signed/key.pub").trim();
+    let source = source(&dir, &format!("config: {{url: '{}', public_key: {key}}}", server.url()));
+    server.answer(Scripted::status(401));
+    server.answer_once(Scripted::Config(b"a: 1".to_vec()));
+
+    let failure = source.exchange(0, &report(), true).unwrap_err();
+
+    assert!(
+        failure.message.contains(".minisig: answered 401; ") && failure.message.contains("config.bearer_token_file"),
+        "{failure}"
+    );
+}
+
+#[test]
 fn a_blank_body_is_no_config() {
     assert_eq!(Offer::of(Vec::new()), Offer::Empty);
     assert_eq!(Offer::of(b" \n\t\r\n".to_vec()), Offer::Empty);

@@ -113,7 +113,7 @@ impl Get {
     pub(super) fn ask(&self, conditional: bool) -> Result<Request, Failure> {
         let mut state = self.lock();
         let mut headers = self.headers.clone();
-        if let Some(authorization) = self.authorization(&mut state)? {
+        if let Some(authorization) = self.token(&mut state)? {
             headers.push(("Authorization".into(), authorization));
         }
         let mut method = Method::Get;
@@ -199,7 +199,7 @@ impl Get {
     }
 
     /// The value of `Authorization`, read again when the file has changed: tokens are short-lived.
-    fn authorization(&self, state: &mut GetState) -> Result<Option<String>, Failure> {
+    fn token(&self, state: &mut GetState) -> Result<Option<String>, Failure> {
         let Some(path) = &self.token_file else {
             return Ok(None);
         };
@@ -250,6 +250,10 @@ impl Protocol for Get {
 
     fn offer(&self, response: Response) -> Result<Answer, Failure> {
         self.read(response)
+    }
+
+    fn authorization(&self) -> Result<Option<String>, Failure> {
+        self.token(&mut self.lock())
     }
 
     fn way_out(&self) -> WayOut {

@@ -125,6 +125,7 @@ struct KeptAlert {
 #[serde(untagged)]
 enum KeptValue {
     Int(i64),
+    Double(f64),
     Text(String),
 }
 
@@ -151,6 +152,7 @@ impl From<&Alert> for KeptAlert {
         let value = |value: &Value| match value {
             Value::Text(text) | Value::List(text) => KeptValue::Text(text.to_string()),
             Value::Int(number) => KeptValue::Int(*number),
+            Value::Double(number) => KeptValue::Double(*number),
         };
         Self {
             name: alert.name.clone(),
@@ -191,6 +193,7 @@ impl TryFrom<KeptAlert> for Alert {
     fn try_from(kept: KeptAlert) -> Result<Self, Self::Error> {
         let value = |value| match value {
             KeptValue::Int(number) => Value::Int(number),
+            KeptValue::Double(number) => Value::Double(number),
             KeptValue::Text(text) => text.into(),
         };
         Ok(Self {

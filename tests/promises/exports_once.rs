@@ -75,8 +75,19 @@ fn snapshots_with(asked: &[Request], status: u16) -> Vec<u64> {
 }
 
 pub fn text<'a>(attributes: &'a [KeyValue], name: &str) -> Option<&'a str> {
-    let found = attributes.iter().find(|pair| pair.key == name)?;
-    found.value.as_ref().and_then(|AnyValue { string_value, .. }| string_value.as_deref())
+    value(attributes, name)?.string_value.as_deref()
+}
+
+fn value<'a>(attributes: &'a [KeyValue], name: &str) -> Option<&'a AnyValue> {
+    attributes.iter().find(|pair| pair.key == name)?.value.as_ref()
+}
+
+pub fn int(attributes: &[KeyValue], name: &str) -> Option<i64> {
+    value(attributes, name)?.int_value
+}
+
+pub fn number(attributes: &[KeyValue], name: &str) -> Option<f64> {
+    value(attributes, name)?.double_value
 }
 
 pub fn events(asked: &[Request]) -> Vec<String> {
@@ -145,7 +156,8 @@ fn events_are_exported_soon_with_their_severity_and_config() {
     let agent = host.agent_running(&good);
     sink.wait_for("the config to be applied", |asked| events(asked).iter().any(|it| it == "otelet.config.applied"));
 
-    signal(host.collector(), Signal::KILL);
+    let killed = host.collector();
+    signal(killed, Signal::KILL);
     let bad = scripted("bad", &["refuse no such thing as x"]);
     host.server.offer(&*bad);
     let asked = sink.wait_for("a crash and a refusal", |asked| {
@@ -163,7 +175,15 @@ fn events_are_exported_soon_with_their_severity_and_config() {
     assert!(refused.time_unix_nano > 0 && refused.observed_time_unix_nano >= refused.time_unix_nano);
     let applied = find("otelet.config.applied");
     assert_eq!((applied.severity_number, text(&applied.attributes, "otelet.config.hash")), (9, Some(&*hash(&good))));
-    assert_eq!(find("otelet.collector.crashed").severity_text, "WARN");
+    let crashed = find("otelet.collector.crashed");
+    assert_eq!(crashed.severity_text, "WARN");
+    assert_eq!(int(&crashed.attributes, "otelet.exit.signal"), Some(9));
+    assert_eq!(int(&crashed.attributes, "process.pid"), Some(i64::from(killed)));
+    assert_eq!(int(&crashed.attributes, "otelet.collector.crashes"), Some(1));
+    assert_eq!(text(&crashed.attributes, "otelet.config.hash"), Some(&*hash(&good)));
+    assert_eq!(text(&refused.attributes, "otelet.config.running_hash"), Some(&*hash(&good)));
+    let offered = find("otelet.config.offered");
+    assert_eq!(text(&offered.attributes, "otelet.source.location"), Some(&*host.server.url()));
     // Each event comes once, and in order.
     let times: Vec<_> = records.iter().map(|record| record.time_unix_nano).collect();
     assert!(times.is_sorted(), "{times:?}");

@@ -152,6 +152,30 @@ fn a_config_comes_from_a_signed_url_without_credentials() {
 }
 
 #[test]
+fn a_signature_comes_from_a_signed_url_without_credentials() {
+    let (authority, tls) = authority();
+    let bucket = Bucket::new(&tls, ok("no signature"));
+    let host = host_trusting(&authority);
+    host.set("config.redirects", "any");
+    host.set("config.public_key", include_str!("../../crates/config/tests/signed/key.pub").trim());
+    host.server.answer(Answer::RedirectTo(bucket.url()));
+    host.server.answer_once(Answer::Config(config("good").into_bytes()));
+    let agent = host.agent().start();
+
+    agent.logs("config refused: ");
+
+    let asked = host.server.requests();
+    let signature = asked.iter().find(|request| request.path.ends_with(".minisig")).expect("it was asked for");
+    assert_eq!(
+        signature.header("authorization"),
+        Some("Bearer hunter2-token"),
+        "the server of the config gets the token"
+    );
+    assert!(bucket.heads().iter().all(|head| !head.contains("hunter2-")), "{:?}", bucket.heads());
+    assert!(!bucket.heads().is_empty() && !agent.log().contains("hunter2"), "{}", agent.log());
+}
+
+#[test]
 fn without_the_setting_the_message_names_it_and_nobody_else_is_asked() {
     let (authority, tls) = authority();
     let bucket = Bucket::new(&tls, ok(&config("foreign")));

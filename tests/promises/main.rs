@@ -60,6 +60,8 @@ mod passes_the_body_byte_for_byte;
 mod passes_the_log_on;
 mod polls_politely;
 mod reads_compressed_answers;
+#[cfg(unix)]
+mod reads_container_logs;
 mod reads_what_editors_write;
 mod reaps_as_pid_1;
 mod refuses_what_the_collector_refuses;

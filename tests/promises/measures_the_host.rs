@@ -47,6 +47,7 @@ fn sampled(host: &mut host::Host, process: Option<u32>) -> Measured {
         let text = |value: &Value| match value {
             Value::Text(text) | Value::List(text) => text.to_string(),
             Value::Int(number) => number.to_string(),
+            Value::Double(number) => number.to_string(),
         };
         let mut attributes: BTreeMap<String, String> =
             point.attributes.iter().map(|(name, value)| (name.to_string(), text(value))).collect();

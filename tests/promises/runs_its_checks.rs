@@ -5,6 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 
 use super::engine::{Engine, EngineAnswer};
+use super::exports_once::{exporting, number, records, text};
 use super::host::{Agent, Host, alive, config, state, wait_for};
 use super::server::{Answer, Server};
 
@@ -99,6 +100,28 @@ fn a_container_has_to_run_and_to_be_healthy() {
     fails(&agent, "web", "ended with code 137 at 2026-11-25T15:58:28");
     let status = agent.status(&host);
     assert_eq!(status.checks.iter().find(|check| check.name == "web").unwrap().kind, "docker");
+}
+
+#[test]
+fn a_failed_check_is_an_event_that_says_which_one_and_for_how_long() {
+    let (host, sink) = exporting();
+    let web = Server::new();
+    web.answer(Answer::status(503));
+    let _agent = agent_with(&host, &[&format!("name: web, http: '{}'", web.url())]);
+    let event = |name: &str| {
+        let asked = sink.wait_for(name, |asked| records(asked).iter().any(|record| record.event_name == name));
+        records(&asked).into_iter().find(|record| record.event_name == name).unwrap()
+    };
+    let failed = event("otelet.check.failed");
+    assert_eq!(text(&failed.attributes, "otelet.check.name"), Some("web"));
+    assert_eq!(text(&failed.attributes, "otelet.check.kind"), Some("http"));
+    assert!(text(&failed.attributes, "otelet.error.message").unwrap().contains("answered 503"), "{failed:?}");
+    assert_eq!(number(&failed.attributes, "otelet.check.every"), Some(1.0));
+
+    web.offer("all is well");
+    let good = event("otelet.check.good");
+    assert_eq!(text(&good.attributes, "otelet.check.name"), Some("web"));
+    assert!(number(&good.attributes, "otelet.check.failed_for").unwrap() > 0.1, "{good:?}");
 }
 
 #[test]

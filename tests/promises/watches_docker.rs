@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::engine::{Engine, EngineAnswer, chunk, event, listed, while_one_hangs};
-use super::exports_once::{exporting, metrics, records, text};
+use super::exports_once::{exporting, metrics, number, records, text};
 use super::host::{Agent, Host, config, wait_for, wait_until};
 use super::stays_small::{anonymous_kib, count_wake_ups, descriptors, threads};
 
@@ -174,6 +174,33 @@ fn a_broken_stream_goes_on_where_it_was_and_reports_nothing_twice() {
     let counts = ["create", "start", "pause", "unpause"].map(|kind| logged_events(&agent, kind));
     assert_eq!(counts, [1, 1, 1, 1]);
     agent.logs("is watched again");
+}
+
+#[test]
+fn the_loss_of_an_engine_is_an_event_that_says_which_one_and_why() {
+    let (host, sink) = exporting();
+    let mut engine = Engine::new(&host);
+    let agent = watching(&host);
+    engine.was_asked("/events", 1);
+    engine.stop();
+    agent.logs("next try in");
+    engine.start();
+    agent.logs("is watched again");
+    let names = ["otelet.docker.lost", "otelet.docker.watched"];
+    let asked = sink.wait_for("both events", |asked| {
+        names.iter().all(|name| records(asked).iter().any(|record| record.event_name == *name))
+    });
+    let records = records(&asked);
+    let path = Engine::path(&host).display().to_string();
+    for name in names {
+        let record = records.iter().find(|record| record.event_name == name).unwrap();
+        assert_eq!(text(&record.attributes, "otelet.docker.socket"), Some(&*path), "{name}");
+    }
+    let lost = &records.iter().find(|record| record.event_name == names[0]).unwrap().attributes;
+    assert!(!text(lost, "otelet.error.message").unwrap().is_empty());
+    assert!(number(lost, "otelet.retry.delay").unwrap() > 0.0);
+    let watched = &records.iter().find(|record| record.event_name == names[1]).unwrap().attributes;
+    assert_eq!(text(watched, "container.runtime.description"), Some("Docker 20.10.24 (API 1.41)"));
 }
 
 #[test]

@@ -17,7 +17,7 @@ impl KeyValue {
     }
 }
 
-/// A value. Only texts, whole numbers and lists of texts are sent, so the other kinds of value are left out.
+/// A value. Only texts, numbers and lists of texts are sent, so the other kinds of value are left out.
 #[derive(Clone, PartialEq, prost::Message)]
 #[allow(missing_docs, reason = "the names are those of opentelemetry-proto")]
 pub struct AnyValue {
@@ -25,6 +25,8 @@ pub struct AnyValue {
     pub string_value: Option<String>,
     #[prost(int64, optional, tag = "3")]
     pub int_value: Option<i64>,
+    #[prost(double, optional, tag = "4")]
+    pub double_value: Option<f64>,
     #[prost(message, optional, tag = "5")]
     pub array_value: Option<ArrayValue>,
 }
@@ -46,6 +48,11 @@ impl AnyValue {
     /// Makes a value that is a whole number.
     pub fn int(number: i64) -> Self {
         Self { int_value: Some(number), ..Self::default() }
+    }
+
+    /// Makes a value that is a number with a fraction.
+    pub fn double(number: f64) -> Self {
+        Self { double_value: Some(number), ..Self::default() }
     }
 
     /// Makes a list of one text.

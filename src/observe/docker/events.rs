@@ -284,12 +284,16 @@ fn record(
         "kill" => {
             if let Some(signal) = signal {
                 body += &format!(": {}", clip(&signal, 40));
-                facts.push(("docker.container.signal".into(), clip(&signal, 40).to_owned().into()));
+                if let Ok(number) = signal.parse::<i64>() {
+                    facts.push(("docker.container.signal".into(), number.into()));
+                }
             }
         }
         "rename" => {
             if let Some(old) = old_name {
-                body += &format!(" from {}", clip(old.trim_start_matches('/'), 255));
+                let old = clip(old.trim_start_matches('/'), 255);
+                body += &format!(" from {old}");
+                facts.push(("docker.container.old_name".into(), old.to_owned().into()));
             }
         }
         _ => {}

@@ -35,8 +35,8 @@ const MOST_JSON: usize = 2400;
 /// The longest value of a label, as in events.
 const LONGEST_LABEL: usize = 512;
 
-/// A container with the label `otelet.logs=off` gets no link. The image of otelet has this label: a collector that reads
-/// its own log would log about that, without end.
+/// A container with the label `otelet.logs=off` gets no link; with `raw`, the collector leaves its lines as they are. The
+/// image of otelet has `off`: a collector that reads its own log would log about that, without end.
 const SWITCH: &str = "otelet.logs";
 
 /// One log that cannot be read is reported for all of them: the reason is mostly the same.
@@ -73,16 +73,18 @@ impl Description {
             let value = match value {
                 Value::Text(text) => text.into_owned().into(),
                 Value::List(text) => vec![text.into_owned()].into(),
-                Value::Int(_) => continue,
+                Value::Int(_) | Value::Double(_) => continue,
             };
             facts.insert(name.into_owned(), value);
         }
         let mut room = MOST_JSON.saturating_sub(serde_json::Value::Object(facts.clone()).to_string().len());
-        for (name, value) in labels() {
+        // The switch says how the collector reads the log, so it has room before all other labels.
+        let switch = labels().filter(|(name, _)| *name == SWITCH);
+        for (name, value) in switch.chain(labels()) {
             let (name, value) = (format!("container.label.{name}"), clip(value, LONGEST_LABEL));
             let entry = serde_json::json!({&name: value}).to_string().len();
             // A label that does not fit is left out; a smaller one after it may still fit.
-            if entry <= room {
+            if entry <= room && !facts.contains_key(&name) {
                 room -= entry;
                 facts.insert(name, value.into());
             }
@@ -228,9 +230,10 @@ mod tests {
                 "container.label.a": "ä?>~"})
         );
         let many: Vec<String> = (0..100).map(|number| format!(r#""label{number}":"{}""#, "x".repeat(600))).collect();
-        let link = container("web", &format!("{{{}}}", many.join(","))).link(root).unwrap();
+        let link = container("web", &format!("{{{},\"otelet.logs\":\"raw\"}}", many.join(","))).link(root).unwrap();
         assert!(link.parts.as_os_str().len() < 3500, "{}", link.parts.as_os_str().len());
         assert!(link.parts.components().all(|part| part.as_os_str().len() <= PART));
+        assert_eq!(read(&link)["container.label.otelet.logs"], "raw", "whatever else there is");
         assert_eq!(read(&link)["container.label.label0"].as_str().unwrap().len(), LONGEST_LABEL);
     }
 

@@ -174,6 +174,7 @@ mod tests {
                     .map(|(_, value)| match value {
                         Value::Text(text) | Value::List(text) => text.to_string(),
                         Value::Int(number) => number.to_string(),
+                        Value::Double(number) => number.to_string(),
                     })
                     .collect();
                 format!("{} {} {}", point.metric.name, point.value.as_f64(), more.join(" ")).trim().to_owned()

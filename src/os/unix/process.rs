@@ -203,6 +203,12 @@ pub(super) fn pid_of(pid: u32) -> io::Result<Pid> {
         .ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
+/// The signal that ended a process.
+pub fn ending_signal(status: std::process::ExitStatus) -> Option<i32> {
+    use std::os::unix::process::ExitStatusExt as _;
+    status.signal()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

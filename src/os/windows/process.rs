@@ -244,3 +244,8 @@ pub(super) fn open(pid: u32, access: u32) -> io::Result<OwnedHandle> {
     // SAFETY: the arguments are numbers.
     owned(unsafe { OpenProcess(access, 0, pid) })
 }
+
+/// The signal that ended a process: Windows has none.
+pub fn ending_signal(_status: std::process::ExitStatus) -> Option<i32> {
+    None
+}

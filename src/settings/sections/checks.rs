@@ -14,14 +14,14 @@ use crate::settings::layers::Layers;
 use crate::settings::location::url;
 use crate::settings::node::join;
 use crate::settings::schema::ValueKind::{List, Map, Text, Time};
-use crate::settings::schema::{Row, column, hours, ms, secs};
+use crate::settings::schema::{CODES, Row, column, hours, ms, secs};
 use crate::settings::secret::Secret;
 
 #[rustfmt::skip] // A row is a line.
 pub(crate) const ROWS: &[Row] = &[
     column("checks[].name", Text("NAME"), "", "The name of the check. Without it: the name of its target."),
     column("checks[].http", Text("URL"), "", "Request this URL with GET."),
-    column("checks[].status", Text("CODES such as 200,204,300-399"), "200-399", "With http: the status codes that are good, such as 200,204,300-399."),
+    column("checks[].status", Text(CODES), "200-399", "With http: the status codes that are good, such as 200,204,300-399 or 2xx, or a list of them."),
     column("checks[].body", Text("TEXT"), "", "With http: a text that the first 64 KiB of the body must contain."),
     column("checks[].headers", Map, "", "With http: headers to send, by name."),
     column("checks[].ca_file", Text("PATH"), "", "With http: certificate authorities to trust, or the server's own certificate, in PEM. Without it: config.ca_file."),
@@ -284,13 +284,17 @@ fn container(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reads status codes and ranges, such as `200,204,300-399`.
+/// Reads status codes, ranges and classes, such as `200,204,300-399,4xx`.
 fn codes(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
     let code = |text: &str| match text.trim().parse::<u16>() {
         Ok(code) if (100..=599).contains(&code) => Ok(code),
         Ok(_) | Err(_) => Err("status codes are 100 to 599".to_owned()),
     };
     let range = |part: &str| match part.split_once('-') {
+        None if part.to_ascii_lowercase().trim().ends_with("xx") => {
+            let first = code(&part.to_ascii_lowercase().replace("xx", "00"))?;
+            Ok(first..=first + 99)
+        }
         Some((first, last)) => match (code(first)?, code(last)?) {
             (first, last) if first <= last => Ok(first..=last),
             _ => Err("write the smaller end of a range first".to_owned()),
@@ -303,7 +307,40 @@ fn codes(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::tests::refused;
+    use crate::settings::tests::{loaded, refused};
+
+    #[test]
+    fn status_codes_are_a_text_or_a_list() {
+        let read = |status: &str| {
+            let settings = loaded(&format!("checks:\n- http: http://a\n  status: {status}\n"));
+            let CheckTarget::Http { status, .. } = &settings.checks[0].target else { panic!("an http check") };
+            status.clone()
+        };
+        for text in ["200,204", "[200, 204]", "['200', 204]", "'200, 204'", "[200,\n 204]"] {
+            assert_eq!(read(text), [200..=200, 204..=204], "{text}");
+        }
+        for text in ["2xx,401", "[2xx, 401]", "[2XX, 401]", "[200-299, 401]", "' 2xx , 401 '"] {
+            assert_eq!(read(text), [200..=299, 401..=401], "{text}");
+        }
+        assert_eq!(read("204"), [204..=204]);
+        let refused = |status: &str| refused(&format!("checks:\n- http: http://a\n  status: {status}\n"));
+        for (status, words) in [
+            ("[200, 99]", "found \"200,99\": status codes are 100 to 599"),
+            ("6xx", "found \"6xx\": status codes are 100 to 599"),
+            ("[]", "found nothing: status codes are 100 to 599"),
+            ("{ok: 200}", "found a map"),
+            ("200 204", "found \"200 204\": status codes are 100 to 599"),
+        ] {
+            let why = refused(status);
+            assert!(
+                why.starts_with("FILE:3:")
+                    && why.contains("checks[0].status: expected CODES such as 200,204")
+                    && why.contains(words),
+                "{why}"
+            );
+        }
+        assert_eq!(refused("[[200]]"), "FILE:3:12: checks[0].status[0]: expected text, found a list");
+    }
 
     #[test]
     fn a_fingerprint_is_read_as_openssl_prints_it() {

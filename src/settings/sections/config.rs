@@ -14,7 +14,7 @@ use crate::settings::layers::Layers;
 use crate::settings::layers::Raw;
 use crate::settings::location::{Location, location};
 use crate::settings::schema::ValueKind::{Choice, List, Map, Size, Text, Time};
-use crate::settings::schema::{KIB, MIB, Row, file_only, hours, ms, secs, setting};
+use crate::settings::schema::{HOSTS, KIB, MIB, Row, file_only, hours, ms, secs, setting};
 use crate::settings::secret::Secret;
 use crate::settings::way_out::credentials;
 
@@ -40,7 +40,7 @@ pub(crate) const ROWS: &[Row] = &[
     setting("config.client_key_file", Text("PATH"), "", "The private key of the client certificate, in PEM."),
     setting("config.http_proxy", Text("URL"), "", "Proxy for http://. Without it: http_proxy, HTTP_PROXY."),
     setting("config.https_proxy", Text("URL"), "", "Proxy for https://. Without it: https_proxy, HTTPS_PROXY."),
-    setting("config.no_proxy", Text("HOSTS"), "", "Hosts to reach without a proxy, separated by commas. Without it: no_proxy, NO_PROXY."),
+    setting("config.no_proxy", Text(HOSTS), "", "Hosts to reach without a proxy, separated by commas, or a list of them. Without it: no_proxy, NO_PROXY."),
 ];
 
 #[derive(Debug, Clone, PartialEq)]
@@ -227,4 +227,16 @@ fn public_key(layers: &Layers, key: &str) -> Result<Option<String>, SettingsErro
         return Ok(None);
     };
     layers.parsed(key, &raw, |text| PublicKey::parse(text).map(|_| text.to_owned())).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::tests::loaded;
+
+    #[test]
+    fn hosts_without_a_proxy_are_a_text_or_a_list() {
+        for text in ["a.example,10.0.0.0/8", "[a.example, 10.0.0.0/8]"] {
+            assert_eq!(loaded(&format!("config:\n  no_proxy: {text}\n")).config.no_proxy, "a.example,10.0.0.0/8");
+        }
+    }
 }

@@ -164,7 +164,7 @@ pub fn record(record: &EventRecord, public: impl Fn(&str) -> String, observed: S
             .map(|(name, value)| match value {
                 Value::Text(text) => pair(name, &public(text).into()),
                 Value::List(text) => pair(name, &Value::List(public(text).into())),
-                Value::Int(_) => pair(name, value),
+                Value::Int(_) | Value::Double(_) => pair(name, value),
             })
             .collect(),
         observed_time_unix_nano: nanos(observed),
@@ -184,6 +184,7 @@ fn pair(key: &str, value: &Value) -> KeyValue {
         Value::Text(text) => AnyValue::text(text.clone()),
         Value::Int(number) => AnyValue::int(*number),
         Value::List(text) => AnyValue::list(text.clone()),
+        Value::Double(number) => AnyValue::double(*number),
     };
     KeyValue { key: key.into(), value: Some(value) }
 }

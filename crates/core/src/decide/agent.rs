@@ -141,7 +141,7 @@ impl Agent {
             }
             Event::Nudged => self.poll.nudge(at.now),
             Event::Kept { hash, alike, result } => {
-                if let Some(old) = self.rollout.on_kept(hash, alike, result, out) {
+                if let Some(old) = self.rollout.on_kept(hash, alike, result, self.sources.location(), out) {
                     self.collector.rename(old, hash);
                 }
             }
@@ -404,7 +404,8 @@ impl Agent {
     /// The round of questions to the sources has ended with this one.
     fn end_round(&mut self, source: usize, ended: ExchangeOutcome, at: Moment, out: &mut Vec<Action>) {
         let every = self.interval.unwrap_or(self.params.poll_every);
-        self.poll.on_exchanged(&ended, every, self.collector.running(), at, out);
+        let about = (self.sources.location(), self.collector.running());
+        self.poll.on_exchanged(&ended, every, about, at, out);
         let others = self.sources.brought_by_others(source);
         match ended {
             ExchangeOutcome::Offered(hash) => self.rollout.on_offered(hash, &others, at.now, out),

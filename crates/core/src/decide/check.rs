@@ -167,12 +167,15 @@ fn take(check: &mut Check, result: Result<String, String>, took: Option<Duration
     let ok = result.is_ok();
     let message = result.unwrap_or_else(|why| why);
     let before = check.last.as_ref().map(|last| (last.ok, last.since));
-    let name = check.plan.name.clone();
+    let (name, kind) = (check.plan.name.clone(), check.plan.kind);
     match before {
-        Some((false, _)) if ok => out.push(Action::Tell(Notice::CheckGoodAgain { name })),
+        Some((false, since)) if ok => {
+            let failed_for = at.wall.duration_since(since).unwrap_or_default();
+            out.push(Action::Tell(Notice::CheckGoodAgain { name, kind, failed_for }));
+        }
         None | Some((true, _)) if !ok => {
             let every = check.plan.every;
-            out.push(Action::Tell(Notice::CheckFailed { name, message: message.clone(), every }));
+            out.push(Action::Tell(Notice::CheckFailed { name, kind, message: message.clone(), every }));
         }
         _ => {}
     }

@@ -1,15 +1,14 @@
 //! Keeps one collector alive: starts, probes, stops and kills it, and never runs two at a time.
 //!
 //! [`Collector::want`] sets the config that should run. A [`CollectorEvent`] reports what happened. Each phase has a
-//! function below that handles each event.
+//! function that handles each event: below, or in `ending` for the last ones. `program` follows a replaced program.
 
 use std::time::{Duration, Instant};
 
 use super::action::Action;
 use super::backoff;
 use super::data::collector::{
-    Additions, Change, Changed, Child, CollectorEvent, EngineUse, Exit, LastExit, OnReplaced, Probe, ProgramTrial,
-    SpawnFailure, Witness,
+    Additions, Child, CollectorEvent, EngineUse, LastExit, OnReplaced, Probe, SpawnFailure, Witness,
 };
 use super::data::hash::ConfigHash;
 use super::data::report::{CollectorReport, CollectorState};
@@ -17,6 +16,11 @@ use super::data::time::{Due, Moment};
 use super::docker::Presence;
 use super::health::{Finding, Health};
 use super::notice::Notice;
+
+mod ending;
+mod program;
+
+pub use program::{Replacement, ReplacementState};
 
 /// The least time between two starts.
 pub const FIRST_DELAY: Duration = Duration::from_millis(50);
@@ -35,16 +39,6 @@ const LONGEST_START: Duration = Duration::from_secs(24 * 3600);
 
 /// The kernel may hold a killed process for a while. The next kill follows after this time.
 const KILL_AGAIN: Duration = Duration::from_secs(5);
-
-/// Least time between looks at the program on disk. They share the wake-ups of other work.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-
-/// Time after which a replaced program that could not be asked is asked again.
-const ASK_AGAIN: Duration = Duration::from_secs(120);
-
-/// This many starts in a row may fail because another program took the port that the agent had picked. The next one
-/// counts as a crash.
-const STOLEN_PORTS: u32 = 3;
 
 /// The phase of the collector.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,28 +109,6 @@ pub struct Run {
     pub looked: Instant,
     /// The program or files on disk by now, if they are not those of the start.
     pub replacement: Option<Replacement>,
-}
-
-/// A program or a file that lies in the place of the one that is used.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Replacement {
-    /// The change on disk.
-    pub change: Change,
-    /// How far it is.
-    pub state: ReplacementState,
-}
-
-/// How far a replacement is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum ReplacementState {
-    /// It is asked whether it takes the config that runs.
-    Asked,
-    /// It takes the config.
-    Ready,
-    /// It is not used.
-    Refused,
-    /// It could not be asked. The next try is at this time.
-    Unable(Instant),
 }
 
 /// A run that ended badly, for the rollout, which chose its config.
@@ -484,9 +456,9 @@ impl Collector {
         out: &mut Vec<Action>,
     ) -> (Phase, Option<RunFailure>) {
         match input {
-            CollectorEvent::Spawned(Ok(Child { pid, witness, engine, additions })) => {
+            CollectorEvent::Spawned(Ok(Child { pid, program, witness, engine, additions })) => {
                 self.not_started = false;
-                out.push(Action::Tell(Notice::CollectorStarted { pid, config, witness }));
+                out.push(Action::Tell(Notice::CollectorStarted { pid, program, config, witness }));
                 if engine == EngineUse::LeftOut {
                     out.push(Action::Tell(Notice::EngineLeftOut { config }));
                 }
@@ -582,79 +554,6 @@ impl Collector {
         }
     }
 
-    /// Looks at the program on disk, and changes to another one that takes the config. A config in its probation is not
-    /// disturbed: it would be blamed for what the other program does.
-    fn up_look(&mut self, mut run: Run, now: Instant, out: &mut Vec<Action>) -> (Phase, Option<RunFailure>) {
-        if self.on_trial == Some(run.config) {
-            return (Phase::Up(run), None);
-        }
-        let ready = run.replacement.filter(|it| it.state == ReplacementState::Ready);
-        let starts = |change: Change| change.of == Changed::Local || self.on_replaced == OnReplaced::Restart;
-        if ready.is_some_and(|it| starts(it.change)) {
-            // The obstacle to its start may be gone.
-            self.without_additions = false;
-            return (self.stop(run, None, now, out), None);
-        }
-        if now >= run.looked + LOOK_EVERY {
-            run.looked = now;
-            out.push(Action::LookAtProgram);
-        }
-        (Phase::Up(run), None)
-    }
-
-    fn up_looked(&self, mut run: Run, other: Option<Change>, now: Instant, out: &mut Vec<Action>) -> Run {
-        // After its probation it is looked at again.
-        if self.on_trial == Some(run.config) {
-            return run;
-        }
-        let Some(change) = other else {
-            run.replacement = None;
-            return run;
-        };
-        let ask = match run.replacement {
-            Some(Replacement { change: known, state }) if known == change => match state {
-                ReplacementState::Asked | ReplacementState::Ready | ReplacementState::Refused => false,
-                ReplacementState::Unable(until) => now >= until,
-            },
-            Some(_) | None => true,
-        };
-        if ask {
-            run.replacement = Some(Replacement { change, state: ReplacementState::Asked });
-            out.push(Action::TryProgram { config: run.config, change });
-        }
-        run
-    }
-
-    fn up_tried(&self, mut run: Run, change: Change, trial: ProgramTrial, now: Instant, out: &mut Vec<Action>) -> Run {
-        let config = run.config;
-        let asked = Replacement { change, state: ReplacementState::Asked };
-        let Some(replacement) = run.replacement.as_mut().filter(|it| **it == asked) else { return run };
-        let is_program = change.of == Changed::Program;
-        replacement.state = match trial {
-            ProgramTrial::Takes(version) => {
-                let starts = self.on_replaced == OnReplaced::Restart;
-                out.push(Action::Tell(match is_program {
-                    true => Notice::ProgramReplaced { config, version, starts },
-                    false => Notice::LocalChanged { config },
-                }));
-                ReplacementState::Ready
-            }
-            ProgramTrial::Same => ReplacementState::Refused,
-            ProgramTrial::Refuses(why) => {
-                out.push(Action::Tell(match is_program {
-                    true => Notice::ProgramRefuses { config, why },
-                    false => Notice::LocalRefused { config, why },
-                }));
-                ReplacementState::Refused
-            }
-            ProgramTrial::Unable(why) => {
-                out.push(Action::Tell(Notice::ProgramNotAsked { why, delay: ASK_AGAIN }));
-                ReplacementState::Unable(now + ASK_AGAIN)
-            }
-        };
-        run
-    }
-
     fn up_probed(
         &mut self,
         mut run: Run,
@@ -707,153 +606,21 @@ impl Collector {
         }
     }
 
-    /// Waits for the end of what an ended process has left. Only then does its end count as a crash.
-    fn ending(
-        &mut self,
-        run: Run,
-        ended: Instant,
-        kill_at: Instant,
-        input: CollectorEvent,
-        at: Moment,
-        out: &mut Vec<Action>,
-    ) -> (Phase, Option<RunFailure>) {
-        let kill_at = match input {
-            CollectorEvent::Exited { pid, exit } if pid == run.pid => return self.crash(run, exit, ended, at, out),
-            CollectorEvent::Due if at.now >= kill_at => {
-                out.push(Action::Tell(Notice::CollectorKilled { pid: run.pid, after: self.stop_timeout }));
-                out.push(Action::Kill(run.pid));
-                at.now + KILL_AGAIN
-            }
-            CollectorEvent::Hurry => {
-                out.push(Action::Kill(run.pid));
-                at.now + KILL_AGAIN
-            }
-            CollectorEvent::Due
-            | CollectorEvent::LeaderEnded { .. }
-            | CollectorEvent::Exited { .. }
-            | CollectorEvent::Spawned(_)
-            | CollectorEvent::Unknown
-            | CollectorEvent::Learned
-            | CollectorEvent::Looked(_)
-            | CollectorEvent::ProgramTried { .. }
-            | CollectorEvent::Probed { .. }
-            | CollectorEvent::Restart => kill_at,
-        };
-        (Phase::Ending { run, ended, kill_at }, None)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the parts of one phase")]
-    fn stopping(
-        &mut self,
-        pid: u32,
-        config: Option<ConfigHash>,
-        kill_at: Instant,
-        hung: Option<String>,
-        input: CollectorEvent,
-        at: Moment,
-        out: &mut Vec<Action>,
-    ) -> Phase {
-        let same = Phase::Stopping { pid, config, kill_at, hung: hung.clone() };
-        match input {
-            CollectorEvent::Exited { pid: ended, exit } if ended == pid => {
-                out.push(Action::Tell(Notice::CollectorStopped { pid, how: exit.how }));
-                match (self.wanted, hung) {
-                    (None, _) => Phase::Idle,
-                    (Some(wanted), Some(_)) if self.crashed == Some(wanted) => {
-                        self.restarts += 1;
-                        self.wait(at, out)
-                    }
-                    (Some(_), _) => Phase::Waiting { until: self.earliest(at.now) },
-                }
-            }
-            CollectorEvent::Due if at.now >= kill_at => {
-                out.push(Action::Tell(Notice::CollectorKilled { pid, after: self.stop_timeout }));
-                out.push(Action::Kill(pid));
-                Phase::Stopping { pid, config, kill_at: at.now + KILL_AGAIN, hung }
-            }
-            CollectorEvent::Hurry => self.hurry(same, at.now, out),
-            CollectorEvent::Due
-            | CollectorEvent::LeaderEnded { .. }
-            | CollectorEvent::Exited { .. }
-            | CollectorEvent::Spawned(_)
-            | CollectorEvent::Unknown
-            | CollectorEvent::Learned
-            | CollectorEvent::Looked(_)
-            | CollectorEvent::ProgramTried { .. }
-            | CollectorEvent::Probed { .. }
-            | CollectorEvent::Restart => same,
-        }
-    }
-
-    /// Handles an end that was not asked for, whatever the exit code: the Collector ends with 0 after a fatal error of
-    /// a component. `ended` is the time of the end; what it had started may have taken longer.
-    fn crash(
-        &mut self,
-        run: Run,
-        exit: Exit,
-        ended: Instant,
-        at: Moment,
-        out: &mut Vec<Action>,
-    ) -> (Phase, Option<RunFailure>) {
-        let config = run.config;
-        if exit.stolen_port && self.stolen_ports < STOLEN_PORTS {
-            self.stolen_ports += 1;
-            out.push(Action::Tell(Notice::PortStolen));
-            return (Phase::Waiting { until: self.earliest(at.now) }, None);
-        }
-        // The engine was or may have been absent, so this end says nothing about the config.
-        let absent = |presence| matches!(presence, Presence::Away | Presence::Unknown);
-        let bereft = run.engine == EngineUse::Read
-            && (absent(self.engine) || absent(self.engine_at_start) || self.engine_at_start == Presence::Coming)
-            && run.health.healthy_since().is_none();
-        if !bereft {
-            self.count_failure(&run, ended);
-        }
-        self.restarts += 1;
-        let lived = ended - run.since;
-        let Exit { how, last_words, .. } = exit;
-        self.last_exit = Some(LastExit { how: how.clone(), last_words: last_words.clone(), at: at.wall });
-        out.push(Action::Tell(Notice::CollectorExited { how: how.clone(), lived, last_words: last_words.clone() }));
-        if bereft {
-            return (Phase::Waiting { until: self.earliest(at.now) }, None);
-        }
-        let reason = match last_words.is_empty() {
-            true => format!("collector exited: {how} after {}", crate::units::seconds(lived)),
-            false => last_words,
-        };
-        // With additions the config has not failed yet: the next start shows which of the two did.
-        let guilty = !self.blames_additions(&run, out);
-        (self.wait(at, out), guilty.then_some(RunFailure { config, reason }))
-    }
-
-    /// Decides whether the additions caused the end of this run. A valid file may still not work, so a collector that
-    /// ends before it was healthy is started again without the additions. If that start fails too, the cause lies
-    /// elsewhere, and the next one has the additions again.
-    fn blames_additions(&mut self, run: &Run, out: &mut Vec<Action>) -> bool {
-        if run.health.healthy_since().is_some() {
-            return false;
-        }
-        match run.additions {
-            Additions::Unused => {}
-            Additions::Given => {
-                self.without_additions = true;
-                out.push(Action::Tell(Notice::AdditionsLeftOut { config: run.config }));
-            }
-            Additions::LeftOut => self.without_additions = false,
-        }
-        run.additions == Additions::Given
-    }
-
-    /// Waits for the next start: none after the first failure, longer after each further one.
+    /// Announces the next start, and waits for it.
     fn wait(&mut self, at: Moment, out: &mut Vec<Action>) -> Phase {
+        let until = self.next_start(at);
+        out.push(Action::Tell(Notice::RestartPlanned { restart: self.crashes, delay: until - at.now }));
+        Phase::Waiting { until }
+    }
+
+    /// The time of the next start: at once after the first failure, later after each further one.
+    fn next_start(&self, at: Moment) -> Instant {
         let attempt = self.crashes.saturating_sub(1);
         let delay = match attempt {
             0 => Duration::ZERO,
             _ => backoff::full_jitter(attempt, FIRST_DELAY * 2, CAP, at.dice),
         };
-        let until = self.earliest(at.now).max(at.now + delay);
-        out.push(Action::Tell(Notice::RestartPlanned { restart: self.crashes, delay: until - at.now }));
-        Phase::Waiting { until }
+        self.earliest(at.now).max(at.now + delay)
     }
 
     fn start(&mut self, config: ConfigHash, only_known: bool, now: Instant, out: &mut Vec<Action>) -> Phase {

@@ -118,7 +118,7 @@ impl Docker {
                 self.stream = Stream::Open(at.now);
                 (self.look_at, self.usage_at) = (Some(at.now), Some(at.now));
                 let again = self.said.take().is_some();
-                out.push(Action::Tell(Notice::EngineWatched { engine, again }));
+                out.push(Action::Tell(Notice::EngineWatched { engine, socket: self.socket(), again }));
             }
             EngineEvent::StreamLost(message) => {
                 if matches!(self.stream, Stream::Open(since) if at.now >= since + LASTED) {
@@ -130,7 +130,7 @@ impl Docker {
                 (self.look_at, self.usage_at) = (None, None);
                 let news = self.said.as_ref() != Some(&message);
                 self.said = Some(message.clone());
-                out.push(Action::Tell(Notice::EngineLost { message, delay, news }));
+                out.push(Action::Tell(Notice::EngineLost { message, socket: self.socket(), delay, news }));
             }
             EngineEvent::Changed => {
                 if let Stream::Open(_) = self.stream {
@@ -179,6 +179,10 @@ impl Docker {
             self.usage_at = Some(now + self.usage_every() - self.slack());
         }
         out.push(Action::Docker(EngineTask::List { usage }));
+    }
+
+    fn socket(&self) -> String {
+        self.wanted.as_ref().map_or_else(String::new, |wanted| wanted.socket.display().to_string())
     }
 
     fn usage_every(&self) -> Duration {

@@ -131,12 +131,13 @@ impl ExportSchedule {
                 None
             }
             Err(failure) => {
+                let kind = failure.kind;
                 let retry = self.delivery.failed(failure, at);
                 self.waiting = true;
                 let quiet = params.to_collector && self.delivery.failures() <= QUIET_FAILURES;
                 let news = !quiet && (!self.told || retry.is_news);
                 self.told |= news;
-                news.then_some(Notice::ExportFailed { message: retry.message, delay: retry.delay })
+                news.then_some(Notice::ExportFailed { message: retry.message, kind, delay: retry.delay })
             }
         }
     }

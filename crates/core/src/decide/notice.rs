@@ -5,11 +5,14 @@ use std::fmt;
 use std::time::Duration;
 
 use super::data::alert::Alert;
-use super::data::collector::Witness;
-use super::data::failure::FailureKind;
+use super::data::check::CheckKind;
+use super::data::collector::{Exit, Witness};
+use super::data::failure::{FailureKind, SourceTrouble};
 use super::data::flapping::Flapping;
 use super::data::hash::ConfigHash;
 use crate::units::{counted, rfc3339, seconds};
+
+mod attributes;
 
 /// The level of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +30,7 @@ pub enum Level {
 #[expect(missing_docs, reason = "the fields are what the sentences below say")]
 pub enum Notice {
     OrphanFound { pid: u32 },
-    CollectorStarted { pid: u32, config: ConfigHash, witness: Witness },
+    CollectorStarted { pid: u32, program: String, config: ConfigHash, witness: Witness },
     CollectorHealthy { config: ConfigHash, after: Duration },
     CollectorUnhealthy { why: String },
     CollectorWellAgain,
@@ -35,8 +38,9 @@ pub enum Notice {
     CollectorSlow { after: Duration, limit: Duration, why: String },
     // The time that the next start is given, if this one took too long.
     CollectorHung { why: String, next: Option<Duration> },
-    CollectorExited { how: String, lived: Duration, last_words: String },
-    CollectorStopped { pid: u32, how: String },
+    // The ends in a row that count against its config, and the time until the next start.
+    CollectorExited { pid: u32, exit: Exit, lived: Duration, crashes: u32, delay: Duration },
+    CollectorStopped { pid: u32, exit: Exit },
     CollectorKilled { pid: u32, after: Duration },
     LeaderEnded { pid: u32 },
     ProgramReplaced { config: ConfigHash, version: String, starts: bool },
@@ -46,7 +50,8 @@ pub enum Notice {
     ProgramNotAsked { why: String, delay: Duration },
     RestartPlanned { restart: u32, delay: Duration },
     PortStolen,
-    ConfigOffered { hash: ConfigHash },
+    // Without a location no source is known.
+    ConfigOffered { hash: ConfigHash, location: Option<String> },
     ConfigHeld { hash: ConfigHash, flapping: Flapping, delay: Duration },
     ConfigAlike { hash: ConfigHash, news: bool },
     TrialBegins { hash: ConfigHash },
@@ -54,22 +59,21 @@ pub enum Notice {
     Refused { hash: ConfigHash, reason: String, running: Option<ConfigHash> },
     StillRefused { hash: ConfigHash },
     RolledBack { from: ConfigHash, to: ConfigHash, reason: String },
-    NothingToReturnTo { hash: ConfigHash },
+    NothingToReturnTo { hash: ConfigHash, reason: String },
     Withdrawn { hash: ConfigHash, good: ConfigHash },
     CannotValidate { hash: ConfigHash, why: String, delay: Duration },
     CannotRecord { why: String, delay: Duration },
-    Lost { message: String },
+    Lost { hash: ConfigHash, message: String },
     RefusalsCleared { number: usize },
-    // Without a kind no source has failed: one answered with nothing, or none could be asked.
-    ExchangeFailed { why: String, kind: Option<FailureKind>, delay: Duration, running: Option<ConfigHash>, news: bool },
-    SourceBack { failures: u32 },
+    ExchangeFailed { why: String, trouble: SourceTrouble, delay: Duration, running: Option<ConfigHash>, news: bool },
+    SourceBack { failures: u32, location: Option<String> },
     FallbackServes { location: String, trouble: String },
     SourceServesAgain { location: String },
     ReportFailed { message: String, delay: Duration },
     RestartAsked,
     StopAsked,
     StopAskedAgain,
-    ExportFailed { message: String, delay: Duration },
+    ExportFailed { message: String, kind: FailureKind, delay: Duration },
     ExportRefused { message: String },
     ExportBack,
     AlertFired { alert: Box<Alert>, lasted: Duration },
@@ -78,13 +82,13 @@ pub enum Notice {
     AlertsNotTaken { message: String, delay: Duration },
     ClocksDiffer { server: String, ahead: i64 },
     ClockSet { by: i64, again: bool },
-    EngineWatched { engine: String, again: bool },
-    EngineLost { message: String, delay: Duration, news: bool },
+    EngineWatched { engine: String, socket: String, again: bool },
+    EngineLost { message: String, socket: String, delay: Duration, news: bool },
     AdditionsLeftOut { config: ConfigHash },
     EngineLeftOut { config: ConfigHash },
     EngineReadAgain { config: ConfigHash },
-    CheckFailed { name: String, message: String, every: Duration },
-    CheckGoodAgain { name: String },
+    CheckFailed { name: String, kind: CheckKind, message: String, every: Duration },
+    CheckGoodAgain { name: String, kind: CheckKind, failed_for: Duration },
 }
 
 impl Notice {
@@ -201,6 +205,8 @@ impl Notice {
             Self::EngineReadAgain { .. } => "otelet.docker.read_again",
             Self::CheckFailed { .. } => "otelet.check.failed",
             Self::CheckGoodAgain { .. } => "otelet.check.good",
+            Self::AlertFired { .. } => "otelet.alert.fired",
+            Self::AlertResolved { .. } => "otelet.alert.resolved",
             Self::ExchangeFailed { news: false, .. }
             | Self::EngineLost { news: false, .. }
             | Self::LeaderEnded { .. }
@@ -217,9 +223,6 @@ impl Notice {
             | Self::ClocksDiffer { .. }
             | Self::ClockSet { .. }
             | Self::AlertsNotTaken { .. }
-            // These events carry attributes, see `Runner::record_alert`.
-            | Self::AlertFired { .. }
-            | Self::AlertResolved { .. }
             // The export of this event would be refused, too.
             | Self::ExportRefused { .. } => return None,
         })
@@ -230,7 +233,7 @@ impl Notice {
         match self {
             Self::CollectorStarted { config: hash, .. }
             | Self::CollectorHealthy { config: hash, .. }
-            | Self::ConfigOffered { hash }
+            | Self::ConfigOffered { hash, .. }
             | Self::ConfigHeld { hash, .. }
             | Self::ConfigAlike { hash, .. }
             | Self::TrialBegins { hash }
@@ -238,7 +241,8 @@ impl Notice {
             | Self::Refused { hash, .. }
             | Self::StillRefused { hash }
             | Self::RolledBack { from: hash, .. }
-            | Self::NothingToReturnTo { hash }
+            | Self::NothingToReturnTo { hash, .. }
+            | Self::Lost { hash, .. }
             | Self::Withdrawn { hash, .. }
             | Self::AdditionsLeftOut { config: hash }
             | Self::EngineLeftOut { config: hash }
@@ -263,7 +267,6 @@ impl Notice {
             | Self::RestartPlanned { .. }
             | Self::PortStolen
             | Self::CannotRecord { .. }
-            | Self::Lost { .. }
             | Self::RefusalsCleared { .. }
             | Self::SourceBack { .. }
             | Self::FallbackServes { .. }
@@ -295,7 +298,7 @@ impl fmt::Display for Notice {
             Self::OrphanFound { pid } => {
                 write!(f, "found collector {pid} of an earlier agent; it is stopped before another one starts")
             }
-            Self::CollectorStarted { pid, config, witness } => {
+            Self::CollectorStarted { pid, config, witness, .. } => {
                 write!(f, "collector started: pid {pid}, config {config}, watched by {witness}")
             }
             Self::CollectorHealthy { config, after } => {
@@ -321,11 +324,11 @@ impl fmt::Display for Notice {
                     None => Ok(()),
                 }
             }
-            Self::CollectorExited { how, lived, last_words } => {
-                write!(f, "collector exited: {how} after {}", seconds(*lived))?;
-                if last_words.is_empty() { Ok(()) } else { write!(f, "; its last words: {last_words}") }
+            Self::CollectorExited { exit, lived, .. } => {
+                write!(f, "collector exited: {} after {}", exit.how, seconds(*lived))?;
+                if exit.last_words.is_empty() { Ok(()) } else { write!(f, "; its last words: {}", exit.last_words) }
             }
-            Self::CollectorStopped { pid, how } => write!(f, "collector stopped: pid {pid}, {how}"),
+            Self::CollectorStopped { pid, exit } => write!(f, "collector stopped: pid {pid}, {}", exit.how),
             Self::CollectorKilled { pid, after } => {
                 write!(f, "collector {pid} did not end within collector.stop_timeout {}; killing it", seconds(*after))
             }
@@ -363,7 +366,7 @@ impl fmt::Display for Notice {
             Self::PortStolen => f.write_str(
                 "somebody took the port picked for the collector's health_check; starting it with another one",
             ),
-            Self::ConfigOffered { hash } => write!(f, "config {hash} offered; validating it"),
+            Self::ConfigOffered { hash, .. } => write!(f, "config {hash} offered; validating it"),
             Self::ConfigHeld { hash, flapping, delay } => write!(
                 f,
                 "config {hash} waits for {}: {flapping}; `otelet rollback --clear` has it tried at once",
@@ -386,7 +389,7 @@ impl fmt::Display for Notice {
                 "config {hash} is offered again and was refused before; `otelet rollback --clear` has it tried again"
             ),
             Self::RolledBack { from, to, reason } => write!(f, "config {from} failed: {reason}; restored {to}"),
-            Self::NothingToReturnTo { hash } => {
+            Self::NothingToReturnTo { hash, .. } => {
                 write!(
                     f,
                     "config {hash} failed and there is no earlier one; trying it again until it works or another comes"
@@ -399,7 +402,7 @@ impl fmt::Display for Notice {
             Self::CannotRecord { why, delay } => {
                 write!(f, "cannot write the state: {why}; next try in {}, all goes on from memory", seconds(*delay))
             }
-            Self::Lost { message } => write!(f, "{message}; it will be fetched again"),
+            Self::Lost { message, .. } => write!(f, "{message}; it will be fetched again"),
             Self::RefusalsCleared { number } => {
                 write!(f, "{} may be tried again", counted(*number as u64, "refused config"))
             }
@@ -413,10 +416,10 @@ impl fmt::Display for Notice {
             Self::ReportFailed { message, delay } => {
                 write!(f, "report not taken: {message}; next try in {}", seconds(*delay))
             }
-            Self::CheckFailed { name, message, every } => {
+            Self::CheckFailed { name, message, every, .. } => {
                 write!(f, "check {name} failed: {message}; checking again every {}", crate::units::format_time(*every))
             }
-            Self::CheckGoodAgain { name } => write!(f, "check {name} is good again"),
+            Self::CheckGoodAgain { name, .. } => write!(f, "check {name} is good again"),
             Self::RestartAsked => f.write_str("the config server wants the collector started anew"),
             Self::ClocksDiffer { server, ahead } => {
                 let by = seconds(Duration::from_secs(ahead.unsigned_abs()));
@@ -434,8 +437,8 @@ impl fmt::Display for Notice {
             }
             Self::StopAsked => f.write_str("asked to stop; stopping the collector"),
             Self::StopAskedAgain => f.write_str("asked to stop again; killing the collector"),
-            Self::EngineWatched { engine, again } => {
-                write!(f, "{engine} is watched{}", if *again { " again" } else { "" })
+            Self::EngineWatched { engine, socket, again } => {
+                write!(f, "{engine} at {socket} is watched{}", if *again { " again" } else { "" })
             }
             Self::EngineLost { message, delay, .. } => write!(f, "{message}; next try in {}", seconds(*delay)),
             Self::AdditionsLeftOut { .. } => f.write_str(
@@ -449,10 +452,10 @@ impl fmt::Display for Notice {
             }
             Self::FallbackServes { location, trouble } => write!(f, "configs come from {location} now: {trouble}"),
             Self::SourceServesAgain { location } => write!(f, "configs come from {location} again"),
-            Self::SourceBack { failures } => {
+            Self::SourceBack { failures, .. } => {
                 write!(f, "config source answers again after {}", counted(u64::from(*failures), "failed poll"))
             }
-            Self::ExportFailed { message, delay } => {
+            Self::ExportFailed { message, delay, .. } => {
                 write!(f, "export failed: {message}; it is kept, next try in {}", seconds(*delay))
             }
             Self::ExportRefused { message } => write!(f, "export refused: {message}; it is dropped and counted"),
@@ -488,7 +491,7 @@ mod tests {
         assert_eq!(
             line(Notice::ExchangeFailed {
                 why: "https://c.example/v1: answered 503".into(),
-                kind: Some(FailureKind::Status),
+                trouble: SourceTrouble { kind: Some(FailureKind::Status), location: None },
                 delay: Duration::from_secs(41),
                 running: Some(hash),
                 news: true,
@@ -497,9 +500,11 @@ mod tests {
         );
         assert_eq!(
             line(Notice::CollectorExited {
-                how: "signal 9".into(),
+                pid: 7,
+                exit: Exit { how: "signal 9".into(), ..Exit::default() },
                 lived: Duration::from_secs(12),
-                last_words: String::new()
+                crashes: 1,
+                delay: Duration::ZERO,
             }),
             "collector exited: signal 9 after 12s"
         );
@@ -512,8 +517,8 @@ mod tests {
     #[test]
     fn the_same_failure_again_is_not_news() {
         let level = |news| {
-            Notice::ExchangeFailed { why: String::new(), kind: None, delay: Duration::ZERO, running: None, news }
-                .level()
+            let (trouble, delay) = (SourceTrouble::default(), Duration::ZERO);
+            Notice::ExchangeFailed { why: String::new(), trouble, delay, running: None, news }.level()
         };
         assert_eq!(level(true), Level::Warn);
         assert_eq!(level(false), Level::Debug);

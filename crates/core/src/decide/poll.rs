@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::action::Action;
 use super::backoff;
-use super::data::failure::{Failure, FailureKind};
+use super::data::failure::{Failure, FailureKind, SourceTrouble};
 use super::data::hash::ConfigHash;
 use super::data::source::{ExchangeOutcome, Exchanges};
 use super::data::time::{Due, Moment};
@@ -97,7 +97,7 @@ impl Poll {
         &mut self,
         outcome: &ExchangeOutcome,
         every: Duration,
-        running: Option<ConfigHash>,
+        (location, running): (Option<&str>, Option<ConfigHash>),
         at: Moment,
         out: &mut Vec<Action>,
     ) {
@@ -105,24 +105,25 @@ impl Poll {
         let next = match outcome {
             ExchangeOutcome::Unchanged => {
                 self.exchanges.unchanged += 1;
-                self.succeeded(every, at, out)
+                self.succeeded(every, location, at, out)
             }
             ExchangeOutcome::Offered(_) | ExchangeOutcome::Malformed { .. } => {
                 self.exchanges.offered += 1;
-                self.succeeded(every, at, out)
+                self.succeeded(every, location, at, out)
             }
             ExchangeOutcome::Replaced => Due::at(at.now),
             ExchangeOutcome::Empty => {
                 let why =
                     PollFailure { message: "the source answered with an empty body", kind: None, retry_after: None };
-                self.failed(why, every, running, at, out)
+                self.failed(why, every, (location, running), at, out)
             }
             ExchangeOutcome::Failed(Failure { message, kind, retry_after }) => {
                 let why = PollFailure { message, kind: Some(*kind), retry_after: *retry_after };
-                self.failed(why, every, running, at, out)
+                self.failed(why, every, (location, running), at, out)
             }
             ExchangeOutcome::NotAsked(Failure { message, .. }) => {
-                self.failed(PollFailure { message, kind: None, retry_after: None }, every, running, at, out)
+                let why = PollFailure { message, kind: None, retry_after: None };
+                self.failed(why, every, (location, running), at, out)
             }
         };
         if self.next.is_some() {
@@ -140,9 +141,12 @@ impl Poll {
         &self.exchanges
     }
 
-    fn succeeded(&mut self, every: Duration, at: Moment, out: &mut Vec<Action>) -> Due {
+    fn succeeded(&mut self, every: Duration, location: Option<&str>, at: Moment, out: &mut Vec<Action>) -> Due {
         if self.failures > 0 {
-            out.push(Action::Tell(Notice::SourceBack { failures: self.failures }));
+            out.push(Action::Tell(Notice::SourceBack {
+                failures: self.failures,
+                location: location.map(str::to_owned),
+            }));
         }
         self.failures = 0;
         self.exchanges.last_error = None;
@@ -154,7 +158,7 @@ impl Poll {
         &mut self,
         why: PollFailure<'_>,
         every: Duration,
-        running: Option<ConfigHash>,
+        (location, running): (Option<&str>, Option<ConfigHash>),
         at: Moment,
         out: &mut Vec<Action>,
     ) -> Due {
@@ -168,7 +172,8 @@ impl Poll {
         };
         // The first failure and each new reason are news; a repetition is not.
         let news = self.exchanges.last_error.as_deref() != Some(message);
-        out.push(Action::Tell(Notice::ExchangeFailed { why: message.into(), kind, delay, running, news }));
+        let trouble = SourceTrouble { kind, location: location.map(str::to_owned) };
+        out.push(Action::Tell(Notice::ExchangeFailed { why: message.into(), trouble, delay, running, news }));
         self.failures = self.failures.saturating_add(1);
         self.exchanges.failed += 1;
         self.exchanges.last_error = Some(message.into());
@@ -195,7 +200,7 @@ mod tests {
     /// Delay of the next exchange after this one.
     fn delay(poll: &mut Poll, outcome: &ExchangeOutcome, dice: u64) -> Duration {
         let t0 = origin();
-        poll.on_exchanged(outcome, EVERY, None, at(t0, dice), &mut Vec::new());
+        poll.on_exchanged(outcome, EVERY, (None, None), at(t0, dice), &mut Vec::new());
         poll.due().expect("a poll is planned").latest() - t0
     }
 
@@ -207,7 +212,7 @@ mod tests {
         assert!(poll.begin(t0));
         poll.nudge(t0);
         assert!(!poll.begin(t0 + Duration::from_secs(3600)));
-        poll.on_exchanged(&ExchangeOutcome::Unchanged, EVERY, None, at(t0, 0), &mut Vec::new());
+        poll.on_exchanged(&ExchangeOutcome::Unchanged, EVERY, (None, None), at(t0, 0), &mut Vec::new());
         assert!(poll.begin(t0), "the nudge was not forgotten");
     }
 

@@ -159,6 +159,7 @@ impl Quiet {
             Action::Spawn { .. } => {
                 let child = Child {
                     pid: 1,
+                    program: String::new(),
                     witness: Witness::HealthCheck,
                     engine: EngineUse::Unused,
                     additions: Additions::Unused,

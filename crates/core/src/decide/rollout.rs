@@ -293,6 +293,7 @@ impl Rollout {
         hash: ConfigHash,
         alike: bool,
         result: Result<(), String>,
+        location: Option<&str>,
         out: &mut Vec<Action>,
     ) -> Option<ConfigHash> {
         let beside = match self.check {
@@ -313,7 +314,7 @@ impl Rollout {
             Ok(()) => {
                 // An offer repeated because the host could not keep it is not news.
                 if self.trouble(hash).is_none() {
-                    out.push(Action::Tell(Notice::ConfigOffered { hash }));
+                    out.push(Action::Tell(Notice::ConfigOffered { hash, location: location.map(str::to_owned) }));
                 }
                 self.check = Check::Validating(hash);
                 out.push(Action::Validate(hash));
@@ -414,7 +415,7 @@ impl Rollout {
             // such as an engine that is not up yet, and nobody may come to say so.
             None => {
                 if self.trouble(config).is_none() {
-                    out.push(Action::Tell(Notice::NothingToReturnTo { hash: config }));
+                    out.push(Action::Tell(Notice::NothingToReturnTo { hash: config, reason: reason.clone() }));
                 }
                 self.trouble = Some(Trouble { hash: config, message: reason });
             }
@@ -591,7 +592,7 @@ impl Rollout {
     /// refused.
     fn lose(&mut self, hash: ConfigHash, message: String, out: &mut Vec<Action>) {
         if self.trouble(hash).is_none() {
-            out.push(Action::Tell(Notice::Lost { message: message.clone() }));
+            out.push(Action::Tell(Notice::Lost { hash, message: message.clone() }));
         }
         self.trouble = Some(Trouble { hash, message });
         self.needs_body = true;

@@ -259,6 +259,11 @@ impl Sources {
         self.shown.as_ref()
     }
 
+    /// The location of the source that serves; of the first one until one does.
+    pub fn location(&self) -> Option<&str> {
+        self.locations.get(self.serving).map(String::as_str)
+    }
+
     /// The time since which the first source has brought no config.
     pub fn silent_since(&self) -> Option<Instant> {
         self.silent_since

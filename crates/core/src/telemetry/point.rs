@@ -46,6 +46,8 @@ pub enum Value {
     Int(i64),
     /// A list with this text alone: the conventions want a list for some names.
     List(Cow<'static, str>),
+    /// A number with a fraction.
+    Double(f64),
 }
 
 impl From<&'static str> for Value {
@@ -57,6 +59,12 @@ impl From<&'static str> for Value {
 impl From<String> for Value {
     fn from(text: String) -> Self {
         Self::Text(text.into())
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Double(number)
     }
 }
 

@@ -41,8 +41,13 @@ fn agent(params: ExportParams, t0: Instant) -> Agent {
         }),
         "{actions:?}"
     );
-    let child =
-        Child { pid: 7, witness: Witness::HealthCheck, engine: EngineUse::Unused, additions: Additions::Unused };
+    let child = Child {
+        pid: 7,
+        program: String::new(),
+        witness: Witness::HealthCheck,
+        engine: EngineUse::Unused,
+        additions: Additions::Unused,
+    };
     agent.on(Event::Collector(CollectorEvent::Spawned(Ok(child))), at(t0));
     let (mut now, mut told) = (t0, Vec::new());
     while !agent.report().collector.healthy {
@@ -161,7 +166,7 @@ fn a_first_config_that_works_after_a_failure_is_on_probation() {
         now += EVERY;
         agent.on(Event::Due, at(now));
         let (witness, engine) = (Witness::HealthCheck, EngineUse::Unused);
-        let child = Child { pid, witness, engine, additions: Additions::Unused };
+        let child = Child { pid, program: String::new(), witness, engine, additions: Additions::Unused };
         agent.on(Event::Collector(CollectorEvent::Spawned(Ok(child))), at(now));
         now
     };

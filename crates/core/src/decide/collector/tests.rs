@@ -1,4 +1,5 @@
 use super::*;
+use crate::decide::data::collector::Exit;
 use std::time::SystemTime;
 
 const CONFIG: ConfigHash = ConfigHash([7; 32]);
@@ -17,7 +18,8 @@ fn started(engine: Presence, now: Instant) -> (Collector, bool) {
     collector.on(CollectorEvent::Due, at(now), &mut out);
     let [Action::Spawn { without_engine, .. }] = out[..] else { panic!("{out:?}") };
     let engine = if without_engine { EngineUse::LeftOut } else { EngineUse::Read };
-    let child = Child { pid: 7, witness: Witness::HealthCheck, engine, additions: Additions::Unused };
+    let child =
+        Child { pid: 7, program: String::new(), witness: Witness::HealthCheck, engine, additions: Additions::Unused };
     collector.on(CollectorEvent::Spawned(Ok(child)), at(now), &mut Vec::new());
     (collector, without_engine)
 }
@@ -67,7 +69,8 @@ fn what_a_script_has_started_is_asked_to_end_before_the_next_start() {
     let exit = Exit { how: "code 0".into(), ..Exit::default() };
     let failed = collector.on(CollectorEvent::Exited { pid: 7, exit }, at(until), &mut out);
     assert!(collector.is_down() && failed.is_some());
-    let told = Notice::CollectorExited { how: "code 0".into(), lived: STABLE, last_words: String::new() };
+    let exit = Exit { how: "code 0".into(), ..Exit::default() };
+    let told = Notice::CollectorExited { pid: 7, exit, lived: STABLE, crashes: 1, delay: Duration::ZERO };
     assert!(out.contains(&Action::Tell(told)), "its life ended with its first process: {out:?}");
 }
 
@@ -89,7 +92,7 @@ fn a_collector_that_keeps_crashing_is_started_again_within_a_minute() {
         now += *delays.last().expect("it was just pushed");
         collector.on(CollectorEvent::Due, Moment { now, ..at }, &mut Vec::new());
         let (witness, engine) = (Witness::HealthCheck, EngineUse::Read);
-        let child = Child { pid: 7, witness, engine, additions: Additions::Unused };
+        let child = Child { pid: 7, program: String::new(), witness, engine, additions: Additions::Unused };
         collector.on(CollectorEvent::Spawned(Ok(child)), Moment { now, ..at }, &mut Vec::new());
     }
     assert!(delays[0] <= Duration::from_millis(100), "the first restart is at once: {delays:?}");
@@ -124,7 +127,7 @@ fn a_slow_collector_is_given_more_time_with_each_start_until_it_is_healthy() {
         now += CAP;
         collector.on(CollectorEvent::Due, at(now), &mut Vec::new());
         let (witness, engine) = (Witness::HealthCheck, EngineUse::Read);
-        let child = Child { pid: 7, witness, engine, additions: Additions::Unused };
+        let child = Child { pid: 7, program: String::new(), witness, engine, additions: Additions::Unused };
         collector.on(CollectorEvent::Spawned(Ok(child)), at(now), &mut Vec::new());
         now
     };

@@ -231,5 +231,6 @@ pub fn text(value: &Value) -> Cow<'_, str> {
     match value {
         Value::Text(text) | Value::List(text) => Cow::Borrowed(text),
         Value::Int(number) => Cow::Owned(number.to_string()),
+        Value::Double(number) => Cow::Owned(rounded(*number)),
     }
 }

@@ -8,6 +8,8 @@ use std::time::SystemTime;
 pub struct Child {
     /// The process id, also that of its process group.
     pub pid: u32,
+    /// The path of its program.
+    pub program: String,
     /// The source of its health.
     pub witness: Witness,
     /// Whether its config reads a Docker engine.
@@ -93,6 +95,10 @@ pub enum ProgramTrial {
 pub struct Exit {
     /// The exit status for people: `code 1` or `signal 9`.
     pub how: String,
+    /// The exit code; none if a signal ended it, or if the end of another agent's process was seen.
+    pub code: Option<i32>,
+    /// The signal that ended it, on Unix.
+    pub signal: Option<i32>,
     /// The last lines of its output, shortened.
     pub last_words: String,
     /// Whether it ended because another program took the port that the agent had picked for it.

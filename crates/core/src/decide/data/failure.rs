@@ -21,6 +21,16 @@ impl Failure {
     }
 }
 
+/// The facts of a failed exchange besides its message.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SourceTrouble {
+    /// The cause by which it is counted. Without one no source has failed: one answered with nothing, or none could be
+    /// asked.
+    pub kind: Option<FailureKind>,
+    /// The location of the source that serves.
+    pub location: Option<String>,
+}
+
 /// The cause of a failure. `otelet.exchange.failures` counts by these words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {

@@ -305,6 +305,7 @@ impl World {
             self.now,
             Event::Collector(CollectorEvent::Spawned(Ok(Child {
                 pid,
+                program: String::new(),
                 witness: Witness::HealthCheck,
                 engine,
                 additions,
@@ -331,7 +332,12 @@ impl World {
             }
             _ => {
                 if !self.quiet && self.below(10) == 0 {
-                    let exit = Exit { how: "code 1".into(), last_words: "address in use".into(), stolen_port: true };
+                    let exit = Exit {
+                        how: "code 1".into(),
+                        last_words: "address in use".into(),
+                        stolen_port: true,
+                        ..Exit::default()
+                    };
                     self.pending.push((
                         self.now + Duration::from_millis(20),
                         Event::Collector(CollectorEvent::Exited { pid, exit }),

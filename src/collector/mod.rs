@@ -8,7 +8,7 @@ mod loopback;
 mod probe;
 mod running;
 
-pub use local::look;
+pub use local::{is_same, look};
 pub use probe::Prober;
 pub use running::Running;
 

@@ -63,7 +63,8 @@ fn lock(runtime_dir: &Path) -> io::Result<File> {
 
 /// The state directory, or another one where nothing can be written and nothing is kept.
 fn state(settings: &Settings) -> Result<Store, StoreError> {
-    let store = Store::new(&settings.state_dir);
+    let volatile = settings.runtime_dir.join("state");
+    let store = Store::new(&settings.state_dir).with_spare(volatile.clone());
     let made = store.create();
     // On a file system that has become read-only, the last good config is still there.
     if store.holds_a_config() {
@@ -75,7 +76,10 @@ fn state(settings: &Settings) -> Result<Store, StoreError> {
     let Err(error) = made.and_then(|()| store.try_to_write()) else {
         return Ok(store);
     };
-    let volatile = settings.runtime_dir.join("state");
+    if error.is_full() && store.dir().is_dir() {
+        log::warn!("{}; state is kept in {} until there is room", error.chain(), volatile.display());
+        return Ok(store);
+    }
     log::warn!("{}; state is kept in {} and lost at the next boot", error.chain(), volatile.display());
     let store = Store::new(&volatile);
     store.create().map_err(|_| error)?;

@@ -305,9 +305,15 @@ impl OpAmp {
                 return Err(failure(FailureKind::Protocol, why));
             }
         }
+        let page = otelet_config::markup(&response.body);
         let message = ServerToAgent::decode(Bytes::from(response.body)).map_err(|error| {
-            let why = format!("{shown}: answer is no OpAMP message: {error}; check {}", sent.way_out.url);
-            failure(FailureKind::Protocol, why)
+            failure(
+                FailureKind::Protocol,
+                match page {
+                    Some(page) => format!("{shown}: {page}"),
+                    None => format!("{shown}: answer is no OpAMP message: {error}; check {}", sent.way_out.url),
+                },
+            )
         })?;
         let new = message.agent_identification.as_ref().map(|it| &it.new_instance_uid);
         let to = &message.instance_uid;

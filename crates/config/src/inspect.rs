@@ -45,7 +45,7 @@ pub fn inspect(body: &[u8]) -> Result<Inspection, Refusal> {
 }
 
 /// The refusal of a page or another document with tags. They come from login pages, proxies and stores, with status 200.
-fn markup(body: &[u8]) -> Option<Refusal> {
+pub fn markup(body: &[u8]) -> Option<Refusal> {
     /// Where a page must say what it is, in bytes.
     const HEAD: usize = 4096;
     /// The longest title that is repeated, in bytes.
@@ -59,8 +59,9 @@ fn markup(body: &[u8]) -> Option<Refusal> {
     }
     let head = String::from_utf8_lossy(&body[..body.len().min(HEAD)]);
     let lower = head.to_ascii_lowercase();
-    let is_page =
-        ["<!doctype html", "<html", "<head", "<body", "<title", "<script"].iter().any(|tag| lower.contains(tag));
+    let is_page = ["<!doctype html", "<html", "<head", "<body", "<title", "<script", "<meta"]
+        .iter()
+        .any(|tag| lower.contains(tag));
     if !is_page {
         return Some(Refusal::Xml);
     }

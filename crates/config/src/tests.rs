@@ -440,6 +440,7 @@ fn a_page_or_a_document_in_place_of_a_config_is_named() {
         ("<!-- gateway --><html><body>Sign in</body></html>", ""),
         ("<html><title></title>", ""),
         ("<html><title", ""),
+        ("<meta http-equiv=\"refresh\" content=\"0;url=http://portal.example/\">", ""),
         ("<?xml version=\"1.0\"?><!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML 1.0\">", ""),
         ("<script>location = '/login'</script>", ""),
     ] {

@@ -39,6 +39,12 @@ fn next_step(words: &str, around: &Surroundings<'_>) -> Option<String> {
             ));
         }
     }
+    if ["unknown flag: ", "unknown shorthand flag: ", "accepts 0 arg(s)", "\" flag: "]
+        .iter()
+        .any(|it| words.contains(it))
+    {
+        return Some("correct collector.args: the collector does not take one of them".into());
+    }
     let path = missing(words).filter(|path| is_relative(path))?;
     Some(format!(
         "{path} is a relative path, and those count from {directory}, the working directory of otelet; write the whole path"
@@ -127,6 +133,18 @@ mod tests {
         assert!(step("listen tcp :514: bind: permission denied").contains("a port below 1024 needs root"));
         let elsewhere = "listen tcp 10.9.9.9:4317: bind: cannot assign requested address";
         assert!(step(elsewhere).contains("has the address of 10.9.9.9:4317; correct the endpoint"));
+        for argument in [
+            "unknown flag: --nosuch",
+            "unknown shorthand flag: 'c' in -config=/x",
+            "accepts 0 arg(s), received 1",
+            "invalid argument \"nosuch.gate\" for \"--feature-gates\" flag: no such feature gate \"nosuch.gate\". valid gates: []",
+        ] {
+            assert_eq!(
+                step(argument),
+                "; correct collector.args: the collector does not take one of them",
+                "{argument}"
+            );
+        }
         assert_eq!(step("device in use"), "");
         assert_eq!(step(""), "");
     }

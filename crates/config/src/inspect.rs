@@ -40,7 +40,12 @@ pub fn inspect(body: &[u8]) -> Result<Inspection, Refusal> {
     }
 
     let document = serde_yaml::Deserializer::from_str(text).next().ok_or(Refusal::Empty)?;
-    let found = walk::walk(document).map_err(|error| Refusal::Malformed { cause: squeeze(&error.to_string(), 300) })?;
+    let found = walk::walk(document).map_err(|error| {
+        let line = error.location().and_then(|at| text.lines().nth(at.line().saturating_sub(1)));
+        let by_tab = line.is_some_and(|line| line.trim_start_matches(' ').starts_with('\t'));
+        let hint = if by_tab { "; a tab indents the line: write spaces" } else { "" };
+        Refusal::Malformed { cause: squeeze(&error.to_string(), 300) + hint }
+    })?;
     found.inspected()
 }
 

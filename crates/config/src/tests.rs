@@ -148,7 +148,8 @@ fn a_refusal_says_where_and_why() {
          while parsing a flow node"
     );
     assert!(
-        refused(b"a:\n\tb: 1\n").contains("cannot start any token at line 2 column 1"),
+        refused(b"a:\n\tb: 1\n").contains("cannot start any token at line 2 column 1")
+            && refused(b"a:\n  b:\n  \tc: 1\n").ends_with("; a tab indents the line: write spaces"),
         "{}",
         refused(b"a:\n\tb: 1\n")
     );

@@ -63,6 +63,8 @@ pub struct Store {
     dir: PathBuf,
     /// The directory that the collector keeps, if it is not in this one.
     collector_dir: Option<PathBuf>,
+    /// The directory for configs and the state while the first one has no room and holds no config.
+    spare: Option<PathBuf>,
     /// The newest bodies. They are not swept out, since the record that is being written may not contain them yet. The
     /// lock is held during a sweep, so that a body is noted here before its file is written.
     recent: Arc<Mutex<VecDeque<ConfigHash>>>,
@@ -71,12 +73,19 @@ pub struct Store {
 impl Store {
     /// Makes a store for this directory. It reads and writes nothing yet.
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.into(), collector_dir: None, recent: Arc::default() }
+        Self { dir: dir.into(), collector_dir: None, spare: None, recent: Arc::default() }
     }
 
     /// The same store, whose collector keeps its files elsewhere.
     pub fn with_collector_dir(self, dir: PathBuf) -> Self {
         Self { collector_dir: Some(dir), ..self }
+    }
+
+    /// The same, with a directory to use while this one has no room and holds no config: a host on which nothing runs
+    /// yet is to run something.
+    #[must_use]
+    pub fn with_spare(self, dir: PathBuf) -> Self {
+        Self { spare: Some(dir), ..self }
     }
 
     pub fn dir(&self) -> &Path {
@@ -153,12 +162,20 @@ impl Store {
 
     /// The path of the body of this config, whether or not it exists.
     pub fn config_path(&self, hash: ConfigHash) -> PathBuf {
-        self.dir.join("configs").join(format!("{}.yaml", hash.hex()))
+        self.place(&format!("configs/{}.yaml", hash.hex()))
+    }
+
+    /// The path of a file, in the spare directory if it is only there.
+    fn place(&self, name: &str) -> PathBuf {
+        let path = self.dir.join(name);
+        let spare = self.spare.as_ref().map(|spare| spare.join(name));
+        spare.filter(|spare| spare.exists() && !path.exists()).unwrap_or(path)
     }
 
     /// The directories that the collector must be able to enter to read its config.
-    pub fn passages(&self) -> [PathBuf; 2] {
-        [self.dir.clone(), self.dir.join("configs")]
+    pub fn passages(&self) -> Vec<PathBuf> {
+        let spare = self.spare.as_deref().filter(|spare| spare.exists());
+        spare.into_iter().chain([&*self.dir]).flat_map(|dir| [dir.into(), dir.join("configs")]).collect()
     }
 
     /// Puts a body on disk under its hash.
@@ -171,8 +188,30 @@ impl Store {
         if self.verify(hash).is_ok() {
             return Ok(());
         }
-        self.create()?;
-        write_durably(&self.config_path(hash), body)
+        let path = self.config_path(hash);
+        let Err(error) = self.create().and_then(|()| write_durably(&path, body)) else { return Ok(()) };
+        let Some(spare) = self.spare.as_ref().filter(|_| !self.holds_a_config()).map(|spare| Self::new(spare)) else {
+            return Err(error);
+        };
+        if spare.keep(hash, body).is_err() {
+            return Err(error);
+        }
+        let path = spare.config_path(hash);
+        log::warn!("{}; it is kept in {} and lost at the next boot", error.chain(), path.display());
+        Ok(())
+    }
+
+    /// Moves the configs of the spare directory to their place, where there is room now.
+    fn bring_home(&self) {
+        let spare = self.spare.as_ref().and_then(|spare| fs::read_dir(spare.join("configs")).ok());
+        let whole = |path: &PathBuf| path.extension().is_some_and(|it| it == "yaml");
+        for path in spare.into_iter().flatten().flatten().map(|entry| entry.path()).filter(whole) {
+            let home = self.dir.join("configs").join(path.file_name().unwrap_or_default());
+            let moved = read(&path, LARGEST_BODY).and_then(|body| write_durably(&home, &body));
+            if moved.is_ok() {
+                let _ = fs::remove_file(path);
+            }
+        }
     }
 
     /// Puts the files of `collector.local` on disk, as they were when a config was validated with them.
@@ -211,7 +250,25 @@ impl Store {
     ///
     /// [`StoreError::Io`] if it cannot be made durable; the old state is then still there.
     pub fn save(&self, memory: &Memory) -> Result<(), StoreError> {
-        self.create()?;
+        let saved = self.create().and_then(|()| {
+            self.bring_home();
+            self.save_here(memory)
+        });
+        if let Some(spare) = &self.spare {
+            if saved.is_ok() {
+                let _ = fs::remove_file(spare.join("state.json"));
+            } else if !self.holds_a_config()
+                && Self::new(spare).save(memory).is_ok()
+                && memory.record.candidate.is_some()
+            {
+                // A candidate waits for its record. Without one the error stands, so that the state is tried again.
+                return Ok(());
+            }
+        }
+        saved
+    }
+
+    fn save_here(&self, memory: &Memory) -> Result<(), StoreError> {
         let path = self.dir.join("state.json");
         let text = serde_json::to_vec_pretty(&StateFile::from(memory)).expect("maps with string keys and numbers only");
         let temporary = write_synced(&path, &text)?;
@@ -257,10 +314,10 @@ impl Store {
     /// error.
     pub fn load(&self) -> (Memory, Vec<String>) {
         let mut warnings = Vec::new();
-        let mut memory = STATE_FILES
-            .iter()
-            .find_map(|name| self.load_state(&self.dir.join(name), &mut warnings))
-            .unwrap_or_default();
+        let places = STATE_FILES.map(|name| self.dir.join(name));
+        let spare = self.spare.as_ref().map(|spare| spare.join("state.json"));
+        let mut memory =
+            places.iter().chain(&spare).find_map(|path| self.load_state(path, &mut warnings)).unwrap_or_default();
         let record = &mut memory.record;
         record.candidate = record.candidate.filter(|candidate| self.intact(candidate.hash, "candidate", &mut warnings));
         record.previous = record.previous.filter(|hash| self.intact(*hash, "previous", &mut warnings));
@@ -285,7 +342,7 @@ impl Store {
     /// host. With `from` it is derived from that text, unless a server has assigned another uid since.
     pub fn identity(&self, from: Option<&str>, root: &Path) -> (String, Vec<String>) {
         let mut warnings = Vec::new();
-        let path = self.dir.join("instance_uid");
+        let path = self.place("instance_uid");
         let host = fingerprint(root);
         let known = match read(&path, LARGEST_STATE) {
             Ok(bytes) => match serde_json::from_slice::<IdentityFile>(&bytes) {
@@ -330,7 +387,10 @@ impl Store {
         let instance_uid = from.or(kept).unwrap_or_else(|| Uuid::now_v7().to_string());
         let identity = IdentityFile { instance_uid, host, marker: None };
         let text = serde_json::to_vec(&identity).expect("two strings");
-        if let Err(error) = self.create().and_then(|()| write_durably(&path, &text)) {
+        let write = |store: &Self| store.create().and_then(|()| write_durably(&store.dir.join("instance_uid"), &text));
+        if let Err(error) = write(self)
+            && self.spare.as_ref().is_none_or(|spare| write(&Self::new(spare)).is_err())
+        {
             warnings.push(format!("{}; the instance uid will be another one after the next start", error.chain()));
         }
         (identity.instance_uid, warnings)
@@ -351,7 +411,7 @@ impl Store {
 
     /// Returns the instance uid, if there is one on disk. Changes nothing.
     pub fn known_uid(&self) -> Option<String> {
-        let text = read(&self.dir.join("instance_uid"), LARGEST_STATE).ok()?;
+        let text = read(&self.place("instance_uid"), LARGEST_STATE).ok()?;
         let identity: IdentityFile = serde_json::from_slice(&text).ok()?;
         Some(Uuid::parse_str(&identity.instance_uid).ok()?.to_string())
     }
@@ -359,7 +419,7 @@ impl Store {
     /// Returns the mark of collectors that were started from this directory: the first instance uid, even if the server
     /// has assigned another one since.
     pub fn marker(&self) -> Option<String> {
-        let text = read(&self.dir.join("instance_uid"), LARGEST_STATE).ok()?;
+        let text = read(&self.place("instance_uid"), LARGEST_STATE).ok()?;
         let identity: IdentityFile = serde_json::from_slice(&text).ok()?;
         Some(identity.marker.unwrap_or(identity.instance_uid))
     }

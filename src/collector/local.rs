@@ -17,6 +17,14 @@ pub fn look(paths: &[PathBuf]) -> String {
     paths.iter().zip(stamps).map(|(path, stamp)| format!("{} {stamp}\n", path.display())).collect()
 }
 
+/// Whether files differ in comments and blank lines alone.
+pub fn is_same(some: &[LocalFile], others: &[LocalFile]) -> bool {
+    let same = |(one, other): (&LocalFile, &LocalFile)| {
+        one == other || one.path == other.path && config::alike(one.body.as_bytes(), other.body.as_bytes())
+    };
+    some.len() == others.len() && some.iter().zip(others).all(same)
+}
+
 /// The files to try at first, and those that nobody can use, each with the reason.
 pub fn read_all(paths: &[PathBuf], before: &Layers) -> (Vec<LocalFile>, Vec<(PathBuf, String)>) {
     let (mut files, mut broken) = (Vec::new(), Vec::new());

@@ -8,7 +8,7 @@ mod loopback;
 mod probe;
 mod running;
 
-pub use local::look;
+pub use local::{is_same, look};
 pub use probe::Prober;
 pub use running::Running;
 
@@ -680,8 +680,9 @@ impl Launcher {
         if user.is_none() {
             return Ok(());
         }
-        let [state, configs] = self.store.passages();
-        let pass = [&state, &configs, &self.runtime_dir].iter().try_for_each(|directory| os::let_pass(directory, user));
+        let mut passages = self.store.passages();
+        passages.push(self.runtime_dir.clone());
+        let pass = passages.iter().try_for_each(|directory| os::let_pass(directory, user));
         pass.and_then(|()| os::let_read(path, user))
             .map_err(|error| format!("{}: cannot be given to collector.run_as: {error}", path.display()))
     }

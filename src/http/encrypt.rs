@@ -33,7 +33,9 @@ impl<In: Transport> Connector<In> for TlsLink {
             return Ok(Some(Either::A(transport)));
         }
         let tls = self.tls.clone().ok_or(ureq::Error::Tls("this route has no TLS"))?;
-        let name = ServerName::try_from(bare(details.uri.host().unwrap_or("")).to_owned());
+        // The zone of an address is this host's own affair.
+        let host = bare(details.uri.host().unwrap_or(""));
+        let name = ServerName::try_from(host.split('%').next().unwrap_or(host).to_owned());
         let name = name.map_err(|_| ureq::Error::Tls("the server's name cannot be in a certificate"))?;
 
         let mut conn = ClientConnection::new(tls, name)?;

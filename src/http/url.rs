@@ -29,7 +29,9 @@ pub enum UrlError {
 ///
 /// A [`UrlError`] without the URL.
 pub fn parse_url(url: &str) -> Result<Uri, UrlError> {
-    let uri: Uri = url.parse().map_err(|error: ureq::http::uri::InvalidUri| UrlError::Invalid(error.to_string()))?;
+    let uri: Uri = url
+        .parse()
+        .map_err(|error: ureq::http::uri::InvalidUri| UrlError::Invalid(advice(url).unwrap_or(error.to_string())))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(UrlError::Scheme);
     }
@@ -41,6 +43,21 @@ pub fn parse_url(url: &str) -> Result<Uri, UrlError> {
         return Err(UrlError::HostAndPort);
     }
     Ok(uri)
+}
+
+/// The form to write instead of a URL that cannot be parsed.
+fn advice(url: &str) -> Option<String> {
+    let Some((_, rest)) = url.split_once("://") else {
+        return Some("write http:// or https:// in front of the host, with two slashes".into());
+    };
+    let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if !host.is_ascii() {
+        return Some("its name has letters that are not ASCII; write the form that begins with xn--".into());
+    }
+    let is_odd = path.bytes().any(|byte| !byte.is_ascii_graphic());
+    is_odd.then(|| {
+        "write a blank in it as %20, and other characters by their bytes in UTF-8, as %C3%BC for \u{fc}".into()
+    })
 }
 
 /// Whether there is a host, and either no port or a valid one. The parser itself reads `h:x` as a host without port.
@@ -100,6 +117,20 @@ pub(super) fn bare(host: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_that_cannot_be_parsed_is_refused_with_the_form_to_write() {
+        for (url, words) in [
+            ("http:/c.example/x", "with two slashes"),
+            ("https://s\u{fc}d.example/x", "begins with xn--"),
+            ("https://c.example/Werk S\u{fc}d.yaml", "write a blank in it as %20"),
+            ("https://c.example/\u{fc} a", "as %C3%BC for"),
+            ("http://h ost/x", "invalid uri character"),
+        ] {
+            let said = parse_url(url).unwrap_err().to_string();
+            assert!(said.starts_with("not a URL: ") && said.contains(words), "{url}: {said}");
+        }
+    }
 
     #[test]
     fn a_url_is_printed_without_query_and_user() {

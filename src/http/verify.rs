@@ -180,6 +180,12 @@ fn explain(error: &Error, shown: &[u8], intermediates: usize, name: &str, now: S
         }
         C::NotValidForNameContext { presented, .. } => {
             let names: Vec<String> = presented.iter().map(|name| plain(name)).collect();
+            if names.iter().any(|it| it == name) {
+                return unusable(format!(
+                    "certificate is for another name: it has {name} as a name, and not as an address; make one with \
+                     -addext subjectAltName=IP:{name}"
+                ));
+            }
             unusable(format!("certificate is for another name: {}; use a URL with that name", names.join(", ")))
         }
         C::Expired | C::ExpiredContext { .. } => unusable(format!(

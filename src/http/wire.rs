@@ -90,8 +90,8 @@ impl Resolver for Names {
             ureq::Error::Other(Box::new(ResolveError { host, why }))
         };
         let left = self.meter.within(limit)?.not_zero().map_or(LONGEST, |left| *left);
-        let found =
-            os::look_up(bare(host), port, Family::Any, Instant::now() + left.min(LONGEST)).map_err(unresolved)?;
+        let found = os::look_up(&bare(host).replace("%25", "%"), port, Family::Any, Instant::now() + left.min(LONGEST))
+            .map_err(unresolved)?;
         self.meter.within(limit)?;
         let mut addresses = self.empty();
         for address in found.into_iter().take(MAX_ADDRESSES) {

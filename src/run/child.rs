@@ -183,9 +183,7 @@ impl Child {
             let trial = match asked {
                 Err(why) => ProgramTrial::Unable(why),
                 Ok((capabilities, version)) => match launcher.validate(config, capabilities).await {
-                    Verdict::Passed
-                        if change.of == Changed::Local && launcher.layers.borrow().files[..] == files[..] =>
-                    {
+                    Verdict::Passed if change.of == Changed::Local && collector::is_same(&launcher.files(), &files) => {
                         ProgramTrial::Same
                     }
                     Verdict::Passed => ProgramTrial::Takes(version),

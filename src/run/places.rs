@@ -64,7 +64,8 @@ fn lock(runtime_dir: &Path) -> io::Result<File> {
 
 /// The state directory, or another one where nothing can be written and nothing is kept.
 fn state(settings: &Settings, runtime_dir: &Path) -> Result<Store, StoreError> {
-    let store = Store::new(&settings.state_dir);
+    let volatile = runtime_dir.join("state");
+    let store = Store::new(&settings.state_dir).with_spare(volatile.clone());
     let mut tried = store.create().and_then(|()| store.try_to_write());
     let is_writable = tried.is_ok();
     // With `collector.run_as` the directory is another user's on purpose.
@@ -72,6 +73,10 @@ fn state(settings: &Settings, runtime_dir: &Path) -> Result<Store, StoreError> {
         tried = store.try_to_write_for_collector();
     }
     let Err(error) = tried else { return Ok(store) };
+    if error.is_full() && store.dir().is_dir() && !store.holds_a_config() {
+        log::warn!("{}; state is kept in {} until there is room", error.chain(), volatile.display());
+        return Ok(store);
+    }
     let is_closed = matches!(&error, StoreError::Io { cause, .. } if is_closed(cause));
     // On a file system that has become read-only, the last good config is still there.
     let (store, what, dir) = if is_closed && (is_writable || store.holds_a_config()) {
@@ -80,13 +85,12 @@ fn state(settings: &Settings, runtime_dir: &Path) -> Result<Store, StoreError> {
     } else if is_writable || store.holds_a_config() {
         (store, "going on with what is in", settings.state_dir.clone())
     } else {
-        let dir = runtime_dir.join("state");
-        let volatile = Store::new(&dir);
-        if let Err(also) = volatile.create() {
+        let store = Store::new(&volatile);
+        if let Err(also) = store.create() {
             log::warn!("{}", also.chain());
             return Err(error);
         }
-        (volatile, "until the next boot state is kept in", dir)
+        (store, "until the next boot state is kept in", volatile)
     };
     log::warn!("{}; {what} {}", told(&error, &settings.state_dir), dir.display());
     Ok(store)

@@ -96,6 +96,9 @@ impl WayOut {
                 let other = if *set == TlsFile::ClientKey { TlsFile::ClientCert } else { TlsFile::ClientKey };
                 format!("{}: needs {} as well", name_of(*set), name_of(other))
             }
+            HttpError::File { file: TlsFile::Ca, .. } if self.trust.is_some() => {
+                format!("checks[].ca_file or config.ca_file {error}")
+            }
             HttpError::File { file, .. } => format!("{} {error}", name_of(*file)),
             HttpError::ProxyPassword { .. } => {
                 format!(
@@ -316,6 +319,14 @@ mod tests {
         assert!(!by_url.tell(&at(4318)).contains("gRPC"));
         let said = HttpError::Protocol { url: "http://a.example:4317/v1/logs".into(), why: HTTP_2.into() };
         assert_eq!(by_url.tell(&said).matches("4318").count(), 1);
+    }
+
+    #[test]
+    fn a_check_names_its_own_ca_file() {
+        let gone = || HttpError::File { file: TlsFile::Ca, path: "/a.pem".into(), why: "cannot read: gone".to_owned() };
+        let check = WayOut { trust: Some("set checks[].ca_file"), ..WEBHOOK };
+        assert!(check.tell(&gone()).starts_with("checks[].ca_file or config.ca_file /a.pem: cannot read"));
+        assert!(WEBHOOK.tell(&gone()).starts_with("config.ca_file /a.pem: cannot read"));
     }
 
     #[test]

@@ -91,6 +91,7 @@ fn on_this_loopback(body: &str, has: impl Fn(IpAddr) -> bool) -> String {
         false => body
             .replace("endpoint: 127.0.0.1:4317", "endpoint: '[::1]:4317'")
             .replace("endpoint: 127.0.0.1:4318", "endpoint: '[::1]:4318'")
+            .replace("OTLP_RECEIVER_HOST:-127.0.0.1}", "OTLP_RECEIVER_HOST:-[::1]}")
             .replace("http://127.0.0.1:", "http://[::1]:"),
     }
 }
@@ -104,9 +105,11 @@ mod tests {
         let body = crate::os::BUILT_IN;
         let on = |v4: bool, v6: bool| on_this_loopback(body, |ip| if ip.is_ipv4() { v4 } else { v6 });
         assert_eq!((on(true, true).as_str(), on(true, false).as_str(), on(false, false).as_str()), (body, body, body));
-        let moved = on(false, true);
-        assert!(!moved.contains("127.0.0.1:") && moved.contains("[::1]:4317"), "{moved}");
-        otelet_config::inspect(moved.as_bytes()).unwrap();
+        let docker = include_str!("../../targets/docker/collector.yaml");
+        for moved in [on(false, true), on_this_loopback(docker, |ip| ip.is_ipv6())] {
+            assert!(!moved.contains("127.0.0.1") && moved.contains("[::1]"), "{moved}");
+            otelet_config::inspect(moved.as_bytes()).unwrap();
+        }
     }
 
     #[test]

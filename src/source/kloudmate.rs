@@ -135,7 +135,10 @@ impl KloudMate {
         let mut state = self.lock();
         state.repeated = false;
         let announced = instruction(body, self.role.part()).map_err(|why| Failure {
-            message: format!("{}: answered {why}", self.shown),
+            message: match otelet_config::markup(body) {
+                Some(page) => format!("{}: {page}", self.shown),
+                None => format!("{}: answered {why}", self.shown),
+            },
             kind: FailureKind::Protocol,
             retry_after: None,
         })?;

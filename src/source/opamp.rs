@@ -178,11 +178,16 @@ impl OpAmp {
             Route::Kept => state.kept.connection.clone().unwrap_or_default(),
             Route::Candidate => state.kept.candidate.as_ref().map(|it| it.connection.clone()).unwrap_or_default(),
         };
-        let way_out = way_out(&connection);
+        let is_elsewhere = connection.leaves(&self.url);
+        let way_out = way_out(&connection, is_elsewhere);
         state.sequence += 1;
         let uid = state.uid(report);
         request.method = Method::Post;
         request.url = connection.url.unwrap_or_else(|| self.url.clone());
+        if is_elsewhere {
+            // Headers and token were given to the server of `config.url`, and no server may pass them on.
+            request.headers.retain(|(name, _)| PUBLIC_HEADERS.iter().any(|it| name.eq_ignore_ascii_case(it)));
+        }
         let ours = [("Content-Type".to_owned(), PROTOBUF.to_owned()), ("OpAMP-Instance-UID".into(), uid.to_string())];
         for (name, value) in connection.headers.into_iter().chain(ours) {
             request.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
@@ -300,9 +305,15 @@ impl OpAmp {
                 return Err(failure(FailureKind::Protocol, why));
             }
         }
+        let page = otelet_config::markup(&response.body);
         let message = ServerToAgent::decode(Bytes::from(response.body)).map_err(|error| {
-            let why = format!("{shown}: answer is no OpAMP message: {error}; check {}", sent.way_out.url);
-            failure(FailureKind::Protocol, why)
+            failure(
+                FailureKind::Protocol,
+                match page {
+                    Some(page) => format!("{shown}: {page}"),
+                    None => format!("{shown}: answer is no OpAMP message: {error}; check {}", sent.way_out.url),
+                },
+            )
         })?;
         let new = message.agent_identification.as_ref().map(|it| &it.new_instance_uid);
         let to = &message.instance_uid;
@@ -474,17 +485,21 @@ impl Protocol for OpAmp {
 
 /// The settings that a message by this connection is made from. The user cannot change settings that the server
 /// offered.
-fn way_out(connection: &Connection) -> WayOut {
+fn way_out(connection: &Connection, is_elsewhere: bool) -> WayOut {
     let settings = WayOut::CONFIG;
     WayOut {
         url: connection.url.as_ref().map_or(settings.url, |_| "the destination_endpoint that the server offered"),
         credentials: match connection.headers.is_empty() {
+            _ if is_elsewhere => &["the headers that the server offered: those of the settings are for config.url"],
             true => settings.credentials,
             false => &["the headers that the server offered", "config.headers", "config.bearer_token_file"],
         },
         ..settings
     }
 }
+
+/// The headers of the settings that any server may see.
+const PUBLIC_HEADERS: [&str; 2] = ["user-agent", "accept"];
 
 /// The content type of requests and answers.
 const PROTOBUF: &str = "application/x-protobuf";

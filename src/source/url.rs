@@ -221,8 +221,15 @@ impl Get {
         }
         // RFC 6750 allows no more in a token than graphic ASCII; the token itself is never printed.
         let text = std::str::from_utf8(token).ok();
-        let Some(text) = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic())) else {
-            return Err(bad(&"is not one token: it has spaces, line breaks or other characters in it"));
+        // Some programs write the whole value of the header.
+        let text = text.map(|text| match text.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim_start(),
+            Some(_) | None => text,
+        });
+        let Some(text) = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"')) else {
+            return Err(bad(
+                &"is not one token: it has spaces, line breaks, quotation marks or other characters in it",
+            ));
         };
         let value = format!("Bearer {text}");
         state.token = Some((stamp, value.clone()));
@@ -560,7 +567,8 @@ mod tests {
 
         for (content, why) in [
             ("\n", "is empty; write the token into it"),
-            ("two words", "is not one token: it has spaces, line breaks or other characters in it"),
+            ("two words", "is not one token: it has spaces, line breaks, quotation marks or other characters in it"),
+            ("\"t\"", "is not one token: it has spaces, line breaks, quotation marks or other characters in it"),
         ] {
             std::fs::write(&path, content).unwrap();
             let failure = plain.exchange(true).unwrap_err();

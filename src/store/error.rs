@@ -53,6 +53,12 @@ impl StoreError {
         }
     }
 
+    /// Whether there is no room for a file.
+    pub fn is_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Io { cause, .. } if matches!(cause.kind(), StorageFull | QuotaExceeded))
+    }
+
     /// The message with its causes, in one line.
     pub fn chain(&self) -> String {
         otelet_core::text::chain(self)

@@ -8,7 +8,7 @@ use super::host::{Agent, Host, command_line, config, scripted};
 /// A config of the host with this label and this script.
 fn local(label: &str, script: &[&str]) -> String {
     let script: String = script.iter().map(|line| format!("# fake: {line}\n")).collect();
-    format!("# {label}\n{script}exporters: {{otlp_http: {{endpoint: 'http://site:4318'}}}}\n")
+    format!("# {label}\n{script}exporters: {{otlp_http: {{endpoint: 'http://{label}:4318'}}}}\n")
 }
 
 /// A host with one file in `collector.local`.
@@ -70,6 +70,23 @@ fn a_changed_one_is_used_without_another_offer() {
     runs_with(&host, &agent, &changed);
     assert_eq!(host.starts().len(), 2);
     agent.applied(&config("good"));
+}
+
+#[test]
+fn a_change_of_comments_and_blank_lines_starts_nothing() {
+    let host = host_with(&local("site", &[]));
+    let agent = host.agent_running(&config("good"));
+    let validations = || host.journal().iter().filter(|entry| entry.event == "validate").count();
+    let before = validations();
+
+    fs::write(host.path("site.yaml"), format!("# rendered at 17:04\n\n{}\n", local("site", &[]))).unwrap();
+
+    host.wait("a validation", || (validations() > before).then_some(()));
+    let changed = local("changed", &[]);
+    fs::write(host.path("site.yaml"), &changed).unwrap();
+    runs_with(&host, &agent, &changed);
+    assert_eq!(host.starts().len(), 2, "the first one, and one for the change that counts");
+    assert_eq!(agent.logged("collector.local has changed"), 1);
 }
 
 #[test]

@@ -301,7 +301,8 @@ fn any_status_but_200_changes_nothing() {
         (Answer::status(204), "answered 204; 200 was expected"),
         (Answer::status(304), "answered 304; 200 was expected"),
         (Answer::status(401), "answered 401; check the key: KM_API_KEY"),
-        (Answer::Status(200, vec![], b"<html>".to_vec()), "answered with something that is not JSON"),
+        (Answer::Status(200, vec![], b"<html>".to_vec()), "a web page came, "),
+        (Answer::Status(200, vec![], b"no such page".to_vec()), "answered with something that is not JSON"),
         (Answer::Status(200, vec![], b"{\"restart_required\":true,\"config\":\"a: 1\"}".to_vec()), "is a text"),
     ] {
         host.server.answer(answer);

@@ -284,6 +284,37 @@ fn a_state_directory_that_takes_no_config_is_replaced_by_another() {
     runs_from_the_runtime_directory(&host, &host.agent().start());
 }
 
+#[test]
+fn a_first_config_for_which_there_is_no_room_runs_from_the_runtime_directory() {
+    let host = Host::new();
+    let (first, second) = (config("first"), config("second"));
+    let home = |body: &str| host.state_dir().join(format!("configs/{}.yaml", hash(body)));
+    let spare = host.runtime_dir().join(format!("state/configs/{}.yaml", hash(&first)));
+    // A directory in the file's place makes the write fail, as a disk does that has room for a small file only.
+    let obstacle = home(&first).with_extension("yaml.new");
+    fs::create_dir_all(&obstacle).unwrap();
+    host.server.offer(first.clone());
+    let mut agent = host.agent().start();
+
+    agent.applied(&first);
+
+    let line = agent.logs("it is kept in ");
+    assert!(line.contains(&spare.display().to_string()) && line.contains("lost at the next boot"), "{line}");
+    agent.stop();
+    let mut agent = host.agent().start();
+    agent.applied(&first);
+    assert!(!home(&first).exists());
+
+    // Where there is room again, it goes to its place.
+    remove(&obstacle);
+    host.server.offer(second.clone());
+    agent.applied(&second);
+    host.wait("both in their places", || {
+        (home(&first).is_file() && home(&second).is_file() && !spare.exists()).then_some(())
+    });
+    agent.stop();
+}
+
 #[cfg(unix)]
 #[test]
 #[ignore = "needs root for mounts of its own: cargo xtask check --real"]
@@ -293,6 +324,8 @@ fn a_read_only_or_full_state_directory_without_a_config_is_replaced_by_another()
         ("true", "ro"),
         ("mkdir STATE/configs && touch STATE/lock", "ro"),
         ("head -c 64k /dev/zero >STATE/full; true", "rw"),
+        // Room for the directory and two small files.
+        ("true", "nr_inodes=4"),
     ] {
         let host = Host::new();
         fs::create_dir(host.state_dir()).unwrap();
@@ -304,6 +337,9 @@ fn a_read_only_or_full_state_directory_without_a_config_is_replaced_by_another()
 
         let agent = host.agent().under(&["unshare", "--mount", "sh", "-c", &script, "sh"]).start();
 
-        runs_from_the_runtime_directory(&host, &agent);
+        match options {
+            "nr_inodes=4" => drop((agent.applied(&config("good")), agent.logs("it is kept in "))),
+            _ => runs_from_the_runtime_directory(&host, &agent),
+        }
     }
 }

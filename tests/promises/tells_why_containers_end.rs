@@ -54,7 +54,7 @@ fn an_end_that_the_engine_was_asked_for_is_no_warning() {
     let planned = told(&sink, "docker.container.die", 1);
     assert_eq!(planned.severity_text, "INFO");
     assert_eq!(body(&planned), "container web of nginx:1 ended with code 137 after the engine sent it signal 9");
-    assert_eq!(text(&planned.attributes, "docker.container.signal"), Some("9"));
+    assert_eq!(number(&planned, "docker.container.signal"), Some(9));
     assert_eq!(number(&planned, "process.exit.code"), Some(137));
 
     // The same code without the engine, and another code after a signal.

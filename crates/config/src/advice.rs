@@ -46,6 +46,12 @@ fn next_step(words: &str, around: &Surroundings<'_>) -> Option<String> {
             ));
         }
     }
+    if ["unknown flag: ", "unknown shorthand flag: ", "accepts 0 arg(s)", "\" flag: "]
+        .iter()
+        .any(|it| words.contains(it))
+    {
+        return Some("correct collector.args: the collector does not take one of them".into());
+    }
     let path = missing(words).filter(|path| is_relative(path))?;
     Some(format!(
         "{path} is a relative path, and those count from {directory}, the working directory of otelet; write the whole path"
@@ -136,6 +142,18 @@ mod tests {
         assert!(step(elsewhere).contains("has the address of 10.9.9.9:4317; correct the endpoint"));
         let unresolved = "failed to start: listen tcp: lookup localhost on 10.0.0.2:53: no such host";
         assert!(step(unresolved).starts_with("; localhost does not resolve on this host; add the line `127.0.0.1 "));
+        for argument in [
+            "unknown flag: --nosuch",
+            "unknown shorthand flag: 'c' in -config=/x",
+            "accepts 0 arg(s), received 1",
+            "invalid argument \"nosuch.gate\" for \"--feature-gates\" flag: no such feature gate \"nosuch.gate\". valid gates: []",
+        ] {
+            assert_eq!(
+                step(argument),
+                "; correct collector.args: the collector does not take one of them",
+                "{argument}"
+            );
+        }
         assert_eq!(step("device in use"), "");
         assert_eq!(step(""), "");
     }

@@ -40,12 +40,17 @@ pub fn inspect(body: &[u8]) -> Result<Inspection, Refusal> {
     }
 
     let document = serde_yaml::Deserializer::from_str(text).next().ok_or(Refusal::Empty)?;
-    let found = walk::walk(document).map_err(|error| Refusal::Malformed { cause: squeeze(&error.to_string(), 300) })?;
+    let found = walk::walk(document).map_err(|error| {
+        let line = error.location().and_then(|at| text.lines().nth(at.line().saturating_sub(1)));
+        let by_tab = line.is_some_and(|line| line.trim_start_matches(' ').starts_with('\t'));
+        let hint = if by_tab { "; a tab indents the line: write spaces" } else { "" };
+        Refusal::Malformed { cause: squeeze(&error.to_string(), 300) + hint }
+    })?;
     found.inspected()
 }
 
 /// The refusal of a page or another document with tags. They come from login pages, proxies and stores, with status 200.
-fn markup(body: &[u8]) -> Option<Refusal> {
+pub fn markup(body: &[u8]) -> Option<Refusal> {
     /// Where a page must say what it is, in bytes.
     const HEAD: usize = 4096;
     /// The longest title that is repeated, in bytes.
@@ -59,8 +64,9 @@ fn markup(body: &[u8]) -> Option<Refusal> {
     }
     let head = String::from_utf8_lossy(&body[..body.len().min(HEAD)]);
     let lower = head.to_ascii_lowercase();
-    let is_page =
-        ["<!doctype html", "<html", "<head", "<body", "<title", "<script"].iter().any(|tag| lower.contains(tag));
+    let is_page = ["<!doctype html", "<html", "<head", "<body", "<title", "<script", "<meta"]
+        .iter()
+        .any(|tag| lower.contains(tag));
     if !is_page {
         return Some(Refusal::Xml);
     }

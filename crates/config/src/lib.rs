@@ -27,7 +27,7 @@ mod words;
 pub use advice::{Surroundings, advised};
 pub use alike::alike;
 pub use hash::hash;
-pub use inspect::inspect;
+pub use inspect::{inspect, markup};
 pub use overlay::{
     COMPONENTS_PROBE, Capabilities, Intake, Loopback, Overlay, PROBE_CONFIG, Witness, capabilities, overlay, quoted,
     valid_values,

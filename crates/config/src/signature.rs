@@ -8,6 +8,7 @@
 //! key signs the text itself. So a signature of one form, relabelled, is a valid signature of the other form for
 //! another text. Accepting one form only rules that out.
 
+use crate::{Refusal, markup};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -129,6 +130,10 @@ pub enum SignatureError {
     )]
     Malformed,
 
+    /// Something else came, such as the page of a login.
+    #[error("in place of the signature {0}")]
+    Foreign(Refusal),
+
     /// The signature was saved by an editor that writes two bytes a character.
     #[error("signature {}", NotText::Utf16)]
     Utf16,
@@ -220,6 +225,9 @@ pub fn verify(
 ) -> Result<AcceptedSignature, SignatureError> {
     if signature.is_empty() {
         return Err(SignatureError::Unsigned);
+    }
+    if let Some(page) = markup(signature) {
+        return Err(SignatureError::Foreign(page));
     }
     if signature.len() > SIGNATURE_LIMIT {
         return Err(SignatureError::TooLarge { size: signature.len() });
@@ -384,7 +392,13 @@ mod tests {
                 refused(BODY, &format!("{GOOD}{}", " ".repeat(4096)), None),
                 &format!("signature is {} bytes, the most read is 4096; is it the .minisig file?", GOOD.len() + 4096),
             ),
-            ("not minisign", refused(BODY, "<html>404</html>", None), malformed),
+            ("not minisign", refused(BODY, "404 page not found\n", None), malformed),
+            (
+                "a page",
+                refused(BODY, &format!("<html><title>Sign in</title>{}", " ".repeat(4096)), None),
+                "in place of the signature a web page came, not a config, its title is \"Sign in\"; is a login page, a \
+                 captive portal or an error page in the way? Open the address in a browser, or with `curl -i`",
+            ),
             ("half", refused(BODY, &GOOD[..GOOD.len() / 2], None), malformed),
             (
                 "older",

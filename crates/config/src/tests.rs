@@ -178,7 +178,8 @@ fn a_refusal_says_where_and_why() {
          while parsing a flow node"
     );
     assert!(
-        refused(b"a:\n\tb: 1\n").contains("cannot start any token at line 2 column 1"),
+        refused(b"a:\n\tb: 1\n").contains("cannot start any token at line 2 column 1")
+            && refused(b"a:\n  b:\n  \tc: 1\n").ends_with("; a tab indents the line: write spaces"),
         "{}",
         refused(b"a:\n\tb: 1\n")
     );
@@ -470,6 +471,7 @@ fn a_page_or_a_document_in_place_of_a_config_is_named() {
         ("<!-- gateway --><html><body>Sign in</body></html>", ""),
         ("<html><title></title>", ""),
         ("<html><title", ""),
+        ("<meta http-equiv=\"refresh\" content=\"0;url=http://portal.example/\">", ""),
         ("<?xml version=\"1.0\"?><!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML 1.0\">", ""),
         ("<script>location = '/login'</script>", ""),
     ] {

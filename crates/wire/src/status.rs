@@ -311,7 +311,8 @@ impl Status {
         let refused = config.refused.iter().any(|it| it.barred && Some(&it.hash) == config.remote_hash.as_ref());
         match config.remote_config_status {
             RemoteConfigStatus::Unset | RemoteConfigStatus::Unknown => "there is no config to run yet".into(),
-            RemoteConfigStatus::Applying => format!("config {offered} is being checked"),
+            RemoteConfigStatus::Applying if config.message.is_empty() => format!("config {offered} is being checked"),
+            RemoteConfigStatus::Applying => format!("config {offered} waits: {}", config.message),
             RemoteConfigStatus::Applied => format!("config {offered} will be started"),
             RemoteConfigStatus::Failed if refused => {
                 format!("config {offered} was refused and there is no other one: {}", config.message)
@@ -592,6 +593,14 @@ mod tests {
         );
         status.collector.healthy = true;
         assert!(!status.summary().contains(": "));
+    }
+
+    #[test]
+    fn a_config_that_waits_is_told_from_one_that_is_being_checked() {
+        let mut status = status(CollectorState::Idle, RemoteConfigStatus::Applying);
+        status.config.message = "the source is asked for it again".into();
+        let words = "collector is idle: config 7f3a51c0 waits: the source is asked for it again";
+        assert_eq!(status.complaint().as_deref(), Some(words));
     }
 
     #[test]

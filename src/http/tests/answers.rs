@@ -1,5 +1,6 @@
 //! Each answer of a server becomes a response or an error of a known kind, within the time limit.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -376,4 +377,18 @@ fn all_redirects_together_have_one_time_limit() {
     let error = fetch(&impatient(), server.url()).unwrap_err();
     assert_eq!(error.kind().word(), "timeout", "{error}");
     assert!(started.elapsed() < SHORT * 4, "{:?}", started.elapsed());
+}
+
+#[test]
+fn an_address_with_a_zone_is_reached_by_its_link() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        read_head(&mut stream).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+    });
+    let answer = fetch(&settings(), format!("http://[::1%251]:{port}/")).unwrap();
+    assert_eq!(answer.body, b"ok");
+    server.join().unwrap();
 }

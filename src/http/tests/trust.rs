@@ -138,6 +138,10 @@ fn a_certificate_for_another_name_or_time_is_refused() {
     });
     assert!(other.starts_with("certificate is for another name: "), "{other}");
     assert!(other.contains("other.test"), "{other}");
+    let as_name = said(|cert| {
+        cert.subject_alt_names = vec![rcgen::SanType::DnsName("127.0.0.1".try_into().unwrap())];
+    });
+    assert!(as_name.ends_with("; make one with -addext subjectAltName=IP:127.0.0.1"), "{as_name}");
     let nameless = said(|cert| cert.subject_alt_names.clear());
     assert!(nameless.starts_with("certificate has no subject alternative name, and its common name does not count: "));
     assert!(nameless.ends_with("; make one with -addext subjectAltName=IP:127.0.0.1"), "{nameless}");

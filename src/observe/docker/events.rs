@@ -151,7 +151,7 @@ impl History {
             "die" => {
                 let killed = self.kills.iter().position(|(id, _)| *id == event.id).and_then(|at| self.kills.remove(at));
                 if let Some((_, signal)) = killed {
-                    event.record.attributes.push(("docker.container.signal".into(), signal.to_string().into()));
+                    event.record.attributes.push(("docker.container.signal".into(), signal.into()));
                     // A shell adds 128 to the signal that has ended a program, and so does the engine.
                     if event.exit_code.is_some() && event.exit_code == signal.checked_add(128) {
                         event.record.severity = Severity::Info;
@@ -180,8 +180,8 @@ fn keep<T>(all: &mut VecDeque<T>, one: T) {
 
 impl ContainerEvent {
     /// Adds to a start whether the engine's restart policy did it.
-    pub fn restarted(&mut self, description: &Description) {
-        let count = description.restart_count;
+    /// `count` is the engine's: how often the policy has started the container since a person did.
+    pub fn restarted(&mut self, count: i64) {
         self.record.attributes.push(("docker.container.restarts".into(), count.into()));
         if count > 0 {
             self.record.body += &format!(": restart {count} by the engine, as its restart policy says");

@@ -75,7 +75,7 @@ async fn follow(
             if history.complete(&mut event, SystemTime::now())
                 && let Some(description) = described(socket, format!("/v{api}/containers/{}/json", event.id)).await
             {
-                event.restarted(&description);
+                event.restarted(description.restart_count);
             }
             tell(StreamItem::Event(event));
         }

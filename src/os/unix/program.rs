@@ -72,20 +72,39 @@ pub fn says_port_is_taken(words: &str) -> bool {
 pub fn describe_spawn_error(program: &Path, error: &io::Error) -> String {
     let name = program.display();
     match error.kind() {
-        io::ErrorKind::NotFound if program.exists() => {
-            format!("{name}: its interpreter or loader is missing (a binary for another libc?)")
-        }
+        io::ErrorKind::NotFound if program.exists() => match interpreter(program) {
+            Some(line) if line.ends_with('\r') => {
+                format!("{name}: its lines end as on Windows; save it with the line ends of Unix")
+            }
+            Some(line) => format!("{name}: its interpreter is missing: {line}"),
+            None => format!("{name}: its loader is missing (a binary for another libc?)"),
+        },
         io::ErrorKind::NotFound => format!("{name}: no such file; set collector.path or put the collector there"),
         io::ErrorKind::PermissionDenied => {
+            if program.is_dir() {
+                return format!("{name}: is a directory; name the program in it");
+            }
             let enforced = fs::read("/sys/fs/selinux/enforce").is_ok_and(|text| text.starts_with(b"1"));
             describe_denial(&name.to_string(), enforced.then(|| label(program)).flatten())
         }
         _ if error.raw_os_error() == Some(8) => match elf_machine(program) {
             Some(machine) => format!("{name}: is built for {machine}, this host is {}", std::env::consts::ARCH),
-            None => format!("{name}: is not a program that this host can run"),
+            None => {
+                format!(
+                    "{name}: is not a program that this host can run; a script begins with a line such as #!/bin/sh"
+                )
+            }
         },
         _ => format!("{name}: {error}"),
     }
+}
+
+/// The rest of the first line of a script, after `#!`.
+fn interpreter(program: &Path) -> Option<String> {
+    let mut start = Vec::new();
+    File::open(program).and_then(|file| file.take(128).read_to_end(&mut start)).ok()?;
+    let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    Some(String::from_utf8_lossy(line).trim_start().to_owned())
 }
 
 /// `label` is that of SELinux, where it is enforced: then it is the likeliest reason.
@@ -197,6 +216,27 @@ mod tests {
         assert!(!takes("enabled\n", &arm), "the kernel's own `status`");
         assert!(!takes("enabled\nextension .exe\n", &arm));
         assert!(!takes("enabled\noffset 0\nmagic 7g\n", &arm));
+    }
+
+    #[test]
+    fn a_script_that_cannot_start_is_told_apart_from_a_binary() {
+        let path = std::env::temp_dir().join(format!("otelet-script-{}", std::process::id()));
+        for (text, error, words) in [
+            ("#!/bin/sh\r\nexec x\r\n", io::ErrorKind::NotFound, "its lines end as on Windows"),
+            ("#! /no/such/sh -e\n", io::ErrorKind::NotFound, "its interpreter is missing: /no/such/sh -e"),
+            ("\x7fELF", io::ErrorKind::NotFound, "its loader is missing"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let said = describe_spawn_error(&path, &error.into());
+            assert!(said.contains(words), "{text:?}: {said}");
+        }
+        std::fs::write(&path, "exec otelcol\n").unwrap();
+        assert!(foreign(&path).unwrap().ends_with("a script begins with a line such as #!/bin/sh"));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let said = describe_spawn_error(&path, &io::ErrorKind::PermissionDenied.into());
+        assert!(said.ends_with(": is a directory; name the program in it"), "{said}");
+        std::fs::remove_dir(&path).unwrap();
     }
 
     #[test]

@@ -152,7 +152,13 @@ fn check(layers: &Layers, key: &str, engine: Option<&Path>) -> Result<CheckSetti
     };
     let target = match kind {
         CheckKind::Http => CheckTarget::Http {
-            url: text("http", &|text| url(&join(key, "http"), text))?,
+            url: text("http", &|text| {
+                let url = url(&join(key, "http"), text)?;
+                match has("fingerprint") && !url.get(..8).is_some_and(|it| it.eq_ignore_ascii_case("https://")) {
+                    true => Err("a fingerprint needs https://: over http:// no certificate is shown".to_owned()),
+                    false => Ok(url),
+                }
+            })?,
             status: layers.required(&join(key, "status"), codes)?,
             body: layers.optional(&join(key, "body"), |text| Ok(text.to_owned()))?,
             headers: layers.headers(&join(key, "headers"))?,
@@ -359,6 +365,11 @@ mod tests {
         assert_eq!(
             refused(&format!("checks: [{{http: 'https://a', ca_file: /a, fingerprint: '{}'}}]", "ab".repeat(32))),
             "FILE:1:56: checks[0].fingerprint: with a fingerprint no CA is asked; keep one of ca_file and fingerprint"
+        );
+        assert_eq!(
+            refused(&format!("checks: [{{http: 'http://a', fingerprint: '{}'}}]", "ab".repeat(32))),
+            "FILE:1:17: checks[0].http: expected URL, found \"http://a\": a fingerprint needs https://: over http:// no \
+             certificate is shown"
         );
         assert_eq!(refused("checks: [{tcp: 'a:1', ca_file: /a}]"), "FILE:1:32: checks[0].ca_file: goes with http only");
     }

@@ -49,7 +49,7 @@ impl ExportSettings {
     pub(crate) fn read(layers: &Layers) -> Result<Self, SettingsError> {
         use ExportMetrics::{Agent, All, None};
         Ok(Self {
-            to: layers.optional("export.to", |text| match text {
+            to: layers.optional("export.to", |text| match text.trim() {
                 "collector" => Ok(ExportTo::Collector),
                 url => endpoint(url).map(ExportTo::Url),
             })?,
@@ -66,5 +66,29 @@ fn endpoint(text: &str) -> Result<String, String> {
     if url.contains('?') {
         return Err("a query cannot stand before /v1/metrics; use export.headers".to_owned());
     }
-    Ok(url.trim_end_matches('/').to_owned())
+    let url = url.trim_end_matches('/');
+    // Many backends print the whole address of one signal.
+    let signals = ["/v1/metrics", "/v1/logs", "/v1/traces"];
+    let base = signals.iter().find_map(|signal| url.strip_suffix(signal)).unwrap_or(url);
+    Ok(base.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_one_signal_is_that_of_the_backend() {
+        for text in [
+            "https://b.example/otlp",
+            "https://b.example/otlp/",
+            "https://b.example/otlp/v1/metrics",
+            "https://b.example/otlp/v1/logs/",
+            " https://b.example/otlp/v1/traces",
+        ] {
+            assert_eq!(endpoint(text), Ok("https://b.example/otlp".to_owned()), "{text}");
+        }
+        assert_eq!(endpoint("http://b.example/v1/metrics"), Ok("http://b.example".to_owned()));
+        assert!(endpoint("https://b.example/v1/metrics?key=a").is_err());
+    }
 }

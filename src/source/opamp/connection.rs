@@ -3,14 +3,15 @@
 //!
 //! They are added to the settings of the user and may not be weaker: no http:// after https://, no CA, no proxy, no
 //! switch that weakens TLS. A field that is not offered keeps its value, except the client certificate: without one in
-//! the offer, the certificate of the user's settings is used again, if there is one.
+//! the offer, the certificate of the user's settings is used again, if there is one. Headers and token of the settings
+//! are for the server of `config.url` only.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::wire::{OfferStatus, OpAmpConnectionSettings, TlsConnectionSettings};
-use crate::http::{Identity, check_header, parse_url};
+use crate::http::{Identity, Method, check_header, parse_url, redirect};
 
 /// The most headers, and the most bytes of their names and values together.
 pub const MAX_HEADERS: usize = 32;
@@ -93,6 +94,12 @@ impl Connection {
     pub fn takes_same_route_as(&self, other: &Self) -> bool {
         let poll_every = other.poll_every;
         Self { poll_every, ..self.clone() } == *other
+    }
+
+    /// Whether this is another server than that of `config.url`: another host or port.
+    pub fn leaves(&self, base_url: &str) -> bool {
+        let (Some(url), Ok(base)) = (&self.url, parse_url(base_url)) else { return false };
+        redirect(&base, url, 307, Method::Post).is_err()
     }
 
     /// The time between polls; zero for the time of the settings.

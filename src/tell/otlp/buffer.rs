@@ -235,11 +235,21 @@ impl Buffer {
         loop {
             let taken = self.series.take(point, share, self.limit);
             let older = share == Share::Essential && self.metrics.items.front().is_some_and(|item| item.time < time);
-            if taken.is_ok() || !older {
+            if taken.is_ok() || !older || point.metric.owner == Owner::Agent && self.begins_with_the_last_of_the_host()
+            {
                 return taken;
             }
             self.drop_oldest(Signal::Metrics);
         }
+    }
+
+    /// Whether the oldest sample is the only one of the host: the agent's own metrics are no reason to lose it.
+    fn begins_with_the_last_of_the_host(&self) -> bool {
+        let mut is_host = self.metrics.items.iter().map(|item| {
+            let first = unpack(&item.bytes).next();
+            first.is_some_and(|(series, _)| self.series.get(series).metric.owner == Owner::Host)
+        });
+        is_host.next() == Some(true) && !is_host.any(|it| it)
     }
 
     /// Keeps a record that [`batch::record`] encoded.

@@ -79,8 +79,9 @@ impl Damping {
 
     /// The reason why this config waits.
     pub fn describe(&self, waits: ConfigHash) -> Flapping {
-        let runs = self.recent.last().copied();
-        let between = runs.filter(|_| self.recent.contains(&waits)).map(|runs| (runs, waits));
+        // A person's rollback is no change, so the newest of these may be the one that waits.
+        let other = self.recent.iter().rev().find(|recent| **recent != waits).copied();
+        let between = other.filter(|_| self.recent.contains(&waits)).map(|other| (other, waits));
         let within = self.last.zip(self.first).map_or(Duration::ZERO, |(last, first)| last - first);
         Flapping { times: self.times, within, between }
     }
@@ -113,6 +114,14 @@ mod tests {
             now += Duration::from_secs(1);
         }
         times
+    }
+
+    #[test]
+    fn the_two_that_alternate_are_two() {
+        let mut damping = Damping::default();
+        damping.changed(A, B, origin());
+        assert_eq!([A, B].map(|waits| damping.describe(waits).between), [Some((B, A)), Some((A, B))]);
+        assert_eq!(damping.describe(ConfigHash([3; 32])).between, None);
     }
 
     #[test]

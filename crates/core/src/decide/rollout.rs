@@ -220,7 +220,9 @@ impl Rollout {
         if self.held_until().is_some() && self.next == Some(remote) {
             return (RemoteConfigStatus::Applying, self.damping.describe(remote).to_string());
         }
-        (RemoteConfigStatus::Applying, String::new())
+        let waits = self.needs_body && self.check == Check::Idle;
+        let message = if waits { "it is not decided, and the source is asked for it again" } else { "" };
+        (RemoteConfigStatus::Applying, message.into())
     }
 
     /// The time of the next task.

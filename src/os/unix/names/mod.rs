@@ -92,13 +92,22 @@ impl Places {
             found.retain(|address| family.takes(*address));
             (!found.is_empty()).then(|| best_first(found))
         };
-        if let Ok(file) = fs::File::open(&self.hosts)
-            && let Some(found) = wanted(files::in_hosts(BufReader::new(file.take(MAX_HOSTS)), name))
-        {
+        let mut found = match fs::File::open(&self.hosts) {
+            Ok(file) => files::in_hosts(BufReader::new(file.take(MAX_HOSTS)), name),
+            Err(_) => Vec::new(),
+        };
+        let is_localhost = is_localhost(name);
+        if is_localhost && found.iter().all(IpAddr::is_loopback) {
+            // Many a hosts file has one of them only, and a server on this host listens on the other.
+            let both: [IpAddr; 2] = [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
+            found.retain(|address| !both.contains(address));
+            found.extend(both);
+        }
+        if let Some(found) = wanted(found) {
             return Ok(found);
         }
-        if is_localhost(name) {
-            return wanted(vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]).ok_or_else(|| family.none());
+        if is_localhost {
+            return Err(family.none());
         }
         self.by_servers(name, family, until)
     }

@@ -260,6 +260,11 @@ fn the_hosts_file_comes_first_and_localhost_needs_none() {
     assert_eq!(plant.find("Config.Plant.Test.").unwrap(), ["10.9.8.7"]);
     fs::write(&plant.places.hosts, "10.9.8.7 localhost\n").unwrap();
     assert_eq!(plant.find("localhost").unwrap(), ["10.9.8.7"], "as the file has it");
+    for one in ["::1", "127.0.0.1"] {
+        fs::write(&plant.places.hosts, format!("{one} localhost\n")).unwrap();
+        assert_eq!(plant.find("localhost").unwrap().len(), 2, "both, where the file has only {one}");
+        assert_eq!(plant.find_by("localhost", Family::V4).unwrap(), FOUND);
+    }
     fs::remove_file(&plant.places.hosts).unwrap();
     let mut found = plant.find("localhost").unwrap();
     found.sort();

@@ -96,7 +96,7 @@ fn settings_that_do_not_work_are_given_up_and_reported() {
 #[test]
 fn a_failure_of_offered_settings_does_not_blame_the_users_settings() {
     for (status, way_out) in [
-        (401, "check config.headers and config.bearer_token_file"),
+        (401, "check the headers that the server offered: those of the settings are for config.url"),
         (404, "check the destination_endpoint that the server offered, an OpAMP server is often at /v1/opamp"),
         (415, "is the destination_endpoint that the server offered that of an OpAMP server?"),
     ] {
@@ -114,6 +114,49 @@ fn a_failure_of_offered_settings_does_not_blame_the_users_settings() {
         // The next message goes by the settings again.
         bench.ask();
         assert!(bench.opamp.way_out().tell(&redirected).ends_with("; set config.url to it if that is right"));
+    }
+}
+
+#[test]
+fn headers_and_token_of_the_settings_go_to_the_server_of_the_settings_only() {
+    let dir = Dir::new();
+    let (file, token) = (dir.path("opamp.json"), dir.path("token"));
+    std::fs::write(&token, "s3cret-token").unwrap();
+    let yaml = format!("config: {{headers: {{X-Key: s3cret, User-Agent: fleet}}, bearer_token_file: {token:?}}}");
+    for (base, offered, goes_along) in [
+        (URL, "http://two.example:4320/v1/opamp", false),
+        (URL, "http://one.example:4321/v1/opamp", false),
+        (URL, "http://one.example.:4320/v1/opamp", false),
+        (URL, "https://two.example/v1", false),
+        ("http://one.example/v1", "https://one.example:8443/v1", false),
+        (URL, "http://ONE.example:4320/v2", true),
+        (URL, "https://one.example:4320/v1/opamp", true),
+        ("http://one.example/v1", "wss://one.example/v1", true),
+    ] {
+        let _ = std::fs::remove_file(&file);
+        let bench = Bench::with(base, &yaml, Some(file.clone()));
+        bench.exchange(ServerToAgent::default());
+        bench.exchange(connection(b"c1", |it| it.destination_endpoint = offered.into()));
+        bench.exchange(ServerToAgent::default());
+        let secrets = |bench: &Bench| {
+            let request = bench.request(true).0;
+            let has = |name: &str, value: &str| {
+                request.headers.iter().any(|(known, found)| known.eq_ignore_ascii_case(name) && found == value)
+            };
+            assert!(
+                has("user-agent", "fleet") && has("accept", PROTOBUF) && has("content-type", PROTOBUF),
+                "{offered}"
+            );
+            (has("x-key", "s3cret"), has("authorization", "Bearer s3cret-token"))
+        };
+        assert_eq!(secrets(&bench), (goes_along, goes_along), "{base} {offered}, when tried");
+        bench.hear(ServerToAgent::default()).unwrap();
+        assert_eq!(secrets(&bench), (goes_along, goes_along), "{base} {offered}, when kept");
+        bench.hear(ServerToAgent::default()).unwrap();
+        let goodbye = bench.opamp.goodbye(&bench.report).unwrap();
+        assert_eq!(goodbye.headers.iter().any(|(name, _)| name == "X-Key"), goes_along, "{offered}, at the end");
+        let again = Bench::with(base, &yaml, Some(file.clone()));
+        assert_eq!(secrets(&again), (goes_along, goes_along), "{base} {offered}, after a restart");
     }
 }
 

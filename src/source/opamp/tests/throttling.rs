@@ -253,7 +253,10 @@ fn other_statuses_are_failures_with_advice() {
         assert_eq!((failure.kind.word(), failure.retry_after), ("status", None));
     }
     bench.ask();
-    let failure = bench.respond(200, b"<html>".to_vec()).unwrap_err();
+    let failure = bench.respond(200, b"<html><title>Sign in</title>".to_vec()).unwrap_err();
+    assert!(failure.message.starts_with(&format!("{URL}: a web page came, ")), "{failure}");
+    bench.ask();
+    let failure = bench.respond(200, b"no such page".to_vec()).unwrap_err();
     assert!(failure.message.starts_with(&format!("{URL}: answer is no OpAMP message: ")), "{failure}");
     assert_eq!(failure.kind.word(), "protocol");
 }

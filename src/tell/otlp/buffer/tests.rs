@@ -341,3 +341,29 @@ fn a_snapshot_of_a_host_takes_less_than_a_tenth_of_its_request() {
     assert_eq!(buffer.losses(), ExportLosses::default());
     assert!(kept * 10 < sent, "{kept} bytes kept, {sent} sent");
 }
+
+#[test]
+fn in_a_small_buffer_the_agents_own_metrics_do_not_cost_those_of_the_host() {
+    static OWN: Metric =
+        Metric { name: "own", unit: "1", kind: Kind::Gauge, owner: otelet_core::telemetry::Owner::Agent, help: "Own." };
+    let mut buffer = Buffer::new(24 * 1024);
+    let own: Vec<Point> = (0..60).map(|number| Point::new(&OWN, 1.0).with("number", format!("{number}"))).collect();
+    for second in 10..20 {
+        // The agent's own are measured just before each export.
+        buffer.keep_points(at(2 * second), host(second, 0, 0).iter());
+        buffer.keep_points(at(2 * second + 1), own.iter());
+        if second < 14 {
+            // An outage.
+            continue;
+        }
+        let batch = buffer.batch(Signal::Metrics, &encoder()).unwrap();
+        let of_now = |metric: &str| {
+            sent(&batch.body, metric).iter().filter(|it| it.time_unix_nano == 2 * second * 1_000_000_000).count()
+        };
+        assert_eq!((of_now("system.cpu.time"), of_now("system.memory.usage")), (64, 6), "at {second}");
+        let count = batch.count;
+        buffer.settle(Signal::Metrics, count, Outcome::Taken { rejected: 0 });
+    }
+    let complaint = buffer.complaint(Instant::now()).unwrap();
+    assert!(complaint.contains(" points of the host, the agent and checks"), "{complaint}");
+}

@@ -181,3 +181,17 @@ fn a_first_config_that_works_after_a_failure_is_on_probation() {
     agent.on(Event::Collector(CollectorEvent::Probed { pid: 8, probe: Probe::Healthy }), at(now));
     assert_eq!((status(&agent), agent.report().message), (RemoteConfigStatus::Applying, String::new()));
 }
+
+#[test]
+fn a_config_that_an_earlier_agent_did_not_decide_waits_for_the_source() {
+    let params = Params {
+        sources: ["https://c.example/v1".to_owned()].into(),
+        poll_every: EVERY,
+        sample_every: EVERY,
+        ..Params::default()
+    };
+    let record = Record { remote: Some(ConfigHash([1; 32])), ..Record::default() };
+    let (agent, _) = Agent::new(params, record, None, at(origin()));
+    assert_eq!(agent.report().status, RemoteConfigStatus::Applying);
+    assert!(agent.report().message.ends_with("the source is asked for it again"), "{}", agent.report().message);
+}

@@ -91,6 +91,15 @@ impl Family {
     }
 }
 
+/// What is to be done with a file or directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    Read,
+    /// Of a directory: files are made and removed in it.
+    Write,
+    Run,
+}
+
 /// Keeps the addresses of this family, in turns of IPv6 and IPv4 where there are both (RFC 8305, section 4): a host with
 /// many dead addresses of one of them comes to the other one soon.
 fn in_turns(family: Family, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {

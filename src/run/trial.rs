@@ -1,12 +1,14 @@
 //! Tries a config without starting it: one exchange with the source, then the collector's own `validate`. For
-//! `otelet validate`, and for an agent that stands by.
+//! `otelet validate`, for an agent that stands by, and in parts for `otelet doctor`.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use smol::LocalExecutor;
+use smol::future::{self, FutureExt as _};
 
 use super::decisions::{ask, moment};
 use crate::collector::Launcher;
@@ -15,16 +17,24 @@ use crate::os;
 use crate::settings::{ProtocolName, Settings};
 use crate::source::{self, Offer, Source};
 use crate::status::{self, Facts};
-use crate::store::Store;
+use crate::store::{Binary, Store};
 use otelet_config as config;
 use otelet_core::decide::{
-    Action, Agent, Event, ExchangeOutcome, Freshness, Moment, Params, Record, Validator, Verdict,
+    Action, Agent, ConfigHash, Event, ExchangeOutcome, Freshness, Moment, Params, Record, Validator, Verdict,
 };
 use otelet_core::units;
 use otelet_wire::status::{AgentState, ExportStatus, Losses};
 
 /// A temporary directory for the files that the collector reads.
-struct Workspace(PathBuf);
+pub struct Workspace(pub PathBuf);
+
+impl Workspace {
+    /// A name that no other has. Whoever writes there first makes it.
+    #[expect(clippy::new_without_default, reason = "each one differs")]
+    pub fn new() -> Self {
+        Self(std::env::temp_dir().join(format!("otelet-validate-{}", uuid::Uuid::now_v7())))
+    }
+}
 
 impl Drop for Workspace {
     fn drop(&mut self) {
@@ -42,8 +52,48 @@ impl Drop for Workspace {
 pub fn run(settings: &Settings) -> Result<(), String> {
     println!("settings: good");
     settings.notes.iter().for_each(|note| println!("settings: {note}"));
-    let workspace = Workspace(std::env::temp_dir().join(format!("otelet-validate-{}", uuid::Uuid::now_v7())));
+    let workspace = Workspace::new();
     let source = Source::new(&settings.config, &workspace.0).map_err(|error| format!("source: {error}"))?;
+    let (report, mut agent, actions, at) = prepare(settings, &source);
+    let body = match settings.config.protocol {
+        ProtocolName::KloudMate => kept_config(settings)?,
+        ProtocolName::Get | ProtocolName::OpAmp => match first_offer(&source, &report, &mut agent, actions, at)? {
+            Offer::Config { body } => body,
+            Offer::Empty | Offer::Unchanged => {
+                return Err(format!("source: {} offers an empty config", source.describe()));
+            }
+        },
+    };
+    let hash = otelet_config::hash(&body);
+    let origin = match settings.config.protocol {
+        ProtocolName::KloudMate => "not asked, since it announces a config only once; looking at".to_owned(),
+        ProtocolName::Get | ProtocolName::OpAmp => format!("{} offers", source.describe()),
+    };
+    println!("source: {origin} config {hash}, {} bytes", body.len());
+    config::inspect(&body).map_err(|refusal| format!("config: {refusal}"))?;
+
+    let store = Store::new(&workspace.0);
+    store.keep(hash, &body).map_err(|error| error.chain())?;
+    let launcher = launcher(settings, store, &workspace);
+    let program = launcher.program().map_err(|why| format!("collector: {why}"))?;
+    let started = moment().now;
+    let verdict = match ask_collector(&launcher, Some(hash), None) {
+        Ok((_, verdict)) => verdict,
+        Err(why) => Verdict::Unable(why),
+    };
+    launcher.layers.borrow().blamed.iter().for_each(|complaint| println!("{complaint}"));
+    match verdict {
+        Verdict::Passed => {
+            println!("collector: {} takes it, asked for {}", program.display(), units::seconds(moment().now - started));
+            Ok(())
+        }
+        Verdict::Refused(why) => Err(format!("collector: {} refuses it: {why}", program.display())),
+        Verdict::Unable(why) | Verdict::Lost(why) => Err(format!("collector: cannot be asked: {why}")),
+    }
+}
+
+/// What a server may learn of this host, on which nothing runs; and an agent that starts for the first time.
+pub fn prepare(settings: &Settings, source: &Source) -> (source::Report, Agent, Vec<Action>, Moment) {
     let at = Moment { dice: 0, ..moment() };
     let params = Params {
         sources: source::locations(&settings.config).into(),
@@ -58,7 +108,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         export: None,
         ..Params::default()
     };
-    let (mut agent, actions) = Agent::new(params, Record::default(), None, at);
+    let (agent, actions) = Agent::new(params, Record::default(), None, at);
     let empty = agent.report();
     // The agent's own uid, if it has one: a server should not see another agent come and go.
     let uid = Store::new(&settings.state_dir).known_uid().unwrap_or_default();
@@ -82,28 +132,13 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         export: ExportStatus::default(),
         docker: None,
     };
-    let report =
-        source::Report { status: status::compute(&empty, facts, at), effective_config: None, components: None };
-    let body = match settings.config.protocol {
-        ProtocolName::KloudMate => kept_config(settings)?,
-        ProtocolName::Get | ProtocolName::OpAmp => match first_offer(&source, &report, &mut agent, actions, at)? {
-            Offer::Config { body } => body,
-            Offer::Empty | Offer::Unchanged => {
-                return Err(format!("source: {} offers an empty config", source.describe()));
-            }
-        },
-    };
-    let hash = otelet_config::hash(&body);
-    let origin = match settings.config.protocol {
-        ProtocolName::KloudMate => "not asked, since it announces a config only once; looking at".to_owned(),
-        ProtocolName::Get | ProtocolName::OpAmp => format!("{} offers", source.describe()),
-    };
-    println!("source: {origin} config {hash}, {} bytes", body.len());
-    config::inspect(&body).map_err(|refusal| format!("config: {refusal}"))?;
+    let status = status::compute(&empty, facts, at);
+    (source::Report { status, effective_config: None, components: None }, agent, actions, at)
+}
 
-    let store = Store::new(&workspace.0);
-    store.keep(hash, &body).map_err(|error| error.chain())?;
-    let launcher = Launcher {
+/// A launcher that asks the collector, and starts none.
+pub fn launcher(settings: &Settings, store: Store, workspace: &Workspace) -> Launcher {
+    Launcher {
         settings: settings.collector.clone(),
         identity: settings.attributes.clone(),
         instance_uid: "validate".into(),
@@ -118,33 +153,53 @@ pub fn run(settings: &Settings) -> Result<(), String> {
         reader: Default::default(),
         children: Rc::new(RefCell::default()),
         takes_exports: settings.export.to == Some(crate::settings::ExportTo::Collector),
+    }
+}
+
+/// Asks the collector what it is, and whether it takes a kept config, until this time at most.
+///
+/// # Errors
+///
+/// In words, if it does not say what it is.
+pub fn ask_collector(
+    launcher: &Launcher,
+    config: Option<ConfigHash>,
+    until: Option<Instant>,
+) -> Result<(Binary, Verdict), String> {
+    const LATE: &str = "it has not answered yet; `otelet validate` waits for collector.validate_timeout";
+    let late = || async move {
+        match until {
+            Some(at) => os::until(at).await,
+            None => future::pending().await,
+        }
     };
-    let program = launcher.program().map_err(|why| format!("collector: {why}"))?;
-    let started = moment().now;
-    let verdict = os::block_on(async {
+    let asked = os::block_on(async {
         let executor = LocalExecutor::new();
         let driver = executor.spawn(smol::process::driver());
-        let verdict = executor.run(async {
-            smol::future::yield_now().await;
-            match launcher.binary().await {
-                Ok(binary) => launcher.validate(hash, binary.capabilities).await,
-                Err(why) => Verdict::Unable(why),
-            }
+        let asked = executor.run(async {
+            future::yield_now().await;
+            let binary = async { launcher.binary().await };
+            let binary = binary
+                .or(async {
+                    late().await;
+                    Err(LATE.to_owned())
+                })
+                .await?;
+            let Some(config) = config else { return Ok((binary, Verdict::Passed)) };
+            let verdict = async { launcher.validate(config, binary.capabilities).await };
+            let verdict = verdict
+                .or(async {
+                    late().await;
+                    Verdict::Unable(LATE.into())
+                })
+                .await;
+            Ok((binary, verdict))
         });
-        let verdict = verdict.await;
+        let asked = asked.await;
         drop(driver);
-        verdict
+        asked
     });
-    let verdict = verdict.map_err(|error| format!("collector: {error}"))?;
-    launcher.layers.borrow().blamed.iter().for_each(|complaint| println!("{complaint}"));
-    match verdict {
-        Verdict::Passed => {
-            println!("collector: {} takes it, asked for {}", program.display(), units::seconds(moment().now - started));
-            Ok(())
-        }
-        Verdict::Refused(why) => Err(format!("collector: {} refuses it: {why}", program.display())),
-        Verdict::Unable(why) | Verdict::Lost(why) => Err(format!("collector: cannot be asked: {why}")),
-    }
+    asked.map_err(|error| error.to_string())?
 }
 
 /// Asks the sources in the order of an agent that starts for the first time, until one answers.
@@ -196,7 +251,7 @@ fn looked_at(offer: &Offer) -> Option<ExchangeOutcome> {
 
 /// The last good config, or the first config of a host on which KloudMate's agent ran before. KloudMate's service is not
 /// asked: it announces a config once, and the agent would miss it.
-fn kept_config(settings: &Settings) -> Result<Arc<[u8]>, String> {
+pub fn kept_config(settings: &Settings) -> Result<Arc<[u8]>, String> {
     let store = Store::new(&settings.state_dir);
     let kept = store.load().0.record.last_good.and_then(|hash| store.verify(hash).ok());
     let first = || {

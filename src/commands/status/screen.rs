@@ -7,6 +7,7 @@
 use std::time::{Duration, SystemTime};
 
 use otelet_core::decide::alert;
+use otelet_core::examine::Verdict;
 use otelet_core::units;
 use otelet_wire::status::{AgentState, AlertState, CollectorState, RemoteConfigStatus, ReportsStatus, Status, short};
 
@@ -23,12 +24,28 @@ const SECTIONS: &[fn(&View) -> Vec<Line>] =
 /// One screen for people. Without a width, no line is broken.
 pub fn screen(status: &Status, now: SystemTime, width: Option<usize>, paint: bool) -> String {
     let view = View { status, now };
-    let room = width.map(|width| width.saturating_sub(LEFT).max(LEAST));
+    let room = room(width);
     let mut text = String::new();
     for line in SECTIONS.iter().flat_map(|section| section(&view)) {
         line.print(room, paint, &mut text);
     }
     text
+}
+
+/// A line of `otelet doctor`.
+pub fn finding(topic: &'static str, verdict: Verdict, text: &str, width: Option<usize>, paint: bool) -> String {
+    let tone = match verdict {
+        Verdict::Good => Good,
+        Verdict::Bad => Bad,
+        Verdict::NotLookedAt => Faint,
+    };
+    let mut line = String::new();
+    Line::new(topic).and(tone, verdict.word()).because(text).print(room(width), paint, &mut line);
+    line
+}
+
+fn room(width: Option<usize>) -> Option<usize> {
+    width.map(|width| width.saturating_sub(LEFT).max(LEAST))
 }
 
 /// What a section is made from.

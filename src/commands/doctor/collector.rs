@@ -1,0 +1,321 @@
+//! The Collector, and a config on this host: whether it runs there, whether its ports are free, whether its backends can be
+//! reached.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{Report, Surroundings};
+use crate::http::{self, STEP, host_and_port};
+use crate::observe::host::Host;
+use crate::os::{self, Family, Wanted};
+use crate::run::trial::{self, Workspace};
+use crate::settings::{Settings, World};
+use crate::store::Store;
+use otelet_config::redact::Redactor;
+use otelet_config::{Address, addresses};
+use otelet_core::decide::Verdict as Answer;
+use otelet_core::examine::{self, Memory};
+
+/// The time for the Collector's answers.
+const COLLECTOR: Duration = Duration::from_secs(60);
+
+/// The time for a connection to a backend.
+const BACKEND: Duration = Duration::from_secs(5);
+
+/// Looks at the Collector and at this config.
+pub(super) fn look(settings: &Settings, body: Option<Arc<[u8]>>, around: &Surroundings, report: &mut Report) {
+    // A config that was good before tells as much of this host.
+    let body = body.or_else(|| trial::kept_config(settings).ok());
+    let text = body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+    report.hide(Redactor::default().secrets_in(&text));
+    let program = look_at_program(settings, body.as_deref(), around, report);
+    match &body {
+        Some(body) => {
+            let found = addresses(body);
+            look_at_ports(&found.listens, settings, around, report);
+            look_at_backends(&found.sends, settings, report);
+        }
+        None => report.skip("ports", "no config came, and it names ports and backends".to_owned()),
+    }
+    look_at_memory(settings, around, report);
+    look_at_selinux(program.as_deref(), settings, report);
+}
+
+/// Has the Collector say what it is and validate the config. Returns its program.
+fn look_at_program(
+    settings: &Settings,
+    body: Option<&[u8]>,
+    around: &Surroundings,
+    report: &mut Report,
+) -> Option<std::path::PathBuf> {
+    let workspace = Workspace::new();
+    let store = Store::new(&workspace.0);
+    let hash = body.map(otelet_config::hash);
+    let kept = match (hash, body) {
+        (Some(hash), Some(body)) => store.keep(hash, body).map(drop),
+        _ => store.create(),
+    };
+    let launcher = trial::launcher(settings, store, &workspace);
+    let program = match launcher.program() {
+        Ok(program) => program,
+        Err(why) => {
+            report.bad("Collector", why);
+            report.skip("config", "there is no Collector to validate it".to_owned());
+            return None;
+        }
+    };
+    let shown = program.display();
+    if let Some((rights, why)) = &around.rights
+        && let Err(error) = os::may(&program, Wanted::Run, Some(rights))
+        && error.kind() == std::io::ErrorKind::PermissionDenied
+        && settings.collector.run_as.is_none()
+    {
+        let cure = "chmod a+rx, for the directories above it too";
+        report.bad("Collector", format!("{shown}: uid {}, {why}, may not run it: {error}; {cure}", rights.uid));
+    }
+    if let Err(error) = kept {
+        let why =
+            format!("{shown}: it is asked in a directory for temporary files, and there is none: {}", error.chain());
+        report.skip("Collector", why + "; set TMPDIR to one");
+        return Some(program);
+    }
+    let asked = trial::ask_collector(&launcher, hash, Some(Instant::now() + COLLECTOR));
+    let (binary, verdict) = match asked {
+        Ok(asked) => asked,
+        Err(why) => {
+            report.bad("Collector", report.redactor.log(&why));
+            report.skip("config", "the Collector cannot be asked".to_owned());
+            return Some(program);
+        }
+    };
+    let version = format!("{} {}", binary.name, binary.version);
+    let version = if version.trim().is_empty() { "it does not say its version" } else { version.trim() };
+    report.good("Collector", format!("{shown} runs: {version}"));
+    let blamed = launcher.layers.borrow().blamed.clone();
+    blamed.into_iter().for_each(|complaint| report.bad("config", complaint));
+    let words = |why: &str| report.redactor.log(why);
+    match (hash, verdict) {
+        (None, _) => report.skip("config", "none came".to_owned()),
+        (Some(hash), Answer::Passed) => report.good("config", format!("the Collector takes config {hash}")),
+        (Some(hash), Answer::Refused(why)) => {
+            let why = words(&why);
+            report.bad("config", format!("the Collector refuses config {hash}: {why}; correct it where it comes from"));
+        }
+        (Some(_), Answer::Unable(why) | Answer::Lost(why)) => {
+            let why = words(&why);
+            report.skip("config", why);
+        }
+    }
+    Some(program)
+}
+
+// ---- Ports and backends --------------------------------------------------------------------------------------------
+
+/// The text of an address without references, as the Collector would expand them.
+fn expanded(address: &Address, settings: &Settings) -> Result<String, String> {
+    let env: Vec<(String, String)> =
+        settings.collector.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+    let real = World::real();
+    let own = real.var;
+    let var = move |name: &str| {
+        env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into()).or_else(|| own(name))
+    };
+    let world = World { var: Box::new(var), ..World::real() };
+    match crate::settings::expand_references(&address.text, &world) {
+        Ok(text) => Ok(text),
+        Err(why) => Err(format!("{}: {why}", address.key)),
+    }
+}
+
+/// Host and port of a URL or of `host:port`.
+fn destination(text: &str) -> Option<(String, u16)> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let authority = rest.trim_start_matches('/').split(['/', '?', '#']).next()?.rsplit('@').next()?;
+    let default = match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    };
+    let whole = match default {
+        Some(port) if authority.rsplit(']').next()?.find(':').is_none() => format!("{authority}:{port}"),
+        _ => authority.to_owned(),
+    };
+    host_and_port(&whole).map(|(host, port)| (host.to_owned(), port))
+}
+
+fn look_at_ports(listens: &[Address], settings: &Settings, around: &Surroundings, report: &mut Report) {
+    let (mut free, mut own) = (Vec::new(), Vec::new());
+    for address in listens {
+        let key = &address.key;
+        let text = match expanded(address, settings) {
+            Ok(text) => text,
+            Err(why) => {
+                report.skip("ports", why);
+                continue;
+            }
+        };
+        let ip = |host: &str| match host {
+            "" => Some(Ipv4Addr::UNSPECIFIED.into()),
+            "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
+            host => host.parse::<IpAddr>().ok(),
+        };
+        let Some(at) = destination(&text).and_then(|(host, port)| Some(SocketAddr::new(ip(&host)?, port))) else {
+            report.skip("ports", format!("{key}: not an address and a port"));
+            continue;
+        };
+        // The system picks one.
+        if at.port() == 0 {
+            continue;
+        }
+        let collector = around.agent.as_ref().and_then(|status| status.collector.pid);
+        let change = format!("stop it, or change {key}");
+        match os::listener(at, address.is_udp).map(|listener| listener.program) {
+            Some(Some((pid, _))) if collector.is_some_and(|own| os::descends(pid, own)) => own.push(text),
+            Some(Some((pid, name))) => {
+                report.bad("ports", format!("{text} is taken by {name} with pid {pid}; {change}"));
+            }
+            Some(None) => {
+                let who = "a program that this user may not look at";
+                report
+                    .bad("ports", format!("{text} is taken by {who} (`{}` shows it to root); {change}", os::LISTENERS));
+            }
+            // Its Collector may be about to take it.
+            None if around.agent.is_some() => free.push(text),
+            None => {
+                let bound = match address.is_udp {
+                    true => UdpSocket::bind(at).map(drop),
+                    false => TcpListener::bind(at).map(drop),
+                };
+                use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+                match bound.map_err(|error| (error.kind(), error)) {
+                    Ok(()) => free.push(text),
+                    Err((AddrInUse, _)) => {
+                        let shows = format!("`{}` shows by whom", os::LISTENERS);
+                        report.bad("ports", format!("{text} is taken; {shows}; {change}"));
+                    }
+                    Err((AddrNotAvailable, _)) => {
+                        report
+                            .bad("ports", format!("{text}: no interface of this host has that address; correct {key}"));
+                    }
+                    Err((PermissionDenied, _)) => {
+                        let cure = "grant CAP_NET_BIND_SERVICE (in a systemd unit: AmbientCapabilities=), or take a higher port";
+                        report.bad("ports", format!("{text}: this user may not listen there; {cure}"));
+                    }
+                    Err((_, error)) => report.bad("ports", format!("{text}: {error}; correct {key}")),
+                }
+            }
+        }
+    }
+    if !free.is_empty() {
+        report.good("ports", format!("{} {} free", free.join(", "), if free.len() == 1 { "is" } else { "are" }));
+    }
+    if !own.is_empty() {
+        report.good("ports", format!("the agent's Collector has {}", own.join(", ")));
+    }
+    if listens.is_empty() {
+        report.good("ports", "the config names none".to_owned());
+    }
+}
+
+fn look_at_backends(sends: &[Address], settings: &Settings, report: &mut Report) {
+    let until = Instant::now() + BACKEND * 4;
+    let mut seen: Vec<(String, u16)> = Vec::new();
+    for address in sends {
+        let key = &address.key;
+        let text = match expanded(address, settings) {
+            Ok(text) => text,
+            Err(why) => {
+                report.skip("backend", why);
+                continue;
+            }
+        };
+        let Some((host, port)) = destination(&text) else {
+            report.skip("backend", format!("{key}: not an address and a port"));
+            continue;
+        };
+        if seen.contains(&(host.clone(), port)) {
+            continue;
+        }
+        seen.push((host.clone(), port));
+        let shown = format!("{host}:{port}");
+        if let Some(variable) = proxy_of_collector(&text, &host, port) {
+            report.skip("backend", format!("{shown}: the Collector reaches it by the proxy in {variable}"));
+            continue;
+        }
+        let limit = until.min(Instant::now() + BACKEND);
+        if limit <= Instant::now() {
+            report.skip("backend", format!("{shown}: the time for backends was up"));
+            continue;
+        }
+        let found = match os::look_up(&host, port, Family::Any, limit) {
+            Ok(found) => found,
+            Err(why) => {
+                report.bad("backend", format!("{host} does not resolve: {why}; correct {key}"));
+                continue;
+            }
+        };
+        let why = match os::connect_first(&found, STEP, limit) {
+            Ok(_) => {
+                report.good("backend", format!("{shown} accepts connections"));
+                continue;
+            }
+            Err(Some((_, error))) => error.to_string(),
+            Err(None) => format!("no answer within {}", otelet_core::units::seconds(BACKEND)),
+        };
+        report.bad("backend", format!("{shown}: {why}; start it, open the firewalls on the way, or correct {key}"));
+    }
+    if sends.is_empty() {
+        report.skip("backend", "the config has no exporter with an address".to_owned());
+    }
+}
+
+/// The variable with the proxy that a Go program takes for this URL: it inherits the agent's environment.
+fn proxy_of_collector(url: &str, host: &str, port: u16) -> Option<&'static str> {
+    let names = match url.split_once("://")?.0 {
+        "http" => ["HTTP_PROXY", "http_proxy"],
+        "https" => ["HTTPS_PROXY", "https_proxy"],
+        _ => return None,
+    };
+    let set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let name = names.into_iter().find(set)?;
+    let spared = ["NO_PROXY", "no_proxy"].into_iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
+    (!http::bypasses_proxy(&spared, host, port)).then_some(name)
+}
+
+// ---- Memory and SELinux --------------------------------------------------------------------------------------------
+
+fn look_at_memory(settings: &Settings, around: &Surroundings, report: &mut Report) {
+    let sample = Host::new(&settings.host.root).sample(None, Instant::now(), SystemTime::now(), false).sample;
+    let left = |all: Option<u64>, used: Option<u64>| Some((all?.saturating_sub(used?), all?));
+    let memory = Memory {
+        host: left(sample.memory_total, sample.memory_used),
+        cgroup: left(sample.memory_limit, sample.memory_of_limit),
+        limit: settings.collector.memory_limit,
+        needed: os::peak_of_children(),
+    };
+    let runs = around.agent.as_ref().is_some_and(|status| status.collector.pid.is_some());
+    report.add("memory", examine::memory(memory, runs));
+}
+
+fn look_at_selinux(program: Option<&Path>, settings: &Settings, report: &mut Report) {
+    match os::selinux() {
+        None => report.good("SELinux", "not on this host".to_owned()),
+        Some(false) => report.good("SELinux", "permissive: it forbids nothing".to_owned()),
+        Some(true) => {
+            let labelled = |path: &Path| os::label(path).unwrap_or_else(|| "without a label".to_owned());
+            let mut words = format!("enforcing; state_dir is {}", labelled(&settings.state_dir));
+            if let Some(program) = program {
+                let (label, shown) = (labelled(program), program.display());
+                if examine::forbidden_program(&label) {
+                    let cure = "put it into /usr/local/bin and run restorecon -v on it (ausearch -m avc shows what was refused)";
+                    return report
+                        .bad("SELinux", format!("{shown} is {label}, and a service may not run such a file; {cure}"));
+                }
+                words += &format!(", {shown} is {label}");
+            }
+            report.good("SELinux", words);
+        }
+    }
+}

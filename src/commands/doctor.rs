@@ -10,7 +10,7 @@ mod reach;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 
@@ -168,8 +168,10 @@ pub fn doctor(invocation: &Invocation) -> u8 {
             collector::look(settings, body, &around, &mut report);
         }
         Err(_) => {
-            let why = "the settings cannot be used, and they name the servers and the Collector";
-            report.skip("others", why.to_owned());
+            report.add("clock", examine::clock(SystemTime::now(), None, os::right_time().is_some()));
+            for topic in ["source", "Collector"] {
+                report.skip(topic, "the settings cannot be used".to_owned());
+            }
         }
     }
     report.end()
@@ -261,11 +263,14 @@ fn look_at_rights(
         let verb = if *wanted == Wanted::Read { "read it" } else { "write there" };
         let mode = std::fs::metadata(path).map_or_else(|_| String::new(), |it| format!(", {}", os::describe_mode(&it)));
         let path = path.display();
+        if error.kind() == io::ErrorKind::NotFound {
+            report.bad("rights", format!("{name} {path}: there is none; start the engine, or correct the setting"));
+            continue;
+        }
         let cure = match error.kind() {
             io::ErrorKind::ReadOnlyFilesystem => {
                 format!("make its file system writable, or set {name} to another place")
             }
-            io::ErrorKind::NotFound => "start the engine, or correct the setting".to_owned(),
             _ if rights.is_none() && os::own_uid() != Some(0) => {
                 format!("run this as root or as the agent's user; if it is that user, give it {path} (chown)")
             }
@@ -274,7 +279,7 @@ fn look_at_rights(
         report.bad("rights", format!("{name} {path}{mode}: {user} may not {verb}: {error}; {cure}"));
     }
     if !good.is_empty() {
-        report.good("rights", format!("{user} has what it needs: {}", good.join(", ")));
+        report.good("rights", format!("{user} may read and write what it needs: {}", good.join(", ")));
     }
 }
 

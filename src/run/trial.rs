@@ -156,6 +156,9 @@ pub fn launcher(settings: &Settings, store: Store, workspace: &Workspace) -> Lau
     }
 }
 
+/// Why there is no answer of a collector for which nobody waits any longer.
+pub const LATE: &str = "it has not answered yet; `otelet validate` waits for collector.validate_timeout";
+
 /// Asks the collector what it is, and whether it takes a kept config, until this time at most.
 ///
 /// # Errors
@@ -166,7 +169,6 @@ pub fn ask_collector(
     config: Option<ConfigHash>,
     until: Option<Instant>,
 ) -> Result<(Binary, Verdict), String> {
-    const LATE: &str = "it has not answered yet; `otelet validate` waits for collector.validate_timeout";
     let late = || async move {
         match until {
             Some(at) => os::until(at).await,

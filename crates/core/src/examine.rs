@@ -42,7 +42,7 @@ pub type Judged = (Verdict, String);
 /// Judges the clock of this host. `server` is the name of a server that has told its time.
 pub fn clock(ours: SystemTime, server: Option<(&str, SystemTime)>, is_synchronised: bool) -> Judged {
     const CURE: &str = "set the clock and switch its time service on: timedatectl set-ntp true";
-    let service = if is_synchronised { "" } else { ", and no time service keeps it" };
+    let service = if is_synchronised { "" } else { "; no time service keeps the clock" };
     let here = rfc3339(ours);
     if ours < SystemTime::UNIX_EPOCH + BEFORE_OTELET {
         return (Verdict::Bad, format!("here it is {here}, so the clock is not set{service}; {CURE}"));
@@ -50,7 +50,7 @@ pub fn clock(ours: SystemTime, server: Option<(&str, SystemTime)>, is_synchronis
     match server {
         None if is_synchronised => (Verdict::Good, format!("here it is {here}; a time service keeps the clock")),
         None => {
-            let why = format!("here it is {here}{service}, and no server has told its time to compare");
+            let why = format!("here it is {here}{service}, and no server has told its time");
             (Verdict::NotLookedAt, why)
         }
         Some((server, theirs)) => {
@@ -91,7 +91,6 @@ pub fn room(room: Room, needed: u64, by: &str) -> Judged {
             Verdict::Bad,
             format!("{free} and {inodes} inodes are free, and {FILES} files are needed; remove files there"),
         ),
-        Some((inodes, most)) if most > 0 => (Verdict::Good, format!("{free} and {inodes} inodes are free")),
         _ => (Verdict::Good, format!("{free} are free")),
     }
 }
@@ -182,7 +181,7 @@ mod tests {
         );
         let (verdict, words) = clock(at("1970-01-04T00:00:00Z"), None, false);
         assert_eq!(verdict, Verdict::Bad);
-        assert!(words.starts_with("here it is 1970-01-04T00:00:00Z, so the clock is not set, and no time"), "{words}");
+        assert!(words.starts_with("here it is 1970-01-04T00:00:00Z, so the clock is not set; no time"), "{words}");
     }
 
     #[test]
@@ -190,7 +189,7 @@ mod tests {
         let of = |free, inodes| room(Room { free, inodes }, 4 * MIB, "config.max_size");
         assert_eq!(of(5 * MIB, None), (Verdict::Good, "5.0MiB are free".into()));
         assert_eq!(of(5 * MIB, Some((0, 0))).0, Verdict::Good, "a file system without a number of inodes");
-        assert_eq!(of(1 << 30, Some((900, 1000))), (Verdict::Good, "1.0GiB and 900 inodes are free".into()));
+        assert_eq!(of(1 << 30, Some((900, 1000))), (Verdict::Good, "1.0GiB are free".into()));
         let full = "4.0KiB are free, and a config may have config.max_size 4MiB; make room there";
         assert_eq!(of(4096, None), (Verdict::Bad, full.into()));
         assert_eq!(of(1 << 30, Some((3, 1000))).0, Verdict::Bad);

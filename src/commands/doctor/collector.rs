@@ -103,9 +103,17 @@ fn look_at_program(
             let why = words(&why);
             report.bad("config", format!("the Collector refuses config {hash}: {why}; correct it where it comes from"));
         }
+        (Some(_), Answer::Unable(why) | Answer::Lost(why)) if why == trial::LATE => report.skip("config", why),
         (Some(_), Answer::Unable(why) | Answer::Lost(why)) => {
+            let cure = match why.contains("signal 9") {
+                true => {
+                    "; nothing but the kernel ends it so, when its memory is used up: raise collector.memory_limit, or \
+                         that of the service"
+                }
+                false => "",
+            };
             let why = words(&why);
-            report.skip("config", why);
+            report.bad("config", format!("the Collector cannot validate it: {why}{cure}"));
         }
     }
     Some(program)

@@ -170,8 +170,8 @@ fn look_at_names(settings: &Settings, servers: &[Server], around: &Surroundings,
             blamed.push(who.clone());
         }
     }
-    if hosts.is_empty() {
-        report.good("names", "the settings name no server".to_owned());
+    if hosts.iter().all(|(host, _)| host.parse::<IpAddr>().is_ok()) {
+        report.good("names", "no server has a name that must be looked up".to_owned());
     }
     missing
 }
@@ -323,7 +323,7 @@ fn look_at_sources(
             continue;
         }
         let is_lost = matches!(location, Some(Location::Url(url)) if unreachable.contains(&url.as_str()));
-        let why = if is_lost { Some("there was no answer to the first look") } else { None };
+        let why = if is_lost { Some("nothing there answers") } else { None };
         if let Some(why) = why.or_else(|| around.until.le(&Instant::now()).then_some("the time for the network was up"))
         {
             report.skip("source", format!("{shown}: {why}"));

@@ -157,17 +157,23 @@ impl Places {
                 if message::question(0, &candidate, Kind::A).is_none() {
                     continue;
                 }
-                let mut words = Vec::new();
+                let mut words: Vec<String> = Vec::new();
+                let mut before = String::new();
                 for (kind, letter) in [(Kind::A, "A"), (Kind::Aaaa, "AAAA")] {
                     let asked = ask::ask(&candidate, &[kind], &alone, &mut Vec::new(), until);
                     match asked.found {
                         Ok(found) => {
-                            words.push(format!("{letter} {}", listed(&found)));
+                            words.push(format!("{letter}: {}", listed(&found)));
                             one.found.extend(found);
                         }
                         Err(said) => {
                             let said = said.into_iter().next().map_or_else(|| "no answer".to_owned(), |(_, said)| said);
-                            words.push(format!("{letter} {said}"));
+                            // Most say the same twice.
+                            match words.is_empty() || said != before {
+                                true => words.push(format!("{letter}: {said}")),
+                                false => words = vec![said.clone()],
+                            }
+                            before = said;
                         }
                     }
                     if !asked.answered {

@@ -108,9 +108,10 @@ struct Surroundings {
 
 impl Surroundings {
     /// The time that is left for the network, at most this.
-    fn left(&self, most: Duration) -> Option<Instant> {
-        let now = Instant::now();
-        (now < self.until).then(|| self.until.min(now + most))
+    fn left(&self, most: Duration) -> Option<Duration> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        // A server is not blamed for what is left of a second.
+        (left >= Duration::from_secs(1)).then(|| left.min(most))
     }
 
     /// The place where a setting is set.

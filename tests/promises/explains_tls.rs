@@ -34,7 +34,7 @@ impl Workshop<'_> {
         self.host.path(name)
     }
 
-    fn openssl(&self, arguments: &[&str]) {
+    pub fn openssl(&self, arguments: &[&str]) {
         let output = Command::new("openssl").args(arguments).current_dir(self.path("")).output().unwrap();
         assert!(output.status.success(), "openssl {arguments:?}: {}", stderr(&output));
     }

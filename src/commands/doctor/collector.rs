@@ -266,7 +266,7 @@ fn look_at_backends(sends: &[Address], settings: &Settings, report: &mut Report)
         };
         let why = match os::connect_first(&found, STEP, limit) {
             Ok(_) => {
-                report.good("backend", format!("{shown} accepts connections"));
+                report.good("backend", format!("{shown} accepts connections ({key})"));
                 continue;
             }
             Err(Some((_, error))) => error.to_string(),

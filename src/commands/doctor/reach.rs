@@ -133,11 +133,11 @@ fn look_at_names(settings: &Settings, servers: &[Server], around: &Surroundings,
     let mut mute: Vec<IpAddr> = Vec::new();
     let mut blamed: Vec<String> = Vec::new();
     for (host, key) in &hosts {
-        let Some(until) = around.left(NAME) else {
+        let Some(left) = around.left(NAME) else {
             report.skip("names", format!("{host}: the time for looks at the network was up"));
             continue;
         };
-        let told = os::ask_each(host, &mut mute, until);
+        let told = os::ask_each(host, &mut mute, Instant::now() + left);
         let words: Vec<String> = told.iter().map(|one| format!("{}: {}", one.who, one.words)).collect();
         let is_found = told.iter().any(|one| !one.found.is_empty());
         if is_found {
@@ -214,11 +214,10 @@ fn look_at_server(
     let Server { url, shown, way_out, way, .. } = server;
     let is_proxied = matches!(way, Ok(Way::Proxied(..)));
     let way = way.as_ref().ok()?;
-    let Some(until) = around.left(config.timeout) else {
+    let Some(timeout) = around.left(config.timeout) else {
         report.skip("connection", format!("{shown}: the time for looks at the network was up"));
         return None;
     };
-    let timeout = until.saturating_duration_since(Instant::now());
     let client = Client::new(&HttpSettings { timeout, max_size: BEGINNING, ..config.http() });
     let client = client.map(Client::for_checks);
     let answer = client.as_ref().map_err(Clone::clone).and_then(|client| {
@@ -301,8 +300,8 @@ fn look_at_sources(
         ProtocolName::OpAmp | ProtocolName::Get => None,
     };
     let workspace = Workspace::new();
-    let left = around.left(settings.config.timeout).map_or(Duration::ZERO, |until| until - Instant::now());
-    let config = ConfigSettings { timeout: left.max(Duration::from_secs(1)), ..settings.config.clone() };
+    let timeout = around.left(settings.config.timeout).unwrap_or_default();
+    let config = ConfigSettings { timeout, ..settings.config.clone() };
     let source = match Source::new(&config, &workspace.0) {
         Ok(source) => source,
         Err(failure) => {
@@ -324,7 +323,8 @@ fn look_at_sources(
         }
         let is_lost = matches!(location, Some(Location::Url(url)) if unreachable.contains(&url.as_str()));
         let why = if is_lost { Some("nothing there answers") } else { None };
-        if let Some(why) = why.or_else(|| around.until.le(&Instant::now()).then_some("the time for the network was up"))
+        if let Some(why) =
+            why.or_else(|| around.left(timeout).is_none().then_some("the time for looks at the network was up"))
         {
             report.skip("source", format!("{shown}: {why}"));
             continue;

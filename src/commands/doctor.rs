@@ -1,6 +1,6 @@
 //! `otelet doctor`: looks at everything that the agent needs on this host, for the first bad hour. Each line is good, bad
 //! with the cure, or not looked at with the reason. It changes nothing, works beside a running agent and in any state, and
-//! ends in some two minutes at most.
+//! ends within three minutes.
 //!
 //! `reach` looks at the way to the servers and at the config there, `collector` at the Collector and at that config on this
 //! host. The verdicts about facts are `otelet_core::examine`'s.
@@ -23,7 +23,7 @@ use crate::os::{self, Rights, Wanted};
 use crate::settings::{self, EffectiveSetting, Location, Settings, World};
 use crate::status::{self, secret_variables};
 use otelet_config::redact::Redactor;
-use otelet_core::examine::{self, Judged, Room, Verdict};
+use otelet_core::examine::{self, Judged, Verdict};
 use otelet_core::text::chain;
 use otelet_wire::status::Status;
 
@@ -143,22 +143,30 @@ pub fn doctor(invocation: &Invocation) -> u8 {
         Ok(settings) => (settings.state_dir.clone(), settings.runtime_dir.clone()),
         Err(_) => directories(flags, &world, &text),
     };
-    let alive = status::read(&runtime_dir).ok().filter(status::agent_is_alive);
+    let last = status::read(&runtime_dir);
+    let alive = last.as_ref().ok().filter(|status| status::agent_is_alive(status)).cloned();
     let stranger = settings.as_ref().ok().and_then(status::stranger).filter(|_| alive.is_some());
     let agent = alive.filter(|_| stranger.is_none());
     let rights = rights(agent.as_ref(), &state_dir);
     let around = Surroundings { agent, rights, explained, until: Instant::now() + NETWORK };
 
     look_at_settings(&settings, &file, &mut report);
-    match (&around.agent, stranger) {
-        (_, Some(why)) => report.bad("agent", why),
-        (Some(status), None) => {
-            let healthy = status.complaint().unwrap_or_else(|| "its collector is healthy".into());
-            report.good("agent", format!("runs with pid {}; {healthy}", status.agent.pid));
+    match (&around.agent, stranger, last) {
+        (_, Some(why), _) => report.bad("agent", why),
+        (Some(status), None, _) => {
+            let pid = status.agent.pid;
+            match status.complaint() {
+                None => report.good("agent", format!("runs with pid {pid}, and its Collector is healthy")),
+                Some(why) => {
+                    let why = report.redactor.log(&why);
+                    report.bad("agent", format!("runs with pid {pid}, but its {why}; `otelet status` shows more"));
+                }
+            }
         }
-        (None, None) => {
-            report.skip("agent", format!("none runs with runtime_dir {}", runtime_dir.display()));
+        (None, None, Ok(status)) => {
+            report.skip("agent", format!("it does not run; its last status is of {}", status.written_at));
         }
+        (None, None, Err(why)) => report.skip("agent", why),
     }
     look_at_rights(settings.as_ref().ok(), &file, [&state_dir, &runtime_dir], &around, &mut report);
     let largest = settings.as_ref().map_or(LARGEST_CONFIG, |settings| settings.config.max_size);
@@ -169,7 +177,7 @@ pub fn doctor(invocation: &Invocation) -> u8 {
             collector::look(settings, body, &around, &mut report);
         }
         Err(_) => {
-            report.add("clock", examine::clock(SystemTime::now(), None, os::right_time().is_some()));
+            report.add("clock", examine::clock(SystemTime::now(), None, os::right_time().is_some(), os::SET_CLOCK));
             for topic in ["source", "Collector"] {
                 report.skip(topic, "the settings cannot be used".to_owned());
             }
@@ -256,11 +264,16 @@ fn look_at_rights(
                 }
                 continue;
             }
-            // Who needs it says so.
+            // Whoever needs it says so.
             Err(error) if error.kind() == io::ErrorKind::NotFound && *name != "docker.socket" => continue,
             Err(error) => error,
         };
         good.retain(|other| other != name);
+        if *name == "docker.socket" && around.rights.is_some() && around.agent.is_none() {
+            let why = "the groups of its user are not known while it does not run";
+            report.skip("rights", format!("{name} {}: {why}", path.display()));
+            continue;
+        }
         let verb = if *wanted == Wanted::Read { "read it" } else { "write there" };
         let mode = std::fs::metadata(path).map_or_else(|_| String::new(), |it| format!(", {}", os::describe_mode(&it)));
         let path = path.display();
@@ -275,7 +288,7 @@ fn look_at_rights(
             _ if rights.is_none() && os::own_uid() != Some(0) => {
                 format!("run this as root or as the agent's user; if it is that user, give it {path} (chown)")
             }
-            _ => format!("give it to that user (chown), or let it in (chmod, a group) with all directories above"),
+            _ => "give it to that user (chown), or let it in (chmod, a group) with all directories above".to_owned(),
         };
         report.bad("rights", format!("{name} {path}{mode}: {user} may not {verb}: {error}; {cure}"));
     }
@@ -288,11 +301,11 @@ fn look_at_disks(directories: [(&str, &PathBuf); 2], largest: u64, report: &mut 
     for (name, directory) in directories {
         let place = directory.ancestors().find(|place| place.exists()).unwrap_or(directory);
         let (verdict, words) = match os::room(place) {
-            Ok((_, _, true)) => {
+            Ok(room) if room.is_read_only => {
                 let words = format!("the file system is read-only; make it writable, or set {name} to another place");
                 (Verdict::Bad, words)
             }
-            Ok((free, inodes, false)) => examine::room(Room { free, inodes }, largest, "config.max_size"),
+            Ok(room) => examine::room(room.free, room.inodes, largest, "config.max_size"),
             Err(error) => (Verdict::NotLookedAt, error.to_string()),
         };
         report.add("disk", (verdict, format!("{name} {}: {words}", directory.display())));

@@ -82,7 +82,7 @@ fn a_good_host_is_good_in_every_line() {
     assert_eq!(output.status.code(), Some(0), "{said}");
     for line in [
         format!("settings    good: {} is read", host.settings_file().display()),
-        "agent       not looked at: none runs with runtime_dir ".into(),
+        "agent       not looked at: ".into(),
         "rights      good: uid ".into(),
         "disk        good: state_dir ".into(),
         "proxy       good: none is set".into(),
@@ -389,7 +389,7 @@ fn a_running_agent_is_not_disturbed() {
     let (findings, status) = found(&doctor(&host));
 
     assert_eq!(status, Some(0), "{findings:#?}");
-    let told = format!("runs with pid {}; its collector is healthy", agent.pid());
+    let told = format!("runs with pid {}, and its Collector is healthy", agent.pid());
     assert_eq!(text_of(&findings, "agent", "good"), told);
     assert_eq!((state(), host.starts().len(), agent.log()), before);
     agent.applied_still(&body);

@@ -39,13 +39,14 @@ impl Verdict {
 /// A verdict and the words for it.
 pub type Judged = (Verdict, String);
 
-/// Judges the clock of this host. `server` is the name of a server that has told its time.
-pub fn clock(ours: SystemTime, server: Option<(&str, SystemTime)>, is_synchronised: bool) -> Judged {
-    const CURE: &str = "set the clock and switch its time service on: timedatectl set-ntp true";
+/// Judges the clock of this host. `server` is the name of a server that has told its time, `command` the command that sets
+/// the clock.
+pub fn clock(ours: SystemTime, server: Option<(&str, SystemTime)>, is_synchronised: bool, command: &str) -> Judged {
+    let cure = format!("set the clock and switch its time service on: {command}");
     let service = if is_synchronised { "" } else { "; no time service keeps the clock" };
     let here = rfc3339(ours);
     if ours < SystemTime::UNIX_EPOCH + BEFORE_OTELET {
-        return (Verdict::Bad, format!("here it is {here}, so the clock is not set{service}; {CURE}"));
+        return (Verdict::Bad, format!("here it is {here}, so the clock is not set{service}; {cure}"));
     }
     match server {
         None if is_synchronised => (Verdict::Good, format!("here it is {here}; a time service keeps the clock")),
@@ -62,7 +63,7 @@ pub fn clock(ours: SystemTime, server: Option<(&str, SystemTime)>, is_synchronis
                     let theirs = rfc3339(theirs);
                     (
                         Verdict::Bad,
-                        format!("here it is {here}, and at {server} {theirs}, {apart} apart{service}; {CURE}"),
+                        format!("here it is {here}, and at {server} {theirs}, {apart} apart{service}; {cure}"),
                     )
                 }
             }
@@ -70,23 +71,15 @@ pub fn clock(ours: SystemTime, server: Option<(&str, SystemTime)>, is_synchronis
     }
 }
 
-/// The room on a file system: bytes, and inodes where it has a fixed number of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// The bytes that can be written.
-    pub free: u64,
-    /// The files that can be made, and the most that there can be.
-    pub inodes: Option<(u64, u64)>,
-}
-
-/// Judges the room for files. `needed` is the size of the largest one, which the setting `by` allows.
-pub fn room(room: Room, needed: u64, by: &str) -> Judged {
-    let free = about(room.free);
-    if room.free < needed {
+/// Judges the room for files: the bytes that are free, and the inodes that are free with all of them. `needed` is the size of
+/// the largest file, which the setting `by` allows.
+pub fn room(free_bytes: u64, inodes: Option<(u64, u64)>, needed: u64, by: &str) -> Judged {
+    let free = about(free_bytes);
+    if free_bytes < needed {
         let needed = format_size(needed);
         return (Verdict::Bad, format!("{free} are free, and a config may have {by} {needed}; make room there"));
     }
-    match room.inodes {
+    match inodes {
         Some((inodes, most)) if most > 0 && inodes < FILES => (
             Verdict::Bad,
             format!("{free} and {inodes} inodes are free, and {FILES} files are needed; remove files there"),
@@ -170,23 +163,23 @@ mod tests {
     fn a_clock_is_compared_with_a_server_and_with_the_age_of_otelet() {
         let now = at("2026-11-30T12:00:00Z");
         let server = |theirs| Some(("c.example", at(theirs)));
-        let verdict = |ours, server, synchronised| clock(ours, server, synchronised).0;
+        let verdict = |ours, server, synchronised| clock(ours, server, synchronised, "date -s").0;
         assert_eq!(verdict(now, server("2026-11-30T12:04:00Z"), false), Verdict::Good);
         assert_eq!(verdict(now, None, true), Verdict::Good);
         assert_eq!(verdict(now, None, false), Verdict::NotLookedAt);
         assert_eq!(
-            clock(now, server("2026-11-30T14:05:00Z"), true).1,
+            clock(now, server("2026-11-30T14:05:00Z"), true, "date -s").1,
             "here it is 2026-11-30T12:00:00Z, and at c.example 2026-11-30T14:05:00Z, 2h 5m apart; set the clock and \
-             switch its time service on: timedatectl set-ntp true"
+             switch its time service on: date -s"
         );
-        let (verdict, words) = clock(at("1970-01-04T00:00:00Z"), None, false);
+        let (verdict, words) = clock(at("1970-01-04T00:00:00Z"), None, false, "date -s");
         assert_eq!(verdict, Verdict::Bad);
         assert!(words.starts_with("here it is 1970-01-04T00:00:00Z, so the clock is not set; no time"), "{words}");
     }
 
     #[test]
     fn a_file_system_needs_room_for_the_largest_config() {
-        let of = |free, inodes| room(Room { free, inodes }, 4 * MIB, "config.max_size");
+        let of = |free, inodes| room(free, inodes, 4 * MIB, "config.max_size");
         assert_eq!(of(5 * MIB, None), (Verdict::Good, "5.0MiB are free".into()));
         assert_eq!(of(5 * MIB, Some((0, 0))).0, Verdict::Good, "a file system without a number of inodes");
         assert_eq!(of(1 << 30, Some((900, 1000))), (Verdict::Good, "1.0GiB are free".into()));

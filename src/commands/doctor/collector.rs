@@ -180,17 +180,16 @@ fn look_at_ports(listens: &[Address], settings: &Settings, around: &Surroundings
         let collector = around.agent.as_ref().and_then(|status| status.collector.pid);
         let change = format!("stop it, or change {key}");
         match os::listener(at, address.is_udp).map(|listener| listener.program) {
-            Some(Some((pid, _))) if collector.is_some_and(|own| os::descends(pid, own)) => own.push(text),
+            Some(Some((pid, _))) if collector.is_some_and(|own| os::descends(pid, own)) => own.push(at.to_string()),
             Some(Some((pid, name))) => {
-                report.bad("ports", format!("{text} is taken by {name} with pid {pid}; {change}"));
+                report.bad("ports", format!("{at} is taken by {name} with pid {pid}; {change}"));
             }
             Some(None) => {
                 let who = "a program that this user may not look at";
-                report
-                    .bad("ports", format!("{text} is taken by {who} (`{}` shows it to root); {change}", os::LISTENERS));
+                report.bad("ports", format!("{at} is taken by {who} (`{}` shows it to root); {change}", os::LISTENERS));
             }
             // Its Collector may be about to take it.
-            None if around.agent.is_some() => free.push(text),
+            None if around.agent.is_some() => free.push(at.to_string()),
             None => {
                 let bound = match address.is_udp {
                     true => UdpSocket::bind(at).map(drop),
@@ -198,20 +197,19 @@ fn look_at_ports(listens: &[Address], settings: &Settings, around: &Surroundings
                 };
                 use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
                 match bound.map_err(|error| (error.kind(), error)) {
-                    Ok(()) => free.push(text),
+                    Ok(()) => free.push(at.to_string()),
                     Err((AddrInUse, _)) => {
                         let shows = format!("`{}` shows by whom", os::LISTENERS);
-                        report.bad("ports", format!("{text} is taken; {shows}; {change}"));
+                        report.bad("ports", format!("{at} is taken; {shows}; {change}"));
                     }
                     Err((AddrNotAvailable, _)) => {
-                        report
-                            .bad("ports", format!("{text}: no interface of this host has that address; correct {key}"));
+                        report.bad("ports", format!("{at}: no interface of this host has that address; correct {key}"));
                     }
                     Err((PermissionDenied, _)) => {
                         let cure = "grant CAP_NET_BIND_SERVICE (in a systemd unit: AmbientCapabilities=), or take a higher port";
-                        report.bad("ports", format!("{text}: this user may not listen there; {cure}"));
+                        report.bad("ports", format!("{at}: this user may not listen there; {cure}"));
                     }
-                    Err((_, error)) => report.bad("ports", format!("{text}: {error}; correct {key}")),
+                    Err((_, error)) => report.bad("ports", format!("{at}: {error}; correct {key}")),
                 }
             }
         }

@@ -66,7 +66,7 @@ pub(super) fn look(settings: &Settings, around: &Surroundings, report: &mut Repo
         }
     }
     let ours = SystemTime::now();
-    report.add("clock", examine::clock(ours, told_time, os::right_time().is_some()));
+    report.add("clock", examine::clock(ours, told_time, os::right_time().is_some(), os::SET_CLOCK));
     look_at_sources(settings, &unreachable, around, report)
 }
 
@@ -106,7 +106,7 @@ fn servers(settings: &Settings) -> Vec<Server> {
 fn look_at_names(settings: &Settings, servers: &[Server], around: &Surroundings, report: &mut Report) -> Vec<String> {
     let mut hosts: Vec<(String, &str)> = Vec::new();
     let mut add = |host: &str, key: &'static str| {
-        if !hosts.iter().any(|(known, _)| known == host) {
+        if !host.is_empty() && !hosts.iter().any(|(known, _)| known == host) {
             hosts.push((host.to_owned(), key));
         }
     };
@@ -115,16 +115,17 @@ fn look_at_names(settings: &Settings, servers: &[Server], around: &Surroundings,
         add(host, key);
     }
     if let Some(address) = settings.docker.socket.as_ref().and_then(|socket| socket.to_str()?.strip_prefix("tcp://")) {
-        host_and_port(address).map(|(host, _)| add(host, "docker.socket"));
+        add(host_and_port(address).map_or("", |(host, _)| host), "docker.socket");
     }
     for check in &settings.checks {
         match &check.target {
             CheckTarget::Http { url, .. } => {
                 let uri = parse_url(url).ok();
-                uri.and_then(|uri| Some(add(uri.host()?.trim_matches(['[', ']']), "checks")));
+                let host = uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default();
+                add(host.trim_matches(['[', ']']), "checks");
             }
             CheckTarget::Tcp { address } => {
-                host_and_port(address).map(|(host, _)| add(host, "checks"));
+                add(host_and_port(address).map_or("", |(host, _)| host), "checks");
             }
             CheckTarget::Dns { .. } | CheckTarget::Exec { .. } => {}
         }

@@ -8,7 +8,10 @@ use std::path::Path;
 use rustix::fs::Access;
 use rustix::process::{Gid, Uid};
 
-use crate::os::Wanted;
+use crate::os::{Room, Wanted};
+
+/// The command that has a time service set the clock, as a message names it.
+pub const SET_CLOCK: &str = "timedatectl set-ntp true";
 
 /// The rights of a process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -77,16 +80,16 @@ pub fn own_uid() -> Option<u32> {
     Some(rustix::process::geteuid().as_raw())
 }
 
-/// The bytes that can be written to the file system of this path, the inodes that are free with their number, and whether
-/// it is read-only.
+/// The room on the file system of this path.
 ///
 /// # Errors
 ///
 /// The error of the kernel.
-pub fn room(path: &Path) -> io::Result<(u64, Option<(u64, u64)>, bool)> {
+pub fn room(path: &Path) -> io::Result<Room> {
     let stat = rustix::fs::statvfs(path)?;
     let is_read_only = stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
-    Ok((stat.f_bavail.saturating_mul(stat.f_frsize), Some((stat.f_favail, stat.f_files)), is_read_only))
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    Ok(Room { free, inodes: Some((stat.f_favail, stat.f_files)), is_read_only })
 }
 
 /// The most memory that a child of this process has had, in bytes. Source: getrusage(2), in KiB on Linux.
@@ -124,7 +127,7 @@ pub fn listener(address: SocketAddr, is_udp: bool) -> Option<Listener> {
 }
 
 /// The inode of the socket of this line, if it has the address.
-fn bound<'a>(line: &'a str, address: SocketAddr, is_udp: bool) -> Option<&'a str> {
+fn bound(line: &str, address: SocketAddr, is_udp: bool) -> Option<&str> {
     let mut words = line.split_ascii_whitespace().skip(1);
     let (ip, port) = words.next()?.split_once(':')?;
     let state = words.nth(1)?;
@@ -186,8 +189,8 @@ mod tests {
 
     #[test]
     fn a_file_system_has_room() {
-        let (free, inodes, _) = room(Path::new("/")).unwrap();
-        assert!(free > 0 && inodes.is_some());
+        let room_of_root = room(Path::new("/")).unwrap();
+        assert!(room_of_root.free > 0 && room_of_root.inodes.is_some());
         assert!(room(Path::new("/nowhere")).is_err());
     }
 }

@@ -75,7 +75,8 @@ pub fn ask_each(host: &str, mute: &mut Vec<IpAddr>, until: Instant) -> Vec<Told>
     let mut told = if cfg!(target_os = "linux") { Places::own().ask_each(host, mute, until) } else { Vec::new() };
     let is_known = told.iter().any(|one| !one.found.is_empty());
     // It may know a name by other ways, such as LDAP.
-    if !is_known && !(cfg!(target_os = "linux") && cfg!(target_env = "musl")) && Instant::now() < until {
+    let asks_libc = cfg!(not(all(target_os = "linux", target_env = "musl")));
+    if !is_known && asks_libc && Instant::now() < until {
         match by_libc(host, 0) {
             Ok(found) => {
                 let found: Vec<IpAddr> = found.iter().map(SocketAddr::ip).collect();
@@ -176,7 +177,8 @@ impl Places {
                             before = said;
                         }
                     }
-                    if !asked.answered {
+                    // Some servers are silent about AAAA alone.
+                    if !asked.answered && kind == Kind::A {
                         one.is_mute = true;
                         break;
                     }

@@ -387,10 +387,11 @@ fn look_at_credentials<T>(config: &ConfigSettings, shown: &str, answer: &Result<
         (Err(failure), _) if is_denied(failure) || failure.kind == FailureKind::Settings => {
             report.bad("token", failure.message.clone());
         }
-        (Err(failure), Some(_)) if !failure.kind.answered() => {
-            report.skip("token", format!("{shown}: there was no answer"));
+        (Err(_), Some(_)) => {
+            report.skip("token", format!("{shown}: no config came, which would show that it is taken"))
         }
-        (_, Some(set)) => report.good("token", format!("{shown} takes {set}")),
-        (_, None) => report.good("token", format!("none is set, and {shown} asks for none")),
+        (Err(_), None) => {}
+        (Ok(_), Some(set)) => report.good("token", format!("{shown} takes {set}")),
+        (Ok(_), None) => report.good("token", format!("none is set, and {shown} asks for none")),
     }
 }

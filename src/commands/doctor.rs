@@ -232,11 +232,13 @@ fn look_at_rights(
         let made = directory.ancestors().find(|place| place.exists()).unwrap_or(directory);
         wanted.push((name, made.to_owned(), Wanted::Write));
     }
-    // A run by hand as root leaves files behind that the service cannot write.
-    for inner in [directories[0].to_owned(), directories[0].join("configs")] {
-        let entries = std::fs::read_dir(inner).into_iter().flatten().flatten();
-        wanted.extend(entries.map(|entry| ("state_dir", entry.path(), Wanted::Write)));
-    }
+    // A run by hand as root leaves files behind that the service cannot use. Others are replaced, which takes the rights of
+    // the directory.
+    let [state_dir, runtime_dir] = directories;
+    wanted.extend(["lock", "configs"].map(|name| ("state_dir", state_dir.join(name), Wanted::Write)));
+    wanted.push(("runtime_dir", runtime_dir.join("agent.lock"), Wanted::Write));
+    let entries = std::fs::read_dir(state_dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    wanted.extend(entries.filter(|path| path.is_file()).map(|path| ("state_dir", path, Wanted::Read)));
     if let Some(settings) = settings {
         let config = &settings.config;
         let files = [
@@ -255,7 +257,7 @@ fn look_at_rights(
         let socket = settings.docker.socket.as_ref().filter(|socket| !socket.to_string_lossy().starts_with("tcp:"));
         wanted.extend(socket.map(|socket| ("docker.socket", socket.clone(), Wanted::Write)));
     }
-    let mut good: Vec<&str> = Vec::new();
+    let (mut good, mut others): (Vec<&str>, Vec<&str>) = Default::default();
     for (name, path, wanted) in &wanted {
         let error = match os::may(path, *wanted, rights) {
             Ok(()) => {
@@ -268,7 +270,7 @@ fn look_at_rights(
             Err(error) if error.kind() == io::ErrorKind::NotFound && *name != "docker.socket" => continue,
             Err(error) => error,
         };
-        good.retain(|other| other != name);
+        others.push(name);
         if *name == "docker.socket" && around.rights.is_some() && around.agent.is_none() {
             let why = "the groups of its user are not known while it does not run";
             report.skip("rights", format!("{name} {}: {why}", path.display()));
@@ -292,6 +294,7 @@ fn look_at_rights(
         };
         report.bad("rights", format!("{name} {path}{mode}: {user} may not {verb}: {error}; {cure}"));
     }
+    good.retain(|name| !others.contains(name));
     if !good.is_empty() {
         report.good("rights", format!("{user} may read and write what it needs: {}", good.join(", ")));
     }

@@ -5,10 +5,8 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use smol::LocalExecutor;
-use smol::future::{self, FutureExt as _};
 
 use super::decisions::{ask, moment};
 use crate::collector::Launcher;
@@ -77,7 +75,7 @@ pub fn run(settings: &Settings) -> Result<(), String> {
     let launcher = launcher(settings, store, &workspace);
     let program = launcher.program().map_err(|why| format!("collector: {why}"))?;
     let started = moment().now;
-    let verdict = match ask_collector(&launcher, Some(hash), None) {
+    let verdict = match ask_collector(&launcher, Some(hash)) {
         Ok((_, verdict)) => verdict,
         Err(why) => Verdict::Unable(why),
     };
@@ -156,45 +154,22 @@ pub fn launcher(settings: &Settings, store: Store, workspace: &Workspace) -> Lau
     }
 }
 
-/// Why there is no answer of a collector for which nobody waits any longer.
-pub const LATE: &str = "it has not answered yet; `otelet validate` waits for collector.validate_timeout";
-
-/// Asks the collector what it is, and whether it takes a kept config, until this time at most.
+/// Asks the collector what it is, and whether it takes a kept config.
 ///
 /// # Errors
 ///
 /// In words, if it does not say what it is.
-pub fn ask_collector(
-    launcher: &Launcher,
-    config: Option<ConfigHash>,
-    until: Option<Instant>,
-) -> Result<(Binary, Verdict), String> {
-    let late = || async move {
-        match until {
-            Some(at) => os::until(at).await,
-            None => future::pending().await,
-        }
-    };
+pub fn ask_collector(launcher: &Launcher, config: Option<ConfigHash>) -> Result<(Binary, Verdict), String> {
     let asked = os::block_on(async {
         let executor = LocalExecutor::new();
         let driver = executor.spawn(smol::process::driver());
         let asked = executor.run(async {
-            future::yield_now().await;
-            let binary = async { launcher.binary().await };
-            let binary = binary
-                .or(async {
-                    late().await;
-                    Err(LATE.to_owned())
-                })
-                .await?;
-            let Some(config) = config else { return Ok((binary, Verdict::Passed)) };
-            let verdict = async { launcher.validate(config, binary.capabilities).await };
-            let verdict = verdict
-                .or(async {
-                    late().await;
-                    Verdict::Unable(LATE.into())
-                })
-                .await;
+            smol::future::yield_now().await;
+            let binary = launcher.binary().await?;
+            let verdict = match config {
+                Some(config) => launcher.validate(config, binary.capabilities).await,
+                None => Verdict::Passed,
+            };
             Ok((binary, verdict))
         });
         let asked = asked.await;

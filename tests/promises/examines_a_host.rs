@@ -135,12 +135,15 @@ fn a_state_directory_of_another_user_is_named_with_both_users() {
 fn as_root_the_rights_of_the_user_of_the_service_count() {
     let host = good_host();
     fs::create_dir(host.state_dir()).unwrap();
-    fs::write(host.state_dir().join("instance_uid"), "left by a run as root").unwrap();
+    // A run as root has left it.
+    fs::write(host.state_dir().join("lock"), "").unwrap();
+    fs::set_permissions(host.state_dir().join("lock"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::set_permissions(host.path(""), fs::Permissions::from_mode(0o777)).unwrap();
     if std::os::unix::fs::chown(host.state_dir(), Some(65_534), Some(65_534)).is_err() {
         return println!("skipped: only root can look with the rights of another user");
     }
-    let words = ["instance_uid", "uid 65534, to whom state_dir belongs, may not write", "Permission denied", "(chown)"];
+    let words =
+        ["lock, 0600 uid 0: uid 65534, to whom state_dir belongs, may not write", "Permission denied", "(chown)"];
     is_bad(&doctor(&host), "rights", &words);
 }
 

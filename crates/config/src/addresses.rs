@@ -3,7 +3,7 @@
 //! Only components in use are looked at. A component that is not known to listen does not: many a receiver has the
 //! `endpoint` of a server that it asks.
 
-use serde_yaml::{Mapping, Value};
+use serde_yaml::Value;
 
 /// An address as the config has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,18 +69,11 @@ pub fn addresses(body: &[u8]) -> Addresses {
     let Ok(text) = std::str::from_utf8(body) else { return all };
     let Ok(config) = serde_yaml::from_str::<Value>(text) else { return all };
     let service = &config["service"];
-    let pipelines = service["pipelines"].as_mapping();
-    let mut used: Vec<(&str, &str)> = Vec::new();
-    for (section, list) in pipelines
-        .into_iter()
-        .flat_map(Mapping::values)
-        .flat_map(|pipeline| ["receivers", "exporters"].map(|section| (section, &pipeline[section])))
-        .chain([("extensions", &service["extensions"])])
-    {
-        for name in list.as_sequence().into_iter().flatten().filter_map(Value::as_str) {
-            if !used.contains(&(section, name)) {
-                used.push((section, name));
-            }
+    let mut used: Vec<(&'static str, &str)> = Vec::new();
+    note(&mut used, "extensions", &service["extensions"]);
+    for (_, pipeline) in service["pipelines"].as_mapping().into_iter().flatten() {
+        for section in ["receivers", "exporters"] {
+            note(&mut used, section, &pipeline[section]);
         }
     }
     for (section, name) in used {
@@ -91,6 +84,15 @@ pub fn addresses(body: &[u8]) -> Addresses {
         place.walk(&format!("{section}.{name}"), &format!("{section}.{kind}"), component, &mut all);
     }
     all
+}
+
+/// Notes the components of a list that are new.
+fn note<'a>(used: &mut Vec<(&'static str, &'a str)>, section: &'static str, list: &'a Value) {
+    for name in list.as_sequence().into_iter().flatten().filter_map(Value::as_str) {
+        if !used.contains(&(section, name)) {
+            used.push((section, name));
+        }
+    }
 }
 
 /// A component in use.

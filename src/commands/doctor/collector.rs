@@ -51,13 +51,9 @@ fn look_at_program(
     report: &mut Report,
 ) -> Option<std::path::PathBuf> {
     let workspace = Workspace::new();
-    let store = Store::new(&workspace.0);
-    let hash = body.map(otelet_config::hash);
-    let kept = match (hash, body) {
-        (Some(hash), Some(body)) => store.keep(hash, body).map(drop),
-        _ => store.create(),
-    };
-    let launcher = trial::launcher(settings, store, &workspace);
+    let mut settings = settings.clone();
+    settings.collector.validate_timeout = settings.collector.validate_timeout.min(COLLECTOR);
+    let launcher = trial::launcher(&settings, Store::new(&workspace.0), &workspace);
     let program = match launcher.program() {
         Ok(program) => program,
         Err(why) => {
@@ -75,15 +71,26 @@ fn look_at_program(
         let cure = "chmod a+rx, for the directories above it too";
         report.bad("Collector", format!("{shown}: uid {}, {why}, may not run it: {error}; {cure}", rights.uid));
     }
+    let hash = body.map(otelet_config::hash);
+    let kept = match (hash, body) {
+        (Some(hash), Some(body)) => launcher.store.keep(hash, body).map(drop),
+        _ => launcher.store.create(),
+    };
     if let Err(error) = kept {
         let why =
             format!("{shown}: it is asked in a directory for temporary files, and there is none: {}", error.chain());
         report.skip("Collector", why + "; set TMPDIR to one");
         return Some(program);
     }
-    let asked = trial::ask_collector(&launcher, hash, Some(Instant::now() + COLLECTOR));
-    let (binary, verdict) = match asked {
+    // A person waits less long than the agent.
+    let is_late = |why: &str| why.contains("collector.validate_timeout");
+    const LATE: &str = "the Collector has not answered within a minute; `otelet validate` waits longer";
+    let (binary, verdict) = match trial::ask_collector(&launcher, hash) {
         Ok(asked) => asked,
+        Err(why) if is_late(&why) => {
+            report.skip("Collector", LATE.to_owned());
+            return Some(program);
+        }
         Err(why) => {
             report.bad("Collector", report.redactor.log(&why));
             report.skip("config", "the Collector cannot be asked".to_owned());
@@ -103,7 +110,9 @@ fn look_at_program(
             let why = words(&why);
             report.bad("config", format!("the Collector refuses config {hash}: {why}; correct it where it comes from"));
         }
-        (Some(_), Answer::Unable(why) | Answer::Lost(why)) if why == trial::LATE => report.skip("config", why),
+        (Some(_), Answer::Unable(why) | Answer::Lost(why)) if is_late(&why) => {
+            report.skip("config", LATE.to_owned());
+        }
         (Some(_), Answer::Unable(why) | Answer::Lost(why)) => {
             let cure = match why.contains("signal 9") {
                 true => {
@@ -192,8 +201,8 @@ fn look_at_ports(listens: &[Address], settings: &Settings, around: &Surroundings
             None if around.agent.is_some() => free.push(at.to_string()),
             None => {
                 let bound = match address.is_udp {
-                    true => UdpSocket::bind(at).map(drop),
-                    false => TcpListener::bind(at).map(drop),
+                    true => UdpSocket::bind((at.ip(), at.port())).map(drop),
+                    false => TcpListener::bind((at.ip(), at.port())).map(drop),
                 };
                 use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
                 match bound.map_err(|error| (error.kind(), error)) {

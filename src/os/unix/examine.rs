@@ -63,16 +63,19 @@ pub fn may(path: &Path, wanted: Wanted, rights: Option<&Rights>) -> io::Result<(
     let own = Uid::from_raw(rustix::process::geteuid().as_raw());
     let other = rights.filter(|other| other.uid != own.as_raw() && !(wanted == Wanted::Read && other.reads_all));
     let Some(other) = other else { return Ok(rustix::fs::access(path, access)?) };
-    // These calls change the thread alone, which ends with the look.
-    let look = || {
-        let groups: Vec<Gid> = other.groups.iter().map(|group| Gid::from_raw(*group)).collect();
-        rustix::thread::set_thread_groups(&groups)?;
-        rustix::thread::set_thread_gid(Gid::from_raw(other.gid))?;
-        rustix::thread::set_thread_uid(Uid::from_raw(other.uid))?;
-        Ok(rustix::fs::access(path, access)?)
-    };
-    let joined = std::thread::scope(|scope| scope.spawn(look).join());
-    joined.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+    let [uid, root] = [other.uid, own.as_raw()].map(Uid::from_raw);
+    let [gid, own_gid] = [Gid::from_raw(other.gid), rustix::process::getegid()];
+    let groups: Vec<Gid> = other.groups.iter().map(|group| Gid::from_raw(*group)).collect();
+    let own_groups = rustix::process::getgroups()?;
+    // These calls change this thread alone, and the saved user is the way back.
+    rustix::thread::set_thread_groups(&groups)?;
+    rustix::thread::set_thread_res_gid(gid, gid, own_gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, root)?;
+    let found = rustix::fs::access(path, access);
+    rustix::thread::set_thread_res_uid(root, root, root)?;
+    rustix::thread::set_thread_res_gid(own_gid, own_gid, own_gid)?;
+    rustix::thread::set_thread_groups(&own_groups)?;
+    Ok(found?)
 }
 
 /// The user of this process.

@@ -8,6 +8,7 @@
 mod collector;
 mod reach;
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -29,6 +30,9 @@ use otelet_wire::status::Status;
 
 /// The time for all looks at the network.
 const NETWORK: Duration = Duration::from_secs(60);
+
+/// The longest wait for one server.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// The size of the largest config, where the settings do not tell it: the default.
 const LARGEST_CONFIG: u64 = 4 << 20;
@@ -53,16 +57,16 @@ impl Report {
         self.lines.push((topic, verdict, text));
     }
 
-    fn good(&mut self, topic: &'static str, text: String) {
-        self.add(topic, (Verdict::Good, text));
+    fn good(&mut self, topic: &'static str, text: &dyn Display) {
+        self.add(topic, (Verdict::Good, text.to_string()));
     }
 
-    fn bad(&mut self, topic: &'static str, text: String) {
-        self.add(topic, (Verdict::Bad, text));
+    fn bad(&mut self, topic: &'static str, text: &dyn Display) {
+        self.add(topic, (Verdict::Bad, text.to_string()));
     }
 
-    fn skip(&mut self, topic: &'static str, why: String) {
-        self.add(topic, (Verdict::NotLookedAt, why));
+    fn skip(&mut self, topic: &'static str, why: &dyn Display) {
+        self.add(topic, (Verdict::NotLookedAt, why.to_string()));
     }
 
     /// Keeps more values out of the lines to come.
@@ -107,11 +111,9 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    /// The time that is left for the network, at most this.
-    fn left(&self, most: Duration) -> Option<Duration> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        // A server is not blamed for what is left of a second.
-        (left >= Duration::from_secs(1)).then(|| left.min(most))
+    /// Whether the time for the network is up. What has begun may end.
+    fn is_late(&self) -> bool {
+        Instant::now() >= self.until
     }
 
     /// The place where a setting is set.
@@ -123,7 +125,12 @@ impl Surroundings {
 /// Looks at everything, and prints what it has found. Returns the exit status.
 pub fn doctor(invocation: &Invocation) -> u8 {
     let (flags, world) = (&invocation.flags, World::real());
-    let settings = settings::load(flags, &world);
+    let mut settings = settings::load(flags, &world);
+    // A person waits less long than the agent.
+    if let Ok(Settings { config, collector, .. }) = &mut settings {
+        config.timeout = config.timeout.min(LONGEST);
+        collector.validate_timeout = collector.validate_timeout.min(NETWORK);
+    }
     // Settings with a fault do not say what is secret.
     http::hide_paths(settings.as_ref().map_or(true, |settings| settings.config.hide_url_paths));
     let (json, paper) = (invocation.json, Paper::of_stdout());
@@ -143,30 +150,31 @@ pub fn doctor(invocation: &Invocation) -> u8 {
         Ok(settings) => (settings.state_dir.clone(), settings.runtime_dir.clone()),
         Err(_) => directories(flags, &world, &text),
     };
-    let last = status::read(&runtime_dir);
-    let alive = last.as_ref().ok().filter(|status| status::agent_is_alive(status)).cloned();
+    let (alive, absent) = match status::read(&runtime_dir) {
+        Ok(status) if status::agent_is_alive(&status) => (Some(status), String::new()),
+        Ok(status) => (None, format!("it does not run; its last status is of {}", status.written_at)),
+        Err(why) => (None, why),
+    };
     let stranger = settings.as_ref().ok().and_then(status::stranger).filter(|_| alive.is_some());
     let agent = alive.filter(|_| stranger.is_none());
     let rights = rights(agent.as_ref(), &state_dir);
     let around = Surroundings { agent, rights, explained, until: Instant::now() + NETWORK };
 
     look_at_settings(&settings, &file, &mut report);
-    match (&around.agent, stranger, last) {
-        (_, Some(why), _) => report.bad("agent", why),
-        (Some(status), None, _) => {
+    match (&around.agent, stranger) {
+        (_, Some(why)) => report.bad("agent", &why),
+        (Some(status), None) => {
             let pid = status.agent.pid;
             match status.complaint() {
-                None => report.good("agent", format!("runs with pid {pid}, and its Collector is healthy")),
+                None => report.good("agent", &format_args!("runs with pid {pid}, and its Collector is healthy")),
                 Some(why) => {
                     let why = report.redactor.log(&why);
-                    report.bad("agent", format!("runs with pid {pid}, but its {why}; `otelet status` shows more"));
+                    report
+                        .bad("agent", &format_args!("runs with pid {pid}, but its {why}; `otelet status` shows more"));
                 }
             }
         }
-        (None, None, Ok(status)) => {
-            report.skip("agent", format!("it does not run; its last status is of {}", status.written_at));
-        }
-        (None, None, Err(why)) => report.skip("agent", why),
+        (None, None) => report.skip("agent", &absent),
     }
     look_at_rights(settings.as_ref().ok(), &file, [&state_dir, &runtime_dir], &around, &mut report);
     let largest = settings.as_ref().map_or(LARGEST_CONFIG, |settings| settings.config.max_size);
@@ -179,7 +187,7 @@ pub fn doctor(invocation: &Invocation) -> u8 {
         Err(_) => {
             report.add("clock", examine::clock(SystemTime::now(), None, os::right_time().is_some(), os::SET_CLOCK));
             for topic in ["source", "Collector"] {
-                report.skip(topic, "the settings cannot be used".to_owned());
+                report.skip(topic, &format_args!("the settings cannot be used"));
             }
         }
     }
@@ -190,15 +198,15 @@ fn look_at_settings(settings: &Result<Settings, settings::SettingsError>, file: 
     match settings {
         Ok(settings) => {
             let which = if file.exists() { "is read" } else { "is not there: the defaults count" };
-            report.good("settings", format!("{} {which}", file.display()));
+            report.good("settings", &format_args!("{} {which}", file.display()));
             for note in &settings.notes {
-                report.good("settings", format!("a note: {note}"));
+                report.good("settings", &format_args!("a note: {note}"));
             }
         }
         Err(error) => {
             let told = chain(error);
             let denied = told.contains("ermission denied").then_some("; run this as the agent's user or as root");
-            report.bad("settings", told + denied.unwrap_or_default());
+            report.bad("settings", &(told + denied.unwrap_or_default()));
         }
     }
 }
@@ -273,14 +281,15 @@ fn look_at_rights(
         others.push(name);
         if *name == "docker.socket" && around.rights.is_some() && around.agent.is_none() {
             let why = "the groups of its user are not known while it does not run";
-            report.skip("rights", format!("{name} {}: {why}", path.display()));
+            report.skip("rights", &format_args!("{name} {}: {why}", path.display()));
             continue;
         }
         let verb = if *wanted == Wanted::Read { "read it" } else { "write there" };
         let mode = std::fs::metadata(path).map_or_else(|_| String::new(), |it| format!(", {}", os::describe_mode(&it)));
         let path = path.display();
         if error.kind() == io::ErrorKind::NotFound {
-            report.bad("rights", format!("{name} {path}: there is none; start the engine, or correct the setting"));
+            report
+                .bad("rights", &format_args!("{name} {path}: there is none; start the engine, or correct the setting"));
             continue;
         }
         let cure = match error.kind() {
@@ -292,11 +301,11 @@ fn look_at_rights(
             }
             _ => "give it to that user (chown), or let it in (chmod, a group) with all directories above".to_owned(),
         };
-        report.bad("rights", format!("{name} {path}{mode}: {user} may not {verb}: {error}; {cure}"));
+        report.bad("rights", &format_args!("{name} {path}{mode}: {user} may not {verb}: {error}; {cure}"));
     }
     good.retain(|name| !others.contains(name));
     if !good.is_empty() {
-        report.good("rights", format!("{user} may read and write what it needs: {}", good.join(", ")));
+        report.good("rights", &format_args!("{user} may read and write what it needs: {}", good.join(", ")));
     }
 }
 

@@ -264,7 +264,11 @@ fn a_port_that_is_taken_is_told_with_the_program_that_has_it() {
     assert_eq!(text_of(&findings, "ports", "good"), format!("{address} is free"));
 
     offer(&host, &config("good").replace("127.0.0.1:0", "203.0.113.9:4317"));
-    is_bad(&doctor(&host), "ports", &["203.0.113.9:4317: no interface of this host has that address"]);
+    is_bad(
+        &doctor(&host),
+        "ports",
+        &["203.0.113.9:4317: bind: cannot assign", "no interface of this host has the address of 203.0.113.9:4317"],
+    );
 }
 
 #[test]

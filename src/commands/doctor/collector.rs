@@ -7,19 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Report, Surroundings};
+use crate::collector;
 use crate::http::{self, STEP, host_and_port};
 use crate::observe::host::Host;
 use crate::os::{self, Family, Wanted};
 use crate::run::trial::{self, Workspace};
-use crate::settings::{Settings, World};
+use crate::settings::{Settings, World, expand_references};
 use crate::store::Store;
 use otelet_config::redact::Redactor;
 use otelet_config::{Address, addresses};
 use otelet_core::decide::Verdict as Answer;
 use otelet_core::examine::{self, Memory};
-
-/// The time for the Collector's answers.
-const COLLECTOR: Duration = Duration::from_secs(60);
 
 /// The time for a connection to a backend.
 const BACKEND: Duration = Duration::from_secs(5);
@@ -34,10 +32,11 @@ pub(super) fn look(settings: &Settings, body: Option<Arc<[u8]>>, around: &Surrou
     match &body {
         Some(body) => {
             let found = addresses(body);
-            look_at_ports(&found.listens, settings, around, report);
-            look_at_backends(&found.sends, settings, report);
+            let world = world(settings);
+            look_at_ports(&found.listens, &world, around, report);
+            look_at_backends(&found.sends, &world, report);
         }
-        None => report.skip("ports", "no config came, and it names ports and backends".to_owned()),
+        None => report.skip("ports", &format_args!("no config came, and it names ports and backends")),
     }
     look_at_memory(settings, around, report);
     look_at_selinux(program.as_deref(), settings, report);
@@ -51,14 +50,12 @@ fn look_at_program(
     report: &mut Report,
 ) -> Option<std::path::PathBuf> {
     let workspace = Workspace::new();
-    let mut settings = settings.clone();
-    settings.collector.validate_timeout = settings.collector.validate_timeout.min(COLLECTOR);
-    let launcher = trial::launcher(&settings, Store::new(&workspace.0), &workspace);
+    let launcher = trial::launcher(settings, Store::new(&workspace.0), &workspace);
     let program = match launcher.program() {
         Ok(program) => program,
         Err(why) => {
-            report.bad("Collector", why);
-            report.skip("config", "there is no Collector to validate it".to_owned());
+            report.bad("Collector", &why);
+            report.skip("config", &format_args!("there is no Collector to validate it"));
             return None;
         }
     };
@@ -69,7 +66,7 @@ fn look_at_program(
         && settings.collector.run_as.is_none()
     {
         let cure = "chmod a+rx, for the directories above it too";
-        report.bad("Collector", format!("{shown}: uid {}, {why}, may not run it: {error}; {cure}", rights.uid));
+        report.bad("Collector", &format_args!("{shown}: uid {}, {why}, may not run it: {error}; {cure}", rights.uid));
     }
     let hash = body.map(otelet_config::hash);
     let kept = match (hash, body) {
@@ -79,39 +76,41 @@ fn look_at_program(
     if let Err(error) = kept {
         let why =
             format!("{shown}: it is asked in a directory for temporary files, and there is none: {}", error.chain());
-        report.skip("Collector", why + "; set TMPDIR to one");
+        report.skip("Collector", &(why + "; set TMPDIR to one"));
         return Some(program);
     }
-    // A person waits less long than the agent.
     let is_late = |why: &str| why.contains("collector.validate_timeout");
     const LATE: &str = "the Collector has not answered within a minute; `otelet validate` waits longer";
     let (binary, verdict) = match trial::ask_collector(&launcher, hash) {
         Ok(asked) => asked,
         Err(why) if is_late(&why) => {
-            report.skip("Collector", LATE.to_owned());
+            report.skip("Collector", &LATE);
             return Some(program);
         }
         Err(why) => {
-            report.bad("Collector", report.redactor.log(&why));
-            report.skip("config", "the Collector cannot be asked".to_owned());
+            report.bad("Collector", &report.redactor.log(&why));
+            report.skip("config", &format_args!("the Collector cannot be asked"));
             return Some(program);
         }
     };
     let version = format!("{} {}", binary.name, binary.version);
     let version = if version.trim().is_empty() { "it does not say its version" } else { version.trim() };
-    report.good("Collector", format!("{shown} runs: {version}"));
+    report.good("Collector", &format_args!("{shown} runs: {version}"));
     let blamed = launcher.layers.borrow().blamed.clone();
-    blamed.into_iter().for_each(|complaint| report.bad("config", complaint));
+    blamed.into_iter().for_each(|complaint| report.bad("config", &complaint));
     let words = |why: &str| report.redactor.log(why);
     match (hash, verdict) {
-        (None, _) => report.skip("config", "none came".to_owned()),
-        (Some(hash), Answer::Passed) => report.good("config", format!("the Collector takes config {hash}")),
+        (None, _) => report.skip("config", &format_args!("none came")),
+        (Some(hash), Answer::Passed) => report.good("config", &format_args!("the Collector takes config {hash}")),
         (Some(hash), Answer::Refused(why)) => {
             let why = words(&why);
-            report.bad("config", format!("the Collector refuses config {hash}: {why}; correct it where it comes from"));
+            report.bad(
+                "config",
+                &format_args!("the Collector refuses config {hash}: {why}; correct it where it comes from"),
+            );
         }
         (Some(_), Answer::Unable(why) | Answer::Lost(why)) if is_late(&why) => {
-            report.skip("config", LATE.to_owned());
+            report.skip("config", &LATE);
         }
         (Some(_), Answer::Unable(why) | Answer::Lost(why)) => {
             let cure = match why.contains("signal 9") {
@@ -122,7 +121,7 @@ fn look_at_program(
                 false => "",
             };
             let why = words(&why);
-            report.bad("config", format!("the Collector cannot validate it: {why}{cure}"));
+            report.bad("config", &format_args!("the Collector cannot validate it: {why}{cure}"));
         }
     }
     Some(program)
@@ -130,20 +129,14 @@ fn look_at_program(
 
 // ---- Ports and backends --------------------------------------------------------------------------------------------
 
-/// The text of an address without references, as the Collector would expand them.
-fn expanded(address: &Address, settings: &Settings) -> Result<String, String> {
-    let env: Vec<(String, String)> =
-        settings.collector.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
-    let real = World::real();
-    let own = real.var;
+/// The environment of the Collector, for the references in its config.
+fn world(settings: &Settings) -> World {
+    let env = settings.collector.env.clone();
     let var = move |name: &str| {
-        env.iter().find(|(known, _)| known == name).map(|(_, value)| value.into()).or_else(|| own(name))
+        let own = env.iter().find(|(known, _)| known == name);
+        own.map(|(_, value)| value.expose().into()).or_else(|| std::env::var_os(name))
     };
-    let world = World { var: Box::new(var), ..World::real() };
-    match crate::settings::expand_references(&address.text, &world) {
-        Ok(text) => Ok(text),
-        Err(why) => Err(format!("{}: {why}", address.key)),
-    }
+    World { var: Box::new(var), ..World::real() }
 }
 
 /// Host and port of a URL or of `host:port`.
@@ -162,14 +155,14 @@ fn destination(text: &str) -> Option<(String, u16)> {
     host_and_port(&whole).map(|(host, port)| (host.to_owned(), port))
 }
 
-fn look_at_ports(listens: &[Address], settings: &Settings, around: &Surroundings, report: &mut Report) {
+fn look_at_ports(listens: &[Address], world: &World, around: &Surroundings, report: &mut Report) {
     let (mut free, mut own) = (Vec::new(), Vec::new());
     for address in listens {
         let key = &address.key;
-        let text = match expanded(address, settings) {
+        let text = match expand_references(&address.text, world) {
             Ok(text) => text,
             Err(why) => {
-                report.skip("ports", why);
+                report.skip("ports", &format_args!("{key}: {why}"));
                 continue;
             }
         };
@@ -179,7 +172,7 @@ fn look_at_ports(listens: &[Address], settings: &Settings, around: &Surroundings
             host => host.parse::<IpAddr>().ok(),
         };
         let Some(at) = destination(&text).and_then(|(host, port)| Some(SocketAddr::new(ip(&host)?, port))) else {
-            report.skip("ports", format!("{key}: not an address and a port"));
+            report.skip("ports", &format_args!("{key}: not an address and a port"));
             continue;
         };
         // The system picks one.
@@ -191,11 +184,14 @@ fn look_at_ports(listens: &[Address], settings: &Settings, around: &Surroundings
         match os::listener(at, address.is_udp).map(|listener| listener.program) {
             Some(Some((pid, _))) if collector.is_some_and(|own| os::descends(pid, own)) => own.push(at.to_string()),
             Some(Some((pid, name))) => {
-                report.bad("ports", format!("{at} is taken by {name} with pid {pid}; {change}"));
+                report.bad("ports", &format_args!("{at} is taken by {name} with pid {pid}; {change}"));
             }
             Some(None) => {
                 let who = "a program that this user may not look at";
-                report.bad("ports", format!("{at} is taken by {who} (`{}` shows it to root); {change}", os::LISTENERS));
+                report.bad(
+                    "ports",
+                    &format_args!("{at} is taken by {who} (`{}` shows it to root); {change}", os::LISTENERS),
+                );
             }
             // Its Collector may be about to take it.
             None if around.agent.is_some() => free.push(at.to_string()),
@@ -204,50 +200,42 @@ fn look_at_ports(listens: &[Address], settings: &Settings, around: &Surroundings
                     true => UdpSocket::bind((at.ip(), at.port())).map(drop),
                     false => TcpListener::bind((at.ip(), at.port())).map(drop),
                 };
-                use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
-                match bound.map_err(|error| (error.kind(), error)) {
+                match bound {
                     Ok(()) => free.push(at.to_string()),
-                    Err((AddrInUse, _)) => {
-                        let shows = format!("`{}` shows by whom", os::LISTENERS);
-                        report.bad("ports", format!("{at} is taken; {shows}; {change}"));
+                    Err(error) => {
+                        // In the words of the Collector, whose next step is known.
+                        let words = format!("listen tcp {at}: bind: {}", error.to_string().to_ascii_lowercase());
+                        report.bad("ports", &collector::advised(words));
                     }
-                    Err((AddrNotAvailable, _)) => {
-                        report.bad("ports", format!("{at}: no interface of this host has that address; correct {key}"));
-                    }
-                    Err((PermissionDenied, _)) => {
-                        let cure = "grant CAP_NET_BIND_SERVICE (in a systemd unit: AmbientCapabilities=), or take a higher port";
-                        report.bad("ports", format!("{at}: this user may not listen there; {cure}"));
-                    }
-                    Err((_, error)) => report.bad("ports", format!("{at}: {error}; correct {key}")),
                 }
             }
         }
     }
     if !free.is_empty() {
-        report.good("ports", format!("{} {} free", free.join(", "), if free.len() == 1 { "is" } else { "are" }));
+        report.good("ports", &format_args!("{} {} free", free.join(", "), if free.len() == 1 { "is" } else { "are" }));
     }
     if !own.is_empty() {
-        report.good("ports", format!("the agent's Collector has {}", own.join(", ")));
+        report.good("ports", &format_args!("the agent's Collector has {}", own.join(", ")));
     }
     if listens.is_empty() {
-        report.good("ports", "the config names none".to_owned());
+        report.good("ports", &format_args!("the config names none"));
     }
 }
 
-fn look_at_backends(sends: &[Address], settings: &Settings, report: &mut Report) {
+fn look_at_backends(sends: &[Address], world: &World, report: &mut Report) {
     let until = Instant::now() + BACKEND * 4;
     let mut seen: Vec<(String, u16)> = Vec::new();
     for address in sends {
         let key = &address.key;
-        let text = match expanded(address, settings) {
+        let text = match expand_references(&address.text, world) {
             Ok(text) => text,
             Err(why) => {
-                report.skip("backend", why);
+                report.skip("backend", &format_args!("{key}: {why}"));
                 continue;
             }
         };
         let Some((host, port)) = destination(&text) else {
-            report.skip("backend", format!("{key}: not an address and a port"));
+            report.skip("backend", &format_args!("{key}: not an address and a port"));
             continue;
         };
         if seen.contains(&(host.clone(), port)) {
@@ -256,33 +244,34 @@ fn look_at_backends(sends: &[Address], settings: &Settings, report: &mut Report)
         seen.push((host.clone(), port));
         let shown = format!("{host}:{port}");
         if let Some(variable) = proxy_of_collector(&text, &host, port) {
-            report.skip("backend", format!("{shown}: the Collector reaches it by the proxy in {variable}"));
+            report.skip("backend", &format_args!("{shown}: the Collector reaches it by the proxy in {variable}"));
             continue;
         }
         let limit = until.min(Instant::now() + BACKEND);
         if limit <= Instant::now() {
-            report.skip("backend", format!("{shown}: the time for backends was up"));
+            report.skip("backend", &format_args!("{shown}: the time for backends was up"));
             continue;
         }
         let found = match os::look_up(&host, port, Family::Any, limit) {
             Ok(found) => found,
             Err(why) => {
-                report.bad("backend", format!("{host} does not resolve: {why}; correct {key}"));
+                report.bad("backend", &format_args!("{host} does not resolve: {why}; correct {key}"));
                 continue;
             }
         };
         let why = match os::connect_first(&found, STEP, limit) {
             Ok(_) => {
-                report.good("backend", format!("{shown} accepts connections ({key})"));
+                report.good("backend", &format_args!("{shown} accepts connections ({key})"));
                 continue;
             }
             Err(Some((_, error))) => error.to_string(),
             Err(None) => format!("no answer within {}", otelet_core::units::seconds(BACKEND)),
         };
-        report.bad("backend", format!("{shown}: {why}; start it, open the firewalls on the way, or correct {key}"));
+        report
+            .bad("backend", &format_args!("{shown}: {why}; start it, open the firewalls on the way, or correct {key}"));
     }
     if sends.is_empty() {
-        report.skip("backend", "the config has no exporter with an address".to_owned());
+        report.skip("backend", &format_args!("the config has no exporter with an address"));
     }
 }
 
@@ -316,8 +305,8 @@ fn look_at_memory(settings: &Settings, around: &Surroundings, report: &mut Repor
 
 fn look_at_selinux(program: Option<&Path>, settings: &Settings, report: &mut Report) {
     match os::selinux() {
-        None => report.good("SELinux", "not on this host".to_owned()),
-        Some(false) => report.good("SELinux", "permissive: it forbids nothing".to_owned()),
+        None => report.good("SELinux", &format_args!("not on this host")),
+        Some(false) => report.good("SELinux", &format_args!("permissive: it forbids nothing")),
         Some(true) => {
             let labelled = |path: &Path| os::label(path).unwrap_or_else(|| "without a label".to_owned());
             let mut words = format!("enforcing; state_dir is {}", labelled(&settings.state_dir));
@@ -325,12 +314,14 @@ fn look_at_selinux(program: Option<&Path>, settings: &Settings, report: &mut Rep
                 let (label, shown) = (labelled(program), program.display());
                 if examine::forbidden_program(&label) {
                     let cure = "put it into /usr/local/bin and run restorecon -v on it (ausearch -m avc shows what was refused)";
-                    return report
-                        .bad("SELinux", format!("{shown} is {label}, and a service may not run such a file; {cure}"));
+                    return report.bad(
+                        "SELinux",
+                        &format_args!("{shown} is {label}, and a service may not run such a file; {cure}"),
+                    );
                 }
                 words += &format!(", {shown} is {label}");
             }
-            report.good("SELinux", words);
+            report.good("SELinux", &words);
         }
     }
 }

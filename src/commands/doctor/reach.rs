@@ -23,6 +23,9 @@ use otelet_core::units::rfc3339;
 /// The most of an answer that is read when only the way to a server is looked at, in bytes.
 const BEGINNING: u64 = 1024;
 
+/// Why there is no look any more.
+const LATE: &str = "the time for looks at the network was up";
+
 /// The time for one name.
 const NAME: Duration = Duration::from_secs(10);
 
@@ -33,23 +36,26 @@ struct Server {
     shown: String,
     host: String,
     way_out: WayOut,
-    way: Result<Way, HttpError>,
+    way: Way,
 }
 
 impl Server {
     /// The host whose name is looked up here, and the setting that names it.
     fn resolved(&self) -> (&str, &'static str) {
         match &self.way {
-            Ok(Way::Proxied(host, _)) if self.url.starts_with("https") => (host, "config.https_proxy"),
-            Ok(Way::Proxied(host, _)) => (host, "config.http_proxy"),
-            _ => (&self.host, self.way_out.url),
+            Way::Proxied(host, _) if self.url.starts_with("https") => (host, "config.https_proxy"),
+            Way::Proxied(host, _) => (host, "config.http_proxy"),
+            Way::Direct | Way::Bypassed => (&self.host, self.way_out.url),
         }
     }
 }
 
 /// Looks at the way, and returns the config that was offered.
 pub(super) fn look(settings: &Settings, around: &Surroundings, report: &mut Report) -> Option<Arc<[u8]>> {
-    let servers = servers(settings);
+    let client = Client::new(&HttpSettings { max_size: BEGINNING, ..settings.config.http() });
+    // The settings have no half of a client certificate, the only reason.
+    let client = client.ok()?.for_checks();
+    let servers = servers(settings, &client, report);
     let missing = look_at_names(settings, &servers, around, report);
     look_at_proxies(&servers, around, report);
     let mut told_time = None;
@@ -57,9 +63,9 @@ pub(super) fn look(settings: &Settings, around: &Surroundings, report: &mut Repo
     for server in &servers {
         let (name, _) = server.resolved();
         if missing.iter().any(|one| one == name) {
-            report.skip("connection", format!("{}: the name {name} was not found", server.shown));
+            report.skip("connection", &format_args!("{}: the name {name} was not found", server.shown));
             unreachable.push(&server.url);
-        } else if let Some(response) = look_at_server(server, &settings.config, around, report) {
+        } else if let Some(response) = look_at_server(server, &client, &settings.config, around, report) {
             told_time = told_time.or(response.date.map(|date| (server.host.as_str(), date)));
         } else {
             unreachable.push(&server.url);
@@ -70,14 +76,16 @@ pub(super) fn look(settings: &Settings, around: &Surroundings, report: &mut Repo
     look_at_sources(settings, &unreachable, around, report)
 }
 
-fn servers(settings: &Settings) -> Vec<Server> {
+fn servers(settings: &Settings, client: &Client, report: &mut Report) -> Vec<Server> {
     let config = &settings.config;
-    let client = Client::new(&config.http());
     let mut all: Vec<Server> = Vec::new();
     let mut add = |url: &str, way_out: WayOut| {
         let Ok(uri) = parse_url(url) else { return };
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let way = client.as_ref().map_err(Clone::clone).and_then(|client| client.way(url));
+        let way = match client.way(url) {
+            Ok(way) => way,
+            Err(error) => return report.bad("proxy", &way_out.tell(&error)),
+        };
         all.push(Server { url: url.to_owned(), shown: public(&uri), host, way_out, way });
     };
     if let Some(Location::Url(url)) = &config.url {
@@ -134,21 +142,21 @@ fn look_at_names(settings: &Settings, servers: &[Server], around: &Surroundings,
     let mut mute: Vec<IpAddr> = Vec::new();
     let mut blamed: Vec<String> = Vec::new();
     for (host, key) in &hosts {
-        let Some(left) = around.left(NAME) else {
-            report.skip("names", format!("{host}: the time for looks at the network was up"));
+        if around.is_late() {
+            report.skip("names", &format_args!("{host}: {LATE}"));
             continue;
-        };
-        let told = os::ask_each(host, &mut mute, Instant::now() + left);
+        }
+        let told = os::ask_each(host, &mut mute, Instant::now() + NAME);
         let words: Vec<String> = told.iter().map(|one| format!("{}: {}", one.who, one.words)).collect();
         let is_found = told.iter().any(|one| !one.found.is_empty());
         if is_found {
-            report.good("names", format!("{host}: {}", words.join("; ")));
+            report.good("names", &format_args!("{host}: {}", words.join("; ")));
         } else if !told.is_empty() {
             let cure = format!("correct it in {key}, or mend the name servers ({})", os::NAME_SERVERS);
-            report.bad("names", format!("{host} does not resolve: {}; {cure}", words.join("; ")));
+            report.bad("names", &format_args!("{host} does not resolve: {}; {cure}", words.join("; ")));
             missing.push(host.clone());
         } else if !mute.is_empty() && host.parse::<IpAddr>().is_err() {
-            report.skip("names", format!("{host}: no name server has answered before"));
+            report.skip("names", &format_args!("{host}: no name server has answered before"));
             missing.push(host.clone());
         }
         for one in told.iter().filter(|one| is_found && one.found.is_empty()) {
@@ -162,7 +170,7 @@ fn look_at_names(settings: &Settings, servers: &[Server], around: &Surroundings,
             };
             report.bad(
                 "names",
-                format!(
+                &format_args!(
                     "{who} does not know {host} ({}), another does; {cost}: mend it, or remove it from {}",
                     one.words,
                     os::NAME_SERVERS
@@ -172,7 +180,7 @@ fn look_at_names(settings: &Settings, servers: &[Server], around: &Surroundings,
         }
     }
     if hosts.iter().all(|(host, _)| host.parse::<IpAddr>().is_ok()) {
-        report.good("names", "no server has a name that must be looked up".to_owned());
+        report.good("names", &format_args!("no server has a name that must be looked up"));
     }
     missing
 }
@@ -181,72 +189,69 @@ fn look_at_names(settings: &Settings, servers: &[Server], around: &Surroundings,
 
 fn look_at_proxies(servers: &[Server], around: &Surroundings, report: &mut Report) {
     let mut direct = true;
-    for Server { shown, way, way_out, url, .. } in servers {
+    for Server { shown, way, url, .. } in servers {
         let scheme = if url.starts_with("https") { "https" } else { "http" };
         let key = format!("config.{scheme}_proxy");
         match way {
-            Ok(Way::Direct) => continue,
-            Ok(Way::Bypassed) => {
+            Way::Direct => continue,
+            Way::Bypassed => {
                 let from = around.origin("config.no_proxy");
                 report.good(
                     "proxy",
-                    format!("{shown}: reached directly: it is on loopback or in config.no_proxy ({from})"),
+                    &format_args!("{shown}: reached directly: it is on loopback or in config.no_proxy ({from})"),
                 );
             }
-            Ok(Way::Proxied(host, port)) => {
-                report.good("proxy", format!("{shown}: by {host}:{port}, as {key} says ({})", around.origin(&key)));
+            Way::Proxied(host, port) => {
+                report
+                    .good("proxy", &format_args!("{shown}: by {host}:{port}, as {key} says ({})", around.origin(&key)));
             }
-            Err(error) => report.bad("proxy", way_out.tell(error)),
         }
         direct = false;
     }
     if direct && !servers.is_empty() {
-        report.good("proxy", "none is set: all servers are reached directly".to_owned());
+        report.good("proxy", &format_args!("none is set: all servers are reached directly"));
     }
 }
 
 /// Asks a server for anything, without credentials. Returns its answer.
 fn look_at_server(
     server: &Server,
+    client: &Client,
     config: &ConfigSettings,
     around: &Surroundings,
     report: &mut Report,
 ) -> Option<Response> {
     let Server { url, shown, way_out, way, .. } = server;
-    let is_proxied = matches!(way, Ok(Way::Proxied(..)));
-    let way = way.as_ref().ok()?;
-    let Some(timeout) = around.left(config.timeout) else {
-        report.skip("connection", format!("{shown}: the time for looks at the network was up"));
+    if around.is_late() {
+        report.skip("connection", &format_args!("{shown}: {LATE}"));
         return None;
-    };
-    let client = Client::new(&HttpSettings { timeout, max_size: BEGINNING, ..config.http() });
-    let client = client.map(Client::for_checks);
-    let answer = client.as_ref().map_err(Clone::clone).and_then(|client| {
-        client.send(&Request {
-            method: Method::Get,
-            url: url.clone(),
-            headers: vec![("User-Agent".to_owned(), USER_AGENT.to_owned())],
-            body: Vec::new(),
-            reads: Reads::Beginning,
-            redirects: Redirects::Same,
-        })
+    }
+    let answer = client.send(&Request {
+        method: Method::Get,
+        url: url.clone(),
+        headers: vec![("User-Agent".to_owned(), USER_AGENT.to_owned())],
+        body: Vec::new(),
+        reads: Reads::Beginning,
+        redirects: Redirects::Same,
     });
     let is_tls = url.starts_with("https");
     let error = match answer {
         Ok(answer) => {
-            report.good("connection", format!("{shown} answers ({})", answer.status));
+            report.good("connection", &format_args!("{shown} answers ({})", answer.status));
             if is_tls {
                 let by = match &config.ca_file {
                     Some(path) => format!("a CA in config.ca_file {}", path.display()),
                     None => "a public CA".to_owned(),
                 };
-                let until = client.ok().and_then(|client| client.certificate_until());
+                let until = client.certificate_until();
                 let until = until.map_or(String::new(), |until| format!(", until {}", rfc3339(until)));
-                report.good("TLS", format!("{shown}: its certificate is for this name, by {by}{until}"));
+                report.good("TLS", &format_args!("{shown}: its certificate is for this name, by {by}{until}"));
             }
             match answer.status {
-                407 => report.bad("proxy", format!("{shown}: answered 407{PROXY_PASSWORD}")),
-                511 => report.bad("connection", format!("{shown}: answered 511; this network wants a login first")),
+                407 => report.bad("proxy", &format_args!("{shown}: answered 407{PROXY_PASSWORD}")),
+                511 => {
+                    report.bad("connection", &format_args!("{shown}: answered 511; this network wants a login first"))
+                }
                 _ => return Some(answer),
             }
             return None;
@@ -258,9 +263,9 @@ fn look_at_server(
         FailureKind::Resolve | FailureKind::Connect | FailureKind::Timeout => {
             let Way::Proxied(host, port) = way else {
                 let cure = format!("start the server, open the firewalls on the way, or correct {}", way_out.url);
-                report.bad("connection", format!("{told}; {cure}"));
+                report.bad("connection", &format_args!("{told}; {cure}"));
                 if is_tls {
-                    report.skip("TLS", format!("{shown}: there was no connection"));
+                    report.skip("TLS", &format_args!("{shown}: there was no connection"));
                 }
                 return None;
             };
@@ -274,11 +279,11 @@ fn look_at_server(
                     server.host
                 )
             };
-            report.bad("proxy", format!("{told}{cure}"));
-            report.skip("connection", format!("{shown}: the proxy did not let it through"));
+            report.bad("proxy", &format_args!("{told}{cure}"));
+            report.skip("connection", &format_args!("{shown}: the proxy did not let it through"));
         }
-        FailureKind::Tls | FailureKind::Settings => report.bad("TLS", told),
-        _ => report.bad(if is_proxied { "proxy" } else { "connection" }, told),
+        FailureKind::Tls | FailureKind::Settings => report.bad("TLS", &told),
+        _ => report.bad(if matches!(way, Way::Proxied(..)) { "proxy" } else { "connection" }, &told),
     }
     None
 }
@@ -301,63 +306,63 @@ fn look_at_sources(
         ProtocolName::OpAmp | ProtocolName::Get => None,
     };
     let workspace = Workspace::new();
-    let timeout = around.left(settings.config.timeout).unwrap_or_default();
-    let config = ConfigSettings { timeout, ..settings.config.clone() };
-    let source = match Source::new(&config, &workspace.0) {
+    let config = &settings.config;
+    let source = match Source::new(config, &workspace.0) {
         Ok(source) => source,
         Err(failure) => {
-            report.bad("source", failure.message);
+            report.bad("source", &failure.message);
             return None;
         }
     };
     let (learned, ..) = trial::prepare(settings, &source);
     let mut body = None;
-    for (index, shown) in source::locations(&config).iter().enumerate() {
+    for (index, shown) in source::locations(config).iter().enumerate() {
         let location = match index {
             0 => config.url.as_ref(),
             index => config.fallback.get(index - 1),
         };
         let is_server = matches!(location, Some(Location::Url(_)));
         if let Some(why) = unasked.filter(|_| index == 0) {
-            report.skip("source", format!("{shown}: {why}"));
+            report.skip("source", &format_args!("{shown}: {why}"));
             continue;
         }
         let is_lost = matches!(location, Some(Location::Url(url)) if unreachable.contains(&url.as_str()));
-        let why = if is_lost { Some("nothing there answers") } else { None };
-        if let Some(why) =
-            why.or_else(|| around.left(timeout).is_none().then_some("the time for looks at the network was up"))
-        {
-            report.skip("source", format!("{shown}: {why}"));
+        if is_lost || around.is_late() {
+            let why = if is_lost { "nothing there answers" } else { LATE };
+            report.skip("source", &format_args!("{shown}: {why}"));
             continue;
         }
         let answer = source.exchange(index, &learned, false);
         if is_server && index == 0 {
-            look_at_credentials(&config, shown, &answer, report);
+            look_at_credentials(config, shown, &answer, report);
         }
         match answer {
             Ok((answer, _)) => match answer.offer {
                 Offer::Config { body: offered } => {
                     let hash = otelet_config::hash(&offered);
                     let signed = if config.public_key.is_some() { ", with a valid signature" } else { "" };
-                    report.good("source", format!("{shown}: offers config {hash}, {} bytes{signed}", offered.len()));
+                    report.good(
+                        "source",
+                        &format_args!("{shown}: offers config {hash}, {} bytes{signed}", offered.len()),
+                    );
                     match otelet_config::inspect(&offered) {
                         Ok(_) => body = body.or(Some(offered)),
-                        Err(refusal) => report.bad("config", refusal_of(shown, &refusal.to_string())),
+                        Err(refusal) => report.bad("config", &refusal_of(shown, &refusal.to_string())),
                     }
                 }
                 Offer::Empty | Offer::Unchanged if protocol == ProtocolName::OpAmp => {
-                    report.good("source", format!("{shown}: offers no config now"));
+                    report.good("source", &format_args!("{shown}: offers no config now"));
                 }
                 Offer::Empty | Offer::Unchanged => {
-                    report.bad("source", format!("{shown}: offers an empty config; put one there"));
+                    report.bad("source", &format_args!("{shown}: offers an empty config; put one there"));
                 }
             },
             Err(failure) if is_denied(&failure) || failure.kind == FailureKind::Settings => {
-                report.skip("source", format!("{shown}: see the token"));
+                report.skip("source", &format_args!("{shown}: see the token"));
             }
             Err(failure) => {
                 let topic = if failure.kind == FailureKind::Signature { "signature" } else { "source" };
-                report.bad(topic, failure.message);
+                report.bad(topic, &failure.message);
             }
         }
     }
@@ -385,13 +390,13 @@ fn look_at_credentials<T>(config: &ConfigSettings, shown: &str, answer: &Result<
     };
     match (answer, set) {
         (Err(failure), _) if is_denied(failure) || failure.kind == FailureKind::Settings => {
-            report.bad("token", failure.message.clone());
+            report.bad("token", &failure.message);
         }
         (Err(_), Some(_)) => {
-            report.skip("token", format!("{shown}: no config came, which would show that it is taken"))
+            report.skip("token", &format_args!("{shown}: no config came, which would show that it is taken"))
         }
         (Err(_), None) => {}
-        (Ok(_), Some(set)) => report.good("token", format!("{shown} takes {set}")),
-        (Ok(_), None) => report.good("token", format!("none is set, and {shown} asks for none")),
+        (Ok(_), Some(set)) => report.good("token", &format_args!("{shown} takes {set}")),
+        (Ok(_), None) => report.good("token", &format_args!("none is set, and {shown} asks for none")),
     }
 }

@@ -1,6 +1,6 @@
 //! `otelet doctor`: looks at everything that the agent needs on this host, for the first bad hour. Each line is good, bad
 //! with the cure, or not looked at with the reason. It changes nothing, works beside a running agent and in any state, and
-//! ends within three minutes.
+//! ends within five minutes, whatever hangs.
 //!
 //! `reach` looks at the way to the servers and at the config there, `collector` at the Collector and at that config on this
 //! host. The verdicts about facts are `otelet_core::examine`'s.

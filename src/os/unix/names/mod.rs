@@ -142,7 +142,7 @@ impl Places {
             return vec![told(self.hosts.display().to_string(), listed_here.clone(), listed(&listed_here))];
         }
         if is_localhost(name) {
-            return vec![told("every host".into(), vec![Ipv4Addr::LOCALHOST.into()], "this host".into())];
+            return vec![told("this host itself".into(), vec![Ipv4Addr::LOCALHOST.into()], "127.0.0.1".into())];
         }
         let conf = self.conf();
         let mut all = Vec::new();

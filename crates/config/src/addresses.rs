@@ -186,11 +186,11 @@ service:
         assert_eq!(
             shown(&listens),
             [
+                "extensions.health_check.endpoint localhost:13133",
                 "receivers.otlp.protocols.grpc.endpoint 0.0.0.0:4317",
                 "receivers.otlp.protocols.http.endpoint localhost:4318",
                 "receivers.syslog/plant.udp.listen_address 0.0.0.0:514 udp",
                 "exporters.prometheus.endpoint 0.0.0.0:8889",
-                "extensions.health_check.endpoint localhost:13133",
             ]
         );
         assert_eq!(

@@ -100,7 +100,7 @@ fn look_at_program(
     blamed.into_iter().for_each(|complaint| report.bad("config", &complaint));
     let words = |why: &str| report.redactor.log(why);
     match (hash, verdict) {
-        (None, _) => report.skip("config", &format_args!("none came")),
+        (None, _) => report.skip("config", &format_args!("none came that can be validated")),
         (Some(hash), Answer::Passed) => report.good("config", &format_args!("the Collector takes config {hash}")),
         (Some(hash), Answer::Refused(why)) => {
             let why = words(&why);

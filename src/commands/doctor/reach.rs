@@ -339,16 +339,17 @@ fn look_at_sources(
         match answer {
             Ok((answer, _)) => match answer.offer {
                 Offer::Config { body: offered } => {
+                    if let Err(refusal) = otelet_config::inspect(&offered) {
+                        report.bad("config", &refusal_of(shown, &refusal.to_string()));
+                        continue;
+                    }
                     let hash = otelet_config::hash(&offered);
                     let signed = if config.public_key.is_some() { ", with a valid signature" } else { "" };
                     report.good(
                         "source",
                         &format_args!("{shown}: offers config {hash}, {} bytes{signed}", offered.len()),
                     );
-                    match otelet_config::inspect(&offered) {
-                        Ok(_) => body = body.or(Some(offered)),
-                        Err(refusal) => report.bad("config", &refusal_of(shown, &refusal.to_string())),
-                    }
+                    body = body.or(Some(offered));
                 }
                 Offer::Empty | Offer::Unchanged if protocol == ProtocolName::OpAmp => {
                     report.good("source", &format_args!("{shown}: offers no config now"));

@@ -2,7 +2,8 @@
 
 /// Asked to stop, or the answer is yes.
 pub const OK: u8 = 0;
-/// The answer is no: `validate` refused the config, `status --healthy` found no healthy collector.
+/// The answer is no: `validate` refused the config, `status --healthy` found no healthy collector, `doctor` found something
+/// bad.
 pub const NO: u8 = 1;
 /// A bad flag or command: `EX_USAGE`.
 pub const USAGE: u8 = 64;

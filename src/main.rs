@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use otelet::cli::{self, Command, Invocation};
-use otelet::commands::{diagnose, rollback, service, status, validate};
+use otelet::commands::{diagnose, doctor, rollback, service, status, validate};
 use otelet::settings::{self, World};
 use otelet::{exit, os, run};
 
@@ -38,8 +38,9 @@ fn dispatch(invocation: Invocation) -> u8 {
             print(concat!("otelet ", env!("CARGO_PKG_VERSION"), "\n"));
             return exit::OK;
         }
-        // It has to work when the settings cannot be used.
+        // These have to work when the settings cannot be used.
         Command::Diagnose => return diagnose::diagnose(&invocation),
+        Command::Doctor => return doctor::doctor(&invocation),
         // Before the settings are read: people look for errors in the settings in that file.
         Command::Run => log_into_file(invocation.log_file.as_deref()),
         Command::Validate | Command::Status | Command::Rollback => {}
@@ -57,7 +58,7 @@ fn dispatch(invocation: Invocation) -> u8 {
         Command::Validate => validate::validate(&invocation, settings),
         Command::Status => status::show(&invocation, &settings),
         Command::Rollback => rollback::roll_back(&invocation, &settings),
-        Command::Diagnose | Command::Version | Command::Help => unreachable!("answered above"),
+        Command::Doctor | Command::Diagnose | Command::Version | Command::Help => unreachable!("answered above"),
     }
 }
 

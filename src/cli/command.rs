@@ -10,6 +10,8 @@ pub enum Command {
     Status,
     /// Go back to the config before the last good one.
     Rollback,
+    /// Look at everything that the agent needs, and say what is wrong.
+    Doctor,
     /// Collect the files that support needs in one archive.
     Diagnose,
     Version,
@@ -22,6 +24,7 @@ pub static COMMANDS: &[(Command, &str, &str)] = &[
     (Command::Validate, "validate", "Read the settings, ask the config source once, validate; start nothing."),
     (Command::Status, "status", "Show what runs, since when, from where; see --watch, --json and --healthy below."),
     (Command::Rollback, "rollback", "Go back to the config before the last good one; --clear forgets refused configs."),
+    (Command::Doctor, "doctor", "Look at all that the agent needs on this host; say what is bad, and the cure."),
     (
         Command::Diagnose,
         "diagnose",
@@ -33,12 +36,13 @@ pub static COMMANDS: &[(Command, &str, &str)] = &[
 
 /// The commands that read the settings.
 pub(crate) const READS_SETTINGS: &[Command] =
-    &[Command::Run, Command::Validate, Command::Status, Command::Rollback, Command::Diagnose];
+    &[Command::Run, Command::Validate, Command::Status, Command::Rollback, Command::Doctor, Command::Diagnose];
 pub(crate) const EVERY: &[Command] = &[
     Command::Run,
     Command::Validate,
     Command::Status,
     Command::Rollback,
+    Command::Doctor,
     Command::Diagnose,
     Command::Version,
     Command::Help,

@@ -35,7 +35,7 @@ static FIRST: Flag =
 #[rustfmt::skip] // A row is a line.
 static LAST: &[Flag] = &[
     path("log_file", &[Command::Run], |it| &mut it.log_file, "Write the log to this file instead of stderr. At 4 MiB it is renamed to PATH.old, so it never grows beyond that."),
-    switch("json", &[Command::Status], |it| &mut it.json, "Print the status as JSON, for scripts."),
+    switch("json", &[Command::Status, Command::Doctor], |it| &mut it.json, "Print the status, or what doctor has found, as JSON, for scripts."),
     switch("watch", &[Command::Status], |it| &mut it.watch, "Show the status again every two seconds until ^C; with --json, one object per line."),
     switch("healthy", &[Command::Status], |it| &mut it.healthy, "For probes: print at most one line; exit with 0 if the collector is healthy, else with 1."),
     switch("clear", &[Command::Rollback], |it| &mut it.clear, "Stay on the running config, and forget which configs were refused."),

@@ -16,7 +16,7 @@ pub fn help_of(command: Command) -> String {
     match command {
         Command::Help | Command::Version => {}
         Command::Run => text += "\nThe settings that only a file can have: otelet help.\n",
-        Command::Validate | Command::Status | Command::Rollback | Command::Diagnose => {
+        Command::Validate | Command::Status | Command::Rollback | Command::Doctor | Command::Diagnose => {
             text += "\nEach setting is a flag here too: otelet help run lists them.\n";
         }
     }
@@ -26,7 +26,7 @@ pub fn help_of(command: Command) -> String {
 /// The output of `otelet help`, at most 100 columns wide.
 pub fn help() -> String {
     let mut text = "otelet: keeps an OpenTelemetry Collector running on its newest good config\n\n\
-         Usage: otelet [run | validate | status | rollback | diagnose | version] [--flag=value ...]\n\n"
+         Usage: otelet [run | validate | status | rollback | doctor | diagnose | version] [--flag=value ...]\n\n"
         .to_owned();
     for (_, name, help) in COMMANDS {
         text += &format!("  {name:<10} {help}\n");
@@ -39,8 +39,8 @@ pub fn help() -> String {
     text += &kloudmate_help();
     text += "\nEach setting is a flag, a variable and a key in the settings file, and counts in this order:\n\
          --config-url, OTELET_CONFIG_URL, config.url.\n\
-         Exit status: 0 asked to stop, 1 refused or not healthy, 64 bad flag, 70 bug in the agent,\n\
-         78 bad settings.\n";
+         Exit status: 0 asked to stop or nothing bad, 1 refused, not healthy or something bad, 64 bad flag,\n\
+         70 bug in the agent, 78 bad settings.\n";
     text
 }
 
@@ -50,7 +50,7 @@ pub fn man() -> String {
         ".TH OTELET 8 \"\" \"otelet {}\" \"System Administration\"\n\
          .SH NAME\notelet \\- keeps an OpenTelemetry Collector running on its newest good config\n\
          .SH SYNOPSIS\n.B otelet\n\
-         [run | validate | status | rollback | diagnose | version] [\\-\\-flag=value ...]\n\
+         [run | validate | status | rollback | doctor | diagnose | version] [\\-\\-flag=value ...]\n\
          .SH DESCRIPTION\n\
          otelet finds the Collector of this host, takes its config from a URL or a file, has the Collector validate \
          it, and runs the Collector on it. A config that is refused, or that does not stay healthy through its \
@@ -81,7 +81,7 @@ pub fn man() -> String {
     }
     text += ".SH EXIT STATUS\n\
              .TP\n.B 0\nAsked to stop, or the answer is yes.\n\
-             .TP\n.B 1\nThe config was refused, or the collector is not healthy.\n\
+             .TP\n.B 1\nThe config was refused, the collector is not healthy, or doctor has found something bad.\n\
              .TP\n.B 64\nA bad flag.\n\
              .TP\n.B 70\nA bug in the agent.\n\
              .TP\n.B 78\nBad settings.\n\

@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(refused("statsu"), "unknown command \"statsu\"; did you mean status?");
         assert_eq!(
             refused("frob"),
-            "unknown command \"frob\"; the commands are run, validate, status, rollback, diagnose, version, help"
+            "unknown command \"frob\"; the commands are run, validate, status, rollback, doctor, diagnose, version, help"
         );
         assert_eq!(refused("run status"), "only one command is allowed; the value of a flag follows the flag");
     }
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(refused("status --clear"), "--clear does not go with status, only with rollback");
         assert_eq!(
             refused("version --state-dir=x"),
-            "--state-dir does not go with version, only with run, validate, status, rollback, diagnose"
+            "--state-dir does not go with version, only with run, validate, status, rollback, doctor, diagnose"
         );
     }
 

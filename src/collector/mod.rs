@@ -689,7 +689,7 @@ impl Launcher {
 }
 
 /// The words of a collector, with the next step if it is known.
-fn advised(words: String) -> String {
+pub fn advised(words: String) -> String {
     // A collector is started in the agent's own directory.
     let directory = std::env::current_dir().map(|here| here.display().to_string()).unwrap_or_default();
     let port_is_taken = os::says_port_is_taken(&words);

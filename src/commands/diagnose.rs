@@ -250,7 +250,7 @@ fn add_settings(
 }
 
 /// The directories to read if the settings cannot be used: from the flag, else the variable, the file, the default.
-fn directories(flags: &Flags, world: &World, text: &str) -> (PathBuf, PathBuf) {
+pub(super) fn directories(flags: &Flags, world: &World, text: &str) -> (PathBuf, PathBuf) {
     let file: BTreeMap<String, serde_yaml::Value> = serde_yaml::from_str(text).unwrap_or_default();
     let find = |key: &str, variable: &str, default: PathBuf| {
         let flag = flags.get(key).map(PathBuf::from);
@@ -367,7 +367,7 @@ fn add_components(contents: &mut Contents, settings: &Settings, state_dir: &Path
 }
 
 /// A file as text. Large files are refused.
-fn read(path: &Path) -> Result<String, String> {
+pub(super) fn read(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     let read = os::open_regular(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes));
     read.map_err(|error| match error.kind() {

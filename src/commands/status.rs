@@ -1,6 +1,6 @@
 //! `otelet status`: shows it once, or anew every two seconds, to whatever stdout is.
 
-mod screen;
+pub(super) mod screen;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -109,16 +109,16 @@ fn look(runtime_dir: &Path) -> Look {
 
 /// What it is shown on.
 #[derive(Debug, Clone, Copy)]
-struct Paper {
+pub(super) struct Paper {
     /// Columns and rows, of a terminal.
-    size: Option<(usize, usize)>,
+    pub(super) size: Option<(usize, usize)>,
     /// Whether the cursor can be moved.
     moves: bool,
-    paint: bool,
+    pub(super) paint: bool,
 }
 
 impl Paper {
-    fn of_stdout() -> Self {
+    pub(super) fn of_stdout() -> Self {
         let is_set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let moves = io::stdout().is_terminal() && is_set("TERM").is_some_and(|term| term != "dumb");
         // Source: no-color.org: set and not empty.

@@ -52,7 +52,7 @@ pub use request::{HttpSettings, MAX_REDIRECTS, Method, Reads, Redirects, Request
 pub use tls::Identity;
 use tls::Tls;
 pub use url::{UrlError, hide_paths, hides_paths, parse_url, public, public_text};
-use url::{is_https, port};
+use url::{bare, is_https, port};
 pub use verify::Fingerprint;
 use verify::LastRefusal;
 pub use wire::HTTP_2;
@@ -109,6 +109,17 @@ struct Agents {
     agents: Vec<(Route, Agent)>,
 }
 
+/// How a server is reached, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// No proxy is set.
+    Direct,
+    /// A proxy is set, and the list of exceptions or loopback spares it.
+    Bypassed,
+    /// By this proxy: host and port.
+    Proxied(String, u16),
+}
+
 /// One of the four ways to reach a server. Each has its own agent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Route {
@@ -159,6 +170,21 @@ impl Client {
     /// The expiry date of the certificate that the server showed in the last exchange. `None` if it showed none.
     pub fn certificate_until(&self) -> Option<SystemTime> {
         self.meter.certificate_until()
+    }
+
+    /// How the server of this URL is reached.
+    ///
+    /// # Errors
+    ///
+    /// An [`HttpError`] if the URL or the proxy cannot be used.
+    pub fn way(&self, url: &str) -> Result<Way, HttpError> {
+        let route = self.route(&parse_url(url)?);
+        match self.chosen_proxy(route.tls) {
+            None => Ok(Way::Direct),
+            Some(_) if !route.proxied => Ok(Way::Bypassed),
+            Some(Ok(proxy)) => Ok(Way::Proxied(bare(proxy.host()).to_owned(), proxy.port())),
+            Some(Err(error)) => Err(error.clone()),
+        }
     }
 
     /// Sends one request and waits for the whole answer.

@@ -91,6 +91,25 @@ impl Family {
     }
 }
 
+/// What is to be done with a file or directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    Read,
+    /// Of a directory: files are made and removed in it.
+    Write,
+    Run,
+}
+
+/// The room on a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// The bytes that can be written.
+    pub free: u64,
+    /// The inodes that are free, and all of them. `None` on a system without them.
+    pub inodes: Option<(u64, u64)>,
+    pub is_read_only: bool,
+}
+
 /// Keeps the addresses of this family, in turns of IPv6 and IPv4 where there are both (RFC 8305, section 4): a host with
 /// many dead addresses of one of them comes to the other one soon.
 fn in_turns(family: Family, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, String> {

@@ -32,15 +32,13 @@ use crate::status::{self, Facts, Request, Verb};
 use crate::store::Store;
 use crate::tell::otlp;
 use otelet_core::decide::{self, Action, Agent, AgentReport, CollectorEvent, ConfigHash, Event, OnReplaced};
+use otelet_core::examine::BEFORE_OTELET;
 use otelet_core::telemetry::Snapshot;
 use otelet_core::{text, units};
 use otelet_wire::status::{AgentState, Losses, Status};
 
 /// How long the end waits for writes to the state directory.
 const LAST_WRITES: Duration = Duration::from_secs(5);
-
-/// No right clock shows a time before this, the start of 2025: the agent is younger.
-const BEFORE_OTELET: Duration = Duration::from_secs(1_735_689_600);
 
 /// Time that a stop may take beyond all these limits.
 const STOP_MARGIN: Duration = Duration::from_secs(2);

@@ -1,5 +1,6 @@
 //! Tries a config without starting it: one exchange with the source, then the collector's own `validate`. For
-//! `otelet validate`, which judges as the agent of this host would, and for an agent that stands by.
+//! `otelet validate`, which judges as the agent of this host would, for an agent that stands by,
+//! and in parts for `otelet doctor`.
 
 use std::cell::RefCell;
 use std::path::PathBuf;

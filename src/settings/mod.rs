@@ -165,6 +165,16 @@ pub fn load(flags: &Flags, world: &World) -> Result<Settings, SettingsError> {
     Ok(settings)
 }
 
+/// Replaces the references in a text of a config as the Collector does.
+///
+/// # Errors
+///
+/// In words, for a reference without a value.
+pub fn expand_references(text: &str, world: &World) -> Result<String, String> {
+    let expanded = expand::expand(text, world).map_err(|(why, _)| why)?;
+    Ok(expanded.unwrap_or_else(|| text.to_owned()))
+}
+
 /// The shortest value that counts as a secret, in bytes. A shorter one may be in a text by chance.
 const SHORTEST_SECRET: usize = 6;
 

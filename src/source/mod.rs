@@ -28,7 +28,7 @@ use otelet_config::signature::AcceptedSignature;
 use otelet_core::decide::{Freshness, Validator};
 
 /// The way out for the servers that `config.fallback` lists.
-const FALLBACK: WayOut = WayOut {
+pub const FALLBACK: WayOut = WayOut {
     url: "its entry in config.fallback",
     headers: "config.fallback_headers",
     credentials: &["config.fallback_headers"],

@@ -7,7 +7,7 @@ use otelet_core::decide::Failure;
 use otelet_wire::status::PlainReport;
 
 /// The settings that reports are sent by.
-const WAY_OUT: WayOut = WayOut {
+pub const WAY_OUT: WayOut = WayOut {
     url: "report.url",
     headers: "report.headers",
     credentials: &["report.headers"],

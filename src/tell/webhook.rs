@@ -14,7 +14,7 @@ use otelet_core::decide::{AlertMessage, Clocks, Failure};
 use otelet_core::units::rfc3339;
 
 /// The settings that alerts are sent by.
-const WAY_OUT: WayOut = WayOut {
+pub const WAY_OUT: WayOut = WayOut {
     url: "webhook.url",
     headers: "webhook.headers",
     credentials: &["webhook.headers"],

@@ -7,19 +7,19 @@ use std::process::{Child, Command, Stdio};
 use super::host::{Host, config, stderr, stdout};
 
 /// A key that is quick to make.
-const EC: &[&str] = &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
+pub const EC: &[&str] = &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
 
 /// The names of the server in these tests.
-const NAMED: &str = "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n";
+pub const NAMED: &str = "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n";
 
-struct Workshop<'a> {
-    host: &'a Host,
+pub struct Workshop<'a> {
+    pub host: &'a Host,
 }
 
 /// A server of openssl; it ends with the test.
-struct Server {
+pub struct Server {
     process: Child,
-    port: String,
+    pub port: String,
 }
 
 impl Drop for Server {
@@ -34,20 +34,20 @@ impl Workshop<'_> {
         self.host.path(name)
     }
 
-    fn openssl(&self, arguments: &[&str]) {
+    pub fn openssl(&self, arguments: &[&str]) {
         let output = Command::new("openssl").args(arguments).current_dir(self.path("")).output().unwrap();
         assert!(output.status.success(), "openssl {arguments:?}: {}", stderr(&output));
     }
 
     /// A certificate that signs itself, as openssl makes it by default: `NAME.pem` and `NAME.key`.
-    fn self_signed(&self, name: &str, subject: &str, more: &[&str]) {
+    pub fn self_signed(&self, name: &str, subject: &str, more: &[&str]) {
         let (pem, key) = (format!("{name}.pem"), format!("{name}.key"));
         let files = ["-nodes", "-days", "30", "-keyout", &key, "-out", &pem, "-subj", subject];
         self.openssl(&[&["req", "-x509", "-newkey"], EC, &files, more].concat());
     }
 
     /// A certificate that the CA has signed: with these extensions, if any.
-    fn signed(&self, name: &str, ca: &str, key: &[&str], extensions: &str, more: &[&str]) {
+    pub fn signed(&self, name: &str, ca: &str, key: &[&str], extensions: &str, more: &[&str]) {
         let (request, secret, pem) = (format!("{name}.csr"), format!("{name}.key"), format!("{name}.pem"));
         let subject = format!("/CN={name}");
         let files = ["-nodes", "-keyout", &secret, "-out", &request, "-subj", &subject];
@@ -59,7 +59,7 @@ impl Workshop<'_> {
         self.openssl(&[&["x509", "-req", "-in", &request], &by[..], extended, more].concat());
     }
 
-    fn serve(&self, name: &str, more: &[&str]) -> Server {
+    pub fn serve(&self, name: &str, more: &[&str]) -> Server {
         let (pem, key) = (format!("{name}.pem"), format!("{name}.key"));
         let command = ["s_server", "-accept", "127.0.0.1:0", "-WWW", "-cert", &pem, "-key", &key];
         let mut process = Command::new("openssl")

@@ -8,10 +8,10 @@ use otelet_wire::status::Status;
 use super::host::{Agent, Host, Signal, config, environment, scripted, signal, stderr, stdout};
 use super::server::Answer;
 
-const SECRETS: [&str; 5] = ["s3cret-header", "s3cret-proxy", "s3cret-token", "s3cret-variable", "s3cret-query"];
+pub const SECRETS: [&str; 5] = ["s3cret-header", "s3cret-proxy", "s3cret-token", "s3cret-variable", "s3cret-query"];
 
 /// A host with a secret in each place that takes one.
-fn host() -> Host {
+pub fn host() -> Host {
     let host = Host::new();
     let token = host.path("token");
     fs::write(&token, SECRETS[2]).unwrap();
@@ -24,14 +24,14 @@ fn host() -> Host {
     host
 }
 
-fn holds_none(what: &str, text: &str) {
+pub fn holds_none(what: &str, text: &str) {
     for secret in SECRETS {
         assert!(!text.contains(secret), "{what} holds {secret}: {text}");
     }
     assert!(!text.contains("czNjcmV0LXByb3h5"), "{what} holds the proxy's password in base64: {text}");
 }
 
-fn files(directory: &Path) -> Vec<PathBuf> {
+pub fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap().flatten() {
         if entry.file_type().unwrap().is_dir() {

@@ -15,6 +15,8 @@ mod diagnoses_itself;
 mod documents_every_flag;
 #[cfg(unix)]
 mod ends_a_script_and_its_collector;
+#[cfg(unix)]
+mod examines_a_host;
 mod explains_bad_settings;
 #[cfg(unix)]
 mod explains_tls;

@@ -2,13 +2,14 @@
 //!
 //! `inspect` checks an offered body: `scan` counts its nodes before it is parsed, `walk` reads the values that the
 //! overlay needs. `merge` lays configs over each other. `overlay` writes the second `--config`. `words` shortens a
-//! collector's output to one line, `advice` adds the next step. `redact` hides secrets in texts that are shown.
+//! collector's output to one line, `advice` adds the next step. `addresses` lists where it listens and sends to. `redact` hides secrets in texts that are shown.
 //! `signature` verifies a config, `hash` computes its hash, `alike` compares two.
 
 // No I/O; its tests read files and run minisign.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 #![warn(missing_docs)]
 
+mod addresses;
 mod advice;
 mod alike;
 mod hash;
@@ -24,6 +25,7 @@ mod tests;
 mod walk;
 mod words;
 
+pub use addresses::{Address, Addresses, addresses};
 pub use advice::{Surroundings, advised};
 pub use alike::alike;
 pub use hash::hash;

@@ -7,6 +7,7 @@
 use std::time::{Duration, SystemTime};
 
 use otelet_core::decide::alert;
+use otelet_core::examine::Verdict;
 use otelet_core::units;
 use otelet_wire::status::{AgentState, AlertState, CollectorState, RemoteConfigStatus, ReportsStatus, Status, short};
 
@@ -33,7 +34,7 @@ pub struct Size {
 /// One screen for people.
 pub fn screen(status: &Status, now: SystemTime, size: Size, paint: bool) -> String {
     let view = View { status, now };
-    let room = size.columns.map(|columns| columns.saturating_sub(LEFT).max(LEAST));
+    let room = room(size.columns);
     let printed = |line: Line| {
         let mut text = String::new();
         line.print(room, paint, &mut text);
@@ -87,6 +88,22 @@ fn shorten(sections: &mut [Section], rows: usize) {
         let Some(longest) = longest.filter(|section| section.rows() > 2) else { return };
         longest.left_out += longest.lines.pop().map_or(0, |line| line.stands_for);
     }
+}
+
+/// A line of `otelet doctor`.
+pub fn finding(topic: &'static str, verdict: Verdict, text: &str, width: Option<usize>, paint: bool) -> String {
+    let tone = match verdict {
+        Verdict::Good => Good,
+        Verdict::Bad => Bad,
+        Verdict::NotLookedAt => Faint,
+    };
+    let mut line = String::new();
+    Line::new(topic).and(tone, verdict.word()).because(text).print(room(width), paint, &mut line);
+    line
+}
+
+fn room(width: Option<usize>) -> Option<usize> {
+    width.map(|width| width.saturating_sub(LEFT).max(LEAST))
 }
 
 /// What a section is made from.

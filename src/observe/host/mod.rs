@@ -49,6 +49,8 @@ pub struct Sample {
     pub hanging: Vec<String>,
     /// The memory limit that binds the agent's cgroup, in bytes.
     pub memory_limit: Option<u64>,
+    /// The memory in use of that limit, in bytes.
+    pub memory_of_limit: Option<u64>,
     /// The CPU quota that binds the agent's cgroup, in CPUs.
     pub cpu_limit: Option<f64>,
 }
@@ -103,6 +105,7 @@ impl Host {
             fullest,
             hanging: reading.hanging.clone(),
             memory_limit: reading.cgroup.memory.map(|(limit, _)| limit),
+            memory_of_limit: reading.cgroup.memory.and_then(|(_, used)| used),
             cpu_limit: reading.cgroup.cpus,
         };
         let mut snapshots = Vec::new();

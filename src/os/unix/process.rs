@@ -128,7 +128,11 @@ fn process_stat(pid: u32) -> Option<(char, String)> {
 
 /// Whether this is the agent's process, or one that it or its children have started.
 pub(super) fn is_descendant(pid: u32) -> bool {
-    let own = std::process::id();
+    descends(pid, std::process::id())
+}
+
+/// Whether this is the other process, or one that it or its children have started.
+pub fn descends(pid: u32, own: u32) -> bool {
     let mut next = Some(pid);
     // Deeper than any program starts others; a number that was used again must not lead in circles.
     for _ in 0..64 {

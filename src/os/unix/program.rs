@@ -84,7 +84,7 @@ pub fn describe_spawn_error(program: &Path, error: &io::Error) -> String {
             if program.is_dir() {
                 return format!("{name}: is a directory; name the program in it");
             }
-            let enforced = fs::read("/sys/fs/selinux/enforce").is_ok_and(|text| text.starts_with(b"1"));
+            let enforced = selinux() == Some(true);
             describe_denial(&name.to_string(), enforced.then(|| label(program)).flatten())
         }
         _ if error.raw_os_error() == Some(8) => match elf_machine(program) {
@@ -119,8 +119,13 @@ fn describe_denial(name: &str, label: Option<String>) -> String {
     }
 }
 
+/// Whether SELinux is enforced. `None` if this host has none.
+pub fn selinux() -> Option<bool> {
+    fs::read("/sys/fs/selinux/enforce").ok().map(|text| text.starts_with(b"1"))
+}
+
 /// The SELinux label of a file, such as `system_u:object_r:bin_t:s0`.
-fn label(path: &Path) -> Option<String> {
+pub fn label(path: &Path) -> Option<String> {
     let mut value = [0; 256];
     let length = rustix::fs::getxattr(path, "security.selinux", &mut value[..]).ok()?;
     let text = String::from_utf8_lossy(&value[..length]).trim_end_matches('\0').to_owned();

@@ -3,6 +3,7 @@
 mod clock;
 mod console;
 mod dial;
+mod examine;
 mod files;
 mod handles;
 mod host;
@@ -21,11 +22,12 @@ mod watch;
 
 pub use clock::*;
 pub use dial::connect_first;
+pub use examine::*;
 pub use files::*;
 pub use host::*;
 pub use launch::*;
 pub use manager::*;
-pub use names::look_up;
+pub use names::{NAME_SERVERS, Told, ask_each, look_up};
 pub use pipes::*;
 pub use process::*;
 pub use program::*;

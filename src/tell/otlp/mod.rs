@@ -26,7 +26,7 @@ use otelet_core::decide::{ExportOutcome, Failure};
 const COLLECTOR_LIMIT: Duration = Duration::from_secs(10);
 
 /// The settings that exports to a URL are sent by.
-const BY_URL: WayOut = WayOut {
+pub const BY_URL: WayOut = WayOut {
     url: "export.to",
     target: Target::Without(&["/v1/metrics", "/v1/logs"]),
     headers: "export.headers",

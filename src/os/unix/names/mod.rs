@@ -43,13 +43,56 @@ pub fn look_up(host: &str, port: u16, family: Family, until: Instant) -> Result<
     if !cfg!(target_os = "linux") {
         return in_turns(family, by_libc(host, port)?);
     }
-    let places = Places { hosts: Path::new("/etc/hosts").into(), conf: Path::new("/etc/resolv.conf").into(), port: 53 };
-    let found = match places.look_up(host, family, until) {
+    let found = match Places::own().look_up(host, family, until) {
         Ok(found) => found,
         Err(why) if cfg!(target_env = "musl") || Instant::now() >= until => return Err(why),
         Err(why) => return by_libc(host, port).and_then(|found| in_turns(family, found)).map_err(|_| why),
     };
     in_turns(family, found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+}
+
+/// The file that names the name servers, as a message names it.
+pub const NAME_SERVERS: &str = "/etc/resolv.conf";
+
+/// What one place has told about a name.
+#[derive(Debug, PartialEq)]
+pub struct Told {
+    /// The place: `/etc/hosts`, or a name server.
+    pub who: String,
+    /// Its answers to both questions, in words.
+    pub words: String,
+    pub found: Vec<IpAddr>,
+    /// Whether it is a name server that cannot be asked.
+    pub is_mute: bool,
+}
+
+/// Asks every place by itself for the addresses of a name, A and AAAA apart. Nothing is told of an address. A name server in
+/// `mute` is not asked, and one that does not answer is added there.
+pub fn ask_each(host: &str, mute: &mut Vec<IpAddr>, until: Instant) -> Vec<Told> {
+    if host.parse::<IpAddr>().is_ok() || files::address_with_zone(host, 0).is_some() || old_form(host).is_some() {
+        return Vec::new();
+    }
+    let mut told = if cfg!(target_os = "linux") { Places::own().ask_each(host, mute, until) } else { Vec::new() };
+    let is_known = told.iter().any(|one| !one.found.is_empty());
+    // It may know a name by other ways, such as LDAP.
+    let asks_libc = cfg!(not(all(target_os = "linux", target_env = "musl")));
+    if !is_known && asks_libc && Instant::now() < until {
+        match by_libc(host, 0) {
+            Ok(found) => {
+                let found: Vec<IpAddr> = found.iter().map(SocketAddr::ip).collect();
+                told.push(Told { who: "the C library".into(), words: listed(&found), found, is_mute: false });
+            }
+            Err(why) if told.is_empty() => {
+                told.push(Told { who: "the C library".into(), words: why, found: Vec::new(), is_mute: false });
+            }
+            Err(_) => {}
+        }
+    }
+    told
+}
+
+fn listed(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// An address of IPv4 in one of the forms of inet_aton(3), such as `127.1`, `0x7f000001` or `010.0.0.1`.
@@ -84,6 +127,78 @@ struct Places {
 }
 
 impl Places {
+    /// Those of this host.
+    fn own() -> Self {
+        Self { hosts: Path::new("/etc/hosts").into(), conf: Path::new("/etc/resolv.conf").into(), port: 53 }
+    }
+
+    /// See [`ask_each`].
+    fn ask_each(&self, name: &str, mute: &mut Vec<IpAddr>, until: Instant) -> Vec<Told> {
+        let told = |who: String, found: Vec<IpAddr>, words: String| Told { who, found, words, is_mute: false };
+        let hosts = fs::File::open(&self.hosts).ok();
+        let listed_here =
+            hosts.map(|file| files::in_hosts(BufReader::new(file.take(MAX_HOSTS)), name)).unwrap_or_default();
+        if !listed_here.is_empty() {
+            return vec![told(self.hosts.display().to_string(), listed_here.clone(), listed(&listed_here))];
+        }
+        if is_localhost(name) {
+            return vec![told("this host itself".into(), vec![Ipv4Addr::LOCALHOST.into()], "127.0.0.1".into())];
+        }
+        let conf = self.conf();
+        let mut all = Vec::new();
+        for server in &conf.servers {
+            let who = format!("name server {}", server.ip());
+            if mute.contains(&server.ip()) {
+                continue;
+            }
+            let mut alone = conf.clone();
+            (alone.servers, alone.attempts, alone.timeout) = (vec![*server], 1, conf.timeout.min(LAST_TRY));
+            let mut one = told(who, Vec::new(), "not a name".into());
+            for candidate in conf.candidates(name) {
+                if message::question(0, &candidate, Kind::A).is_none() {
+                    continue;
+                }
+                let mut words: Vec<String> = Vec::new();
+                let mut before = String::new();
+                for (kind, letter) in [(Kind::A, "A"), (Kind::Aaaa, "AAAA")] {
+                    let asked = ask::ask(&candidate, &[kind], &alone, &mut Vec::new(), until);
+                    match asked.found {
+                        Ok(found) => {
+                            words.push(format!("{letter}: {}", listed(&found)));
+                            one.found.extend(found);
+                        }
+                        Err(said) => {
+                            let said = said.into_iter().next().map_or_else(|| "no answer".to_owned(), |(_, said)| said);
+                            // Most say the same twice.
+                            match words.is_empty() || said != before {
+                                true => words.push(format!("{letter}: {said}")),
+                                false => words = vec![said.clone()],
+                            }
+                            before = said;
+                        }
+                    }
+                    // Some servers are silent about AAAA alone.
+                    if !asked.answered && kind == Kind::A {
+                        one.is_mute = true;
+                        break;
+                    }
+                }
+                // The name itself says more than one of the search list.
+                if !one.found.is_empty() || candidate == name || one.is_mute {
+                    one.words = words.join(", ");
+                }
+                if !one.found.is_empty() || one.is_mute {
+                    break;
+                }
+            }
+            if one.is_mute {
+                mute.push(server.ip());
+            }
+            all.push(one);
+        }
+        all
+    }
+
     fn look_up(&self, name: &str, family: Family, until: Instant) -> Result<Vec<IpAddr>, String> {
         if message::question(0, name.strip_suffix('.').unwrap_or(name), Kind::A).is_none() {
             return Err("not a name: it has 1 to 253 characters, and 1 to 63 between two dots".to_owned());

@@ -151,6 +151,31 @@ fn the_reason_names_each_server_and_what_it_said() {
 }
 
 #[test]
+fn each_server_is_asked_by_itself_and_a_silent_one_once() {
+    let plant = Plant::new(&[Some(no_such_name), Some(good), Some(silent)], "search .\n");
+    let mut mute = Vec::new();
+    let mut ask = |name: &str| {
+        let told = plant.places.ask_each(name, &mut mute, Instant::now() + PATIENCE);
+        told.iter().map(|one| format!("{}: {} {}", one.who, one.words, one.is_mute)).collect::<Vec<_>>()
+    };
+    let told = ["name server 127.9.0.1: no such name false", "name server 127.9.0.2: A: 127.0.0.1"];
+    let first = ask("config.plant.test");
+    assert!(first[0] == told[0] && first[1].starts_with(told[1]), "{first:?}");
+    assert_eq!(first[2], "name server 127.9.0.3: A: no answer true");
+    let second = ask("other.plant.test");
+    assert_eq!(second.len(), 2, "{second:?}");
+    assert!(plant.names(2).iter().all(|name| name != "other.plant.test"), "nobody waits for it again");
+
+    fs::write(&plant.places.hosts, "127.0.0.9 config.plant.test\n").unwrap();
+    let told = plant.places.ask_each("config.plant.test", &mut Vec::new(), Instant::now() + PATIENCE);
+    assert_eq!((told.len(), &*told[0].words), (1, "127.0.0.9"));
+
+    let plant = Plant::one(|_, kind| if kind == Kind::A { Reply::addresses(&["127.0.0.1"]) } else { Reply::Silence });
+    let told = plant.places.ask_each("config.plant.test", &mut Vec::new(), Instant::now() + PATIENCE);
+    assert_eq!((&*told[0].words, told[0].is_mute), ("A: 127.0.0.1, AAAA: no answer", false));
+}
+
+#[test]
 fn a_server_that_says_no_is_believed_though_another_one_is_silent() {
     let plant = Plant::new(&[Some(no_such_name), Some(silent)], "search a.test b.test c.test d.test\n");
     let begun = Instant::now();

@@ -204,7 +204,8 @@ fn look_at_ports(listens: &[Address], world: &World, around: &Surroundings, repo
                     Ok(()) => free.push(at.to_string()),
                     Err(error) => {
                         // In the words of the Collector, whose next step is known.
-                        let words = format!("listen tcp {at}: bind: {}", error.to_string().to_ascii_lowercase());
+                        let kind = if address.is_udp { "udp" } else { "tcp" };
+                        let words = format!("listen {kind} {at}: bind: {}", error.to_string().to_ascii_lowercase());
                         report.bad("ports", &collector::advised(words));
                     }
                 }

@@ -521,3 +521,109 @@ fn verdict(member: &Member, hash: Hash, now: Millis) -> Verdict {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::Health;
+
+    const OLD: Hash = Hash([1; 32]);
+    const NEW: Hash = Hash([2; 32]);
+
+    fn uid(n: u8) -> Uid {
+        Uid([n; 16])
+    }
+
+    fn assigned(hash: Hash) -> Happened {
+        let target = Some(Target { config: "edge".into(), version: hash.0[0].into(), hash });
+        Happened::Assigned { rules: vec![Rule { selector: "".parse().unwrap(), target }] }
+    }
+
+    fn told(n: u8, hash: Hash, state: OfferState, healthy: bool) -> Happened {
+        let report = Report {
+            health: Some(Health { up: true, healthy, trouble: "no such port".into() }),
+            offer: Some((hash, state, "unknown type".into())),
+            running: Some(hash),
+            ..Report::default()
+        };
+        Happened::Heard { uid: uid(n), report }
+    }
+
+    /// Agents 1 to `number`, each heard at 1000.
+    fn fleet(number: u8) -> Fleet {
+        let mut fleet = Fleet::default();
+        for n in 1..=number {
+            fleet.on(Happened::Enrolled { uid: uid(n), set: Labels::new() }, 1000);
+            fleet.on(told(n, OLD, OfferState::Applied, true), 1000);
+        }
+        fleet
+    }
+
+    #[test]
+    fn an_agent_that_refused_the_config_before_does_not_stop_it_for_the_others() {
+        let mut fleet = fleet(2);
+        fleet.on(told(1, NEW, OfferState::Failed, true), 1000);
+        fleet.on(assigned(NEW), 2000);
+        assert!(fleet.stops().is_empty());
+        assert_eq!(fleet.progress(NEW), (1, Some(uid(2))));
+        assert_eq!((fleet.offer(uid(1)), fleet.offer(uid(2)).map(|it| it.hash)), (None, Some(NEW)));
+    }
+
+    #[test]
+    fn a_silent_agent_is_not_given_the_turn() {
+        let mut fleet = fleet(2);
+        let later = 1000 + 200_000;
+        fleet.on(told(2, OLD, OfferState::Applied, true), later);
+        let actions = fleet.on(assigned(NEW), later);
+        assert_eq!(fleet.progress(NEW), (1, Some(uid(2))));
+        assert!(!actions.contains(&Action::Offer { uid: uid(1) }));
+        fleet.on(told(1, OLD, OfferState::Applied, true), later + 1);
+        fleet.on(told(2, NEW, OfferState::Applied, true), later + 1);
+        fleet.on(Happened::Tick, later + 1 + SETTLE);
+        assert_eq!(fleet.progress(NEW), (0, Some(uid(1))), "it gets the config when it is back");
+    }
+
+    #[test]
+    fn the_next_agent_waits_until_the_config_has_done_no_harm_for_a_while() {
+        let mut fleet = fleet(2);
+        fleet.on(assigned(NEW), 2000);
+        fleet.on(told(1, NEW, OfferState::Applied, true), 3000);
+        fleet.on(Happened::Tick, 3000 + SETTLE - 1);
+        assert_eq!(fleet.progress(NEW), (1, Some(uid(1))));
+        fleet.on(Happened::Tick, 3000 + SETTLE);
+        assert_eq!(fleet.progress(NEW), (0, Some(uid(2))));
+    }
+
+    #[test]
+    fn a_config_that_makes_a_collector_unhealthy_stops_with_its_words() {
+        let mut fleet = fleet(2);
+        fleet.on(assigned(NEW), 2000);
+        fleet.on(told(1, NEW, OfferState::Applied, false), 3000);
+        let actions = fleet.on(Happened::Tick, 3000 + SETTLE);
+        let stop = Stop { uid: uid(1), why: "no such port".into(), at: 3000 + SETTLE };
+        assert!(actions.contains(&Action::Stopped { hash: NEW, stop: stop.clone() }));
+        assert_eq!((fleet.progress(NEW), fleet.stops().get(&NEW)), ((1, None), Some(&stop)));
+    }
+
+    #[test]
+    fn an_agent_that_takes_no_configs_holds_nobody_up() {
+        let mut fleet = fleet(2);
+        let report = Report { takes_configs: Some(false), ..Report::default() };
+        fleet.on(Happened::Heard { uid: uid(1), report }, 1500);
+        fleet.on(assigned(NEW), 2000);
+        assert_eq!(fleet.progress(NEW), (1, Some(uid(2))));
+    }
+
+    #[test]
+    fn the_same_text_under_another_number_moves_nobody() {
+        let mut fleet = fleet(1);
+        fleet.on(assigned(OLD), 2000);
+        fleet.on(told(1, OLD, OfferState::Applied, true), 3000);
+        fleet.on(Happened::Tick, 2000 + SETTLE + 1000);
+        let target = Some(Target { config: "other".into(), version: 9, hash: OLD });
+        let rules = vec![Rule { selector: "".parse().unwrap(), target: target.clone() }];
+        let actions = fleet.on(Happened::Assigned { rules }, 40_000);
+        assert!(!actions.contains(&Action::Offer { uid: uid(1) }));
+        assert_eq!(fleet.member(uid(1)).unwrap().desired, target);
+    }
+}

@@ -82,6 +82,39 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Opens the file of a hub that may run: for single acts of the command line, which the hub then finds there.
+    ///
+    /// # Errors
+    ///
+    /// A file that is not of this program's version; errors of the database.
+    pub async fn open_beside(path: &Path) -> Result<Self, StoreError> {
+        if !path.is_file() {
+            return Err(StoreError::Other(format!("{}: there is no such file; name the hub's --data", path.display())));
+        }
+        let wrong = |error: sqlx::Error| StoreError::of(path, &error);
+        let mut connection = SqliteConnection::connect_with(&options(path)).await.map_err(wrong)?;
+        let (found, known) = (version(&mut connection).await.map_err(wrong)?, MIGRATIONS.len());
+        let known = i64::try_from(known).unwrap_or(i64::MAX);
+        if found > known {
+            return Err(StoreError::Newer { path: path.to_owned(), found, known });
+        }
+        if found < known {
+            return Err(StoreError::Other(format!(
+                "{}: is of version {found}; start the hub once first",
+                path.display()
+            )));
+        }
+        let readers = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options(path).read_only(true))
+            .await
+            .map_err(wrong)?;
+        let nothing = File::open(path).map_err(|error| StoreError::Unwritable(path.to_owned(), error.to_string()))?;
+        Ok(Self { path: path.to_owned(), readers, writer: Writer::start(connection, path.to_owned(), nothing) })
+    }
+}
+
 /// Brings a file up to date and closes it, so that a test or a person can look at it.
 ///
 /// # Errors

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use otelet_hub::auth::Auth;
 use otelet_hub::configs::{self, Row};
 use otelet_hub::hub::{Hub, audit_row};
 use otelet_hub::store::Store;
+use otelet_hub::web::App;
 use otelet_hub_decide::{Labels, Member, Uid};
 use otelet_wire::KeyValue;
 use otelet_wire::opamp::{
@@ -27,6 +29,7 @@ pub fn other(n: u8) -> String {
 pub struct TestHub {
     pub runtime: tokio::runtime::Runtime,
     pub hub: Arc<Hub>,
+    pub auth: Arc<Auth>,
     pub address: SocketAddr,
     pub dir: PathBuf,
 }
@@ -44,12 +47,14 @@ impl TestHub {
     /// A hub on what another one has left.
     pub fn at(dir: PathBuf) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let (hub, address) = runtime.block_on(async {
+        let (hub, auth, address) = runtime.block_on(async {
             let store = Store::open(&dir.join("hub.db")).await.unwrap();
             let hub = Hub::start(store).await.unwrap();
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
-            let router = otelet_hub::router(Arc::clone(&hub));
+            let auth = Auth::new(hub.store.clone());
+            let app = App { hub: Arc::clone(&hub), auth: Arc::clone(&auth), keys: Arc::new(Vec::new()), secure: false };
+            let router = otelet_hub::router(app);
             tokio::spawn(otelet_hub::serve::serve(listener, None, router, std::future::pending()));
             let ticking = Arc::clone(&hub);
             tokio::spawn(async move {
@@ -58,9 +63,9 @@ impl TestHub {
                     _ = ticking.tick(false).await;
                 }
             });
-            (hub, address)
+            (hub, auth, address)
         });
-        Self { runtime, hub, address, dir }
+        Self { runtime, hub, auth, address, dir }
     }
 
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {

@@ -4,5 +4,8 @@ mod kit;
 
 mod gives_agents_their_configs;
 mod keeps_its_limits;
+mod knows_its_people;
 mod lets_agents_in;
 mod manages_a_real_agent;
+mod shows_it_on_pages;
+mod talks_websocket;

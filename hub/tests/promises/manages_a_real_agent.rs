@@ -116,7 +116,9 @@ fn enrolled_by_a_token_file_it_gets_its_config_by_opamp_and_is_healthy() {
 
     // A restart.
     hub.run(hub.hub.ask_restart(uid, "anna", audit())).unwrap();
-    eventually("the collector was restarted", || log().contains("restart").then_some(()));
+    eventually("the agent says that it was asked to", || {
+        hub.events(uid).contains(&"otelet.collector.restart_asked".to_owned()).then_some(())
+    });
     eventually("it is healthy after the restart", || (state(&hub.member(uid)) == State::Healthy).then_some(()));
     println!("{}", hub.events(uid).join(" "));
 }

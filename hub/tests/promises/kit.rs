@@ -72,6 +72,11 @@ impl TestHub {
         self.runtime.block_on(future)
     }
 
+    /// Ends and keeps its directory.
+    pub fn leave(mut self) {
+        self.dir = PathBuf::new();
+    }
+
     pub fn enrolment(&self, uses: i64) -> String {
         let labels = Labels::from([("site".to_owned(), "line-3".to_owned())]);
         let name = format!("t{uses}");
@@ -135,8 +140,19 @@ impl Answer {
 }
 
 pub fn ask(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    ask_if_there(address, method, path, headers, body).unwrap_or_else(|| panic!("{method} {path}: no answer"))
+}
+
+/// The same where the server may be gone.
+pub fn ask_if_there(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     if !body.is_empty() || method == "POST" || method == "PUT" {
         head += &format!("Content-Length: {}\r\n", body.len());
@@ -145,12 +161,12 @@ pub fn ask(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str
         head += &format!("{name}: {value}\r\n");
     }
     head += "\r\n";
-    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(head.as_bytes()).ok()?;
     // A server that refuses early reads no more.
     _ = stream.write_all(body);
     let mut bytes = Vec::new();
     _ = stream.read_to_end(&mut bytes);
-    let end = bytes.windows(4).position(|it| it == b"\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: no answer"));
+    let end = bytes.windows(4).position(|it| it == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut lines = head.lines();
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
@@ -162,7 +178,7 @@ pub fn ask(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str
     if headers.get("transfer-encoding").is_some_and(|it| it == "chunked") {
         body = unchunk(&body);
     }
-    Answer { status, headers, body }
+    Some(Answer { status, headers, body })
 }
 
 fn unchunk(mut rest: &[u8]) -> Vec<u8> {

@@ -8,4 +8,5 @@ mod knows_its_people;
 mod lets_agents_in;
 mod manages_a_real_agent;
 mod shows_it_on_pages;
+mod survives_being_killed;
 mod talks_websocket;

@@ -153,6 +153,7 @@ pub fn ask_if_there(
 ) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
+    stream.set_nodelay(true).ok()?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     if !body.is_empty() || method == "POST" || method == "PUT" {
         head += &format!("Content-Length: {}\r\n", body.len());

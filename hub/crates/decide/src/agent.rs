@@ -13,6 +13,9 @@ pub type Labels = BTreeMap<String, String>;
 /// The time between polls until an agent is known to have another one.
 const INTERVAL: Millis = 30_000;
 
+/// The longest interval of an agent: its own limit is a day.
+const LONGEST: Millis = 86_400_000;
+
 /// An agent is silent after this many intervals and this much more.
 const INTERVALS: Millis = 3;
 const ALLOWANCE: Millis = 15_000;
@@ -32,6 +35,9 @@ pub struct Agent {
     pub heard: Option<Millis>,
     /// The time between its polls; 0 while it is unknown.
     pub interval: Millis,
+    /// The time between its last two messages, if that was longer than an interval.
+    #[serde(skip)]
+    pub last_gap: Millis,
     /// Since when it can be heard: while the hub did not run, nobody was silent.
     #[serde(skip)]
     pub listening_since: Millis,
@@ -220,6 +226,10 @@ impl Agent {
         }
         self.heard = Some(now);
         self.carried = false;
+        if self.goodbye && !report.goodbye {
+            // It was started anew, maybe with another interval.
+            self.interval = 0;
+        }
         self.goodbye = report.goodbye;
         put(&mut self.interval, &report.interval);
         put(&mut self.local, &report.local);
@@ -260,6 +270,22 @@ impl Agent {
         for (hash, why) in &report.barred {
             self.bar(*hash, why, now);
         }
+    }
+
+    /// Learns from a message at this time how long the agent's interval is. Returns whether it has learned something.
+    ///
+    /// Messages may always come sooner than the interval, so only two long gaps of about one length tell anything.
+    pub fn pace(&mut self, now: Millis) -> bool {
+        let Some(heard) = self.heard else { return false };
+        let known = if self.interval > 0 { self.interval } else { INTERVAL };
+        let gap = now.saturating_sub(heard).min(LONGEST);
+        let is_long = gap.saturating_mul(4) > known.saturating_mul(5);
+        let is_steady = is_long && self.last_gap > 0 && (gap - self.last_gap).abs() * 4 <= self.last_gap;
+        self.last_gap = if is_long { gap } else { 0 };
+        if is_steady {
+            self.interval = gap;
+        }
+        is_steady
     }
 
     fn bar(&mut self, hash: Hash, why: &str, at: Millis) {
@@ -436,6 +462,28 @@ mod tests {
         assert_eq!(agent.state(Some(GOOD), 1000 + 45_000), State::Healthy);
         assert_eq!(agent.state(Some(GOOD), 1000 + 45_001), State::Silent);
         assert_eq!(healthy().state(Some(GOOD), 1000 + 105_001), State::Silent, "30 s until another one is known");
+    }
+
+    #[test]
+    fn a_slow_agent_is_known_after_two_polls_and_an_outage_teaches_nothing() {
+        let mut agent = healthy();
+        let mut now = 1000;
+        let mut poll = |agent: &mut Agent, gap: Millis| {
+            now += gap;
+            let learned = agent.pace(now);
+            agent.hear(&Report::default(), now);
+            learned
+        };
+        assert!(!poll(&mut agent, 300_000));
+        assert!(poll(&mut agent, 310_000));
+        assert!(!poll(&mut agent, 1000), "a change is told at once, and changes nothing");
+        assert_eq!(agent.interval, 310_000);
+        assert!(!agent.is_silent(agent.heard.unwrap() + 900_000));
+
+        let mut agent = healthy();
+        let learned = [3_600_000, 30_000, 30_000, 3_600_000, 30_000].map(|gap| poll(&mut agent, gap));
+        // The clock of the first agent goes on, so the first gap is longer still.
+        assert_eq!(learned, [false; 5]);
     }
 
     #[test]

@@ -314,6 +314,9 @@ impl Fleet {
 
     fn heard(&mut self, uid: Uid, report: &Report, now: Millis, actions: &mut Vec<Action>) {
         let Some(member) = self.members.get_mut(&uid) else { return };
+        if member.agent.pace(now) {
+            actions.push(Action::Keep { uid });
+        }
         let quiet = report.is_empty() && !member.told_silent && !member.agent.goodbye && !member.agent.carried;
         if quiet && member.agent.heard.is_some() {
             member.agent.heard = Some(now);

@@ -85,7 +85,7 @@ impl World {
     }
 
     fn works(&self, uid: Uid, hash: Hash) -> bool {
-        !self.bad.contains(&hash) && (!self.picky.contains(&hash) || uid.0[0] % 2 == 0)
+        !self.bad.contains(&hash) && (!self.picky.contains(&hash) || uid.0[0].is_multiple_of(2))
     }
 
     /// Tells the fleet, does to the disk what it says, and checks.

@@ -51,7 +51,11 @@ pub async fn config(State(hub): State<Arc<Hub>>, headers: HeaderMap) -> Response
 
         let (_, hash) = wanted(&hub, &headers).await?;
         let Some(hash) = hash else {
-            return Ok((StatusCode::NOT_FOUND, "no config is assigned to this agent\n").into_response());
+            return Ok((
+                StatusCode::NOT_FOUND,
+                "there is no config for this agent: none is assigned, or it refused the one that is\n",
+            )
+                .into_response());
         };
         let tag = format!("\"{hash}\"");
         if known == Some(hash) {

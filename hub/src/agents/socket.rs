@@ -32,11 +32,13 @@ pub async fn upgrade(State(hub): State<Arc<Hub>>, headers: HeaderMap, upgrade: W
         Ok(holder) => holder,
         Err(refusal) => return refusal.into_response(),
     };
-    upgrade.max_message_size(MESSAGE_LIMIT).max_frame_size(MESSAGE_LIMIT).on_upgrade(move |socket| async move {
+    upgrade.max_message_size(MESSAGE_LIMIT).max_frame_size(MESSAGE_LIMIT).on_upgrade(move |mut socket| async move {
         // Why a connection ended is the agent's to see: it connects again.
-        if let Err(why) = serve(&hub, holder, socket).await {
+        if let Err(why) = serve(&hub, holder, &mut socket).await {
             tracing::debug!("a standing connection ended: {why:?}");
         }
+        // A connection that is gone already needs no goodbye.
+        _ = timeout(SEND, socket.send(Frame::Close(None))).await;
     })
 }
 
@@ -46,7 +48,7 @@ enum Next {
     Ping,
 }
 
-async fn serve(hub: &Arc<Hub>, holder: Holder, mut socket: WebSocket) -> Result<(), Refusal> {
+async fn serve(hub: &Arc<Hub>, holder: Holder, socket: &mut WebSocket) -> Result<(), Refusal> {
     let mut agent: Option<(Uid, u64, UnboundedReceiver<Push>)> = None;
     let opened = Instant::now();
     let (mut ping_at, mut unanswered) = (opened + PING, 0);
@@ -76,7 +78,7 @@ async fn serve(hub: &Arc<Hub>, holder: Holder, mut socket: WebSocket) -> Result<
                 if message.agent_disconnect.is_some() {
                     return Ok(());
                 }
-                if !send(&mut socket, &answer).await {
+                if !send(socket, &answer).await {
                     return Ok(());
                 }
             }
@@ -89,14 +91,11 @@ async fn serve(hub: &Arc<Hub>, holder: Holder, mut socket: WebSocket) -> Result<
             }
             Next::Frame(Frame::Ping(_)) => {}
             Next::Frame(Frame::Text(_) | Frame::Close(_)) => return Ok(()),
-            Next::Push(Push::Close) => {
-                _ = timeout(SEND, socket.send(Frame::Close(None))).await;
-                return Ok(());
-            }
+            Next::Push(Push::Close) => return Ok(()),
             Next::Push(Push::Look) => {
                 let Some((uid, capabilities, _)) = &agent else { continue };
                 let mut answer = ServerToAgent { instance_uid: uid.0.to_vec(), ..ServerToAgent::default() };
-                if opamp::wishes(hub, *uid, *capabilities, &mut answer).await? && !send(&mut socket, &answer).await {
+                if opamp::wishes(hub, *uid, *capabilities, &mut answer).await? && !send(socket, &answer).await {
                     return Ok(());
                 }
             }

@@ -1,6 +1,6 @@
 //! A config reaches the agents whose labels it is assigned to, byte for byte, one agent at a time, over each protocol.
 
-use otelet_hub_decide::{Happened, Labels, SETTLE, State};
+use otelet_hub_decide::{Happened, Labels, Report, SETTLE, State};
 use otelet_wire::opamp::OfferStatus;
 
 use crate::kit::{Agent, CONFIG, TestHub, audit, eventually, other};
@@ -80,14 +80,15 @@ fn the_next_agent_waits_for_the_one_before() {
 #[test]
 fn a_plain_get_has_etag_304_and_signature_and_never_what_the_agent_refused() {
     let hub = TestHub::new();
-    let (_, token) = hub.run(hub.hub.make_agent(Some("oven".into()), Labels::new(), audit())).unwrap();
+    let (uid, token) = hub.run(hub.hub.make_agent(Some("oven".into()), Labels::new(), audit())).unwrap();
     let bearer = format!("Bearer {token}");
     let get = |path: &str, tag: &str| {
         let all = [("Authorization", bearer.as_str()), ("If-None-Match", tag)];
         hub.ask("GET", path, if tag.is_empty() { &all[..1] } else { &all }, b"")
     };
     let none = get("/v1/config", "");
-    assert_eq!((none.status, none.text().as_str()), (404, "no config is assigned to this agent\n"));
+    assert_eq!(none.status, 404);
+    assert!(none.text().starts_with("there is no config for this agent"), "{}", none.text());
 
     hub.save("edge", 0, CONFIG);
     hub.assign(&[("", "edge", 1)]);
@@ -98,6 +99,11 @@ fn a_plain_get_has_etag_304_and_signature_and_never_what_the_agent_refused() {
     let same = get("/v1/config", tag);
     assert_eq!((same.status, same.body.len()), (304, 0));
     assert_eq!(get("/v1/config.minisig", "").status, 404);
+
+    let refused = (otelet_hub::clock::sha256(CONFIG.as_bytes()), "unknown type".to_owned());
+    let report = Report { barred: vec![refused], ..Report::default() };
+    hub.run(hub.hub.tell(Happened::Heard { uid, report }, vec![])).unwrap();
+    assert_eq!(get("/v1/config.yaml", "").status, 404, "there is no other one for it");
 }
 
 #[test]
@@ -139,4 +145,44 @@ fn a_restart_is_delivered_once() {
     hub.run(hub.hub.ask_restart(agent.uid, "anna", audit())).unwrap();
     assert_eq!(agent.poll(&hub).command.map(|command| command.kind), Some(0));
     assert_eq!(agent.poll(&hub).command, None);
+}
+
+/// Signs by the minisign program, so that the hub takes what people make.
+#[test]
+fn a_signature_is_taken_only_if_it_fits_and_lies_beside_the_config() {
+    use std::process::{Command, Stdio};
+    let dir = std::env::temp_dir().join(format!("otelet-hub-sign-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let minisign = |args: &[&str]| {
+        let status =
+            Command::new("minisign").args(args).current_dir(&dir).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    };
+    if !minisign(&["-G", "-W", "-f", "-p", "key.pub", "-s", "key.sec"]) {
+        eprintln!("SKIPPED: there is no minisign");
+        return;
+    }
+    let key = std::fs::read_to_string(dir.join("key.pub")).unwrap();
+    let keys = [otelet_config::signature::PublicKey::parse(&key).unwrap()];
+    std::fs::write(dir.join("edge.yaml"), CONFIG).unwrap();
+    assert!(minisign(&["-S", "-s", "key.sec", "-m", "edge.yaml"]));
+    let minisig = std::fs::read_to_string(dir.join("edge.yaml.minisig")).unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+
+    let hub = TestHub::new();
+    let (_, token) = hub.run(hub.hub.make_agent(None, Labels::new(), audit())).unwrap();
+    hub.save("edge", 0, CONFIG);
+    hub.save("edge", 1, &other(2));
+    let sign = |number, keys: &[_]| {
+        hub.run(otelet_hub::configs::sign(&hub.hub, "edge", number, &minisig, keys, audit()))
+            .map_err(|it| it.to_string())
+    };
+    assert!(sign(1, &[]).unwrap_err().contains("--public-key"));
+    assert!(sign(2, &keys).unwrap_err().contains("sign"), "it is the signature of another text");
+    assert_eq!(sign(1, &keys), Ok(()));
+    hub.assign(&[("", "edge", 1)]);
+    let bearer = format!("Bearer {token}");
+    let get = |path| hub.ask("GET", path, &[("Authorization", bearer.as_str())], b"");
+    assert_eq!(get("/v1/config.yaml").text(), CONFIG);
+    assert_eq!(get("/v1/config.yaml.minisig").text(), minisig);
 }

@@ -2,7 +2,7 @@
 //! left out is said.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::engine::{Engine, EngineAnswer, event, listed};
 use super::exports_once::{exporting, metrics, text};
@@ -77,9 +77,11 @@ fn each_of_128_containers_is_measured_in_one_round_and_of_200_the_others_are_nam
 #[test]
 fn changes_are_listed_while_the_engine_takes_its_time_to_measure() {
     let host = Host::new();
-    let engine = crowded(&host, 1, Duration::from_secs(8));
+    let delay = Duration::from_secs(15);
+    let engine = crowded(&host, 1, delay);
     let agent = host.agent_running(&config("good"));
     engine.was_asked("/containers/web0000123456789abcdef/stats", 1);
+    let asked = Instant::now();
 
     engine.answers("/containers/json", EngineAnswer::Body(format!("[{}]", listed("fresh", "Up 1 second"))));
     engine.tell(&event("start", "fresh", 1, ""));
@@ -87,5 +89,6 @@ fn changes_are_listed_while_the_engine_takes_its_time_to_measure() {
     let status = agent.wait_status("the new container", |status| {
         status.docker.as_ref().is_some_and(|docker| docker.containers.iter().any(|it| it.name == "fresh"))
     });
+    assert!(asked.elapsed() < delay, "the list waited for the usage");
     assert_eq!(status.docker.unwrap().containers_looked_at, None, "the round is still out");
 }

@@ -209,8 +209,10 @@ impl RunningContainer {
 /// The end of a container that ran before the engine was away. `now` is its description; none if it was removed. None if
 /// it has run all the time.
 pub fn missed_end(before: &RunningContainer, now: Option<Description>) -> Option<EventRecord> {
-    let mut attributes: BTreeMap<String, String> =
-        [("name".to_owned(), before.name.clone()), ("image".to_owned(), before.image.clone())].into();
+    // Filled one by one: a map made of a list would link a sort.
+    let mut attributes = BTreeMap::new();
+    attributes.insert("name".to_owned(), before.name.clone());
+    attributes.insert("image".to_owned(), before.image.clone());
     let kind = KINDS.iter().find(|kind| kind.action == "die")?;
     let Some(Description { config, state, .. }) = now else {
         let mut record = record(kind, nanoseconds(SystemTime::now()), &before.id, "", attributes);
@@ -224,7 +226,9 @@ pub fn missed_end(before: &RunningContainer, now: Option<Description>) -> Option
     }
     // The engine keeps the time of the end when it starts the container again, but not the exit code.
     let ended = time(&state.finished_at).filter(|at| Some(*at) >= before.started);
-    attributes.extend(config.labels.unwrap_or_default());
+    for (name, value) in config.labels.unwrap_or_default() {
+        attributes.entry(name).or_insert(value);
+    }
     if !state.running {
         attributes.insert("exitCode".to_owned(), state.exit_code.to_string());
     }

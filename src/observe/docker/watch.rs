@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use smol::channel::Sender;
@@ -116,11 +117,18 @@ async fn described(socket: &Path, path: String) -> Option<Description> {
 
 /// Waits for a short-lived thread that may block. None if it has failed.
 async fn on_thread<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> io::Result<Option<T>> {
-    let (tell, told) = smol::channel::bounded(1);
-    std::thread::Builder::new().name("engine".to_owned()).stack_size(STACK).spawn(move || {
-        let _ = tell.try_send(job());
-    })?;
-    Ok(told.recv().await.ok())
+    // A box and a channel of nothing: each kind of result would link its own thread and channel.
+    let (end, ended) = smol::channel::bounded::<()>(1);
+    let result = Arc::new(Mutex::new(None));
+    let place = result.clone();
+    let job: Box<dyn FnOnce() + Send> = Box::new(move || {
+        let done = job();
+        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+        drop(end);
+    });
+    std::thread::Builder::new().name("engine".to_owned()).stack_size(STACK).spawn(job)?;
+    let _ = ended.recv().await;
+    Ok(result.lock().unwrap_or_else(PoisonError::into_inner).take())
 }
 
 /// A connection, and the part of its answer that has arrived.

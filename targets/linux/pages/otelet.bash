@@ -16,10 +16,34 @@ _otelet() {
     --export-metrics) COMPREPLY=($(compgen -W 'all agent none' -- "$word")) ;;
     --environment) COMPREPLY=($(compgen -W 'auto host docker daemonset deployment' -- "$word")) ;;
     --log-level) COMPREPLY=($(compgen -W 'error warn info debug trace' -- "$word")) ;;
-    --settings | --config-bearer-token-file | --config-ca-file | --config-client-cert-file | --config-client-key-file | --collector-path | --host-root | --docker-socket | --state-dir | --runtime-dir | --log-file | --output) COMPREPLY=($(compgen -f -- "$word")) ;;
+    --settings | --config-url | --config-bearer-token-file | --config-ca-file | --config-client-cert-file | --config-client-key-file | --collector-path | --host-root | --docker-socket | --state-dir | --runtime-dir | --log-file | --output)
+        compopt -o filenames
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        ;;
     ?*) COMPREPLY=() ;;
     *)
-        COMPREPLY=($(compgen -W 'run validate status rollback diagnose version help --settings= --config-url= --config-protocol= --config-role= --config-cluster= --config-fallback-after= --config-public-key= --config-poll-every= --config-redirects= --config-timeout= --config-max-size= --config-bearer-token-file= --config-ca-file= --config-client-cert-file= --config-client-key-file= --config-http-proxy= --config-https-proxy= --config-no-proxy= --collector-path= --collector-start-timeout= --collector-validate-timeout= --collector-stop-timeout= --collector-probation= --collector-on-replaced= --collector-log= --collector-log-rate= --collector-memory-limit= --collector-nice= --collector-oom-score-adj= --collector-run-as= --report-url= --report-every= --host-root= --host-sample-every= --export-to= --export-metrics= --export-every= --export-buffer= --webhook-url= --webhook-every= --docker-socket= --docker-usage-every= --environment= --identity= --standby= --state-dir= --runtime-dir= --log-level= --log-file= --json --watch --healthy --clear --output= --clear-signed --help --version' -- "$word"))
+        local at command= flags='--help --version'
+        for ((at = 1; at < COMP_CWORD; at++)); do
+            case ${COMP_WORDS[at]} in
+            run | validate | status | rollback | doctor | diagnose | version | help) command=${COMP_WORDS[at]} && break ;;
+            esac
+        done
+        case $command in
+        help | version) ;;
+        *) flags+=' --settings= --config-url= --config-protocol= --config-role= --config-cluster= --config-fallback-after= --config-public-key= --config-poll-every= --config-redirects= --config-timeout= --config-max-size= --config-bearer-token-file= --config-ca-file= --config-client-cert-file= --config-client-key-file= --config-http-proxy= --config-https-proxy= --config-no-proxy= --collector-path= --collector-start-timeout= --collector-validate-timeout= --collector-stop-timeout= --collector-probation= --collector-on-replaced= --collector-log= --collector-log-rate= --collector-memory-limit= --collector-nice= --collector-oom-score-adj= --collector-run-as= --report-url= --report-every= --host-root= --host-sample-every= --export-to= --export-metrics= --export-every= --export-buffer= --webhook-url= --webhook-every= --docker-socket= --docker-usage-every= --environment= --identity= --standby= --state-dir= --runtime-dir= --log-level=' ;;
+        esac
+        case $command in
+        run | '') flags+=' --log-file=' ;;
+        status | doctor) flags+=' --json' ;;
+        status) flags+=' --watch --healthy' ;;
+        rollback) flags+=' --clear --clear-signed' ;;
+        diagnose) flags+=' --output=' ;;
+        esac
+        # A command stands alone, or behind help.
+        case $command in
+        '' | help) flags+=' run validate status rollback doctor diagnose version help' ;;
+        esac
+        COMPREPLY=($(compgen -W "$flags" -- "$word"))
         if [[ ${COMPREPLY-} == *= ]]; then compopt -o nospace; fi
         ;;
     esac

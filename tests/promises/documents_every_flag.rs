@@ -55,21 +55,6 @@ fn the_settings_reference_is_the_one_that_is_generated() {
 }
 
 #[test]
-fn the_pages_of_the_packages_are_the_ones_that_are_generated() {
-    use otelet::cli::completions;
-    for (name, page) in [
-        ("otelet.8", cli::man()),
-        ("otelet.bash", completions::bash()),
-        ("_otelet", completions::zsh()),
-        ("otelet.fish", completions::fish()),
-    ] {
-        let path = format!("{}/targets/linux/pages/{name}", env!("CARGO_MANIFEST_DIR"));
-        let kept = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(kept == page, "{path} differs from the table of flags: cargo run --example pages -- kept");
-    }
-}
-
-#[test]
 fn the_metrics_reference_is_the_one_that_is_generated() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
     let page = std::fs::read_to_string(path).expect("docs/metrics.md is there");

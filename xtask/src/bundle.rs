@@ -12,7 +12,10 @@ use crate::build::{self, platforms::Platform};
 use crate::command::{run, run_within};
 use crate::dist::stamp::Stamp;
 use crate::dist::tar::{self, Entry};
-use crate::dist::{payload, trial::Scratch};
+use crate::dist::{
+    payload::{self, Pages},
+    trial::Scratch,
+};
 use crate::{Failure, Flags, console, places};
 
 /// How long a collector may take to answer, an emulated one too.
@@ -39,7 +42,7 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
     let agent = agent.map_or_else(|| build().map(|built| built.path), Ok)?;
     let stamp = Stamp::now()?;
     let name = format!("otelet-bundle-{}-{}", stamp.version, platform.target);
-    let archive = tar::tar(&format!("{name}/"), &entries(&parts, read(&agent)?)?, stamp.time)?;
+    let archive = tar::tar(&format!("{name}/"), &entries(&parts, &Pages::print()?, read(&agent)?)?, stamp.time)?;
     let archive = tar::gzip(&archive);
     let path = options.out.clone().unwrap_or_else(|| places::target().join("bundle").join(format!("{name}.tar.gz")));
     write(&path, &archive)?;
@@ -231,7 +234,7 @@ fn otelet_of_this_machine() -> Result<PathBuf, String> {
 }
 
 /// All in one flat directory, as install.sh looks for it.
-fn entries(parts: &Parts, agent: Vec<u8>) -> Result<Vec<Entry>, String> {
+fn entries(parts: &Parts, pages: &Pages, agent: Vec<u8>) -> Result<Vec<Entry>, String> {
     let mut entries = vec![
         Entry::file("otelet", 0o755, agent),
         Entry::file("otelcol", 0o755, parts.collector.clone()),
@@ -244,7 +247,7 @@ fn entries(parts: &Parts, agent: Vec<u8>) -> Result<Vec<Entry>, String> {
     if let Some(key) = &parts.key {
         entries.push(Entry::file("site.pub", 0o644, format!("{key}\n")));
     }
-    entries.extend(payload::installer(&payload::Pages::kept()?)?);
+    entries.extend(payload::installer(pages)?);
     entries.push(payload::sums(&entries));
     Ok(entries)
 }
@@ -305,7 +308,9 @@ mod tests {
         let mut parts = Parts::read(&options).unwrap();
         parts.signature = Some(b"signature".to_vec());
         parts.key = Some("RWkey".to_owned());
-        let archive = || tar::gzip(&tar::tar("bundle/", &entries(&parts, b"agent".to_vec()).unwrap(), 7).unwrap());
+        let pages = Pages::for_tests();
+        let archive =
+            || tar::gzip(&tar::tar("bundle/", &entries(&parts, &pages, b"agent".to_vec()).unwrap(), 7).unwrap());
         assert_eq!(archive(), archive());
         fs::write(scratch.dir.join("bundle.tar.gz"), archive()).unwrap();
         let tree = scratch.dir.join("tree");

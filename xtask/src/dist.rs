@@ -31,7 +31,7 @@ pub fn verb(args: &[String]) -> Result<(), Failure> {
     }
     let options = Options::parse("dist", args)?;
     let stamp = Stamp::now()?;
-    let pages = Pages::kept()?;
+    let pages = Pages::print()?;
     let mut table = Vec::new();
     let done = options.each(|platform, built| {
         let folder = places::target().join("dist").join(&platform.target);

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::command::run;
 use crate::dist::tar::{Entry, gzip};
 use crate::places;
 
@@ -15,20 +16,31 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Reads those in targets/linux/pages; a test of the agent compares them with the table.
+    /// Builds and asks `examples/pages.rs`, on this machine.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read.
-    pub fn kept() -> Result<Pages, String> {
-        let page =
-            |name: &str| target(&format!("pages/{name}")).map(|page| String::from_utf8_lossy(&page).into_owned());
-        Ok(Pages {
-            man: page("otelet.8")?,
-            bash: page("otelet.bash")?,
-            zsh: page("_otelet")?,
-            fish: page("otelet.fish")?,
-        })
+    /// The output of cargo.
+    pub fn print() -> Result<Pages, String> {
+        let print = |name: &str| {
+            let mut cargo = places::cargo();
+            cargo.args(["run", "--quiet", "--locked", "--package", "otelet", "--example", "pages", "--", name]);
+            let ran = run("man page and completions", &mut cargo)?;
+            if ran.ok() { Ok(ran.stdout) } else { Err(format!("the page {name} cannot be printed\n{}", ran.output)) }
+        };
+        Ok(Pages { man: print("man")?, bash: print("bash")?, zsh: print("zsh")?, fish: print("fish")? })
+    }
+
+    /// Pages of a line each.
+    #[cfg(test)]
+    pub fn for_tests() -> Self {
+        let page = |text: &str| text.to_owned();
+        Self {
+            man: page(".TH OTELET 8 \n"),
+            bash: page("complete\n"),
+            zsh: page("#compdef\n"),
+            fish: page("complete\n"),
+        }
     }
 }
 

@@ -233,6 +233,7 @@ fn compile(platform: &Platform, program: &str, kind: Kind, recipe: Recipe) -> Re
     let Recipe { mut command, arguments, with, rustc, rustflags, release, remapped } = recipe;
     let taken = platform.every.rustflags.iter().filter(|flag| !platform.needs.without.contains(flag));
     let mut flags: Vec<String> = taken.cloned().collect();
+    flags.extend(platform.needs.rustflags.iter().cloned());
     flags.extend(rustflags);
     flags.extend(release);
     // Neither the name of a person nor that of a directory may be in the binary: two directories give the same bytes.

@@ -108,7 +108,7 @@ fn by_zig(platform: &Platform) -> Result<Recipe, String> {
     let toolchain = with_std(platform)?;
     let zig = Zig::find()?;
     let command = zig.cargo(&toolchain);
-    let (rustflags, release) = (for_zig(platform)?, without_unwind_tables(platform)?);
+    let (rustflags, release) = (for_zig(platform)?, without_unwinding(platform)?);
     let with = format!("{}, zig {}", toolchain.name(), zig.version);
     Ok(Recipe {
         command,
@@ -136,7 +136,7 @@ fn by_zig_with_std(platform: &Platform) -> Result<Recipe, String> {
         format!("-Zbuild-std-features={}", platform.every.std_features.join(",")),
     ];
     let with = format!("{} with std from its sources, zig {}", toolchain.name(), zig.version);
-    let (rustflags, release) = (for_zig(platform)?, without_unwind_tables(platform)?);
+    let (rustflags, release) = (for_zig(platform)?, without_unwinding(platform)?);
     Ok(Recipe {
         command,
         arguments,
@@ -169,14 +169,19 @@ fn for_zig(platform: &Platform) -> Result<Vec<String>, String> {
     Ok(flags)
 }
 
-/// Windows reads the tables itself.
-fn without_unwind_tables(platform: &Platform) -> Result<Vec<String>, String> {
+/// Drops the unwinder and its tables; Windows reads them itself.
+fn without_unwinding(platform: &Platform) -> Result<Vec<String>, String> {
     if platform.is_windows() {
         return Ok(Vec::new());
     }
     let script = places::tools().join("no-unwind-tables.ld");
     write_if_other(&script, NO_UNWIND_TABLES)?;
-    Ok(vec![format!("-Clink-arg=-Wl,-T,{}", script.display())])
+    let mut flags = vec![format!("-Clink-arg=-Wl,-T,{}", script.display())];
+    // ARMv7 unwinds by other tables and functions.
+    if platform.processor() != "armv7" {
+        flags.push(format!("-Clink-arg={}", places::root().join("xtask/src/build/no_unwinder.c").display()));
+    }
+    Ok(flags)
 }
 
 fn write_if_other(path: &Path, bytes: &[u8]) -> Result<(), String> {

@@ -2,6 +2,7 @@
 //! way that serves on this machine. It says which one was taken, and of those before it why they were not.
 
 pub mod elf;
+pub mod lld;
 pub mod pe;
 pub mod platforms;
 mod toolchain;
@@ -229,10 +230,12 @@ pub fn possible(platform: &Platform) -> Result<(), String> {
 }
 
 fn compile(platform: &Platform, program: &str, kind: Kind, recipe: Recipe) -> Result<Binary, String> {
-    let Recipe { mut command, arguments, with, rustc, rustflags, remapped } = recipe;
+    let Recipe { mut command, arguments, with, rustc, rustflags, release, remapped } = recipe;
     let taken = platform.every.rustflags.iter().filter(|flag| !platform.needs.without.contains(flag));
     let mut flags: Vec<String> = taken.cloned().collect();
+    flags.extend(platform.needs.rustflags.iter().cloned());
     flags.extend(rustflags);
+    flags.extend(release);
     // Neither the name of a person nor that of a directory may be in the binary: two directories give the same bytes.
     flags.extend(remapped.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
     flags.push(format!("--remap-path-prefix={}=crates", cargo_home().join("registry/src").display()));

@@ -70,6 +70,9 @@ Exit status: 0 done, 1 something failed, 64 bad flag.
 ";
 
 fn main() -> ExitCode {
+    if let Some(zig) = std::env::var_os(build::lld::ZIG) {
+        return build::lld::stand_in(zig.as_ref());
+    }
     let mut args = std::env::args().skip(1);
     let verb = args.next().unwrap_or_default();
     let rest: Vec<String> = args.collect();

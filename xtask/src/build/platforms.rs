@@ -46,6 +46,9 @@ pub struct Requirements {
     /// Flags of `every` that rustc does not take for it.
     #[serde(default)]
     pub without: Vec<String>,
+    /// Flags for rustc for this target alone.
+    #[serde(default)]
+    pub rustflags: Vec<String>,
     /// C compilers that link too.
     pub compilers: Vec<String>,
     /// Flags for rustc where zig compiles and links.

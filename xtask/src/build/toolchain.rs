@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::build::lld;
 use crate::command::run;
 use crate::{console, places};
 
@@ -90,7 +91,8 @@ impl Toolchain {
 #[derive(Debug)]
 pub struct Zig {
     zigbuild: PathBuf,
-    zig: Option<PathBuf>,
+    /// Empty where it is a module of Python.
+    zig: PathBuf,
     /// The output of `zig version`.
     pub version: String,
 }
@@ -116,15 +118,8 @@ impl Zig {
     }
 
     fn of(zigbuild: PathBuf, zig: Option<PathBuf>) -> Result<Zig, String> {
-        let mut ask = match &zig {
-            Some(zig) => Command::new(zig),
-            None => {
-                let mut python = Command::new("python3");
-                python.args(["-m", "ziglang"]);
-                python
-            }
-        };
-        let ran = run("asking zig", ask.arg("version"))
+        let zig = zig.unwrap_or_default();
+        let ran = run("asking zig", lld::command(&zig).arg("version"))
             .map_err(|_| "cargo-zigbuild is here, but no zig: pip install ziglang")?;
         if !ran.ok() {
             return Err(format!("cargo-zigbuild is here, but no zig: {}", ran.last_words()));
@@ -136,8 +131,9 @@ impl Zig {
     pub fn cargo(&self, toolchain: &Toolchain) -> Command {
         let mut command = places::cargo_as(&self.zigbuild);
         toolchain.lend(&mut command);
-        if let Some(zig) = &self.zig {
-            command.env("CARGO_ZIGBUILD_ZIG_PATH", zig);
+        // This program stands in for zig, for the flags that only its lld knows.
+        if let Ok(this) = std::env::current_exe() {
+            command.env("CARGO_ZIGBUILD_ZIG_PATH", this).env(lld::ZIG, &self.zig);
         }
         command
     }

@@ -24,9 +24,15 @@ pub struct Recipe {
     pub rustc: String,
     /// Flags for rustc, besides those of every target.
     pub rustflags: Vec<String>,
+    /// Flags for rustc for what is released: it never unwinds, as tests do.
+    pub release: Vec<String>,
     /// Paths that the binary must not contain: a directory, and its replacement.
     pub remapped: Vec<(PathBuf, &'static str)>,
 }
+
+/// Leaves out the unwind tables of zig's libc and of ring's assembler, which no flag of a compiler keeps away. INSERT says that
+/// everything else is as lld would have it.
+const NO_UNWIND_TABLES: &[u8] = b"SECTIONS { /DISCARD/ : { *(.eh_frame) } } INSERT AFTER .text;\n";
 
 type Way = (&'static str, fn(&Platform) -> Result<Recipe, String>);
 
@@ -64,6 +70,7 @@ fn by_rustup_target(platform: &Platform) -> Result<Recipe, String> {
         with,
         rustc: toolchain.version.clone(),
         rustflags: Vec::new(),
+        release: Vec::new(),
         remapped: Vec::new(),
     })
 }
@@ -90,6 +97,7 @@ fn by_cross(platform: &Platform) -> Result<Recipe, String> {
         with: format!("cross by {engine}, {}", toolchain.name()),
         rustc: toolchain.version,
         rustflags: Vec::new(),
+        release: Vec::new(),
         // In the container they are there.
         remapped: vec![("/cargo/registry/src".into(), "crates"), ("/project".into(), "otelet")],
     })
@@ -100,9 +108,17 @@ fn by_zig(platform: &Platform) -> Result<Recipe, String> {
     let toolchain = with_std(platform)?;
     let zig = Zig::find()?;
     let command = zig.cargo(&toolchain);
-    let rustflags = for_zig(platform)?;
+    let (rustflags, release) = (for_zig(platform)?, without_unwinding(platform)?);
     let with = format!("{}, zig {}", toolchain.name(), zig.version);
-    Ok(Recipe { command, arguments: Vec::new(), with, rustc: toolchain.version, rustflags, remapped: Vec::new() })
+    Ok(Recipe {
+        command,
+        arguments: Vec::new(),
+        with,
+        rustc: toolchain.version,
+        rustflags,
+        release,
+        remapped: Vec::new(),
+    })
 }
 
 /// zig, with std built from its sources.
@@ -120,8 +136,16 @@ fn by_zig_with_std(platform: &Platform) -> Result<Recipe, String> {
         format!("-Zbuild-std-features={}", platform.every.std_features.join(",")),
     ];
     let with = format!("{} with std from its sources, zig {}", toolchain.name(), zig.version);
-    let rustflags = for_zig(platform)?;
-    Ok(Recipe { command, arguments, with, rustc: toolchain.version, rustflags, remapped: vec![(sources, "rust")] })
+    let (rustflags, release) = (for_zig(platform)?, without_unwinding(platform)?);
+    Ok(Recipe {
+        command,
+        arguments,
+        with,
+        rustc: toolchain.version,
+        rustflags,
+        release,
+        remapped: vec![(sources, "rust")],
+    })
 }
 
 /// The first toolchain that has std for it.
@@ -141,6 +165,21 @@ fn for_zig(platform: &Platform) -> Result<Vec<String>, String> {
             write_if_other(&folder.join(name), b"!<arch>\n")?;
         }
         flags.push(format!("-Lnative={}", folder.display()));
+    }
+    Ok(flags)
+}
+
+/// Drops the unwinder and its tables; Windows reads them itself.
+fn without_unwinding(platform: &Platform) -> Result<Vec<String>, String> {
+    if platform.is_windows() {
+        return Ok(Vec::new());
+    }
+    let script = places::tools().join("no-unwind-tables.ld");
+    write_if_other(&script, NO_UNWIND_TABLES)?;
+    let mut flags = vec![format!("-Clink-arg=-Wl,-T,{}", script.display())];
+    // ARMv7 unwinds by other tables and functions.
+    if platform.processor() != "armv7" {
+        flags.push(format!("-Clink-arg={}", places::root().join("xtask/src/build/no_unwinder.c").display()));
     }
     Ok(flags)
 }

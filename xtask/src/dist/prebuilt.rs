@@ -56,7 +56,7 @@ impl Prebuilt {
         let folder = places::target().join("dist/given").join(&self.version);
         let built = Binary { path: self.binary, with: "--binary".to_owned(), rustc: "unknown".to_owned() };
         let stamp = Stamp { version: self.version.leak(), ..Stamp::now()? };
-        make(&platform, &built, None, folder, &Pages::kept()?, &stamp).map(drop)
+        make(&platform, &built, None, folder, &Pages::print()?, &stamp).map(drop)
     }
 }
 

@@ -44,22 +44,33 @@ impl Asked {
     ///
     /// A sentence: the engine's own, or what is wrong with the answer.
     pub(super) fn read<T: DeserializeOwned>(self, most: u64, patience: Duration) -> Result<T, String> {
+        let (path, body) = self.begin(patience)?;
+        serde_json::from_reader(body.take(most)).map_err(|why| failed(&path, patience, &why, why.io_error_kind()))
+    }
+
+    /// Waits for the head. Apart from [`Self::read`], which is linked for each kind of answer.
+    #[inline(never)]
+    fn begin(self, patience: Duration) -> Result<(String, Body), String> {
         let Self { path, stream } = self;
-        let failed = |why: &dyn fmt::Display, kind| match kind {
-            Some(io::ErrorKind::TimedOut) => {
-                about(&path, &format!("the engine does not answer within {}", units::seconds(patience)))
-            }
-            _ => about(&path, why),
-        };
         let stream = stream.until(Instant::now() + patience).map_err(|why| about(&path, &why))?;
         let mut body = Body { stream, answer: Answer::default(), ready: Vec::new(), read: 0 };
-        let status = body.head().map_err(|why| failed(&why, Some(why.kind())))?;
+        let status = body.head().map_err(|why| failed(&path, patience, &why, Some(why.kind())))?;
         if !(200..300).contains(&status) {
             let mut text = Vec::new();
             let _ = body.take(LARGEST_ERROR).read_to_end(&mut text);
             return Err(error_answer(&path, status, &text));
         }
-        serde_json::from_reader(body.take(most)).map_err(|why| failed(&why, why.io_error_kind()))
+        Ok((path, body))
+    }
+}
+
+#[inline(never)]
+fn failed(path: &str, patience: Duration, why: &dyn fmt::Display, kind: Option<io::ErrorKind>) -> String {
+    match kind {
+        Some(io::ErrorKind::TimedOut) => {
+            about(path, &format!("the engine does not answer within {}", units::seconds(patience)))
+        }
+        _ => about(path, why),
     }
 }
 

@@ -246,6 +246,7 @@ impl Scan {
         details.link(&self.links.as_ref()?.root)
     }
 
+    #[inline(never)]
     fn describe(&self, id: &str, deadline: Instant) -> Result<Description, String> {
         self.get(&format!("/containers/{id}/json"), LARGEST_DESCRIPTION, deadline)
     }

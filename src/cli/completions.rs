@@ -217,7 +217,7 @@ mod tests {
     fn the_url_of_configs_may_be_a_path() {
         assert!(bash().contains("--settings | --config-url | "), "{}", bash());
         assert!(zsh().contains(
-            "]:file:_files')\n[[ $command == (run|validate|status|rollback|diagnose|) ]] && flags+=('--config-protocol"
+            "]:file:_files')\n[[ $command == (run|validate|status|rollback|doctor|diagnose|) ]] && flags+=('--config-protocol"
         ));
         assert!(fish().contains("-l config-url -r -F -d "));
     }

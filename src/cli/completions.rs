@@ -38,7 +38,8 @@ pub fn bash() -> String {
         // Without a command it is run.
         let names: Vec<_> = of.iter().map(|command| command.name()).collect();
         let default = if of.contains(&Command::Run) { " | ''" } else { "" };
-        cases += &format!("        {}{default}) flags+=' {flags}' ;;\n", names.join(" | "));
+        // Another line may name the command too, so the search goes on.
+        cases += &format!("        {}{default}) flags+=' {flags}' ;;&\n", names.join(" | "));
     }
     let settings = settings.join(" ");
     format!(

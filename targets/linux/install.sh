@@ -309,7 +309,8 @@ show_trouble() {
     say "next: otelet validate, otelet status, $next" >&2
 }
 
-why_not() { "$bin" status --healthy 2>&1 | head -n 1; }
+# A binary that cannot run at all prints nothing.
+why_not() { "$bin" status --healthy 2>&1 | head -n 1 | grep . || echo "otelet status --healthy prints nothing"; }
 
 # --- An upgrade can be reverted: until it is healthy, $backup holds the files from before it.
 

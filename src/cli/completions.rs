@@ -204,8 +204,8 @@ mod tests {
 
     #[test]
     fn a_command_is_offered_its_own_flags() {
-        assert!(bash().contains("        rollback) flags+=' --clear --clear-signed' ;;\n"), "{}", bash());
-        assert!(bash().contains("        run | '') flags+=' --log-file=' ;;\n"));
+        assert!(bash().contains("        rollback) flags+=' --clear --clear-signed' ;;&\n"), "{}", bash());
+        assert!(bash().contains("        run | '') flags+=' --log-file=' ;;&\n"));
         assert!(zsh().contains("[[ $command == (status) ]] && flags+=('--watch["));
         assert!(zsh().contains("[[ $command == (run|) ]] && flags+=('--log-file=-["));
         assert!(fish().contains("-n '__fish_seen_subcommand_from status' -l watch -d "));

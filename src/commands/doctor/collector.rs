@@ -1,6 +1,7 @@
 //! The Collector, and a config on this host: whether it runs there, whether its ports are free, whether its backends can be
 //! reached.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
@@ -62,7 +63,7 @@ fn look_at_program(
     let shown = program.display();
     if let Some((rights, why)) = &around.rights
         && let Err(error) = os::may(&program, Wanted::Run, Some(rights))
-        && error.kind() == std::io::ErrorKind::PermissionDenied
+        && error.kind() == ErrorKind::PermissionDenied
         && settings.collector.run_as.is_none()
     {
         let cure = "chmod a+rx, for the directories above it too";
@@ -203,9 +204,16 @@ fn look_at_ports(listens: &[Address], world: &World, around: &Surroundings, repo
                 match bound {
                     Ok(()) => free.push(at.to_string()),
                     Err(error) => {
-                        // In the words of the Collector, whose next step is known.
+                        // In the words of the Collector, whose next step is known. Those of the C library differ from one to
+                        // another.
+                        let why = match error.kind() {
+                            ErrorKind::AddrInUse => "address already in use",
+                            ErrorKind::AddrNotAvailable => "cannot assign requested address",
+                            ErrorKind::PermissionDenied => "permission denied",
+                            _ => &error.to_string(),
+                        };
                         let kind = if address.is_udp { "udp" } else { "tcp" };
-                        let words = format!("listen {kind} {at}: bind: {}", error.to_string().to_ascii_lowercase());
+                        let words = format!("listen {kind} {at}: bind: {why}");
                         report.bad("ports", &collector::advised(words));
                     }
                 }

@@ -89,7 +89,8 @@ impl Workshop<'_> {
     fn says(&self, name: &str, more: &[&str], ca_file: Option<&str>, words: &[&str]) {
         let said = self.said(&self.serve(name, more), ca_file);
         assert!(words.iter().all(|word| said.contains(word)), "{name}: {said}");
-        assert_eq!(said.lines().count(), 2, "{name}: {said}");
+        // Settings, state, and the sentence.
+        assert_eq!(said.lines().count(), 3, "{name}: {said}");
     }
 }
 

@@ -2,10 +2,12 @@
 //! image, cut to bounded lengths.
 
 use std::collections::BTreeMap;
+use std::time::UNIX_EPOCH;
 
 use serde::Deserialize;
 
 use otelet_core::telemetry::{Attributes, Value};
+use otelet_core::units;
 
 /// The most containers in one scan; the rest are only counted.
 pub(super) const MOST_CONTAINERS: usize = 128;
@@ -69,6 +71,14 @@ pub struct Description {
 }
 
 impl Description {
+    /// Whether it has been started once more after a time, in nanoseconds since 1970: then its restart count is not of the
+    /// start at that time.
+    pub(super) fn is_of_later_start(&self, time: u64) -> bool {
+        let started = units::parse_rfc3339(&self.state.started_at);
+        let since = started.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        since.is_some_and(|since| since.as_nanos() > u128::from(time))
+    }
+
     /// Whether it runs, and is healthy if it has a health check.
     pub(super) fn judge(&self) -> Result<String, String> {
         let State { running, paused, restarting, exit_code, .. } = self.state;
@@ -129,6 +139,16 @@ pub(super) struct Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_restart_count_is_of_the_newest_start() {
+        let described = r#"{"RestartCount":2,"State":{"StartedAt":"2026-11-30T18:50:25.5Z"}}"#;
+        let description: Description = serde_json::from_str(described).unwrap();
+        let at = |text: &str| units::parse_rfc3339(text).unwrap().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+        assert!(description.is_of_later_start(at("2026-11-30T18:50:24.1Z")));
+        assert!(!description.is_of_later_start(at("2026-11-30T18:50:25.6Z")));
+        assert!(!Description::default().is_of_later_start(at("2026-11-30T18:50:25Z")));
+    }
 
     #[test]
     fn an_image_has_a_name_and_a_tag() {

@@ -75,6 +75,7 @@ async fn follow(
         for mut event in events {
             if history.complete(&mut event, SystemTime::now())
                 && let Some(description) = described(socket, format!("/v{api}/containers/{}/json", event.id)).await
+                && !description.is_of_later_start(event.time)
             {
                 event.restarted(description.restart_count);
             }

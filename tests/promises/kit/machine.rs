@@ -8,6 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use otelet::cli::completions;
+
 use super::host::{hash, otelet, stderr, stdout, wait_for, wait_for_longer};
 
 const TARGETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/targets/linux");
@@ -197,8 +199,14 @@ impl Machine {
         for name in ["install.sh", "uninstall.sh", "otelet.service", "otelet.openrc", "otelet.yaml"] {
             fs::copy(Path::new(TARGETS).join(name), directory.join(name)).unwrap();
         }
-        for page in fs::read_dir(Path::new(TARGETS).join("pages")).unwrap().flatten() {
-            fs::copy(page.path(), directory.join(page.file_name())).unwrap();
+        let pages = [
+            ("otelet.8", otelet::cli::man()),
+            ("otelet.bash", completions::bash()),
+            ("_otelet", completions::zsh()),
+            ("otelet.fish", completions::fish()),
+        ];
+        for (name, text) in pages {
+            fs::write(directory.join(name), text).unwrap();
         }
         let files =
             fs::read_dir(&directory).unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());

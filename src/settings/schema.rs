@@ -20,7 +20,7 @@ pub struct Row {
     pub kind: Kind,
 }
 
-/// The form of status codes. In the file they may be a list, too.
+/// The form of status codes.
 pub(crate) const CODES: &str = "CODES such as 200,204,300-399 or 2xx";
 
 /// The form of names and networks, which may be a list as well.

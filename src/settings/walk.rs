@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use otelet_core::text::{disguise, nearest};
 
 use super::node::{Node, item, join};
-use super::schema::{CODES, HOSTS, Row, Schema, ValueKind, without_numbers};
+use super::schema::{HOSTS, Row, Schema, ValueKind, without_numbers};
 use super::world::LARGEST_FILE;
 
 /// One reading of the settings file.
@@ -217,7 +217,7 @@ impl<'de> DeserializeSeed<'de> for Value<'_, '_> {
                 d.deserialize_any(RefuseVisitor).map(|()| Node::List(Vec::new()))
             }
             // Commas separate the parts of such a text; a list of them means the same.
-            ValueKind::Text(CODES | HOSTS) if !self.walk.enter(key) => {
+            ValueKind::Text(HOSTS) if !self.walk.enter(key) => {
                 d.deserialize_any(Items(self)).map(|parts| Node::Text(parts.join(",")))
             }
             ValueKind::List => d.deserialize_any(Items(self)).map(Node::List),

@@ -101,6 +101,7 @@ fn it_is_asked_before_it_is_started_after_a_crash_and_after_a_restart_of_the_age
     let agent = host.agent().start();
 
     alive("3.0.0", &agent);
+    host.started(3);
     assert_eq!(host.starts().len(), 3, "none of them crashed");
 }
 

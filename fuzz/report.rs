@@ -39,6 +39,7 @@ pub fn report() -> Report {
         source: None,
         collector_path: String::new(),
         collector_name: "",
+        goes_nowhere: None,
         collector_version: "",
         effective_path: None,
         losses: Losses::default(),

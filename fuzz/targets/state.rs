@@ -49,7 +49,8 @@ fuzz_target!(|data: &[u8]| {
     if let Some(bytes) = parts.next() {
         fs::write(status::path(directory), bytes).expect("it can be written");
         if let Ok(status) = status::read(directory) {
-            let _ = (otelet::commands::status::screen(&status, std::time::SystemTime::now(), Some(80), true), status.complaint(), status::essence(&status));
+            let size = otelet::commands::status::Size { columns: Some(80), rows: Some(24) };
+            let _ = (otelet::commands::status::screen(&status, std::time::SystemTime::now(), size, true), status.complaint(), status::essence(&status));
         }
     }
 
@@ -60,8 +61,8 @@ fuzz_target!(|data: &[u8]| {
 
     let (memory, _) = store.load();
     let (firing, _) = alerts::load(directory);
-    let (uid, _) = store.identity(None);
-    assert_eq!(store.identity(None).0, uid, "the same agent when asked again");
+    let (uid, _) = store.identity(None, std::path::Path::new("/"));
+    assert_eq!(store.identity(None, std::path::Path::new("/")).0, uid, "the same agent when asked again");
     assert_eq!(uid.len(), 36, "{uid}");
 
     let at = Moment { now: Instant::now(), wall: SystemTime::now(), dice: 7 };

@@ -162,11 +162,11 @@ impl Store {
 
     /// The path of the body of this config, whether or not it exists.
     pub fn config_path(&self, hash: ConfigHash) -> PathBuf {
-        self.place(&format!("configs/{}.yaml", hash.hex()))
+        self.place(&Path::new("configs").join(format!("{}.yaml", hash.hex())))
     }
 
     /// The path of a file, in the spare directory if it is only there.
-    fn place(&self, name: &str) -> PathBuf {
+    fn place(&self, name: &Path) -> PathBuf {
         let path = self.dir.join(name);
         let spare = self.spare.as_ref().map(|spare| spare.join(name));
         spare.filter(|spare| spare.exists() && !path.exists()).unwrap_or(path)
@@ -342,7 +342,7 @@ impl Store {
     /// host. With `from` it is derived from that text, unless a server has assigned another uid since.
     pub fn identity(&self, from: Option<&str>, root: &Path) -> (String, Vec<String>) {
         let mut warnings = Vec::new();
-        let path = self.place("instance_uid");
+        let path = self.place(Path::new("instance_uid"));
         let host = fingerprint(root);
         let known = match read(&path, LARGEST_STATE) {
             Ok(bytes) => match serde_json::from_slice::<IdentityFile>(&bytes) {
@@ -411,7 +411,7 @@ impl Store {
 
     /// Returns the instance uid, if there is one on disk. Changes nothing.
     pub fn known_uid(&self) -> Option<String> {
-        let text = read(&self.place("instance_uid"), LARGEST_STATE).ok()?;
+        let text = read(&self.place(Path::new("instance_uid")), LARGEST_STATE).ok()?;
         let identity: IdentityFile = serde_json::from_slice(&text).ok()?;
         Some(Uuid::parse_str(&identity.instance_uid).ok()?.to_string())
     }
@@ -419,7 +419,7 @@ impl Store {
     /// Returns the mark of collectors that were started from this directory: the first instance uid, even if the server
     /// has assigned another one since.
     pub fn marker(&self) -> Option<String> {
-        let text = read(&self.place("instance_uid"), LARGEST_STATE).ok()?;
+        let text = read(&self.place(Path::new("instance_uid")), LARGEST_STATE).ok()?;
         let identity: IdentityFile = serde_json::from_slice(&text).ok()?;
         Some(identity.marker.unwrap_or(identity.instance_uid))
     }

@@ -28,6 +28,7 @@ fn it_is_kept_across_restarts_and_configs() {
     assert!(environment(host.collector()).contains(&format!("OTELET_INSTANCE_UID={first}")));
 }
 
+#[cfg(unix)]
 #[test]
 fn two_hosts_called_localhost_are_two_and_a_machine_id_below_the_hosts_root_is_the_hosts() {
     let id = |machine_id: Option<&str>| {

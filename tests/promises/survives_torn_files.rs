@@ -289,7 +289,7 @@ fn a_first_config_for_which_there_is_no_room_runs_from_the_runtime_directory() {
     let host = Host::new();
     let (first, second) = (config("first"), config("second"));
     let home = |body: &str| host.state_dir().join(format!("configs/{}.yaml", hash(body)));
-    let spare = host.runtime_dir().join(format!("state/configs/{}.yaml", hash(&first)));
+    let spare = host.runtime_dir().join("state").join("configs").join(format!("{}.yaml", hash(&first)));
     // A directory in the file's place makes the write fail, as a disk does that has room for a small file only.
     let obstacle = home(&first).with_extension("yaml.new");
     fs::create_dir_all(&obstacle).unwrap();

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use crate::clock::{next_id, now, secret, sha256};
 use crate::store::{Store, StoreError, Write, int, maybe_int, maybe_text, text, write};
 
-/// Who holds a token of an agent's path.
+/// The holder of a token of an agent's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
     /// An agent, by its own credential.

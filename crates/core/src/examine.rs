@@ -14,7 +14,7 @@ const ALIKE: Duration = Duration::from_secs(5 * 60);
 /// The files that the agent may have in its state directory at a time, in round figures.
 const FILES: u64 = 16;
 
-/// What a look has found.
+/// The result of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// As it should be.
@@ -91,13 +91,13 @@ pub fn room(free_bytes: u64, inodes: Option<(u64, u64)>, needed: u64, by: &str) 
 /// The memory of this host, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Memory {
-    /// What programs can still get, and all of it.
+    /// The memory that programs can still get, and all of it.
     pub host: Option<(u64, u64)>,
-    /// What the cgroup leaves, and its limit.
+    /// The memory that the cgroup leaves, and its limit.
     pub cgroup: Option<(u64, u64)>,
     /// `collector.memory_limit`.
     pub limit: Option<u64>,
-    /// What the Collector took while it validated the config.
+    /// The memory that the Collector took while it validated the config.
     pub needed: Option<u64>,
 }
 

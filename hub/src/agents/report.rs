@@ -54,7 +54,7 @@ pub async fn post(State(hub): State<Arc<Hub>>, headers: HeaderMap, body: Bytes) 
     answer.await.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// What a status says.
+/// The facts of a status.
 pub fn report_of(status: &Status) -> Report {
     let (agent, collector, config, host) = (&status.agent, &status.collector, &status.config, &status.host);
     let hash = |text: &Option<String>| text.as_deref().and_then(|text| text.parse().ok());

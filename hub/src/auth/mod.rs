@@ -31,10 +31,10 @@ const WHO: &str = "who";
 /// The least characters of a password.
 pub const PASSWORD: usize = 12;
 
-/// How long the setup link is good.
+/// The life of the setup link.
 const SETUP: Millis = 3_600_000;
 
-/// What a person or a token may do. Each may what those before it may.
+/// The role of a person or a token. Each may what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -78,12 +78,12 @@ impl FromStr for Role {
     }
 }
 
-/// Who does something, and from where.
+/// The author of an action, and the address.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Actor {
     /// The name of the person or the token.
     pub name: String,
-    /// What it may do.
+    /// The rights.
     pub role: Role,
     /// The address that it came from.
     pub origin: String,
@@ -379,7 +379,7 @@ pub fn origin(parts: &Parts) -> String {
     peer.map_or_else(|| "unknown".to_owned(), |ConnectInfo(peer)| peer.ip().to_string())
 }
 
-/// Who made a request.
+/// The author of a request.
 ///
 /// # Errors
 ///

@@ -119,7 +119,7 @@ impl Store {
 ///
 /// # Errors
 ///
-/// Those of [`Store::open`].
+/// The same as [`Store::open`].
 pub async fn migrate_only(path: &Path, migrations: &[Migration]) -> Result<(), StoreError> {
     let _lock = lock(path)?;
     let wrong = |error: sqlx::Error| StoreError::of(path, &error);

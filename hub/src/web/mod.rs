@@ -179,7 +179,7 @@ fn agent(hub: &Hub, uid: Uid) -> Option<AgentView> {
     hub.fleet(|fleet| fleet.member(uid).map(|member| view(fleet, uid, member, now())))
 }
 
-/// How many agents are in each state.
+/// The number of agents in each state.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Count {
     /// The state.
@@ -285,7 +285,7 @@ fn stops(hub: &Hub) -> Vec<StopView> {
     })
 }
 
-/// How long ago a time is, in words.
+/// The age of a time, in words.
 fn ago(at: Option<Millis>) -> String {
     let Some(at) = at else { return "never".into() };
     match (now() - at).max(0) / 1000 {

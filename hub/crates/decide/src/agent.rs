@@ -95,7 +95,7 @@ pub struct Health {
 pub struct Offer {
     /// The config.
     pub hash: Hash,
-    /// What became of it.
+    /// The outcome.
     pub state: OfferState,
     /// The reason of a failure, in the collector's words.
     pub message: String,
@@ -317,7 +317,7 @@ impl Agent {
         self.silent_at().is_some_and(|at| now > at)
     }
 
-    /// What became of this config on this agent, if it is the newest that it was offered.
+    /// The outcome of this config on this agent, if it is the newest that it was offered.
     pub fn outcome(&self, hash: Hash) -> Option<&Offer> {
         self.offer.as_ref().filter(|offer| offer.hash == hash)
     }

@@ -8,15 +8,15 @@ use crate::ids::{Hash, Millis};
 /// An event on the timeline of an agent, derived from what it told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// What happened, in dotted words.
+    /// The kind of event, in dotted words.
     pub name: &'static str,
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
     /// In one line.
     pub text: String,
 }
 
-/// How bad an event is.
+/// The severity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {

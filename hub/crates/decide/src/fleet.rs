@@ -14,10 +14,10 @@ use crate::derive::{Event, Severity, derive};
 use crate::ids::{Hash, Millis, Uid};
 use crate::selector::Selector;
 
-/// How long an applied config must do no harm before the next agent gets it. The agent's own probation comes before.
+/// The time for which an applied config must do no harm before the next agent gets it. The agent's own probation comes before.
 pub const SETTLE: Millis = 15_000;
 
-/// How long an agent may try a config, or not take it, before the config stops.
+/// The time for which an agent may try a config, or not take it, before the config stops.
 pub const STUCK: Millis = 15 * 60_000;
 
 /// A version of a config.
@@ -208,7 +208,7 @@ impl Fleet {
         self.proven.contains(&hash)
     }
 
-    /// How many agents wait for this config, and which one is on trial with it.
+    /// The number of agents that wait for this config, and the one that is on trial with it.
     pub fn progress(&self, hash: Hash) -> (usize, Option<Uid>) {
         (self.waiting.get(&hash).map_or(0, BTreeSet::len), self.trials.get(&hash).copied())
     }
